@@ -1,0 +1,100 @@
+"""Recipe files -> frozen settings. An unknown key is an error that names the nearest one."""
+
+import tomllib
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from malmoi.errors import ConfigError
+
+
+class Settings(BaseModel):
+    """Base of every settings table: frozen, no unknown keys, documented by the string under each field."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
+    )
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path}: is a folder; give a recipe file (.toml)") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML ({error})") from None
+
+
+def override(table: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
+    """Apply `a.b=value` assignments to a copy of a table; values are TOML, bare words are strings."""
+    table = _copy(table)
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"--set {assignment}: expected KEY=VALUE, for example ppo.beta=0.05")
+        *parents, leaf = key.strip().split(".")
+        target = table
+        for parent in parents:
+            target = target.setdefault(parent, {})
+            if not isinstance(target, dict):
+                raise ConfigError(f"--set {assignment}: {parent} is a value, not a table")
+        target[leaf] = _parse_value(text.strip())
+    return table
+
+
+S = TypeVar("S", bound="Settings")
+
+
+def parse(schema: type[S], table: dict[str, Any], where: str) -> S:
+    """Check a table against its schema. `where` is the file's name, for the error's first words.
+
+    Raises ConfigError that names the setting, what is wrong, and for an unknown one the nearest name.
+    """
+    try:
+        return schema.model_validate(table)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = [str(part) for part in first["loc"]]
+        key = ".".join(path)
+        if first["type"] == "extra_forbidden":
+            near = get_close_matches(path[-1], _fields_at(schema, path[:-1]), n=1, cutoff=0.5)
+            hint = f'; did you mean "{near[0]}"?' if near else ""
+            raise ConfigError(f"{where}: {key}: unknown setting{hint}") from None
+        if first["type"] == "missing":
+            raise ConfigError(f"{where}: {key}: missing; add it to the file or with --set {key}=…") from None
+        message = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{where}: {key}: {message} (got {first['input']!r})".replace(": : ", ": ")) from None
+
+
+def _fields_at(schema: type[BaseModel], path: list[str]) -> list[str]:
+    for name in path:
+        field = schema.model_fields.get(name)
+        found = next(_schemas_in(field.annotation), None) if field else None
+        if found is None:
+            return []
+        schema = found
+    return list(schema.model_fields)
+
+
+def _schemas_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    for candidate in (annotation, *get_args(annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            yield candidate
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _copy(table: dict[str, Any]) -> dict[str, Any]:
+    return {key: _copy(value) if isinstance(value, dict) else value for key, value in table.items()}
