@@ -1,0 +1,49 @@
+"""Pretraining: predict the next token of raw text.
+
+Source: Radford et al. 2019 (GPT-2); Brown et al. 2020 (arXiv:2005.14165).
+"""
+
+from pathlib import Path
+
+from pydantic import Field
+from torch import Tensor
+
+from malmoi import device
+from malmoi.config import Settings
+from malmoi.data.batch import Tokens
+from malmoi.data.tokens import window_steps
+from malmoi.model.config import ModelConfig
+from malmoi.model.transformer import LanguageModel, initialise
+from malmoi.train.loop import Job, LoopConfig
+
+
+class Config(Settings):
+    """Settings of pretraining."""
+
+    shards: Path = Path()
+    """Folder of token shards (made by the tokenizer stage)."""
+    model: ModelConfig
+    """Shape of the network."""
+    n_steps: int = Field(gt=0)
+    """Optimizer steps."""
+    batch_size: int = Field(8, gt=0)
+    """Windows of `model.seq_len` tokens in one step, over all ranks."""
+    micro_batch_size: int = Field(8, gt=0)
+    """Windows in one forward pass."""
+    seed: int = 1
+    """Of the weights at the start and of the order of the text."""
+    loop: LoopConfig = LoopConfig()
+    """Optimizer, checkpoints, compilation."""
+
+
+def loss(model: LanguageModel, batch: Tokens) -> tuple[Tensor, dict[str, Tensor]]:
+    """Cross-entropy of the trained-on tokens, summed, in nats."""
+    return model.cross_entropy(batch.ids, batch.targets, batch.mask), {}
+
+
+def build(config: Config) -> Job:
+    """A network from nothing, and the shuffled windows of the text."""
+    model = LanguageModel(config.model)
+    initialise(model, config.seed)
+    steps = window_steps(config.shards, config.model.seq_len, config.batch_size, config.micro_batch_size, config.seed)
+    return Job(model.to(device.current().torch_device), steps, loss, config.n_steps)

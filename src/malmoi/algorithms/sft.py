@@ -1,0 +1,49 @@
+"""Supervised fine-tuning: learn to answer from people's demonstrations, on the assistant's turns alone.
+
+Source: Ouyang et al. 2022 (InstructGPT, arXiv:2203.02155), step 1.
+"""
+
+from pathlib import Path
+
+from pydantic import Field
+from torch import Tensor
+
+from malmoi.config import Settings
+from malmoi.data.batch import Tokens
+from malmoi.data.chats import chat_steps, read_chats
+from malmoi.model.folder import load_model, load_text
+from malmoi.model.transformer import LanguageModel
+from malmoi.train.loop import Job, LoopConfig
+
+
+class Config(Settings):
+    """Settings of supervised fine-tuning."""
+
+    model: Path = Path()
+    """Model folder to start from."""
+    data: Path = Path()
+    """Conversations, JSON lines {"messages": [...]}."""
+    n_steps: int = Field(gt=0)
+    """Optimizer steps."""
+    batch_size: int = Field(32, gt=0)
+    """Conversations in one step, over all ranks."""
+    micro_batch_size: int = Field(32, gt=0)
+    """Conversations in one forward pass."""
+    seed: int = 1
+    """Of the order of the conversations."""
+    loop: LoopConfig = LoopConfig()
+    """Optimizer, checkpoints, compilation."""
+
+
+def loss(model: LanguageModel, batch: Tokens) -> tuple[Tensor, dict[str, Tensor]]:
+    """Cross-entropy of the assistant's tokens, end of turn included, summed, in nats."""
+    return model.cross_entropy(batch.ids, batch.targets, batch.mask), {}
+
+
+def build(config: Config) -> Job:
+    """The start model and the shuffled conversations."""
+    model = load_model(config.model, LanguageModel)
+    tokenizer, template = load_text(config.model)
+    chats = read_chats(config.data, tokenizer, template, model.config.seq_len)
+    steps = chat_steps(chats, tokenizer.pad_id, config.batch_size, config.micro_batch_size, config.seed)
+    return Job(model, steps, loss, config.n_steps)

@@ -1,0 +1,65 @@
+"""Conversations -> padded micro-batches in which only the assistant's turns are trained on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from malmoi.data.batch import Tokens, pad, shift
+from malmoi.data.stream import Shuffled
+from malmoi.errors import DataError
+from malmoi.files import read_jsonl
+from malmoi.tokenizer.bpe import Tokenizer
+from malmoi.tokenizer.chat_template import ChatTemplate, Message
+
+
+@dataclass(frozen=True)
+class Chat:
+    """One conversation as ids, and which of them are trained on."""
+
+    ids: list[int]
+    trained: list[bool]
+
+
+def read_chats(path: Path, tokenizer: Tokenizer, template: ChatTemplate, seq_len: int) -> list[Chat]:
+    """Rows {"messages": [...]} of a JSON-lines file.
+
+    Raises DataError, with file and line, for a row without messages, without anything to train on, or too long.
+    """
+    chats = []
+    for number, row in enumerate(read_jsonl(path), start=1):
+        messages: Sequence[Message] = row.get("messages") if isinstance(row, dict) else None  # type: ignore[assignment]
+        if not isinstance(messages, list):
+            raise DataError(f'{path}:{number}: expected {{"messages": [...]}}')
+        try:
+            ids, trained = template.encode(tokenizer, messages)
+        except DataError as error:
+            raise DataError(f"{path}:{number}: {error}") from None
+        if not any(trained):
+            raise DataError(f"{path}:{number}: no assistant turn, so nothing to train on")
+        if len(ids) > seq_len + 1:
+            raise DataError(f"{path}:{number}: {len(ids)} tokens are more than the model's context ({seq_len})")
+        chats.append(Chat(ids, trained))
+    if not chats:
+        raise DataError(f"{path}: holds no conversation")
+    return chats
+
+
+def chat_steps(chats: list[Chat], pad_id: int, batch_size: int, micro_batch_size: int, seed: int) -> Shuffled:
+    """Steps of `batch_size` conversations, sorted by length within a step so that little is padding."""
+
+    def collate(epoch: int, rows: np.ndarray) -> list[Tokens]:
+        chosen = sorted((chats[row] for row in rows), key=lambda chat: len(chat.ids))
+        return [collate_chats(chosen[i : i + micro_batch_size], pad_id) for i in range(0, len(chosen), micro_batch_size)]
+
+    return Shuffled(len(chats), batch_size, seed, collate)
+
+
+def collate_chats(chats: Sequence[Chat], pad_id: int) -> Tokens:
+    ids, _ = pad([chat.ids for chat in chats], pad_id)
+    trained = torch.zeros_like(ids, dtype=torch.bool)
+    for i, chat in enumerate(chats):
+        trained[i, : len(chat.trained)] = torch.tensor(chat.trained)
+    return shift(ids, trained)

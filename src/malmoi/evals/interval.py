@@ -1,0 +1,46 @@
+"""Every figure comes with its interval: the bootstrap, by prompt where answers to one prompt depend on each other."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+N_RESAMPLES = 2_000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and its 95 % bootstrap interval. n: values, or prompts when resampled by prompt."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    def to_row(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def bootstrap(values: Sequence[float], groups: Sequence[Any] | None = None, seed: int = 0) -> Interval:
+    """Mean of the values, and the 2.5 and 97.5 percentiles of the mean over resampled groups.
+
+    groups: what each value belongs to (its prompt); whole groups are drawn. None: every value by itself.
+    Raises ValueError when there is no value. Source: Efron 1979, percentile method.
+    """
+    if not len(values):
+        raise ValueError("no values to take an interval of")
+    data = np.asarray(values, dtype=np.float64)
+    keys = np.arange(len(data)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    n_groups = int(keys.max()) + 1
+    sums, counts = np.bincount(keys, data, n_groups), np.bincount(keys, minlength=n_groups)
+    rng = np.random.default_rng(seed)
+    means = np.empty(N_RESAMPLES)
+    for i in range(N_RESAMPLES):
+        drawn = rng.integers(n_groups, size=n_groups)
+        means[i] = sums[drawn].sum() / counts[drawn].sum()
+    low, high = np.percentile(means, [2.5, 97.5])
+    return Interval(float(data.mean()), float(low), float(high), n_groups)

@@ -1,0 +1,55 @@
+"""Scaled dot-product attention, by whichever way is fastest where it runs.
+
+On a GPU that is PyTorch's fused kernel. On a CPU, plain bfloat16 products over blocks of queries took half the time
+of the fused kernel at the lengths that fit a cache (128 to 512 tokens, two cores, forward and backward).
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+BLOCK = 128
+LONGEST_PLAIN = 1024
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """softmax(q kᵀ / √K) v, causal when `mask` is None.
+
+    q: (B, H, T, K); k, v: (B, H_kv, S, K), H a multiple of H_kv
+    mask: (B or 1, 1, T, S), True where seen; None means T == S and causal
+    Returns (B, H, T, K).
+    """
+    if q.device.type == "cpu" and q.dtype == torch.bfloat16 and k.shape[2] <= LONGEST_PLAIN:
+        return _attend_plain(q, k, v, mask)
+    return F.scaled_dot_product_attention(
+        q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=q.shape[1] != k.shape[1]
+    )
+
+
+def _attend_plain(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    n_batch, n_head, n_query, head_dim = q.shape
+    n_group = n_head // k.shape[1]
+    q = q * (1 / math.sqrt(head_dim))
+    if mask is not None:
+        return _block(q, k, v, torch.zeros_like(mask, dtype=q.dtype).masked_fill_(~mask, -math.inf), n_group)
+    causal = torch.full((n_query, n_query), -math.inf, dtype=q.dtype).triu_(1)
+    blocks = []
+    for start in range(0, n_query, BLOCK):
+        end = min(start + BLOCK, n_query)
+        # A block of queries sees nothing behind its last one: a quarter less work at 256 tokens, and warmer caches.
+        block = _block(q[:, :, start:end], k[:, :, :end], v[:, :, :end], causal[start:end, :end], n_group)
+        blocks.append(block)
+    return torch.cat(blocks, dim=2) if len(blocks) > 1 else blocks[0]
+
+
+def _block(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, n_group: int) -> Tensor:
+    """One block of queries; `n_group` query heads share a key head and are laid side by side as more queries."""
+    n_batch, n_head, n_query, head_dim = q.shape
+    n_seen = k.shape[2]
+    q = q.reshape(n_batch, n_head // n_group, n_group * n_query, head_dim)
+    scores = (q @ k.transpose(-1, -2)).view(n_batch, n_head // n_group, n_group, n_query, n_seen)
+    weights = (scores + (bias if bias.ndim == 2 else bias.unsqueeze(2))).softmax(dim=-1)
+    out = weights.view(n_batch, n_head // n_group, n_group * n_query, n_seen) @ v
+    return out.view(n_batch, n_head, n_query, head_dim)

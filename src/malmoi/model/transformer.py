@@ -1,0 +1,190 @@
+"""The network: a decoder-only transformer of the Llama and Qwen3 shape.
+
+Parameters carry the names that Hugging Face folders use, so a checkpoint needs no translation.
+Shapes: B batch, T tokens, D width, H heads, K head dim, V vocab.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from malmoi.model.attention import attend
+from malmoi.model.config import ModelConfig
+from malmoi.model.cross_entropy import cross_entropy_sum
+from malmoi.model.kv_cache import KVCache
+
+
+class RMSNorm(nn.Module):
+    """x / rms(x) · weight, over the last dimension. Source: arXiv:1910.07467."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+
+
+class Attention(nn.Module):
+    """Causal self-attention with rotary positions and grouped key/value heads."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, head = config.n_embd, config.head_dim
+        self.q_proj = nn.Linear(width, config.n_head * head, bias=False)
+        self.k_proj = nn.Linear(width, config.n_kv_head * head, bias=False)
+        self.v_proj = nn.Linear(width, config.n_kv_head * head, bias=False)
+        self.o_proj = nn.Linear(config.n_head * head, width, bias=False)
+        if config.qk_norm:
+            self.q_norm = RMSNorm(head, config.norm_eps)
+            self.k_norm = RMSNorm(head, config.norm_eps)
+
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], cache: KVCache | None, layer: int) -> Tensor:
+        n_batch, n_tokens, _ = x.shape
+        config = self.config
+        q = self.q_proj(x).view(n_batch, n_tokens, config.n_head, config.head_dim)
+        k = self.k_proj(x).view(n_batch, n_tokens, config.n_kv_head, config.head_dim)
+        v = self.v_proj(x).view(n_batch, n_tokens, config.n_kv_head, config.head_dim)
+        if config.qk_norm:
+            q, k = self.q_norm(q), self.k_norm(k)
+        q, k, v = rotate(q, rotary).transpose(1, 2), rotate(k, rotary).transpose(1, 2), v.transpose(1, 2)
+        mask = None
+        if cache is not None:
+            k, v, mask = cache.append(layer, k, v)
+        out = attend(q.to(v.dtype), k.to(v.dtype), v, mask)
+        return self.o_proj(out.transpose(1, 2).reshape(n_batch, n_tokens, -1))
+
+
+class FeedForward(nn.Module):
+    """down(silu(gate(x)) · up(x)). Source: SwiGLU, arXiv:2002.05202."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(config.n_embd, config.n_ff, bias=False)
+        self.up_proj = nn.Linear(config.n_embd, config.n_ff, bias=False)
+        self.down_proj = nn.Linear(config.n_ff, config.n_embd, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+
+
+class Block(nn.Module):
+    """One layer: x + attention(norm(x)), then x + feed_forward(norm(x))."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.input_layernorm = RMSNorm(config.n_embd, config.norm_eps)
+        self.self_attn = Attention(config)
+        self.post_attention_layernorm = RMSNorm(config.n_embd, config.norm_eps)
+        self.mlp = FeedForward(config)
+
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], cache: KVCache | None, layer: int) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), rotary, cache, layer)
+        return x + self.mlp(self.post_attention_layernorm(x))
+
+
+class Backbone(nn.Module):
+    """Embedding, blocks, last norm: ids (B, T) -> hidden states (B, T, D)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.n_embd)
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.n_layer))
+        self.norm = RMSNorm(config.n_embd, config.norm_eps)
+        cos, sin = rotary_tables(config.seq_len, config.head_dim, config.rope_theta)
+        self.cos: Tensor
+        self.sin: Tensor
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
+
+    def forward(self, ids: Tensor, cache: KVCache | None = None) -> Tensor:
+        if cache is None:
+            rotary = self.cos[: ids.shape[1]], self.sin[: ids.shape[1]]
+        else:
+            positions = cache.positions(ids.shape[1])
+            rotary = self.cos[positions], self.sin[positions]
+        x = self.embed_tokens(ids)
+        for layer, block in enumerate(self.layers):
+            x = block(x, rotary, cache, layer)
+        return self.norm(x)
+
+
+class LanguageModel(nn.Module):
+    """The policy: hidden states and, through the head, next-token logits."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.model = Backbone(config)
+        self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
+        if config.tie_embeddings:
+            self.lm_head.weight = self.model.embed_tokens.weight
+
+    def forward(self, ids: Tensor, cache: KVCache | None = None) -> Tensor:
+        """ids (B, T) -> logits (B, T, V), in the compute dtype."""
+        return self.lm_head(self.model(ids, cache))
+
+    def cross_entropy(self, ids: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+        """Sum of -log p(target) in nats where `mask` is True; ids, targets, mask: (B, T)."""
+        return cross_entropy_sum(self.model(ids)[mask], self.lm_head.weight, targets[mask])
+
+
+class ScalarModel(nn.Module):
+    """The reward model and the value network: one number per position, in reward units.
+
+    The head's weight starts at N(0, 1/√(D+1)) (arXiv:1909.08593 and its published code); the bias is a buffer
+    that is set after training so that demonstrations score 0 on average.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.model = Backbone(config)
+        self.score = nn.Linear(config.n_embd, 1, bias=False)
+        self.register_buffer("score_bias", torch.zeros(()))
+        nn.init.normal_(self.score.weight, std=1 / math.sqrt(config.n_embd + 1))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """ids (B, T) -> scalars (B, T), float32."""
+        hidden = self.model(ids).float()
+        return hidden @ self.score.weight[0].float() + self.score_bias
+
+
+def rotary_tables(seq_len: int, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
+    """Cosines and sines (T, 1, K/2) for every position. Source: arXiv:2104.09864."""
+    frequencies = theta ** -(torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
+    angles = torch.outer(torch.arange(seq_len, dtype=torch.float64), frequencies).unsqueeze(1)
+    return angles.cos().float(), angles.sin().float()
+
+
+def rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+    """Turn x (B, T, H, K) by its positions: first half against second, as Hugging Face lays them out."""
+    cos, sin = (table.to(x.dtype) for table in rotary)
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+
+
+@torch.no_grad()
+def initialise(model: LanguageModel, seed: int) -> None:
+    """Weights for training from nothing.
+
+    Matrices uniform with variance 1/fan_in, those that write to the residual stream at zero, so that every block
+    starts as the identity (as in nanochat and modded-nanogpt); embeddings N(0, 1); the head at zero unless tied.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        if parameter.ndim < 2:
+            nn.init.ones_(parameter)
+        elif name.endswith(("o_proj.weight", "down_proj.weight", "lm_head.weight")):
+            nn.init.zeros_(parameter)
+        elif name.endswith("embed_tokens.weight"):
+            scale = 0.02 if model.config.tie_embeddings else 1.0
+            parameter.normal_(0.0, scale, generator=generator)
+        else:
+            bound = math.sqrt(3 / parameter.shape[1])
+            parameter.uniform_(-bound, bound, generator=generator)

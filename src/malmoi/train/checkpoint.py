@@ -1,0 +1,79 @@
+"""Everything a job needs to go on: weights, optimizer state, stream, random state. One safetensors file, written whole.
+
+Nothing is pickled: tensors are tensors, the rest is JSON in the file's header.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from malmoi import device
+from malmoi.errors import CheckpointError
+from malmoi.files import write_bytes
+from malmoi.train.optim import placed_like, whole
+
+if TYPE_CHECKING:
+    from malmoi.train.loop import Job
+
+
+def save(path: Path, step: int, job: "Job", optimizers: list[torch.optim.Optimizer]) -> None:
+    """Write the job's state after `step`. With several ranks all take part and the first one writes."""
+    tensors: dict[str, Tensor] = {"rng": torch.get_rng_state()}
+    tensors |= {f"model.{name}": whole(tensor) for name, tensor in job.model.state_dict().items()}
+    if job.averaged is not None:
+        tensors |= {f"averaged.{name}": whole(tensor) for name, tensor in job.averaged.state_dict().items()}
+    names: dict[Tensor, str] = {parameter: name for name, parameter in job.model.named_parameters()}
+    for optimizer in optimizers:
+        for parameter, state in optimizer.state.items():
+            tensors |= {f"optim.{names[parameter]}.{key}": whole(value) for key, value in state.items()}
+    plain: dict[str, Any] = {}
+    for key, value in job.steps.state_dict().items():
+        (tensors if isinstance(value, Tensor) else plain)[f"stream.{key}"] = value
+    if device.current().is_main:
+        # Tied weights share memory, which safetensors refuses: each name gets its own copy.
+        whole_tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+        write_bytes(path, to_bytes(whole_tensors, {"step": str(step), "plain": json.dumps(plain)}))
+    device.barrier()
+
+
+def load(path: Path, job: "Job", optimizers: list[torch.optim.Optimizer]) -> int:
+    """Put the job back to where `save` saw it; returns the step. Raises CheckpointError for a broken file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            header = file.metadata()
+        plain = json.loads(header["plain"])
+        step = int(header["step"])
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+        raise CheckpointError(f"{path}: not a usable checkpoint ({error}); delete it to start this stage anew") from None
+    torch.set_rng_state(tensors.pop("rng"))
+    _load_weights(path, job.model, _under(tensors, "model."))
+    if job.averaged is not None:
+        _load_weights(path, job.averaged, _under(tensors, "averaged."))
+    parameters = dict(job.model.named_parameters())
+    owner = {p: o for o in optimizers for group in o.param_groups for p in group["params"]}
+    for key, tensor in _under(tensors, "optim.").items():
+        name, _, slot = key.rpartition(".")
+        parameter = parameters[name]
+        like = tensor.to(parameter.device)
+        owner[parameter].state[parameter][slot] = placed_like(like, parameter) if tensor.ndim else tensor
+    job.steps.load_state_dict(_under(tensors, "stream.") | _under(plain, "stream."))
+    return step
+
+
+def _load_weights(path: Path, model: torch.nn.Module, tensors: dict[str, Tensor]) -> None:
+    state = model.state_dict()
+    if state.keys() != tensors.keys() or any(state[n].shape != t.shape for n, t in tensors.items()):
+        raise CheckpointError(f"{path}: is of another architecture; delete it to start this stage anew")
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            state[name].copy_(placed_like(tensor.to(state[name].device), state[name]))
+
+
+def _under(values: dict[str, Any], prefix: str) -> dict[str, Any]:
+    return {key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)}

@@ -1,0 +1,47 @@
+"""What looks on while the loop runs. Hooks read; none of them changes what is learned."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from malmoi import device
+from malmoi.files import disk_errors
+from malmoi.train.loop import Hook, Step
+
+
+class MetricsFile:
+    """`metrics.jsonl`, append-only: one object a step. Steps that a resumed run takes again are not written twice."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.last_step = 0
+        if path.exists():
+            self._mend()
+
+    def __call__(self, step: Step) -> None:
+        if step.step <= self.last_step or not device.current().is_main:
+            return
+        row = {"step": step.step, **step.metrics, "seconds": round(step.seconds, 4), "count": step.count}
+        with disk_errors(self.path), self.path.open("ab") as file:
+            file.write(json.dumps(row).encode() + b"\n")
+        self.last_step = step.step
+
+    def _mend(self) -> None:
+        """A killed run may have left half a line: cut it off."""
+        data = self.path.read_bytes()
+        whole = data[: data.rfind(b"\n") + 1]
+        if whole != data:
+            with self.path.open("r+b") as file:
+                file.truncate(len(whole))
+        lines = whole.splitlines()
+        self.last_step = json.loads(lines[-1])["step"] if lines else 0
+
+
+def every(n_steps: int, name: str, measure: Callable[[], float]) -> Hook:
+    """Add a measurement to the metrics of every n-th step and of the last."""
+
+    def hook(step: Step) -> None:
+        if step.step % n_steps == 0 or step.step == step.n_steps:
+            step.metrics[name] = measure()
+
+    return hook

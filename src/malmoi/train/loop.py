@@ -1,0 +1,156 @@
+"""The only loop. Whatever learns here (pretraining, SFT, reward, PPO, DPO) is a `Job` given to `fit`.
+
+A job's stream yields optimizer steps, each a list of micro-batches; its loss returns sums; batches know their count.
+The loop divides once, over all micro-batches and ranks: never a mean of means. A stream has a `state_dict`, so that
+any job killed at any moment resumes to the same numbers.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from malmoi import device
+from malmoi.config import Settings
+from malmoi.errors import DivergedError
+from malmoi.train import checkpoint
+from malmoi.train.optim import OptimConfig, lr_ratio, make_optimizers
+from malmoi.train.parallel import prepare, sum_gradients
+from malmoi.train.signals import stop_requested
+
+
+class Batch(Protocol):
+    """A micro-batch."""
+
+    @property
+    def count(self) -> int:
+        """What its loss sum is divided by, together with all others of the step."""
+
+    def to(self, device: torch.device) -> "Batch": ...
+
+
+class Stream(Protocol):
+    """Optimizer steps, each a list of micro-batches; `state_dict` holds tensors, numbers and strings."""
+
+    def __iter__(self) -> Iterator[Sequence[Any]]: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+Loss = Callable[[Any, Any], tuple[Tensor, dict[str, Tensor]]]
+
+
+@dataclass
+class Job:
+    """What is trained, on what, and by which loss.
+
+    loss(model, batch) -> (loss_sum, metric_sums): sums over the batch's `count`, not means
+    averaged: a second set of weights that follows `model` (exponential moving average), or None
+    """
+
+    model: nn.Module
+    steps: Stream
+    loss: Loss
+    n_steps: int
+    averaged: nn.Module | None = None
+    average_decay: float = 0.0
+
+
+class LoopConfig(Settings):
+    """How the loop runs, whatever it trains."""
+
+    optim: OptimConfig = OptimConfig()
+    """The optimizer and its schedule."""
+    checkpoint_every_s: float = Field(20.0, ge=0)
+    """Seconds between checkpoints; 0 writes one after every step."""
+    compile: bool = False
+    """Compile the model with torch.compile; pays for its start-up on a GPU or in long runs."""
+    fsdp: bool = False
+    """Shard weights, gradients and optimizer state over the ranks (FSDP2)."""
+
+
+@dataclass
+class Step:
+    """What happened in one optimizer step. `metrics` are means over the step's count."""
+
+    step: int
+    n_steps: int
+    metrics: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    count: int = 0
+
+
+Hook = Callable[[Step], None]
+
+
+def fit(job: Job, config: LoopConfig, hooks: Sequence[Hook] = (), resume_from: Path | None = None) -> None:
+    """Run the job's optimizer steps to the end, on from a checkpoint when there is one.
+
+    Raises DivergedError when the gradient is not finite, and KeyboardInterrupt, after writing a checkpoint, when a
+    signal asked to stop.
+    """
+    here = device.current()
+    model = prepare(job.model, config.fsdp, config.compile)
+    optimizers = make_optimizers(job.model, config.optim)
+    first = 1
+    if resume_from is not None and resume_from.exists():
+        first = checkpoint.load(resume_from, job, optimizers) + 1
+    saved_at = time.monotonic()
+    steps = iter(job.steps)
+    for step in range(first, job.n_steps + 1):
+        started = time.monotonic()
+        micros = next(steps, None)
+        if micros is None:  # the stream ended itself, as PPO's does over its KL budget
+            break
+        count = sum(batch.count for batch in micros)
+        sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=here.torch_device))
+        for micro in micros[here.rank :: here.world_size]:
+            with device.autocast():
+                loss_sum, metric_sums = job.loss(model, micro.to(here.torch_device))
+            (loss_sum / count).backward()
+            for name, value in {"loss": loss_sum, **metric_sums}.items():
+                sums[name] += value.detach().float()
+        grad_norm = _update(job, optimizers, config, step)
+        metrics = {name: float(device.sum_over_ranks(value)) / count for name, value in sorted(sums.items())}
+        if not torch.isfinite(grad_norm):
+            raise DivergedError(
+                f"step {step}: the gradient is not finite (loss {metrics.get('loss')}); lower optim.lr; the last "
+                "checkpoint is kept"
+            )
+        metrics |= getattr(job.steps, "info", {})
+        metrics |= {"grad_norm": float(grad_norm), "lr": config.optim.lr * lr_ratio(config.optim, step, job.n_steps)}
+        record = Step(step, job.n_steps, metrics, time.monotonic() - started, count)
+        for hook in hooks:
+            hook(record)
+        stopping = stop_requested()
+        if resume_from is not None and (stopping or time.monotonic() - saved_at >= config.checkpoint_every_s):
+            checkpoint.save(resume_from, step, job, optimizers)
+            saved_at = time.monotonic()
+        if stopping:
+            raise KeyboardInterrupt
+
+
+def _update(job: Job, optimizers: list[torch.optim.Optimizer], config: LoopConfig, step: int) -> Tensor:
+    """Sum gradients over ranks, clip, move the weights; returns the gradient's norm before clipping."""
+    parameters = [p for p in job.model.parameters() if p.requires_grad]
+    sum_gradients(parameters)
+    norm = torch.nn.utils.clip_grad_norm_(parameters, config.optim.max_grad_norm)
+    ratio = lr_ratio(config.optim, step, job.n_steps)
+    if torch.isfinite(norm):
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak_lr"] * ratio
+            optimizer.step()
+        if job.averaged is not None:
+            with torch.no_grad():
+                for slow, fast in zip(job.averaged.parameters(), parameters, strict=True):
+                    slow.lerp_(fast, 1 - job.average_decay)
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    return norm

@@ -1,0 +1,46 @@
+"""Several processes, one update: `torchrun` starts them, gradients are summed, FSDP2 shards when asked."""
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+
+from malmoi import device
+
+
+def prepare(model: nn.Module, fsdp: bool, compile_: bool) -> nn.Module:
+    """Shard the model over the ranks, compile it, or leave it as it is."""
+    if fsdp and device.current().world_size > 1 and not isinstance(model, FSDPModule):
+        for module in list(model.modules()):
+            if isinstance(module, nn.ModuleList):
+                for block in module:
+                    fully_shard(block)
+        sharded = fully_shard(model)
+        if hasattr(model, "cross_entropy"):
+            register_fsdp_forward_method(model, "cross_entropy")
+        # The loop divides by the count over all ranks, so gradients are summed, not averaged.
+        for module in sharded.modules():
+            if isinstance(module, FSDPModule):
+                module.set_gradient_divide_factor(1.0)
+    if compile_:
+        # Block by block: they are alike, so one compilation serves them all.
+        for blocks in (module for module in model.modules() if isinstance(module, nn.ModuleList)):
+            for block in blocks:
+                block.compile()
+    return model
+
+
+def sum_gradients(parameters: list[nn.Parameter]) -> None:
+    """Sum gradients over the ranks in one message; a rank that had no micro-batch gives zeros. FSDP2 did it already."""
+    if device.current().world_size == 1 or any(isinstance(p.grad, torch.distributed.tensor.DTensor) for p in parameters):
+        return
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    flat = torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
+    dist.all_reduce(flat)
+    offset = 0
+    for parameter in parameters:
+        assert parameter.grad is not None
+        parameter.grad.copy_(flat[offset : offset + parameter.numel()].view_as(parameter))
+        offset += parameter.numel()
