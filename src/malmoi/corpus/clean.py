@@ -1,0 +1,166 @@
+"""Documents -> clean documents: one spelling of each character, no copies, no boilerplate, some held out.
+
+Each step passes documents on one by one and counts what it takes away in the `dropped` counter that it is given.
+"""
+
+import hashlib
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Literal
+
+from malmoi.corpus.documents import Document
+
+Split = Literal["train", "heldout"]
+Reopened = Callable[[], Iterable[Document]] | Sequence[Document]
+
+_NEWLINE = re.compile(r"\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
+# Control characters, and marks that nobody sees: soft hyphen, zero-width space, word joiner, byte-order mark.
+_UNSEEN = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u200b\u2060\ufeff]")
+# Zero-width joiners hold emoji together and shape Persian and Indic words; beside these letters they do nothing.
+_UNJOINED = r"\s\x00-\u036f\u1100-\u11ff\u3000-\u9fff\ua960-\ua97f\uac00-\ud7ff\uff00-\uffef"
+_JOINER = re.compile(rf"(?<![^{_UNJOINED}])[\u200c\u200d]++|(?<![\u200c\u200d])[\u200c\u200d]++(?![^{_UNJOINED}])")
+
+
+def normalise(text: str) -> str:
+    """Unicode NFC, \\n for newlines, nothing invisible, no spaces at the ends of lines, at most two blank lines.
+
+    Normalising twice is normalising once. Korean typed as separate letters becomes syllables; emoji sequences and
+    the joiners that other scripts need stay whole.
+    """
+    text = unicodedata.normalize("NFC", _UNSEEN.sub("", _NEWLINE.sub("\n", text)))
+    text = unicodedata.normalize("NFC", _JOINER.sub("", text))
+    lines = "\n".join(line.rstrip() for line in text.split("\n"))
+    return re.sub(r"\n{4,}", "\n\n\n", lines).strip("\n")
+
+
+def normalised(documents: Iterable[Document]) -> Iterator[Document]:
+    """The documents with their text normalised; each keeps its id."""
+    for document in documents:
+        yield replace(document, text=normalise(document.text))
+
+
+def text_key(text: str) -> bytes:
+    """16 bytes that two texts share when they differ in nothing but spacing and invisible characters."""
+    return hashlib.sha256(" ".join(normalise(text).split()).encode()).digest()[:16]
+
+
+def drop_duplicates(documents: Iterable[Document], dropped: Counter[str] | None = None) -> Iterator[Document]:
+    """The first document of each text; holds 16 bytes a document in memory, and counts "duplicate"."""
+    dropped = Counter() if dropped is None else dropped
+    seen: set[bytes] = set()
+    for document in documents:
+        key = text_key(document.text)
+        if key in seen:
+            dropped["duplicate"] += 1
+        else:
+            seen.add(key)
+            yield document
+
+
+BOILERPLATE_CHARS = 20
+BOILERPLATE_DOCUMENTS = 5
+BOILERPLATE_SHARE = 0.02
+MOST_LINES = 5_000_000
+_COMMENT_MARK = re.compile(r"^(#|//+|/\*+| \*+|--|;+|<!--|\.\.) +")
+_CODE = re.compile(r"[{}=<>|`\\]|::|__|\w\(|[:;]$|^([-*+#]|\d+\.) |^(import|from|package|using|def|class|return) ")
+
+
+def drop_boilerplate(documents: Reopened, min_chars: int, dropped: Counter[str] | None = None) -> Iterator[Document]:
+    """Remove the lines that many documents of one family repeat: licence headers, cookie banners, share buttons.
+
+    A family is a host, a folder, or a file of rows. A line counts when it has 20 characters and more and stands in
+    at least 5 documents and 2 % of its family. Code, lists, tables, headings and indented lines are never touched.
+    documents: a list, or a function that opens the stream anew; it is read twice
+    min_chars: a document that loses lines and keeps fewer characters is dropped
+    Counts "boilerplate line" and "boilerplate document". Rare lines are forgotten after 5 million distinct ones
+    (lossy counting, Manku and Motwani 2002), which can only leave a line in.
+    """
+    dropped = Counter() if dropped is None else dropped
+    open_documents = _opener(documents)
+    boilerplate = _repeated_lines(open_documents())
+    for document in open_documents():
+        lines = document.text.split("\n")
+        removed = {at for at, key in _countable(document, lines) if key in boilerplate}
+        if not removed:
+            yield document
+            continue
+        dropped["boilerplate line"] += len(removed)
+        text = normalise("\n".join(line for at, line in enumerate(lines) if at not in removed))
+        if len(text) < max(1, min_chars):
+            dropped["boilerplate document"] += 1
+        else:
+            yield replace(document, text=text)
+
+
+def family(source: str) -> str:
+    """What documents with the same template share: the host of a URL, a file of rows, else the folder."""
+    if "://" in source:
+        return source.split("/")[2]
+    path = source.partition("#")[0]
+    return path if path.endswith((".jsonl", ".jsonl.gz")) else path.rpartition("/")[0]
+
+
+def _opener(documents: Reopened) -> Callable[[], Iterable[Document]]:
+    if isinstance(documents, Iterator):
+        raise TypeError("a stream can be read once only; pass a function that opens it")
+    return documents if callable(documents) else lambda: documents
+
+
+def _repeated_lines(documents: Iterable[Document]) -> set[tuple[str, int]]:
+    n_documents: Counter[str] = Counter()
+    n_with_line: Counter[tuple[str, int]] = Counter()
+    rare = 0
+    for document in documents:
+        n_documents[family(document.source)] += 1
+        n_with_line.update({key for _, key in _countable(document, document.text.split("\n"))})
+        if len(n_with_line) > MOST_LINES:
+            rare += 1
+            n_with_line = Counter({key: n for key, n in n_with_line.items() if n > rare})
+    return {
+        key
+        for key, n in n_with_line.items()
+        if n >= max(BOILERPLATE_DOCUMENTS, BOILERPLATE_SHARE * n_documents[key[0]])
+    }
+
+
+def _countable(document: Document, lines: list[str]) -> Iterator[tuple[int, tuple[str, int]]]:
+    """Lines that may be boilerplate: their place, and a key of the family and the line."""
+    name, in_code = family(document.source), False
+    for at, line in enumerate(lines):
+        words = _COMMENT_MARK.sub("", line).strip()
+        is_plain = " " in words and sum(map(str.isalpha, words)) * 2 > len(words) and not _CODE.search(words)
+        in_code ^= line.startswith(("```", "~~~"))
+        if in_code or len(words) < BOILERPLATE_CHARS or not is_plain or line.startswith(("    ", "\t")):
+            continue
+        # One line with a # is a heading; a licence in # comments has several.
+        if not line.startswith("#") or any(x.startswith("#") for x in (*lines[at - 1 : at], *lines[at + 1 : at + 2])):
+            yield at, (name, hash(words))
+
+
+def is_heldout(document_id: str, heldout_fraction: float, seed: int) -> bool:
+    """Whether a document is held out: its id and the seed alone decide, never the other documents."""
+    digest = hashlib.sha256(f"{seed}:{document_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") < heldout_fraction * 2**64
+
+
+def split(
+    documents: Reopened, heldout_fraction: float, seed: int, dropped: Counter[str] | None = None
+) -> Iterator[tuple[Split, Document]]:
+    """Each document with its side. A training document whose text is held out as well is left out and counted.
+
+    documents: a list, or a function that opens the stream anew; it is read twice
+    heldout_fraction: in [0, 1]; of few documents it may hold out none. Counts "copy of held-out text".
+    """
+    dropped = Counter() if dropped is None else dropped
+    open_documents = _opener(documents)
+    heldout = {text_key(d.text) for d in open_documents() if is_heldout(d.id, heldout_fraction, seed)}
+    for document in open_documents():
+        if is_heldout(document.id, heldout_fraction, seed):
+            yield "heldout", document
+        elif text_key(document.text) in heldout:
+            dropped["copy of held-out text"] += 1
+        else:
+            yield "train", document
