@@ -88,10 +88,20 @@ class ModelConfig(Settings):
 
     @classmethod
     def from_hf(cls, config: dict[str, Any], where: str) -> "ModelConfig":
-        """Read a `config.json`; CheckpointError when the architecture is not ours."""
+        """Read a `config.json`; CheckpointError when the architecture is not ours, or ours with what we lack."""
         family = config.get("model_type")
         if family not in ("llama", "qwen3"):
             raise CheckpointError(f"{where}: architecture {family!r} is not supported; llama and qwen3 are")
+        # transformers 5 keeps the base inside `rope_parameters`; 4 wrote it plain, and scaling beside it.
+        rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+        needed = {
+            "hidden_act": (config.get("hidden_act", "silu"), "silu"),
+            "rope_type": (rope.get("rope_type", rope.get("type", "default")), "default"),
+            "use_sliding_window": (config.get("use_sliding_window", False), False),
+        }
+        for name, (found, supported) in needed.items():
+            if found != supported:
+                raise CheckpointError(f"{where}: {name} {found!r} is not supported; {supported!r} is")
         try:
             return cls(
                 vocab_size=config["vocab_size"],
@@ -102,7 +112,7 @@ class ModelConfig(Settings):
                 head_dim=config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"],
                 n_ff=config["intermediate_size"],
                 seq_len=config["max_position_embeddings"],
-                rope_theta=config.get("rope_theta", 10_000.0),
+                rope_theta=config.get("rope_theta") or rope.get("rope_theta", 10_000.0),
                 norm_eps=config["rms_norm_eps"],
                 qk_norm=family == "qwen3",
                 tie_embeddings=config.get("tie_word_embeddings", False),
