@@ -19,7 +19,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from malmoi.errors import CheckpointError, DataError
 from malmoi.files import write_text
-from malmoi.tokenizer.bpe import ROLES, Tokenizer
+from malmoi.tokenizer.bpe import ROLES, SPECIAL_TOKENS, Tokenizer
 
 FILE = "chat_template.jinja"
 Message = Mapping[str, str]
@@ -27,6 +27,7 @@ Message = Mapping[str, str]
 # Private-use characters: they mark where content and trained spans begin and end in the rendered text.
 _CONTENT, _BEGIN, _END = "\ue000", "\ue001", "\ue002"
 _PIECES = re.compile(f"({_CONTENT}[0-9]+{_CONTENT}|{_BEGIN}|{_END})")
+_SPECIAL = re.compile("(" + "|".join(map(re.escape, SPECIAL_TOKENS)) + ")")
 
 
 class _Generation(Extension):
@@ -102,16 +103,25 @@ def check_messages(messages: Sequence[Message]) -> None:
     if not messages:
         raise DataError("conversation: has no messages")
     for number, message in enumerate(messages):
+        if not isinstance(message, Mapping):
+            raise DataError(f'message {number}: expected {{"role": …, "content": …}}, got {message!r}')
         if message.get("role") not in ROLES:
             raise DataError(f"message {number}: role {message.get('role')!r} is none of {', '.join(ROLES)}")
         if not isinstance(message.get("content"), str):
             raise DataError(f"message {number}: lacks its text (content)")
+        try:
+            message["content"].encode()
+        except UnicodeEncodeError as error:
+            raise DataError(f"message {number}: half a character (lone surrogate) at {error.start}") from None
 
 
 def _encode_markup(tokenizer: Tokenizer, text: str) -> list[int]:
-    """Encode text of the template itself, in which special tokens are real."""
-    tokenizer.engine.encode_special_tokens = False
-    try:
-        return tokenizer.encode(text)
-    finally:
-        tokenizer.engine.encode_special_tokens = True
+    """Encode text of the template itself, in which special tokens are real.
+
+    The engine could find them itself, but by a switch that all threads share: while one encodes a template, what
+    people wrote would be special in another.
+    """
+    ids: list[int] = []
+    for piece in _SPECIAL.split(text):
+        ids += [tokenizer.special_id(piece)] if piece in SPECIAL_TOKENS else tokenizer.encode(piece)
+    return ids
