@@ -20,6 +20,7 @@ from malmoi.config import Settings
 from malmoi.data.batch import Tokens
 from malmoi.data.prompts import Prompt, read_prompts
 from malmoi.data.tokens import window_steps
+from malmoi.errors import ConfigError
 from malmoi.generate.engine import Answer
 from malmoi.generate.sampling import Sampling
 from malmoi.model.cross_entropy import gather_logps
@@ -117,6 +118,12 @@ class Config(Settings):
         if not isinstance(values, dict):
             return values
         return {**RECIPES.get(values.get("recipe", "stiennon"), {}), **values}
+
+    @model_validator(mode="after")
+    def _minibatches_have_answers(self) -> "Config":
+        if self.n_minibatches > self.batch_size:
+            raise ValueError(f"n_minibatches {self.n_minibatches} is more than batch_size {self.batch_size}")
+        return self
 
 
 class Actors(nn.Module):
@@ -248,7 +255,7 @@ class RolloutSteps:
         scores = effective_scores(rollouts, self.config)
         self.info = {
             "kl": float(kl.mean()),
-            "kl_error": float(kl.std() / len(kl) ** 0.5),
+            "kl_error": float(kl.std(correction=0)) / max(1, len(kl) - 1) ** 0.5,
             "score": float(scores.mean()),
             "beta": self.beta,
             "response_tokens": rollouts.count / len(answers),
@@ -318,8 +325,10 @@ def build(config: Config) -> Job:
 
 
 def _ptx_steps(policy: LanguageModel, config: Config) -> Iterator[Sequence[Tokens]] | None:
-    if not config.ptx_coef or config.ptx_shards is None:
+    if not config.ptx_coef:
         return None
+    if config.ptx_shards is None:
+        raise ConfigError("ppo.ptx_coef: mixes in pretraining text; name its token shards in ppo.ptx_shards")
     n_windows = max(1, config.batch_size // config.n_minibatches // 8)
     return iter(window_steps(config.ptx_shards, policy.config.seq_len, n_windows, n_windows, config.seed))
 
