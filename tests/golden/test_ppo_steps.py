@@ -1,0 +1,221 @@
+"""PPO's stream of optimizer steps: what it samples, how it is scored and mixed, and when it stops."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from malmoi.algorithms import ppo
+from malmoi.corpus.shards import ShardWriter
+from malmoi.data.prompts import Prompt
+from malmoi.errors import ConfigError
+from malmoi.model.config import ModelConfig
+from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.tokenizer.bpe import Tokenizer
+from malmoi.tokenizer.chat_template import ChatTemplate
+from malmoi.train.loop import Job, LoopConfig, Step, fit
+from malmoi.train.policy_maths import token_rewards
+from malmoi.train.rollouts import Rollouts
+
+SHAPE: dict[str, Any] = {
+    "n_layer": 1, "n_embd": 16, "n_head": 2, "n_kv_head": 1, "head_dim": 8, "n_ff": 16, "seq_len": 40,
+}  # fmt: skip
+QUESTIONS = ("cat", "What is a list?", "낱말", "dog on the log")
+
+
+def small(**given: Any) -> ppo.Config:
+    return ppo.Config(**{"n_iterations": 2, "batch_size": 6, "max_tokens": 5, "temperature": 1.0, **given})
+
+
+def stream(tokenizer: Tokenizer, config: ppo.Config, away: float = 0.0) -> ppo.RolloutSteps:
+    """A stream on four tiny networks; the reference stands `away` from the policy."""
+    torch.manual_seed(0)
+    shape = ModelConfig(vocab_size=tokenizer.vocab_size, **SHAPE)
+    policy, ref, value, reward_model = (
+        kind(shape) for kind in (LanguageModel, LanguageModel, ScalarModel, ScalarModel)
+    )
+    ref.load_state_dict(policy.state_dict())
+    with torch.no_grad():
+        for parameter in ref.parameters():
+            parameter.add_(torch.randn(parameter.shape) * away)
+    template, prompts = ChatTemplate.default(), []
+    for question in QUESTIONS:
+        messages = [{"role": "user", "content": question}]
+        ids, _ = template.encode(tokenizer, messages, add_generation_prompt=True)
+        prompts.append(Prompt(messages, ids, {}))
+    return ppo.RolloutSteps(ppo.Actors(policy, value), ref, reward_model, prompts, tokenizer, config)
+
+
+def test_before_the_first_update_old_and_new_policies_are_one(tokenizer: Tokenizer) -> None:
+    """The ratio is 1 at every token: what was sampled and scored is what is recomputed."""
+    config = small(micro_batch_size=4)
+    steps = stream(tokenizer, config)
+    for batch in next(iter(steps)):
+        assert isinstance(batch, Rollouts)
+        _, metrics = ppo.loss(steps.actors, batch, config)
+        assert metrics["approx_kl"].item() == pytest.approx(0, abs=1e-9)
+        assert metrics["clip_fraction"].item() == 0
+        torch.testing.assert_close(metrics["policy_loss"], -(batch.advantages * batch.mask).sum())
+        torch.testing.assert_close(batch.logps, batch.ref_logps)
+    assert steps.info["kl"] == pytest.approx(0, abs=1e-6)
+
+
+def test_log_probabilities_are_of_the_chosen_tokens_at_the_sampling_temperature(tokenizer: Tokenizer) -> None:
+    steps = stream(tokenizer, small(temperature=0.7), away=0.1)
+    [batch] = next(iter(steps))
+    assert isinstance(batch, Rollouts)
+    for network, found in ((steps.actors.policy, batch.logps), (steps.ref, batch.ref_logps)):
+        logps = (network(batch.ids[:, :-1]) / 0.7).log_softmax(-1).gather(2, batch.ids[:, 1:, None])[..., 0]
+        torch.testing.assert_close(found, logps * batch.mask, atol=1e-5, rtol=1e-5)
+    kl = [float((row.logps - row.ref_logps).sum()) for row in (batch.rows(torch.tensor([i])) for i in range(6))]
+    assert steps.info["kl"] == pytest.approx(sum(kl) / 6, abs=1e-5)
+
+
+def test_the_mask_covers_the_answer_and_its_end_but_not_the_prompt(tokenizer: Tokenizer) -> None:
+    steps = stream(tokenizer, small(batch_size=8, max_tokens=30))
+    with torch.no_grad():  # an end of turn that is likely enough to come now and then
+        steps.actors.policy.lm_head.weight[tokenizer.end_of_turn_id] *= 8
+    next(iter(steps))
+    rollouts = steps.rollouts
+    assert rollouts is not None and 0 < int(rollouts.finished.sum()) < 8
+    for row, (prompt, answer) in enumerate(steps.latest):
+        response = rollouts.ids[row, 1:][rollouts.mask[row]].tolist()
+        assert response == answer.ids + [tokenizer.end_of_turn_id] * answer.finished
+        assert rollouts.ids[row, : len(prompt.ids)].tolist() == prompt.ids
+        assert int(rollouts.mask[row].nonzero()[0]) == len(prompt.ids) - 1
+        assert bool(rollouts.finished[row]) == answer.finished
+
+
+def test_an_answer_that_never_ended_has_the_score_for_that(tokenizer: Tokenizer) -> None:
+    steps = stream(tokenizer, small(), away=0.1)
+    [batch] = next(iter(steps))
+    assert isinstance(batch, Rollouts)
+    batch = replace(batch, finished=torch.tensor([True, False] * 3))
+    replaced = torch.where(batch.finished, batch.scores, torch.tensor(-1.0))
+    assert torch.equal(ppo.effective_scores(batch, small()), replaced)
+    assert torch.equal(ppo.effective_scores(batch, small(missing_eos_score=None)), batch.scores)
+    # γ = λ = 1: the return of the last token is its reward, in which the score stands.
+    last = batch.mask.float().cumsum(1).argmax(dim=1, keepdim=True)
+    plain = small(gae_lambda=1.0)
+    rewards = token_rewards(replaced, batch.logps, batch.ref_logps, batch.mask, beta=0.05)
+    returns = ppo.with_advantages(batch, plain, beta=0.05).returns
+    torch.testing.assert_close(returns.gather(1, last), rewards.gather(1, last))
+
+
+def test_advantages_are_whitened_and_returns_are_not(tokenizer: Tokenizer) -> None:
+    steps = stream(tokenizer, small(), away=0.3)
+    [batch] = next(iter(steps))
+    assert isinstance(batch, Rollouts)
+    inside = batch.advantages[batch.mask]
+    assert float(inside.mean()) == pytest.approx(0, abs=1e-5)
+    assert float(inside.std(correction=0)) == pytest.approx(1, abs=1e-3)
+    raw = (batch.returns - batch.values)[batch.mask]
+    torch.testing.assert_close((raw - raw.mean()) / raw.std(correction=0), inside, atol=1e-4, rtol=1e-4)
+    scaled = ppo.with_advantages(batch, small(whiten_rewards=True), beta=0.05)
+    assert not torch.allclose(scaled.returns, batch.returns)
+
+
+def test_every_epoch_takes_every_answer_once_in_another_order(tokenizer: Tokenizer) -> None:
+    config = small(n_epochs=2, n_minibatches=3, micro_batch_size=1)
+    steps = stream(tokenizer, config)
+    taken = [list(micros) for micros in steps]
+    assert [len(micros) for micros in taken] == [2] * (2 * 2 * 3)
+    passes = [[batch for micros in taken[i : i + 3] for batch in micros] for i in range(0, 12, 3)]
+    scores = [[float(batch.scores[0]) for batch in taken_once if isinstance(batch, Rollouts)] for taken_once in passes]
+    assert sorted(scores[0]) == sorted(scores[1]) and scores[0] != scores[1]
+    assert sorted(scores[2]) == sorted(scores[3]) and sorted(scores[0]) != sorted(scores[2])
+    assert sum(batch.count for batch in passes[0]) == sum(batch.count for batch in passes[1])
+
+
+def test_prompts_are_taken_in_shuffled_passes_over_all_of_them() -> None:
+    taken = [row for iteration in range(5) for row in ppo.prompt_order(10, 4, seed=3, iteration=iteration)]
+    assert sorted(taken[:10]) == sorted(taken[10:]) == list(range(10))
+    assert taken[:10] != taken[10:]
+    assert taken[:10] != [row for iteration in range(3) for row in ppo.prompt_order(10, 4, 4, iteration)][:10]
+
+
+def test_pretraining_text_is_divided_by_its_own_tokens(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    with ShardWriter(tmp_path, "train", tokenizer.vocab_size) as writer:
+        writer.append(list(range(6, 250)), n_bytes=300)
+    config = small(ptx_coef=27.8, ptx_shards=tmp_path, batch_size=16, n_minibatches=1, micro_batch_size=5)
+    steps = stream(tokenizer, config)
+    micros = next(iter(steps))
+    count = sum(batch.count for batch in micros)
+    ptx = [batch for batch in micros if isinstance(batch, ppo.PtxTokens)]
+    assert count == sum(batch.count for batch in micros if isinstance(batch, Rollouts)) and ptx
+    mixed = sum(ppo.loss(steps.actors, batch, config)[0].item() for batch in ptx) / count
+    policy, texts = steps.actors.policy, [batch.tokens for batch in ptx]
+    nats = sum(policy.cross_entropy(text.ids, text.targets, text.mask).item() for text in texts)
+    assert mixed == pytest.approx(27.8 * nats / sum(text.count for text in texts), rel=1e-5)
+
+
+def test_pretraining_text_that_is_asked_for_must_be_given(tokenizer: Tokenizer) -> None:
+    with pytest.raises(ConfigError, match="ptx_shards"):
+        stream(tokenizer, small(ptx_coef=1.0))
+
+
+@pytest.mark.parametrize(("budget", "n_taken"), [(1e6, 3 * 4), (1e-3, 4)])
+def test_over_its_kl_budget_training_ends_after_the_iteration(
+    tokenizer: Tokenizer, budget: float, n_taken: int
+) -> None:
+    config = small(kl_budget=budget, n_iterations=3, n_epochs=2, n_minibatches=2)
+    steps = stream(tokenizer, config, away=0.3)
+    job = Job(steps.actors, steps, lambda model, batch: ppo.loss(model, batch, config), n_steps=12)
+    seen: list[Step] = []
+    fit(job, LoopConfig(), [seen.append])
+    assert len(seen) == n_taken
+    assert seen[0].metrics["kl"] > 1e-3
+
+
+def test_beta_adapts_once_an_iteration(tokenizer: Tokenizer) -> None:
+    config = small(kl_target=1e-6, beta=0.1, n_epochs=2)
+    steps = stream(tokenizer, config, away=0.3)
+    betas = []
+    for _ in steps:
+        betas.append(steps.info["beta"])
+    grown = 0.1 * (1 + 0.2 * 6 / 10_000)
+    assert betas == pytest.approx([0.1, 0.1, grown, grown], rel=1e-9)
+
+
+def test_one_answer_is_a_batch_too(tokenizer: Tokenizer) -> None:
+    steps = stream(tokenizer, small(batch_size=1), away=0.1)
+    next(iter(steps))
+    assert steps.info["kl_error"] == 0
+
+
+RECIPES = {
+    "ziegler": {"beta": 0.15, "kl_target": 6.0, "whiten_rewards": True, "value_from": "policy", "temperature": 0.7,
+                "n_epochs": 4, "n_minibatches": 1, "average_decay": 0.0},
+    "stiennon": {"beta": 0.05, "kl_target": None, "whiten_rewards": False, "value_from": "reward_model",
+                 "temperature": 0.7, "n_epochs": 4, "n_minibatches": 1, "average_decay": 0.0},
+    "instructgpt": {"beta": 0.02, "kl_target": None, "whiten_rewards": False, "value_from": "reward_model",
+                    "temperature": 1.0, "n_epochs": 1, "n_minibatches": 8, "average_decay": 0.992},
+}  # fmt: skip
+SHARED = {"gamma": 1.0, "gae_lambda": 0.95, "clip_eps": 0.2, "value_clip_eps": 0.2, "vf_coef": 0.1}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_sets_the_constants_of_its_paper(name: str) -> None:
+    settings = ppo.Config(recipe=name, n_iterations=1).model_dump()  # type: ignore[arg-type]
+    assert {key: settings[key] for key in RECIPES[name] | SHARED} == RECIPES[name] | SHARED
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_setting_that_is_given_wins_over_the_recipe(name: str) -> None:
+    given = {"beta": 0.3, "n_epochs": 7, "temperature": 0.9, "kl_target": None, "whiten_rewards": True}
+    settings = ppo.Config.model_validate({"recipe": name, "n_iterations": 1, **given}).model_dump()
+    assert {key: settings[key] for key in given} == given
+    assert settings["n_minibatches"] == RECIPES[name]["n_minibatches"]
+    again = ppo.Config.model_validate(settings)
+    assert again.model_dump() == settings
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"recipe": "openai"}, {"bta": 1}, {"temperature": 0}, {"batch_size": 4, "n_minibatches": 8}]
+)
+def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        ppo.Config.model_validate({"n_iterations": 1, **wrong})
