@@ -61,7 +61,8 @@ def load(path: Path, job: "Job", optimizers: list[torch.optim.Optimizer]) -> int
         name, _, slot = key.rpartition(".")
         parameter = parameters[name]
         like = tensor.to(parameter.device)
-        owner[parameter].state[parameter][slot] = placed_like(like, parameter) if tensor.ndim else tensor
+        # The step count too: the fused optimizer reads it where the weights are.
+        owner[parameter].state[parameter][slot] = placed_like(like, parameter) if tensor.ndim else like
     job.steps.load_state_dict(_under(tensors, "stream.") | _under(plain, "stream."))
     return step
 
