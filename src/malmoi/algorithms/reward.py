@@ -6,6 +6,7 @@ their number. A tie is used as a pair whose target is one half.
 
 from pathlib import Path
 
+import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
@@ -37,14 +38,13 @@ class Config(Settings):
 
 
 def loss(model: ScalarModel, batch: Comparisons) -> tuple[Tensor, dict[str, Tensor]]:
-    """K-wise loss, summed over prompts, in nats; accuracy is over pairs that are not tied, per prompt."""
+    """K-wise loss, summed over prompts, in nats; accuracy is of pairs, per prompt, a tie counting one half."""
     scores = model(batch.ids).gather(1, batch.last[:, None])[:, 0]
     gap = scores[batch.better] - scores[batch.worse]
     losses = -(batch.target * F.logsigmoid(gap) + (1 - batch.target) * F.logsigmoid(-gap))
-    is_apart = (batch.target == 1).float()
-    n_apart = (is_apart * batch.weight).sum()
-    accuracy = (is_apart * batch.weight * (gap > 0)).sum() / n_apart.clamp_min(1e-9) * batch.count
-    return (losses * batch.weight).sum(), {"accuracy": accuracy.detach(), "gap": (gap * batch.weight).sum().detach()}
+    is_right = torch.where(batch.target == 1, (gap > 0).float(), 0.5)
+    sums = {"accuracy": (is_right * batch.weight).sum(), "gap": (gap * batch.weight).sum().detach()}
+    return (losses * batch.weight).sum(), sums
 
 
 def build(config: Config) -> Job:
