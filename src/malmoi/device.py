@@ -4,7 +4,7 @@ import contextlib
 import ctypes
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -99,6 +99,14 @@ def sum_over_ranks(value: torch.Tensor) -> torch.Tensor:
     if current().world_size > 1:
         dist.all_reduce(value)
     return value
+
+
+def union_over_ranks(names: Iterable[str]) -> list[str]:
+    """The names that any rank has, sorted."""
+    gathered = [list(names)] * current().world_size
+    if current().world_size > 1:
+        dist.all_gather_object(gathered, gathered[0])
+    return sorted(set().union(*gathered))
 
 
 def barrier() -> None:

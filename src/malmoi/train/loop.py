@@ -117,7 +117,10 @@ def fit(job: Job, config: LoopConfig, hooks: Sequence[Hook] = (), resume_from: P
             for name, value in {"loss": loss_sum, **metric_sums}.items():
                 sums[name] += value.detach().float()
         grad_norm = _update(job, optimizers, config, step)
-        metrics = {name: float(device.sum_over_ranks(value)) / count for name, value in sorted(sums.items())}
+        # A rank that had no micro-batch, or none of some kind, has no sums of its own, but must join in.
+        names = device.union_over_ranks(sums)
+        totals = device.sum_over_ranks(torch.stack([sums[name] for name in names])).tolist()
+        metrics = {name: total / count for name, total in zip(names, totals, strict=True)}
         if not torch.isfinite(grad_norm):
             raise DivergedError(
                 f"step {step}: the gradient is not finite (loss {metrics.get('loss')}); lower optim.lr; the last "
