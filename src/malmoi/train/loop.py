@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from malmoi import device
 from malmoi.config import Settings
-from malmoi.errors import DivergedError
+from malmoi.errors import ConfigError, DivergedError
 from malmoi.train import checkpoint
 from malmoi.train.optim import OptimConfig, lr_ratio, make_optimizers
 from malmoi.train.parallel import prepare, sum_gradients
@@ -92,8 +92,8 @@ Hook = Callable[[Step], None]
 def fit(job: Job, config: LoopConfig, hooks: Sequence[Hook] = (), resume_from: Path | None = None) -> None:
     """Run the job's optimizer steps to the end, on from a checkpoint when there is one.
 
-    Raises DivergedError when the gradient is not finite, and KeyboardInterrupt, after writing a checkpoint, when a
-    signal asked to stop.
+    Raises DivergedError when the gradient is not finite, ConfigError when sharded ranks would have unequal work, and
+    KeyboardInterrupt, after writing a checkpoint, when a signal asked to stop.
     """
     here = device.current()
     model = prepare(job.model, config.fsdp, config.compile)
@@ -108,6 +108,11 @@ def fit(job: Job, config: LoopConfig, hooks: Sequence[Hook] = (), resume_from: P
         micros = next(steps, None)
         if micros is None:  # the stream ended itself, as PPO's does over its KL budget
             break
+        if config.fsdp and len(micros) % here.world_size:  # sharded ranks wait for each other in every forward pass
+            raise ConfigError(
+                f"loop.fsdp: {len(micros)} micro-batches do not divide over {here.world_size} ranks; choose batch_size "
+                "and micro_batch_size so that they do"
+            )
         count = sum(batch.count for batch in micros)
         sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=here.torch_device))
         for micro in micros[here.rank :: here.world_size]:

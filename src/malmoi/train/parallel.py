@@ -22,6 +22,7 @@ def prepare(model: nn.Module, fsdp: bool, compile_: bool) -> nn.Module:
         for module in sharded.modules():
             if isinstance(module, FSDPModule):
                 module.set_gradient_divide_factor(1.0)
+                module.set_force_sum_reduction_for_comms(True)  # gloo can do no other
     if compile_:
         # Block by block: they are alike, so one compilation serves them all.
         for blocks in (module for module in model.modules() if isinstance(module, nn.ModuleList)):
