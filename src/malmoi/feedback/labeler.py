@@ -1,0 +1,192 @@
+"""A simulated labeler: it ranks by a written rule, and errs as often as people do. It is always named as simulated."""
+
+import hashlib
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from malmoi.errors import DataError
+
+OPENERS = (
+    "sure", "of course", "certainly", "absolutely", "great question", "good question", "as an ai",
+    "물론입니다", "물론이죠", "좋은 질문입니다", "좋은 질문이에요",
+)  # fmt: skip
+CLOSERS = (
+    "hope this helps", "hope that helps", "let me know", "feel free to", "happy to help", "any other questions",
+    "도움이 되었", "도움이 되길", "더 궁금한",
+)  # fmt: skip
+
+_OPENER = re.compile(rf"(?:{'|'.join(OPENERS)})\b")
+_WORD = re.compile(r"\w+")
+_ENDING = re.compile(r"""[.!?…。]["'`”’)\]]*$""")
+
+
+def gold_score(answer: str, reference: str | Sequence[str], finished: bool) -> float:
+    """How good an answer is beside a reference, in [0, 1]; 0 when it is empty. Of several references the best counts.
+
+    0.7 agreement + 0.2 form + 0.1 length: see `SimulatedLabeler.rule`. Only a finished answer that equals a reference,
+    whitespace aside, reaches 1.
+    """
+    references = [reference] if isinstance(reference, str) else reference
+    if not references:
+        raise ValueError("reference: expected at least one")
+    if not answer.strip():
+        return 0.0
+    # In tenths, so that the best score is 1 and not 0.9999999999999999.
+    return max(
+        (7 * _agreement(answer, one) + 2 * _form(answer, one, finished) + _length(answer, one)) / 10
+        for one in references
+    )
+
+
+def true_ranks(scores: Sequence[float], tie_margin: float) -> list[int]:
+    """Competition ranks, 1 = best. Scores within `tie_margin` of the best of a group tie with it.
+
+    The best of the group is the measure, not the nearest: a chain of small steps never ties a good answer with a
+    bad one.
+    """
+    if not all(map(math.isfinite, scores)):
+        raise ValueError("scores: expected finite numbers")
+    ranks = [0] * len(scores)
+    best, rank = math.inf, 0
+    for place, index in enumerate(sorted(range(len(scores)), key=lambda i: -scores[i]), start=1):
+        if best - scores[index] > tie_margin:
+            best, rank = scores[index], place
+        ranks[index] = rank
+    return ranks
+
+
+def calibrate_sigma(score_lists: Sequence[Sequence[float]], error_rate: float, tie_margin: float = 0.0) -> float:
+    """The noise, in units of the score, that turns round `error_rate` of the truly different pairs; by bisection.
+
+    score_lists: the true scores of the answers to each prompt; a pair truly differs when its true ranks do
+    error_rate: expected share in [0, 0.5); coin flips err half the time
+    Raises DataError when no two answers truly differ, since then no noise has any effect.
+    Source: Thurstone 1927, "A law of comparative judgment", case V.
+    """
+    if not 0 <= error_rate < 0.5:
+        raise ValueError(f"error_rate {error_rate}: expected at least 0 and less than 0.5")
+    gaps, counts = _gaps(score_lists, tie_margin)
+    if not len(gaps):
+        raise DataError("rank: no two answers to a prompt differ in score; sample at a higher temperature")
+    if error_rate == 0:
+        return 0.0
+    low, high = 0.0, float(gaps.max())
+    while _error_share(gaps, counts, high) < error_rate:
+        high *= 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _error_share(gaps, counts, middle) < error_rate else (low, middle)
+    return high
+
+
+@dataclass(frozen=True)
+class SimulatedLabeler:
+    """Ranks answers by `gold_score`, seen through noise.
+
+    It perceives each score plus Gaussian noise (Thurstone 1927, case V) and ties what it perceives within
+    `tie_margin` of the best of a group. The noise is set so that, among the pairs whose true ranks differ,
+    `error_rate` are perceived the wrong way round.
+
+    error_rate: in [0, 0.5); people who rank assistants' answers disagree on about a quarter of the pairs
+    tie_margin: in units of the score, 0 to 1
+    seed: of all its errors
+    sigma: standard deviation of the noise, in units of the score; `calibrated` sets it
+    """
+
+    error_rate: float = 0.25
+    tie_margin: float = 0.05
+    seed: int = 0
+    sigma: float | None = None
+
+    @property
+    def rule(self) -> str:
+        """The rule in words, for `Person.description`."""
+        return (
+            "Simulated, not a person. Scores an answer beside its reference: 0.7 agreement + 0.2 form + 0.1 length. "
+            "Agreement: 1 when equal (whitespace aside), else 0.8 F1 of the words. Form: halved by each fault that the "
+            "reference lacks (unfinished, odd beginning, no full stop, filler, three words repeated, several lines). "
+            "Length: 1 up to 1.25 times the reference's words, falling to 0 at 2.5 times. An empty answer scores 0. "
+            f"Scores within {self.tie_margin:g} of the best of a group tie. It perceives scores through Gaussian noise "
+            f"(Thurstone 1927) that turns {self.error_rate:.0%} of the truly different pairs round; seed {self.seed}."
+        )
+
+    @property
+    def person_id(self) -> str:
+        """One id for one rule."""
+        return f"simulated-{hashlib.sha256(self.rule.encode()).hexdigest()[:8]}"
+
+    def calibrated(self, score_lists: Sequence[Sequence[float]]) -> "SimulatedLabeler":
+        """The same labeler with the noise that these true scores ask for."""
+        return replace(self, sigma=calibrate_sigma(score_lists, self.error_rate, self.tie_margin))
+
+    def rng(self, prompt_id: str) -> np.random.Generator:
+        """The noise for one prompt; it depends on no other, so an interrupted run goes on to the same ranks."""
+        digest = hashlib.sha256(prompt_id.encode()).digest()
+        return np.random.default_rng([self.seed, int.from_bytes(digest[:8], "big")])
+
+    def rank(self, scores: Sequence[float], rng: np.random.Generator) -> list[int]:
+        """Competition ranks, 1 = best, as perceived."""
+        if self.sigma is None:
+            raise ValueError("sigma: not set; use labeler.calibrated(score_lists)")
+        noise = rng.normal(0.0, self.sigma, len(scores))
+        return true_ranks([float(score + error) for score, error in zip(scores, noise, strict=True)], self.tie_margin)
+
+
+def _agreement(answer: str, reference: str) -> float:
+    if answer.split() == reference.split():
+        return 1.0
+    given, wanted = Counter(_words(answer)), Counter(_words(reference))
+    n_common = (given & wanted).total()
+    # Less than 1 even when all words are there: a near miss never equals the answer.
+    return 0.8 * 2 * n_common / (given.total() + wanted.total()) if n_common else 0.0
+
+
+def _form(answer: str, reference: str, finished: bool) -> float:
+    return 0.5 ** (len(_faults(answer) - _faults(reference)) + (not finished))
+
+
+def _faults(text: str) -> set[str]:
+    text, words = text.strip(), _words(text)
+    triples = list(zip(words, words[1:], words[2:], strict=False))
+    found = {
+        "beginning": not re.match(r"""[^\W_]|[`"'“‘]""", text),
+        "ending": not _ENDING.search(text),
+        "filler": bool(_OPENER.match(text.lower())) or any(closer in text.lower() for closer in CLOSERS),
+        "repetition": len(set(triples)) < len(triples),
+        "lines": "\n" in text,
+    }
+    return {name for name, is_found in found.items() if is_found}
+
+
+def _length(answer: str, reference: str) -> float:
+    ratio = len(answer.split()) / max(1, len(reference.split()))
+    return min(1.0, max(0.0, (2.5 - ratio) / 1.25))
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.lower())
+
+
+def _gaps(score_lists: Sequence[Sequence[float]], tie_margin: float) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Differences in score between answers of unequal true rank: each once, and how often it occurs."""
+    gaps = [
+        abs(scores[i] - scores[j])
+        for scores in score_lists
+        for ranks in (true_ranks(scores, tie_margin),)
+        for i in range(len(scores))
+        for j in range(i)
+        if ranks[i] != ranks[j]
+    ]
+    return np.unique(np.array(gaps, dtype=np.float64), return_counts=True)
+
+
+def _error_share(gaps: NDArray[np.float64], counts: NDArray[np.int64], sigma: float) -> float:
+    # A pair d apart is perceived d + N(0, 2 sigma²) apart: P(turned round) = Φ(-d / sigma √2) = erfc(d / 2 sigma) / 2.
+    wrong = np.array([math.erfc(gap / (2 * sigma)) / 2 for gap in gaps])
+    return float(wrong @ counts / counts.sum())

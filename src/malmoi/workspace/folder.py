@@ -1,0 +1,106 @@
+"""The workspace: one folder that holds one team's assistant, and the lock that lets one writer in at a time."""
+
+import contextlib
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from malmoi import __version__
+from malmoi.config import read_toml
+from malmoi.errors import WorkspaceError
+from malmoi.files import disk_errors, write_text
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """`malmoi.toml` says which layout this is; `runs/`, `models/` and `malmoi.db` hold what was made."""
+
+    path: Path
+
+    @property
+    def runs(self) -> Path:
+        return self.path / "runs"
+
+    @property
+    def models(self) -> Path:
+        return self.path / "models"
+
+    @property
+    def database(self) -> Path:
+        return self.path / "malmoi.db"
+
+    @classmethod
+    def open(cls, path: str | Path, create: bool = True) -> "Workspace":
+        """Open a workspace, or lay one out where there is none yet.
+
+        Raises WorkspaceError when the path is a file, holds no workspace and none may be created, or was written
+        by a Malmoi with a newer layout.
+        """
+        workspace = cls(Path(path).resolve())
+        existing = next(part for part in (workspace.path, *workspace.path.parents) if part.exists())
+        if not existing.is_dir():
+            raise WorkspaceError(f"{existing}: is a file; a workspace is a folder, choose another path")
+        with disk_errors(workspace.path):
+            marker = workspace.path / "malmoi.toml"
+            if marker.exists():
+                _check_format(marker)
+            elif create:
+                write_text(marker, f'format = {FORMAT}\nversion = "{__version__}"\n')
+            else:
+                raise WorkspaceError(f"{path}: no workspace here (malmoi.toml is missing); check the path")
+            if create:
+                workspace.runs.mkdir(exist_ok=True)
+                workspace.models.mkdir(exist_ok=True)
+        return workspace
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the workspace for writing; reading needs no lock.
+
+        The operating system frees the lock when the process ends, however it ends.
+        Raises WorkspaceError that names the process which holds it.
+        """
+        path = self.runs / ".lock"
+        with disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = _holder(os.pread(handle, 1024, 0).decode(errors="replace"))
+                raise WorkspaceError(f"{self.path}: is in use by {holder}; wait for it or stop it") from None
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
+            try:
+                yield
+            finally:
+                os.ftruncate(handle, 0)
+                # Closing alone would leave the lock with any child that was forked meanwhile.
+                fcntl.flock(handle, fcntl.LOCK_UN)
+        finally:
+            os.close(handle)
+
+
+def _holder(written: str) -> str:
+    pid, _, host = written.strip().partition(" ")
+    if not pid:
+        return "another process"
+    return f"process {pid}" if host == socket.gethostname() else f"process {pid} on {host}"
+
+
+def _check_format(marker: Path) -> None:
+    table = read_toml(marker)
+    found = table.get("format")
+    if type(found) is not int or found < 1:
+        raise WorkspaceError(f"{marker}: format: expected a whole number such as {FORMAT}, got {found!r}")
+    if found > FORMAT:
+        raise WorkspaceError(
+            f"{marker.parent}: workspace format {found}, made by Malmoi {table.get('version', '(unknown)')}, is newer "
+            f"than this Malmoi {__version__} reads (format {FORMAT}); upgrade Malmoi or choose another workspace"
+        )

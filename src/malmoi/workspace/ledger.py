@@ -1,0 +1,335 @@
+"""The ledger: which run made what, out of what, with which settings; and the walk along it, both ways."""
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, case, func, insert, select, update
+from sqlalchemy.orm import Session
+
+from malmoi import __version__
+from malmoi.errors import WorkspaceError
+from malmoi.files import sha256_of
+from malmoi.workspace.database import insert_missing, open_database, writing
+from malmoi.workspace.folder import Workspace
+from malmoi.workspace.schema import Artefact, Person, Run, RunInput, RunOutput, Snapshot, now
+
+URL_VARIABLE = "MALMOI_DATABASE_URL"
+STATUSES = ("running", "done", "failed", "stopped")
+
+
+def canonical_json(value: Any) -> str:
+    """One text for one value: sorted keys, no spaces. Raises TypeError or ValueError for what JSON cannot say."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 of a JSON value."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def fingerprint(stage: str, settings: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
+    """Names a piece of work: equal stage, settings and inputs (role -> sha256) give equal fingerprints."""
+    return digest_of({"stage": stage, "settings": dict(settings), "inputs": dict(inputs)})
+
+
+@dataclass(frozen=True)
+class Made:
+    """An artefact as one run made it; `path` is absolute."""
+
+    sha256: str
+    kind: str
+    n_bytes: int
+    run_id: str
+    name: str
+    path: Path
+
+    def is_in(self, other: "Made") -> bool:
+        """It is the other, or lies in the folder that the other is."""
+        return self.run_id == other.run_id and (self.path == other.path or other.path in self.path.parents)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Who stands behind a snapshot, or a folder of them: each person with the number of their judgements in it."""
+
+    n_judgements: int
+    people: tuple[tuple[Person, int], ...]
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """An artefact (None when a run was asked for), the run that made it first, and what that run took in.
+
+    inputs: role -> the lineage of what was taken in. An artefact that is reached along two ways is one object.
+    judged: for snapshots of judgements, and folders that hold some
+    """
+
+    run: Run
+    artefact: Made | None
+    inputs: dict[str, "Lineage"]
+    judged: Judged | None = None
+
+    def walk(self) -> Iterator["Lineage"]:
+        """This node, then all that it came from, each once."""
+        waiting, seen = [self], set()
+        while waiting:
+            node = waiting.pop(0)
+            if id(node) not in seen:
+                seen.add(id(node))
+                yield node
+                waiting.extend(node.inputs.values())
+
+
+class Ledger:
+    """Reads and writes the record of a workspace. Every method is one transaction.
+
+    root: the workspace's folder; paths are stored relative to it, so that it can be moved
+    """
+
+    def __init__(self, engine: Engine, root: Path) -> None:
+        self.engine = engine
+        self.root = root.resolve()
+
+    @classmethod
+    def open(cls, workspace: Workspace, url: str | None = None) -> "Ledger":
+        """Open a workspace's database: `url`, else MALMOI_DATABASE_URL, else its own SQLite file."""
+        url = url or os.environ.get(URL_VARIABLE) or f"sqlite:///{workspace.database}"
+        return cls(open_database(url), workspace.path)
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    def __enter__(self) -> "Ledger":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start_run(
+        self,
+        *,
+        stage: str,
+        recipe: str,
+        fingerprint: str,
+        settings: Mapping[str, Any],
+        seed: int,
+        inputs: Mapping[str, str],
+        label: str = "",
+    ) -> str:
+        """Record that a stage begins; returns its id, for example 0007-ppo. inputs: role -> sha256.
+
+        Raises WorkspaceError when an input was never recorded.
+        """
+        with writing(self.engine) as connection:
+            if self.engine.dialect.name == "postgresql":  # SQLite has one writer at a time as it is
+                connection.exec_driver_sql("LOCK TABLE run IN EXCLUSIVE MODE")
+            for role, sha256 in inputs.items():
+                if connection.scalar(select(Artefact.sha256).where(Artefact.sha256 == sha256)) is None:
+                    raise WorkspaceError(
+                        f"{stage}: input {role}: no artefact {sha256[:12]} in this workspace; "
+                        "record it first with import_artefact"
+                    )
+            number = (connection.scalar(select(func.max(Run.number))) or 0) + 1
+            run_id = f"{number:04d}-{stage}"
+            row = {"id": run_id, "number": number, "label": label, "stage": stage, "recipe": recipe, "seed": seed}
+            row |= {"status": "running", "fingerprint": fingerprint, "settings": dict(settings)}
+            connection.execute(insert(Run), row | {"version": __version__})
+            edges = [{"run_id": run_id, "role": role, "sha256": sha256} for role, sha256 in inputs.items()]
+            insert_missing(connection, RunInput, edges)
+        return run_id
+
+    def find_run(self, stage: str, fingerprint: str) -> Run | None:
+        """The latest finished run of this very work, else the latest interrupted one, to be resumed."""
+        with self._reading() as session:
+            return session.scalars(
+                select(Run)
+                .where(Run.stage == stage, Run.fingerprint == fingerprint)
+                .order_by(case((Run.status == "done", 0), else_=1), Run.number.desc())
+                .limit(1)
+            ).first()
+
+    def finish_run(self, run_id: str, seconds: float) -> None:
+        """The run is done. seconds: of this sitting; they are added to those of earlier ones."""
+        self.mark_run(run_id, "done", seconds=seconds)
+
+    def mark_run(self, run_id: str, status: str, error: str | None = None, seconds: float = 0.0) -> None:
+        """The run is done, failed or stopped, or runs again."""
+        if status not in STATUSES:
+            raise ValueError(f"status {status!r}: expected one of {', '.join(STATUSES)}")
+        values = {"status": status, "error": error, "finished_at": None if status == "running" else now()}
+        statement = update(Run).where(Run.id == self.run(run_id).id)
+        with writing(self.engine) as connection:
+            connection.execute(statement.values(values | {"seconds": Run.seconds + seconds}))
+
+    def reopen_run(self, run_id: str) -> None:
+        """An interrupted run goes on. Raises WorkspaceError when it is done: what is made is never changed."""
+        if self.run(run_id).status == "done":
+            raise WorkspaceError(f"{run_id}: is done and cannot go on; start another run")
+        self.mark_run(run_id, "running")
+
+    def add_artefact(self, run_id: str, name: str, kind: str, path: Path) -> str:
+        """Record a file or folder that a run made; returns its SHA-256. Recording it again changes nothing."""
+        self.run(run_id)
+        sha256, stored = _hash(path), self.stored_path(path)
+        files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+        n_bytes = sum(file.stat().st_size for file in files)
+        edge = {"run_id": run_id, "name": name, "sha256": sha256, "path": stored}
+        with writing(self.engine) as connection:
+            insert_missing(connection, Artefact, [{"sha256": sha256, "kind": kind, "n_bytes": n_bytes}])
+            latest = connection.execute(
+                select(RunOutput.sha256, RunOutput.path)
+                .where(RunOutput.run_id == run_id, RunOutput.name == name)
+                .order_by(RunOutput.id.desc())
+                .limit(1)
+            ).first()
+            if latest is None or tuple(latest) != (sha256, stored):
+                connection.execute(insert(RunOutput), edge)
+        return sha256
+
+    def import_artefact(self, path: Path, name: str, kind: str, source: str) -> str:
+        """Record what was made elsewhere, as the output of a run of stage `import`; returns its SHA-256.
+
+        source: where it came from, for the lineage: a URL, a repository, a person's words
+        """
+        settings = {"source": source, "sha256": _hash(path)}
+        work = fingerprint("import", settings, {})
+        if (run := self.find_run("import", work)) is not None:
+            return self.add_artefact(run.id, name, kind, path)
+        run_id = self.start_run(stage="import", recipe="", fingerprint=work, settings=settings, seed=0, inputs={})
+        sha256 = self.add_artefact(run_id, name, kind, path)
+        self.finish_run(run_id, 0.0)
+        return sha256
+
+    def artefacts_of(self, run_id: str) -> dict[str, Made]:
+        """What a run made, by name."""
+        self.run(run_id)
+        return {made.name: made for made in self._made(run_id)}
+
+    def inputs_of(self, run_id: str) -> dict[str, str]:
+        """What a run took in: role -> sha256."""
+        return self._inputs().get(self.run(run_id).id, {})
+
+    def runs(self) -> list[Run]:
+        """All runs, oldest first."""
+        with self._reading() as session:
+            return list(session.scalars(select(Run).order_by(Run.number)))
+
+    def run(self, run_id: str) -> Run:
+        with self._reading() as session:
+            run = session.get(Run, run_id)
+        if run is None:
+            raise WorkspaceError(f"{run_id}: no such run in this workspace; list the runs to see their ids")
+        return run
+
+    def lineage(self, what: str | Path) -> Lineage:
+        """Where something came from, all the way down.
+
+        what: a run's id, the path of a file or model folder, or the first digits (4 or more) of a SHA-256
+        """
+        # In this order, so that what somebody records meanwhile cannot name what was not read.
+        inputs, all_made = self._inputs(), self._made()
+        runs, judged = {run.id: run for run in self.runs()}, self._judged(all_made)
+        nodes: dict[str, Lineage] = {}
+
+        def parents(run_id: str) -> dict[str, Lineage]:
+            return {role: nodes[sha256] for role, sha256 in inputs.get(run_id, {}).items()}
+
+        # An input was recorded before its run began: whoever goes by time has met it before it is needed.
+        for made in all_made:
+            if made.sha256 not in nodes:
+                behind = _merged([one for snapshot, one in judged if snapshot.is_in(made)])
+                nodes[made.sha256] = Lineage(runs[made.run_id], made, parents(made.run_id), behind)
+        if (run := runs.get(str(what))) is not None:
+            behind = _merged([one for snapshot, one in judged if snapshot.run_id == run.id])
+            return Lineage(run, None, parents(run.id), behind)
+        return nodes[self._find(str(what), nodes)]
+
+    def descendants(self, sha256: str) -> list[Made]:
+        """All that was made out of an artefact, directly or not, in the order of time.
+
+        Whoever took in a folder took in what lies in it, and the other way round.
+        """
+        inputs, all_made, found = self._inputs(), self._made(), []
+        asked = [made for made in all_made if made.sha256 == sha256]
+        reached = {other.sha256 for one in asked for other in all_made if one.is_in(other) or other.is_in(one)}
+        for made in all_made:
+            if made.sha256 not in reached and not reached.isdisjoint(inputs.get(made.run_id, {}).values()):
+                reached.add(made.sha256)
+                found.append(made)
+        return found
+
+    def snapshots_with(self, person_id: str) -> list[str]:
+        """SHA-256 of every snapshot that holds a judgement of this person; `descendants` leads on from there."""
+        with self._reading() as session:
+            snapshots = session.scalars(select(Snapshot).order_by(Snapshot.created_at))
+            return [snapshot.sha256 for snapshot in snapshots if person_id in snapshot.counts["people"]]
+
+    def stored_path(self, path: Path) -> str:
+        path = path.resolve()
+        return str(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
+
+    def _find(self, what: str, known: Mapping[str, Lineage]) -> str:
+        for path in (Path(what), self.root / what):
+            if path.exists():
+                sha256 = sha256_of(path)
+                if sha256 not in known:
+                    raise WorkspaceError(f"{what}: no run made these contents; changed since, or from elsewhere")
+                return sha256
+        found = [sha for sha in known if sha.startswith(what.lower())] if len(what) >= 4 else []
+        if len(found) > 1:
+            raise WorkspaceError(f"{what}: {len(found)} artefacts begin like this; give more digits")
+        if not found:
+            raise WorkspaceError(f"{what}: no such run, artefact or path; list the runs to see what there is")
+        return found[0]
+
+    def _reading(self) -> Session:
+        return Session(self.engine, expire_on_commit=False)
+
+    def _made(self, run_id: str | None = None) -> list[Made]:
+        query = select(RunOutput, Artefact).join(Artefact, Artefact.sha256 == RunOutput.sha256)
+        query = query.where(RunOutput.run_id == run_id) if run_id else query
+        with self._reading() as session:
+            return [
+                Made(out.sha256, artefact.kind, artefact.n_bytes, out.run_id, out.name, self.root / out.path)
+                for out, artefact in session.execute(query.order_by(RunOutput.id))
+            ]
+
+    def _inputs(self) -> dict[str, dict[str, str]]:
+        """Run -> role -> sha256."""
+        found: dict[str, dict[str, str]] = {}
+        with self._reading() as session:
+            for edge in session.scalars(select(RunInput).order_by(RunInput.run_id, RunInput.role)):
+                found.setdefault(edge.run_id, {})[edge.role] = edge.sha256
+        return found
+
+    def _judged(self, all_made: list[Made]) -> list[tuple[Made, Judged]]:
+        """The artefacts that are snapshots, with who judged."""
+        with self._reading() as session:
+            counts = {snapshot.sha256: snapshot.counts for snapshot in session.scalars(select(Snapshot))}
+            people = {person.id: person for person in session.scalars(select(Person))}
+        return [
+            (made, Judged(count["judgements"], tuple((people[id], n) for id, n in count["people"].items())))
+            for made in all_made
+            if (count := counts.get(made.sha256)) is not None
+        ]
+
+
+def _merged(judged: list[Judged]) -> Judged | None:
+    """All snapshots of a folder as one: those for training and those held out."""
+    if not judged:
+        return None
+    people = {person.id: person for one in judged for person, _ in one.people}
+    counts = Counter(person.id for one in judged for person, n in one.people for _ in range(n))
+    return Judged(counts.total(), tuple((people[id], counts[id]) for id in sorted(people)))
+
+
+def _hash(path: Path) -> str:
+    if not path.exists():
+        raise WorkspaceError(f"{path}: no such file or folder; nothing to record")
+    return sha256_of(path)

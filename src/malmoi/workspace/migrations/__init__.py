@@ -1,0 +1,1 @@
+"""Alembic migrations, run by `workspace.database` whenever a workspace is opened."""

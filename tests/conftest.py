@@ -1,0 +1,46 @@
+"""The database for tests: SQLite, and PostgreSQL too where MALMOI_TEST_DATABASE_URL names a server."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from malmoi.workspace.ledger import Ledger
+
+POSTGRES = os.environ.get("MALMOI_TEST_DATABASE_URL")
+ENGINES = ["sqlite", *([pytest.param("postgresql", marks=pytest.mark.postgres)] if POSTGRES else [])]
+
+
+@pytest.fixture(params=ENGINES)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database: a file, or a schema of its own that is dropped afterwards."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'malmoi.db'}"
+        return
+    from sqlalchemy import create_engine, make_url, text
+
+    url = make_url(str(POSTGRES))
+    name = f"test_{uuid.uuid4().hex}"
+    server = create_engine(url)
+    with server.begin() as connection:
+        connection.execute(text(f"CREATE SCHEMA {name}"))
+    try:
+        yield url.update_query_dict({"options": f"-csearch_path={name}"}).render_as_string(hide_password=False)
+    finally:
+        with server.begin() as connection:
+            connection.execute(text(f"DROP SCHEMA {name} CASCADE"))
+        server.dispose()
+
+
+@pytest.fixture
+def ledger(database_url: str, tmp_path: Path) -> "Iterator[Ledger]":
+    """The ledger of an empty workspace."""
+    from malmoi.workspace.folder import Workspace
+    from malmoi.workspace.ledger import Ledger
+
+    with Ledger.open(Workspace.open(tmp_path / "workspace"), database_url) as opened:
+        yield opened

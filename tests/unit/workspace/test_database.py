@@ -1,0 +1,176 @@
+import shutil
+import sqlite3
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import IntegrityError, StatementError
+from sqlalchemy.orm import Session
+
+import malmoi.workspace.migrations
+from malmoi.errors import WorkspaceError
+from malmoi.workspace.database import chunks, insert_missing, open_database, writing
+from malmoi.workspace.ledger import Ledger
+from malmoi.workspace.schema import Base, Person, RunInput, now
+
+NEXT_REVISION = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    op.add_column("person", sa.Column("colour", sa.Text()))
+    {then}
+"""
+
+
+def person(id: str = "ann", **values: object) -> dict[str, object]:
+    return {"id": id, "name": "Ann", "kind": "human", "description": ""} | values
+
+
+def next_version(tmp_path: Path, then: str = "pass") -> str:
+    """The migrations of a Malmoi that has one more."""
+    folder = tmp_path / "migrations"
+    shutil.copytree(Path(malmoi.workspace.migrations.__file__).parent, folder)
+    (folder / "versions" / "0002_next.py").write_text(NEXT_REVISION.format(then=then))
+    return str(folder)
+
+
+def test_the_models_and_the_migrations_agree(ledger: Ledger) -> None:
+    with ledger.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_opening_twice_keeps_what_is_there(database_url: str) -> None:
+    for expected in (0, 1):
+        engine = open_database(database_url)
+        with writing(engine) as connection:
+            assert connection.scalar(select(func.count()).select_from(Person)) == expected
+            insert_missing(connection, Person, [person()])
+        engine.dispose()
+
+
+def test_a_newer_database_is_refused(database_url: str) -> None:
+    engine = open_database(database_url)
+    with writing(engine) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    with pytest.raises(WorkspaceError, match="revision 9999 is newer than this Malmoi"):
+        open_database(database_url)
+
+
+def test_an_older_database_is_copied_before_it_is_migrated(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'malmoi.db'}"
+    engine = open_database(url)
+    with writing(engine) as connection:
+        insert_missing(connection, Person, [person()])
+    # Not disposed of: what was written still lies in the write-ahead log.
+    newer = open_database(url, next_version(tmp_path))
+    with newer.connect() as connection:
+        assert connection.execute(text("SELECT id, colour FROM person")).all() == [("ann", None)]
+    newer.dispose()
+    engine.dispose()
+    copy = sqlite3.connect(tmp_path / "malmoi.db.bak-0001")
+    assert copy.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
+    assert copy.execute("SELECT * FROM person").fetchall()[0][:2] == ("ann", "Ann")
+    copy.close()
+    assert list(tmp_path.glob("*.partial*")) == []
+
+
+def test_a_new_database_has_no_copy(tmp_path: Path) -> None:
+    open_database(f"sqlite:///{tmp_path / 'malmoi.db'}").dispose()
+    assert list(tmp_path.glob("*.bak*")) == []
+
+
+def test_a_migration_that_fails_leaves_the_database_as_it_was(database_url: str, tmp_path: Path) -> None:
+    open_database(database_url).dispose()
+    with pytest.raises(WorkspaceError, match="cannot be opened"):
+        open_database(database_url, next_version(tmp_path, then='op.execute("INSERT INTO nowhere VALUES (1)")'))
+    engine = open_database(database_url)
+    with engine.connect() as connection:
+        assert "colour" not in connection.execute(text("SELECT * FROM person")).keys()  # noqa: SIM118
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("no url, but a secret", "not a database URL"),
+        ("mysql://host/name", "mysql is not supported"),
+        ("sqlite:////nowhere/at/all.db", "/nowhere/at/all.db: cannot be opened"),
+    ],
+)
+def test_a_database_that_cannot_be_opened_is_named(url: str, message: str) -> None:
+    with pytest.raises(WorkspaceError, match=message) as caught:
+        open_database(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_no_server_is_one_line_without_the_password() -> None:
+    pytest.importorskip("psycopg")
+    with pytest.raises(WorkspaceError, match="cannot be opened") as caught:
+        open_database("postgresql://ann:secret@127.0.0.1:1/name")
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_not_a_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "malmoi.db").write_text("words " * 1000)
+    with pytest.raises(WorkspaceError, match="file is not a database"):
+        open_database(f"sqlite:///{tmp_path / 'malmoi.db'}")
+    assert (tmp_path / "malmoi.db").read_text() == "words " * 1000
+
+
+def test_links_are_enforced(ledger: Ledger) -> None:
+    with pytest.raises(IntegrityError), writing(ledger.engine) as connection:
+        insert_missing(connection, RunInput, [{"run_id": "0001-none", "role": "data", "sha256": "00"}])
+
+
+def test_a_transaction_happens_as_a_whole_or_not_at_all(ledger: Ledger) -> None:
+    with pytest.raises(KeyError), writing(ledger.engine) as connection:
+        insert_missing(connection, Person, [person()])
+        raise KeyError
+    with Session(ledger.engine) as session:
+        assert session.get(Person, "ann") is None
+
+
+def test_insert_missing_keeps_the_first(ledger: Ledger) -> None:
+    with writing(ledger.engine) as connection:
+        insert_missing(connection, Person, [person(name="first")])
+        insert_missing(connection, Person, [person(name="second"), person("bob"), person("bob", name="again")])
+    with Session(ledger.engine) as session:
+        assert {p.id: p.name for p in session.scalars(select(Person))} == {"ann": "first", "bob": "Ann"}
+
+
+def test_times_keep_their_moment_and_come_back_in_utc(ledger: Ledger) -> None:
+    seoul = now().astimezone(timezone(timedelta(hours=9)))
+    with writing(ledger.engine) as connection:
+        insert_missing(connection, Person, [person(created_at=seoul)])
+    with Session(ledger.engine) as session:
+        found = session.get_one(Person, "ann").created_at
+    assert found == seoul
+    assert found.utcoffset() == timedelta(0)
+
+
+def test_a_time_without_zone_is_refused(ledger: Ledger) -> None:
+    with pytest.raises(StatementError, match="without a time zone"), writing(ledger.engine) as connection:
+        insert_missing(connection, Person, [person(created_at=datetime(2026, 1, 1))])
+
+
+def test_a_reader_neither_waits_for_a_writer_nor_sees_half_of_its_work(ledger: Ledger) -> None:
+    with writing(ledger.engine) as connection:
+        insert_missing(connection, Person, [person()])
+        with Session(ledger.engine) as session:
+            assert session.get(Person, "ann") is None
+
+
+def test_chunks_are_sorted_and_hold_each_value_once() -> None:
+    assert list(chunks(["c", "a", "b", "a"], size=2)) == [["a", "b"], ["c"]]
+    assert list(chunks([])) == []

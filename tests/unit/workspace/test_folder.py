@@ -1,0 +1,99 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from malmoi.errors import WorkspaceError
+from malmoi.workspace.folder import Workspace
+
+HOLD = """
+import sys, time
+from malmoi.workspace.folder import Workspace
+with Workspace.open(sys.argv[1]).lock():
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def hold(path: Path) -> subprocess.Popen[str]:
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    return holder
+
+
+def end(holder: subprocess.Popen[str]) -> None:
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.communicate()
+
+
+def test_opening_lays_out_a_folder_and_opening_again_changes_nothing(tmp_path: Path) -> None:
+    workspace = Workspace.open(tmp_path / "deep" / "w")
+    marker = workspace.path / "malmoi.toml"
+    assert marker.read_text().startswith("format = 1\n")
+    assert workspace.runs.is_dir()
+    assert workspace.models.is_dir()
+    before = marker.stat().st_mtime_ns
+    assert Workspace.open(tmp_path / "deep" / "w") == workspace
+    assert marker.stat().st_mtime_ns == before
+
+
+def test_a_place_without_workspace_is_refused_when_none_may_be_created(tmp_path: Path) -> None:
+    with pytest.raises(WorkspaceError, match=r"malmoi\.toml is missing"):
+        Workspace.open(tmp_path / "nowhere", create=False)
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("below", ["", "inside"])
+def test_a_file_is_refused(tmp_path: Path, below: str) -> None:
+    (tmp_path / "file").write_text("words")
+    with pytest.raises(WorkspaceError, match="is a file"):
+        Workspace.open(tmp_path / "file" / below)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('format = 2\nversion = "9.1"', r"made by Malmoi 9\.1, is newer .* upgrade"),
+        ("format = true", "expected a whole number"),
+        ("", "expected a whole number"),
+    ],
+)
+def test_an_unreadable_or_newer_format_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "malmoi.toml").write_text(text)
+    with pytest.raises(WorkspaceError, match=message) as caught:
+        Workspace.open(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_lock_names_its_holder_and_is_free_once_that_is_killed(tmp_path: Path) -> None:
+    workspace = Workspace.open(tmp_path)
+    holder = hold(tmp_path)
+    try:
+        message = f"is in use by process {holder.pid}; wait for it or stop it"
+        with pytest.raises(WorkspaceError, match=message), workspace.lock():
+            pass
+    finally:
+        end(holder)
+    with workspace.lock():
+        assert (workspace.runs / ".lock").read_text() == f"{os.getpid()} {socket.gethostname()}\n"
+
+
+def test_the_lock_names_another_machine(tmp_path: Path) -> None:
+    workspace = Workspace.open(tmp_path)
+    with workspace.lock():
+        (workspace.runs / ".lock").write_text("77 far-away\n")
+        with pytest.raises(WorkspaceError, match="in use by process 77 on far-away"), workspace.lock():
+            pass
+
+
+def test_the_lock_is_free_after_an_error_inside(tmp_path: Path) -> None:
+    workspace = Workspace.open(tmp_path)
+    with pytest.raises(KeyError), workspace.lock():
+        raise KeyError
+    with workspace.lock():
+        pass
