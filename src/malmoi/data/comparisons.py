@@ -55,17 +55,24 @@ class Comparisons:
 def read_rankings(path: Path, tokenizer: Tokenizer, template: ChatTemplate, seq_len: int) -> list[Ranking]:
     """Rows {"messages", "answers", "ranks"} of a JSON-lines file, as a snapshot of judgements has them.
 
-    Raises DataError, with file and line, for a row that is malformed, has an empty answer, or is too long.
+    An answer may be empty: the model ended its turn at once, and people ranked that too.
+    Raises DataError, with file and line, for a row that is malformed or too long.
     """
     rankings = []
     for number, row in enumerate(read_jsonl(path), start=1):
         where = f"{path}:{number}"
-        if not isinstance(row, dict) or not {"messages", "answers", "ranks"} <= row.keys():
+        columns = [row.get(name) for name in ("messages", "answers", "ranks")] if isinstance(row, dict) else [None]
+        if not all(isinstance(column, list) for column in columns):
             raise DataError(f'{where}: expected {{"messages": [...], "answers": [...], "ranks": [...]}}')
-        answers, ranks = row["answers"], row["ranks"]
+        messages, answers, ranks = columns
         if len(answers) < 2 or len(answers) != len(ranks):
             raise DataError(f"{where}: {len(answers)} answers and {len(ranks)} ranks; two or more of each are needed")
-        rankings.append(Ranking([conversation_ids(tokenizer, template, row["messages"], a) for a in answers], ranks))
+        if not all(isinstance(rank, int) for rank in ranks):
+            raise DataError(f"{where}: ranks are whole numbers, 1 for the best; got {ranks}")
+        try:
+            rankings.append(Ranking([conversation_ids(tokenizer, template, messages, a) for a in answers], ranks))
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from None
         longest = max(len(ids) for ids in rankings[-1].ids)
         if longest > seq_len:
             raise DataError(f"{where}: {longest} tokens are more than the model's context ({seq_len})")

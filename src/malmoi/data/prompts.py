@@ -8,7 +8,7 @@ from typing import Any
 from malmoi.errors import DataError
 from malmoi.files import read_jsonl
 from malmoi.tokenizer.bpe import Tokenizer
-from malmoi.tokenizer.chat_template import ChatTemplate, Message
+from malmoi.tokenizer.chat_template import ChatTemplate, Message, check_messages
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,10 @@ def read_prompts(path: Path, tokenizer: Tokenizer, template: ChatTemplate, longe
         messages = row.get("messages") if isinstance(row, dict) else None
         if not isinstance(messages, list) or not messages:
             raise DataError(f'{where}: expected {{"messages": [...]}}')
-        if messages[-1].get("role") == "assistant":
-            messages = messages[:-1]
         try:
+            check_messages(messages)
+            if messages[-1]["role"] == "assistant":
+                messages = messages[:-1]
             ids, _ = template.encode(tokenizer, messages, add_generation_prompt=True)
         except DataError as error:
             raise DataError(f"{where}: {error}") from None
