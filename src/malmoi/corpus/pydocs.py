@@ -15,6 +15,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from types import ModuleType
 from typing import Any
 
@@ -118,8 +119,13 @@ def _documented(module: ModuleType) -> Iterator[_Found]:
 
 
 def _is_guest(value: Any, module: ModuleType) -> bool:
-    """Whether a public module elsewhere is this object's home: it is documented there, under that name."""
+    """Whether an object has its home in another module: it is documented there, under that name.
+
+    What `_io` defines is at home in `io`; what no public module claims is documented where it is found.
+    """
     home = getattr(value, "__module__", None) or module.__name__
+    if home.startswith("_") and home.lstrip("_") in sys.stdlib_module_names:
+        home = home.lstrip("_")
     is_public = not any(part.startswith("_") or part in SKIPPED for part in home.split("."))
     return is_public and home != module.__name__
 
@@ -167,13 +173,11 @@ def first_sentence(text: str) -> str:
 
 
 def _package_license(name: str) -> str:
-    from importlib import metadata
-
     with contextlib.suppress(metadata.PackageNotFoundError):
         fields = metadata.metadata(name)
-        license_ = fields.get("License-Expression") or fields.get("License") or ""
-        if 0 < len(license_) < 40:
-            return license_
+        for field in ("License-Expression", "License"):
+            if field in fields and 0 < len(fields[field]) < 40:
+                return fields[field]
         for classifier in fields.get_all("Classifier") or []:
             if classifier.startswith("License :: OSI Approved :: "):
                 return str(classifier.rsplit(" :: ", 1)[1])

@@ -1,0 +1,190 @@
+"""What the report says, measured on held-out phrasings, items, prompts and text."""
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from malmoi.corpus.questions import Question
+from malmoi.data.comparisons import Ranking, conversation_ids
+from malmoi.evals.answers import Answered, answer_all, distinct_share, is_exact
+from malmoi.evals.bits_per_byte import xz_bits_per_byte
+from malmoi.evals.interval import bootstrap
+from malmoi.evals.preferences import pairs_of, score_rankings
+from malmoi.feedback.agreement import pairwise_agreement
+from malmoi.feedback.labeler import gold_score, true_ranks
+from malmoi.files import read_json, read_jsonl
+from malmoi.generate.sampling import Sampling
+from malmoi.model.folder import load_model, load_text
+from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.pipeline.recipe import EvalSettings
+from malmoi.tokenizer.bpe import Tokenizer
+from malmoi.tokenizer.chat_template import ChatTemplate
+
+Text = tuple[Tokenizer, ChatTemplate]
+TIE_MARGIN = 1e-9
+
+
+def evaluate(inputs: dict[str, Path], settings: EvalSettings, say: Callable[[str], None]) -> dict[str, Any]:
+    """All sections of the report. inputs: stage -> what it made."""
+    report = {"pretrain": _pretraining(inputs)}
+    say(f"bits per byte {report['pretrain']['bpb_before']:.2f} -> {report['pretrain']['bpb_after']:.3f}")
+    report["sft"] = _answers(inputs, settings)
+    say(f"exact answers: base {report['sft']['exact_base']['mean']:.3f}, SFT {report['sft']['exact_sft']['mean']:.3f}")
+    report["reward"] = _reward(inputs)
+    say(f"reward model orders {report['reward']['accuracy']['mean']:.3f} of the pairs rightly")
+    report["ppo"] = _ppo(inputs, settings)
+    say(f"gold: SFT {report['ppo']['gold_sft']['mean']:.3f}, PPO {report['ppo']['gold_ppo']['mean']:.3f}")
+    return report
+
+
+def reward_bias(model: ScalarModel, text: Text, conversations: Sequence[Sequence[dict[str, str]]]) -> float:
+    """Mean score of these demonstrations."""
+    tokenizer, template = text
+    rankings = [Ranking([template.encode(tokenizer, messages)[0]], [1]) for messages in conversations]
+    return float(np.mean(score_rankings(model, rankings, tokenizer.pad_id)))
+
+
+def _pretraining(inputs: dict[str, Path]) -> dict[str, Any]:
+    made = read_json(inputs["pretrain"] / "model" / "malmoi.json")
+    sides = {
+        side: "\n\n".join(row["text"] for row in read_jsonl(inputs["corpus"] / f"{side}.jsonl")).encode()
+        for side in ("train", "heldout")
+    }
+    return {
+        "bpb_before": made["bpb_before"],
+        "bpb_after": made["bpb_after"],
+        "bpb_xz": xz_bits_per_byte(sides["heldout"]),
+        "bpb_xz_primed": xz_bits_per_byte(sides["heldout"], primer=sides["train"]),
+        "corpus": read_json(inputs["corpus"] / "corpus.json"),
+        "tokenizer": read_json(inputs["tokenizer"] / "report.json"),
+    }
+
+
+def _answers(inputs: dict[str, Path], settings: EvalSettings) -> dict[str, Any]:
+    """Closed book, greedy, in phrasings that were never trained on."""
+    questions = [Question.from_row(row) for row in read_jsonl(inputs["demonstrations"] / "questions.jsonl")]
+    random.Random(settings.seed).shuffle(questions)
+    asked = [question for question in questions if not question.unseen][: settings.n_questions]
+    unseen = [question for question in questions if question.unseen]
+    base = _ask(inputs["pretrain"] / "model", asked[: settings.n_base_questions], settings)
+    sft = _ask(inputs["sft"] / "model", asked, settings)
+    ppo = _ask(inputs["ppo"] / "model", asked, settings)
+    by_kind: dict[str, list[float]] = defaultdict(list)
+    for question, answer in zip(asked, sft, strict=True):
+        by_kind[question.kind].append(is_exact(answer, question.answers))
+    report: dict[str, Any] = {
+        "exact_base": _exact(asked[: len(base)], base),
+        "exact_sft": _exact(asked, sft),
+        "exact_ppo": _exact(asked, ppo),
+        "gold_base": _gold(asked[: len(base)], base),
+        "gold_sft": _gold(asked, sft),
+        "exact_by_kind": {kind: bootstrap(values).to_row() for kind, values in sorted(by_kind.items())},
+        "n_items": len({question.item for question in asked}),
+        "samples": [
+            {"prompt": q.prompt, "reference": q.answers[0], "base": b.text, "sft": s.text, "ppo": p.text}
+            for q, b, s, p in list(zip(asked, base, sft, ppo, strict=False))[:20]
+        ],
+    }
+    if unseen:
+        answers = _ask(inputs["sft"] / "model", unseen, settings)
+        report["exact_unseen_items"] = _exact(unseen, answers)
+        summaries = [(q, a) for q, a in zip(unseen, answers, strict=True) if q.kind in ("summary", "which")]
+        if summaries:
+            report["exact_unseen_summaries"] = _exact(*map(list, zip(*summaries, strict=True)))
+    return report
+
+
+def _ask(folder: Path, questions: Sequence[Question], settings: EvalSettings) -> list[Answered]:
+    model, (tokenizer, template) = load_model(folder, LanguageModel), load_text(folder)
+    greedy = Sampling(temperature=0, max_tokens=settings.max_tokens)
+    return answer_all(model, tokenizer, template, [question.prompt for question in questions], greedy)
+
+
+def _exact(questions: Sequence[Question], answers: Sequence[Answered]) -> dict[str, Any]:
+    values = [is_exact(a, q.answers) for q, a in zip(questions, answers, strict=True)]
+    return bootstrap(values, [question.item for question in questions]).to_row()
+
+
+def _gold(questions: Sequence[Question], answers: Sequence[Answered]) -> dict[str, Any]:
+    values = [gold_score(a.text, q.answers, a.finished) for q, a in zip(questions, answers, strict=True)]
+    return bootstrap(values, [question.item for question in questions]).to_row()
+
+
+def _reward(inputs: dict[str, Path]) -> dict[str, Any]:
+    """Held-out prompts about items that the reward model's rankings never touch."""
+    folder = inputs["reward"] / "model"
+    model, (tokenizer, template) = load_model(folder, ScalarModel), load_text(folder)
+    rows = [row for row in read_jsonl(inputs["sample"] / "generations.jsonl") if row["split"] == "heldout"]
+    golds = [[gold_score(a["text"], row["references"], a["finished"]) for a in row["answers"]] for row in rows]
+    truth = [true_ranks(scores, TIE_MARGIN) for scores in golds]
+    rankings = [
+        Ranking([conversation_ids(tokenizer, template, row["prompt"], a["text"]) for a in row["answers"]], ranks)
+        for row, ranks in zip(rows, truth, strict=True)
+    ]
+    scores = score_rankings(model, rankings, tokenizer.pad_id)
+    pairs = pairs_of(scores, truth)
+    # The labeler's word on the same prompts: what agreeing with it can be worth, and what it is worth itself.
+    said = {row["prompt_id"]: row for row in read_jsonl(inputs["rank"] / "heldout.jsonl")}
+    judged = [[said[row["prompt_id"]]["ranks"][place] for place in _shown(row, said)] for row in rows]
+    agreement = [pairwise_agreement(a, b).without_ties for a, b in zip(judged, truth, strict=True)]
+    known = [value for value in agreement if value == value]
+    return {
+        "accuracy": pairs.accuracy().to_row(),
+        "accuracy_against_labeler": pairs_of(scores, judged).accuracy().to_row(),
+        "labeler_accuracy": bootstrap(known).to_row(),
+        "ceiling": "agreeing with the labeler is worth at most the labeler's own accuracy; the true order has no error",
+        "calibration": pairs.calibration(),
+        "n_pairs": len(pairs.gaps),
+    }
+
+
+def _shown(row: dict[str, Any], said: dict[str, dict[str, Any]]) -> list[int]:
+    """Where each of a prompt's answers stands in the judgement, which keeps its own order."""
+    shown = list(said[row["prompt_id"]]["answers"])
+    places = []
+    for answer in row["answers"]:
+        place = shown.index(answer["text"])
+        shown[place] = None
+        places.append(place)
+    return places
+
+
+def _ppo(inputs: dict[str, Path], settings: EvalSettings) -> dict[str, Any]:
+    """SFT against PPO on held-out prompts at temperature 1: gold, KL, diversity."""
+    prompts = read_jsonl(inputs["demonstrations"] / "prompts.heldout.jsonl")
+    golds, texts = {}, {}
+    for name in ("sft", "ppo"):
+        folder = inputs[name] / "model"
+        model, (tokenizer, template) = load_model(folder, LanguageModel), load_text(folder)
+        sampling = Sampling(temperature=1.0, max_tokens=settings.max_tokens)
+        repeated = [row["messages"][-1]["content"] for row in prompts for _ in range(settings.n_answers)]
+        answers = answer_all(model, tokenizer, template, repeated, sampling, settings.seed)
+        grouped = [answers[i : i + settings.n_answers] for i in range(0, len(answers), settings.n_answers)]
+        golds[name] = [
+            float(np.mean([gold_score(a.text, row["references"], a.finished) for a in group]))
+            for row, group in zip(prompts, grouped, strict=True)
+        ]
+        texts[name] = [[a.text for a in group] for group in grouped]
+    difference = np.subtract(golds["ppo"], golds["sft"]).tolist()
+    distinct = {name: distinct_share(found) for name, found in texts.items()}
+    metrics = read_jsonl(inputs["ppo"].parent / "metrics.jsonl")
+    return {
+        "gold_sft": bootstrap(golds["sft"]).to_row(),
+        "gold_ppo": bootstrap(golds["ppo"]).to_row(),
+        "gold_difference": bootstrap(difference).to_row(),
+        "kl": metrics[-1]["kl"],
+        "distinct_sft": bootstrap(distinct["sft"]).to_row(),
+        "distinct_ppo": bootstrap(distinct["ppo"]).to_row(),
+        "distinct_difference": bootstrap(np.subtract(distinct["ppo"], distinct["sft"]).tolist()).to_row(),
+        "alarms": read_json(inputs["ppo"] / "model" / "malmoi.json")["alarms"],
+        "samples": [
+            {"prompt": row["messages"][-1]["content"], "reference": row["references"][0], "sft": sft, "ppo": ppo}
+            for row, sft, ppo in list(zip(prompts, texts["sft"], texts["ppo"], strict=True))[:20]
+        ],
+    }
+
+

@@ -1,0 +1,151 @@
+"""A recipe: the stages to run, in order, and the settings of each."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from malmoi.algorithms import ppo, pretrain, reward, sft
+from malmoi.config import Settings, override, parse, read_toml
+from malmoi.corpus.pydocs import PACKAGES
+from malmoi.errors import ConfigError
+
+StageName = Literal[
+    "corpus", "tokenizer", "pretrain", "demonstrations", "sft", "sample", "rank", "reward", "ppo", "eval"
+]  # fmt: skip
+STAGES: tuple[StageName, ...] = (
+    "corpus", "tokenizer", "pretrain", "demonstrations", "sft", "sample", "rank", "reward", "ppo", "eval",
+)  # fmt: skip
+
+
+class CorpusSettings(Settings):
+    """Which text, and how it is cleaned."""
+
+    text: str = ""
+    """File or folder of the user's own text; empty: the documentation of this Python and of `packages`."""
+    packages: tuple[str, ...] = PACKAGES
+    """Installed packages whose docstrings are read beside the standard library's."""
+    errors: Literal["strict", "skip"] = "strict"
+    """What to do with a file or a row that cannot be read."""
+    heldout_fraction: float = Field(0.05, gt=0, lt=1)
+    """Share of the documents that is never trained on."""
+    min_chars: int = Field(20, ge=0)
+    """Shortest document that is kept, after cleaning."""
+    seed: int = 1
+    """Of the split."""
+
+
+class TokenizerSettings(Settings):
+    """How text becomes ids."""
+
+    vocab_size: int = Field(4096, gt=0)
+    """Tokens to learn, the special ones included."""
+
+
+class DemonstrationSettings(Settings):
+    """Conversations made from the text."""
+
+    n_items: int = Field(1500, gt=0)
+    """Documented names to ask about in training (with the user's own text: questions)."""
+    n_unseen: int = Field(200, ge=0)
+    """Names that nobody asks about until the evaluation."""
+    untidy_share: float = Field(0.2, ge=0, le=1)
+    """Share of the demonstrations that are right but wordier than people like."""
+    n_prompts: int = Field(1500, gt=0)
+    """Prompts to sample and rank answers for, and to train PPO on."""
+    n_heldout_prompts: int = Field(300, gt=0)
+    """Prompts, about other items, to judge reward model and PPO on."""
+    seed: int = 1
+    """Of all choices."""
+
+
+class SampleSettings(Settings):
+    """Answers for people to rank."""
+
+    n_answers: int = Field(4, ge=2, le=9)
+    """Answers to one prompt (K)."""
+    temperature: float = Field(1.0, gt=0)
+    """Of sampling."""
+    max_tokens: int = Field(48, gt=0)
+    """Longest answer."""
+    seed: int = 1
+    """Of sampling."""
+
+
+class RankSettings(Settings):
+    """Who ranks them."""
+
+    error_rate: float = Field(0.25, ge=0, lt=0.5)
+    """Share of the pairs that the simulated labeler turns round."""
+    tie_margin: float = Field(0.05, ge=0)
+    """Gold scores no further apart than this are a tie."""
+    seed: int = 1
+    """Of the labeler's errors."""
+
+
+class EvalSettings(Settings):
+    """What is measured, on what nobody trained on."""
+
+    n_questions: int = Field(2400, gt=0)
+    """Held-out phrasings asked, at most."""
+    n_base_questions: int = Field(400, gt=0)
+    """Of these, how many the base model is asked."""
+    n_answers: int = Field(4, ge=2)
+    """Answers sampled for each held-out prompt at temperature 1."""
+    max_tokens: int = Field(48, gt=0)
+    """Longest answer."""
+    seed: int = 1
+    """Of sampling."""
+
+
+class Recipe(Settings):
+    """Everything that decides what a recipe makes."""
+
+    name: str = "recipe"
+    """For the report."""
+    seed: int = 1
+    """Of every stage that does not set its own."""
+    stages: tuple[StageName, ...] = STAGES
+    """What to run, in this order."""
+    corpus: CorpusSettings = CorpusSettings()
+    tokenizer: TokenizerSettings = TokenizerSettings()
+    pretrain: pretrain.Config
+    demonstrations: DemonstrationSettings = DemonstrationSettings()
+    sft: sft.Config
+    sample: SampleSettings = SampleSettings()
+    rank: RankSettings = RankSettings()
+    reward: reward.Config
+    ppo: ppo.Config
+    eval: EvalSettings = EvalSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _share_seed(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        seeded = {}
+        for name in STAGES:
+            table = values.get(name, {})
+            if "seed" in cls.model_fields[name].annotation.model_fields and isinstance(table, dict):  # type: ignore[union-attr]
+                seeded[name] = {"seed": values.get("seed", 1), **table}
+        return {**values, **seeded}
+
+
+def read_recipe(path: Path, assignments: list[str] | None = None) -> Recipe:
+    """Read a recipe file and apply `--set` assignments. Raises ConfigError that names the setting."""
+    table = override(read_toml(path), assignments or [])
+    recipe = parse(Recipe, {"name": path.stem, **table}, path.name)
+    known = [name for name in STAGES if name in recipe.stages]
+    if list(recipe.stages) != known:
+        raise ConfigError(f"{path.name}: stages: expected each at most once, in this order: {', '.join(STAGES)}")
+    return recipe
+
+
+def find_recipe(name: str) -> Path:
+    """A recipe by path, or one that Malmoi ships by its name."""
+    path = Path(name)
+    if path.exists() or path.suffix == ".toml" or "/" in name:
+        shipped = Path(str(resources.files("malmoi"))) / "recipes" / path.name
+        return path if path.exists() or not shipped.exists() else shipped
+    return Path(str(resources.files("malmoi"))) / "recipes" / f"{name}.toml"

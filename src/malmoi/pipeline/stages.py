@@ -1,0 +1,310 @@
+"""What each stage does: read what its parents made, call one module, write what it made into `context.out`."""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from malmoi.algorithms import ppo, pretrain, reward, sft
+from malmoi.config import Settings
+from malmoi.corpus import clean
+from malmoi.corpus.cloze import cloze_questions
+from malmoi.corpus.demonstrations import demonstrations, prompts
+from malmoi.corpus.documents import Document
+from malmoi.corpus.folders import ReadReport, read_folder
+from malmoi.corpus.pydocs import Item, read_python_docs
+from malmoi.corpus.questions import Question, ask, choose_items
+from malmoi.corpus.shards import ShardWriter, TokenShards
+from malmoi.data.tokens import heldout_windows
+from malmoi.errors import DataError
+from malmoi.evals.answers import answer_all
+from malmoi.evals.bits_per_byte import bits_per_byte
+from malmoi.feedback.judgements import Said, SnapshotFilter, freeze, record_generations, record_judgements, record_person
+from malmoi.feedback.labeler import SimulatedLabeler, gold_score
+from malmoi.files import read_json, read_jsonl, write_json, write_jsonl
+from malmoi.generate.sampling import Sampling
+from malmoi.model.folder import load_model, load_text, save_model
+from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.pipeline.evaluate import evaluate, reward_bias
+from malmoi.pipeline.recipe import (
+    CorpusSettings,
+    DemonstrationSettings,
+    EvalSettings,
+    RankSettings,
+    Recipe,
+    SampleSettings,
+    StageName,
+    TokenizerSettings,
+)
+from malmoi.pipeline.watch import PpoWatch
+from malmoi.tokenizer.bpe import Tokenizer, train_bpe
+from malmoi.tokenizer.chat_template import ChatTemplate
+from malmoi.tokenizer.report import compression_report
+from malmoi.train.hooks import MetricsFile, every
+from malmoi.train.loop import Hook, Job, LoopConfig, fit
+from malmoi.workspace.ledger import Ledger
+
+MODEL = "model"
+
+
+@dataclass
+class Context:
+    """What a stage is given.
+
+    folder: the run's folder; `out` below it is what the run makes, its artefact
+    inputs: stage -> what that stage's run made; hashes: the same as SHA-256
+    hooks: look on while a training stage runs; say: one line for whoever watches
+    """
+
+    run_id: str
+    folder: Path
+    inputs: dict[str, Path]
+    hashes: dict[str, str]
+    ledger: Ledger
+    say: Callable[[str], None] = lambda line: None
+    hooks: list[Hook] = field(default_factory=list)
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "out"
+
+
+S = TypeVar("S", bound=Settings)
+Stage = Callable[[Context, Any], None]
+
+
+def corpus(context: Context, settings: CorpusSettings) -> None:
+    """Read, normalise, drop duplicates and boilerplate, split by document."""
+    counts: Counter[str] = Counter()
+    report = ReadReport()
+    items: list[Item] = []
+
+    def documents() -> Iterator[Document]:
+        if settings.text:
+            yield from read_folder(Path(settings.text), settings.errors, report)
+            return
+        for document, item in read_python_docs(settings.packages):
+            if item is not None:
+                items.append(item)
+            yield document
+
+    kept = list(clean.drop_duplicates(clean.normalised(documents()), counts))
+    if settings.text:
+        kept = list(clean.drop_boilerplate(kept, settings.min_chars, counts))
+    sides: dict[str, list[Document]] = {"train": [], "heldout": []}
+    for side, document in clean.split(kept, settings.heldout_fraction, settings.seed, counts):
+        sides[side].append(document)
+    for side, found in sides.items():
+        if not found:
+            raise DataError(f"corpus: {len(kept)} documents leave none {side}; give more text or another heldout_fraction")
+        write_jsonl(context.out / f"{side}.jsonl", (document.to_row() for document in found))
+    if not settings.text:
+        known = {document.id for document in sides["train"]}
+        write_jsonl(context.out / "items.jsonl", (item.to_row() for item in items if item.document in known))
+    n_bytes = {side: sum(len(d.text.encode()) for d in found) for side, found in sides.items()}
+    origins = Counter(document.origin for document in kept)
+    facts = {
+        "documents": {side: len(found) for side, found in sides.items()},
+        "bytes": n_bytes,
+        "origins": dict(origins),
+        "licenses": dict(Counter(document.license for document in kept).most_common(20)),
+        "dropped": dict(counts),
+        "skipped": dict(report.skipped),
+    }
+    write_json(context.out / "corpus.json", facts)
+    context.say(f"{len(kept):,} documents, {sum(n_bytes.values()) / 1e6:.2f} MB; dropped {sum(counts.values()):,}")
+
+
+def tokenizer(context: Context, settings: TokenizerSettings) -> None:
+    """Learn byte-level BPE on the training text, and write both sides as token shards."""
+    sides = {side: read_documents(context.inputs["corpus"], side) for side in ("train", "heldout")}
+    learned = train_bpe((document.text for document in sides["train"]), settings.vocab_size)
+    learned.save(context.out)
+    ChatTemplate.default().save(context.out)
+    for side, documents in sides.items():
+        with ShardWriter(context.out, side, vocab_size=learned.vocab_size) as writer:
+            for start in range(0, len(documents), 1000):
+                part = documents[start : start + 1000]
+                for document, ids in zip(part, learned.encode_batch([d.text for d in part]), strict=True):
+                    writer.append([learned.end_of_text_id, *ids], n_bytes=len(document.text.encode()))
+    report = compression_report(learned, [document.text for document in sides["heldout"]])
+    write_json(context.out / "report.json", report)
+    shown = ", ".join(f"{name} {row['malmoi']:.2f}" for name, row in report.items())
+    context.say(f"{learned.vocab_size:,} tokens; bytes per token: {shown}")
+
+
+def demonstrate(context: Context, settings: DemonstrationSettings) -> None:
+    """Make questions with known answers out of the text, conversations out of those, and prompts to rank."""
+    source = context.inputs["corpus"]
+    if (source / "items.jsonl").exists():
+        items = [Item.from_row(row) for row in read_jsonl(source / "items.jsonl")]
+        asked, unseen = choose_items(items, settings.n_items, settings.n_unseen, settings.seed)
+        questions = list(ask(asked, unseen, settings.seed))
+    else:
+        questions = cloze_questions(read_documents(source, "train"), settings.n_items, settings.seed)
+    if not questions:
+        raise DataError("demonstrations: the text gives no question; it needs sentences of at most 120 characters")
+    rows = list(demonstrations(questions, settings.untidy_share, settings.seed))
+    write_jsonl(context.out / "train.jsonl", rows)
+    write_jsonl(context.out / "questions.jsonl", (q.to_row() for q in questions if q.heldout))
+    asked_for = list(prompts(questions, settings.n_prompts, settings.n_heldout_prompts, settings.seed))
+    for split in ("train", "heldout"):
+        write_jsonl(context.out / f"prompts.{split}.jsonl", (row for row in asked_for if row["split"] == split))
+    n_items = len({question.item for question in questions if not question.unseen})
+    context.say(f"{len(rows):,} demonstrations about {n_items:,} items; {len(asked_for):,} prompts to rank")
+
+
+def train_pretrain(context: Context, settings: pretrain.Config) -> None:
+    """Train the base model from nothing; held-out bits per byte before, during and after."""
+    shards = context.inputs["tokenizer"]
+    text = Tokenizer.load(shards), ChatTemplate.load(shards)
+    shape = settings.model
+    if not shape.vocab_size:
+        shape = shape.model_copy(update={"vocab_size": text[0].vocab_size})
+    job = pretrain.build(settings.model_copy(update={"shards": shards, "model": shape}))
+    model = job.model
+    assert isinstance(model, LanguageModel)
+    n_bytes = TokenShards(shards, "heldout").n_text_bytes
+
+    def heldout() -> float:
+        return bits_per_byte(model, heldout_windows(shards, shape.seq_len, settings.micro_batch_size), n_bytes)
+
+    before_path = context.folder / "before.json"
+    if not before_path.exists():
+        write_json(before_path, {"bpb": heldout()})
+    _train(context, job, settings.loop, [every(max(1, settings.n_steps // 5), "bpb", heldout)])
+    _save(context, model, text, {"bpb_before": read_json(before_path)["bpb"], "bpb_after": heldout()})
+
+
+def train_sft(context: Context, settings: sft.Config) -> None:
+    """Learn to answer from the demonstrations."""
+    start = context.inputs["pretrain"] / MODEL
+    data = context.inputs["demonstrations"] / "train.jsonl"
+    job = sft.build(settings.model_copy(update={"model": start, "data": data}))
+    _train(context, job, settings.loop)
+    _save(context, job.model, load_text(start))
+
+
+def sample(context: Context, settings: SampleSettings) -> None:
+    """Sample K answers to every prompt from the SFT model."""
+    folder = context.inputs["sft"] / MODEL
+    model, (tokens, template) = load_model(folder, LanguageModel), load_text(folder)
+    sampling = Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens)
+    asked = [
+        row for split in ("train", "heldout")
+        for row in read_jsonl(context.inputs["demonstrations"] / f"prompts.{split}.jsonl")
+    ]  # fmt: skip
+    repeated = [row["messages"][-1]["content"] for row in asked for _ in range(settings.n_answers)]
+    answers = answer_all(model, tokens, template, repeated, sampling, settings.seed)
+    k = settings.n_answers
+    rows = [
+        {"prompt": row["messages"], **{key: value for key, value in row.items() if key != "messages"},
+         "answers": [vars(answer) for answer in answers[i * k : (i + 1) * k]]}
+        for i, row in enumerate(asked)
+    ]  # fmt: skip
+    how = {"temperature": settings.temperature, "top_p": 1.0, "seed": settings.seed, "max_tokens": settings.max_tokens}
+    made_by = {"run_id": context.run_id, "model_sha256": context.hashes["sft"]}
+    ids = record_generations(context.ledger, rows, **made_by, **how)
+    numbered = ({**row, "generation_ids": known} for row, known in zip(rows, ids, strict=True))
+    write_jsonl(context.out / "generations.jsonl", numbered)
+    write_json(context.out / "how.json", {**made_by, **how})
+    context.say(f"{len(answers):,} answers to {len(rows):,} prompts")
+
+
+def rank(context: Context, settings: RankSettings) -> None:
+    """A simulated labeler ranks the answers; its judgements go into the tables that people's go into."""
+    rows = read_jsonl(context.inputs["sample"] / "generations.jsonl")
+    scores = [[gold_score(a["text"], row["references"], a["finished"]) for a in row["answers"]] for row in rows]
+    labeler = SimulatedLabeler(settings.error_rate, settings.tie_margin, settings.seed).calibrated(scores)
+    ledger = context.ledger
+    record_person(ledger, labeler.person_id, "simulated labeler", "simulated", labeler.rule)
+    said = [
+        Said(
+            person_id=labeler.person_id,
+            prompt_id=row["prompt_id"],
+            generation_ids=row["generation_ids"],
+            ranks=labeler.rank(row_scores, labeler.rng(row["prompt_id"])),
+        )
+        for row, row_scores in zip(rows, scores, strict=True)
+    ]
+    record_judgements(ledger, said)
+    for split in ("train", "heldout"):
+        wanted = SnapshotFilter(people=(labeler.person_id,), splits=(split,))
+        shown = [known for row in rows for known in row["generation_ids"]]
+        freeze(ledger, wanted, context.out / f"{split}.jsonl", run_id=context.run_id, generation_ids=shown)
+    write_json(context.out / "labeler.json", {"rule": labeler.rule, "sigma": labeler.sigma, "simulated": True})
+    context.say(f"{len(said):,} rankings by a simulated labeler that errs on {settings.error_rate:.0%} of the pairs")
+
+
+def train_reward(context: Context, settings: reward.Config) -> None:
+    """Learn from the rankings which answer is better; then shift the scores so that demonstrations average 0."""
+    start = context.inputs["sft"] / MODEL
+    data = context.inputs["rank"] / "train.jsonl"
+    job = reward.build(settings.model_copy(update={"model": start, "data": data}))
+    _train(context, job, settings.loop)
+    model, text = job.model, load_text(start)
+    assert isinstance(model, ScalarModel)
+    shown = read_jsonl(context.inputs["demonstrations"] / "train.jsonl")
+    random.Random(settings.seed).shuffle(shown)
+    model.score_bias -= reward_bias(model, text, [row["messages"] for row in shown[:256]])
+    _save(context, model, text)
+
+
+def train_ppo(context: Context, settings: ppo.Config) -> None:
+    """Move the policy towards what the reward model scores high, watched by the labeler's hidden rule."""
+    start = context.inputs["sft"] / MODEL
+    given = {
+        "policy": start,
+        "reward_model": context.inputs["reward"] / MODEL,
+        "data": context.inputs["demonstrations"] / "prompts.train.jsonl",
+        "ptx_shards": context.inputs["tokenizer"],
+    }
+    job = ppo.build(settings.model_copy(update=given))
+    assert isinstance(job.steps, ppo.RolloutSteps) and isinstance(job.model, ppo.Actors)
+    text = load_text(start)
+    watch = PpoWatch(job.steps, text[0], context.folder / "samples.jsonl", context.say)
+    _train(context, job, settings.loop, [watch])
+    trained = job.averaged if isinstance(job.averaged, ppo.Actors) else job.model
+    _save(context, trained.policy, text, {"alarms": watch.alarms})
+
+
+def measure(context: Context, settings: EvalSettings) -> None:
+    """Everything that the report says, on what nobody trained on."""
+    write_json(context.out / "eval.json", evaluate(context.inputs, settings, context.say))
+
+
+def _train(context: Context, job: Job, loop: LoopConfig, hooks: Iterable[Hook] = ()) -> None:
+    metrics = MetricsFile(context.folder / "metrics.jsonl")
+    fit(job, loop, [*hooks, metrics, *context.hooks], context.folder / "checkpoint.safetensors")
+
+
+def _save(
+    context: Context, model: Any, text: tuple[Tokenizer, ChatTemplate], facts: dict[str, Any] | None = None
+) -> None:
+    about = {"run": context.run_id, "parents": context.hashes, **(facts or {})}
+    save_model(context.out / MODEL, model, *text, about)
+
+
+def read_documents(corpus_out: Path, side: str) -> list[Document]:
+    return [Document.from_row(row) for row in read_jsonl(corpus_out / f"{side}.jsonl")]
+
+
+# Each stage: what it does, and which stages' work it reads.
+STAGE_TABLE: dict[StageName, tuple[Stage, tuple[StageName, ...]]] = {
+    "corpus": (corpus, ()),
+    "tokenizer": (tokenizer, ("corpus",)),
+    "pretrain": (train_pretrain, ("tokenizer",)),
+    "demonstrations": (demonstrate, ("corpus",)),
+    "sft": (train_sft, ("pretrain", "demonstrations")),
+    "sample": (sample, ("sft", "demonstrations")),
+    "rank": (rank, ("sample",)),
+    "reward": (train_reward, ("sft", "rank", "demonstrations")),
+    "ppo": (train_ppo, ("sft", "reward", "demonstrations", "tokenizer")),
+    "eval": (measure, ("corpus", "tokenizer", "pretrain", "demonstrations", "sft", "sample", "rank", "reward", "ppo")),
+}
+
+
+def settings_of(recipe: Recipe, stage: StageName) -> Settings:
+    return getattr(recipe, stage)

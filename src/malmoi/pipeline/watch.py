@@ -1,0 +1,77 @@
+"""Looks on while PPO learns: the labeler's hidden rule beside the reward model, and alarms with their cause."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from malmoi.algorithms.ppo import RolloutSteps
+from malmoi.feedback.labeler import gold_score
+from malmoi.files import disk_errors
+from malmoi.tokenizer.bpe import Tokenizer
+from malmoi.train.loop import Step
+
+WINDOW = 8
+FEWEST_DISTINCT = 0.1
+
+
+class PpoWatch:
+    """A hook: adds `gold` to the metrics, writes samples, and raises each alarm once.
+
+    gold: mean score of the labeler's rule over the sampled answers, which PPO itself never sees
+    """
+
+    def __init__(self, steps: RolloutSteps, tokenizer: Tokenizer, samples: Path, say: Callable[[str], None]) -> None:
+        self.steps, self.tokenizer, self.samples, self.say = steps, tokenizer, samples, say
+        self.alarms: dict[str, str] = {}
+        self.scores: list[float] = []
+        self.golds: list[float] = []
+
+    def __call__(self, step: Step) -> None:
+        if not self.steps.latest:
+            return
+        texts = [(prompt, self.tokenizer.decode(answer.ids).strip(), answer) for prompt, answer in self.steps.latest]
+        golds = [gold_score(text, p.row["references"], a.finished) for p, text, a in texts if "references" in p.row]
+        if golds:
+            self.steps.info["gold"] = step.metrics["gold"] = sum(golds) / len(golds)
+        self._write(step.step, [(prompt.messages[-1]["content"], text) for prompt, text, _ in texts[:4]])
+        self.steps.latest = []
+        self.scores.append(step.metrics["score"])
+        self.golds.append(step.metrics.get("gold", 0.0))
+        for name, cause in find_alarms(step.metrics, self.steps.config.kl_budget, self.scores, self.golds).items():
+            if name not in self.alarms:
+                self.alarms[name] = f"step {step.step}: {cause}"
+                self.say(f"alarm: {self.alarms[name]}")
+
+    def _write(self, step: int, pairs: list[tuple[str, str]]) -> None:
+        with disk_errors(self.samples), self.samples.open("a", encoding="utf-8") as file:
+            for prompt, answer in pairs:
+                file.write(json.dumps({"step": step, "prompt": prompt, "answer": answer}, ensure_ascii=False) + "\n")
+
+
+def find_alarms(
+    metrics: dict[str, float], kl_budget: float, scores: list[float], golds: list[float]
+) -> dict[str, str]:
+    """Name -> cause of each alarm that the latest iteration gives. scores, golds: means of all iterations so far."""
+    found = {}
+    if metrics["kl"] < -3 * metrics["kl_error"] - 1e-3:
+        found["negative_kl"] = (
+            f"the KL estimate is {metrics['kl']:.3f} nats, below zero by more than its noise: answers are not sampled "
+            "from the policy that scores them (temperature, top-p, or a stale copy)"
+        )
+    if metrics["kl"] > kl_budget:
+        found["kl_budget"] = f"KL {metrics['kl']:.1f} nats is over the budget of {kl_budget:g}: stopped; raise ppo.beta"
+    if metrics["distinct"] < FEWEST_DISTINCT:
+        found["collapse"] = f"only {metrics['distinct']:.0%} of the answers differ: the policy says one thing to all"
+    if len(scores) >= 2 * WINDOW and len(golds) == len(scores):
+        score_rise = _mean(scores[-WINDOW:]) - _mean(scores[:WINDOW])
+        gold_rise = _mean(golds[-WINDOW:]) - _mean(golds[:WINDOW])
+        if score_rise > 0.1 and gold_rise < -0.02:
+            found["overoptimised"] = (
+                f"the reward rose by {score_rise:.2f} while the labeler's own rule fell by {-gold_rise:.3f}: the policy "
+                "exploits the reward model; raise ppo.beta or stop earlier"
+            )
+    return found
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
