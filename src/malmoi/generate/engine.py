@@ -35,6 +35,7 @@ def generate(
 
     Raises DataError for a prompt that is empty or leaves no room in the model's context.
     """
+    check_prompts(prompts, model.config.seq_len)
     answers: dict[int, Answer] = {}
     # Prompts of like length go together, so that little is padding.
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
@@ -52,8 +53,9 @@ def stream(
     model: LanguageModel, prompt: Sequence[int], sampling: Sampling, *, end_id: int, seed: int
 ) -> Iterator[int]:
     """Yield the answer's tokens as they come; ends at the end of turn, at `max_tokens`, or where the context is full."""
+    check_prompts([prompt], model.config.seq_len)
     decoder = _Decoder(model, [prompt], sampling, [seed])
-    for _ in range(decoder.n_room):
+    for _ in range(decoder.rooms[0]):
         token = int(decoder.step()[0])
         if token == end_id:
             return
@@ -67,13 +69,15 @@ def _generate_batch(
     new: list[list[int]] = [[] for _ in prompts]
     finished = [False] * len(prompts)
     rows = list(range(len(prompts)))
-    for _ in range(decoder.n_room):
+    while True:
         going = []
         for place, token in enumerate(decoder.step().tolist()):
+            row = rows[place]
             if token == end_id:
-                finished[rows[place]] = True
-            else:
-                new[rows[place]].append(token)
+                finished[row] = True
+                continue
+            new[row].append(token)
+            if len(new[row]) < decoder.rooms[row]:
                 going.append(place)
         if not going:
             break
@@ -89,17 +93,18 @@ class _Decoder:
     def __init__(
         self, model: LanguageModel, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: list[int]
     ) -> None:
-        check_prompts(prompts, model.config.seq_len)
         self.model, self.sampling = model, sampling
         ids, lengths = pad(prompts, pad_id=0)
         here = device.current()
-        self.n_room = min(sampling.max_tokens, model.config.seq_len - int(lengths.max()))
-        self.uniforms = uniforms(seeds, self.n_room).to(here.torch_device)
+        # Each row has its own room: a long neighbour does not cut a short prompt's answer.
+        self.rooms = [min(sampling.max_tokens, model.config.seq_len - len(prompt)) for prompt in prompts]
+        n_max = max(len(prompt) + room for prompt, room in zip(prompts, self.rooms, strict=True))
+        self.uniforms = uniforms(seeds, max(self.rooms)).to(here.torch_device)
         self.n_steps = 0
         self.tokens = torch.empty(0, dtype=torch.long)
         config = model.config
         self.cache = KVCache(
-            config.n_layer, len(prompts), config.n_kv_head, ids.shape[1] + self.n_room, config.head_dim,
+            config.n_layer, len(prompts), config.n_kv_head, n_max, config.head_dim,
             here.compute_dtype, here.torch_device,
         )  # fmt: skip
         with torch.inference_mode(), device.autocast():
