@@ -61,10 +61,10 @@ def read_rankings(path: Path, tokenizer: Tokenizer, template: ChatTemplate, seq_
     rankings = []
     for number, row in enumerate(read_jsonl(path), start=1):
         where = f"{path}:{number}"
-        columns = [row.get(name) for name in ("messages", "answers", "ranks")] if isinstance(row, dict) else [None]
-        if not all(isinstance(column, list) for column in columns):
+        columns = ("messages", "answers", "ranks")
+        if not isinstance(row, dict) or not all(isinstance(row.get(name), list) for name in columns):
             raise DataError(f'{where}: expected {{"messages": [...], "answers": [...], "ranks": [...]}}')
-        messages, answers, ranks = columns
+        messages, answers, ranks = (row[name] for name in columns)
         if len(answers) < 2 or len(answers) != len(ranks):
             raise DataError(f"{where}: {len(answers)} answers and {len(ranks)} ranks; two or more of each are needed")
         if not all(isinstance(rank, int) for rank in ranks):
