@@ -1,0 +1,288 @@
+"""The report: right figures, nothing invented, a page that holds itself together."""
+
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from malmoi.errors import DataError
+from malmoi.files import write_json, write_jsonl
+from malmoi.pipeline.recipe import STAGES, read_recipe
+from malmoi.pipeline.run import Done
+from malmoi.report import summary_rows, summary_table, write_report
+from malmoi.report.plots import STAND_INS, draw_plots
+from malmoi.report.summary import duration, show
+from malmoi.workspace.folder import Workspace
+
+RECIPE = read_recipe(Path(__file__).parents[2] / "recipes" / "nano.toml")
+NASTY = '</td><script>alert("1")</script> & <b>'
+KOREAN = "말모이는 무엇입니까?"
+
+
+def interval(mean: float) -> dict[str, Any]:
+    return {"mean": mean, "low": mean - 0.02, "high": mean + 0.02, "n": 300}
+
+
+EVAL: dict[str, Any] = {
+    "pretrain": {"bpb_before": 3.5, "bpb_after": 1.3, "bpb_xz": 2.6, "bpb_xz_primed": 1.6},
+    "sft": {
+        "exact_base": interval(0.02),
+        "exact_sft": interval(0.75),
+        "exact_ppo": interval(0.77),
+        "exact_unseen_items": interval(0.2),
+        "gold_base": interval(0.1),
+        "gold_sft": interval(0.8),
+        "exact_by_kind": {"kind": interval(0.97), "costs $5 and $6": interval(0.5)},
+        "exact_ppo_by_kind": {"kind": interval(0.98)},
+        "samples": [{"prompt": KOREAN, "reference": "Yes.", "base": NASTY, "sft": "Yes.", "ppo": "No."}],
+    },
+    "reward": {
+        "accuracy": interval(0.8),
+        "accuracy_against_labeler": interval(0.6),
+        "labeler_accuracy": interval(0.75),
+        "calibration": [{"confidence": 0.6, "accuracy": 0.55, "n": 9}, {"confidence": 0.8, "accuracy": 0.9, "n": 9}],
+        "n_pairs": 1234,
+    },
+    "ppo": {
+        "gold_sft": interval(0.5),
+        "gold_ppo": interval(0.6),
+        "gold_difference": interval(0.1),
+        "kl": 2.5,
+        "distinct_sft": interval(0.8),
+        "distinct_ppo": interval(0.7),
+        "alarms": {},
+        "samples": [{"prompt": "a?", "reference": "b", "sft": ["c", NASTY], "ppo": ["b", "b"]}],
+    },
+}
+METRICS: dict[str, list[dict[str, Any]]] = {
+    "pretrain": [
+        {"step": 1, "loss": 8.0, "seconds": 0.5, "count": 100},
+        {"step": 2, "loss": 4.0, "bpb": 1.3, "seconds": 1.5, "count": 300},
+    ],
+    "sft": [{"step": 1, "loss": 5.0, "seconds": 1.0, "count": 10}],
+    "reward": [{"step": n, "loss": 0.7, "accuracy": 0.5 + n / 100, "seconds": 1.0, "count": 4} for n in range(1, 9)],
+    "ppo": [
+        {"step": n, "loss": 0.1, "score": n // 2 / 10, "gold": 0.5, "kl": n // 2 / 5, "entropy": 1.0,
+         "response_tokens": 9.5, "distinct": 0.9, "seconds": 1.0, "count": 40}
+        for n in range(1, 9)
+    ],
+}  # fmt: skip
+FILES: dict[str, dict[str, Any]] = {
+    "corpus": {
+        "corpus.json": {
+            "documents": {"train": 95, "heldout": 5}, "bytes": {"train": 9_500_000, "heldout": 500_000},
+            "origins": {"human": 100}, "licenses": {"MIT": 100}, "dropped": {}, "skipped": {},
+        }
+    },
+    "tokenizer": {"report.json": {"held-out": {"malmoi": 3.5, "gpt2": 3.9}}},
+    "pretrain": {"model/malmoi.json": {"bpb_before": 3.5, "bpb_after": 1.3}},
+    "demonstrations": {
+        "train.jsonl": [{"messages": [{"role": "user", "content": KOREAN}, {"role": "assistant", "content": NASTY}]}]
+    },
+    "sft": {"model/malmoi.json": {}},
+    "sample": {},
+    "rank": {
+        "labeler.json": {"rule": "Simulated, not a person.", "sigma": 0.3, "simulated": True},
+        "train.jsonl": [
+            {"messages": [{"role": "user", "content": "a?"}], "answers": ["c", "b", NASTY], "ranks": [2, 1, 2],
+             "person": "simulated-1", "simulated": True}
+        ],
+    },
+    "reward": {"model/malmoi.json": {}},
+    "ppo": {"model/malmoi.json": {"alarms": {}}},
+    "eval": {"eval.json": EVAL},
+}  # fmt: skip
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace.open(tmp_path / "workspace")
+
+
+def lay_out(workspace: Workspace, stages: tuple[str, ...] = STAGES) -> dict[str, Done]:
+    """Runs as the pipeline leaves them, each 10 s of work that is already done."""
+    done = {}
+    for number, stage in enumerate(stages, start=1):
+        run_id = f"{number:04d}-{stage}"
+        folder = workspace.runs / run_id
+        settings = getattr(RECIPE, stage).model_dump(mode="json")
+        write_json(folder / "config.json", {"settings": settings, "inputs": {"corpus": "ab" * 32}})
+        for name, value in FILES[stage].items():
+            (write_jsonl if name.endswith("l") else write_json)(folder / "out" / name, value)
+        if stage in METRICS:
+            write_jsonl(folder / "metrics.jsonl", METRICS[stage])
+        done[stage] = Done(stage, run_id, folder / "out", f"{number:02d}" * 32, 10.0, skipped=True)  # type: ignore[arg-type]
+    return done
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace with the report of all stages."""
+    workspace = Workspace.open(tmp_path_factory.mktemp("whole"))
+    write_report(RECIPE, workspace, lay_out(workspace), wall_seconds=0.0)
+    return workspace
+
+
+def report_of(workspace: Workspace) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads((workspace.path / "report.json").read_text(encoding="utf-8"))
+    return report
+
+
+def page_of(workspace: Workspace) -> str:
+    return (workspace.path / "report.html").read_text(encoding="utf-8")
+
+
+def test_json_holds_what_was_measured_and_what_it_took(whole: Workspace) -> None:
+    report = report_of(whole)
+    for section, figures in EVAL.items():
+        assert {key: report[section][key] for key in figures} == figures
+    assert report["pretrain"]["tokens_per_s"] == 200.0  # 400 tokens in 2 s
+    assert (report["recipe"], report["seed"]) == (RECIPE.name, RECIPE.seed)
+    assert set(report["seconds"]) == {*STAGES, "other", "report", "total"}
+    assert set(report["versions"]) >= {"malmoi", "python", "torch", "numpy", "tokenizers", "platform", "cpu"}
+    assert report["runs"]["ppo"] == {"run": "0009-ppo", "sha256": "09" * 32}
+    assert report["peak_memory_bytes"] > 50e6
+    assert [path.name for path in whole.path.iterdir() if "partial" in path.name] == []
+
+
+def test_total_counts_earlier_work_and_the_rest_of_this_process(workspace: Workspace) -> None:
+    done = lay_out(workspace, ("corpus", "tokenizer", "pretrain"))
+    done["pretrain"] = replace(done["pretrain"], seconds=5.0, skipped=False)
+    seconds = write_report(RECIPE, workspace, done, wall_seconds=7.0)["seconds"]
+    assert seconds["other"] == pytest.approx(2.0)
+    assert seconds["total"] == pytest.approx(10 + 10 + 5 + 2 + seconds["report"])
+
+
+def test_peak_of_an_earlier_report_counts_while_its_runs_do(workspace: Workspace) -> None:
+    done = lay_out(workspace, ("corpus", "tokenizer"))
+    path = workspace.path / "report.json"
+    write_json(path, {"peak_memory_bytes": 10**15, "runs": {"corpus": {"run": done["corpus"].run_id}}})
+    assert write_report(RECIPE, workspace, done, 0.0)["peak_memory_bytes"] == 10**15
+    anew = {stage: replace(made, skipped=False) for stage, made in done.items()}
+    assert write_report(RECIPE, workspace, anew, 0.0)["peak_memory_bytes"] < 10**15
+    write_json(path, {"peak_memory_bytes": 10**15, "runs": {"corpus": {"run": "0077-corpus"}}})
+    assert write_report(RECIPE, workspace, done, 0.0)["peak_memory_bytes"] < 10**15
+
+
+def test_page_is_whole_and_asks_nothing_of_the_network(whole: Workspace) -> None:
+    page = page_of(whole)
+    assert not re.search(r"https?:|<script|<link|<img|@import|url\((?!#)|\ssrc=", page)
+    open_tags: list[str] = []
+    ids: Counter[str] = Counter()
+
+    class Check(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            ids.update(value or "" for name, value in attrs if name == "id")
+            if tag not in ("meta", "br"):
+                open_tags.append(tag)
+
+        def handle_endtag(self, tag: str) -> None:
+            assert open_tags.pop() == tag
+
+    Check().feed(page)
+    assert open_tags == []
+    assert max(ids.values()) == 1
+    referred = set(re.findall(r'href="#([^"]+)"', page)) | set(re.findall(r"url\(#([^)]+)\)", page))
+    assert referred <= set(ids)
+
+
+def test_page_shows_text_of_any_kind_as_it_is(whole: Workspace) -> None:
+    page = page_of(whole)
+    assert page.count(KOREAN) == 2  # a demonstration and a sample
+    assert "&lt;/td&gt;&lt;script&gt;alert" in page
+    assert "costs $5 and $6" in page
+    assert "GPT-2 3.900" in page
+    assert page.count("simulated labeler") > 5
+    assert not re.search(r"(?<!simulated )labeler(?!_)", page.replace("labeler.json", ""))
+
+
+def test_stages_that_were_not_run_are_left_out(workspace: Workspace) -> None:
+    report = write_report(RECIPE, workspace, lay_out(workspace, ("corpus", "tokenizer", "pretrain")), 0.0)
+    assert {"sft", "reward", "ppo"}.isdisjoint(report)
+    assert report["pretrain"] == {"bpb_before": 3.5, "bpb_after": 1.3, "tokens_per_s": 200.0}
+    headings = re.findall(r"<h2[^>]*>([^<]+)</h2>", page_of(workspace))
+    assert headings == ["Corpus", "Tokenizer", "Pretraining", "Time", "Settings and lineage"]
+    assert [row[0] for row in summary_rows(report)] == [
+        "held-out bits per byte, before → after", "pretraining tokens per second", "time in all", "peak memory",
+    ]  # fmt: skip
+
+
+def test_ppo_without_an_evaluation_still_tells_its_kl_and_alarms(workspace: Workspace) -> None:
+    done = lay_out(workspace, ("ppo",))
+    alarms = {"collapse": "step 3: all <alike>"}
+    write_json(done["ppo"].out / "model" / "malmoi.json", {"alarms": alarms})
+    report = write_report(RECIPE, workspace, done, 0.0)
+    assert report["ppo"] == {"alarms": alarms, "kl": METRICS["ppo"][-1]["kl"]}
+    assert "step 3: all &lt;alike&gt;" in page_of(workspace)
+    assert "No alarm" not in page_of(workspace)
+
+
+def test_a_torn_earlier_report_is_named(workspace: Workspace) -> None:
+    (workspace.path / "report.json").write_text("{")
+    with pytest.raises(DataError, match=r"report\.json: not valid JSON"):
+        write_report(RECIPE, workspace, lay_out(workspace, ("corpus",)), 0.0)
+    assert not (workspace.path / "report.html").exists()
+
+
+def test_plots_wear_the_colours_of_the_page() -> None:
+    plots = draw_plots(EVAL, METRICS)
+    assert set(plots) == {
+        "pretrain_loss", "bpb", "sft_loss", "exact", "reward_loss", "reward_accuracy", "calibration", "ppo_score",
+        "ppo_gold", "ppo_kl", "ppo_entropy", "ppo_response_tokens", "ppo_distinct", "ppo_reward_gold",
+    }  # fmt: skip
+    for svg in plots.values():
+        assert svg.startswith("<svg viewBox=")
+        assert not any(stand_in in svg for stand_in in STAND_INS)
+        assert "font-family" not in svg
+        # What is left in a colour of its own would vanish on dark paper.
+        assert not re.search(r"#[0-9a-f]{6}", svg)
+    assert "var(--ppo)" in plots["exact"]
+    assert "simulated labeler" in plots["reward_accuracy"]
+
+
+def test_long_runs_draw_no_more_than_short_ones() -> None:
+    rows = [{"step": n, "loss": 1 / n} for n in range(1, 20_001)]
+    assert len(draw_plots({}, {"sft": rows})["sft_loss"]) < 30_000
+
+
+def test_nothing_to_draw_is_no_plot() -> None:
+    assert draw_plots({}, {}) == {}
+
+
+def test_summary_fits_a_terminal_and_carries_alarms(whole: Workspace) -> None:
+    report = report_of(whole)
+    assert ("exact answers, base → SFT", "0.020 → 0.750", "[0.730, 0.770]") in summary_rows(report)
+    report["ppo"]["alarms"] = {"kl_budget": "step 9: KL [over] the budget"}
+    console = Console(width=80, highlight=False)
+    with console.capture() as capture:
+        console.print(summary_table(report))
+    lines = capture.get().splitlines()
+    assert len(lines) == 2 + len(summary_rows(report))
+    assert "alarm: step 9: KL [over] the budget" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0.12345, "0.123"), (12, "12"), (33_412.7, "33,413"), (interval(0.5), "0.500"), (-1, "-1")]
+)
+def test_figures_for_people(value: Any, shown: str) -> None:
+    assert show(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.04, "0.0 s"), (59.4, "59.4 s"), (59.96, "1 min 0 s"), (312, "5 min 12 s")]
+)
+def test_durations_for_people(seconds: float, shown: str) -> None:
+    assert duration(seconds) == shown
+
+
+def test_torch_and_matplotlib_wait_until_a_report_is_written() -> None:
+    code = "import sys, malmoi.report; sys.exit(bool({'torch', 'matplotlib'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
