@@ -109,7 +109,7 @@ def test_a_worked_example() -> None:
     batch = collate_rankings([Ranking([[5, 12], [10], [7, 7, 10]], [1, 2, 2]), Ranking([[10], [9, 10]], [4, 4])], PAD)
     found, metrics = reward.loss(model, batch)  # type: ignore[arg-type]
     assert found.item() == pytest.approx((2 * math.log1p(math.exp(-2)) + math.log(2)) / 3 + math.log(2))
-    assert metrics["accuracy"].item() == pytest.approx(batch.count)
+    assert metrics["accuracy"].item() == pytest.approx((1 + 1 + 0.5) / 3 + 0.5)
     assert metrics["gap"].item() == pytest.approx(4 / 3)
 
 

@@ -1,0 +1,73 @@
+"""Next tokens are drawn as often as softmax says."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from malmoi.generate.sampling import Sampling, choose, uniforms
+
+LOGITS = torch.tensor([2.0, 1.0, 0.5, 0.0, -1.0, -8.0])
+N_DRAWS = 40_000
+
+
+def frequencies(logits: Tensor, sampling: Sampling) -> Tensor:
+    uniform = torch.rand(N_DRAWS, generator=torch.Generator().manual_seed(0))
+    return choose(logits.expand(N_DRAWS, -1), uniform, sampling).bincount(minlength=len(logits)) / N_DRAWS
+
+
+def assert_drawn_from(found: Tensor, expected: Tensor) -> None:
+    """No frequency is five standard errors from its probability, and what has none never comes."""
+    error = (expected * (1 - expected) / N_DRAWS).sqrt()
+    assert ((found - expected).abs() <= 5 * error).all(), (found, expected)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_frequencies_are_those_of_softmax(temperature: float) -> None:
+    assert_drawn_from(frequencies(LOGITS, Sampling(temperature=temperature)), (LOGITS / temperature).softmax(0))
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 4, 6, 100])
+def test_top_k_keeps_the_likeliest_at_their_ratios(top_k: int) -> None:
+    shuffled = LOGITS[[3, 0, 5, 1, 4, 2]]
+    kept = shuffled.where(shuffled >= LOGITS[min(top_k, 6) - 1], -torch.inf)
+    assert_drawn_from(frequencies(shuffled, Sampling(top_k=top_k)), kept.softmax(0))
+
+
+@pytest.mark.parametrize(("top_p", "n_kept"), [(0.1, 1), (0.5, 1), (0.6, 2), (0.79, 3), (0.95, 4), (1.0, 6)])
+def test_top_p_keeps_the_fewest_that_reach_it(top_p: float, n_kept: int) -> None:
+    """Probabilities are about .56, .21, .12, .08, .03 and 0: the first that reach `top_p` stay."""
+    shuffled = LOGITS[[3, 0, 5, 1, 4, 2]]
+    kept = shuffled.where(shuffled >= LOGITS[n_kept - 1], -torch.inf)
+    assert_drawn_from(frequencies(shuffled, Sampling(top_p=top_p)), kept.softmax(0))
+
+
+def test_temperature_0_takes_the_likeliest() -> None:
+    logits = torch.stack([LOGITS, LOGITS.flip(0)])
+    assert choose(logits, torch.tensor([0.999, 0.0]), Sampling(temperature=0)).tolist() == [0, 5]
+
+
+@settings(deadline=None)
+@given(
+    seed=st.integers(0, 1000), top_k=st.integers(0, 5), top_p=st.sampled_from([0.3, 0.9, 1.0]),
+    uniform=st.sampled_from([0.0, 0.5, 1 - 2**-24]),
+)  # fmt: skip
+def test_the_ends_of_the_unit_interval_choose_something_possible(
+    seed: int, top_k: int, top_p: float, uniform: float
+) -> None:
+    logits = torch.randn(1, 9, generator=torch.Generator().manual_seed(seed)) * 20
+    logits[0, [0, 8]] = -torch.inf
+    token = choose(logits, torch.tensor([uniform]), Sampling(top_k=top_k, top_p=top_p))
+    probability = logits.softmax(1)[0, token]
+    assert probability > 0
+    if top_k:
+        assert (logits[0] > logits[0, token]).sum() < top_k
+
+
+def test_a_rows_numbers_depend_on_its_seed_alone() -> None:
+    together = uniforms([3, 2**62 - 1, 3], 40)
+    assert torch.equal(together[0], together[2]) and not torch.equal(together[0], together[1])
+    assert torch.equal(uniforms([2**62 - 1], 40)[0], together[1])
+    assert torch.equal(uniforms([3], 17)[0], together[0, :17])
+    assert together.min() >= 0 and together.max() < 1

@@ -1,0 +1,159 @@
+"""Model folders: what is saved is what is loaded, and anything else is refused by name."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from malmoi.errors import CheckpointError, DataError, UserError
+from malmoi.files import read_json, write_json
+from malmoi.model.config import ModelConfig
+from malmoi.model.folder import load_model, load_text, save_model
+from malmoi.model.transformer import LanguageModel, ScalarModel, initialise
+from malmoi.tokenizer.bpe import Tokenizer
+from malmoi.tokenizer.chat_template import ChatTemplate
+
+pytestmark = pytest.mark.usefixtures("float32")
+FILES = {
+    "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
+    "chat_template.jinja", "malmoi.json",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_language_model_comes_back(
+    tmp_path: Path, shape: ModelConfig, tokenizer: Tokenizer, template: ChatTemplate, tied: bool
+) -> None:
+    model = LanguageModel(shape.model_copy(update={"tie_embeddings": tied}))
+    save_model(tmp_path / "model", model, tokenizer, template, {"run": "r7", "parents": {"a": "b"}})
+    assert {path.name for path in (tmp_path / "model").iterdir()} == FILES
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    loaded = load_model(tmp_path / "model")
+    assert loaded.config == model.config
+    assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in model.state_dict().items())
+    about = read_json(tmp_path / "model" / "malmoi.json")
+    assert (about["run"], about["parents"], about["kind"]) == ("r7", {"a": "b"}, "policy")
+    text = load_text(tmp_path / "model")
+    assert text[0].encode("낱말 cat") == tokenizer.encode("낱말 cat") and text[1] == template
+
+
+def test_a_folder_is_replaced_as_a_whole(
+    tmp_path: Path, policy: LanguageModel, reward_folder: Path, tokenizer: Tokenizer, template: ChatTemplate
+) -> None:
+    (reward_folder / "old file").touch()
+    save_model(reward_folder, policy, tokenizer, template, {})
+    assert {path.name for path in reward_folder.iterdir()} == FILES
+    assert isinstance(load_model(reward_folder), LanguageModel)
+
+
+def test_a_folder_that_cannot_be_written_leaves_the_old_one(
+    policy: LanguageModel, policy_folder: Path, tokenizer: Tokenizer, template: ChatTemplate
+) -> None:
+    before = (policy_folder / "malmoi.json").read_bytes()
+    with pytest.raises(TypeError):
+        save_model(policy_folder, policy, tokenizer, template, {"not JSON": object()})
+    assert (policy_folder / "malmoi.json").read_bytes() == before
+    assert {path.name for path in policy_folder.parent.iterdir()} == {"policy"}
+
+
+def test_a_reward_model_comes_back_with_its_bias(
+    reward_model: ScalarModel, reward_folder: Path, tmp_path: Path
+) -> None:
+    tensors = load_file(reward_folder / "model.safetensors")
+    save_file(tensors | {"score_bias": torch.tensor(1.5)}, reward_folder / "model.safetensors")
+    loaded = load_model(reward_folder, ScalarModel)
+    ids = torch.tensor([[7, 8, 9]])
+    torch.testing.assert_close(loaded(ids), reward_model(ids) + 1.5)
+    with pytest.raises(CheckpointError, match="is a reward model"):
+        load_model(reward_folder)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_reward_model_starts_from_a_language_model_with_a_new_head(
+    tmp_path: Path, shape: ModelConfig, tokenizer: Tokenizer, template: ChatTemplate, tied: bool
+) -> None:
+    policy = LanguageModel(shape.model_copy(update={"tie_embeddings": tied}))
+    save_model(tmp_path / "policy", policy, tokenizer, template, {})
+    one, same, other = (load_model(tmp_path / "policy", ScalarModel, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(one.model.layers[0].mlp.up_proj.weight, policy.model.layers[0].mlp.up_proj.weight)
+    assert torch.equal(one.score.weight, same.score.weight) and not torch.equal(one.score.weight, other.score.weight)
+    assert one.score_bias == 0
+
+
+@pytest.mark.parametrize("kept", [0, 8, 0.5, -1])
+def test_truncated_weights_are_refused(policy_folder: Path, kept: float) -> None:
+    path = policy_folder / "model.safetensors"
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2 if kept == 0.5 else int(kept)])
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: truncated or not safetensors"):
+        load_model(policy_folder)
+
+
+def test_forged_weights_are_refused(policy_folder: Path) -> None:
+    """A header that points behind the file's end, and a pickle under the name."""
+    path = policy_folder / "model.safetensors"
+    header = json.dumps({"lm_head.weight": {"dtype": "F32", "shape": [300, 16], "data_offsets": [0, 300 * 16 * 4]}})
+    for data in (len(header).to_bytes(8, "little") + header.encode() + b"\0" * 8, b"\x80\x04\x95boom."):
+        path.write_bytes(data)
+        with pytest.raises(CheckpointError, match=r"model\.safetensors"):
+            load_model(policy_folder)
+
+
+def test_weights_of_another_architecture_are_refused_by_name(policy_folder: Path) -> None:
+    path, config = policy_folder / "model.safetensors", policy_folder / "config.json"
+    tensors, settings = load_file(path), read_json(config)
+    write_json(config, settings | {"intermediate_size": 48})
+    with pytest.raises(CheckpointError, match=r"down_proj\.weight is \(16, 24\), config\.json says \(16, 48\)"):
+        load_model(policy_folder)
+    write_json(config, settings | {"num_hidden_layers": 3})
+    with pytest.raises(CheckpointError, match=r"layers\.2\.input_layernorm\.weight is missing"):
+        load_model(policy_folder)
+    write_json(config, settings)
+    save_file(tensors | {"adapter": torch.zeros(1)}, path)
+    with pytest.raises(CheckpointError, match="adapter is unknown"):
+        load_model(policy_folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("config.json", "is not a model folder"),
+        ("model.safetensors", "no such file"),
+        ("tokenizer.json", "holds its tokenizer"),
+        ("chat_template.jinja", "holds its template"),
+    ],
+)
+def test_a_missing_file_is_named(policy_folder: Path, name: str, says: str) -> None:
+    (policy_folder / name).unlink()
+    with pytest.raises(CheckpointError, match=says):
+        load_model(policy_folder)
+        load_text(policy_folder)
+
+
+def test_what_is_no_folder_or_no_json_is_named(policy_folder: Path) -> None:
+    with pytest.raises(UserError, match="no such model folder"):
+        load_text(policy_folder / "nowhere")
+    (policy_folder / "config.json").write_text("{")
+    with pytest.raises(DataError, match=r"config\.json: not valid JSON"):
+        load_model(policy_folder)
+
+
+@pytest.mark.parametrize("wrong", [{"n_head": 3, "n_kv_head": 2}, {"head_dim": 7}])
+def test_shapes_that_cannot_be_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=r"n_head 3 is not a multiple|head_dim 7 is odd"):
+        ModelConfig.model_validate(wrong)
+
+
+def test_a_new_network_predicts_every_token_alike_and_depends_on_its_seed_alone(shape: ModelConfig) -> None:
+    one, same, other = (LanguageModel(shape) for _ in range(3))
+    initialise(one, 3)
+    torch.manual_seed(99)
+    initialise(same, 3)
+    initialise(other, 4)
+    assert all(torch.equal(tensor, same.state_dict()[name]) for name, tensor in one.state_dict().items())
+    assert not torch.equal(one.model.embed_tokens.weight, other.model.embed_tokens.weight)
+    ids = torch.arange(10)[None]
+    nats = one.cross_entropy(ids, ids, torch.ones_like(ids, dtype=torch.bool)).item() / 10
+    assert nats == pytest.approx(torch.tensor(float(shape.vocab_size)).log().item(), rel=1e-5)

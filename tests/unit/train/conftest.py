@@ -1,0 +1,57 @@
+"""Jobs of every algorithm, small enough to train many times over."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from malmoi.algorithms import ppo, pretrain, reward, sft
+from malmoi.files import write_jsonl
+from malmoi.model.config import ModelConfig
+from malmoi.train.loop import Job, LoopConfig
+from malmoi.train.optim import OptimConfig
+
+Jobs = dict[str, Callable[[], tuple[Job, LoopConfig]]]
+ALGORITHMS: dict[str, Any] = {"pretrain": pretrain, "sft": sft, "reward": reward, "ppo": ppo, "ppo mixed": ppo}
+WORDS = ("cat", "dog", "mat", "log", "list", "낱말", "order")
+
+
+@pytest.fixture
+def configs(
+    tmp_path: Path, shape: ModelConfig, shards: Path, policy_folder: Path, reward_folder: Path
+) -> dict[str, Any]:
+    """Settings of every algorithm, over files that are there; every checkpoint is due at once."""
+    chats, rankings, prompts = (tmp_path / f"{name}.jsonl" for name in ("chats", "rankings", "prompts"))
+    asked = [{"role": "user", "content": "What?"}]
+    pairs = [(better, worse) for better in WORDS[:3] for worse in WORDS[3:5]]
+    write_jsonl(chats, ({"messages": [*asked, {"role": "assistant", "content": word * 2}]} for word in WORDS))
+    write_jsonl(rankings, ({"messages": asked, "answers": [*pair, "a"], "ranks": [1, 2, 2]} for pair in pairs))
+    write_jsonl(prompts, ({"messages": [{"role": "user", "content": word}]} for word in WORDS))
+    muon, adamw = (
+        LoopConfig(checkpoint_every_s=0, optim=OptimConfig.model_validate({"warmup_steps": 2, **optim}))
+        for optim in ({"name": "muon", "lr": 0.02}, {"lr": 1e-2, "weight_decay": 0.1, "decay": "cosine"})
+    )
+    rlhf = {"policy": policy_folder, "reward_model": reward_folder, "data": prompts, "max_tokens": 4}
+    given: dict[str, dict[str, Any]] = {
+        "pretrain": {"shards": shards, "model": shape, "n_steps": 5, "batch_size": 3, "loop": muon},
+        "sft": {"model": policy_folder, "data": chats, "n_steps": 5, "batch_size": 3, "loop": adamw},
+        "reward": {"model": policy_folder, "data": rankings, "n_steps": 5, "batch_size": 4, "loop": adamw},
+        "ppo": {**rlhf, "n_iterations": 2, "batch_size": 6, "n_epochs": 2, "n_minibatches": 2, "loop": adamw},
+        "ppo mixed": {
+            **rlhf, "n_iterations": 3, "batch_size": 5, "n_epochs": 1, "n_minibatches": 2, "loop": muon,
+            "recipe": "ziegler", "kl_target": 1e-3, "average_decay": 0.9, "ptx_coef": 0.5, "ptx_shards": shards,
+        },
+    }  # fmt: skip
+    return {name: ALGORITHMS[name].Config(micro_batch_size=2, **settings) for name, settings in given.items()}
+
+
+@pytest.fixture
+def jobs(configs: dict[str, Any]) -> Jobs:
+    """Name -> a fresh job and its loop's settings."""
+
+    def make(name: str) -> tuple[Job, LoopConfig]:
+        return ALGORITHMS[name].build(configs[name]), configs[name].loop
+
+    return {name: partial(make, name) for name in configs}

@@ -1,0 +1,95 @@
+"""Two processes make the updates of one, also when there is nothing to do for the second."""
+
+import importlib
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from malmoi.files import read_jsonl, write_text
+from malmoi.train.hooks import MetricsFile
+from malmoi.train.loop import fit
+
+pytestmark = [pytest.mark.usefixtures("float32"), pytest.mark.slow]
+WORKER = """
+import importlib, sys
+from pathlib import Path
+from safetensors.torch import save_file
+from malmoi import device
+from malmoi.errors import ConfigError
+from malmoi.train.hooks import MetricsFile
+from malmoi.train.loop import fit
+from malmoi.train.optim import whole
+for argument in sys.argv[1:]:
+    name, folder = argument.split("=")
+    algorithm, folder = importlib.import_module(f"malmoi.algorithms.{name}"), Path(folder)
+    config = algorithm.Config.model_validate_json((folder / "config.json").read_text())
+    try:
+        fit(algorithm.build(config), config.loop, [MetricsFile(folder / "metrics.jsonl")], folder / "checkpoint")
+    except ConfigError as error:
+        (folder / "refused").write_text(str(error))
+        continue
+    resumed = algorithm.build(config)
+    fit(resumed, config.loop, resume_from=folder / "checkpoint")
+    weights = {name: whole(tensor) for name, tensor in resumed.model.state_dict().items()}
+    if device.current().is_main:
+        save_file(weights, folder / "weights")
+device.barrier()
+"""
+CASES: dict[str, tuple[str, dict[str, Any], bool]] = {
+    "more for the first": ("sft", {"micro_batch_size": 1}, False),
+    "nothing for the second": ("sft", {"micro_batch_size": 3}, False),
+    "answers for one, text for the other": ("ppo mixed", {"micro_batch_size": 3}, False),
+    "sharded": ("pretrain", {"batch_size": 4}, True),
+    "sharded unevenly": ("sft", {"micro_batch_size": 1}, True),
+}
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def run_on_two_ranks(arguments: list[str]) -> None:
+    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, *arguments],
+            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]
+    try:
+        assert [worker.wait(timeout=120) for worker in workers] == [0, 0]
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+
+
+def test_two_ranks_make_the_weights_and_metrics_of_one(configs: dict[str, Any], tmp_path: Path) -> None:
+    alone, arguments = {}, []
+    for case, (name, change, fsdp) in CASES.items():
+        alone[case] = configs[name].model_copy(update=change)
+        loop = configs[name].loop.model_copy(update={"fsdp": fsdp})
+        write_text(tmp_path / case / "config.json", alone[case].model_copy(update={"loop": loop}).model_dump_json())
+        arguments.append(f"{name.split()[0]}={tmp_path / case}")
+    run_on_two_ranks(arguments)
+    del alone["sharded unevenly"]
+    assert "3 micro-batches do not divide over 2 ranks" in (tmp_path / "sharded unevenly" / "refused").read_text()
+    for case, config in alone.items():
+        job = importlib.import_module(type(config).__module__).build(config)
+        fit(job, config.loop, [MetricsFile(tmp_path / case / "alone.jsonl")])
+        found = load_file(tmp_path / case / "weights")
+        for key, tensor in job.model.state_dict().items():
+            torch.testing.assert_close(found[key], tensor, atol=1e-4, rtol=1e-3, msg=f"{case}: {key}")
+        rows, expected = (read_jsonl(tmp_path / case / name) for name in ("metrics.jsonl", "alone.jsonl"))
+        for row, one in zip(rows, expected, strict=True):
+            assert row | {"seconds": 0} == pytest.approx(one | {"seconds": 0}, rel=1e-3, abs=1e-4), case
