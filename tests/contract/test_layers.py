@@ -1,0 +1,76 @@
+"""Imports point down: the source is read, not run, and every import is held against the order of the layers."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src" / "malmoi"
+ORDER = (
+    "errors < files < config, device < corpus, tokenizer < data, model < generate < train < algorithms < evals "
+    "< feedback, workspace < pipeline, report < serve < cli"
+)
+LEVELS = {name: level for level, names in enumerate(ORDER.split(" < ")) for name in names.split(", ")}
+# The only imports between neighbours, one way: judgements live in the ledger, and a report reads what a recipe ran.
+BESIDE = {("feedback", "workspace"), ("report", "pipeline")}
+# What the command line is made of belongs to its layer.
+CLI = {"__main__", "chat", "commands", "doctor"}
+NOT_BELOW_FEEDBACK = {"sqlalchemy", "alembic", "typer", "rich", "matplotlib"}
+MODULES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
+
+
+def layer_of(module: str) -> str:
+    """`malmoi.data.batch` -> `data`; the package itself, which holds the version, is "" and below all."""
+    layer = f"{module}.".split(".")[1]
+    return "cli" if layer in CLI else layer
+
+
+def name_of(path: Path) -> str:
+    return ".".join(("malmoi", *path.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__")
+
+
+def level_of(path: Path) -> int:
+    return LEVELS.get(layer_of(name_of(path)), len(LEVELS))
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Every module that the file imports, wherever in it; names that are modules of ours count as such."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            for alias in node.names:
+                inner = SOURCE.joinpath(*f"{node.module}.{alias.name}".split(".")[1:])
+                is_module = node.module.startswith("malmoi") and (inner.is_dir() or inner.with_suffix(".py").exists())
+                yield f"{node.module}.{alias.name}" if is_module else str(node.module)
+
+
+def ours(path: Path) -> set[str]:
+    return {name for name in imports_of(path) if name.split(".")[0] == "malmoi"}
+
+
+def test_every_module_has_its_layer() -> None:
+    assert {layer_of(name_of(path)) for path in MODULES} <= LEVELS.keys()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_module_imports_upward_or_beside(path: Path) -> None:
+    layer = layer_of(name_of(path))
+    below = {name for name, level in LEVELS.items() if level < LEVELS[layer] or (layer, name) in BESIDE}
+    assert not {name for name in ours(path) if layer_of(name) not in below | {"", layer}}
+
+
+@pytest.mark.parametrize("path", sorted((SOURCE / "algorithms").glob("*.py")), ids=name_of)
+def test_no_algorithm_imports_another(path: Path) -> None:
+    assert not {name for name in ours(path) if layer_of(name) == "algorithms"}
+
+
+def test_the_loop_knows_neither_networks_nor_data() -> None:
+    assert not {name for name in ours(SOURCE / "train" / "loop.py") if layer_of(name) in ("model", "data")}
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if level_of(path) < LEVELS["feedback"]], ids=name_of)
+def test_training_needs_no_database_terminal_or_plots(path: Path) -> None:
+    assert not {name for name in imports_of(path) if name.split(".")[0] in NOT_BELOW_FEEDBACK}

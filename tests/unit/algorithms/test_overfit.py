@@ -1,0 +1,118 @@
+"""Every algorithm learns eight examples by heart: the shortest proof that its gradient points downhill."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from malmoi.algorithms import ppo, pretrain, reward, sft
+from malmoi.data.comparisons import Ranking, ranking_steps
+from malmoi.data.prompts import Prompt
+from malmoi.evals.answers import answer_all
+from malmoi.files import write_jsonl
+from malmoi.generate.sampling import Sampling
+from malmoi.model.config import ModelConfig
+from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.tokenizer.bpe import Tokenizer
+from malmoi.tokenizer.chat_template import ChatTemplate
+from malmoi.train.loop import Job, LoopConfig, Step, fit
+from malmoi.train.optim import OptimConfig
+
+pytestmark = pytest.mark.usefixtures("float32")
+ANSWERS = {
+    "cat": "sat on the mat", "dog": "sat on the log", "list": "holds values", "order": "of values",
+    "낱말": "모으던 일", "사람": "적어 보냈다", "What?": "a list", "the": "cat",
+}  # fmt: skip
+GREEDY = Sampling(temperature=0, max_tokens=20)
+
+
+def adamw(lr: float) -> LoopConfig:
+    return LoopConfig(optim=OptimConfig(lr=lr, decay="constant"))
+
+
+def losses(job: Job, loop: LoopConfig) -> list[float]:
+    seen: list[Step] = []
+    fit(job, loop, [seen.append])
+    return [step.metrics["loss"] for step in seen]
+
+
+@pytest.mark.parametrize(("name", "lr"), [("adamw", 1e-2), ("muon", 0.05)])
+def test_pretraining_learns_a_text_by_heart(shards: Path, shape: ModelConfig, name: str, lr: float) -> None:
+    optim = OptimConfig.model_validate({"name": name, "lr": lr, "embedding_lr": 0.05, "head_lr": 0.01})
+    loop = LoopConfig(optim=optim)
+    job = pretrain.build(pretrain.Config(shards=shards, model=shape, n_steps=120, batch_size=8, loop=loop))
+    found = losses(job, loop)
+    assert found[0] == pytest.approx(torch.tensor(300.0).log().item(), rel=1e-4)  # it begins by knowing nothing
+    assert found[-1] < 0.3
+
+
+def test_sft_learns_to_give_eight_answers_and_to_end_them(
+    tmp_path: Path, policy_folder: Path, tokenizer: Tokenizer, template: ChatTemplate
+) -> None:
+    rows = (
+        {"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]}
+        for asked, said in ANSWERS.items()
+    )
+    write_jsonl(tmp_path / "chats.jsonl", rows)
+    loop = adamw(1e-2)
+    job = sft.build(sft.Config(model=policy_folder, data=tmp_path / "chats.jsonl", n_steps=80, batch_size=8, loop=loop))
+    assert losses(job, loop)[-1] < 0.05
+    assert isinstance(job.model, LanguageModel)
+    answers = answer_all(job.model, tokenizer, template, list(ANSWERS), GREEDY)
+    assert {asked: (answer.text, answer.finished) for asked, answer in zip(ANSWERS, answers, strict=True)} == {
+        asked: (said, True) for asked, said in ANSWERS.items()
+    }
+
+
+def test_reward_learns_eight_rankings_ties_included(tmp_path: Path, policy_folder: Path, tokenizer: Tokenizer) -> None:
+    words = list(ANSWERS)
+    ranks = [[1, 2, 3], [3, 1, 2], [1, 2, 2], [2, 1, 2], [2, 3, 1], [1, 3, 2], [1, 1, 2], [3, 2, 1]]
+    rows = (
+        {"messages": [{"role": "user", "content": word}], "answers": ["cat", "mat on", "낱말"], "ranks": ranks[i]}
+        for i, word in enumerate(words)
+    )
+    write_jsonl(tmp_path / "rankings.jsonl", rows)
+    loop = adamw(1e-2)
+    job = reward.build(
+        reward.Config(model=policy_folder, data=tmp_path / "rankings.jsonl", n_steps=60, batch_size=8, loop=loop)
+    )
+    floor = sum(row.count(2) == 2 or row.count(1) == 2 for row in ranks) / 8 * torch.tensor(2.0).log().item() / 3
+    assert losses(job, loop)[-1] == pytest.approx(floor, abs=0.05)  # a tie costs log 2 at best
+    assert isinstance(job.model, ScalarModel)
+    [batch] = next(iter(job.steps))
+    gaps = job.model(batch.ids).gather(1, batch.last[:, None])[:, 0]
+    gaps = (gaps[batch.better] - gaps[batch.worse]).detach()
+    assert (gaps[batch.target == 1] > 0.5).all() and (gaps[batch.target == 0.5].abs() < 0.5).all()
+
+
+def test_ppo_raises_the_score_of_a_reward_model_that_likes_one_word(
+    policy: LanguageModel, reward_model: ScalarModel, tokenizer: Tokenizer, template: ChatTemplate
+) -> None:
+    cat = tokenizer.encode(" cat")[0]
+    prompts = []
+    for word in ANSWERS:
+        messages = [{"role": "user", "content": word}]
+        prompts.append(Prompt(messages, template.encode(tokenizer, messages, add_generation_prompt=True)[0], {}))
+    random = np.random.default_rng(0)
+
+    def ranking() -> Ranking:
+        """Eight random tokens, in more and more of which the word is said."""
+        prompt = prompts[random.integers(8)].ids
+        said = [np.where(random.random(8) < share, cat, random.integers(6, 300, 8)) for share in (0.8, 0.3, 0.0)]
+        return Ranking([[*prompt, *answer.tolist()] for answer in said], [1, 2, 3])
+
+    steps = ranking_steps([ranking() for _ in range(256)], tokenizer.pad_id, 32, 32, seed=0)
+    fit(Job(reward_model, steps, reward.loss, n_steps=60), adamw(1e-2))
+    config = ppo.Config(
+        n_iterations=20, batch_size=64, n_epochs=4, max_tokens=8, temperature=1.0, beta=0.0, kl_budget=1e6,
+        missing_eos_score=None, loop=adamw(0.03),
+    )  # fmt: skip
+    actors = ppo.Actors(policy, copy.deepcopy(reward_model))
+    rollouts = ppo.RolloutSteps(actors, copy.deepcopy(policy), reward_model, prompts, tokenizer, config)
+    seen: list[Step] = []
+    job = Job(actors, rollouts, lambda model, batch: ppo.loss(model, batch, config), n_steps=80)
+    fit(job, config.loop, [seen.append])
+    assert seen[-1].metrics["score"] > seen[0].metrics["score"] + 6
+    assert sum(answer.ids.count(cat) for _, answer in rollouts.latest) > 64 * 4
