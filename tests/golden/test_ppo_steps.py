@@ -140,7 +140,7 @@ def test_prompts_are_taken_in_shuffled_passes_over_all_of_them() -> None:
 def test_pretraining_text_is_divided_by_its_own_tokens(tokenizer: Tokenizer, tmp_path: Path) -> None:
     with ShardWriter(tmp_path, "train", tokenizer.vocab_size) as writer:
         writer.append(list(range(6, 250)), n_bytes=300)
-    config = small(ptx_coef=27.8, ptx_shards=tmp_path, batch_size=16, n_minibatches=1, micro_batch_size=5)
+    config = small(ptx_coef=27.8, ptx_shards=tmp_path, batch_size=16, micro_batch_size=5, max_tokens=3)
     steps = stream(tokenizer, config)
     micros = next(iter(steps))
     count = sum(batch.count for batch in micros)
