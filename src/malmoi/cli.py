@@ -1,0 +1,334 @@
+"""The command line: parses, calls, prints. Every command imports what it needs itself, so that `--help` is quick."""
+
+import contextlib
+import json
+import os
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from malmoi import __version__
+from malmoi.commands.reporting import DEBUG, Reporting
+from malmoi.errors import ConfigError
+
+if TYPE_CHECKING:
+    from malmoi.pipeline.recipe import Recipe
+    from malmoi.workspace.ledger import Ledger
+
+HELP = {"help_option_names": ["-h", "--help"]}
+
+
+app = typer.Typer(cls=Reporting, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, context_settings=HELP)  # fmt: skip # noqa: E501
+runs_app = typer.Typer(no_args_is_help=True, help="What was run in a workspace: list, show, compare.", context_settings=HELP)  # fmt: skip # noqa: E501
+app.add_typer(runs_app, name="runs")
+
+
+def main() -> None:
+    # What a terminal cannot show, or should not have sent, must not end the program.
+    for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace")):
+        stream.reconfigure(errors=errors)  # type: ignore[union-attr]
+    app(prog_name="malmoi")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"malmoi {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help=f"Show where an error comes from (or {DEBUG}=1).")] = False,
+) -> None:
+    """Build an assistant of your own: text, tokenizer, pretraining, demonstrations, rankings, reward model, PPO, chat.
+
+    Begin with `malmoi demo`; then `malmoi chat --workspace demo`.
+    """
+    if debug:
+        os.environ[DEBUG] = "1"
+
+
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Another value for a setting; may be given several times."),
+]
+WorkspaceOption = Annotated[
+    Path, typer.Option("--workspace", envvar="MALMOI_WORKSPACE", metavar="DIR", help="Folder that holds the assistant.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+RunArgument = Annotated[str, typer.Argument(metavar="ID", help="A run: 0007-ppo, or 7.", show_default=False)]
+
+
+@app.command()
+def demo(
+    workspace: WorkspaceOption = Path("demo"),
+    text: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Your own text (.txt .md .jsonl .jsonl.gz .html) in place of Python's."),
+    ] = None,
+    errors: Annotated[
+        str, typer.Option(metavar="skip|strict", help="What to do with text that cannot be read.")
+    ] = "strict",
+    seed: Annotated[int, typer.Option(metavar="N", help="Of everything that is chosen by chance.")] = 1,
+    set_: Set = None,
+) -> None:
+    """Build a small assistant from nothing, in minutes, and report how good it is.
+
+    Runs the recipe `nano`. Stopped or killed, the same command goes on where it was.
+
+    \b
+    Example:
+      malmoi demo
+      malmoi demo --workspace ./stories --text ./my-text --errors skip
+    """
+    given = [f"corpus.errors={json.dumps(errors)}", f"seed={seed}"]
+    if text is not None:
+        given.append(f"corpus.text={json.dumps(str(text.resolve()), ensure_ascii=False)}")
+    _make("nano", [*given, *(set_ or [])], workspace)
+
+
+@app.command()
+def run(
+    recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of one that comes with Malmoi.")],
+    only: Annotated[str | None, typer.Option(metavar="STAGE", help="Run this stage alone, anew.")] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="STAGE", help="Run this stage and all after it anew.")
+    ] = None,
+    set_: Set = None,
+    workspace: WorkspaceOption = Path("workspace"),
+) -> None:
+    """Run a recipe's stages in order, into a workspace.
+
+    A stage whose settings and inputs are unchanged is not run again; one that was interrupted goes on.
+
+    \b
+    Example:
+      malmoi run nano --set ppo.beta=0.02
+      malmoi run recipes/nano.toml --from reward --workspace demo
+    """
+    if only and start:
+        raise ConfigError("--only and --from: give one of them")
+    _make(recipe, set_ or [], workspace, only=only, start=start)
+
+
+def _recipe(name: str, assignments: list[str]) -> "Recipe":
+    from malmoi.pipeline.recipe import find_recipe, read_recipe
+
+    path = find_recipe(name)
+    if not path.exists():
+        shipped = ", ".join(sorted(other.stem for other in find_recipe("nano").parent.glob("*.toml")))
+        raise ConfigError(f"{name}: no such recipe; give a .toml file, or one that comes with Malmoi: {shipped}")
+    return read_recipe(path, assignments)
+
+
+def _make(
+    name: str, assignments: list[str], folder: Path, *, only: str | None = None, start: str | None = None
+) -> None:
+    """Run a recipe, report on it when it was measured, and say what to type next."""
+    began = time.monotonic()
+    from malmoi.doctor import inspect_machine, refuse
+    from malmoi.pipeline.console import Console
+    from malmoi.pipeline.run import link_models, run_recipe
+    from malmoi.report import summary_table, write_report
+    from malmoi.workspace.folder import Workspace
+
+    recipe = _recipe(name, assignments)
+    refuse(recipe, inspect_machine(folder), use_total=True)
+    workspace = Workspace.open(folder)
+    with contextlib.closing(Console()) as console:
+        done = run_recipe(recipe, workspace, console, only=only, start=start)
+        link_models(workspace, done)
+        here = shlex.quote(str(folder))
+        if "eval" in done:
+            report = write_report(recipe, workspace, done, time.monotonic() - began)
+            console.rich.print(summary_table(report))
+            console.rich.print(f"\nreport  {folder / 'report.html'}")
+        if done.keys() & {"pretrain", "sft", "ppo"}:
+            console.rich.print(f"next    malmoi chat --workspace {here}")
+        console.rich.print(f"        malmoi runs list --workspace {here}")
+        console.rich.print(f"        malmoi run {shlex.quote(name)} --workspace {here} --set ppo.beta=0.02")
+
+
+@app.command()
+def train(
+    algorithm: Annotated[str, typer.Argument(help="pretrain, sft, reward, ppo: a module of malmoi.algorithms.")],
+    config: Annotated[Path, typer.Argument(help="Its settings (.toml); paths in it start at the current folder.")],
+    set_: Set = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where the model goes; by default a folder named like the config."),
+    ] = None,
+) -> None:
+    """Train one algorithm on model folders and data files, outside of any workspace.
+
+    Writes DIR/metrics.jsonl and DIR/model. Run again with the same settings, it goes on where it stopped.
+
+    \b
+    Example:
+      malmoi train sft sft.toml --set n_steps=200
+      torchrun --nproc-per-node 2 -m malmoi train pretrain big.toml --out big
+    """
+    from malmoi.commands.train import train as train_one
+
+    train_one(algorithm, config, set_ or [], out)
+
+
+@app.command()
+def chat(
+    model: Annotated[
+        str | None,
+        typer.Argument(help="A model of the workspace (base, sft, ppo) or a model folder; default: its last."),
+    ] = None,
+    workspace: WorkspaceOption = Path("workspace"),
+    temperature: Annotated[
+        float, typer.Option(metavar="T", help="0 takes the likeliest token; higher is wilder.")
+    ] = 0.7,
+    top_p: Annotated[
+        float, typer.Option(metavar="P", help="Choose among the likeliest tokens of this probability.")
+    ] = 1.0,
+    top_k: Annotated[int, typer.Option(metavar="K", help="Choose among this many likeliest tokens; 0: all.")] = 0,
+    max_tokens: Annotated[int, typer.Option(metavar="N", help="Longest answer.")] = 128,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="For the same answers again.")] = None,
+    prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="Answer this and leave.")] = None,
+) -> None:
+    """Talk with a model on the terminal.
+
+    Ctrl-C stops an answer, Ctrl-D leaves. /model sft goes on with another model, /help lists the commands.
+
+    \b
+    Example:
+      malmoi chat --workspace demo
+      malmoi chat sft --workspace demo --prompt "What does os.getcwd do?" --temperature 0
+    """
+    from malmoi.chat import Chat, converse, describe, typed_lines
+    from malmoi.config import parse
+    from malmoi.generate.sampling import Sampling
+
+    given = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "max_tokens": max_tokens}
+    talk = Chat(model, workspace / "models", parse(Sampling, given, "chat"), seed)
+    if prompt is not None:
+        converse(talk, [" " + prompt], interactive=False)
+    elif sys.stdin.isatty():
+        typer.secho(f"{talk.name}: {describe(talk)}. /help lists the commands, Ctrl-D leaves.", err=True, dim=True)
+        converse(talk, typed_lines(), interactive=True)
+    else:
+        converse(talk, (line.rstrip("\r\n") for line in sys.stdin), interactive=False)
+
+
+@contextlib.contextmanager
+def _ledger(folder: Path) -> "Iterator[Ledger]":
+    from malmoi.workspace.folder import Workspace
+    from malmoi.workspace.ledger import Ledger
+
+    with Ledger.open(Workspace.open(folder, create=False)) as ledger:
+        yield ledger
+
+
+@runs_app.command("list")
+def runs_list(workspace: WorkspaceOption = Path("workspace"), as_json: Json = False) -> None:
+    """List all runs, oldest first.
+
+    \b
+    Example:
+      malmoi runs list --workspace demo
+    """
+    from malmoi.commands import runs
+
+    with _ledger(workspace) as ledger:
+        rows = runs.list_runs(ledger)
+    runs.print_json(rows) if as_json else runs.show(runs.runs_table(rows))
+
+
+@runs_app.command("show")
+def runs_show(run: RunArgument, workspace: WorkspaceOption = Path("workspace"), as_json: Json = False) -> None:
+    """Show one run: its settings, what it took in and made, its last metrics.
+
+    \b
+    Example:
+      malmoi runs show 7 --workspace demo
+    """
+    from malmoi.commands import runs
+
+    with _ledger(workspace) as ledger:
+        row = runs.show_run(ledger, run)
+    runs.print_json(row) if as_json else runs.show(runs.run_table(row))
+
+
+@runs_app.command("compare")
+def runs_compare(
+    names: Annotated[list[str], typer.Argument(metavar="ID ID...", help="Two or more runs.", show_default=False)],
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: Json = False,
+) -> None:
+    """Compare runs: the settings that differ, and the last metrics of each.
+
+    \b
+    Example:
+      malmoi runs compare 7 9 --workspace demo
+    """
+    from malmoi.commands import runs
+
+    if len(set(names)) < 2:
+        raise ConfigError("runs compare: give two or more different runs")
+    with _ledger(workspace) as ledger:
+        rows = runs.compare_runs(ledger, names)
+    runs.print_json(rows) if as_json else runs.show(runs.compare_table(rows))
+
+
+@app.command()
+def lineage(
+    what: Annotated[str, typer.Argument(help="A run, a path, or the first digits of an artefact's SHA-256.")],
+    down: Annotated[
+        bool, typer.Option("--down", help="The other way: all that was made out of it, or of a person's judgements.")
+    ] = False,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: Json = False,
+) -> None:
+    """Where something came from: runs, seeds, settings and people, down to the text.
+
+    \b
+    Example:
+      malmoi lineage models/ppo --workspace demo
+      malmoi lineage 0001-corpus --down --workspace demo
+    """
+    from malmoi.commands import runs
+
+    with _ledger(workspace) as ledger:
+        if down:
+            found = runs.descend(ledger, what)
+            runs.print_json([runs.made_row(m) for m in found]) if as_json else runs.show(runs.made_table(found))
+        else:
+            tree = runs.trace(ledger, what)
+            runs.print_json(runs.lineage_rows(tree)) if as_json else runs.show(runs.lineage_tree(tree))
+
+
+@app.command()
+def doctor(
+    recipe: Annotated[str | None, typer.Argument(help="Also: what would this recipe need here?")] = None,
+    set_: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Look at this machine and, for a recipe, at the memory and time it will need; refuse what cannot fit.
+
+    The times are measured: some optimizer steps of the recipe's real model, a few seconds in all.
+
+    \b
+    Example:
+      malmoi doctor
+      malmoi doctor nano --set pretrain.model.n_layer=8
+    """
+    from malmoi.commands.runs import print_json
+    from malmoi.doctor import examine, show_examination
+
+    found = examine(_recipe(recipe, set_ or []) if recipe else None, Path())
+    print_json(found) if as_json else show_examination(found)
+    if found["refused"]:
+        raise ConfigError(found["refused"][0])

@@ -1,0 +1,147 @@
+"""`malmoi train`: one algorithm, on model folders and data files that need not be in any workspace.
+
+The output folder holds `config.json` (what is trained, and from what), `metrics.jsonl`, a checkpoint until the end,
+and then `model`. Run again with the same config, training goes on where it stopped. Started by `torchrun`, all ranks
+train and the first one writes.
+"""
+
+import contextlib
+import fcntl
+import importlib
+import pkgutil
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from malmoi import __version__, algorithms, device
+from malmoi.config import Settings, override, parse, read_toml
+from malmoi.errors import ConfigError, UserError
+from malmoi.files import disk_errors, read_json, sha256_of, write_json
+from malmoi.model.config import ModelConfig
+from malmoi.model.folder import load_text, save_model
+from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.pipeline.console import Console
+from malmoi.train.hooks import MetricsFile
+from malmoi.train.loop import Hook, Job, fit
+from malmoi.train.optim import whole
+from malmoi.train.signals import listening
+
+
+def train(algorithm: str, config_path: Path, assignments: Sequence[str], out: Path | None) -> None:
+    """Train and save `out`/model; out: the config's name by default, in the current folder.
+
+    Raises ConfigError for an unknown algorithm or setting, and when `out` holds another training.
+    """
+    module = find_algorithm(algorithm)
+    table = override(read_toml(config_path), assignments)
+    config = parse(module.Config, table, config_path.name)
+    inputs = hash_inputs(config, config_path.name)
+    out = Path(config_path.stem) if out is None else out
+    console = Console()
+    with _holding(out), contextlib.closing(console):
+        described = {"algorithm": algorithm, "settings": config.model_dump(mode="json"), "inputs": inputs}
+        if device.current().is_main:
+            _claim(out, described)
+        device.barrier()
+        if (out / "model").exists():
+            console.rich.print(f"{out / 'model'} is done with these settings; not trained again")
+            return
+        text = load_text(_text_folder(config))
+        config = _with_vocabulary(config, text[0].vocab_size)
+        job = module.build(config)
+        console.started(f"{algorithm} → {out}", "", resumed=(out / "checkpoint.safetensors").exists())
+        hooks: list[Hook] = [MetricsFile(out / "metrics.jsonl"), console.step]
+        with listening():
+            fit(job, config.loop, hooks, out / "checkpoint.safetensors")
+        model = _trained(job)
+        if device.current().is_main:
+            save_model(out / "model", model, *text, {"run": out.name, "algorithm": algorithm, "parents": inputs})
+            (out / "checkpoint.safetensors").unlink(missing_ok=True)
+        device.barrier()
+        console.rich.print(f"made {out / 'model'}; next: malmoi chat {out / 'model'}")
+
+
+def find_algorithm(name: str) -> ModuleType:
+    """The module of that name in malmoi.algorithms; ConfigError names the nearest."""
+    known = sorted(found.name for found in pkgutil.iter_modules(algorithms.__path__))
+    if name not in known:
+        near = get_close_matches(name, known, n=1, cutoff=0.4)
+        hint = f'did you mean "{near[0]}"? ' if near else ""
+        raise ConfigError(f"{name}: unknown algorithm; {hint}there are {', '.join(known)}")
+    return importlib.import_module(f"malmoi.algorithms.{name}")
+
+
+def hash_inputs(config: Settings, where: str) -> dict[str, str]:
+    """Setting -> SHA-256 of the file or folder that it names; ConfigError when one is missing."""
+    paths = {name: value for name, value in config if isinstance(value, Path)}
+    for name, path in paths.items():
+        if path == Path():
+            raise ConfigError(f"{where}: {name}: missing; name a file or folder there or with --set {name}=…")
+        if not path.exists():
+            raise ConfigError(f"{where}: {name}: {path}: no such file or folder (paths start at the current folder)")
+    return {name: sha256_of(path) for name, path in paths.items()}
+
+
+def _claim(out: Path, described: dict[str, Any]) -> None:
+    """Say in `out` what is trained there. Raises ConfigError when it holds anything else."""
+    path = out / "config.json"
+    if path.exists():
+        there = {key: value for key, value in read_json(path).items() if key in described}
+        if there != described:
+            name = _first_difference(there, described)
+            raise ConfigError(f"{out}: holds a training with another {name}; choose another --out, or delete it")
+    elif any(file.name != ".lock" for file in out.iterdir()):
+        raise ConfigError(f"{out}: is not empty and holds no training of ours; choose another --out")
+    else:
+        write_json(path, {**described, "malmoi": __version__})
+
+
+def _first_difference(there: Any, here: Any) -> str:
+    """The dotted name of the first setting that differs."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        for key in sorted(there.keys() | here.keys()):
+            if there.get(key) != here.get(key):
+                below = _first_difference(there.get(key), here.get(key))
+                return f"{key}.{below}" if below else key
+    return ""
+
+
+@contextlib.contextmanager
+def _holding(out: Path) -> Iterator[None]:
+    """Let one training at a time into its folder; the operating system lets go of it however the process ends."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: is a file; --out names a folder")
+    with disk_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        lock = (out / ".lock").open("ab")
+    with lock:
+        if device.current().is_main:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"{out}: another process trains here; wait for it or choose another --out") from None
+        yield
+
+
+def _text_folder(config: Settings) -> Path:
+    """Where tokenizer and chat template come from: the model to start from, or the shards of pretraining."""
+    named = (getattr(config, name, None) for name in ("policy", "model", "shards"))
+    return next(path for path in named if isinstance(path, Path))
+
+
+def _with_vocabulary(config: Any, vocab_size: int) -> Any:
+    shape = getattr(config, "model", None)
+    if isinstance(shape, ModelConfig) and not shape.vocab_size:
+        return config.model_copy(update={"model": shape.model_copy(update={"vocab_size": vocab_size})})
+    return config
+
+
+def _trained(job: Job) -> LanguageModel | ScalarModel:
+    """What is to be saved: the averaged weights where there are some, the policy alone of PPO, whole under FSDP2."""
+    trained: Any = job.averaged if job.averaged is not None else job.model
+    trained = getattr(trained, "policy", trained)
+    plain = (ScalarModel if isinstance(trained, ScalarModel) else LanguageModel)(trained.config)
+    plain.load_state_dict({name: whole(tensor) for name, tensor in trained.state_dict().items()})
+    return plain
