@@ -24,7 +24,19 @@ from malmoi.corpus.documents import Document
 LICENSE = "PSF-2.0"
 PACKAGES = ("click", "jinja2", "rich", "typer")
 # Importing these opens a browser, prints a poem, needs a display, or runs tests.
-SKIPPED = {"antigravity", "this", "idlelib", "turtledemo", "turtle", "tkinter", "lib2to3", "ensurepip", "test", "posix", "nt"}
+SKIPPED = {
+    "antigravity",
+    "this",
+    "idlelib",
+    "turtledemo",
+    "turtle",
+    "tkinter",
+    "lib2to3",
+    "ensurepip",
+    "test",
+    "posix",
+    "nt",
+}
 SKIPPED_PARTS = {"test", "tests", "__main__", "testing", "conftest"}
 LONGEST_SUMMARY = 90
 MOST_PARAMETERS = 6
@@ -70,7 +82,10 @@ def read_python_docs(packages: tuple[str, ...] = PACKAGES) -> Iterator[tuple[Doc
                     yield _document_and_item(found, license_)
     version = ".".join(map(str, sys.version_info[:2]))
     for topic, text in sorted(pydoc_data.topics.topics.items()):
-        yield Document(text=text.strip(), source=f"python-{version}:topic:{topic}", license=LICENSE, origin="human"), None
+        yield (
+            Document(text=text.strip(), source=f"python-{version}:topic:{topic}", license=LICENSE, origin="human"),
+            None,
+        )
 
 
 @dataclass(frozen=True)
@@ -167,7 +182,7 @@ def first_sentence(text: str) -> str:
     match = re.match(r"(.+?[.!?])(?:\s+(?=[A-Z(\"'*])|$)", paragraph)
     sentence = (match.group(1) if match else paragraph).strip()
     is_usable = 12 <= len(sentence) <= LONGEST_SUMMARY and sentence[0].isupper() and " " in sentence
-    if not is_usable or re.search(r"[{}<>=|\\]|--|\.\.\.|::", sentence):
+    if not is_usable or re.search(r"[{}<>=|\\]|--|\.\.\.|::", sentence) or sentence.count("(") != sentence.count(")"):
         return ""
     return sentence if sentence[-1] in ".!?" else sentence + "."
 

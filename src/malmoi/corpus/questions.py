@@ -92,8 +92,7 @@ N_HELDOUT = 2
 N_OTHER = 4
 TOPIC_MEMBERS = range(4, 30)
 COMMON_WORDS = frozenset(
-    "return returns this that with from true false none class base function object otherwise given which when used"
-    " specified into than have been does will only also the and for not are all any its".split()
+    ["return", "returns", "this", "that", "with", "from", "true", "false", "none", "class", "base", "function", "object", "otherwise", "given", "which", "when", "used", "specified", "into", "than", "have", "been", "does", "will", "only", "also", "the", "and", "for", "not", "are", "all", "any", "its"]
 )
 
 

@@ -52,7 +52,9 @@ def chat_steps(chats: list[Chat], pad_id: int, batch_size: int, micro_batch_size
 
     def collate(epoch: int, rows: np.ndarray) -> list[Tokens]:
         chosen = sorted((chats[row] for row in rows), key=lambda chat: len(chat.ids))
-        return [collate_chats(chosen[i : i + micro_batch_size], pad_id) for i in range(0, len(chosen), micro_batch_size)]
+        return [
+            collate_chats(chosen[i : i + micro_batch_size], pad_id) for i in range(0, len(chosen), micro_batch_size)
+        ]
 
     return Shuffled(len(chats), batch_size, seed, collate)
 

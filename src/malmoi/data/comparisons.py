@@ -106,9 +106,7 @@ def collate_rankings(rankings: Sequence[Ranking], pad_id: int) -> Comparisons:
     return Comparisons(ids, lengths - 1, *pairs_of_rows, torch.tensor(target), torch.tensor(weight), len(rankings))
 
 
-def ranking_steps(
-    rankings: list[Ranking], pad_id: int, batch_size: int, micro_batch_size: int, seed: int
-) -> Shuffled:
+def ranking_steps(rankings: list[Ranking], pad_id: int, batch_size: int, micro_batch_size: int, seed: int) -> Shuffled:
     """Steps of `batch_size` prompts with all their answers."""
 
     def collate(epoch: int, rows: np.ndarray) -> list[Comparisons]:

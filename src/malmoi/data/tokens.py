@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from malmoi.corpus.shards import TokenShards
-from malmoi.data.batch import Tokens
+from malmoi.data.batch import Tokens, pad, shift
 from malmoi.data.stream import Shuffled
 from malmoi.errors import DataError
 
@@ -30,15 +30,18 @@ def window_steps(folder: Path, seq_len: int, batch_size: int, micro_batch_size: 
     return Shuffled(n_windows, batch_size, seed, collate)
 
 
-def heldout_windows(folder: Path, seq_len: int, batch_size: int) -> Iterator[Tokens]:
-    """All held-out tokens once, in order: every token but the first is predicted exactly once."""
+def heldout_documents(folder: Path, seq_len: int, pad_id: int, batch_size: int = 16) -> Iterator[Tokens]:
+    """Every held-out document from its start, in pieces of at most `seq_len`: each token behind the first is predicted
+    once, from its own document alone."""
     shards = TokenShards(folder, "heldout")
-    n_windows, rest = divmod(len(shards) - 1, seq_len)
-    for start in range(0, n_windows, batch_size):
-        rows = range(start, min(start + batch_size, n_windows))
-        yield _tokens([shards.read(row * seq_len, seq_len + 1) for row in rows])
-    if rest:
-        yield _tokens([shards.read(n_windows * seq_len, rest + 1)])
+    pieces = []
+    for number in range(shards.n_documents):
+        ids = shards.document(number)
+        pieces += [ids[start : start + seq_len + 1] for start in range(0, len(ids) - 1, seq_len)]
+    pieces.sort(key=len)
+    for start in range(0, len(pieces), batch_size):
+        ids, lengths = pad([piece.tolist() for piece in pieces[start : start + batch_size]], pad_id)
+        yield shift(ids, torch.arange(ids.shape[1]) < lengths[:, None])
 
 
 def _tokens(windows: list[np.ndarray]) -> Tokens:

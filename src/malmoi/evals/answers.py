@@ -5,9 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
+from malmoi import device
+from malmoi.data.batch import pad
 from malmoi.generate.engine import generate
 from malmoi.generate.sampling import Sampling
+from malmoi.model.cross_entropy import gather_logps
 from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
@@ -34,6 +38,29 @@ def answer_all(
     seeds = [int(s) for s in np.random.default_rng((seed, len(prompts))).integers(2**62, size=len(prompts))]
     answers = generate(model, ids, sampling, end_id=tokenizer.end_of_turn_id, seeds=seeds)
     return [Answered(tokenizer.decode(a.ids).strip(), a.ids, a.finished) for a in answers]
+
+
+@torch.no_grad()
+def answer_kl(
+    policy: LanguageModel, ref: LanguageModel, tokenizer: Tokenizer, template: ChatTemplate, prompts: Sequence[str],
+    answers: Sequence[Answered], batch_size: int = 128,
+) -> list[float]:  # fmt: skip
+    """log policy - log ref of each answer, in nats; over answers sampled from the policy its mean is their KL."""
+    rows, spans = [], []
+    for prompt, answer in zip(prompts, answers, strict=True):
+        ids = template.encode(tokenizer, [{"role": "user", "content": prompt}], add_generation_prompt=True)[0]
+        rows.append([*ids, *answer.ids, *[tokenizer.end_of_turn_id] * answer.finished])
+        spans.append(len(ids))
+    found = []
+    for start in range(0, len(rows), batch_size):
+        ids, lengths = pad(rows[start : start + batch_size], tokenizer.pad_id)
+        position = torch.arange(1, ids.shape[1])
+        mask = (position >= torch.tensor(spans[start : start + batch_size])[:, None]) & (position < lengths[:, None])
+        ids, mask = ids.to(device.current().torch_device), mask.to(device.current().torch_device)
+        with device.autocast():
+            logps = [gather_logps(model(ids[:, :-1]), ids[:, 1:]) for model in (policy, ref)]
+        found += ((logps[0] - logps[1]) * mask).sum(dim=1).tolist()
+    return found
 
 
 def is_exact(answer: Answered, references: Sequence[str]) -> bool:

@@ -40,7 +40,9 @@ class Pairs:
 
 
 @torch.no_grad()
-def score_rankings(model: ScalarModel, rankings: Sequence[Ranking], pad_id: int, batch_size: int = 64) -> list[list[float]]:
+def score_rankings(
+    model: ScalarModel, rankings: Sequence[Ranking], pad_id: int, batch_size: int = 64
+) -> list[list[float]]:
     """The reward model's score of every answer of every prompt."""
     scores: list[list[float]] = []
     for start in range(0, len(rankings), batch_size):

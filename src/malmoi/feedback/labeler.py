@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from malmoi.errors import DataError
 
+# What the labeler looks at, and how much each weighs.
+AGREEMENT, FORM, LENGTH = 0.5, 0.4, 0.1
 OPENERS = (
     "sure", "of course", "certainly", "absolutely", "great question", "good question", "as an ai",
     "물론입니다", "물론이죠", "좋은 질문입니다", "좋은 질문이에요",
@@ -29,7 +31,7 @@ _ENDING = re.compile(r"""[.!?…。]["'`”’)\]]*$""")
 def gold_score(answer: str, reference: str | Sequence[str], finished: bool) -> float:
     """How good an answer is beside a reference, in [0, 1]; 0 when it is empty. Of several references the best counts.
 
-    0.7 agreement + 0.2 form + 0.1 length: see `SimulatedLabeler.rule`. Only a finished answer that equals a reference,
+    0.5 agreement + 0.4 form + 0.1 length: see `SimulatedLabeler.rule`. Only a finished answer that equals a reference,
     whitespace aside, reaches 1.
     """
     references = [reference] if isinstance(reference, str) else reference
@@ -39,7 +41,7 @@ def gold_score(answer: str, reference: str | Sequence[str], finished: bool) -> f
         return 0.0
     # In tenths, so that the best score is 1 and not 0.9999999999999999.
     return max(
-        (7 * _agreement(answer, one) + 2 * _form(answer, one, finished) + _length(answer, one)) / 10
+        AGREEMENT * _agreement(answer, one) + FORM * _form(answer, one, finished) + LENGTH * _length(answer, one)
         for one in references
     )
 
@@ -108,7 +110,8 @@ class SimulatedLabeler:
     def rule(self) -> str:
         """The rule in words, for `Person.description`."""
         return (
-            "Simulated, not a person. Scores an answer beside its reference: 0.7 agreement + 0.2 form + 0.1 length. "
+            "Simulated, not a person. Scores an answer beside its reference: "
+            f"{AGREEMENT:g} agreement + {FORM:g} form + {LENGTH:g} length. "
             "Agreement: 1 when equal (whitespace aside), else 0.8 F1 of the words. Form: halved by each fault that the "
             "reference lacks (unfinished, odd beginning, no full stop, filler, three words repeated, several lines). "
             "Length: 1 up to 1.25 times the reference's words, falling to 0 at 2.5 times. An empty answer scores 0. "

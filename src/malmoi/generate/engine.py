@@ -49,9 +49,7 @@ def generate(
     return [answers[i] for i in range(len(prompts))]
 
 
-def stream(
-    model: LanguageModel, prompt: Sequence[int], sampling: Sampling, *, end_id: int, seed: int
-) -> Iterator[int]:
+def stream(model: LanguageModel, prompt: Sequence[int], sampling: Sampling, *, end_id: int, seed: int) -> Iterator[int]:
     """Yield the answer's tokens as they come; ends at the end of turn, at `max_tokens`, or where the context is full."""
     check_prompts([prompt], model.config.seq_len)
     decoder = _Decoder(model, [prompt], sampling, [seed])

@@ -26,7 +26,11 @@ Model = TypeVar("Model", LanguageModel, ScalarModel)
 
 
 def save_model(
-    folder: Path, model: LanguageModel | ScalarModel, tokenizer: Tokenizer, template: ChatTemplate, about: dict[str, Any]
+    folder: Path,
+    model: LanguageModel | ScalarModel,
+    tokenizer: Tokenizer,
+    template: ChatTemplate,
+    about: dict[str, Any],
 ) -> None:
     """Write a whole model folder beside its place and rename it there. `about` goes into `malmoi.json`."""
     partial = folder.with_name(f".{folder.name}.partial")
@@ -42,7 +46,11 @@ def save_model(
 
 
 def _write_files(
-    folder: Path, model: LanguageModel | ScalarModel, tokenizer: Tokenizer, template: ChatTemplate, about: dict[str, Any]
+    folder: Path,
+    model: LanguageModel | ScalarModel,
+    tokenizer: Tokenizer,
+    template: ChatTemplate,
+    about: dict[str, Any],
 ) -> None:
     is_reward = isinstance(model, ScalarModel)
     special = {"eos_token_id": tokenizer.end_of_turn_id, "pad_token_id": tokenizer.pad_id}

@@ -10,7 +10,7 @@ import numpy as np
 
 from malmoi.corpus.questions import Question
 from malmoi.data.comparisons import Ranking, conversation_ids
-from malmoi.evals.answers import Answered, answer_all, distinct_share, is_exact
+from malmoi.evals.answers import Answered, answer_all, answer_kl, distinct_share, is_exact
 from malmoi.evals.bits_per_byte import xz_bits_per_byte
 from malmoi.evals.interval import bootstrap
 from malmoi.evals.preferences import pairs_of, score_rankings
@@ -25,11 +25,10 @@ from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 
 Text = tuple[Tokenizer, ChatTemplate]
-TIE_MARGIN = 1e-9
 
 
 def evaluate(inputs: dict[str, Path], settings: EvalSettings, say: Callable[[str], None]) -> dict[str, Any]:
-    """All sections of the report. inputs: stage -> what it made."""
+    """All sections of the report. inputs: stage -> what it made. Sampling is seeded, so it says the same twice."""
     report = {"pretrain": _pretraining(inputs)}
     say(f"bits per byte {report['pretrain']['bpb_before']:.2f} -> {report['pretrain']['bpb_after']:.3f}")
     report["sft"] = _answers(inputs, settings)
@@ -65,24 +64,24 @@ def _pretraining(inputs: dict[str, Path]) -> dict[str, Any]:
 
 
 def _answers(inputs: dict[str, Path], settings: EvalSettings) -> dict[str, Any]:
-    """Closed book, greedy, in phrasings that were never trained on."""
+    """Closed book, greedy, in phrasings that were never trained on: questions about one item, with one right answer."""
     questions = [Question.from_row(row) for row in read_jsonl(inputs["demonstrations"] / "questions.jsonl")]
     random.Random(settings.seed).shuffle(questions)
-    asked = [question for question in questions if not question.unseen][: settings.n_questions]
-    unseen = [question for question in questions if question.unseen]
+    closed = [question for question in questions if len(question.answers) == 1]
+    asked = [question for question in closed if not question.unseen][: settings.n_questions]
+    unseen = [question for question in closed if question.unseen]
     base = _ask(inputs["pretrain"] / "model", asked[: settings.n_base_questions], settings)
     sft = _ask(inputs["sft"] / "model", asked, settings)
     ppo = _ask(inputs["ppo"] / "model", asked, settings)
-    by_kind: dict[str, list[float]] = defaultdict(list)
-    for question, answer in zip(asked, sft, strict=True):
-        by_kind[question.kind].append(is_exact(answer, question.answers))
     report: dict[str, Any] = {
         "exact_base": _exact(asked[: len(base)], base),
         "exact_sft": _exact(asked, sft),
         "exact_ppo": _exact(asked, ppo),
         "gold_base": _gold(asked[: len(base)], base),
         "gold_sft": _gold(asked, sft),
-        "exact_by_kind": {kind: bootstrap(values).to_row() for kind, values in sorted(by_kind.items())},
+        "exact_by_kind": _exact_by_kind(asked, sft),
+        "exact_base_by_kind": _exact_by_kind(asked[: len(base)], base),
+        "exact_ppo_by_kind": _exact_by_kind(asked, ppo),
         "n_items": len({question.item for question in asked}),
         "samples": [
             {"prompt": q.prompt, "reference": q.answers[0], "base": b.text, "sft": s.text, "ppo": p.text}
@@ -109,6 +108,13 @@ def _exact(questions: Sequence[Question], answers: Sequence[Answered]) -> dict[s
     return bootstrap(values, [question.item for question in questions]).to_row()
 
 
+def _exact_by_kind(questions: Sequence[Question], answers: Sequence[Answered]) -> dict[str, Any]:
+    kinds: dict[str, list[tuple[Question, Answered]]] = defaultdict(list)
+    for question, answer in zip(questions, answers, strict=True):
+        kinds[question.kind].append((question, answer))
+    return {kind: _exact(*map(list, zip(*pairs, strict=True))) for kind, pairs in sorted(kinds.items())}
+
+
 def _gold(questions: Sequence[Question], answers: Sequence[Answered]) -> dict[str, Any]:
     values = [gold_score(a.text, q.answers, a.finished) for q, a in zip(questions, answers, strict=True)]
     return bootstrap(values, [question.item for question in questions]).to_row()
@@ -120,7 +126,8 @@ def _reward(inputs: dict[str, Path]) -> dict[str, Any]:
     model, (tokenizer, template) = load_model(folder, ScalarModel), load_text(folder)
     rows = [row for row in read_jsonl(inputs["sample"] / "generations.jsonl") if row["split"] == "heldout"]
     golds = [[gold_score(a["text"], row["references"], a["finished"]) for a in row["answers"]] for row in rows]
-    truth = [true_ranks(scores, TIE_MARGIN) for scores in golds]
+    margin = read_json(inputs["rank"] / "labeler.json")["tie_margin"]
+    truth = [true_ranks(scores, margin) for scores in golds]
     rankings = [
         Ranking([conversation_ids(tokenizer, template, row["prompt"], a["text"]) for a in row["answers"]], ranks)
         for row, ranks in zip(rows, truth, strict=True)
@@ -136,7 +143,7 @@ def _reward(inputs: dict[str, Path]) -> dict[str, Any]:
         "accuracy": pairs.accuracy().to_row(),
         "accuracy_against_labeler": pairs_of(scores, judged).accuracy().to_row(),
         "labeler_accuracy": bootstrap(known).to_row(),
-        "ceiling": "agreeing with the labeler is worth at most the labeler's own accuracy; the true order has no error",
+        "ceiling": "agreeing with the simulated labeler is worth at most its own accuracy; the true order has no error",
         "calibration": pairs.calibration(),
         "n_pairs": len(pairs.gaps),
     }
@@ -171,12 +178,12 @@ def _ppo(inputs: dict[str, Path], settings: EvalSettings) -> dict[str, Any]:
         texts[name] = [[a.text for a in group] for group in grouped]
     difference = np.subtract(golds["ppo"], golds["sft"]).tolist()
     distinct = {name: distinct_share(found) for name, found in texts.items()}
-    metrics = read_jsonl(inputs["ppo"].parent / "metrics.jsonl")
+    kl = answer_kl(model, load_model(inputs["sft"] / "model", LanguageModel), tokenizer, template, repeated, answers)
     return {
         "gold_sft": bootstrap(golds["sft"]).to_row(),
         "gold_ppo": bootstrap(golds["ppo"]).to_row(),
         "gold_difference": bootstrap(difference).to_row(),
-        "kl": metrics[-1]["kl"],
+        "kl": bootstrap(kl, [row["prompt_id"] for row in prompts for _ in range(settings.n_answers)]).mean,
         "distinct_sft": bootstrap(distinct["sft"]).to_row(),
         "distinct_ppo": bootstrap(distinct["ppo"]).to_row(),
         "distinct_difference": bootstrap(np.subtract(distinct["ppo"], distinct["sft"]).tolist()).to_row(),
@@ -186,5 +193,3 @@ def _ppo(inputs: dict[str, Path], settings: EvalSettings) -> dict[str, Any]:
             for row, sft, ppo in list(zip(prompts, texts["sft"], texts["ppo"], strict=True))[:20]
         ],
     }
-
-

@@ -41,6 +41,8 @@ class TokenizerSettings(Settings):
 
     vocab_size: int = Field(4096, gt=0)
     """Tokens to learn, the special ones included."""
+    seed: int = 1
+    """Of the order in which documents are written to the shards."""
 
 
 class DemonstrationSettings(Settings):
@@ -50,7 +52,7 @@ class DemonstrationSettings(Settings):
     """Documented names to ask about in training (with the user's own text: questions)."""
     n_unseen: int = Field(200, ge=0)
     """Names that nobody asks about until the evaluation."""
-    untidy_share: float = Field(0.2, ge=0, le=1)
+    untidy_share: float = Field(0.35, ge=0, le=1)
     """Share of the demonstrations that are right but wordier than people like."""
     n_prompts: int = Field(1500, gt=0)
     """Prompts to sample and rank answers for, and to train PPO on."""
@@ -78,7 +80,7 @@ class RankSettings(Settings):
 
     error_rate: float = Field(0.25, ge=0, lt=0.5)
     """Share of the pairs that the simulated labeler turns round."""
-    tie_margin: float = Field(0.05, ge=0)
+    tie_margin: float = Field(0.1, ge=0)
     """Gold scores no further apart than this are a tie."""
     seed: int = 1
     """Of the labeler's errors."""
@@ -87,7 +89,7 @@ class RankSettings(Settings):
 class EvalSettings(Settings):
     """What is measured, on what nobody trained on."""
 
-    n_questions: int = Field(2400, gt=0)
+    n_questions: int = Field(4000, gt=0)
     """Held-out phrasings asked, at most."""
     n_base_questions: int = Field(400, gt=0)
     """Of these, how many the base model is asked."""

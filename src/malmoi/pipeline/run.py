@@ -8,12 +8,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from malmoi import __version__
+from malmoi import __version__, device
 from malmoi.errors import ConfigError, DivergedError, UserError
 from malmoi.files import sha256_of, write_json
 from malmoi.pipeline.console import Console
 from malmoi.pipeline.recipe import Recipe, StageName
-from malmoi.pipeline.stages import STAGE_TABLE, Context, settings_of
+from malmoi.pipeline.stages import MODEL, STAGE_TABLE, Context, settings_of
 from malmoi.train.signals import listening
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.ledger import Ledger, fingerprint
@@ -54,7 +54,9 @@ def run_recipe(
             elif only is not None and stage != only:
                 if recipe.stages.index(stage) > recipe.stages.index(only):
                     break
-                raise ConfigError(f"--only {only}: stage {stage} has not been run with these settings; leave --only out")
+                raise ConfigError(
+                    f"--only {only}: stage {stage} has not been run with these settings; leave --only out"
+                )
             else:
                 done[stage] = _run_stage(recipe, stage, done, ledger, workspace, console, anew=forced)
     return done
@@ -145,6 +147,9 @@ def _run_stage(
         ledger.mark_run(run_id, "failed", error=str(error), seconds=time.monotonic() - began)
         raise
     sha256 = ledger.add_artefact(run_id, "out", stage, context.out)
+    if (context.out / MODEL).exists():
+        ledger.add_artefact(run_id, MODEL, "model", context.out / MODEL)
+    device.release_memory()
     (folder / "checkpoint.safetensors").unlink(missing_ok=True)
     seconds = time.monotonic() - began
     ledger.finish_run(run_id, seconds)
@@ -153,7 +158,9 @@ def _run_stage(
     return Done(stage, run_id, context.out, sha256, total, skipped=False)
 
 
-def link_models(workspace: Workspace, done: dict[str, Done], stages: Sequence[str] = ("pretrain", "sft", "reward", "ppo")) -> None:
+def link_models(
+    workspace: Workspace, done: dict[str, Done], stages: Sequence[str] = ("pretrain", "sft", "reward", "ppo")
+) -> None:
     """Names for people: `models/base`, `models/sft`, … point at what the latest run made."""
     for stage in stages:
         if stage in done:

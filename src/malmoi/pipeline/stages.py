@@ -15,13 +15,20 @@ from malmoi.corpus.demonstrations import demonstrations, prompts
 from malmoi.corpus.documents import Document
 from malmoi.corpus.folders import ReadReport, read_folder
 from malmoi.corpus.pydocs import Item, read_python_docs
-from malmoi.corpus.questions import Question, ask, choose_items
+from malmoi.corpus.questions import ask, choose_items
 from malmoi.corpus.shards import ShardWriter, TokenShards
-from malmoi.data.tokens import heldout_windows
+from malmoi.data.tokens import heldout_documents
 from malmoi.errors import DataError
 from malmoi.evals.answers import answer_all
 from malmoi.evals.bits_per_byte import bits_per_byte
-from malmoi.feedback.judgements import Said, SnapshotFilter, freeze, record_generations, record_judgements, record_person
+from malmoi.feedback.judgements import (
+    Said,
+    SnapshotFilter,
+    freeze,
+    record_generations,
+    record_judgements,
+    record_person,
+)
 from malmoi.feedback.labeler import SimulatedLabeler, gold_score
 from malmoi.files import read_json, read_jsonl, write_json, write_jsonl
 from malmoi.generate.sampling import Sampling
@@ -98,7 +105,9 @@ def corpus(context: Context, settings: CorpusSettings) -> None:
         sides[side].append(document)
     for side, found in sides.items():
         if not found:
-            raise DataError(f"corpus: {len(kept)} documents leave none {side}; give more text or another heldout_fraction")
+            raise DataError(
+                f"corpus: {len(kept)} documents leave none {side}; give more text or another heldout_fraction"
+            )
         write_jsonl(context.out / f"{side}.jsonl", (document.to_row() for document in found))
     if not settings.text:
         known = {document.id for document in sides["train"]}
@@ -121,6 +130,8 @@ def tokenizer(context: Context, settings: TokenizerSettings) -> None:
     """Learn byte-level BPE on the training text, and write both sides as token shards."""
     sides = {side: read_documents(context.inputs["corpus"], side) for side in ("train", "heldout")}
     learned = train_bpe((document.text for document in sides["train"]), settings.vocab_size)
+    # A model that always sees a document beside its neighbours learns to lean on them (bpb 1.41 instead of 1.38).
+    random.Random(settings.seed).shuffle(sides["train"])
     learned.save(context.out)
     ChatTemplate.default().save(context.out)
     for side, documents in sides.items():
@@ -169,7 +180,7 @@ def train_pretrain(context: Context, settings: pretrain.Config) -> None:
     n_bytes = TokenShards(shards, "heldout").n_text_bytes
 
     def heldout() -> float:
-        return bits_per_byte(model, heldout_windows(shards, shape.seq_len, settings.micro_batch_size), n_bytes)
+        return bits_per_byte(model, heldout_documents(shards, shape.seq_len, text[0].pad_id), n_bytes)
 
     before_path = context.folder / "before.json"
     if not before_path.exists():
@@ -234,7 +245,10 @@ def rank(context: Context, settings: RankSettings) -> None:
         wanted = SnapshotFilter(people=(labeler.person_id,), splits=(split,))
         shown = [known for row in rows for known in row["generation_ids"]]
         freeze(ledger, wanted, context.out / f"{split}.jsonl", run_id=context.run_id, generation_ids=shown)
-    write_json(context.out / "labeler.json", {"rule": labeler.rule, "sigma": labeler.sigma, "simulated": True})
+    write_json(
+        context.out / "labeler.json",
+        {"rule": labeler.rule, "sigma": labeler.sigma, "tie_margin": labeler.tie_margin, "simulated": True},
+    )
     context.say(f"{len(said):,} rankings by a simulated labeler that errs on {settings.error_rate:.0%} of the pairs")
 
 
@@ -264,7 +278,8 @@ def train_ppo(context: Context, settings: ppo.Config) -> None:
     job = ppo.build(settings.model_copy(update=given))
     assert isinstance(job.steps, ppo.RolloutSteps) and isinstance(job.model, ppo.Actors)
     text = load_text(start)
-    watch = PpoWatch(job.steps, text[0], context.folder / "samples.jsonl", context.say)
+    MetricsFile(context.folder / "metrics.jsonl")  # cuts off a torn last line before the watch reads it
+    watch = PpoWatch(job.steps, text[0], context.folder, context.say)
     _train(context, job, settings.loop, [watch])
     trained = job.averaged if isinstance(job.averaged, ppo.Actors) else job.model
     _save(context, trained.policy, text, {"alarms": watch.alarms})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from malmoi.algorithms.ppo import RolloutSteps
 from malmoi.feedback.labeler import gold_score
-from malmoi.files import disk_errors
+from malmoi.files import disk_errors, read_jsonl
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.train.loop import Step
 
@@ -17,29 +17,40 @@ FEWEST_DISTINCT = 0.1
 class PpoWatch:
     """A hook: adds `gold` to the metrics, writes samples, and raises each alarm once.
 
-    gold: mean score of the labeler's rule over the sampled answers, which PPO itself never sees
+    gold: mean score of the simulated labeler's rule over the sampled answers, which PPO itself never sees
+    folder: of the run; what an interrupted run had measured there is read first, so that it alarms as one that was not
     """
 
-    def __init__(self, steps: RolloutSteps, tokenizer: Tokenizer, samples: Path, say: Callable[[str], None]) -> None:
-        self.steps, self.tokenizer, self.samples, self.say = steps, tokenizer, samples, say
+    def __init__(self, steps: RolloutSteps, tokenizer: Tokenizer, folder: Path, say: Callable[[str], None]) -> None:
+        self.steps, self.tokenizer, self.samples, self.say = steps, tokenizer, folder / "samples.jsonl", say
         self.alarms: dict[str, str] = {}
         self.scores: list[float] = []
         self.golds: list[float] = []
+        self.last_step = 0
+        per_iteration = steps.config.n_epochs * steps.config.n_minibatches
+        for row in read_jsonl(folder / "metrics.jsonl") if (folder / "metrics.jsonl").exists() else []:
+            if row["step"] % per_iteration == 1 % per_iteration:
+                self._judge(row["step"], row)
+            self.last_step = row["step"]
 
     def __call__(self, step: Step) -> None:
         if not self.steps.latest:
             return
-        texts = [(prompt, self.tokenizer.decode(answer.ids).strip(), answer) for prompt, answer in self.steps.latest]
+        sampled, self.steps.latest = self.steps.latest, []
+        texts = [(prompt, self.tokenizer.decode(answer.ids).strip(), answer) for prompt, answer in sampled]
         golds = [gold_score(text, p.row["references"], a.finished) for p, text, a in texts if "references" in p.row]
         if golds:
             self.steps.info["gold"] = step.metrics["gold"] = sum(golds) / len(golds)
-        self._write(step.step, [(prompt.messages[-1]["content"], text) for prompt, text, _ in texts[:4]])
-        self.steps.latest = []
-        self.scores.append(step.metrics["score"])
-        self.golds.append(step.metrics.get("gold", 0.0))
-        for name, cause in find_alarms(step.metrics, self.steps.config.kl_budget, self.scores, self.golds).items():
+        if step.step > self.last_step:
+            self._write(step.step, [(prompt.messages[-1]["content"], text) for prompt, text, _ in texts[:4]])
+            self._judge(step.step, step.metrics)
+
+    def _judge(self, step: int, metrics: dict[str, float]) -> None:
+        self.scores.append(metrics["score"])
+        self.golds.append(metrics.get("gold", 0.0))
+        for name, cause in find_alarms(metrics, self.steps.config.kl_budget, self.scores, self.golds).items():
             if name not in self.alarms:
-                self.alarms[name] = f"step {step.step}: {cause}"
+                self.alarms[name] = f"step {step}: {cause}"
                 self.say(f"alarm: {self.alarms[name]}")
 
     def _write(self, step: int, pairs: list[tuple[str, str]]) -> None:
@@ -48,9 +59,7 @@ class PpoWatch:
                 file.write(json.dumps({"step": step, "prompt": prompt, "answer": answer}, ensure_ascii=False) + "\n")
 
 
-def find_alarms(
-    metrics: dict[str, float], kl_budget: float, scores: list[float], golds: list[float]
-) -> dict[str, str]:
+def find_alarms(metrics: dict[str, float], kl_budget: float, scores: list[float], golds: list[float]) -> dict[str, str]:
     """Name -> cause of each alarm that the latest iteration gives. scores, golds: means of all iterations so far."""
     found = {}
     if metrics["kl"] < -3 * metrics["kl_error"] - 1e-3:
@@ -67,7 +76,7 @@ def find_alarms(
         gold_rise = _mean(golds[-WINDOW:]) - _mean(golds[:WINDOW])
         if score_rise > 0.1 and gold_rise < -0.02:
             found["overoptimised"] = (
-                f"the reward rose by {score_rise:.2f} while the labeler's own rule fell by {-gold_rise:.3f}: the policy "
+                f"the reward rose by {score_rise:.2f} while the simulated labeler's own rule fell by {-gold_rise:.3f}: the policy "
                 "exploits the reward model; raise ppo.beta or stop earlier"
             )
     return found

@@ -50,7 +50,9 @@ def load(path: Path, job: "Job", optimizers: list[torch.optim.Optimizer]) -> int
         plain = json.loads(header["plain"])
         step = int(header["step"])
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
-        raise CheckpointError(f"{path}: not a usable checkpoint ({error}); delete it to start this stage anew") from None
+        raise CheckpointError(
+            f"{path}: not a usable checkpoint ({error}); delete it to start this stage anew"
+        ) from None
     torch.set_rng_state(tensors.pop("rng"))
     _load_weights(path, job.model, _under(tensors, "model."))
     if job.averaged is not None:

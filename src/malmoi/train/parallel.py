@@ -33,7 +33,9 @@ def prepare(model: nn.Module, fsdp: bool, compile_: bool) -> nn.Module:
 
 def sum_gradients(parameters: list[nn.Parameter]) -> None:
     """Sum gradients over the ranks in one message; a rank that had no micro-batch gives zeros. FSDP2 did it already."""
-    if device.current().world_size == 1 or any(isinstance(p.grad, torch.distributed.tensor.DTensor) for p in parameters):
+    if device.current().world_size == 1 or any(
+        isinstance(p.grad, torch.distributed.tensor.DTensor) for p in parameters
+    ):
         return
     for parameter in parameters:
         if parameter.grad is None:

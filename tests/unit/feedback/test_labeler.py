@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from malmoi.errors import DataError
 from malmoi.feedback.judgements import check_ranks, competition_ranks
-from malmoi.feedback.labeler import SimulatedLabeler, calibrate_sigma, gold_score, true_ranks
+from malmoi.feedback.labeler import AGREEMENT, FORM, LENGTH, SimulatedLabeler, calibrate_sigma, gold_score, true_ranks
 
 REFERENCE = "Use `len(items)` to count the items of a list."
 texts = st.text(alphabet="ab 말_.\n!`(", max_size=30)
@@ -36,7 +36,7 @@ def test_the_finished_reference_scores_1_whatever_it_looks_like(reference: str) 
     assume(reference.strip())
     assert gold_score(reference, reference, True) == 1
     assert gold_score(f"  {reference} ", reference, True) == 1
-    assert gold_score(reference, reference, False) == pytest.approx(0.9)
+    assert gold_score(reference, reference, False) == pytest.approx(1 - FORM / 2)
 
 
 @pytest.mark.parametrize("answer", ["", "  \n "])
@@ -46,10 +46,10 @@ def test_an_empty_answer_scores_0(answer: str) -> None:
 
 def test_agreement_of_a_near_miss_stays_under_that_of_the_answer() -> None:
     # All 10 words, other punctuation: 0.8; 2 of 2 and of 10 words: 0.8 · 4/12, and no full stop halves the form.
-    assert score("Use len(items) to count the items of a list.") == pytest.approx(0.7 * 0.8 + 0.2 + 0.1)
-    assert score("Use len") == pytest.approx(0.7 * 0.8 * 4 / 12 + 0.2 / 2 + 0.1)
+    assert score("Use len(items) to count the items of a list.") == pytest.approx(AGREEMENT * 0.8 + FORM + LENGTH)
+    assert score("Use len") == pytest.approx(AGREEMENT * 0.8 * 4 / 12 + FORM / 2 + LENGTH)
     # None of its words, though it has the form.
-    assert score("No idea.") == pytest.approx(0.3)
+    assert score("No idea.") == pytest.approx(FORM + LENGTH)
 
 
 @pytest.mark.parametrize(
@@ -65,8 +65,8 @@ def test_agreement_of_a_near_miss_stays_under_that_of_the_answer() -> None:
 )
 def test_each_fault_of_form_halves_it(answer: str) -> None:
     # What is left beside agreement and length (which is whole: these are short) is the form.
-    assert score(answer) - 0.7 * agreement(answer) - 0.1 == pytest.approx(0.2 / 2)
-    assert score(answer, finished=False) == pytest.approx(score(answer) - 0.2 / 4)
+    assert score(answer) - AGREEMENT * agreement(answer) - LENGTH == pytest.approx(FORM / 2)
+    assert score(answer, finished=False) == pytest.approx(score(answer) - FORM / 4)
 
 
 def agreement(answer: str) -> float:
@@ -79,7 +79,7 @@ def agreement(answer: str) -> float:
 
 def test_a_fault_that_the_reference_has_too_is_none() -> None:
     poem = "@cache\ndef f(): pass"
-    assert score("@cache\ndef g(): pass", poem) == pytest.approx(0.7 * 0.8 * 6 / 8 + 0.2 + 0.1)
+    assert score("@cache\ndef g(): pass", poem) == pytest.approx(AGREEMENT * 0.8 * 6 / 8 + FORM + LENGTH)
 
 
 def test_length_falls_from_1_25_to_2_5_times_the_reference() -> None:
@@ -87,13 +87,13 @@ def test_length_falls_from_1_25_to_2_5_times_the_reference() -> None:
     expected = {8: 1, 10: 1, 15: 0.5, 20: 0, 30: 0}
     for n_words, length in expected.items():
         answer = " ".join(f"w{i}" for i in range(n_words))
-        assert score(answer, reference) == pytest.approx(0.2 + 0.1 * length)
+        assert score(answer, reference) == pytest.approx(FORM + LENGTH * length)
 
 
 def test_surely_is_no_filler_and_korean_counts() -> None:
-    assert score("Surely.", "Never.") == pytest.approx(0.3)
-    assert score("Sure.", "Never.") == pytest.approx(0.2)
-    assert score("물론입니다. 말모이.", "사전의 이름.") == pytest.approx(0.2)
+    assert score("Surely.", "Never.") == pytest.approx(FORM + LENGTH)
+    assert score("Sure.", "Never.") == pytest.approx(FORM / 2 + LENGTH)
+    assert score("물론입니다. 말모이.", "사전의 이름.") == pytest.approx(FORM / 2 + LENGTH)
     assert score("말모이는 첫 사전이다.", "말모이는 첫 사전이다.") == 1
 
 

@@ -1,0 +1,130 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from malmoi import doctor
+from malmoi.doctor import Machine, Work, disk_of, estimate, inspect_machine, memory_of, refusals, shape_of, works_of
+from malmoi.errors import ConfigError
+from malmoi.pipeline.recipe import Recipe, find_recipe, read_recipe
+from malmoi.train.optim import OptimConfig
+
+pytestmark = pytest.mark.usefixtures("float32")
+SMALL = (
+    "tokenizer.vocab_size=300", "pretrain.n_steps=6", "pretrain.model.n_layer=1", "pretrain.model.n_embd=16",
+    "pretrain.model.n_head=1", "pretrain.model.n_kv_head=1", "pretrain.model.head_dim=8", "pretrain.model.n_ff=16",
+    "pretrain.model.seq_len=64", "sample.max_tokens=8", "ppo.max_tokens=8", "eval.max_tokens=8",
+)  # fmt: skip
+AMPLE = Machine("cpu", 2, (), None, "float32", 8 * 10**9, 8 * 10**9, 10**12)
+
+
+def nano(*assignments: str) -> Recipe:
+    return read_recipe(find_recipe("nano"), list(assignments))
+
+
+def test_this_machine_is_described() -> None:
+    found = inspect_machine(Path("no/such/folder"))
+    assert found.n_cores >= 1
+    assert 0 < found.free_memory_bytes <= found.memory_bytes
+    assert found.free_disk_bytes > 0
+    assert found.compute_dtype == "float32"
+
+
+def test_the_shipped_recipe_fits_a_small_machine() -> None:
+    assert refusals(nano(), replace(AMPLE, free_memory_bytes=3 * 10**9)) == []
+
+
+@pytest.mark.parametrize(
+    ("assignment", "words"),
+    [
+        ("pretrain.model.n_embd=16384", ("nano: pretrain: needs about", "memory", "lower pretrain.model.n_layer")),
+        ("pretrain.model.n_ff=4000000", ("nano: pretrain: needs about", "lower pretrain.model.n_layer or n_embd")),
+        ("ppo.micro_batch_size=100000 ppo.batch_size=100000", ("ppo: needs about", "lower ppo.micro_batch_size")),
+        ("pretrain.model.seq_len=20", ("sample.max_tokens", "no room for a prompt", "seq_len 20")),
+        ("ppo.max_tokens=240", ("ppo.max_tokens: answers of 240", "seq_len 256")),
+        ("pretrain.model.seq_len=2000000", ("seq_len: 2000000 tokens are more than the text",)),
+    ],
+)
+def test_what_cannot_fit_is_refused_with_what_to_lower(assignment: str, words: tuple[str, ...]) -> None:
+    found = refusals(nano(*assignment.split()), AMPLE)
+    assert any(all(word in reason for word in words) for reason in found), found
+    assert not any("\n" in reason for reason in found)
+
+
+def test_a_full_disk_is_refused_unless_only_the_impossible_is() -> None:
+    full = replace(AMPLE, free_disk_bytes=10**6)
+    assert "disk: about" in refusals(nano(), full)[0]
+    assert refusals(nano(), full, use_total=True) == []
+    busy = replace(AMPLE, free_memory_bytes=10**6)
+    assert refusals(nano(), busy)
+    assert refusals(nano(), busy, use_total=True) == []
+
+
+def test_own_text_counts(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("word " * 10)
+    recipe = nano(f'corpus.text="{tmp_path}"')
+    assert any("more than the text of 50 B" in reason for reason in refusals(recipe, AMPLE))
+    assert disk_of(nano(), shape_of(nano())) - disk_of(recipe, shape_of(nano())) == 4 * (2_500_000 - 50)
+
+
+def test_the_work_is_counted_in_micro_batches() -> None:
+    recipe = nano(
+        "pretrain.n_steps=10", "pretrain.batch_size=7", "pretrain.micro_batch_size=3", "ppo.n_iterations=3",
+        "ppo.n_epochs=2", "ppo.n_minibatches=4", "ppo.batch_size=32", "ppo.micro_batch_size=4", "reward.batch_size=5",
+        "reward.micro_batch_size=99", "reward.n_steps=2",
+    )  # fmt: skip
+    works = {work.stage: work for work in works_of(recipe)}
+    assert works["pretrain"].n_micros == 10 * 3
+    assert (works["reward"].n_micros, works["reward"].rows) == (2, 5 * recipe.sample.n_answers)
+    assert (works["ppo"].n_micros, works["ppo"].n_answers) == (3 * 2 * 4 * 2, 3 * 32)
+    assert list(works) == ["pretrain", "sft", "reward", "ppo"]
+    assert [work.stage for work in works_of(nano('stages=["corpus", "tokenizer", "pretrain"]'))] == ["pretrain"]
+
+
+def test_memory_is_weights_gradients_optimizer_and_activations() -> None:
+    shape = shape_of(nano("pretrain.model.n_layer=30", "pretrain.model.n_embd=1024"))
+    n = shape.n_parameters()
+    tiny = Work("pretrain", OptimConfig(name="adamw"), 1, 1, 1, 1)
+    # Without activations to speak of, a checkpoint being written is the peak: three copies of weights and moments.
+    assert memory_of(tiny, shape, "float32") == pytest.approx(doctor.BASE_BYTES + 3 * 12 * n, rel=1e-3)
+    muon = replace(tiny, optim=OptimConfig(name="muon"))
+    assert memory_of(muon, shape, "float32") < memory_of(tiny, shape, "float32")
+    rows = [memory_of(replace(tiny, rows=rows, longest=256), shape, "float32") for rows in (64, 128, 192)]
+    assert rows[2] - rows[1] == pytest.approx(rows[1] - rows[0])
+    assert rows[0] > memory_of(tiny, shape, "float32")
+
+
+def test_the_estimate_adds_up_and_follows_the_number_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "TRIAL_S", 0.05)
+    needs = {need.stage: need for need in estimate(nano(*SMALL), AMPLE)}
+    assert list(needs) == ["pretrain", "sft", "reward", "ppo", "sample", "eval", "the rest"]
+    assert all(need.seconds > 0 and need.memory_bytes >= doctor.BASE_BYTES for need in needs.values())
+    more = {need.stage: need for need in estimate(nano(*SMALL, "pretrain.n_steps=6000"), AMPLE)}
+    assert more["pretrain"].seconds > 50 * needs["pretrain"].seconds
+
+
+def test_a_large_network_is_tried_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "TRIAL_S", 0.02)
+    recipe = nano(*SMALL, "pretrain.model.n_layer=400", "pretrain.model.n_embd=64", "pretrain.model.n_ff=256")
+    monkeypatch.setattr(doctor, "LARGEST_TRIAL_FLOPS", 1e8)
+    tried: list[Any] = []
+    made = doctor._trial
+    monkeypatch.setattr(doctor, "_trial", lambda *given: tried.append(given[1:]) or made(*given))
+    work = works_of(recipe)[0]
+    seconds = doctor._try_step(work, shape_of(recipe))
+    assert tried[0][0].n_layer < 10
+    assert tried[0][1] == 2 < work.rows
+    assert seconds > 0
+
+
+def test_an_examination_is_plain_json_and_tries_nothing_that_cannot_fit(capsys: pytest.CaptureFixture[str]) -> None:
+    found = doctor.examine(nano("pretrain.model.n_embd=65536"), Path())
+    assert "stages" not in json.loads(json.dumps(found))["recipe"]
+    assert found["refused"]
+    assert found["recipe"]["settings"]["ppo"]["max_tokens"] == 48
+    doctor.show_examination(found)
+    assert "machine" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="memory"):
+        doctor.refuse(nano("pretrain.model.n_embd=65536"), AMPLE)
