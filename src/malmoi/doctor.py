@@ -220,10 +220,8 @@ def refusals(recipe: Recipe, machine: Machine, *, use_total: bool = False) -> li
         if need > room:
             smallest = memory_of(Work(work.stage, work.optim, 1, 1, 1, 1, 0, work.n_trained, work.n_frozen), shape, "")
             lower = "pretrain.model.n_layer or n_embd" if smallest > room else f"{work.stage}.micro_batch_size"
-            has = "has" if use_total else "has free"
-            found.append(
-                f"{work.stage}: needs about {size(need)} of memory, this machine {has} {size(room)}; lower {lower}"
-            )
+            has = f"has {size(room)}" if use_total else f"has {size(room)} free"
+            found.append(f"{work.stage}: needs about {size(need)} of memory, this machine {has}; lower {lower}")
     if not use_total and (need := disk_of(recipe, shape)) > machine.free_disk_bytes:
         found.append(
             f"disk: about {size(need)} are needed, {size(machine.free_disk_bytes)} are free; free some or lower "

@@ -168,13 +168,17 @@ def test_on_a_terminal_ctrl_c_warns_once_and_then_leaves(models: Path) -> None:
             if select.select([ours], [], [], 0.2)[0]:
                 seen += os.read(ours, 4096).decode(errors="replace")
 
+    def press_ctrl_c() -> None:
+        time.sleep(0.3)  # readline shows the prompt just before it begins to listen
+        child.send_signal(signal.SIGINT)
+
     try:
         wait_for(r"you> ")
         os.write(ours, "말모이\n".encode())
         wait_for(r"ppo(> |.*without a word).*you> ")
-        child.send_signal(signal.SIGINT)
+        press_ctrl_c()
         wait_for(r"Ctrl-C again.*you> ")
-        child.send_signal(signal.SIGINT)
+        press_ctrl_c()
         assert child.wait(30) == 0
     finally:
         child.kill()

@@ -1,0 +1,111 @@
+"""The help pages: quick, complete, and the same as in docs/reference/cli.md.
+
+After a change to the command line: `MALMOI_WRITE_DOCS=1 python -m pytest tests/contract/test_help.py`.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from inspect import cleandoc
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from malmoi.cli import app
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
+INTRODUCTION = """# Command line
+
+Exit codes: 0; 2 for a mistake that you can mend, in one line on stderr; 130 when stopped, and the same command goes on
+where it was; 1 for a mistake of ours (`malmoi --debug …` or `MALMOI_DEBUG=1` shows where).
+"""
+LOOK = """
+import sys, time
+from malmoi.cli import main
+sys.argv = ["malmoi", *sys.argv[1:]]
+try:
+    main()
+finally:
+    heavy = {"torch", "numpy", "sqlalchemy", "matplotlib", "tokenizers", "jinja2"} & set(sys.modules)
+    print(f"{time.process_time():.3f}", *sorted(heavy), file=sys.stderr)
+"""
+
+
+def commands(command: Any, name: str = "malmoi") -> Iterator[tuple[str, Any]]:
+    """(full name, command) of everything that can be typed, groups first."""
+    yield name, command
+    for below, found in getattr(command, "commands", {}).items():
+        yield from commands(found, f"{name} {below}")
+
+
+COMMANDS = dict(commands(typer.main.get_command(app)))
+
+
+def page() -> str:
+    """docs/reference/cli.md as it should be."""
+    return "\n".join([INTRODUCTION, *(section(name, command) for name, command in COMMANDS.items())])
+
+
+def section(name: str, command: Any) -> str:
+    told, _, example = cleandoc(command.help or "").replace("\b\n", "").partition("Example:\n")
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    options = [p for p in command.params if p.param_type_name == "option" and p.help and p.name != "help"]
+    words = [
+        name,
+        *(["[OPTIONS]"] if options else []),
+        *(metavar(p) if p.required else f"[{metavar(p)}]" for p in arguments),
+    ]
+    usage = " ".join([*words, *(["COMMAND"] if hasattr(command, "commands") else [])])
+    parts = [f"## {name}\n", told.strip() + "\n", f"```\n{usage}\n```\n"]
+    if arguments or options:
+        rows = [(metavar(p), p) for p in arguments]
+        rows += [(f"{p.opts[0]} {p.metavar}" if p.metavar else p.opts[0], p) for p in options]
+        parts.append(
+            "\n".join(["| | |", "|-|-|", *(f"| `{cell(shown)}` | {cell(meaning(p))} |" for shown, p in rows)]) + "\n"
+        )
+    if example:
+        parts.append(f"```\n{cleandoc('  ' + example.strip())}\n```\n")
+    return "\n".join(parts)
+
+
+def metavar(parameter: Any) -> str:
+    return str(parameter.metavar or parameter.name.upper())
+
+
+def cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def meaning(parameter: Any) -> str:
+    default = parameter.default
+    shown = "" if default is None or default is False or parameter.required else f" Default: `{default}`."
+    variable = f" Or set `{parameter.envvar}`." if parameter.envvar else ""
+    return f"{parameter.help}{shown}{variable}"
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["run", "--help"], ["chat", "-h"], ["runs", "list", "--help"], ["--version"]]
+)
+def test_help_is_quick_and_imports_nothing_heavy(words: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-c", LOOK, *words], capture_output=True, text=True, timeout=60, check=True)
+    seconds, *heavy = done.stderr.split()
+    assert heavy == []
+    assert float(seconds) < 0.5
+
+
+@pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if not hasattr(command, "commands")])
+def test_every_command_says_what_it_does_with_an_example(name: str) -> None:
+    done = CliRunner().invoke(app, [*name.split()[1:], "--help"])
+    assert done.exit_code == 0
+    assert f"malmoi {name.split()[1]}" in done.output.partition("Example:")[2]
+    assert all(p.help for p in COMMANDS[name].params)
+
+
+def test_the_reference_is_up_to_date() -> None:
+    if os.environ.get("MALMOI_WRITE_DOCS"):
+        REFERENCE.write_text(page(), encoding="utf-8")
+    assert REFERENCE.read_text(encoding="utf-8") == page()
