@@ -77,7 +77,9 @@ def demo(
     errors: Annotated[
         str, typer.Option(metavar="skip|strict", help="What to do with text that cannot be read.")
     ] = "strict",
-    seed: Annotated[int, typer.Option(metavar="N", help="Of everything that is chosen by chance.")] = 1,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Of everything that is chosen by chance; by default the recipe's.")
+    ] = None,
     set_: Set = None,
 ) -> None:
     """Build a small assistant from nothing, in minutes, and report how good it is.
@@ -89,7 +91,9 @@ def demo(
       malmoi demo
       malmoi demo --workspace ./stories --text ./my-text --errors skip
     """
-    given = [f"corpus.errors={json.dumps(errors)}", f"seed={seed}"]
+    given = [f"corpus.errors={json.dumps(errors)}"]
+    if seed is not None:
+        given.append(f"seed={seed}")
     if text is not None:
         given.append(f"corpus.text={json.dumps(str(text.resolve()), ensure_ascii=False)}")
     _make("nano", [*given, *(set_ or [])], workspace)
@@ -151,10 +155,11 @@ def _make(
             report = write_report(recipe, workspace, done, time.monotonic() - began)
             console.rich.print(summary_table(report))
             console.rich.print(f"\nreport  {folder / 'report.html'}")
-        if done.keys() & {"pretrain", "sft", "ppo"}:
-            console.rich.print(f"next    malmoi chat --workspace {here}")
-        console.rich.print(f"        malmoi runs list --workspace {here}")
-        console.rich.print(f"        malmoi run {shlex.quote(name)} --workspace {here} --set ppo.beta=0.02")
+        commands = [f"malmoi chat --workspace {here}"] if done.keys() & {"pretrain", "sft", "ppo"} else []
+        commands.append(f"malmoi runs list --workspace {here}")
+        commands.append(f"malmoi run {shlex.quote(name)} --workspace {here} --set ppo.beta=0.02")
+        for number, command in enumerate(commands):
+            console.rich.print(f"{'' if number else 'next':<8}{command}")
 
 
 @app.command()

@@ -39,7 +39,7 @@ from malmoi.train.rollouts import Rollouts
 
 BASE_BYTES = 500_000_000
 """Python, torch and their buffers, before there is a model."""
-PROMPT_TOKENS, ANSWER_TOKENS = 24, 16
+PROMPT_TOKENS, ANSWER_TOKENS = 20, 16
 """Of a usual demonstration; nobody knows before the tokenizer is trained."""
 DOCS_BYTES = 2_500_000
 """The documentation of Python, about."""
@@ -63,6 +63,8 @@ class Machine:
     memory_bytes: int
     free_memory_bytes: int
     free_disk_bytes: int
+    load: float
+    """Processes that wait for a core, on average over a minute, when this one began."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ def inspect_machine(folder: Path) -> Machine:
         memory_bytes=total,
         free_memory_bytes=free,
         free_disk_bytes=shutil.disk_usage(folder).free,
+        load=os.getloadavg()[0],
     )
 
 
@@ -145,7 +148,7 @@ def shape_of(recipe: Recipe) -> ModelConfig:
 def works_of(recipe: Recipe) -> list[Work]:
     """The training stages of a recipe."""
     seq_len, chat = recipe.pretrain.model.seq_len, PROMPT_TOKENS + ANSWER_TOKENS
-    chat, longest = min(chat, seq_len), min(4 * chat, seq_len)
+    chat, longest = min(chat, seq_len), min(3 * chat, seq_len)
     works = []
     for stage, config, rows_each, n_tokens in (
         ("pretrain", recipe.pretrain, 1, seq_len),
@@ -364,5 +367,7 @@ def show_examination(found: dict[str, Any]) -> None:
         say(f"\n{recipe['name']}: {weights}, about {size(recipe['disk_bytes'])} of disk")
         for stage, need in recipe.get("stages", {}).items():
             say(f"  {stage:<10} about {size(need['memory_bytes']):>7} of memory, {duration(need['seconds'])}")
+        if here["load"] > here["n_cores"] / 2:
+            say(f"  others use this machine (load {here['load']:.1f}); alone, it would take less time")
         if "stages" in recipe:
             say(f"  in all     about {size(recipe['peak_memory_bytes']):>7} of memory, {duration(recipe['seconds'])}")

@@ -17,6 +17,7 @@ from malmoi import __version__, device
 from malmoi.cli import app
 from malmoi.commands import runs
 from malmoi.commands.reporting import DEBUG, reported
+from malmoi.commands.train import find_algorithm
 from malmoi.errors import DivergedError
 from malmoi.feedback.judgements import (
     Said,
@@ -178,6 +179,10 @@ def test_one_rank_speaks_for_all(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert capsys.readouterr().err == ""
 
 
+def test_an_algorithm_is_a_module() -> None:
+    assert find_algorithm("ppo").__name__ == "malmoi.algorithms.ppo"
+
+
 @pytest.mark.parametrize("algorithm", ["pretrain", "sft", "reward", "ppo"])
 def test_train_makes_a_model_folder_and_not_twice(files: Path, algorithm: str) -> None:
     assert "malmoi chat" in malmoi("train", algorithm, f"{algorithm}.toml", "--out", "made") or algorithm == "reward"
@@ -201,7 +206,7 @@ def test_other_contents_of_an_input_are_another_training(files: Path) -> None:
 
 
 def test_a_stopped_training_goes_on_to_the_same_weights(files: Path) -> None:
-    words = ["train", "sft", "sft.toml", "--set", "n_steps=150", "--out"]
+    words = ["train", "sft", "sft.toml", "--set", "n_steps=300", "--out"]
     child = subprocess.Popen([sys.executable, "-m", "malmoi", *words, "stopped"], stderr=subprocess.PIPE, text=True)
     metrics, until = Path("stopped/metrics.jsonl"), time.monotonic() + 60
     while not metrics.exists() or metrics.read_bytes().count(b"\n") < 3:
@@ -214,7 +219,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(files: Path) -> None:
     assert not Path("stopped/model").exists()
     assert "(resumed)" in malmoi(*words, "stopped")
     malmoi(*words, "straight")
-    assert [row["step"] for row in read_jsonl(metrics)] == list(range(1, 151))
+    assert [row["step"] for row in read_jsonl(metrics)] == list(range(1, 301))
     once, again = (Path(name, "model/model.safetensors").read_bytes() for name in ("straight", "stopped"))
     assert once == again
 

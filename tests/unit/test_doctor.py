@@ -17,7 +17,7 @@ SMALL = (
     "pretrain.model.n_head=1", "pretrain.model.n_kv_head=1", "pretrain.model.head_dim=8", "pretrain.model.n_ff=16",
     "pretrain.model.seq_len=64", "sample.max_tokens=8", "ppo.max_tokens=8", "eval.max_tokens=8",
 )  # fmt: skip
-AMPLE = Machine("cpu", 2, (), None, "float32", 8 * 10**9, 8 * 10**9, 10**12)
+AMPLE = Machine("cpu", 2, (), None, "float32", 8 * 10**9, 8 * 10**9, 10**12, 0.0)
 
 
 def nano(*assignments: str) -> Recipe:
