@@ -50,7 +50,7 @@ def current() -> Device:
 
 
 def _keep_freed_memory() -> None:
-    """Let glibc reuse freed blocks of up to 32 MB: handing each back costs page faults, a fifth of a small model's step.
+    """Let glibc reuse freed blocks of up to 32 MB: handing each back costs page faults, a fifth of a small step.
 
     Larger ones still go back at once, else the heap would fill with holes.
     """
@@ -114,6 +114,13 @@ def union_over_ranks(names: Iterable[str]) -> list[str]:
     if current().world_size > 1:
         dist.all_gather_object(gathered, gathered[0])
     return sorted(set().union(*gathered))
+
+
+def any_rank(value: bool) -> bool:
+    """Whether any rank says yes: what ranks do together they must decide together."""
+    if current().world_size == 1:
+        return value
+    return bool(sum_over_ranks(torch.tensor(float(value), device=current().torch_device)) > 0)
 
 
 def barrier() -> None:

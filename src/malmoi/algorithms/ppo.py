@@ -208,7 +208,9 @@ class RolloutSteps:
             order = np.random.default_rng((config.seed, 2, iteration, epoch)).permutation(config.batch_size)
             rows = torch.from_numpy(np.array_split(order, config.n_minibatches)[minibatch])
             micros: list[Rollouts | PtxTokens] = [
-                self.rollouts.rows(part) for part in rows.split(config.micro_batch_size) if self._has_tokens(part)
+                self.rollouts.rows(part)
+                for part in torch.split(rows, config.micro_batch_size)
+                if self._has_tokens(part)
             ]
             if self.ptx is not None:
                 micros += self._ptx_batches(next(self.ptx), sum(micro.count for micro in micros))

@@ -10,8 +10,10 @@ from torch import Tensor
 
 from malmoi import device
 from malmoi.config import Settings
+from malmoi.corpus.shards import TokenShards
 from malmoi.data.batch import Tokens
 from malmoi.data.tokens import window_steps
+from malmoi.errors import ConfigError
 from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel, initialise
 from malmoi.train.loop import Job, LoopConfig
@@ -43,7 +45,13 @@ def loss(model: LanguageModel, batch: Tokens) -> tuple[Tensor, dict[str, Tensor]
 
 def build(config: Config) -> Job:
     """A network from nothing, and the shuffled windows of the text."""
-    model = LanguageModel(config.model)
+    n_tokens = TokenShards(config.shards, "train").vocab_size
+    vocab_size = config.model.vocab_size or n_tokens
+    if vocab_size < n_tokens:
+        raise ConfigError(
+            f"pretrain.model.vocab_size: {vocab_size} is less than the tokenizer's {n_tokens}; leave it out"
+        )
+    model = LanguageModel(config.model.model_copy(update={"vocab_size": vocab_size}))
     initialise(model, config.seed)
     steps = window_steps(config.shards, config.model.seq_len, config.batch_size, config.micro_batch_size, config.seed)
     return Job(model.to(device.current().torch_device), steps, loss, config.n_steps)

@@ -12,7 +12,7 @@ UNTIDY = ("Sure! {}", "Of course. {}", "{} I hope this helps.", "{} Let me know 
 
 
 def demonstrations(questions: Sequence[Question], untidy_share: float, seed: int) -> Iterator[dict[str, Any]]:
-    """Conversations for SFT: every question that is neither held out nor about an unseen item, with its first answer."""
+    """Conversations for SFT: each question that is neither held out nor about an unseen item, with its first answer."""
     rng = random.Random(seed)
     for question in questions:
         if not question.heldout and not question.unseen:

@@ -1,7 +1,7 @@
 """Questions about documented names, each with the answer that the documentation gives.
 
-Every kind has several phrasings, of which the last two are held out: they are never trained on. Some items are held out too:
-their text is read in pretraining, but nobody asks about them.
+Every kind has several phrasings, of which the last two are held out: they are never trained on. Some items are held
+out too: their text is read in pretraining, but nobody asks about them.
 """
 
 import random
@@ -92,7 +92,8 @@ N_HELDOUT = 2
 N_OTHER = 4
 TOPIC_MEMBERS = range(4, 30)
 COMMON_WORDS = frozenset(
-    ["return", "returns", "this", "that", "with", "from", "true", "false", "none", "class", "base", "function", "object", "otherwise", "given", "which", "when", "used", "specified", "into", "than", "have", "been", "does", "will", "only", "also", "the", "and", "for", "not", "are", "all", "any", "its"]
+    """return returns this that with from true false none class base function object otherwise given which when used
+    specified into than have been does will only also""".split()  # noqa: SIM905 (a list would take a page)
 )
 
 

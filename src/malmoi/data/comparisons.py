@@ -48,8 +48,8 @@ class Comparisons:
         return self.n_prompts
 
     def to(self, device: torch.device) -> "Comparisons":
-        tensors = (self.ids, self.last, self.better, self.worse, self.target, self.weight)
-        return Comparisons(*(tensor.to(device) for tensor in tensors), self.n_prompts)
+        tensors = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return Comparisons(**tensors, n_prompts=self.n_prompts)
 
 
 def read_rankings(path: Path, tokenizer: Tokenizer, template: ChatTemplate, seq_len: int) -> list[Ranking]:

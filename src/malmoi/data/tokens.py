@@ -40,8 +40,8 @@ def heldout_documents(folder: Path, seq_len: int, pad_id: int, batch_size: int =
         pieces += [ids[start : start + seq_len + 1] for start in range(0, len(ids) - 1, seq_len)]
     pieces.sort(key=len)
     for start in range(0, len(pieces), batch_size):
-        ids, lengths = pad([piece.tolist() for piece in pieces[start : start + batch_size]], pad_id)
-        yield shift(ids, torch.arange(ids.shape[1]) < lengths[:, None])
+        batch, lengths = pad([piece.tolist() for piece in pieces[start : start + batch_size]], pad_id)
+        yield shift(batch, torch.arange(batch.shape[1]) < lengths[:, None])
 
 
 def _tokens(windows: list[np.ndarray]) -> Tokens:

@@ -53,12 +53,12 @@ def answer_kl(
         spans.append(len(ids))
     found = []
     for start in range(0, len(rows), batch_size):
-        ids, lengths = pad(rows[start : start + batch_size], tokenizer.pad_id)
-        position = torch.arange(1, ids.shape[1])
+        batch, lengths = pad(rows[start : start + batch_size], tokenizer.pad_id)
+        position = torch.arange(1, batch.shape[1])
         mask = (position >= torch.tensor(spans[start : start + batch_size])[:, None]) & (position < lengths[:, None])
-        ids, mask = ids.to(device.current().torch_device), mask.to(device.current().torch_device)
+        batch, mask = batch.to(device.current().torch_device), mask.to(device.current().torch_device)
         with device.autocast():
-            logps = [gather_logps(model(ids[:, :-1]), ids[:, 1:]) for model in (policy, ref)]
+            logps = [gather_logps(model(batch[:, :-1]), batch[:, 1:]) for model in (policy, ref)]
         found += ((logps[0] - logps[1]) * mask).sum(dim=1).tolist()
     return found
 

@@ -50,7 +50,7 @@ def generate(
 
 
 def stream(model: LanguageModel, prompt: Sequence[int], sampling: Sampling, *, end_id: int, seed: int) -> Iterator[int]:
-    """Yield the answer's tokens as they come; ends at the end of turn, at `max_tokens`, or where the context is full."""
+    """Yield the answer's tokens as they come, until the end of turn, `max_tokens`, or a full context."""
     check_prompts([prompt], model.config.seq_len)
     decoder = _Decoder(model, [prompt], sampling, [seed])
     for _ in range(decoder.rooms[0]):

@@ -29,7 +29,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def _attend_plain(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    n_batch, n_head, n_query, head_dim = q.shape
+    n_head, n_query, head_dim = q.shape[1:]
     n_group = n_head // k.shape[1]
     q = q * (1 / math.sqrt(head_dim))
     if mask is not None:

@@ -88,7 +88,7 @@ def load_model(folder: Path, kind: type[Model] = LanguageModel, seed: int = 0) -
     model = kind(config)
     if config.tie_embeddings and kind is LanguageModel:
         tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"]
-    if kind is ScalarModel and "score.weight" not in tensors:
+    if isinstance(model, ScalarModel) and "score.weight" not in tensors:
         tensors.pop("lm_head.weight", None)
         tensors |= {"score.weight": model.score.weight.detach(), "score_bias": torch.zeros(())}
     check_architecture(folder / WEIGHTS, dict(model.state_dict()), tensors)

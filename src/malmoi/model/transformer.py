@@ -25,7 +25,7 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
 
 
 class Attention(nn.Module):
@@ -146,6 +146,7 @@ class ScalarModel(nn.Module):
         self.config = config
         self.model = Backbone(config)
         self.score = nn.Linear(config.n_embd, 1, bias=False)
+        self.score_bias: Tensor
         self.register_buffer("score_bias", torch.zeros(()))
         nn.init.normal_(self.score.weight, std=1 / math.sqrt(config.n_embd + 1))
 

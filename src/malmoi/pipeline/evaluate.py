@@ -176,17 +176,20 @@ def _ppo(inputs: dict[str, Path], settings: EvalSettings) -> dict[str, Any]:
             for row, group in zip(prompts, grouped, strict=True)
         ]
         texts[name] = [[a.text for a in group] for group in grouped]
-    difference = np.subtract(golds["ppo"], golds["sft"]).tolist()
     distinct = {name: distinct_share(found) for name, found in texts.items()}
+    # Prompts about one topic are alike, so topics are what is drawn again.
+    topics = [row["item"] for row in prompts]
+
+    def compared(values: dict[str, list[float]], name: str) -> dict[str, Any]:
+        difference = np.subtract(values["ppo"], values["sft"]).tolist()
+        rows = {f"{name}_sft": values["sft"], f"{name}_ppo": values["ppo"], f"{name}_difference": difference}
+        return {key: bootstrap(found, topics).to_row() for key, found in rows.items()}
+
     kl = answer_kl(model, load_model(inputs["sft"] / "model", LanguageModel), tokenizer, template, repeated, answers)
     return {
-        "gold_sft": bootstrap(golds["sft"]).to_row(),
-        "gold_ppo": bootstrap(golds["ppo"]).to_row(),
-        "gold_difference": bootstrap(difference).to_row(),
-        "kl": bootstrap(kl, [row["prompt_id"] for row in prompts for _ in range(settings.n_answers)]).mean,
-        "distinct_sft": bootstrap(distinct["sft"]).to_row(),
-        "distinct_ppo": bootstrap(distinct["ppo"]).to_row(),
-        "distinct_difference": bootstrap(np.subtract(distinct["ppo"], distinct["sft"]).tolist()).to_row(),
+        **compared(golds, "gold"),
+        **compared(distinct, "distinct"),
+        "kl": float(np.mean(kl)),
         "alarms": read_json(inputs["ppo"] / "model" / "malmoi.json")["alarms"],
         "samples": [
             {"prompt": row["messages"][-1]["content"], "reference": row["references"][0], "sft": sft, "ppo": ppo}

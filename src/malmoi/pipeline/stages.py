@@ -100,7 +100,7 @@ def corpus(context: Context, settings: CorpusSettings) -> None:
     kept = list(clean.drop_duplicates(clean.normalised(documents()), counts))
     if settings.text:
         kept = list(clean.drop_boilerplate(kept, settings.min_chars, counts))
-    sides: dict[str, list[Document]] = {"train": [], "heldout": []}
+    sides: dict[clean.Split, list[Document]] = {"train": [], "heldout": []}
     for side, document in clean.split(kept, settings.heldout_fraction, settings.seed, counts):
         sides[side].append(document)
     for side, found in sides.items():
@@ -171,16 +171,13 @@ def train_pretrain(context: Context, settings: pretrain.Config) -> None:
     """Train the base model from nothing; held-out bits per byte before, during and after."""
     shards = context.inputs["tokenizer"]
     text = Tokenizer.load(shards), ChatTemplate.load(shards)
-    shape = settings.model
-    if not shape.vocab_size:
-        shape = shape.model_copy(update={"vocab_size": text[0].vocab_size})
-    job = pretrain.build(settings.model_copy(update={"shards": shards, "model": shape}))
+    job = pretrain.build(settings.model_copy(update={"shards": shards}))
     model = job.model
     assert isinstance(model, LanguageModel)
     n_bytes = TokenShards(shards, "heldout").n_text_bytes
 
     def heldout() -> float:
-        return bits_per_byte(model, heldout_documents(shards, shape.seq_len, text[0].pad_id), n_bytes)
+        return bits_per_byte(model, heldout_documents(shards, model.config.seq_len, text[0].pad_id), n_bytes)
 
     before_path = context.folder / "before.json"
     if not before_path.exists():
@@ -215,12 +212,17 @@ def sample(context: Context, settings: SampleSettings) -> None:
          "answers": [vars(answer) for answer in answers[i * k : (i + 1) * k]]}
         for i, row in enumerate(asked)
     ]  # fmt: skip
-    how = {"temperature": settings.temperature, "top_p": 1.0, "seed": settings.seed, "max_tokens": settings.max_tokens}
-    made_by = {"run_id": context.run_id, "model_sha256": context.hashes["sft"]}
-    ids = record_generations(context.ledger, rows, **made_by, **how)
+    how: dict[str, Any] = {
+        "run_id": context.run_id,
+        "model_sha256": context.hashes["sft"],
+        "temperature": settings.temperature,
+        "top_p": 1.0,
+        "seed": settings.seed,
+        "max_tokens": settings.max_tokens,
+    }
+    ids = record_generations(context.ledger, rows, **how)
     numbered = ({**row, "generation_ids": known} for row, known in zip(rows, ids, strict=True))
     write_jsonl(context.out / "generations.jsonl", numbered)
-    write_json(context.out / "how.json", {**made_by, **how})
     context.say(f"{len(answers):,} answers to {len(rows):,} prompts")
 
 
@@ -262,7 +264,7 @@ def train_reward(context: Context, settings: reward.Config) -> None:
     assert isinstance(model, ScalarModel)
     shown = read_jsonl(context.inputs["demonstrations"] / "train.jsonl")
     random.Random(settings.seed).shuffle(shown)
-    model.score_bias -= reward_bias(model, text, [row["messages"] for row in shown[:256]])
+    model.score_bias.sub_(reward_bias(model, text, [row["messages"] for row in shown[:256]]))
     _save(context, model, text)
 
 

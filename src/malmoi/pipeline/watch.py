@@ -76,8 +76,8 @@ def find_alarms(metrics: dict[str, float], kl_budget: float, scores: list[float]
         gold_rise = _mean(golds[-WINDOW:]) - _mean(golds[:WINDOW])
         if score_rise > 0.1 and gold_rise < -0.02:
             found["overoptimised"] = (
-                f"the reward rose by {score_rise:.2f} while the simulated labeler's own rule fell by {-gold_rise:.3f}: the policy "
-                "exploits the reward model; raise ppo.beta or stop earlier"
+                f"the reward rose by {score_rise:.2f} while the simulated labeler's own rule fell by {-gold_rise:.3f}: "
+                "the policy exploits the reward model; raise ppo.beta or stop earlier"
             )
     return found
 

@@ -43,7 +43,7 @@ def gpt2_engine(folder: Path) -> Engine | None:
     if not vocabulary.exists() or not merges.exists():
         return None
     lines = gzip.decompress(merges.read_bytes()).decode().splitlines()
-    pairs = [tuple(line.split()) for line in lines if line and not line.startswith("#version")]
+    pairs = [(left, right) for left, _, right in (line.partition(" ") for line in lines if not line.startswith("#v"))]
     engine = Engine(models.BPE(json.loads(gzip.decompress(vocabulary.read_bytes())), pairs))
     engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     return engine

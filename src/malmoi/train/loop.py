@@ -22,7 +22,7 @@ from malmoi.errors import ConfigError, DivergedError
 from malmoi.train import checkpoint
 from malmoi.train.optim import OptimConfig, lr_ratio, make_optimizers
 from malmoi.train.parallel import prepare, sum_gradients
-from malmoi.train.signals import stop_requested
+from malmoi.train.signals import deferring, stop_requested
 
 
 class Batch(Protocol):
@@ -89,6 +89,7 @@ class Step:
 Hook = Callable[[Step], None]
 
 
+@deferring()
 def fit(job: Job, config: LoopConfig, hooks: Sequence[Hook] = (), resume_from: Path | None = None) -> None:
     """Run the job's optimizer steps to the end, on from a checkpoint when there is one.
 
@@ -136,8 +137,9 @@ def fit(job: Job, config: LoopConfig, hooks: Sequence[Hook] = (), resume_from: P
         record = Step(step, job.n_steps, metrics, time.monotonic() - started, count)
         for hook in hooks:
             hook(record)
-        stopping = stop_requested()
-        if resume_from is not None and (stopping or time.monotonic() - saved_at >= config.checkpoint_every_s):
+        stopping = device.any_rank(stop_requested())
+        is_due = device.any_rank(time.monotonic() - saved_at >= config.checkpoint_every_s)
+        if resume_from is not None and (stopping or is_due):
             checkpoint.save(resume_from, step, job, optimizers)
             saved_at = time.monotonic()
         if stopping:

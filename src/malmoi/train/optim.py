@@ -73,6 +73,7 @@ class Muon(torch.optim.Optimizer):
             state = self.state[parameter]
             if "momentum" not in state:
                 state["momentum"] = torch.zeros_like(parameter)
+            assert parameter.grad is not None
             state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
             update = whole(parameter.grad.lerp(state["momentum"], group["momentum"]))
             updates.append(update if update.shape[0] <= update.shape[1] else update.T)
@@ -109,14 +110,16 @@ def placed_like(tensor: Tensor, like: Tensor) -> Tensor:
 
 def make_optimizers(model: nn.Module, config: OptimConfig) -> list[torch.optim.Optimizer]:
     """One optimizer, or two with Muon. Only parameters that require gradients are moved."""
-    matrices, embeddings, rest = [], [], []
+    matrices: list[nn.Parameter] = []
+    embeddings: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             is_matrix = parameter.ndim == 2 and ".layers." in name
             group = matrices if is_matrix else embeddings if "embed_tokens" in name else rest
             group.append(parameter)
     head_lr = config.head_lr or config.lr
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": embeddings, "lr": config.embedding_lr or config.lr, "weight_decay": 0.0},
         {"params": rest, "lr": head_lr, "weight_decay": 0.0},
     ]
@@ -128,8 +131,8 @@ def make_optimizers(model: nn.Module, config: OptimConfig) -> list[torch.optim.O
     groups = [group for group in groups if group["params"]]
     optimizers.append(torch.optim.AdamW(groups, betas=(config.beta1, config.beta2), eps=config.eps, fused=True))
     for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["peak_lr"] = group["lr"]
+        for param_group in optimizer.param_groups:
+            param_group["peak_lr"] = param_group["lr"]
     return optimizers
 
 

@@ -15,11 +15,11 @@ def prepare(model: nn.Module, fsdp: bool, compile_: bool) -> nn.Module:
             if isinstance(module, nn.ModuleList):
                 for block in module:
                     fully_shard(block)
-        sharded = fully_shard(model)
+        fully_shard(model)
         if hasattr(model, "cross_entropy"):
             register_fsdp_forward_method(model, "cross_entropy")
         # The loop divides by the count over all ranks, so gradients are summed, not averaged.
-        for module in sharded.modules():
+        for module in model.modules():
             if isinstance(module, FSDPModule):
                 module.set_gradient_divide_factor(1.0)
                 module.set_force_sum_reduction_for_comms(True)  # gloo can do no other

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 _requested = False
+_deferring = False
 
 
 def stop_requested() -> bool:
@@ -15,7 +16,7 @@ def stop_requested() -> bool:
 
 @contextlib.contextmanager
 def listening() -> Iterator[None]:
-    """Turn the first SIGINT or SIGTERM into a request; a second one interrupts at once."""
+    """Turn SIGINT and SIGTERM into KeyboardInterrupt; while the loop runs, the first of them into a request."""
     global _requested
     _requested = False
     previous = {number: signal.signal(number, _request) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -26,8 +27,19 @@ def listening() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextlib.contextmanager
+def deferring() -> Iterator[None]:
+    """Between two of the loop's steps is where it can stop and lose nothing: there it asks `stop_requested`."""
+    global _deferring
+    _deferring = True
+    try:
+        yield
+    finally:
+        _deferring = False
+
+
 def _request(number: int, frame: FrameType | None) -> None:
     global _requested
-    if _requested:
+    if _requested or not _deferring:
         raise KeyboardInterrupt
     _requested = True
