@@ -76,7 +76,10 @@ def read_python_docs(packages: tuple[str, ...] = PACKAGES) -> Iterator[tuple[Doc
     for name in (*library, *packages):
         license_ = LICENSE if name in sys.stdlib_module_names else _package_license(name)
         for module in _modules(name):
-            for found in _documented(module):
+            with warnings.catch_warnings():  # some modules warn when one of their names is looked at
+                warnings.simplefilter("ignore")
+                documented = list(_documented(module))
+            for found in documented:
                 if found.text not in seen:
                     seen.add(found.text)
                     yield _document_and_item(found, license_)
@@ -139,6 +142,7 @@ def _is_guest(value: Any, module: ModuleType) -> bool:
     What `_io` defines is at home in `io`; what no public module claims is documented where it is found.
     """
     home = getattr(value, "__module__", None) or module.__name__
+    home = "os" if home in ("posix", "nt") else home
     if home.startswith("_") and home.lstrip("_") in sys.stdlib_module_names:
         home = home.lstrip("_")
     is_public = not any(part.startswith("_") or part in SKIPPED for part in home.split("."))

@@ -108,13 +108,19 @@ def test_a_signal_ends_the_step_writes_a_checkpoint_and_stops(jobs: Any, tmp_pat
 
 
 def test_a_second_signal_interrupts_at_once() -> None:
-    with signals.listening():
+    with signals.listening(), signals.deferring():
         os.kill(os.getpid(), signal.SIGINT)
         assert signals.stop_requested()
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     with signals.listening():
         assert not signals.stop_requested()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_where_no_loop_runs_the_first_signal_interrupts(number: int) -> None:
+    with signals.listening(), pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), number)
 
 
 @pytest.mark.parametrize("kept", [0, 7, 100, 0.5, -1])
