@@ -49,7 +49,7 @@ def test_language_topics_are_documents_without_items(library: list[tuple[Documen
         ("Serialize ``obj`` to a JSON\nformatted ``str``.\n\nMore.", "Serialize obj to a JSON formatted str."),
         ("Return the sum. And more of it.", "Return the sum."),
         ("len(obj, /)\n\nReturn the number of items.", "Return the number of items."),
-        ("open(file) -> object\n\nOpen a file", "Open a file."),
+        ("open(file) -> object\n\nOpen a whole file", "Open a whole file."),
         ("lower case begins it here.", ""),
         ("Short.", ""),
         ("Raised when x == y in a {set}.", ""),
