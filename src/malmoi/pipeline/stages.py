@@ -182,7 +182,7 @@ def train_pretrain(context: Context, settings: pretrain.Config) -> None:
     before_path = context.folder / "before.json"
     if not before_path.exists():
         write_json(before_path, {"bpb": heldout()})
-    _train(context, job, settings.loop, [every(max(1, settings.n_steps // 5), "bpb", heldout)])
+    _train(context, job, settings.loop, [every(max(1, settings.n_steps // 4), "bpb", heldout)])
     _save(context, model, text, {"bpb_before": read_json(before_path)["bpb"], "bpb_after": heldout()})
 
 
