@@ -52,6 +52,8 @@ class DemonstrationSettings(Settings):
     """Documented names to ask about in training (with the user's own text: questions)."""
     n_unseen: int = Field(200, ge=0)
     """Names that nobody asks about until the evaluation."""
+    longest: int = Field(200, gt=0)
+    """Longest question and answer that are kept, in tokens; must leave room in the model's context."""
     untidy_share: float = Field(0.35, ge=0, le=1)
     """Share of the demonstrations that are right but wordier than people like."""
     n_prompts: int = Field(1500, gt=0)

@@ -155,8 +155,17 @@ def demonstrate(context: Context, settings: DemonstrationSettings) -> None:
         questions = list(ask(asked, unseen, settings.seed))
     else:
         questions = cloze_questions(read_documents(source, "train"), settings.n_items, settings.seed)
+    learned = Tokenizer.load(context.inputs["tokenizer"])
+    texts = learned.encode_batch([f"{question.prompt} {question.answers[0]}" for question in questions])
+    n_found = len(questions)
+    questions = [q for q, ids in zip(questions, texts, strict=True) if len(ids) <= settings.longest]
     if not questions:
-        raise DataError("demonstrations: the text gives no question; it needs sentences of at most 120 characters")
+        raise DataError(
+            f"demonstrations: the text gives no question of at most {settings.longest} tokens; it needs "
+            "sentences of at most 120 characters, a larger tokenizer.vocab_size, or more room (demonstrations.longest)"
+        )
+    if len(questions) < n_found:
+        context.say(f"{n_found - len(questions):,} questions of more than {settings.longest} tokens are left out")
     rows = list(demonstrations(questions, settings.untidy_share, settings.seed))
     write_jsonl(context.out / "train.jsonl", rows)
     write_jsonl(context.out / "questions.jsonl", (q.to_row() for q in questions if q.heldout))
@@ -313,7 +322,7 @@ STAGE_TABLE: dict[StageName, tuple[Stage, tuple[StageName, ...]]] = {
     "corpus": (corpus, ()),
     "tokenizer": (tokenizer, ("corpus",)),
     "pretrain": (train_pretrain, ("tokenizer",)),
-    "demonstrations": (demonstrate, ("corpus",)),
+    "demonstrations": (demonstrate, ("corpus", "tokenizer")),
     "sft": (train_sft, ("pretrain", "demonstrations")),
     "sample": (sample, ("sft", "demonstrations")),
     "rank": (rank, ("sample",)),
