@@ -24,6 +24,12 @@ def bits_per_byte(model: LanguageModel, windows: Iterable[Tokens], n_bytes: int)
 
 def xz_bits_per_byte(text: bytes, primer: bytes = b"") -> float:
     """What `xz -9` needs for the same bytes; with a primer, what it needs on top of the primer (its dictionary)."""
-    preset = 9
-    alone = len(lzma.compress(primer, preset=preset)) if primer else 0
-    return (len(lzma.compress(primer + text, preset=preset)) - alone) * 8 / len(text)
+    alone = _xz_size(primer) if primer else 0
+    return (_xz_size(primer + text) - alone) * 8 / len(text)
+
+
+def _xz_size(data: bytes) -> int:
+    """Bytes after `xz -9`, whose 64 MB dictionary is cut to what the data can fill: the same result in less memory."""
+    dictionary = min(2**26, max(2**12, 1 << (len(data) - 1).bit_length()))
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 9, "dict_size": dictionary}]
+    return len(lzma.compress(data, format=lzma.FORMAT_XZ, filters=filters))
