@@ -51,16 +51,20 @@ def answer_kl(
         ids = template.encode(tokenizer, [{"role": "user", "content": prompt}], add_generation_prompt=True)[0]
         rows.append([*ids, *answer.ids, *[tokenizer.end_of_turn_id] * answer.finished])
         spans.append(len(ids))
-    found = []
-    for start in range(0, len(rows), batch_size):
-        batch, lengths = pad(rows[start : start + batch_size], tokenizer.pad_id)
+    found = np.zeros(len(rows))
+    order = sorted(range(len(rows)), key=lambda row: len(rows[row]))  # like lengths together: less padding
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        batch, lengths = pad([rows[row] for row in chosen], tokenizer.pad_id)
         position = torch.arange(1, batch.shape[1])
-        mask = (position >= torch.tensor(spans[start : start + batch_size])[:, None]) & (position < lengths[:, None])
+        mask = (position >= torch.tensor([spans[row] for row in chosen])[:, None]) & (position < lengths[:, None])
         batch, mask = batch.to(device.current().torch_device), mask.to(device.current().torch_device)
+        targets = batch[:, 1:][mask]
         with device.autocast():
-            logps = [gather_logps(model(batch[:, :-1]), batch[:, 1:]) for model in (policy, ref)]
-        found += ((logps[0] - logps[1]) * mask).sum(dim=1).tolist()
-    return found
+            logps = [gather_logps(m.lm_head(m.model(batch[:, :-1])[mask]), targets) for m in (policy, ref)]
+        ratios = torch.zeros(mask.shape, device=mask.device).masked_scatter_(mask, logps[0] - logps[1])
+        found[chosen] = ratios.sum(dim=1).cpu().numpy()
+    return [float(value) for value in found]
 
 
 def is_exact(answer: Answered, references: Sequence[str]) -> bool:

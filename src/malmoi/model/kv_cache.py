@@ -23,6 +23,11 @@ class KVCache:
         self.lengths = torch.zeros(n_batch, dtype=torch.long, device=device)
         self.longest = 0
 
+    @property
+    def is_full(self) -> bool:
+        """Whether some row has no place for another token."""
+        return self.longest >= self.keys.shape[3]
+
     def positions(self, n_new: int) -> Tensor:
         """(B, n_new) positions that the next tokens take."""
         return self.lengths[:, None] + torch.arange(n_new, device=self.lengths.device)

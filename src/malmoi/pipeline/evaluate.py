@@ -72,16 +72,16 @@ def _answers(inputs: dict[str, Path], settings: EvalSettings) -> dict[str, Any]:
     unseen = [question for question in closed if question.unseen]
     base = _ask(inputs["pretrain"] / "model", asked[: settings.n_base_questions], settings)
     sft = _ask(inputs["sft"] / "model", asked, settings)
-    ppo = _ask(inputs["ppo"] / "model", asked, settings)
+    ppo = _ask(inputs["ppo"] / "model", asked[: settings.n_base_questions], settings)
     report: dict[str, Any] = {
         "exact_base": _exact(asked[: len(base)], base),
         "exact_sft": _exact(asked, sft),
-        "exact_ppo": _exact(asked, ppo),
+        "exact_ppo": _exact(asked[: len(ppo)], ppo),
         "gold_base": _gold(asked[: len(base)], base),
         "gold_sft": _gold(asked, sft),
         "exact_by_kind": _exact_by_kind(asked, sft),
         "exact_base_by_kind": _exact_by_kind(asked[: len(base)], base),
-        "exact_ppo_by_kind": _exact_by_kind(asked, ppo),
+        "exact_ppo_by_kind": _exact_by_kind(asked[: len(ppo)], ppo),
         "n_items": len({question.item for question in asked}),
         "samples": [
             {"prompt": q.prompt, "reference": q.answers[0], "base": b.text, "sft": s.text, "ppo": p.text}

@@ -94,7 +94,7 @@ class EvalSettings(Settings):
     n_questions: int = Field(4000, gt=0)
     """Held-out phrasings asked, at most."""
     n_base_questions: int = Field(400, gt=0)
-    """Of these, how many the base model is asked."""
+    """Of these, how many the base and the PPO model are asked too."""
     n_answers: int = Field(4, ge=2)
     """Answers sampled for each held-out prompt at temperature 1."""
     max_tokens: int = Field(48, gt=0)

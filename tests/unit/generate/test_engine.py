@@ -91,6 +91,14 @@ def test_answers_are_cut_by_max_tokens_and_by_the_context(model: LanguageModel) 
     assert [(len(answer.ids), answer.finished) for answer in answers] == [(5, False), (2, False), (1, False)]
 
 
+def test_a_row_that_is_full_while_most_go_on_disturbs_nobody(model: LanguageModel) -> None:
+    prompts = [[9] * (SEQ_LEN - 2), *[[6 + i] for i in range(7)]]
+    answers = generate(model, prompts, GREEDY, end_id=10_000, seeds=[0] * 8)
+    assert len(answers[0].ids) == 2
+    alone = [generate(model, [prompt], GREEDY, end_id=10_000, seeds=[0])[0] for prompt in prompts]
+    assert answers == alone
+
+
 def test_another_seed_gives_another_answer(model: LanguageModel) -> None:
     answers = generate(model, [[7, 8]] * 8, Sampling(temperature=2, max_tokens=12), end_id=END, seeds=list(range(8)))
     assert len({tuple(answer.ids) for answer in answers}) > 4
