@@ -5,6 +5,7 @@ Shapes: B batch, T tokens, D width, H heads, K head dim, V vocab.
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +29,37 @@ class RMSNorm(nn.Module):
         return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
 
 
+def together(x: Tensor, *projections: nn.Linear) -> Tensor:
+    """The outputs of several projections of one input, side by side: one large product is faster than small ones."""
+    return F.linear(x, torch.cat([projection.weight for projection in projections]))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the tokens stand: (B, T) as they are, or, with `real`, only the real ones of a padded batch, as (N,).
+
+    Everything but attention looks at one token at a time, so it need not look at padding at all; and conversations
+    that stand side by side in (N,) cannot see each other, because attention has them row by row.
+    rotary: cosines and sines of the tokens' positions
+    real: (N,) indices of the real tokens in the flattened (B, T); None: all are
+    """
+
+    rotary: tuple[Tensor, Tensor]
+    shape: tuple[int, int]
+    real: Tensor | None = None
+
+    def pad(self, x: Tensor) -> Tensor:
+        """(N, …) -> (B, T, …), zero where nothing stands."""
+        if self.real is None:
+            return x
+        rows, length = self.shape
+        return x.new_zeros(rows * length, *x.shape[1:]).index_copy(0, self.real, x).unflatten(0, (rows, length))
+
+    def unpad(self, x: Tensor) -> Tensor:
+        """(B, T, …) -> (N, …)."""
+        return x if self.real is None else x.flatten(0, 1).index_select(0, self.real)
+
+
 class Attention(nn.Module):
     """Causal self-attention with rotary positions and grouped key/value heads."""
 
@@ -43,20 +75,19 @@ class Attention(nn.Module):
             self.q_norm = RMSNorm(head, config.norm_eps)
             self.k_norm = RMSNorm(head, config.norm_eps)
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], cache: KVCache | None, layer: int) -> Tensor:
-        n_batch, n_tokens, _ = x.shape
+    def forward(self, x: Tensor, place: "Place", cache: KVCache | None, layer: int) -> Tensor:
         config = self.config
-        q = self.q_proj(x).view(n_batch, n_tokens, config.n_head, config.head_dim)
-        k = self.k_proj(x).view(n_batch, n_tokens, config.n_kv_head, config.head_dim)
-        v = self.v_proj(x).view(n_batch, n_tokens, config.n_kv_head, config.head_dim)
+        qkv = together(x, self.q_proj, self.k_proj, self.v_proj).unflatten(-1, (-1, config.head_dim))
+        q, k, v = qkv.split((config.n_head, config.n_kv_head, config.n_kv_head), dim=-2)
         if config.qk_norm:
             q, k = self.q_norm(q), self.k_norm(k)
-        q, k, v = rotate(q, rotary).transpose(1, 2), rotate(k, rotary).transpose(1, 2), v.transpose(1, 2)
+        q, k = rotate(q, place.rotary), rotate(k, place.rotary)
+        q, k, v = (place.pad(part).transpose(1, 2) for part in (q.to(v.dtype), k.to(v.dtype), v))
         mask = None
         if cache is not None:
             k, v, mask = cache.append(layer, k, v)
-        out = attend(q.to(v.dtype), k.to(v.dtype), v, mask)
-        return self.o_proj(out.transpose(1, 2).reshape(n_batch, n_tokens, -1))
+        out = attend(q, k, v, mask).transpose(1, 2)
+        return self.o_proj(place.unpad(out).flatten(-2))
 
 
 class FeedForward(nn.Module):
@@ -69,7 +100,8 @@ class FeedForward(nn.Module):
         self.down_proj = nn.Linear(config.n_ff, config.n_embd, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        gate, up = together(x, self.gate_proj, self.up_proj).chunk(2, dim=-1)
+        return self.down_proj(F.silu(gate) * up)
 
 
 class Block(nn.Module):
@@ -82,8 +114,8 @@ class Block(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.n_embd, config.norm_eps)
         self.mlp = FeedForward(config)
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], cache: KVCache | None, layer: int) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), rotary, cache, layer)
+    def forward(self, x: Tensor, place: Place, cache: KVCache | None, layer: int) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), place, cache, layer)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -102,15 +134,21 @@ class Backbone(nn.Module):
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
 
-    def forward(self, ids: Tensor, cache: KVCache | None = None) -> Tensor:
-        if cache is None:
-            rotary = self.cos[: ids.shape[1]], self.sin[: ids.shape[1]]
+    def forward(self, ids: Tensor, cache: KVCache | None = None, real: Tensor | None = None) -> Tensor:
+        """Hidden states of all ids, (B, T, D), or of the N real ones alone, (N, D), when `real` (B, T) says which."""
+        shape = (ids.shape[0], ids.shape[1])
+        indices = None
+        if cache is not None:
+            positions = cache.positions(shape[1])
+        elif real is None:
+            positions = torch.arange(shape[1], device=ids.device)
         else:
-            positions = cache.positions(ids.shape[1])
-            rotary = self.cos[positions], self.sin[positions]
+            indices = real.flatten().nonzero()[:, 0]
+            positions, ids = indices % shape[1], ids.flatten()[indices]
+        place = Place((self.cos[positions], self.sin[positions]), shape, indices)
         x = self.embed_tokens(ids)
         for layer, block in enumerate(self.layers):
-            x = block(x, rotary, cache, layer)
+            x = block(x, place, cache, layer)
         return self.norm(x)
 
 
@@ -131,7 +169,10 @@ class LanguageModel(nn.Module):
 
     def cross_entropy(self, ids: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
         """Sum of -log p(target) in nats where `mask` is True; ids, targets, mask: (B, T)."""
-        return cross_entropy_sum(self.model(ids)[mask], self.lm_head.weight, targets[mask])
+        # What stands behind a row's last trained token changes nothing: attention is causal.
+        real = mask.flip(1).cummax(1).values.flip(1)
+        hidden = self.model(ids)[mask] if bool(real.all()) else self.model(ids, real=real)[mask[real]]
+        return cross_entropy_sum(hidden, self.lm_head.weight, targets[mask])
 
 
 class ScalarModel(nn.Module):
@@ -157,17 +198,17 @@ class ScalarModel(nn.Module):
 
 
 def rotary_tables(seq_len: int, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (T, 1, K/2) for every position. Source: arXiv:2104.09864."""
+    """Cosines and sines (T, 1, K) for every position, the first half of the sines negative (arXiv:2104.09864)."""
     frequencies = theta ** -(torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
     angles = torch.outer(torch.arange(seq_len, dtype=torch.float64), frequencies).unsqueeze(1)
-    return angles.cos().float(), angles.sin().float()
+    cos, sin = angles.cos().float(), angles.sin().float()
+    return torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1)
 
 
 def rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
     """Turn x (B, T, H, K) by its positions: first half against second, as Hugging Face lays them out."""
     cos, sin = (table.to(x.dtype) for table in rotary)
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, dims=-1), sin)
 
 
 @torch.no_grad()

@@ -56,7 +56,7 @@ class DemonstrationSettings(Settings):
     """Longest question and answer that are kept, in tokens; must leave room in the model's context."""
     untidy_share: float = Field(0.35, ge=0, le=1)
     """Share of the demonstrations that are right but wordier than people like."""
-    n_prompts: int = Field(1500, gt=0)
+    n_prompts: int = Field(1200, gt=0)
     """Prompts to sample and rank answers for, and to train PPO on."""
     n_heldout_prompts: int = Field(300, gt=0)
     """Prompts, about other items, to judge reward model and PPO on."""
