@@ -94,10 +94,11 @@ def _cpu_multiplies_bf16() -> bool:
 
 
 @contextlib.contextmanager
-def autocast() -> Iterator[None]:
-    """Matrix products in the compute dtype, everything delicate in float32."""
+def autocast(dtype: torch.dtype | None = None) -> Iterator[None]:
+    """Matrix products in the compute dtype, or another, everything delicate in float32."""
     device = current()
-    with torch.autocast(device.torch_device.type, device.compute_dtype, enabled=device.compute_dtype != torch.float32):
+    dtype = dtype or device.compute_dtype
+    with torch.autocast(device.torch_device.type, dtype, enabled=dtype != torch.float32):
         yield
 
 

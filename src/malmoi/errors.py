@@ -27,3 +27,7 @@ class WorkspaceError(UserError):
 
 class DivergedError(UserError):
     """Training left the finite numbers."""
+
+
+class BusyError(UserError):
+    """More is asked than there is room for; the same may work later."""

@@ -1,14 +1,16 @@
 """Logits -> next tokens."""
 
+from collections.abc import Sequence
+
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from malmoi.config import Settings
 
 
 class Sampling(Settings):
-    """How the next token is chosen."""
+    """How the next tokens of one answer are chosen, and when it ends."""
 
     temperature: float = Field(1.0, ge=0, le=10)
     """Logits are divided by this; 0 takes the likeliest token."""
@@ -16,36 +18,93 @@ class Sampling(Settings):
     """Choose among this many likeliest tokens; 0: among all."""
     top_p: float = Field(1.0, gt=0, le=1)
     """Choose among the likeliest tokens that together reach this probability (arXiv:1904.09751)."""
+    min_p: float = Field(0.0, ge=0, le=1)
+    """Choose among tokens at least this probable relative to the likeliest (arXiv:2407.01082)."""
+    repetition_penalty: float = Field(1.0, gt=0, le=10)
+    """Logits of tokens already in prompt or answer are made smaller by this factor (arXiv:1909.05858); 1: none."""
+    logit_bias: dict[int, float] = {}
+    """Added to the logits of these token ids."""
     max_tokens: int = Field(64, gt=0)
     """Longest answer, end of turn included."""
+    stop: tuple[str, ...] = ()
+    """The answer ends before the first of these texts."""
+    logprobs: int = Field(-1, ge=-1, le=20)
+    """-1: none; 0: of the chosen token; N: of the N likeliest too. Of the model itself, before any of the above."""
+
+    @field_validator("stop")
+    @classmethod
+    def _not_empty(cls, stop: tuple[str, ...]) -> tuple[str, ...]:
+        if "" in stop:
+            raise ValueError("an empty stop text would end every answer")
+        return stop
+
+    @property
+    def filters(self) -> bool:
+        """Whether some tokens are left out."""
+        return bool(self.top_k) or self.top_p < 1 or self.min_p > 0
 
 
-def choose(logits: Tensor, uniform: Tensor, sampling: Sampling) -> Tensor:
-    """Next tokens (B,) from logits (B, V) and one number in [0, 1) per row.
+class Choosing:
+    """The settings of the rows that decode together, as tensors.
 
-    Inverse-CDF sampling: a row's choice depends on its own logits and number alone, not on its neighbours.
+    samplings: one a row
     """
-    if sampling.temperature == 0:
-        return logits.argmax(dim=-1)
-    probabilities = (logits.float() / sampling.temperature).softmax(dim=-1)
-    if sampling.top_k or sampling.top_p < 1:
-        probabilities = _nucleus(probabilities, sampling.top_k, sampling.top_p)
-    cumulative = probabilities.cumsum(dim=-1)
-    point = uniform[:, None].to(cumulative) * cumulative[:, -1:]
-    index = torch.searchsorted(cumulative, point, right=True)[:, 0]
-    return index.clamp_max(logits.shape[-1] - 1)
+
+    def __init__(self, samplings: Sequence[Sampling], vocab_size: int, device: torch.device) -> None:
+        def column(values: list[float]) -> Tensor:
+            return torch.tensor(values, device=device)[:, None]
+
+        self.greedy = torch.tensor([s.temperature == 0 for s in samplings], device=device)
+        self.all_greedy = all(s.temperature == 0 for s in samplings)
+        self.any_greedy = any(s.temperature == 0 for s in samplings)
+        self.temperature = column([s.temperature or 1.0 for s in samplings])
+        self.filtered = [row for row, s in enumerate(samplings) if s.filters and s.temperature]
+        chosen = [samplings[row] for row in self.filtered]
+        self.top_k = column([float(s.top_k or vocab_size) for s in chosen])
+        self.top_p = column([s.top_p for s in chosen])
+        self.min_p = column([s.min_p for s in chosen])
+
+    def __call__(self, logits: Tensor, uniform: Tensor) -> Tensor:
+        """Next tokens (B,) from logits (B, V) and one number in [0, 1) per row.
+
+        Inverse-CDF sampling: a row's choice depends on its own logits and number alone, not on its neighbours.
+        """
+        likeliest = logits.argmax(dim=-1) if self.any_greedy else None
+        if likeliest is not None and self.all_greedy:
+            return likeliest
+        probabilities = (logits.float() / self.temperature).softmax(dim=-1)
+        if self.filtered:
+            kept = _filter(probabilities[self.filtered], self.top_k, self.top_p, self.min_p)
+            probabilities[self.filtered] = kept
+        cumulative = probabilities.cumsum(dim=-1)
+        point = uniform[:, None].to(cumulative) * cumulative[:, -1:]
+        index = torch.searchsorted(cumulative, point, right=True)[:, 0].clamp_max(logits.shape[-1] - 1)
+        return index if likeliest is None else torch.where(self.greedy, likeliest, index)
 
 
-def _nucleus(probabilities: Tensor, top_k: int, top_p: float) -> Tensor:
-    """Zero all but the `top_k` likeliest, and all behind the first that reach `top_p` (that one stays)."""
+def _filter(probabilities: Tensor, top_k: Tensor, top_p: Tensor, min_p: Tensor) -> Tensor:
+    """Zero all but the `top_k` likeliest, all behind the first that reach `top_p` (that one stays), all below `min_p`."""
     ordered, order = probabilities.sort(dim=-1, descending=True)
-    dropped = ordered.cumsum(dim=-1) - ordered >= top_p
-    if top_k:
-        dropped[:, top_k:] = True
+    rank = torch.arange(ordered.shape[-1], device=ordered.device)
+    dropped = (ordered.cumsum(dim=-1) - ordered >= top_p) | (rank >= top_k) | (ordered < min_p * ordered[:, :1])
     return torch.zeros_like(probabilities).scatter_(1, order, ordered.masked_fill(dropped, 0.0))
 
 
-def uniforms(seeds: list[int], n: int) -> Tensor:
+def adjust(logits: Tensor, sampling: Sampling, seen: Sequence[int]) -> Tensor:
+    """One row's logits (V,) after repetition penalty and bias. seen: ids of prompt and answer."""
+    logits = logits.float()
+    if sampling.repetition_penalty != 1:
+        ids = torch.tensor(sorted(set(seen)), device=logits.device)
+        found = logits[ids]
+        penalty = sampling.repetition_penalty
+        logits = logits.index_copy(0, ids, torch.where(found > 0, found / penalty, found * penalty))
+    if sampling.logit_bias:
+        ids = torch.tensor(list(sampling.logit_bias), device=logits.device)
+        logits = logits.index_add(0, ids, torch.tensor(list(sampling.logit_bias.values()), device=logits.device))
+    return logits
+
+
+def uniforms(seeds: Sequence[int], n: int) -> Tensor:
     """(B, n) numbers in [0, 1): a row's depend on its seed alone, whoever else is in the batch."""
     rows = [torch.rand(n, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
     return torch.stack(rows)

@@ -14,26 +14,27 @@ BLOCK = 128
 LONGEST_PLAIN = 1024
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """softmax(q kᵀ / √K) v, causal when `mask` is None.
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+    """softmax(q kᵀ / √K + bias) v; without a bias causal, or all-seeing when there is one query.
 
     q: (B, H, T, K); k, v: (B, H_kv, S, K), H a multiple of H_kv
-    mask: (B or 1, 1, T, S), True where seen; None means T == S and causal
+    bias: (B or 1, 1, T, S), 0 where seen and -inf elsewhere; None means T == 1, or T == S and causal
     Returns (B, H, T, K).
     """
     if q.device.type == "cpu" and q.dtype == torch.bfloat16 and k.shape[2] <= LONGEST_PLAIN:
-        return _attend_plain(q, k, v, mask)
+        return _attend_plain(q, k, v, bias)
+    is_causal = bias is None and q.shape[2] > 1
     return F.scaled_dot_product_attention(
-        q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=q.shape[1] != k.shape[1]
+        q, k, v, attn_mask=bias, is_causal=is_causal, enable_gqa=q.shape[1] != k.shape[1]
     )
 
 
-def _attend_plain(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+def _attend_plain(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
     n_head, n_query, head_dim = q.shape[1:]
     n_group = n_head // k.shape[1]
     q = q * (1 / math.sqrt(head_dim))
-    if mask is not None:
-        return _block(q, k, v, torch.zeros_like(mask, dtype=q.dtype).masked_fill_(~mask, -math.inf), n_group)
+    if bias is not None or n_query == 1:
+        return _block(q, k, v, bias, n_group)
     causal = torch.full((n_query, n_query), -math.inf, dtype=q.dtype).triu_(1)
     blocks = []
     for start in range(0, n_query, BLOCK):
@@ -44,12 +45,14 @@ def _attend_plain(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tenso
     return torch.cat(blocks, dim=2) if len(blocks) > 1 else blocks[0]
 
 
-def _block(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, n_group: int) -> Tensor:
+def _block(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, n_group: int) -> Tensor:
     """One block of queries; `n_group` query heads share a key head and are laid side by side as more queries."""
     n_batch, n_head, n_query, head_dim = q.shape
     n_seen = k.shape[2]
     q = q.reshape(n_batch, n_head // n_group, n_group * n_query, head_dim)
     scores = (q @ k.transpose(-1, -2)).view(n_batch, n_head // n_group, n_group, n_query, n_seen)
-    weights = (scores + (bias if bias.ndim == 2 else bias.unsqueeze(2))).softmax(dim=-1)
+    if bias is not None:
+        scores = scores + (bias if bias.ndim == 2 else bias.unsqueeze(2))
+    weights = scores.softmax(dim=-1)
     out = weights.view(n_batch, n_head // n_group, n_group * n_query, n_seen) @ v
     return out.view(n_batch, n_head, n_query, head_dim)

@@ -3,6 +3,8 @@
 Every row has its own length: prompts are padded on the right and each row writes on where its own text ends.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -21,42 +23,71 @@ class KVCache:
         self.keys = torch.zeros(shape, dtype=dtype, device=device)
         self.values = torch.zeros(shape, dtype=dtype, device=device)
         self.lengths = torch.zeros(n_batch, dtype=torch.long, device=device)
-        self.longest = 0
+        self._plan: _Plan | None = None
 
-    @property
-    def is_full(self) -> bool:
-        """Whether some row has no place for another token."""
-        return self.longest >= self.keys.shape[3]
+    def rows(self, start: int, end: int) -> "KVCache":
+        """The same storage, seen as these rows alone: what is written to one stands in the other."""
+        part = KVCache.__new__(KVCache)
+        part.keys, part.values = self.keys[:, start:end], self.values[:, start:end]
+        part.lengths = self.lengths[start:end]
+        part._plan = None
+        return part
 
     def positions(self, n_new: int) -> Tensor:
         """(B, n_new) positions that the next tokens take."""
-        return self.lengths[:, None] + torch.arange(n_new, device=self.lengths.device)
+        self._plan = _Plan(self.lengths, n_new, self.keys.dtype)
+        return self._plan.positions
 
     def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Store k, v (B, H_kv, n_new, K); returns all keys, all values, and which of them each query may see.
-
-        The mask is (B, 1, n_new, n_seen), True where seen; None when plain causal attention says the same.
-        """
-        n_new = k.shape[2]
-        if self.longest == 0:
-            self.keys[layer, :, :, :n_new] = k
-            self.values[layer, :, :, :n_new] = v
-            return k, v, None
-        positions = self.positions(n_new)
-        rows = torch.arange(k.shape[0], device=k.device)[:, None]
-        self.keys[layer][rows, :, positions] = k.transpose(1, 2).to(self.keys.dtype)
-        self.values[layer][rows, :, positions] = v.transpose(1, 2).to(self.values.dtype)
-        n_seen = self.longest + n_new
-        mask = torch.arange(n_seen, device=k.device) <= positions[:, None, :, None]
-        return self.keys[layer, :, :, :n_seen], self.values[layer, :, :, :n_seen], mask
+        """Store k, v (B, H_kv, n_new, K); returns all keys, all values, and the bias of `attend`, which hides some."""
+        plan = self._plan
+        if plan is None or plan.positions.shape[1] != k.shape[2]:
+            plan = self._plan = _Plan(self.lengths, k.shape[2], self.keys.dtype)
+        keys, values = self.keys[layer], self.values[layer]
+        if plan.start is not None:
+            keys[:, :, plan.start : plan.n_seen] = k
+            values[:, :, plan.start : plan.n_seen] = v
+            if plan.start == 0:
+                return k, v, None
+        else:
+            keys[plan.row_index, :, plan.positions] = k.transpose(1, 2).to(keys.dtype)
+            values[plan.row_index, :, plan.positions] = v.transpose(1, 2).to(values.dtype)
+        return keys[:, :, : plan.n_seen], values[:, :, : plan.n_seen], plan.bias
 
     def advance(self, n_new: int | Tensor) -> None:
         """Count `n_new` tokens (one number, or one per row) as stored."""
-        self.lengths = self.lengths + n_new
-        self.longest = int(self.lengths.max())
+        self.lengths += n_new
+        self._plan = None
 
-    def keep(self, rows: Tensor) -> None:
-        """Drop all rows but these: answers that have ended make room."""
-        self.keys, self.values = self.keys[:, rows], self.values[:, rows]
-        self.lengths = self.lengths[rows]
-        self.longest = int(self.lengths.max()) if len(rows) else 0
+    def swap(self, a: int, b: int) -> None:
+        """Let two rows change places."""
+        n_tokens = int(self.lengths[[a, b]].max())
+        for tensor in (self.keys, self.values):
+            tensor[:, [a, b], :, :n_tokens] = tensor[:, [b, a], :, :n_tokens]
+        self.lengths[[a, b]] = self.lengths[[b, a]]
+
+    def copy(self, source: int, target: int, n_tokens: int) -> None:
+        """Let `target` begin with the first `n_tokens` of `source`."""
+        if source != target:
+            for tensor in (self.keys, self.values):
+                tensor[:, target, :, :n_tokens] = tensor[:, source, :, :n_tokens]
+        self.lengths[target] = n_tokens
+
+
+class _Plan:
+    """Where the next tokens of all rows go, worked out once for all layers.
+
+    start: where they go in every row, when that is one place; n_seen: keys up to the last that any query sees
+    """
+
+    def __init__(self, lengths: Tensor, n_new: int, dtype: torch.dtype) -> None:
+        self.positions = lengths[:, None] + torch.arange(n_new, device=lengths.device)
+        shortest, longest = int(lengths.min()), int(lengths.max())
+        self.start = longest if shortest == longest else None
+        self.n_seen = longest + n_new
+        self.row_index = torch.arange(len(lengths), device=lengths.device)[:, None]
+        self.bias: Tensor | None = None
+        if longest > 0 and not (shortest == longest and n_new == 1):
+            key = torch.arange(self.n_seen, device=lengths.device)
+            hidden = key > self.positions[:, None, :, None]
+            self.bias = torch.zeros(hidden.shape, dtype=dtype, device=lengths.device).masked_fill_(hidden, -math.inf)

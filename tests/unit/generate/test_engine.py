@@ -79,7 +79,7 @@ def test_answers_of_many_batches_stand_where_their_prompts_stood(
 ) -> None:
     prompts = [[6 + i] * (1 + i * 7 % 11) for i in range(10)]
     expected = generate(model, prompts, GREEDY, end_id=END, seeds=[0] * 10)
-    monkeypatch.setattr(engine, "LARGEST_BATCH", 3)
+    monkeypatch.setattr(engine, "MOST_ROWS", 3)
     assert generate(model, prompts, GREEDY, end_id=END, seeds=[0] * 10) == expected
     assert generate(model, [], GREEDY, end_id=END, seeds=[]) == []
 
@@ -112,8 +112,8 @@ def test_prompts_that_cannot_be_answered_are_refused(model: LanguageModel, promp
         list(stream(model, prompt, GREEDY, end_id=END, seed=0))
 
 
-def test_a_cache_continues_rows_of_unlike_lengths_and_drops_rows(model: LanguageModel) -> None:
-    """Prefill three rows, read two more tokens of each at once, drop one row, read one more."""
+def test_a_cache_continues_rows_of_unlike_lengths_and_moves_rows(model: LanguageModel) -> None:
+    """Prefill three rows, read two more tokens of each at once, move rows about, read one more in two of them."""
     config, rows = model.config, [[7, 8, 9, 10], [11], [12, 13]]
     ids, lengths = pad(rows, 0)
     cache = KVCache(config.n_layer, 3, config.n_kv_head, SEQ_LEN, config.head_dim, torch.float32, torch.device("cpu"))
@@ -123,8 +123,10 @@ def test_a_cache_continues_rows_of_unlike_lengths_and_drops_rows(model: Language
         cache.advance(lengths)
         two = model(more, cache)
         cache.advance(2)
-        cache.keep(torch.tensor([2, 0]))
-        one = model(last, cache)
+        cache.swap(0, 2)
+        cache.swap(1, 2)
+        left = cache.rows(0, 2)
+        one = model(last, left)
         for row, prompt in enumerate(rows):
             whole = model(torch.tensor([[*prompt, *more[row].tolist()]]))[0, -2:]
             torch.testing.assert_close(two[row], whole, atol=1e-4, rtol=1e-4)

@@ -6,10 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from malmoi.generate.sampling import Sampling, choose, uniforms
+from malmoi.generate.sampling import Choosing, Sampling, adjust, uniforms
 
 LOGITS = torch.tensor([2.0, 1.0, 0.5, 0.0, -1.0, -8.0])
 N_DRAWS = 40_000
+
+
+def choose(logits: Tensor, uniform: Tensor, *samplings: Sampling) -> Tensor:
+    """Next tokens; one sampling for all rows, or one each."""
+    each = samplings if len(samplings) > 1 else samplings * len(logits)
+    return Choosing(each, logits.shape[-1], logits.device)(logits, uniform)
 
 
 def frequencies(logits: Tensor, sampling: Sampling) -> Tensor:
@@ -71,3 +77,23 @@ def test_a_rows_numbers_depend_on_its_seed_alone() -> None:
     assert torch.equal(uniforms([2**62 - 1], 40)[0], together[1])
     assert torch.equal(uniforms([3], 17)[0], together[0, :17])
     assert together.min() >= 0 and together.max() < 1
+
+
+@pytest.mark.parametrize(("min_p", "n_kept"), [(0.04, 5), (0.1, 4), (0.3, 2), (0.9, 1)])
+def test_min_p_keeps_what_is_probable_beside_the_likeliest(min_p: float, n_kept: int) -> None:
+    kept = LOGITS.where(LOGITS >= LOGITS[n_kept - 1], -torch.inf)
+    assert_drawn_from(frequencies(LOGITS, Sampling(min_p=min_p)), kept.softmax(0))
+
+
+def test_rows_with_unlike_settings_choose_as_each_would_alone() -> None:
+    samplings = [Sampling(), Sampling(temperature=0), Sampling(top_k=2), Sampling(temperature=0.3, top_p=0.5, min_p=0.2)]
+    logits = torch.randn(4, 50, generator=torch.Generator().manual_seed(3))
+    uniform = torch.tensor([0.3, 0.9, 0.7, 0.99])
+    together = choose(logits, uniform, *samplings).tolist()
+    assert together == [int(choose(logits[[i]], uniform[[i]], sampling)) for i, sampling in enumerate(samplings)]
+
+
+def test_repetition_is_penalised_whatever_the_sign_and_bias_is_added() -> None:
+    logits = torch.tensor([2.0, -2.0, 1.0, 0.0])
+    sampling = Sampling(repetition_penalty=2, logit_bias={3: 5.0})
+    assert adjust(logits, sampling, seen=[0, 1, 0]).tolist() == [1.0, -4.0, 1.0, 5.0]

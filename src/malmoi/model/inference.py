@@ -1,0 +1,98 @@
+"""A model as it answers: projections of one input fused, weights in the format that is read fastest.
+
+Decoding one token reads every weight once, so its speed is bytes over bandwidth: bfloat16 halves float32, int8 halves
+bfloat16, int4 halves int8 (Dettmers et al. 2022, arXiv:2208.07339; Frantar et al. 2022, arXiv:2210.17323). Only weights
+are quantised, activations are not; the kernels are PyTorch's.
+"""
+
+import copy
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from malmoi import device
+from malmoi.model.transformer import Attention, FeedForward, LanguageModel
+
+Weights = Literal["auto", "float32", "bfloat16", "int8", "int4"]
+GROUP = 32
+
+
+class Int8Linear(nn.Module):
+    """x · (int8 weight · scale)ᵀ + bias, one scale per output, symmetric. Products run in bfloat16."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        weight = weight.float()
+        scale = weight.abs().amax(dim=1).clamp_min(1e-10) / 127
+        self.weight: Tensor
+        self.scale: Tensor
+        self.bias = bias
+        self.register_buffer("weight", (weight / scale[:, None]).round().to(torch.int8))
+        self.register_buffer("scale", scale.to(torch.bfloat16))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = torch._weight_int8pack_mm(x.to(torch.bfloat16).flatten(0, -2), self.weight, self.scale)
+        return _shaped(out, x, self.bias)
+
+
+class Int4Linear(nn.Module):
+    """x · dequantised weightᵀ + bias: 4 bits a weight, a scale and a zero for each group of 32 inputs."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        groups = weight.float().unflatten(1, (-1, GROUP))
+        low, high = groups.amin(dim=2, keepdim=True), groups.amax(dim=2, keepdim=True)
+        scale = (high - low).clamp_min(1e-10) / 15
+        codes = ((groups - low) / scale).round().clamp(0, 15).to(torch.int32).flatten(1)
+        # PyTorch's kernel reads (code - 8) · scale + zero.
+        zero = low + 8 * scale
+        self.weight: Tensor
+        self.scale_and_zero: Tensor
+        self.bias = bias
+        self.register_buffer("weight", torch._convert_weight_to_int4pack_for_cpu(codes, 1))
+        pairs = torch.cat((scale, zero), dim=2).transpose(0, 1).contiguous()
+        self.register_buffer("scale_and_zero", pairs.to(torch.bfloat16))
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.to(torch.bfloat16).flatten(0, -2)
+        out = torch._weight_int4pack_mm_for_cpu(flat, self.weight, GROUP, self.scale_and_zero)
+        return _shaped(out, x, self.bias)
+
+
+def _shaped(out: Tensor, x: Tensor, bias: Tensor | None) -> Tensor:
+    out = out.unflatten(0, x.shape[:-1])
+    return out if bias is None else out + bias.to(out.dtype)
+
+
+@torch.no_grad()
+def for_inference(model: LanguageModel, weights: Weights = "auto") -> LanguageModel:
+    """A copy that decodes faster; embedding and norms are shared with `model`, which is left as it is."""
+    fast = copy.deepcopy(model, {id(parameter): parameter for parameter in model.parameters()})
+    if weights == "auto":
+        weights = "float32" if device.current().compute_dtype == torch.float32 else "bfloat16"
+    for module in fast.modules():
+        if isinstance(module, Attention):
+            module.q_proj = _fused([module.q_proj, module.k_proj, module.v_proj], weights)
+            module.k_proj = module.v_proj = None
+            module.o_proj = _fused([module.o_proj], weights)
+        elif isinstance(module, FeedForward):
+            module.gate_proj = _fused([module.gate_proj, module.up_proj], weights)
+            module.up_proj = None
+            module.down_proj = _fused([module.down_proj], weights)
+    # The head decides which token comes next: 4 bits are too few for it.
+    fast.lm_head = _fused([fast.lm_head], "int8" if weights == "int4" else weights)
+    return fast.eval()
+
+
+def _fused(projections: list[nn.Linear], weights: Weights) -> nn.Module:
+    weight = torch.cat([projection.weight for projection in projections]) if len(projections) > 1 else projections[0].weight
+    bias = None if projections[0].bias is None else torch.cat([projection.bias for projection in projections])
+    if weights in ("int8", "int4"):
+        return (Int8Linear if weights == "int8" else Int4Linear)(weight, bias)
+    dtype = torch.float32 if weights == "float32" else torch.bfloat16
+    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+    linear.weight = nn.Parameter(weight.to(dtype), requires_grad=False)
+    if bias is not None:
+        linear.bias = nn.Parameter(bias.to(dtype), requires_grad=False)
+    return linear
