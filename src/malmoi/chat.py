@@ -14,11 +14,10 @@ from pathlib import Path
 import typer
 
 from malmoi.errors import DataError, UserError
-from malmoi.generate.engine import stream
+from malmoi.generate.engine import Engine
 from malmoi.generate.sampling import Sampling
 from malmoi.model.folder import load_model, load_text
 from malmoi.model.transformer import LanguageModel
-from malmoi.tokenizer.bpe import StreamDecoder
 
 ORDER = ("base", "sft", "ppo")
 COMMANDS = {
@@ -78,8 +77,10 @@ class Chat:
     def use(self, name: str | None) -> None:
         """Talk with this model from here on. Raises UserError, and stays with the old one, when it cannot."""
         found, folder = find_model(name, self.models)
-        self.model, (self.tokenizer, self.template) = load_model(folder, LanguageModel), load_text(folder)
-        self.name = found
+        model, (self.tokenizer, self.template) = load_model(folder, LanguageModel), load_text(folder)
+        # One row: the next turn goes on where the last one ended, and only what is new is read.
+        self.engine = Engine(model, end_ids=[self.tokenizer.end_of_turn_id], tokenizer=self.tokenizer, n_rows=1)
+        self.seq_len, self.name = model.config.seq_len, found
 
     def answer(self, text: str) -> Generator[str]:
         """Say something; the answer comes piece by piece. Closing the iterator stops it and keeps what was said.
@@ -92,17 +93,16 @@ class Chat:
             raise DataError(f"message: not UTF-8 at character {error.start}; nothing was sent") from None
         messages = [*self.messages, {"role": "user", "content": text}]
         ids, self.n_dropped = self._fitting(messages)
-        end_id, said = self.tokenizer.end_of_turn_id, ""
-        decoder = StreamDecoder(self.tokenizer)
+        request, n_shown, said = self.engine.submit(ids, self.sampling, self.seed), 0, ""
         try:
-            for token in stream(self.model, ids, self.sampling, end_id=end_id, seed=self.seed):
-                if piece := self._piece(decoder.push(token), said):
+            while request.finish_reason is None:
+                self.engine.step()
+                piece, n_shown = self._piece(request.text[n_shown:], said), len(request.text)
+                if piece:
                     said += piece
                     yield piece
-            if piece := self._piece(decoder.flush(), said):
-                said += piece
-                yield piece
         finally:
+            self.engine.cancel(request)
             self.seed += 1
             if said:
                 self.messages = [*messages[self.n_dropped :], {"role": "assistant", "content": said.rstrip()}]
@@ -112,8 +112,7 @@ class Chat:
 
     def _fitting(self, messages: list[dict[str, str]]) -> tuple[list[int], int]:
         """Ids of the newest turns that leave room for an answer, and how many old messages that leaves out."""
-        seq_len = self.model.config.seq_len
-        longest = seq_len - min(self.sampling.max_tokens, seq_len // 4)
+        longest = self.seq_len - min(self.sampling.max_tokens, self.seq_len // 4)
         # A question and its answer go together.
         for n_dropped in range(0, len(messages), 2):
             ids, _ = self.template.encode(self.tokenizer, messages[n_dropped:], add_generation_prompt=True)
@@ -179,7 +178,7 @@ def _obey(chat: Chat, line: str) -> str:
 def describe(chat: Chat) -> str:
     """What one should know about the model before talking."""
     taught = "it continues text and was never taught to chat" if chat.name == "base" else "ask it something"
-    return f"context {chat.model.config.seq_len} tokens; {taught}"
+    return f"context {chat.seq_len} tokens; {taught}"
 
 
 def typed_lines() -> Iterator[str]:

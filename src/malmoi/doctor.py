@@ -27,7 +27,7 @@ from malmoi.commands.runs import size
 from malmoi.data.batch import Tokens
 from malmoi.data.comparisons import Ranking, collate_rankings
 from malmoi.errors import ConfigError
-from malmoi.generate.engine import LARGEST_BATCH, generate
+from malmoi.generate.engine import MOST_ROWS, generate
 from malmoi.generate.sampling import Sampling
 from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel, ScalarModel
@@ -320,7 +320,7 @@ def _trial(work: Work, shape: ModelConfig, rows: int) -> tuple[nn.Module, Loss, 
 def _try_answers(shape: ModelConfig) -> float:
     """Seconds for one sampled answer among many, and for the scores that it gets."""
     here, n_prompt = device.current().torch_device, min(PROMPT_TOKENS, shape.seq_len // 2)
-    n_rows = max(1, min(LARGEST_BATCH // 2, int(_trial_flops() / (shape.flops_per_token() * n_prompt))))
+    n_rows = max(1, min(MOST_ROWS // 2, int(_trial_flops() / (shape.flops_per_token() * n_prompt))))
     model = LanguageModel(shape).to(here)
     prompts = torch.randint(shape.vocab_size, (n_rows, n_prompt)).tolist()
     sampling = Sampling(max_tokens=min(2 * ANSWER_TOKENS, shape.seq_len - n_prompt))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from malmoi.algorithms import reward
+from malmoi.data.batch import Branches
 from malmoi.data.comparisons import Ranking, collate_rankings
 from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import ScalarModel
@@ -38,7 +39,7 @@ class Lookup(nn.Module):
         super().__init__()
         self.table = nn.Parameter(torch.linspace(-2, 2, 31))
 
-    def forward(self, ids: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, branches: Branches) -> Tensor:
         return self.table[ids]
 
 
@@ -67,6 +68,18 @@ def test_the_loss_is_the_sum_over_all_pairs_over_their_number(prompts: Prompts) 
     scored = [[(model.table[ids[-1]].item(), rank) for ids, rank in answers] for answers in prompts]
     assert found.item() == pytest.approx(loss_by_pairs(scored), rel=1e-5)
     assert batch.count == len(prompts)
+
+
+@settings(deadline=None, max_examples=25)
+@given(prompts=ranked)
+def test_answers_that_share_a_row_score_as_if_each_stood_alone(prompts: Prompts) -> None:
+    model = real_model()
+    batch = collate_rankings(to_rankings(prompts), PAD)
+    with torch.no_grad():
+        found = model(batch.ids, batch.branches)[batch.row, batch.last]
+        alone = [model(torch.tensor([ids]))[0, -1] for answers in prompts for ids, _ in answers]
+    torch.testing.assert_close(found, torch.stack(alone), rtol=1e-4, atol=1e-5)
+    assert int((batch.branches.segments >= 0).sum()) <= sum(len(ids) for answers in prompts for ids, _ in answers)
 
 
 def real_model() -> ScalarModel:

@@ -23,8 +23,8 @@ from malmoi.data.tokens import window_steps
 from malmoi.errors import ConfigError
 from malmoi.generate.engine import Answer
 from malmoi.generate.sampling import Sampling
-from malmoi.model.cross_entropy import gather_logps
 from malmoi.model.folder import load_model, load_text
+from malmoi.model.lora import LoraConfig, WithoutAdapters, add_lora
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.train.loop import Job, LoopConfig
@@ -109,6 +109,8 @@ class Config(Settings):
     """Nats per answer at which training stops by itself."""
     seed: int = 1
     """Of prompts, sampling and minibatches."""
+    lora: LoraConfig = LoraConfig()
+    """Adapters of policy and value to train in place of all weights; without them the policy is the reference."""
     loop: LoopConfig = LoopConfig()
     """Optimizer (of policy and value alike), checkpoints, compilation."""
 
@@ -157,21 +159,19 @@ def loss(model: Actors, batch: Rollouts | PtxTokens, config: Config) -> tuple[Te
         ptx = model.policy.cross_entropy(tokens.ids, tokens.targets, tokens.mask) * batch.weight
         return config.ptx_coef * ptx, {"ptx_loss": ptx.detach()}
     inputs, chosen, mask = batch.ids[:, :-1], batch.ids[:, 1:], batch.mask
-    logits = model.policy(inputs)
-    logps = gather_logps(logits, chosen, config.temperature)
+    logps, entropy = model.policy.logps(inputs, chosen, mask, config.temperature)
     policy_loss = clipped_policy_loss(logps, batch.logps, batch.advantages, config.clip_eps)[mask].sum()
     values = model.value(inputs)
     value_loss = clipped_value_loss(values, batch.values, batch.returns, config.value_clip_eps)[mask].sum()
     with torch.no_grad():
         log_ratio = (logps - batch.logps)[mask]
-        log_probabilities = (logits[mask].float() / config.temperature).log_softmax(dim=-1)
         sums = {
             "policy_loss": policy_loss.detach(),
             "value_loss": value_loss.detach(),
             # Unbiased and never negative: http://joschu.net/blog/kl-approx.html
             "approx_kl": (log_ratio.exp() - 1 - log_ratio).sum(),
             "clip_fraction": ((log_ratio.exp() - 1).abs() > config.clip_eps).float().sum(),
-            "entropy": -(log_probabilities.exp() * log_probabilities).sum(),
+            "entropy": entropy.sum(),
         }
     return policy_loss + config.vf_coef * value_loss, sums
 
@@ -184,8 +184,8 @@ class RolloutSteps:
     """
 
     def __init__(
-        self, actors: Actors, ref: LanguageModel, reward_model: ScalarModel, prompts: Sequence[Prompt],
-        tokenizer: Tokenizer, config: Config,
+        self, actors: Actors, ref: LanguageModel | WithoutAdapters, reward_model: ScalarModel,
+        prompts: Sequence[Prompt], tokenizer: Tokenizer, config: Config,
     ) -> None:  # fmt: skip
         self.actors, self.ref, self.reward_model = actors, ref, reward_model
         self.prompts, self.tokenizer, self.config = prompts, tokenizer, config
@@ -306,13 +306,18 @@ def prompt_order(n_prompts: int, batch_size: int, seed: int, iteration: int) -> 
 
 def build(config: Config) -> Job:
     """The four networks, and the stream of rollouts."""
-    policy, ref = load_model(config.policy, LanguageModel), load_model(config.policy, LanguageModel)
+    policy = load_model(config.policy, LanguageModel)
+    ref: LanguageModel | WithoutAdapters
+    ref = (
+        WithoutAdapters(policy) if config.lora.rank else load_model(config.policy, LanguageModel).requires_grad_(False)
+    )
     reward_model = load_model(config.reward_model, ScalarModel)
     value = load_model(config.reward_model if config.value_from == "reward_model" else config.policy, ScalarModel)
     if config.value_from == "policy":
         nn.init.zeros_(value.score.weight)
-    for frozen in (ref, reward_model):
-        frozen.requires_grad_(False)
+    reward_model.requires_grad_(False)
+    for trained in (policy, value):
+        add_lora(trained, config.lora)
     tokenizer, template = load_text(config.policy)
     prompts = read_prompts(config.data, tokenizer, template, policy.config.seq_len - config.max_tokens)
     actors = Actors(policy, value)

@@ -14,6 +14,7 @@ from torch import Tensor
 from malmoi.config import Settings
 from malmoi.data.comparisons import Comparisons, ranking_steps, read_rankings
 from malmoi.model.folder import load_model, load_text
+from malmoi.model.lora import LoraConfig, add_lora
 from malmoi.model.transformer import ScalarModel
 from malmoi.train.loop import Job, LoopConfig
 
@@ -33,13 +34,15 @@ class Config(Settings):
     """Prompts in one forward pass."""
     seed: int = 1
     """Of the new head and of the order of the prompts."""
+    lora: LoraConfig = LoraConfig()
+    """Adapters to train in place of all weights."""
     loop: LoopConfig = LoopConfig()
     """Optimizer, checkpoints, compilation."""
 
 
 def loss(model: ScalarModel, batch: Comparisons) -> tuple[Tensor, dict[str, Tensor]]:
     """K-wise loss, summed over prompts, in nats; accuracy is of pairs, per prompt, a tie counting one half."""
-    scores = model(batch.ids).gather(1, batch.last[:, None])[:, 0]
+    scores = model(batch.ids, batch.branches)[batch.row, batch.last]
     gap = scores[batch.better] - scores[batch.worse]
     losses = -(batch.target * F.logsigmoid(gap) + (1 - batch.target) * F.logsigmoid(-gap))
     is_right = torch.where(batch.target == 1, (gap > 0).float(), 0.5)
@@ -50,6 +53,7 @@ def loss(model: ScalarModel, batch: Comparisons) -> tuple[Tensor, dict[str, Tens
 def build(config: Config) -> Job:
     """The SFT model with a scalar head, and the shuffled rankings."""
     model = load_model(config.model, ScalarModel, seed=config.seed)
+    add_lora(model, config.lora)
     tokenizer, template = load_text(config.model)
     rankings = read_rankings(config.data, tokenizer, template, model.config.seq_len)
     steps = ranking_steps(rankings, tokenizer.pad_id, config.batch_size, config.micro_batch_size, config.seed)

@@ -12,6 +12,7 @@ from malmoi.config import Settings
 from malmoi.data.batch import Tokens
 from malmoi.data.chats import chat_steps, read_chats
 from malmoi.model.folder import load_model, load_text
+from malmoi.model.lora import LoraConfig, add_lora
 from malmoi.model.transformer import LanguageModel
 from malmoi.train.loop import Job, LoopConfig
 
@@ -31,6 +32,8 @@ class Config(Settings):
     """Conversations in one forward pass."""
     seed: int = 1
     """Of the order of the conversations."""
+    lora: LoraConfig = LoraConfig()
+    """Adapters to train in place of all weights."""
     loop: LoopConfig = LoopConfig()
     """Optimizer, checkpoints, compilation."""
 
@@ -43,6 +46,7 @@ def loss(model: LanguageModel, batch: Tokens) -> tuple[Tensor, dict[str, Tensor]
 def build(config: Config) -> Job:
     """The start model and the shuffled conversations."""
     model = load_model(config.model, LanguageModel)
+    add_lora(model, config.lora)
     tokenizer, template = load_text(config.model)
     chats = read_chats(config.data, tokenizer, template, model.config.seq_len)
     steps = chat_steps(chats, tokenizer.pad_id, config.batch_size, config.micro_batch_size, config.seed)

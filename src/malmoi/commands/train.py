@@ -21,6 +21,7 @@ from malmoi.errors import ConfigError, UserError
 from malmoi.files import disk_errors, read_json, sha256_of, write_json
 from malmoi.model.config import ModelConfig
 from malmoi.model.folder import load_text, save_model
+from malmoi.model.lora import merged
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.pipeline.console import Console
 from malmoi.train.hooks import MetricsFile
@@ -57,7 +58,9 @@ def train(algorithm: str, config_path: Path, assignments: Sequence[str], out: Pa
             fit(job, config.loop, hooks, out / "checkpoint.safetensors")
         model = _trained(job)
         if device.current().is_main:
-            save_model(out / "model", model, *text, {"run": out.name, "algorithm": algorithm, "parents": inputs})
+            save_model(
+                out / "model", merged(model), *text, {"run": out.name, "algorithm": algorithm, "parents": inputs}
+            )
             (out / "checkpoint.safetensors").unlink(missing_ok=True)
         device.barrier()
         console.rich.print(f"made {out / 'model'}; next: malmoi chat {out / 'model'}")

@@ -28,6 +28,27 @@ class Tokens:
         return Tokens(self.ids.to(device), self.targets.to(device), self.mask.to(device))
 
 
+@dataclass(frozen=True)
+class Branches:
+    """Rows in which several continuations of one beginning stand one after another, none seeing another.
+
+    positions: (B, T) place of each token in its own text; segments: (B, T) 0 in the beginning, 1 … K in the
+    continuations, -1 in padding
+    """
+
+    positions: Tensor
+    segments: Tensor
+
+    def to(self, device: torch.device) -> "Branches":
+        return Branches(self.positions.to(device), self.segments.to(device))
+
+    def hidden(self) -> Tensor:
+        """(B, 1, T, T), True where a query (third) may not see a key (last)."""
+        query, key = self.segments[:, None, :, None], self.segments[:, None, None, :]
+        index = torch.arange(self.segments.shape[1], device=self.segments.device)
+        return (index[None, :] > index[:, None]) | ((key != 0) & (key != query))
+
+
 def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
     """Rows of ids -> (B, T) padded on the right, and (B,) their lengths."""
     lengths = [len(row) for row in rows]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from malmoi.data.batch import pad
+from malmoi.data.batch import Branches, pad
 from malmoi.data.stream import Shuffled
 from malmoi.errors import DataError
 from malmoi.files import read_jsonl
@@ -27,14 +27,17 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Comparisons:
-    """A micro-batch of rankings.
+    """A micro-batch of rankings. What the answers to one prompt share is there, and read, once.
 
-    ids: (N, T), all answers of all prompts, padded on the right; last: (N,) index of each last real token
-    better, worse: (P,) rows of each pair; target: (P,) 1 where ranked apart, 0.5 where tied
+    ids: (B, T), a row for each prompt: the shared beginning, then each answer; branches: which is which
+    row, last: (N,) where each answer's last token stands
+    better, worse: (P,) answers of each pair; target: (P,) 1 where ranked apart, 0.5 where tied
     weight: (P,) one over the number of pairs of the same prompt
     """
 
     ids: Tensor
+    branches: Branches
+    row: Tensor
     last: Tensor
     better: Tensor
     worse: Tensor
@@ -48,8 +51,7 @@ class Comparisons:
         return self.n_prompts
 
     def to(self, device: torch.device) -> "Comparisons":
-        tensors = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return Comparisons(**tensors, n_prompts=self.n_prompts)
+        return Comparisons(**{n: v.to(device) if n != "n_prompts" else v for n, v in vars(self).items()})
 
 
 def read_rankings(path: Path, tokenizer: Tokenizer, template: ChatTemplate, seq_len: int) -> list[Ranking]:
@@ -88,29 +90,46 @@ def conversation_ids(
     return template.encode(tokenizer, [*messages, {"role": "assistant", "content": answer}])[0]
 
 
+def shared_length(answers: Sequence[Sequence[int]]) -> int:
+    """Tokens that all answers begin with; the last token of each is its own, though another may go on from it."""
+    longest = min(map(len, answers)) - 1
+    return next((i for i in range(longest) if len({ids[i] for ids in answers}) > 1), longest)
+
+
 def collate_rankings(rankings: Sequence[Ranking], pad_id: int) -> Comparisons:
-    rows = [ids for ranking in rankings for ids in ranking.ids]
-    ids, lengths = pad(rows, pad_id)
+    rows, positions, segments, row, last = [], [], [], [], []
     better, worse, target, weight = [], [], [], []
-    first = 0
-    for ranking in rankings:
+    for number, ranking in enumerate(rankings):
+        n_shared = shared_length(ranking.ids)
+        ids, places, parts = list(ranking.ids[0][:n_shared]), list(range(n_shared)), [0] * n_shared
         pairs = list(combinations(range(len(ranking.ranks)), 2))
         for i, j in pairs:
             i, j = (i, j) if ranking.ranks[i] <= ranking.ranks[j] else (j, i)
-            better.append(first + i)
-            worse.append(first + j)
+            better.append(len(row) + i)
+            worse.append(len(row) + j)
             target.append(0.5 if ranking.ranks[i] == ranking.ranks[j] else 1.0)
             weight.append(1 / len(pairs))
-        first += len(ranking.ids)
-    pairs_of_rows = torch.tensor(better), torch.tensor(worse)
-    return Comparisons(ids, lengths - 1, *pairs_of_rows, torch.tensor(target), torch.tensor(weight), len(rankings))
+        for segment, answer in enumerate(ranking.ids, start=1):
+            ids += answer[n_shared:]
+            places += range(n_shared, len(answer))
+            parts += [segment] * (len(answer) - n_shared)
+            row.append(number)
+            last.append(len(ids) - 1)
+        rows.append(ids)
+        positions.append(places)
+        segments.append(parts)
+    return Comparisons(
+        pad(rows, pad_id)[0], Branches(pad(positions, 0)[0], pad(segments, -1)[0]), torch.tensor(row),
+        torch.tensor(last), torch.tensor(better), torch.tensor(worse), torch.tensor(target), torch.tensor(weight),
+        len(rankings),
+    )  # fmt: skip
 
 
 def ranking_steps(rankings: list[Ranking], pad_id: int, batch_size: int, micro_batch_size: int, seed: int) -> Shuffled:
     """Steps of `batch_size` prompts with all their answers."""
 
     def collate(epoch: int, rows: np.ndarray) -> list[Comparisons]:
-        chosen = sorted((rankings[row] for row in rows), key=lambda ranking: max(map(len, ranking.ids)))
+        chosen = sorted((rankings[row] for row in rows), key=lambda ranking: sum(map(len, ranking.ids)))
         starts = range(0, len(chosen), micro_batch_size)
         return [collate_rankings(chosen[i : i + micro_batch_size], pad_id) for i in starts]
 

@@ -11,7 +11,6 @@ from malmoi import device
 from malmoi.data.batch import pad
 from malmoi.generate.engine import generate
 from malmoi.generate.sampling import Sampling
-from malmoi.model.cross_entropy import gather_logps
 from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
@@ -59,11 +58,9 @@ def answer_kl(
         position = torch.arange(1, batch.shape[1])
         mask = (position >= torch.tensor([spans[row] for row in chosen])[:, None]) & (position < lengths[:, None])
         batch, mask = batch.to(device.current().torch_device), mask.to(device.current().torch_device)
-        targets = batch[:, 1:][mask]
         with device.autocast():
-            logps = [gather_logps(m.lm_head(m.model(batch[:, :-1])[mask]), targets) for m in (policy, ref)]
-        ratios = torch.zeros(mask.shape, device=mask.device).masked_scatter_(mask, logps[0] - logps[1])
-        found[chosen] = ratios.sum(dim=1).cpu().numpy()
+            logps = [model.logps(batch[:, :-1], batch[:, 1:], mask)[0] for model in (policy, ref)]
+        found[chosen] = (logps[0] - logps[1]).sum(dim=1).cpu().numpy()
     return [float(value) for value in found]
 
 

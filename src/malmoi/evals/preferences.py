@@ -49,7 +49,7 @@ def score_rankings(
         part = rankings[start : start + batch_size]
         batch = collate_rankings(part, pad_id).to(device.current().torch_device)
         with device.autocast():
-            flat = model(batch.ids).gather(1, batch.last[:, None])[:, 0].tolist()
+            flat = model(batch.ids, batch.branches)[batch.row, batch.last].tolist()
         for ranking in part:
             scores.append(flat[: len(ranking.ids)])
             flat = flat[len(ranking.ids) :]

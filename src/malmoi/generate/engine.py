@@ -8,7 +8,7 @@ Sources: continuous batching, Yu et al. 2022 (Orca); prefix reuse, Zheng et al. 
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -118,7 +118,7 @@ class Engine:
     def submit(self, prompt: Sequence[int], sampling: Sampling, seed: int = 0) -> Request:
         """Queue a prompt. The same prompt, sampling and seed give the same answer in any company.
 
-        Raises DataError for a prompt that is empty, leaves no room, or has unknown tokens; BusyError when too many wait.
+        Raises DataError for a prompt that is empty, leaves no room or has unknown tokens; BusyError when too many wait.
         """
         check_prompts([prompt], self.n_max, self.model.config.vocab_size)
         if bad := [i for i in sampling.logit_bias if not 0 <= i < self.model.config.vocab_size]:
@@ -136,7 +136,10 @@ class Engine:
 
     def cancel(self, request: Request) -> None:
         """End a request; its row is free at the next step."""
-        request.finish_reason = request.finish_reason or "cancelled"
+        with self._lock:
+            request.finish_reason = request.finish_reason or "cancelled"
+            if request in self.waiting:
+                self.waiting.remove(request)
 
     @property
     def is_idle(self) -> bool:
@@ -171,7 +174,10 @@ class Engine:
         for request in shared:
             found.append(self._prefill_after_shared(request, first + len(ordered)))
             ordered.append(request)
-        fresh = {tuple(r.prompt): r for r in newcomers if r not in shared}
+        fresh: dict[tuple[int, ...], Request] = {}
+        for request in newcomers:
+            if request not in shared:
+                fresh.setdefault(tuple(request.prompt), request)
         if fresh:
             start = first + len(ordered)
             logits = self._prefill_together(list(fresh.values()), start)
@@ -192,12 +198,9 @@ class Engine:
     def _admitted(self) -> list[Request]:
         free = self.n_rows - len(self.running)
         with self._lock:
-            while self.waiting and self.waiting[0].finish_reason:
-                self.waiting.popleft()
             if not self.waiting or (self.running and free < min(self.join_at, len(self.waiting))):
                 return []
-            admitted = [self.waiting.popleft() for _ in range(min(free, len(self.waiting)))]
-        return [request for request in admitted if request.finish_reason is None]
+            return [self.waiting.popleft() for _ in range(min(free, len(self.waiting)))]
 
     def _prefill_together(self, requests: list[Request], first: int) -> Tensor:
         """Read whole prompts side by side into the rows from `first`; returns the logits after each, (B, V)."""
@@ -328,16 +331,6 @@ def generate(
     while not engine.is_idle:
         engine.step()
     return [requests[i].answer for i in range(len(prompts))]
-
-
-def stream(model: LanguageModel, prompt: Sequence[int], sampling: Sampling, *, end_id: int, seed: int) -> Iterator[int]:
-    """Yield the answer's tokens as they come, until the end of turn, `max_tokens`, or a full context."""
-    engine = Engine(model, end_ids=[end_id], n_rows=1)
-    request = engine.submit(prompt, sampling, seed)
-    while request.finish_reason is None:
-        n_before = len(request.ids)
-        engine.step()
-        yield from request.ids[n_before:]
 
 
 def check_prompts(prompts: Sequence[Sequence[int]], seq_len: int, vocab_size: int) -> None:

@@ -1,6 +1,6 @@
 """Logits -> next tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from pydantic import Field, field_validator
@@ -22,7 +22,7 @@ class Sampling(Settings):
     """Choose among tokens at least this probable relative to the likeliest (arXiv:2407.01082)."""
     repetition_penalty: float = Field(1.0, gt=0, le=10)
     """Logits of tokens already in prompt or answer are made smaller by this factor (arXiv:1909.05858); 1: none."""
-    logit_bias: dict[int, float] = {}
+    logit_bias: Mapping[int, float] = Field(default_factory=dict)
     """Added to the logits of these token ids."""
     max_tokens: int = Field(64, gt=0)
     """Longest answer, end of turn included."""
@@ -57,6 +57,7 @@ class Choosing:
         self.greedy = torch.tensor([s.temperature == 0 for s in samplings], device=device)
         self.all_greedy = all(s.temperature == 0 for s in samplings)
         self.any_greedy = any(s.temperature == 0 for s in samplings)
+        self.all_plain = all(s.temperature == 1 for s in samplings)
         self.temperature = column([s.temperature or 1.0 for s in samplings])
         self.filtered = [row for row, s in enumerate(samplings) if s.filters and s.temperature]
         chosen = [samplings[row] for row in self.filtered]
@@ -72,7 +73,8 @@ class Choosing:
         likeliest = logits.argmax(dim=-1) if self.any_greedy else None
         if likeliest is not None and self.all_greedy:
             return likeliest
-        probabilities = (logits.float() / self.temperature).softmax(dim=-1)
+        scaled = logits.float() if self.all_plain else logits.float() / self.temperature
+        probabilities = scaled.softmax(dim=-1)
         if self.filtered:
             kept = _filter(probabilities[self.filtered], self.top_k, self.top_p, self.min_p)
             probabilities[self.filtered] = kept
@@ -83,7 +85,7 @@ class Choosing:
 
 
 def _filter(probabilities: Tensor, top_k: Tensor, top_p: Tensor, min_p: Tensor) -> Tensor:
-    """Zero all but the `top_k` likeliest, all behind the first that reach `top_p` (that one stays), all below `min_p`."""
+    """Zero all but the `top_k` likeliest, all behind the first that reach `top_p` (it stays), all below `min_p`."""
     ordered, order = probabilities.sort(dim=-1, descending=True)
     rank = torch.arange(ordered.shape[-1], device=ordered.device)
     dropped = (ordered.cumsum(dim=-1) - ordered >= top_p) | (rank >= top_k) | (ordered < min_p * ordered[:, :1])

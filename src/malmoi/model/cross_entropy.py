@@ -1,4 +1,4 @@
-"""Cross-entropy that never holds the logits of all positions, and log-probabilities of given tokens."""
+"""Cross-entropy and log-probabilities of given tokens that never hold the logits of all positions."""
 
 from typing import Any
 
@@ -15,9 +15,10 @@ class _CrossEntropySum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, needs_grad: bool) -> Tensor:
         loss = torch.zeros((), device=hidden.device)
+        trains_weight = needs_grad and ctx.needs_input_grad[1]
         if needs_grad:
             grad_hidden = torch.empty_like(hidden)
-            grad_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
+            grad_weight = torch.zeros(weight.shape if trains_weight else 0, dtype=torch.float32, device=weight.device)
         for start in range(0, len(hidden), CHUNK):
             rows = slice(start, start + CHUNK)
             x, y = hidden[rows], targets[rows, None]
@@ -27,15 +28,16 @@ class _CrossEntropySum(torch.autograd.Function):
                 grad_logits = probabilities.scatter_add_(1, y, -torch.ones_like(y, dtype=torch.float32))
                 grad_logits = grad_logits.to(hidden.dtype)
                 torch.mm(grad_logits, weight, out=grad_hidden[rows])
-                grad_weight += grad_logits.T @ x
+                if trains_weight:
+                    grad_weight += grad_logits.T @ x
         if needs_grad:
             ctx.save_for_backward(grad_hidden, grad_weight.to(weight.dtype))
         return loss
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         grad_hidden, grad_weight = ctx.saved_tensors
-        return grad_hidden * grads[0], grad_weight * grads[0], None, None
+        return grad_hidden * grads[0], grad_weight * grads[0] if len(grad_weight) else None, None, None
 
 
 def cross_entropy_sum(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
@@ -44,15 +46,60 @@ def cross_entropy_sum(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor
     hidden: (N, D); weight: (V, D), the output head; targets: (N,) ids
     Under autocast the products run in the compute dtype, the softmax in float32.
     """
-    if torch.is_autocast_enabled(hidden.device.type):
-        dtype = torch.get_autocast_dtype(hidden.device.type)
-        hidden, weight = hidden.to(dtype), weight.to(dtype)
+    hidden, weight = _in_compute_dtype(hidden, weight)
     with torch.autocast(hidden.device.type, enabled=False):
         loss: Tensor = _CrossEntropySum.apply(hidden, weight, targets, torch.is_grad_enabled())  # type: ignore[no-untyped-call]
     return loss
 
 
-def gather_logps(logits: Tensor, targets: Tensor, temperature: float = 1.0) -> Tensor:
-    """log softmax(logits / temperature)[targets]: (..., V), (...) -> (...), float32."""
-    logps = (logits.float() / temperature).log_softmax(dim=-1)
-    return logps.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+class _TokenLogps(torch.autograd.Function):
+    """As above, but what the gradient is multiplied by is known only later: each chunk is computed again for it."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+        logps, entropy = torch.empty(2, len(hidden), device=hidden.device)
+        for start in range(0, len(hidden), CHUNK):
+            rows = slice(start, start + CHUNK)
+            log_probabilities = _log_softmax(hidden[rows], weight, temperature)
+            logps[rows] = log_probabilities.gather(1, targets[rows, None])[:, 0]
+            entropy[rows] = -(log_probabilities.exp() * log_probabilities).sum(dim=1)
+        ctx.save_for_backward(hidden, weight, targets)
+        ctx.temperature = temperature
+        ctx.mark_non_differentiable(entropy)
+        return logps, entropy
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
+        hidden, weight, targets = ctx.saved_tensors
+        grad_hidden = torch.empty_like(hidden)
+        trains_weight = ctx.needs_input_grad[1]
+        grad_weight = torch.zeros(weight.shape if trains_weight else 0, dtype=torch.float32, device=weight.device)
+        for start in range(0, len(hidden), CHUNK):
+            rows = slice(start, start + CHUNK)
+            scale = grads[0][rows, None] / ctx.temperature
+            grad_logits = _log_softmax(hidden[rows], weight, ctx.temperature).exp_().mul_(-scale)
+            grad_logits = grad_logits.scatter_add_(1, targets[rows, None], scale).to(hidden.dtype)
+            torch.mm(grad_logits, weight, out=grad_hidden[rows])
+            if trains_weight:
+                grad_weight += grad_logits.T @ hidden[rows]
+        return grad_hidden, grad_weight.to(weight.dtype) if trains_weight else None, None, None
+
+
+def _log_softmax(hidden: Tensor, weight: Tensor, temperature: float) -> Tensor:
+    logits = hidden @ weight.T
+    return (logits if temperature == 1 else logits.float() / temperature).log_softmax(dim=-1, dtype=torch.float32)
+
+
+def token_logps(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+    """log softmax(hidden weightᵀ / temperature)[target], and the entropy there without a gradient; (N,), in nats."""
+    hidden, weight = _in_compute_dtype(hidden, weight)
+    with torch.autocast(hidden.device.type, enabled=False):
+        logps, entropy = _TokenLogps.apply(hidden, weight, targets, temperature)  # type: ignore[no-untyped-call]
+    return logps, entropy
+
+
+def _in_compute_dtype(hidden: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    if not torch.is_autocast_enabled(hidden.device.type):
+        return hidden, weight
+    dtype = torch.get_autocast_dtype(hidden.device.type)
+    return hidden.to(dtype), weight.to(dtype)

@@ -5,17 +5,19 @@ bfloat16, int4 halves int8 (Dettmers et al. 2022, arXiv:2208.07339; Frantar et a
 are quantised, activations are not; the kernels are PyTorch's.
 """
 
-import copy
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from malmoi import device
-from malmoi.model.transformer import Attention, FeedForward, LanguageModel
+from malmoi.model.lora import merged
+from malmoi.model.transformer import LanguageModel
 
 Weights = Literal["auto", "float32", "bfloat16", "int8", "int4"]
 GROUP = 32
+# Projections of one input: the first takes over the others.
+FUSED = (("q_proj", "k_proj", "v_proj"), ("o_proj",), ("gate_proj", "up_proj"), ("up_proj",), ("down_proj",))
 
 
 class Int8Linear(nn.Module):
@@ -68,25 +70,25 @@ def _shaped(out: Tensor, x: Tensor, bias: Tensor | None) -> Tensor:
 @torch.no_grad()
 def for_inference(model: LanguageModel, weights: Weights = "auto") -> LanguageModel:
     """A copy that decodes faster; embedding and norms are shared with `model`, which is left as it is."""
-    fast = copy.deepcopy(model, {id(parameter): parameter for parameter in model.parameters()})
+    fast = merged(model)  # shares what it does not change
     if weights == "auto":
         weights = "float32" if device.current().compute_dtype == torch.float32 else "bfloat16"
-    for module in fast.modules():
-        if isinstance(module, Attention):
-            module.q_proj = _fused([module.q_proj, module.k_proj, module.v_proj], weights)
-            module.k_proj = module.v_proj = None
-            module.o_proj = _fused([module.o_proj], weights)
-        elif isinstance(module, FeedForward):
-            module.gate_proj = _fused([module.gate_proj, module.up_proj], weights)
-            module.up_proj = None
-            module.down_proj = _fused([module.down_proj], weights)
+    for module in list(fast.modules()):
+        for first, *others in FUSED:
+            projections = [getattr(module, name, None) for name in (first, *others)]
+            if isinstance(projections[0], nn.Linear):
+                setattr(module, first, _fused([p for p in projections if p is not None], weights))
+                for name in others:
+                    setattr(module, name, None)
     # The head decides which token comes next: 4 bits are too few for it.
     fast.lm_head = _fused([fast.lm_head], "int8" if weights == "int4" else weights)
     return fast.eval()
 
 
 def _fused(projections: list[nn.Linear], weights: Weights) -> nn.Module:
-    weight = torch.cat([projection.weight for projection in projections]) if len(projections) > 1 else projections[0].weight
+    weight = (
+        torch.cat([projection.weight for projection in projections]) if len(projections) > 1 else projections[0].weight
+    )
     bias = None if projections[0].bias is None else torch.cat([projection.bias for projection in projections])
     if weights in ("int8", "int4"):
         return (Int8Linear if weights == "int8" else Int4Linear)(weight, bias)

@@ -3,10 +3,10 @@
 Every row has its own length: prompts are padded on the right and each row writes on where its own text ends.
 """
 
-import math
-
 import torch
 from torch import Tensor
+
+from malmoi.model.attention import bias_of
 
 
 class KVCache:
@@ -90,4 +90,4 @@ class _Plan:
         if longest > 0 and not (shortest == longest and n_new == 1):
             key = torch.arange(self.n_seen, device=lengths.device)
             hidden = key > self.positions[:, None, :, None]
-            self.bias = torch.zeros(hidden.shape, dtype=dtype, device=lengths.device).masked_fill_(hidden, -math.inf)
+            self.bias = bias_of(hidden).to(dtype)

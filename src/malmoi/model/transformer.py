@@ -10,10 +10,12 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from malmoi.model.attention import attend
+from malmoi.data.batch import Branches
+from malmoi.model.attention import attend, bias_of
 from malmoi.model.config import ModelConfig
-from malmoi.model.cross_entropy import cross_entropy_sum
+from malmoi.model.cross_entropy import cross_entropy_sum, token_logps
 from malmoi.model.kv_cache import KVCache
 
 
@@ -31,6 +33,10 @@ class RMSNorm(nn.Module):
 
 def together(x: Tensor, *projections: nn.Linear) -> Tensor:
     """The outputs of several projections of one input, side by side: one large product is faster than small ones."""
+    if projections[1] is None:  # `for_inference` fused them already
+        return projections[0](x)
+    if not all(type(projection) is nn.Linear for projection in projections):
+        return torch.cat([projection(x) for projection in projections], dim=-1)
     return F.linear(x, torch.cat([projection.weight for projection in projections]))
 
 
@@ -42,11 +48,13 @@ class Place:
     that stand side by side in (N,) cannot see each other, because attention has them row by row.
     rotary: cosines and sines of the tokens' positions
     real: (N,) indices of the real tokens in the flattened (B, T); None: all are
+    bias: of `attend`, where attention is not simply causal
     """
 
     rotary: tuple[Tensor, Tensor]
     shape: tuple[int, int]
     real: Tensor | None = None
+    bias: Tensor | None = None
 
     def pad(self, x: Tensor) -> Tensor:
         """(N, …) -> (B, T, …), zero where nothing stands."""
@@ -83,10 +91,10 @@ class Attention(nn.Module):
             q, k = self.q_norm(q), self.k_norm(k)
         q, k = rotate(q, place.rotary), rotate(k, place.rotary)
         q, k, v = (place.pad(part).transpose(1, 2) for part in (q.to(v.dtype), k.to(v.dtype), v))
-        mask = None
+        bias = place.bias
         if cache is not None:
-            k, v, mask = cache.append(layer, k, v)
-        out = attend(q, k, v, mask).transpose(1, 2)
+            k, v, bias = cache.append(layer, k, v)
+        out = attend(q, k, v, bias if bias is None else bias.to(q.dtype)).transpose(1, 2)
         return self.o_proj(place.unpad(out).flatten(-2))
 
 
@@ -125,6 +133,7 @@ class Backbone(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.recompute = False
         self.embed_tokens = nn.Embedding(config.vocab_size, config.n_embd)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.norm = RMSNorm(config.n_embd, config.norm_eps)
@@ -134,7 +143,9 @@ class Backbone(nn.Module):
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
 
-    def forward(self, ids: Tensor, cache: KVCache | None = None, real: Tensor | None = None) -> Tensor:
+    def forward(
+        self, ids: Tensor, cache: KVCache | None = None, real: Tensor | None = None, branches: Branches | None = None
+    ) -> Tensor:
         """Hidden states of all ids, (B, T, D), or of the N real ones alone, (N, D), when `real` (B, T) says which."""
         shape = (ids.shape[0], ids.shape[1])
         indices = None
@@ -144,11 +155,16 @@ class Backbone(nn.Module):
             positions = torch.arange(shape[1], device=ids.device)
         else:
             indices = real.flatten().nonzero()[:, 0]
-            positions, ids = indices % shape[1], ids.flatten()[indices]
-        place = Place((self.cos[positions], self.sin[positions]), shape, indices)
+            positions = indices % shape[1] if branches is None else branches.positions.flatten()[indices]
+            ids = ids.flatten()[indices]
+        bias = bias_of(branches.hidden()) if branches is not None else None
+        place = Place((self.cos[positions], self.sin[positions]), shape, indices, bias)
         x = self.embed_tokens(ids)
         for layer, block in enumerate(self.layers):
-            x = block(x, place, cache, layer)
+            if self.recompute and torch.is_grad_enabled():
+                x = checkpoint(block, x, place, cache, layer, use_reentrant=False)
+            else:
+                x = block(x, place, cache, layer)
         return self.norm(x)
 
 
@@ -169,10 +185,21 @@ class LanguageModel(nn.Module):
 
     def cross_entropy(self, ids: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
         """Sum of -log p(target) in nats where `mask` is True; ids, targets, mask: (B, T)."""
-        # What stands behind a row's last trained token changes nothing: attention is causal.
+        return cross_entropy_sum(self._hidden_at(ids, mask), self.lm_head.weight, targets[mask])
+
+    def logps(self, ids: Tensor, targets: Tensor, mask: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+        """log p(target) at `temperature`, (B, T), zero where `mask` is False, and the entropies where it is True, (N,).
+
+        In nats; the entropies carry no gradient.
+        """
+        logps, entropy = token_logps(self._hidden_at(ids, mask), self.lm_head.weight, targets[mask], temperature)
+        return torch.zeros(mask.shape, device=logps.device).masked_scatter(mask, logps), entropy
+
+    def _hidden_at(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Hidden states where `mask` (B, T) is True, (N, D)."""
+        # What stands behind a row's last such token changes nothing: attention is causal.
         real = mask.flip(1).cummax(1).values.flip(1)
-        hidden = self.model(ids)[mask] if bool(real.all()) else self.model(ids, real=real)[mask[real]]
-        return cross_entropy_sum(hidden, self.lm_head.weight, targets[mask])
+        return self.model(ids)[mask] if bool(real.all()) else self.model(ids, real=real)[mask[real]]
 
 
 class ScalarModel(nn.Module):
@@ -191,10 +218,16 @@ class ScalarModel(nn.Module):
         self.register_buffer("score_bias", torch.zeros(()))
         nn.init.normal_(self.score.weight, std=1 / math.sqrt(config.n_embd + 1))
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """ids (B, T) -> scalars (B, T), float32."""
-        hidden = self.model(ids).float()
-        return hidden @ self.score.weight[0].float() + self.score_bias
+    def forward(self, ids: Tensor, branches: Branches | None = None) -> Tensor:
+        """ids (B, T) -> scalars (B, T), float32; with branches zero in padding."""
+        if branches is None:
+            return self._score(self.model(ids))
+        real = branches.segments >= 0
+        scores = self._score(self.model(ids, real=real, branches=branches))
+        return torch.zeros(ids.shape, device=ids.device).masked_scatter(real, scores)
+
+    def _score(self, hidden: Tensor) -> Tensor:
+        return hidden.float() @ self.score.weight[0].float() + self.score_bias
 
 
 def rotary_tables(seq_len: int, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:

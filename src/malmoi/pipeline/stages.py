@@ -33,6 +33,7 @@ from malmoi.feedback.labeler import SimulatedLabeler, gold_score
 from malmoi.files import read_json, read_jsonl, write_json, write_jsonl
 from malmoi.generate.sampling import Sampling
 from malmoi.model.folder import load_model, load_text, save_model
+from malmoi.model.lora import merged
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.pipeline.evaluate import evaluate, reward_bias
 from malmoi.pipeline.recipe import (
@@ -310,7 +311,7 @@ def _save(
     context: Context, model: Any, text: tuple[Tokenizer, ChatTemplate], facts: dict[str, Any] | None = None
 ) -> None:
     about = {"run": context.run_id, "parents": context.hashes, **(facts or {})}
-    save_model(context.out / MODEL, model, *text, about)
+    save_model(context.out / MODEL, merged(model), *text, about)
 
 
 def read_documents(corpus_out: Path, side: str) -> list[Document]:

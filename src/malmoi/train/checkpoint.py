@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 def save(path: Path, step: int, job: "Job", optimizers: list[torch.optim.Optimizer]) -> None:
     """Write the job's state after `step`. With several ranks all take part and the first one writes."""
     tensors: dict[str, Tensor] = {"rng": torch.get_rng_state()}
-    tensors |= {f"model.{name}": whole(tensor) for name, tensor in job.model.state_dict().items()}
+    tensors |= {f"model.{name}": whole(tensor) for name, tensor in moving(job.model, job.model).items()}
     if job.averaged is not None:
-        tensors |= {f"averaged.{name}": whole(tensor) for name, tensor in job.averaged.state_dict().items()}
+        tensors |= {f"averaged.{name}": whole(tensor) for name, tensor in moving(job.averaged, job.model).items()}
     names: dict[Tensor, str] = {parameter: name for name, parameter in job.model.named_parameters()}
     for optimizer in optimizers:
         for parameter, state in optimizer.state.items():
@@ -54,9 +54,9 @@ def load(path: Path, job: "Job", optimizers: list[torch.optim.Optimizer]) -> int
             f"{path}: not a usable checkpoint ({error}); delete it to start this stage anew"
         ) from None
     torch.set_rng_state(tensors.pop("rng"))
-    _load_weights(path, job.model, _under(tensors, "model."))
+    _load_weights(path, moving(job.model, job.model), _under(tensors, "model."))
     if job.averaged is not None:
-        _load_weights(path, job.averaged, _under(tensors, "averaged."))
+        _load_weights(path, moving(job.averaged, job.model), _under(tensors, "averaged."))
     parameters = dict(job.model.named_parameters())
     owner = {p: o for o in optimizers for group in o.param_groups for p in group["params"]}
     for key, tensor in _under(tensors, "optim.").items():
@@ -69,8 +69,13 @@ def load(path: Path, job: "Job", optimizers: list[torch.optim.Optimizer]) -> int
     return step
 
 
-def _load_weights(path: Path, model: torch.nn.Module, tensors: dict[str, Tensor]) -> None:
-    state = model.state_dict()
+def moving(model: torch.nn.Module, trained: torch.nn.Module) -> dict[str, Tensor]:
+    """The state of `model` but for the weights that are frozen in `trained`, which come from its folder each time."""
+    frozen = {name for name, p in trained.named_parameters(remove_duplicate=False) if not p.requires_grad}
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
+
+
+def _load_weights(path: Path, state: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
     if state.keys() != tensors.keys() or any(state[n].shape != t.shape for n, t in tensors.items()):
         raise CheckpointError(f"{path}: is of another architecture; delete it to start this stage anew")
     with torch.no_grad():

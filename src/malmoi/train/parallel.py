@@ -8,16 +8,20 @@ from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forwar
 from malmoi import device
 
 
-def prepare(model: nn.Module, fsdp: bool, compile_: bool) -> nn.Module:
-    """Shard the model over the ranks, compile it, or leave it as it is."""
+def prepare(model: nn.Module, fsdp: bool, compile_: bool, recompute: bool = False) -> nn.Module:
+    """Shard the model over the ranks, compile it, let it keep less for the backward pass, or leave it as it is."""
+    for module in model.modules():
+        if hasattr(module, "recompute"):
+            module.recompute = recompute
     if fsdp and device.current().world_size > 1 and not isinstance(model, FSDPModule):
         for module in list(model.modules()):
             if isinstance(module, nn.ModuleList):
                 for block in module:
                     fully_shard(block)
         fully_shard(model)
-        if hasattr(model, "cross_entropy"):
-            register_fsdp_forward_method(model, "cross_entropy")
+        for method in ("cross_entropy", "logps"):
+            if hasattr(model, method):
+                register_fsdp_forward_method(model, method)
         # The loop divides by the count over all ranks, so gradients are summed, not averaged.
         for module in model.modules():
             if isinstance(module, FSDPModule):

@@ -10,7 +10,7 @@ from malmoi import device
 from malmoi.data.batch import pad
 from malmoi.generate.engine import Answer, generate
 from malmoi.generate.sampling import Sampling
-from malmoi.model.cross_entropy import gather_logps
+from malmoi.model.lora import WithoutAdapters
 from malmoi.model.transformer import LanguageModel, ScalarModel
 
 
@@ -67,7 +67,7 @@ def sample(
 
 @torch.no_grad()
 def score_rollouts(
-    policy: LanguageModel, ref: LanguageModel, value: ScalarModel, reward_model: ScalarModel,
+    policy: LanguageModel, ref: LanguageModel | WithoutAdapters, value: ScalarModel, reward_model: ScalarModel,
     ids: Tensor, mask: Tensor, finished: Tensor, temperature: float, micro_batch_size: int,
 ) -> Rollouts:  # fmt: skip
     """One forward pass of each of the four networks, in the mode that training uses (there is no dropout)."""
@@ -75,18 +75,18 @@ def score_rollouts(
     for start in range(0, len(ids), micro_batch_size):
         rows = slice(start, start + micro_batch_size)
         with device.autocast():
-            inputs, chosen = ids[rows, :-1], ids[rows, 1:]
+            inputs, chosen, responses = ids[rows, :-1], ids[rows, 1:], mask[rows]
             parts.append(
                 (
-                    gather_logps(policy(inputs), chosen, temperature),
-                    gather_logps(ref(inputs), chosen, temperature),
+                    policy.logps(inputs, chosen, responses, temperature)[0],
+                    ref.logps(inputs, chosen, responses, temperature)[0],
                     value(inputs),
                     scores_at_end(reward_model, ids[rows], mask[rows]),
                 )
             )
     logps, ref_logps, values, scores = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
     zeros = torch.zeros_like(logps)
-    return Rollouts(ids, mask, logps * mask, ref_logps * mask, values * mask, zeros, zeros, scores, finished)
+    return Rollouts(ids, mask, logps, ref_logps, values * mask, zeros, zeros, scores, finished)
 
 
 def scores_at_end(reward_model: ScalarModel, ids: Tensor, mask: Tensor) -> Tensor:

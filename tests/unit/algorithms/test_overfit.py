@@ -82,7 +82,7 @@ def test_reward_learns_eight_rankings_ties_included(tmp_path: Path, policy_folde
     assert losses(job, loop)[-1] == pytest.approx(floor, abs=0.05)  # a tie costs log 2 at best
     assert isinstance(job.model, ScalarModel)
     [batch] = next(iter(job.steps))
-    gaps = job.model(batch.ids).gather(1, batch.last[:, None])[:, 0]
+    gaps = job.model(batch.ids, batch.branches)[batch.row, batch.last]
     gaps = (gaps[batch.better] - gaps[batch.worse]).detach()
     assert (gaps[batch.target == 1] > 0.5).all() and (gaps[batch.target == 0.5].abs() < 0.5).all()
 

@@ -109,12 +109,22 @@ def test_a_step_of_chats_holds_each_once_short_beside_short(
 
 def test_every_pair_of_answers_is_compared_once() -> None:
     batch = collate_rankings([Ranking([[1], [2, 3], [4]], [2, 1, 2]), Ranking([[5], [6]], [1, 2])], pad_id=0)
-    assert batch.ids.tolist() == [[1, 0], [2, 3], [4, 0], [5, 0], [6, 0]]
-    assert batch.last.tolist() == [0, 1, 0, 0, 0]
+    assert batch.ids.tolist() == [[1, 2, 3, 4], [5, 6, 0, 0]]
+    assert batch.branches.segments.tolist() == [[1, 2, 2, 3], [1, 2, -1, -1]]
+    assert batch.row.tolist() == [0, 0, 0, 1, 1] and batch.last.tolist() == [0, 2, 3, 0, 1]
     pairs = list(zip(batch.better.tolist(), batch.worse.tolist(), batch.target.tolist(), strict=True))
     assert pairs == [(1, 0, 1.0), (0, 2, 0.5), (1, 2, 1.0), (3, 4, 1.0)]
     assert batch.weight.tolist() == pytest.approx([1 / 3] * 3 + [1])
     assert batch.count == 2
+
+
+def test_what_answers_share_stands_in_a_row_once() -> None:
+    batch = collate_rankings([Ranking([[1, 2, 3], [1, 2, 4, 5], [1, 2, 3]], [1, 2, 1])], pad_id=0)
+    assert batch.ids.tolist() == [[1, 2, 3, 4, 5, 3]]
+    assert batch.branches.segments.tolist() == [[0, 0, 1, 2, 2, 3]]
+    assert batch.branches.positions.tolist() == [[0, 1, 2, 2, 3, 2]]
+    seen = (~batch.branches.hidden()[0, 0]).int().tolist()
+    assert seen[4] == [1, 1, 0, 1, 1, 0] and seen[5] == [1, 1, 0, 0, 0, 1]
 
 
 def test_steps_of_rankings_keep_the_answers_of_a_prompt_together() -> None:
@@ -125,7 +135,7 @@ def test_steps_of_rankings_keep_the_answers_of_a_prompt_together() -> None:
     [micros] = islice(ranking_steps(rankings, pad_id=0, batch_size=7, micro_batch_size=3, seed=1), 1)
     assert [micro.count for micro in micros] == [3, 3, 1]
     for micro in micros:
-        assert torch.equal(micro.ids[micro.better, 0], micro.ids[micro.worse, 0])
+        assert torch.equal(micro.row[micro.better], micro.row[micro.worse])
     assert sorted({int(prompt) for micro in micros for prompt in micro.ids[:, 0]}) == list(range(1, 8))
 
 

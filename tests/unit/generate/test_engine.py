@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from malmoi.data.batch import pad
-from malmoi.errors import DataError
+from malmoi.errors import BusyError, DataError
 from malmoi.generate import engine
-from malmoi.generate.engine import generate, stream
+from malmoi.generate.engine import Engine, Request, generate
 from malmoi.generate.sampling import Sampling
 from malmoi.model.config import ModelConfig
 from malmoi.model.kv_cache import KVCache
@@ -69,9 +69,7 @@ def test_the_same_prompt_and_seed_give_the_same_answer_in_any_company(
     together = generate(model, prompts, sampling, end_id=END, seeds=seeds)
     alone = [generate(model, [p], sampling, end_id=END, seeds=[s])[0] for p, s in zip(prompts, seeds, strict=True)]
     backwards = generate(model, prompts[::-1], sampling, end_id=END, seeds=seeds[::-1])[::-1]
-    streamed = [list(stream(model, p, sampling, end_id=END, seed=s)) for p, s in zip(prompts, seeds, strict=True)]
     assert together == alone == backwards
-    assert [answer.ids for answer in together] == streamed
 
 
 def test_answers_of_many_batches_stand_where_their_prompts_stood(
@@ -109,7 +107,7 @@ def test_prompts_that_cannot_be_answered_are_refused(model: LanguageModel, promp
     with pytest.raises(DataError, match=f"prompt 1: {says}"):
         generate(model, [[6, 7], prompt], GREEDY, end_id=END, seeds=[0, 0])
     with pytest.raises(DataError, match=f"prompt 0: {says}"):
-        list(stream(model, prompt, GREEDY, end_id=END, seed=0))
+        Engine(model, end_ids=[END]).submit(prompt, GREEDY)
 
 
 def test_a_cache_continues_rows_of_unlike_lengths_and_moves_rows(model: LanguageModel) -> None:
@@ -133,3 +131,108 @@ def test_a_cache_continues_rows_of_unlike_lengths_and_moves_rows(model: Language
         for place, row in enumerate((2, 0)):
             whole = model(torch.tensor([[*rows[row], *more[row].tolist(), int(last[place])]]))[0, -1]
             torch.testing.assert_close(one[place, 0], whole, atol=1e-4, rtol=1e-4)
+
+
+def run(made: Engine, *requests: Request) -> None:
+    while any(request.finish_reason is None for request in requests):
+        made.step()
+
+
+def test_requests_join_and_leave_and_answer_as_if_alone(model: LanguageModel) -> None:
+    sampling = Sampling(temperature=1.5, max_tokens=9)
+    made = Engine(model, end_ids=[END], n_rows=3)
+    requests = []
+    for number in range(9):
+        requests.append(made.submit([6 + number] * (1 + number % 4), sampling, seed=number))
+        made.step()
+    run(made, *requests)
+    assert made.is_idle
+    for number, request in enumerate(requests):
+        [alone] = generate(model, [request.prompt], sampling, end_id=END, seeds=[number])
+        assert request.answer == alone
+
+
+def test_what_was_read_is_not_read_again(model: LanguageModel) -> None:
+    beginning = list(range(6, 24))
+    made = Engine(model, end_ids=[], n_rows=3)
+    first = made.submit(beginning, Sampling(temperature=0, max_tokens=2))
+    run(made, first)
+    # The next turn goes on from the answer; a neighbour shares the beginning; a stranger shares nothing.
+    turns = [[*beginning, *first.ids[:1], 30], [*beginning, 31, 32], [33, 34]]
+    requests = [made.submit(turn, Sampling(temperature=0, max_tokens=2)) for turn in turns]
+    run(made, *requests)
+    assert [request.n_shared for request in requests] == [19, 18, 0]
+    for request in requests:
+        assert request.answer.ids == answer_anew(model, request.prompt, 2)[0]
+
+
+def test_several_answers_to_one_prompt_read_it_once(model: LanguageModel) -> None:
+    made = Engine(model, end_ids=[], n_rows=4)
+    requests = [made.submit([7, 8, 9], Sampling(temperature=2, max_tokens=6), seed) for seed in range(4)]
+    run(made, *requests)
+    assert [request.n_shared for request in requests] == [0, 3, 3, 3]
+    for seed, request in enumerate(requests):
+        [alone] = generate(model, [[7, 8, 9]], request.sampling, end_id=END, seeds=[seed])
+        assert request.ids[: len(alone.ids)] == alone.ids
+
+
+def test_the_row_that_was_used_longest_ago_is_overwritten(model: LanguageModel) -> None:
+    texts = [[start] * 17 for start in (7, 8, 9)]
+    made = Engine(model, end_ids=[], n_rows=3)
+    for text in (*texts, [10] * 17):
+        run(made, made.submit(text, Sampling(max_tokens=1)))
+    again = [made.submit([*text, 11], Sampling(max_tokens=1)) for text in texts]
+    run(made, *again)
+    assert again[0].n_shared == 0 and again[2].n_shared == 17
+
+
+def test_a_cancelled_request_frees_its_row_at_the_next_step(model: LanguageModel) -> None:
+    made = Engine(model, end_ids=[], n_rows=1)
+    first, second, third = (made.submit([6 + i], Sampling(temperature=0, max_tokens=8)) for i in range(3))
+    made.step()
+    made.cancel(first)
+    made.cancel(third)  # still waiting
+    n_before = len(first.ids)
+    made.step()
+    assert first.finish_reason == "cancelled" and len(first.ids) == n_before and len(second.ids) == 1
+    run(made, second)
+    [alone] = generate(model, [[7]], second.sampling, end_id=10_000, seeds=[0])
+    assert second.ids == alone.ids and third.ids == [] and made.is_idle
+
+
+def test_too_many_waiting_requests_are_turned_away(model: LanguageModel) -> None:
+    made = Engine(model, end_ids=[END], n_rows=1, n_waiting=2)
+    made.submit([6], GREEDY)
+    made.submit([6], GREEDY)
+    with pytest.raises(BusyError, match="2 requests are waiting"):
+        made.submit([6], GREEDY)
+    made.step()
+    made.submit([6], GREEDY)
+
+
+def test_logprobs_are_the_models_own_whatever_the_sampling(model: LanguageModel) -> None:
+    sampling = Sampling(temperature=0.5, top_k=3, repetition_penalty=1.3, logit_bias={9: 2.0}, max_tokens=4, logprobs=2)
+    made = Engine(model, end_ids=[], n_rows=1)
+    request = made.submit([7, 8], sampling, seed=3)
+    run(made, request)
+    with torch.no_grad():
+        expected = model(torch.tensor([[7, 8, *request.ids]]))[0].log_softmax(-1)
+    for place, (token, found) in enumerate(zip(request.ids, request.logprobs, strict=True), start=1):
+        assert found.logprob == pytest.approx(float(expected[place, token]), abs=1e-4)
+        assert list(found.top) == expected[place].topk(2).indices.tolist()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "sampling", "says"),
+    [
+        ([6, 40], Sampling(), "outside the model's 40"),
+        ([-1], Sampling(), "outside the model's 40"),
+        ([6], Sampling(logit_bias={40: 1.0}), "logit_bias: token 40"),
+        ([6], Sampling(stop=("x",)), "without a tokenizer"),
+    ],
+)
+def test_requests_that_make_no_sense_are_refused(
+    model: LanguageModel, prompt: list[int], sampling: Sampling, says: str
+) -> None:
+    with pytest.raises(DataError, match=says):
+        Engine(model, end_ids=[END], n_rows=1).submit(prompt, sampling)

@@ -81,12 +81,13 @@ def test_a_rows_numbers_depend_on_its_seed_alone() -> None:
 
 @pytest.mark.parametrize(("min_p", "n_kept"), [(0.04, 5), (0.1, 4), (0.3, 2), (0.9, 1)])
 def test_min_p_keeps_what_is_probable_beside_the_likeliest(min_p: float, n_kept: int) -> None:
-    kept = LOGITS.where(LOGITS >= LOGITS[n_kept - 1], -torch.inf)
+    kept = LOGITS.where(LOGITS[n_kept - 1] <= LOGITS, -torch.inf)
     assert_drawn_from(frequencies(LOGITS, Sampling(min_p=min_p)), kept.softmax(0))
 
 
 def test_rows_with_unlike_settings_choose_as_each_would_alone() -> None:
-    samplings = [Sampling(), Sampling(temperature=0), Sampling(top_k=2), Sampling(temperature=0.3, top_p=0.5, min_p=0.2)]
+    narrow = Sampling(temperature=0.3, top_p=0.5, min_p=0.2)
+    samplings = [Sampling(), Sampling(temperature=0), Sampling(top_k=2), narrow]
     logits = torch.randn(4, 50, generator=torch.Generator().manual_seed(3))
     uniform = torch.tensor([0.3, 0.9, 0.7, 0.99])
     together = choose(logits, uniform, *samplings).tolist()

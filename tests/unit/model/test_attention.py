@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from malmoi.model import attention
-from malmoi.model.attention import attend
+from malmoi.model.attention import attend, bias_of
 
 pytestmark = pytest.mark.usefixtures("float32")
 
@@ -46,7 +46,7 @@ def test_attention_to_what_a_mask_shows(dtype: torch.dtype) -> None:
     k, v = torch.randn(2, 3, 2, 9, 8, generator=generator)
     positions = torch.tensor([[0, 1], [7, 8], [3, 4]])
     mask = torch.arange(9) <= positions[:, None, :, None]
-    found = attend(q.to(dtype), k.to(dtype), v.to(dtype), mask)
+    found = attend(q.to(dtype), k.to(dtype), v.to(dtype), bias_of(~mask).to(dtype))
     tolerance = 1e-5 if dtype == torch.float32 else 0.05
     torch.testing.assert_close(found.float(), naive(q, k, v, mask[:, 0]), atol=tolerance, rtol=tolerance)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from malmoi.model.cross_entropy import CHUNK, cross_entropy_sum, gather_logps
+from malmoi.model.cross_entropy import CHUNK, cross_entropy_sum, token_logps
 
 pytestmark = pytest.mark.usefixtures("float32")
 
@@ -53,8 +53,26 @@ def test_an_impossible_target_costs_a_finite_number_of_nats() -> None:
     assert 80 < loss.item() <= 500 and hidden.grad is not None and hidden.grad.item() == 500
 
 
-def test_log_probabilities_are_at_the_temperature() -> None:
-    logits = torch.tensor([[[2.0, 0.0, -1.0], [0.0, 0.0, 0.0]]])
-    found = gather_logps(logits, torch.tensor([[0, 2]]), temperature=0.5)
-    expected = [4 - torch.tensor([4.0, 0.0, -2.0]).exp().sum().log().item(), -torch.tensor(3.0).log().item()]
-    assert found[0].tolist() == pytest.approx(expected, abs=1e-6)
+@pytest.mark.parametrize("n", [0, 1, CHUNK + 1])
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_token_logps_and_their_gradients_are_those_of_log_softmax(n: int, temperature: float) -> None:
+    generator = torch.Generator().manual_seed(n)
+    hidden = torch.randn(n, 12, generator=generator, requires_grad=True)
+    weight = torch.randn(31, 12, generator=generator, requires_grad=True)
+    targets = torch.randint(31, (n,), generator=generator)
+    found, entropy = token_logps(hidden, weight, targets, temperature)
+    everything = (hidden @ weight.T / temperature).log_softmax(-1)
+    expected = everything.gather(1, targets[:, None])[:, 0]
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(entropy, -(everything.exp() * everything).sum(1).detach())
+    upstream = torch.randn(n, generator=generator)
+    gradients = [torch.autograd.grad((logps * upstream).sum(), [hidden, weight]) for logps in (found, expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-5)
+
+
+def test_a_frozen_head_gets_no_gradient_and_hidden_states_theirs() -> None:
+    hidden, weight, targets = torch.randn(5, 4, requires_grad=True), torch.randn(7, 4), torch.arange(5)
+    for loss in (cross_entropy_sum(hidden, weight, targets), -token_logps(hidden, weight, targets)[0].sum()):
+        expected = F.cross_entropy(hidden @ weight.T, targets, reduction="sum")
+        found = [torch.autograd.grad(value, hidden)[0] for value in (loss, expected)]
+        torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)

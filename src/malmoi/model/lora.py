@@ -1,0 +1,115 @@
+"""Low-rank adapters: small matrices beside frozen ones. Source: Hu et al. 2021, LoRA (arXiv:2106.09685).
+
+An adapter is W + (alpha / rank) B A, with A random and B zero at the start, so that nothing changes before training.
+Switched off, the model is the one it started from: the frozen reference of RLHF needs no second copy.
+"""
+
+import contextlib
+import copy
+import math
+from collections.abc import Iterator
+from typing import Literal, TypeVar
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from malmoi import device
+from malmoi.config import Settings
+from malmoi.model.transformer import LanguageModel
+
+Model = TypeVar("Model", bound=nn.Module)
+Projection = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+class LoraConfig(Settings):
+    """Which matrices get an adapter, and how large."""
+
+    rank: int = Field(0, ge=0)
+    """Rows of A and columns of B; 0 trains all weights instead."""
+    alpha: float = Field(32.0, gt=0)
+    """The adapter counts alpha / rank."""
+    projections: tuple[Projection, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    """Matrices of every block that get one."""
+    seed: int = 1
+    """Of A."""
+
+
+class LoraLinear(nn.Module):
+    """x (W + scale B A)ᵀ + bias, W and bias frozen. W is kept in the compute dtype: it is only multiplied with."""
+
+    def __init__(self, linear: nn.Linear, config: LoraConfig, generator: torch.Generator) -> None:
+        super().__init__()
+        n_out, n_in = linear.weight.shape
+        kept = linear.weight.detach().to(device.current().compute_dtype)
+        self.weight = nn.Parameter(kept, requires_grad=False)
+        self.bias = None if linear.bias is None else nn.Parameter(linear.bias.detach(), requires_grad=False)
+        self.exact = linear.weight.detach()
+        bound = 1 / math.sqrt(n_in)
+        self.lora_A = nn.Parameter(torch.empty(config.rank, n_in).uniform_(-bound, bound, generator=generator))
+        self.lora_B = nn.Parameter(torch.zeros(n_out, config.rank))
+        self.scale = config.alpha / config.rank
+        self.is_on = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = F.linear(x, self.weight, self.bias)
+        return out + F.linear(F.linear(x, self.lora_A), self.lora_B * self.scale) if self.is_on else out
+
+    def merged(self) -> nn.Linear:
+        """One matrix that does the same."""
+        linear = nn.Linear(self.weight.shape[1], self.weight.shape[0], bias=self.bias is not None, device="meta")
+        linear.weight = nn.Parameter(self.exact.float() + self.scale * (self.lora_B @ self.lora_A).detach())
+        linear.bias = self.bias
+        return linear
+
+
+def add_lora(model: nn.Module, config: LoraConfig) -> None:
+    """Freeze blocks, embedding and output head, and give every projection named in `config` an adapter, if any."""
+    if not config.rank:
+        return
+    generator = torch.Generator().manual_seed(config.seed)
+    model.get_submodule("model").requires_grad_(False)
+    if hasattr(model, "lm_head"):
+        model.lm_head.requires_grad_(False)
+    for module in list(model.modules()):
+        for name in config.projections:
+            linear = getattr(module, name, None)
+            if isinstance(linear, nn.Linear):
+                setattr(module, name, LoraLinear(linear, config, generator))
+
+
+@contextlib.contextmanager
+def adapters_off(model: nn.Module) -> Iterator[None]:
+    """Within, the model is the one that it was before `add_lora`."""
+    adapters = [module for module in model.modules() if isinstance(module, LoraLinear)]
+    before = [adapter.is_on for adapter in adapters]
+    try:
+        for adapter in adapters:
+            adapter.is_on = False
+        yield
+    finally:
+        for adapter, was_on in zip(adapters, before, strict=True):
+            adapter.is_on = was_on
+
+
+class WithoutAdapters:
+    """The policy that another was before `add_lora`: a frozen reference that takes no memory."""
+
+    def __init__(self, policy: LanguageModel) -> None:
+        self.policy = policy
+
+    def logps(self, ids: Tensor, targets: Tensor, mask: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+        with adapters_off(self.policy):
+            return self.policy.logps(ids, targets, mask, temperature)
+
+
+@torch.no_grad()
+def merged(model: Model) -> Model:
+    """A copy without adapters that does what the model does with them; the model itself keeps them as they are."""
+    plain = copy.deepcopy(model, {id(parameter): parameter for parameter in model.parameters()})
+    for module in list(plain.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, LoraLinear):
+                setattr(module, name, child.merged())
+    return plain
