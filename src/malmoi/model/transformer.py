@@ -17,6 +17,9 @@ from malmoi.model.cross_entropy import cross_entropy_sum
 from malmoi.model.kv_cache import KVCache
 
 
+ROUND_TO = 256
+
+
 class RMSNorm(nn.Module):
     """x / rms(x) · weight, over the last dimension. Source: arXiv:1910.07467."""
 
@@ -143,13 +146,20 @@ class Backbone(nn.Module):
         elif real is None:
             positions = torch.arange(shape[1], device=ids.device)
         else:
-            indices = real.flatten().nonzero()[:, 0]
+            indices = _rounded(real.flatten())
             positions, ids = indices % shape[1], ids.flatten()[indices]
         place = Place((self.cos[positions], self.sin[positions]), shape, indices)
         x = self.embed_tokens(ids)
         for layer, block in enumerate(self.layers):
             x = block(x, place, cache, layer)
-        return self.norm(x)
+        return self.norm(x) if real is None else self.norm(x)[: int(real.sum())]
+
+
+def _rounded(real: Tensor) -> Tensor:
+    """Indices of the real tokens, and behind them of some padding: sizes that come again find freed memory again."""
+    real_first = real.int().argsort(descending=True, stable=True)
+    n_real = int(real.sum())
+    return real_first[: -(-n_real // ROUND_TO) * ROUND_TO]
 
 
 class LanguageModel(nn.Module):
