@@ -16,7 +16,6 @@ from malmoi.model.config import ModelConfig
 from malmoi.model.cross_entropy import cross_entropy_sum
 from malmoi.model.kv_cache import KVCache
 
-
 ROUND_TO = 256
 
 
