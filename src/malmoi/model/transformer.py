@@ -18,6 +18,8 @@ from malmoi.model.config import ModelConfig
 from malmoi.model.cross_entropy import cross_entropy_sum, token_logps
 from malmoi.model.kv_cache import KVCache
 
+ROUND_TO = 64
+
 
 class RMSNorm(nn.Module):
     """x / rms(x) · weight, over the last dimension. Source: arXiv:1910.07467."""
@@ -154,7 +156,7 @@ class Backbone(nn.Module):
         elif real is None:
             positions = torch.arange(shape[1], device=ids.device)
         else:
-            indices = real.flatten().nonzero()[:, 0]
+            indices = _rounded(real.flatten())
             positions = indices % shape[1] if branches is None else branches.positions.flatten()[indices]
             ids = ids.flatten()[indices]
         bias = bias_of(branches.hidden()) if branches is not None else None
@@ -165,7 +167,14 @@ class Backbone(nn.Module):
                 x = checkpoint(block, x, place, cache, layer, use_reentrant=False)
             else:
                 x = block(x, place, cache, layer)
-        return self.norm(x)
+        return self.norm(x) if real is None else self.norm(x)[: int(real.sum())]
+
+
+def _rounded(real: Tensor) -> Tensor:
+    """Indices of the real tokens, and behind them of some padding: sizes that come again find freed memory again."""
+    real_first = real.int().argsort(descending=True, stable=True)
+    n_real = int(real.sum())
+    return real_first[: -(-n_real // ROUND_TO) * ROUND_TO]
 
 
 class LanguageModel(nn.Module):

@@ -144,6 +144,7 @@ def fit(job: Job, config: LoopConfig, hooks: Sequence[Hook] = (), resume_from: P
         is_due = device.any_rank(time.monotonic() - saved_at >= config.checkpoint_every_s)
         if resume_from is not None and (stopping or is_due):
             checkpoint.save(resume_from, step, job, optimizers)
+            device.release_memory()  # batches of unlike sizes leave holes, which would grow as long as training runs
             saved_at = time.monotonic()
         if stopping:
             raise KeyboardInterrupt
