@@ -63,7 +63,8 @@ class Place:
         if self.real is None:
             return x
         rows, length = self.shape
-        return x.new_zeros(rows * length, *x.shape[1:]).index_copy(0, self.real, x).unflatten(0, (rows, length))
+        flat = x.new_zeros(rows * length, *x.shape[1:]).index_copy(0, self.real, x)
+        return flat.view(rows, length, *x.shape[1:])
 
     def unpad(self, x: Tensor) -> Tensor:
         """(B, T, …) -> (N, …)."""
@@ -87,7 +88,8 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, place: "Place", cache: KVCache | None, layer: int) -> Tensor:
         config = self.config
-        qkv = together(x, self.q_proj, self.k_proj, self.v_proj).unflatten(-1, (-1, config.head_dim))
+        qkv = together(x, self.q_proj, self.k_proj, self.v_proj)
+        qkv = qkv.view(*x.shape[:-1], -1, config.head_dim)
         q, k, v = qkv.split((config.n_head, config.n_kv_head, config.n_kv_head), dim=-2)
         if config.qk_norm:
             q, k = self.q_norm(q), self.k_norm(k)
