@@ -1,0 +1,83 @@
+"""What a smaller number format costs: bytes, speed, and how far the answers move."""
+
+import time
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+import torch
+from torch import nn
+
+from malmoi import device
+from malmoi.generate.engine import Engine
+from malmoi.generate.sampling import Sampling
+from malmoi.model.inference import Weights, for_inference
+from malmoi.model.transformer import LanguageModel
+
+N_NEW = 32
+
+
+def compare_weights(
+    model: LanguageModel, formats: Sequence[Weights], texts: Sequence[Sequence[int]], n_bytes: int,
+    prompts: Sequence[Sequence[int]],
+) -> list[dict[str, Any]]:  # fmt: skip
+    """One row for each format, the first being what the others are compared with.
+
+    texts: held-out documents as ids, of `n_bytes` bytes in all; prompts: to continue greedily, 32 tokens each
+    Each row: weights, bytes, tokens_per_s (one stream, median of five), bits_per_byte, perplexity (per token), and
+    agreement: the share of positions of `texts` where the likeliest token is the first format's.
+    """
+    rows: list[dict[str, Any]] = []
+    expected: list[torch.Tensor] = []
+    for weights in formats:
+        fast = for_inference(model, weights)
+        likeliest, nats, n_tokens = _read(fast, weights, texts)
+        expected = expected or likeliest
+        agreeing = sum(int((a == b).sum()) for a, b in zip(likeliest, expected, strict=True))
+        rows.append(
+            {
+                "weights": weights,
+                "bytes": weight_bytes(fast),
+                "tokens_per_s": _tokens_per_s(model, weights, prompts),
+                "bits_per_byte": nats / torch.tensor(2.0).log().item() / n_bytes,
+                "perplexity": float(torch.tensor(nats / n_tokens).exp()),
+                "agreement": agreeing / n_tokens,
+            }
+        )
+    return rows
+
+
+def weight_bytes(model: nn.Module) -> int:
+    """Bytes of all weights, tied ones counted once."""
+    tensors = {t.data_ptr(): t for t in (*model.parameters(), *model.buffers()) if t.device.type != "meta"}
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
+
+@torch.inference_mode()
+def _read(
+    model: LanguageModel, weights: Weights, texts: Sequence[Sequence[int]]
+) -> tuple[list[torch.Tensor], float, int]:
+    """The likeliest next token everywhere, and the negative log-likelihood of the texts in nats."""
+    dtype = torch.float32 if weights == "float32" else device.current().compute_dtype
+    likeliest, nats, n_tokens = [], 0.0, 0
+    for text in texts:
+        ids = torch.tensor([list(text)], device=device.current().torch_device)
+        with device.autocast(dtype):
+            logits = model(ids[:, :-1])[0].float()
+        likeliest.append(logits.argmax(dim=-1))
+        nats -= float(logits.log_softmax(dim=-1).gather(1, ids[0, 1:, None]).sum())
+        n_tokens += ids.shape[1] - 1
+    return likeliest, nats, n_tokens
+
+
+def _tokens_per_s(model: LanguageModel, weights: Weights, prompts: Sequence[Sequence[int]]) -> float:
+    engine = Engine(model, end_ids=[], weights=weights, n_rows=1)
+    speeds = []
+    for prompt in list(prompts)[:6]:
+        request = engine.submit(prompt, Sampling(temperature=0, max_tokens=N_NEW))
+        engine.step()
+        began = time.perf_counter()
+        while request.finish_reason is None:
+            engine.step()
+        speeds.append((len(request.ids) - 1) / (time.perf_counter() - began))
+    return median(speeds[1:] or speeds)
