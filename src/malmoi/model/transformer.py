@@ -90,7 +90,8 @@ class Attention(nn.Module):
         config = self.config
         qkv = together(x, self.q_proj, self.k_proj, self.v_proj)
         qkv = qkv.view(*x.shape[:-1], -1, config.head_dim)
-        q, k, v = qkv.split((config.n_head, config.n_kv_head, config.n_kv_head), dim=-2)
+        n_q, n_qk = config.n_head, config.n_head + config.n_kv_head
+        q, k, v = qkv[..., :n_q, :], qkv[..., n_q:n_qk, :], qkv[..., n_qk:, :]
         if config.qk_norm:
             q, k = self.q_norm(q), self.k_norm(k)
         q, k = rotate(q, place.rotary), rotate(k, place.rotary)
