@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help setup demo test check clean
+.PHONY: help setup demo test check bench clean
 
 help:            ## Show what can be made
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/'
@@ -24,9 +24,13 @@ test: $(INSTALLED)   ## Pass the tests
 	$(BIN)/python -m pytest
 
 check: $(INSTALLED)  ## Lint and types
-	$(BIN)/ruff check src tests
-	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
+
+bench: $(INSTALLED)  ## Measure Malmoi beside its peers into bench.json (more than an hour; a quiet machine)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	$(BIN)/python -m benchmarks all --out bench.json
 
 clean:           ## Remove the virtual environment and what the tools left
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info

@@ -15,6 +15,7 @@ from malmoi.errors import CheckpointError
 from malmoi.files import read_json, write_json
 from malmoi.model.config import ModelConfig
 from malmoi.model.folder import load_model, save_model
+from malmoi.model.huggingface import write_config
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
@@ -58,7 +59,7 @@ def test_logits_and_gradients_are_those_of_transformers(name: str, qk_norm: bool
     config = shape(name, qk_norm, tied)
     ours = randomised(LanguageModel(config))
     family = "Qwen3" if qk_norm else "Llama"
-    theirs_config = getattr(transformers, f"{family}Config")(**config.to_hf(eos_token_id=0, pad_token_id=36))
+    theirs_config = getattr(transformers, f"{family}Config")(**write_config(config, eos_token_id=0, pad_token_id=36))
     theirs = getattr(transformers, f"{family}ForCausalLM")(theirs_config)
     theirs.load_state_dict(ours.state_dict(), strict=True)
 
@@ -123,7 +124,7 @@ def test_transformers_load_our_folder_of_a_reward_model(tmp_path: Path, tokenize
 @pytest.mark.parametrize("family", ["Llama", "Qwen3"])
 def test_we_load_what_transformers_save(tmp_path: Path, family: str, tied: bool) -> None:
     config = shape("grouped", family == "Qwen3", tied, rope_theta=123.0)
-    theirs_config = getattr(transformers, f"{family}Config")(**config.to_hf(eos_token_id=1, pad_token_id=2))
+    theirs_config = getattr(transformers, f"{family}Config")(**write_config(config, eos_token_id=1, pad_token_id=2))
     theirs = randomised(getattr(transformers, f"{family}ForCausalLM")(theirs_config))
     theirs.save_pretrained(tmp_path)
     ours = load_model(tmp_path)

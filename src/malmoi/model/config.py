@@ -1,121 +1,202 @@
-"""The shape of a network, and its translation to the ecosystem's `config.json`."""
+"""The shape of a network by its features, not by its brand: `model/huggingface.py` knows which family has which."""
 
-from typing import Any
+import math
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from malmoi.config import Settings
-from malmoi.errors import CheckpointError
+
+# Tables of positions are as long as the context: no file may claim one that fills the memory.
+LONGEST = 2**20
+
+Shape = tuple[int, ...]
+
+
+class _Scaling(Settings):
+    """How rotary frequencies are changed: which share of each stays; the rest of it is divided by `factor`."""
+
+    factor: float = Field(ge=1)
+    """How many times longer the context has become."""
+
+    @property
+    def amplitude(self) -> float:
+        """What the rotated queries and keys are multiplied by."""
+        return 1.0
+
+    def kept(self, frequencies: list[float], theta: float) -> list[float]:
+        """Shares in [0, 1]; frequencies: in radians a token."""
+        return [0.0] * len(frequencies)
+
+
+class LinearRope(_Scaling):
+    """All frequencies are divided (arXiv:2306.15595)."""
+
+    kind: Literal["linear"] = "linear"
+
+
+class Llama3Rope(_Scaling):
+    """High frequencies stay, low ones are divided, those between are blended (Llama 3.1, arXiv:2407.21783)."""
+
+    kind: Literal["llama3"] = "llama3"
+    original_seq_len: int = Field(gt=0, le=LONGEST)
+    """Context before it was made longer, in tokens."""
+    low_freq_factor: float = Field(gt=0)
+    """Turns within the original context up to which a frequency is divided wholly."""
+    high_freq_factor: float = Field(gt=0)
+    """Turns within the original context from which a frequency stays."""
+
+    @model_validator(mode="after")
+    def _low_is_lower(self) -> "Llama3Rope":
+        if self.low_freq_factor >= self.high_freq_factor:
+            raise ValueError(f"low_freq_factor {self.low_freq_factor} is not below high_freq_factor")
+        return self
+
+    def kept(self, frequencies: list[float], theta: float) -> list[float]:
+        turns = [self.original_seq_len * frequency / (2 * math.pi) for frequency in frequencies]
+        return [_ramp(n_turns, self.low_freq_factor, self.high_freq_factor) for n_turns in turns]
+
+
+class YarnRope(_Scaling):
+    """As Llama 3's, blended over the index of the frequency, and attention a little sharper (arXiv:2309.00071)."""
+
+    kind: Literal["yarn"] = "yarn"
+    original_seq_len: int = Field(gt=0, le=LONGEST)
+    """Context before it was made longer, in tokens."""
+    beta_fast: float = Field(32.0, gt=0)
+    """Turns within the original context from which a frequency stays."""
+    beta_slow: float = Field(1.0, gt=0)
+    """Turns within the original context up to which a frequency is divided wholly."""
+    attention_factor: float | None = Field(None, gt=0)
+    """The amplitude; absent: 0.1 ln(factor) + 1, as in the paper."""
+    truncate: bool = True
+    """Round the blended range outwards to whole indices."""
+
+    @property
+    def amplitude(self) -> float:
+        return self.attention_factor or 0.1 * math.log(self.factor) + 1
+
+    def kept(self, frequencies: list[float], theta: float) -> list[float]:
+        width = 2 * len(frequencies)
+        first, last = (
+            width * math.log(self.original_seq_len / (2 * math.pi * n_turns)) / (2 * math.log(theta))
+            for n_turns in (self.beta_fast, self.beta_slow)
+        )
+        if self.truncate:
+            first, last = math.floor(first), math.ceil(last)
+        first, last = max(first, 0), min(last, width - 1)
+        if first == last:
+            last += 0.001
+        return [1 - _ramp(index, first, last) for index in range(len(frequencies))]
+
+
+RopeScaling = Annotated[LinearRope | Llama3Rope | YarnRope, Field(discriminator="kind")]
 
 
 class ModelConfig(Settings):
-    """A decoder-only transformer of the Llama shape; with `qk_norm` it is Qwen3's."""
+    """A decoder-only transformer: as it stands a Qwen3; other features make it a Llama, Qwen2, SmolLM3 or GPT-2."""
 
-    vocab_size: int = 0
+    vocab_size: int = Field(0, ge=0)
     """Rows of the embedding; 0 in a recipe: as many as the tokenizer has."""
-    n_layer: int = 4
+    n_layer: int = Field(4, gt=0)
     """Blocks of attention and feed-forward."""
-    n_embd: int = 192
+    n_embd: int = Field(192, gt=0)
     """Width D of the residual stream."""
-    n_head: int = 4
+    n_head: int = Field(4, gt=0)
     """Query heads H."""
-    n_kv_head: int = 2
+    n_kv_head: int = Field(2, gt=0)
     """Key and value heads; each serves n_head / n_kv_head query heads (arXiv:2305.13245)."""
-    head_dim: int = 64
+    head_dim: int = Field(64, gt=0)
     """Width K of one head; even, for the rotary embedding."""
-    n_ff: int = 512
-    """Width of the gated feed-forward layer (SwiGLU, arXiv:2002.05202)."""
-    seq_len: int = 256
+    n_ff: int = Field(512, gt=0)
+    """Width of the feed-forward layer."""
+    seq_len: int = Field(256, gt=0, le=LONGEST)
     """Longest sequence, in tokens."""
-    rope_theta: float = 10_000.0
-    """Base of the rotary frequencies (arXiv:2104.09864)."""
-    norm_eps: float = 1e-6
-    """Added to the mean square in RMSNorm (arXiv:1910.07467)."""
+    norm: Literal["rms", "layer"] = "rms"
+    """RMSNorm (arXiv:1910.07467), or LayerNorm with a bias (arXiv:1607.06450)."""
+    norm_eps: float = Field(1e-6, ge=0)
+    """Added to the mean square, or to the variance, before its root."""
+    ff: Literal["swiglu", "gelu"] = "swiglu"
+    """Gated with SiLU (SwiGLU, arXiv:2002.05202), or two matrices with GELU (arXiv:1606.08415, tanh form) between."""
+    positions: Literal["rope", "learned"] = "rope"
+    """Queries and keys turned (arXiv:2104.09864), or a learned vector for each position added to the embedding."""
+    rope_theta: float = Field(10_000.0, gt=1)
+    """Base of the rotary frequencies."""
+    rope_scaling: RopeScaling | None = None
+    """How the rotary frequencies were changed for a longer context."""
+    no_rope_layers: tuple[int, ...] = ()
+    """Layers, from 0, whose queries and keys are not turned, as in SmolLM3 (arXiv:2501.18795)."""
+    qkv_bias: bool = False
+    """Biases on queries, keys and values."""
+    o_bias: bool = False
+    """A bias on attention's output."""
+    ff_bias: bool = False
+    """Biases in the feed-forward layer."""
     qk_norm: bool = True
     """Normalise queries and keys per head, as Qwen3 does (arXiv:2505.09388)."""
     tie_embeddings: bool = False
     """Use the embedding as the output head too."""
 
     @model_validator(mode="after")
-    def _heads_divide(self) -> "ModelConfig":
+    def _features_agree(self) -> "ModelConfig":
         if self.n_head % self.n_kv_head:
             raise ValueError(f"n_head {self.n_head} is not a multiple of n_kv_head {self.n_kv_head}")
-        if self.head_dim % 2:
+        if self.positions == "learned" and (self.rope_scaling or self.no_rope_layers):
+            raise ValueError("learned positions have neither rope_scaling nor no_rope_layers")
+        if self.positions == "rope" and self.head_dim % 2:
             raise ValueError(f"head_dim {self.head_dim} is odd; the rotary embedding turns pairs")
+        if any(not 0 <= layer < self.n_layer for layer in self.no_rope_layers):
+            raise ValueError(f"no_rope_layers {self.no_rope_layers}: layers are numbered 0 to {self.n_layer - 1}")
         return self
+
+    def shapes(self) -> Iterator[tuple[str, Shape]]:
+        """Names and shapes of a language model's weights; a tied head is the embedding and not named again."""
+        yield "model.embed_tokens.weight", (self.vocab_size, self.n_embd)
+        if self.positions == "learned":
+            yield "model.embed_positions.weight", (self.seq_len, self.n_embd)
+        block = sorted(self._block_shapes().items())
+        for layer in range(self.n_layer):
+            yield from ((f"model.layers.{layer}.{name}", shape) for name, shape in block)
+        yield from ((f"model.{name}", shape) for name, shape in self._norm_shapes("norm").items())
+        if not self.tie_embeddings:
+            yield "lm_head.weight", (self.vocab_size, self.n_embd)
+
+    def _block_shapes(self) -> dict[str, Shape]:
+        width, q_width, kv_width = self.n_embd, self.n_head * self.head_dim, self.n_kv_head * self.head_dim
+        projections = {
+            "self_attn.q_proj": (q_width, width, self.qkv_bias),
+            "self_attn.k_proj": (kv_width, width, self.qkv_bias),
+            "self_attn.v_proj": (kv_width, width, self.qkv_bias),
+            "self_attn.o_proj": (width, q_width, self.o_bias),
+            **({"mlp.gate_proj": (self.n_ff, width, self.ff_bias)} if self.ff == "swiglu" else {}),
+            "mlp.up_proj": (self.n_ff, width, self.ff_bias),
+            "mlp.down_proj": (width, self.n_ff, self.ff_bias),
+        }
+        shapes: dict[str, Shape] = self._norm_shapes("input_layernorm") | self._norm_shapes("post_attention_layernorm")
+        if self.qk_norm:
+            shapes |= {f"self_attn.{name}_norm.weight": (self.head_dim,) for name in "qk"}
+        for name, (n_out, n_in, bias) in projections.items():
+            shapes[f"{name}.weight"] = (n_out, n_in)
+            if bias:
+                shapes[f"{name}.bias"] = (n_out,)
+        return shapes
+
+    def _norm_shapes(self, name: str) -> dict[str, Shape]:
+        kinds = ("weight",) if self.norm == "rms" else ("weight", "bias")
+        return {f"{name}.{kind}": (self.n_embd,) for kind in kinds}
 
     def n_parameters(self) -> int:
         """Weights of the language model, the output head included once."""
-        attention = self.n_embd * self.head_dim * (2 * self.n_head + 2 * self.n_kv_head)
-        norms = 2 * self.n_embd + (2 * self.head_dim if self.qk_norm else 0)
-        block = attention + 3 * self.n_embd * self.n_ff + norms
-        embeddings = self.vocab_size * self.n_embd * (1 if self.tie_embeddings else 2)
-        return self.n_layer * block + embeddings + self.n_embd
+        return sum(math.prod(shape) for _, shape in self.shapes())
 
     def flops_per_token(self) -> int:
         """Floating-point operations of forward and backward for one token (6 N rule, plus attention)."""
-        lookup = 0 if self.tie_embeddings else self.vocab_size * self.n_embd
-        return 6 * (self.n_parameters() - lookup) + 6 * self.n_layer * self.n_head * self.head_dim * self.seq_len
+        n_looked_up = 0 if self.tie_embeddings else self.vocab_size * self.n_embd
+        n_looked_up += self.seq_len * self.n_embd if self.positions == "learned" else 0
+        attention = 6 * self.n_layer * self.n_head * self.head_dim * self.seq_len
+        return 6 * (self.n_parameters() - n_looked_up) + attention
 
-    def to_hf(self, *, reward: bool = False, eos_token_id: int, pad_token_id: int) -> dict[str, Any]:
-        """`config.json` as transformers, vLLM and llama.cpp read it."""
-        family = "Qwen3" if self.qk_norm else "Llama"
-        head = {"num_labels": 1} if reward else {}
-        return {
-            "architectures": [f"{family}For{'SequenceClassification' if reward else 'CausalLM'}"],
-            "model_type": family.lower(),
-            "vocab_size": self.vocab_size,
-            "num_hidden_layers": self.n_layer,
-            "hidden_size": self.n_embd,
-            "num_attention_heads": self.n_head,
-            "num_key_value_heads": self.n_kv_head,
-            "head_dim": self.head_dim,
-            "intermediate_size": self.n_ff,
-            "max_position_embeddings": self.seq_len,
-            "rope_theta": self.rope_theta,
-            "rms_norm_eps": self.norm_eps,
-            "tie_word_embeddings": self.tie_embeddings,
-            "hidden_act": "silu",
-            "attention_bias": False,
-            "attention_dropout": 0.0,
-            "initializer_range": 0.02,
-            "use_cache": True,
-            "dtype": "float32",
-            "eos_token_id": eos_token_id,
-            "pad_token_id": pad_token_id,
-            **head,
-        }
 
-    @classmethod
-    def from_hf(cls, config: dict[str, Any], where: str) -> "ModelConfig":
-        """Read a `config.json`; CheckpointError when the architecture is not ours, or ours with what we lack."""
-        family = config.get("model_type")
-        if family not in ("llama", "qwen3"):
-            raise CheckpointError(f"{where}: architecture {family!r} is not supported; llama and qwen3 are")
-        # transformers 5 keeps the base inside `rope_parameters`; 4 wrote it plain, and scaling beside it.
-        rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-        needed = {
-            "hidden_act": (config.get("hidden_act", "silu"), "silu"),
-            "rope_type": (rope.get("rope_type", rope.get("type", "default")), "default"),
-            "use_sliding_window": (config.get("use_sliding_window", False), False),
-        }
-        for name, (found, supported) in needed.items():
-            if found != supported:
-                raise CheckpointError(f"{where}: {name} {found!r} is not supported; {supported!r} is")
-        try:
-            return cls(
-                vocab_size=config["vocab_size"],
-                n_layer=config["num_hidden_layers"],
-                n_embd=config["hidden_size"],
-                n_head=config["num_attention_heads"],
-                n_kv_head=config.get("num_key_value_heads", config["num_attention_heads"]),
-                head_dim=config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"],
-                n_ff=config["intermediate_size"],
-                seq_len=config["max_position_embeddings"],
-                rope_theta=config.get("rope_theta") or rope.get("rope_theta", 10_000.0),
-                norm_eps=config["rms_norm_eps"],
-                qk_norm=family == "qwen3",
-                tie_embeddings=config.get("tie_word_embeddings", False),
-            )
-        except (KeyError, ValueError) as error:
-            raise CheckpointError(f"{where}: not a usable model configuration ({error})") from None
+def _ramp(x: float, low: float, high: float) -> float:
+    return min(max((x - low) / (high - low), 0.0), 1.0)

@@ -4,41 +4,51 @@
 `chat_template.jinja`, and beside them `malmoi.json`, which names the run that made the model and its parents.
 """
 
+import json
+import re
 import shutil
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from malmoi import __version__, device
 from malmoi.errors import CheckpointError, UserError
-from malmoi.files import disk_errors, read_json, write_bytes, write_json
-from malmoi.model.config import ModelConfig
+from malmoi.files import disk_errors, open_atomic, read_json, write_json
+from malmoi.model.config import ModelConfig, Shape
+from malmoi.model.huggingface import Dtype, read_config, to_ours, to_theirs, write_config
 from malmoi.model.transformer import LanguageModel, ScalarModel
-from malmoi.tokenizer.bpe import END_OF_TURN, PAD, Tokenizer
+from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 
+CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
+PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
+_SHARD = re.compile(r"[^/\\\0]+\.safetensors")
 Model = TypeVar("Model", LanguageModel, ScalarModel)
 
 
 def save_model(
-    folder: Path,
-    model: LanguageModel | ScalarModel,
-    tokenizer: Tokenizer,
-    template: ChatTemplate,
-    about: dict[str, Any],
-) -> None:
-    """Write a whole model folder beside its place and rename it there. `about` goes into `malmoi.json`."""
+    folder: Path, model: LanguageModel | ScalarModel, tokenizer: Tokenizer, template: ChatTemplate,
+    about: dict[str, Any], dtype: Dtype = "float32",
+) -> None:  # fmt: skip
+    """Write a whole model folder of the network's family beside its place and rename it there.
+
+    about: goes into `malmoi.json`; dtype: of the stored weights
+    Raises CheckpointError for a network that no family has, or for weights that `dtype` cannot hold.
+    """
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     with disk_errors(folder):
         try:
             partial.mkdir(parents=True)
-            _write_files(partial, model, tokenizer, template, about)
+            _write_files(partial, model, tokenizer, template, about, dtype)
             shutil.rmtree(folder, ignore_errors=True)
             partial.rename(folder)
         finally:
@@ -46,58 +56,121 @@ def save_model(
 
 
 def _write_files(
-    folder: Path,
-    model: LanguageModel | ScalarModel,
-    tokenizer: Tokenizer,
-    template: ChatTemplate,
-    about: dict[str, Any],
-) -> None:
+    folder: Path, model: LanguageModel | ScalarModel, tokenizer: Tokenizer, template: ChatTemplate,
+    about: dict[str, Any], dtype: Dtype,
+) -> None:  # fmt: skip
+    check_vocabulary(folder, model.config, tokenizer)
     is_reward = isinstance(model, ScalarModel)
-    special = {"eos_token_id": tokenizer.end_of_turn_id, "pad_token_id": tokenizer.pad_id}
-    write_json(folder / "config.json", model.config.to_hf(reward=is_reward, **special))
-    write_json(folder / "generation_config.json", {"do_sample": True, "temperature": 1.0, **special})
-    write_json(
-        folder / "tokenizer_config.json",
-        {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END_OF_TURN, "pad_token": PAD,
-         "model_max_length": model.config.seq_len, "clean_up_tokenization_spaces": False},
-    )  # fmt: skip
-    tokenizer.save(folder)
+    ids = {key: tokenizer.generation_config()[key] for key in ("eos_token_id", "pad_token_id")}
+    if "bos_token" in tokenizer.names:
+        ids["bos_token_id"] = tokenizer.special_id(tokenizer.names["bos_token"])
+    write_json(folder / CONFIG, write_config(model.config, reward=is_reward, dtype=dtype, **ids))
+    tokenizer.save(folder, model.config.seq_len)
     template.save(folder)
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    if model.config.tie_embeddings:
-        state.pop("lm_head.weight", None)
-    write_bytes(folder / WEIGHTS, to_bytes(state, {"format": "pt"}))
+    write_weights(folder / WEIGHTS, to_theirs(model.state_dict(), model.config), dtype)
     write_json(folder / "malmoi.json", {"malmoi": __version__, "kind": "reward" if is_reward else "policy", **about})
 
 
+def write_weights(path: Path, tensors: Mapping[str, Tensor], dtype: Dtype = "float32") -> None:
+    """Write a safetensors file, one tensor after the other, so that no second copy of the weights is needed.
+
+    Raises CheckpointError for a number that `dtype` cannot hold.
+    """
+    stored = getattr(torch, dtype)
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, tensor in tensors.items():
+        start, end = end, end + tensor.numel() * stored.itemsize
+        header[name] = {"dtype": DTYPES[stored], "shape": list(tensor.shape), "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with open_atomic(path) as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name, tensor in tensors.items():
+            cast = tensor.detach().to("cpu", stored).flatten()
+            if dtype == "float16" and bool(cast.isinf().any()) and not bool(tensor.isinf().any()):
+                raise CheckpointError(f"{name}: has numbers that float16 cannot hold; choose bfloat16 or float32")
+            file.write(cast.view(torch.uint8).numpy().data)
+
+
 def load_model(folder: Path, kind: type[Model] = LanguageModel, seed: int = 0) -> Model:  # type: ignore[assignment]
-    """Load weights onto this process's device. seed: of a scalar head that the folder lacks.
+    """Load weights of any supported family, as float32, onto this process's device.
 
     kind: LanguageModel, or ScalarModel for a reward model or a value network; a ScalarModel can start from a language
-    model's folder (its head is then new), a LanguageModel not from a reward model's.
+    model's folder (its head is then new), a LanguageModel not from a reward model's. seed: of a new head
     Raises CheckpointError for a missing, truncated or forged file and for weights of another architecture.
     """
-    config_path = folder / "config.json"
-    if not config_path.exists():
-        raise CheckpointError(f"{folder}: is not a model folder (no config.json)")
-    config = ModelConfig.from_hf(read_json(config_path), str(config_path))
-    tensors = read_weights(folder / WEIGHTS)
-    if kind is LanguageModel and "score.weight" in tensors:
+    config = load_config(folder)
+    path, found = read_folder(folder)
+    weights, shapes = to_ours(found, config), config.shapes()
+    is_reward = "score.weight" in weights
+    if kind is LanguageModel and is_reward:
         raise CheckpointError(f"{folder}: is a reward model; it scores answers and cannot write them")
-    torch.manual_seed(seed)
-    model = kind(config)
-    if config.tie_embeddings and kind is LanguageModel:
-        tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"]
-    if isinstance(model, ScalarModel) and "score.weight" not in tensors:
-        tensors.pop("lm_head.weight", None)
-        tensors |= {"score.weight": model.score.weight.detach(), "score_bias": torch.zeros(())}
-    check_architecture(folder / WEIGHTS, dict(model.state_dict()), tensors)
-    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    if kind is ScalarModel:
+        weights.pop("lm_head.weight", None)
+        head: dict[str, Shape] = {"score.weight": (1, config.n_embd), "score_bias": ()}
+        shapes = chain(((name, shape) for name, shape in shapes if name != "lm_head.weight"), head.items())
+        if not is_reward:
+            weights |= {name: torch.zeros(shape) for name, shape in head.items()}
+    check_architecture(path, shapes, weights)
+    with torch.device("meta"):
+        model = kind(config)
+    # What was read is mapped from the file; the model must not change when the file does.
+    state = {name: tensor.to(torch.float32, copy=True).contiguous() for name, tensor in weights.items()}
+    model.load_state_dict(state, strict=False, assign=True)
+    if isinstance(model, LanguageModel):
+        model.tie()
+    elif not is_reward:
+        model.draw_head(torch.Generator().manual_seed(seed))
     return model.to(device.current().torch_device)
 
 
+def load_config(folder: Path) -> ModelConfig:
+    """The features of a folder's network. Raises CheckpointError."""
+    path = folder / CONFIG
+    if not path.exists():
+        raise CheckpointError(f"{folder}: is not a model folder (no {CONFIG})")
+    return read_config(_read_object(path), str(path))
+
+
+def read_folder(folder: Path) -> tuple[Path, dict[str, Tensor]]:
+    """All tensors of a folder, one file or shards, and the file that names them; CheckpointError as `read_weights`."""
+    path, index = folder / WEIGHTS, folder / INDEX
+    if path.exists():
+        return path, read_weights(path)
+    if index.exists():
+        return index, _read_shards(index)
+    for other in sorted(folder.iterdir()):
+        if other.suffix in PICKLES:
+            raise _pickled(other)
+    raise CheckpointError(f"{path}: no such file")
+
+
+def _read_shards(index: Path) -> dict[str, Tensor]:
+    shard_of = _read_object(index).get("weight_map")
+    if not isinstance(shard_of, dict) or not all(isinstance(shard, str) for shard in shard_of.values()):
+        raise CheckpointError(f"{index}: not an index of shards; weight_map must name a file for each tensor")
+    shards = sorted(set(shard_of.values()))
+    for shard in shards:
+        if not _SHARD.fullmatch(shard):
+            raise CheckpointError(f"{index}: {shard!r} is no shard; shards are safetensors files beside their index")
+    tensors: dict[str, Tensor] = {}
+    for shard in shards:
+        for name, tensor in read_weights(index.with_name(shard)).items():
+            if shard_of.get(name) != shard:
+                raise CheckpointError(
+                    f"{index}: {name} stands in {shard}, but not by the index; is a download mixed up?"
+                )
+            tensors[name] = tensor
+    for name in sorted(shard_of.keys() - tensors.keys()):
+        raise CheckpointError(f"{index}: {name} is not in {shard_of[name]}; is a download mixed up?")
+    return tensors
+
+
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file; CheckpointError when it is truncated, forged or no such file."""
+    """All tensors of a safetensors file, mapped from it; CheckpointError when truncated, forged or no such file."""
+    if path.suffix in PICKLES:
+        raise _pickled(path)
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
@@ -107,21 +180,58 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path}: truncated or not safetensors ({error})") from None
 
 
-def check_architecture(path: Path, expected: dict[str, Tensor], found: dict[str, Tensor]) -> None:
-    """Name the first tensor that is missing, unknown, or of another shape."""
-    for name in sorted(expected.keys() ^ found.keys()):
-        state = "missing" if name in expected else "unknown"
-        raise CheckpointError(f"{path}: of another architecture: {name} is {state}; does config.json belong to it?")
-    for name, tensor in found.items():
-        if tensor.shape != expected[name].shape:
+def _pickled(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: pickled weights can run code when they are read; only safetensors is read; where you trust the file, "
+        "convert it: transformers.AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)"
+    )
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        value = read_json(path)
+    except (OSError, RecursionError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error})") from None
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path}: must hold a JSON object")
+    return value
+
+
+def check_architecture(path: Path, expected: Iterable[tuple[str, Shape]], found: Mapping[str, Tensor]) -> None:
+    """Name the first tensor that is missing, of another shape or type, or unknown. Nothing is built before.
+
+    expected: names and shapes; they are looked at only as far as `found` goes
+    """
+    known = set()
+    for name, shape in expected:
+        if name not in found:
+            raise CheckpointError(f"{path}: of another architecture: {name} is missing; does config.json belong to it?")
+        tensor = found[name]
+        if tensor.shape != shape:
             raise CheckpointError(
-                f"{path}: of another architecture: {name} is {tuple(tensor.shape)}, config.json says "
-                f"{tuple(expected[name].shape)}"
+                f"{path}: of another architecture: {name} is {tuple(tensor.shape)}, config.json says {shape}"
             )
+        if tensor.dtype not in DTYPES:
+            raise CheckpointError(f"{path}: {name} is stored as {tensor.dtype}; float32, float16 and bfloat16 are read")
+        known.add(name)
+    for name in sorted(found.keys() - known):
+        raise CheckpointError(f"{path}: of another architecture: {name} is unknown; does config.json belong to it?")
 
 
 def load_text(folder: Path) -> tuple[Tokenizer, ChatTemplate]:
-    """The tokenizer and the chat template of a model folder."""
+    """The tokenizer and the chat template of a model folder. Raises CheckpointError when the model lacks tokens."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such model folder")
-    return Tokenizer.load(folder), ChatTemplate.load(folder)
+    tokenizer = Tokenizer.load(folder)
+    if (folder / CONFIG).exists():
+        check_vocabulary(folder, load_config(folder), tokenizer)
+    return tokenizer, ChatTemplate.load(folder)
+
+
+def check_vocabulary(folder: Path, config: ModelConfig, tokenizer: Tokenizer) -> None:
+    """A model may have more tokens than its tokenizer, but not fewer."""
+    if tokenizer.vocab_size > config.vocab_size:
+        raise CheckpointError(
+            f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, the model {config.vocab_size}; "
+            "they do not belong together"
+        )

@@ -1,11 +1,12 @@
-"""The network: a decoder-only transformer of the Llama and Qwen3 shape.
+"""The network: a decoder-only transformer whose features make it Llama, Qwen, SmolLM3 or GPT-2.
 
-Parameters carry the names that Hugging Face folders use, so a checkpoint needs no translation.
+Parameters carry the names that Hugging Face gives Llama's; `model/huggingface.py` translates where a family has others.
 Shapes: B batch, T tokens, D width, H heads, K head dim, V vocab.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from malmoi.data.batch import Branches
 from malmoi.model.attention import attend, bias_of
-from malmoi.model.config import ModelConfig
+from malmoi.model.config import ModelConfig, RopeScaling
 from malmoi.model.cross_entropy import cross_entropy_sum, token_logps
 from malmoi.model.kv_cache import KVCache
 
@@ -33,13 +34,29 @@ class RMSNorm(nn.Module):
         return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
 
 
+class LayerNorm(nn.Module):
+    """(x - mean) / deviation · weight + bias, over the last dimension. Source: arXiv:1607.06450."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, self.weight.shape, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
+
+
 def together(x: Tensor, *projections: nn.Linear) -> Tensor:
     """The outputs of several projections of one input, side by side: one large product is faster than small ones."""
-    if projections[1] is None:  # `for_inference` fused them already
-        return projections[0](x)
+    first, *others = projections
+    if others[0] is None:  # `for_inference` fused them already
+        return first(x)
     if not all(type(projection) is nn.Linear for projection in projections):
         return torch.cat([projection(x) for projection in projections], dim=-1)
-    return F.linear(x, torch.cat([projection.weight for projection in projections]))
+    weight = torch.cat([projection.weight for projection in projections])
+    bias = None if first.bias is None else torch.cat([projection.bias for projection in projections])
+    return F.linear(x, weight, bias)
 
 
 @dataclass(frozen=True)
@@ -48,12 +65,12 @@ class Place:
 
     Everything but attention looks at one token at a time, so it need not look at padding at all; and conversations
     that stand side by side in (N,) cannot see each other, because attention has them row by row.
-    rotary: cosines and sines of the tokens' positions
+    rotary: cosines and sines of the tokens' positions; None: queries and keys are not turned
     real: (N,) indices of the real tokens in the flattened (B, T); None: all are
     bias: of `attend`, where attention is not simply causal
     """
 
-    rotary: tuple[Tensor, Tensor]
+    rotary: tuple[Tensor, Tensor] | None
     shape: tuple[int, int]
     real: Tensor | None = None
     bias: Tensor | None = None
@@ -63,8 +80,7 @@ class Place:
         if self.real is None:
             return x
         rows, length = self.shape
-        flat = x.new_zeros(rows * length, *x.shape[1:]).index_copy(0, self.real, x)
-        return flat.view(rows, length, *x.shape[1:])
+        return x.new_zeros(rows * length, *x.shape[1:]).index_copy(0, self.real, x).view(rows, length, *x.shape[1:])
 
     def unpad(self, x: Tensor) -> Tensor:
         """(B, T, …) -> (N, …)."""
@@ -72,16 +88,16 @@ class Place:
 
 
 class Attention(nn.Module):
-    """Causal self-attention with rotary positions and grouped key/value heads."""
+    """Causal self-attention with grouped key/value heads."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
         width, head = config.n_embd, config.head_dim
-        self.q_proj = nn.Linear(width, config.n_head * head, bias=False)
-        self.k_proj = nn.Linear(width, config.n_kv_head * head, bias=False)
-        self.v_proj = nn.Linear(width, config.n_kv_head * head, bias=False)
-        self.o_proj = nn.Linear(config.n_head * head, width, bias=False)
+        self.q_proj = nn.Linear(width, config.n_head * head, bias=config.qkv_bias)
+        self.k_proj = nn.Linear(width, config.n_kv_head * head, bias=config.qkv_bias)
+        self.v_proj = nn.Linear(width, config.n_kv_head * head, bias=config.qkv_bias)
+        self.o_proj = nn.Linear(config.n_head * head, width, bias=config.o_bias)
         if config.qk_norm:
             self.q_norm = RMSNorm(head, config.norm_eps)
             self.k_norm = RMSNorm(head, config.norm_eps)
@@ -89,12 +105,12 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, place: "Place", cache: KVCache | None, layer: int) -> Tensor:
         config = self.config
         qkv = together(x, self.q_proj, self.k_proj, self.v_proj)
-        qkv = qkv.view(*x.shape[:-1], -1, config.head_dim)
-        n_q, n_qk = config.n_head, config.n_head + config.n_kv_head
-        q, k, v = qkv[..., :n_q, :], qkv[..., n_q:n_qk, :], qkv[..., n_qk:, :]
+        qkv = qkv.view(*qkv.shape[:-1], -1, config.head_dim)
+        q, k, v = qkv.split_with_sizes((config.n_head, config.n_kv_head, config.n_kv_head), dim=-2)
         if config.qk_norm:
             q, k = self.q_norm(q), self.k_norm(k)
-        q, k = rotate(q, place.rotary), rotate(k, place.rotary)
+        if place.rotary is not None:
+            q, k = rotate(q, place.rotary), rotate(k, place.rotary)
         q, k, v = (place.pad(part).transpose(1, 2) for part in (q.to(v.dtype), k.to(v.dtype), v))
         bias = place.bias
         if cache is not None:
@@ -108,13 +124,29 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(config.n_embd, config.n_ff, bias=False)
-        self.up_proj = nn.Linear(config.n_embd, config.n_ff, bias=False)
-        self.down_proj = nn.Linear(config.n_ff, config.n_embd, bias=False)
+        self.gate_proj = nn.Linear(config.n_embd, config.n_ff, bias=config.ff_bias)
+        self.up_proj = nn.Linear(config.n_embd, config.n_ff, bias=config.ff_bias)
+        self.down_proj = nn.Linear(config.n_ff, config.n_embd, bias=config.ff_bias)
 
     def forward(self, x: Tensor) -> Tensor:
         gate, up = together(x, self.gate_proj, self.up_proj).chunk(2, dim=-1)
         return self.down_proj(F.silu(gate) * up)
+
+
+class PlainFeedForward(nn.Module):
+    """down(gelu(up(x))), GELU in its tanh form. Source: GPT-2; arXiv:1606.08415."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.up_proj = nn.Linear(config.n_embd, config.n_ff, bias=config.ff_bias)
+        self.down_proj = nn.Linear(config.n_ff, config.n_embd, bias=config.ff_bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down_proj(F.gelu(self.up_proj(x), approximate="tanh"))
+
+
+NORMS: dict[str, type[RMSNorm | LayerNorm]] = {"rms": RMSNorm, "layer": LayerNorm}
+FEED_FORWARDS: dict[str, type[FeedForward | PlainFeedForward]] = {"swiglu": FeedForward, "gelu": PlainFeedForward}
 
 
 class Block(nn.Module):
@@ -122,10 +154,11 @@ class Block(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.input_layernorm = RMSNorm(config.n_embd, config.norm_eps)
+        norm = NORMS[config.norm]
+        self.input_layernorm = norm(config.n_embd, config.norm_eps)
         self.self_attn = Attention(config)
-        self.post_attention_layernorm = RMSNorm(config.n_embd, config.norm_eps)
-        self.mlp = FeedForward(config)
+        self.post_attention_layernorm = norm(config.n_embd, config.norm_eps)
+        self.mlp = FEED_FORWARDS[config.ff](config)
 
     def forward(self, x: Tensor, place: Place, cache: KVCache | None, layer: int) -> Tensor:
         x = x + self.self_attn(self.input_layernorm(x), place, cache, layer)
@@ -141,12 +174,15 @@ class Backbone(nn.Module):
         self.recompute = False
         self.embed_tokens = nn.Embedding(config.vocab_size, config.n_embd)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.n_layer))
-        self.norm = RMSNorm(config.n_embd, config.norm_eps)
-        cos, sin = rotary_tables(config.seq_len, config.head_dim, config.rope_theta)
-        self.cos: Tensor
-        self.sin: Tensor
-        self.register_buffer("cos", cos, persistent=False)
-        self.register_buffer("sin", sin, persistent=False)
+        self.norm = NORMS[config.norm](config.n_embd, config.norm_eps)
+        if config.positions == "learned":
+            self.embed_positions = nn.Embedding(config.seq_len, config.n_embd)
+        else:
+            cos, sin = rotary_tables(config.seq_len, config.head_dim, config.rope_theta, config.rope_scaling)
+            self.cos: Tensor
+            self.sin: Tensor
+            self.register_buffer("cos", cos, persistent=False)
+            self.register_buffer("sin", sin, persistent=False)
 
     def forward(
         self, ids: Tensor, cache: KVCache | None = None, real: Tensor | None = None, branches: Branches | None = None
@@ -162,10 +198,15 @@ class Backbone(nn.Module):
             indices = _rounded(real.flatten())
             positions = indices % shape[1] if branches is None else branches.positions.flatten()[indices]
             ids = ids.flatten()[indices]
-        bias = bias_of(branches.hidden()) if branches is not None else None
-        place = Place((self.cos[positions], self.sin[positions]), shape, indices, bias)
         x = self.embed_tokens(ids)
+        bias = bias_of(branches.hidden()) if branches is not None else None
+        unturned = turned = Place(None, shape, indices, bias)
+        if self.config.positions == "learned":
+            x = x + self.embed_positions(positions)
+        else:
+            turned = replace(unturned, rotary=(self.cos[positions], self.sin[positions]))
         for layer, block in enumerate(self.layers):
+            place = unturned if layer in self.config.no_rope_layers else turned
             if self.recompute and torch.is_grad_enabled():
                 x = checkpoint(block, x, place, cache, layer, use_reentrant=False)
             else:
@@ -188,7 +229,11 @@ class LanguageModel(nn.Module):
         self.config = config
         self.model = Backbone(config)
         self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
-        if config.tie_embeddings:
+        self.tie()
+
+    def tie(self) -> None:
+        """Let the head be the embedding, where the configuration says so."""
+        if self.config.tie_embeddings:
             self.lm_head.weight = self.model.embed_tokens.weight
 
     def forward(self, ids: Tensor, cache: KVCache | None = None) -> Tensor:
@@ -228,7 +273,12 @@ class ScalarModel(nn.Module):
         self.score = nn.Linear(config.n_embd, 1, bias=False)
         self.score_bias: Tensor
         self.register_buffer("score_bias", torch.zeros(()))
-        nn.init.normal_(self.score.weight, std=1 / math.sqrt(config.n_embd + 1))
+        self.draw_head()
+
+    def draw_head(self, generator: torch.Generator | None = None) -> None:
+        """A new head."""
+        nn.init.normal_(self.score.weight, std=1 / math.sqrt(self.config.n_embd + 1), generator=generator)
+        nn.init.zeros_(self.score_bias)
 
     def forward(self, ids: Tensor, branches: Branches | None = None) -> Tensor:
         """ids (B, T) -> scalars (B, T), float32; with branches zero in padding."""
@@ -242,11 +292,22 @@ class ScalarModel(nn.Module):
         return hidden.float() @ self.score.weight[0].float() + self.score_bias
 
 
-def rotary_tables(seq_len: int, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (T, 1, K) for every position, the first half of the sines negative (arXiv:2104.09864)."""
-    frequencies = theta ** -(torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
-    angles = torch.outer(torch.arange(seq_len, dtype=torch.float64), frequencies).unsqueeze(1)
-    cos, sin = angles.cos().float(), angles.sin().float()
+def rotary_tables(
+    seq_len: int, head_dim: int, theta: float, scaling: RopeScaling | None = None
+) -> tuple[Tensor, Tensor]:
+    """Cosines and sines (T, 1, K) for every position, the first half of the sines negative (arXiv:2104.09864).
+
+    Computed on the CPU and in float64 wherever the network lives: at position 30,000 float32 is off by 0.002 radians.
+    """
+    arange = partial(torch.arange, dtype=torch.float64, device="cpu")
+    frequencies = theta ** -(arange(0, head_dim, 2) / head_dim)
+    amplitude = 1.0
+    if scaling is not None:
+        kept = torch.tensor(scaling.kept(frequencies.tolist(), theta), dtype=torch.float64, device="cpu")
+        frequencies = frequencies * (kept + (1 - kept) / scaling.factor)
+        amplitude = scaling.amplitude
+    angles = torch.outer(arange(seq_len), frequencies).unsqueeze(1)
+    cos, sin = (amplitude * angles.cos()).float(), (amplitude * angles.sin()).float()
     return torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1)
 
 
@@ -266,10 +327,10 @@ def initialise(model: LanguageModel, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
         if parameter.ndim < 2:
-            nn.init.ones_(parameter)
+            nn.init.constant_(parameter, 0.0 if name.endswith(".bias") else 1.0)
         elif name.endswith(("o_proj.weight", "down_proj.weight", "lm_head.weight")):
             nn.init.zeros_(parameter)
-        elif name.endswith("embed_tokens.weight"):
+        elif name.endswith(("embed_tokens.weight", "embed_positions.weight")):
             scale = 0.02 if model.config.tie_embeddings else 1.0
             parameter.normal_(0.0, scale, generator=generator)
         else:

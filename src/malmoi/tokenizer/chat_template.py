@@ -1,47 +1,27 @@
 """Messages -> ids, and which of them are trained on.
 
-The template is Jinja, travels in the model folder and is the one description of the format: `{% generation %}`
-marks what the assistant says, as in transformers. What people write is encoded as plain text, so nobody can end a
-turn or speak as another role by typing `<|end|>`.
+The template is Jinja, travels in the model folder and is the one description of the format. `{% generation %}` marks
+what the assistant says, as in transformers; a template without it is trained on from the assistant's text to the end
+of its turn. What people write is encoded as plain text, so nobody can end a turn or speak as another role by typing
+`<|end|>`.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Any
-
-from jinja2 import TemplateError, nodes
-from jinja2.ext import Extension
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from malmoi.errors import CheckpointError, DataError
 from malmoi.files import write_text
-from malmoi.tokenizer.bpe import ROLES, SPECIAL_TOKENS, Tokenizer
+from malmoi.tokenizer.bpe import ROLES, Piece, Tokenizer, any_of
+from malmoi.tokenizer.jinja import BEGIN, END, FILE, find_template, render
 
-FILE = "chat_template.jinja"
 Message = Mapping[str, str]
 
-# Private-use characters: they mark where content and trained spans begin and end in the rendered text.
-_CONTENT, _BEGIN, _END = "\ue000", "\ue001", "\ue002"
-_PIECES = re.compile(f"({_CONTENT}[0-9]+{_CONTENT}|{_BEGIN}|{_END})")
-_SPECIAL = re.compile("(" + "|".join(map(re.escape, SPECIAL_TOKENS)) + ")")
-
-
-class _Generation(Extension):
-    """`{% generation %}…{% endgeneration %}`: wraps what the assistant says in markers."""
-
-    tags = {"generation"}  # noqa: RUF012 (jinja2's own interface)
-
-    def parse(self, parser: Any) -> nodes.Node:
-        line = next(parser.stream).lineno
-        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        return nodes.CallBlock(self.call_method("_mark"), [], [], body).set_lineno(line)
-
-    def _mark(self, caller: Any) -> str:
-        return f"{_BEGIN}{caller()}{_END}"
+# Private-use characters around the number of the message and of its part that stand here in the rendered text.
+_OPEN, _CLOSE = "\ue000", "\ue006"
+_PARTS = re.compile(f"({_OPEN}[0-9]+[.][0-9]+{_CLOSE}|{BEGIN}|{END})")
 
 
 @dataclass(frozen=True)
@@ -52,22 +32,23 @@ class ChatTemplate:
 
     @classmethod
     def default(cls) -> "ChatTemplate":
-        return cls((resources.files("malmoi.tokenizer") / FILE).read_text(encoding="utf-8"))
+        """Ours, for tokenizers with our special tokens."""
+        return cls(_resource(FILE))
+
+    @classmethod
+    def plain(cls) -> "ChatTemplate":
+        """For a model that has none: it names the roles in plain text and ends turns by the eos token."""
+        return cls(_resource("plain_template.jinja"))
 
     @classmethod
     def load(cls, folder: Path) -> "ChatTemplate":
-        try:
-            return cls((folder / FILE).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise CheckpointError(f"{folder / FILE}: no such file; a chat model's folder holds its template") from None
+        source = find_template(folder)
+        if source is None:
+            raise CheckpointError(f"{folder / FILE}: no such file; a chat model's folder holds its template")
+        return cls(source)
 
     def save(self, folder: Path) -> None:
         write_text(folder / FILE, self.source)
-
-    @cached_property
-    def _template(self) -> Any:
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation])
-        return environment.from_string(self.source)
 
     def encode(
         self, tokenizer: Tokenizer, messages: Sequence[Message], *, add_generation_prompt: bool = False
@@ -75,28 +56,27 @@ class ChatTemplate:
         """Ids of a conversation and, for each, whether it is trained on (what the assistant says, end of turn too).
 
         With `add_generation_prompt` the ids end where the assistant begins to speak.
-        Raises DataError when a message lacks a known role or its text.
+        Raises DataError when a message lacks a known role or its text, or the template refuses the conversation.
         """
         check_messages(messages)
-        numbered = [{"role": m["role"], "content": f"{_CONTENT}{i}{_CONTENT}"} for i, m in enumerate(messages)]
-        try:
-            rendered = self._template.render(messages=numbered, add_generation_prompt=add_generation_prompt)
-        except TemplateError as error:
-            raise DataError(f"chat template: {error}") from None
-        ids: list[int] = []
-        trained: list[bool] = []
-        is_trained = False
-        for piece in _PIECES.split(rendered):
-            if piece in (_BEGIN, _END):
-                is_trained = piece == _BEGIN
-                continue
-            if piece.startswith(_CONTENT):
-                new = tokenizer.encode(messages[int(piece[1:-1])]["content"])
+        # Tokens that are not special but structure this format, such as <think>: an assistant may write them.
+        structure = [token for token in tokenizer.plain_tokens if token in self.source]
+        marked, texts = [], {}
+        for number, message in enumerate(messages):
+            content, parts = _mark(number, message, structure)
+            marked.append({"role": message["role"], "content": content})
+            apart = () if message["role"] == "assistant" else structure
+            texts.update({mark: tokenizer.apart(part, apart) for mark, part in parts.items()})
+        rendered = render(self.source, marked, tokenizer.names, add_generation_prompt=add_generation_prompt)
+        if BEGIN not in rendered:
+            rendered = _mark_trained(rendered, messages, tokenizer.end_of_turn)
+        pieces, is_trained = [], False
+        for part in _PARTS.split(rendered):
+            if part in (BEGIN, END):
+                is_trained = part == BEGIN
             else:
-                new = _encode_markup(tokenizer, piece)
-            ids += new
-            trained += [is_trained] * len(new)
-        return ids, trained
+                pieces.append(Piece(texts.get(part, part), part not in texts, is_trained))
+        return tokenizer.encode_pieces(pieces)
 
 
 def check_messages(messages: Sequence[Message]) -> None:
@@ -115,13 +95,45 @@ def check_messages(messages: Sequence[Message]) -> None:
             raise DataError(f"message {number}: half a character (lone surrogate) at {error.start}") from None
 
 
-def _encode_markup(tokenizer: Tokenizer, text: str) -> list[int]:
-    """Encode text of the template itself, in which special tokens are real.
+def _mark(number: int, message: Message, structure: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """The content with marks in place of text, and mark -> text.
 
-    The engine could find them itself, but by a switch that all threads share: while one encodes a template, what
-    people wrote would be special in another.
+    What templates look at stays: white space at the ends, which many trim, and in the assistant's words the
+    structure, such as </think>, at which some split. The assistant's words have a mark even where there are none.
     """
-    ids: list[int] = []
-    for piece in _SPECIAL.split(text):
-        ids += [tokenizer.special_id(piece)] if piece in SPECIAL_TOKENS else tokenizer.encode(piece)
-    return ids
+    is_assistant = message["role"] == "assistant"
+    parts = re.split(f"({any_of(structure).pattern})", message["content"]) if is_assistant else [message["content"]]
+    texts: dict[str, str] = {}
+    content = ""
+    for part_number, part in enumerate(parts):
+        text = part.strip()
+        if part_number % 2 or not (text or is_assistant):
+            content += part
+        else:
+            mark = f"{_OPEN}{number}.{part_number}{_CLOSE}"
+            texts[mark] = text
+            lead = _lead(part)
+            content += lead + mark + part[len(lead) + len(text) :]
+    return content, texts
+
+
+def _lead(text: str) -> str:
+    """The white space that it begins with."""
+    return text[: len(text) - len(text.lstrip())]
+
+
+def _mark_trained(rendered: str, messages: Sequence[Message], end_of_turn: str) -> str:
+    """Put markers around each text of the assistant and what follows it up to the end of its turn."""
+    for number, message in enumerate(messages):
+        if message["role"] == "assistant":
+            mark = f"{_OPEN}{number}[.][0-9]+{_CLOSE}"
+            span = re.search(f"(?s){mark}(?:.*{mark})?(?:[^{_OPEN}]*?{re.escape(end_of_turn)})?", rendered)
+            if span is not None:
+                lead = _lead(message["content"])
+                begin = span.start() - len(lead) * rendered.endswith(lead, 0, span.start())
+                rendered = rendered[:begin] + BEGIN + rendered[begin : span.end()] + END + rendered[span.end() :]
+    return rendered
+
+
+def _resource(name: str) -> str:
+    return (resources.files("malmoi.tokenizer") / name).read_text(encoding="utf-8")

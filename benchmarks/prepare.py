@@ -1,0 +1,226 @@
+"""Makes the input of a row, once, for both sides: `python -m benchmarks.prepare SPEC.json`.
+
+Prompts, chats and pairs are cut from the documentation of the Python that runs this, by seed; nothing is downloaded.
+It runs in a process of its own, so that no memory of it counts as anybody's peak.
+"""
+
+import itertools
+import json
+import random
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.rows import Sizes
+from malmoi.corpus.pydocs import Item, read_python_docs
+from malmoi.corpus.questions import ask, choose_items
+from malmoi.corpus.shards import ShardWriter
+from malmoi.data.tokens import window_steps
+from malmoi.errors import UserError
+from malmoi.files import write_json, write_jsonl
+from malmoi.model.config import ModelConfig
+from malmoi.model.folder import load_model, load_text, save_model
+from malmoi.model.transformer import LanguageModel, ScalarModel, initialise
+from malmoi.tokenizer.bpe import Tokenizer, train_bpe
+from malmoi.tokenizer.chat_template import ChatTemplate
+
+SEED = 1
+N_ITEMS = 600
+# Steps of windows that the peer reads from a file; then it begins again.
+N_STORED_STEPS = 512
+TOY_SEQ_LEN = 512
+Conversation = list[dict[str, str]]
+
+
+class Source:
+    """Words and questions, in an order that the seed fixes."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        items: list[Item] = []
+        for document, item in read_python_docs(packages=()):
+            self.texts.append(document.text)
+            items += [item] if item is not None else []
+        rng = random.Random(SEED)
+        rng.shuffle(self.texts)
+        chosen, _ = choose_items(items, N_ITEMS, 0, SEED)
+        self.questions = sorted({question.prompt for question in ask(chosen, [], SEED)})
+        rng.shuffle(self.questions)
+
+    def reader(self) -> Callable[[int], str]:
+        """A function that returns the next `n` words each time, from the beginning, without end."""
+        words = (word for text in itertools.cycle(self.texts) for word in text.split())
+        return lambda n: " ".join(itertools.islice(words, n))
+
+
+def decode(source: Source, folder: Path, model: Path, sizes: Sizes, spec: dict[str, Any]) -> dict[str, Any]:
+    """Prompts to answer, and others as long to warm up on: nobody gains by remembering one."""
+    found = _prompts(source, model, sizes.n_prompt, 2 * spec["n_streams"])
+    by_length = sorted((ids for _, ids in found), key=lambda ids: (len(ids), ids))
+    return {"warm_up": by_length[::2], "prompts": by_length[1::2], "n_new": sizes.n_new, "n_check": sizes.n_check}
+
+
+def sft(source: Source, folder: Path, model: Path, sizes: Sizes, spec: dict[str, Any]) -> dict[str, Any]:
+    """Chats of one question and one answer, of evenly spread lengths."""
+    tokenizer, template = load_text(model)
+    read, conversations = source.reader(), []
+    for question, n_words in zip(source.questions, _lengths(sizes), strict=False):
+        answer = read(max(1, n_words - len(question.split())))
+        conversations.append([_user(question), _assistant(answer)])
+    write_jsonl(folder / "chats.jsonl", ({"messages": messages} for messages in conversations))
+    chats = [template.encode(tokenizer, messages) for messages in conversations]
+    return {
+        "data": str(folder / "chats.jsonl"),
+        "chats": [{"ids": ids, "trained": trained} for ids, trained in chats],
+        "batch_size": sizes.batch_size,
+        "n_tokens": sum(len(ids) for ids, _ in chats),
+        "spare_id": spare_id(tokenizer, [ids for ids, _ in chats]),
+    }
+
+
+def reward(source: Source, folder: Path, model: Path, sizes: Sizes, spec: dict[str, Any]) -> dict[str, Any]:
+    """Pairs of conversations that share their first half, and a model folder whose new head both sides begin with."""
+    tokenizer, template = load_text(model)
+    read, rows, pairs = source.reader(), [], []
+    for n_words in _lengths(sizes):
+        question = [_user(read(n_words // 2))]
+        answers = [read(n_words - n_words // 2) for _ in range(2)]
+        rows.append({"messages": question, "answers": answers, "ranks": [1, 2]})
+        pairs.append([template.encode(tokenizer, [*question, _assistant(answer)])[0] for answer in answers])
+    write_jsonl(folder / "pairs.jsonl", rows)
+    return {
+        "data": str(folder / "pairs.jsonl"),
+        "pairs": pairs,
+        "reward_model": _reward_folder(folder, model, tokenizer, template),
+        "batch_size": sizes.batch_size,
+        "n_tokens": sum(len(ids) for pair in pairs for ids in pair),
+        "spare_id": spare_id(tokenizer, [ids for pair in pairs for ids in pair]),
+    }
+
+
+def rl_step(source: Source, folder: Path, model: Path, sizes: Sizes, spec: dict[str, Any]) -> dict[str, Any]:
+    """Prompts, and the reward model that judges their answers.
+
+    Nobody may end an answer early: both sides take a token that is practically never sampled as the end.
+    """
+    tokenizer, template = load_text(model)
+    chosen = list(_prompts(source, model, sizes.n_prompt, sizes.n_asked))
+    rows = [{"messages": [_user(question)]} for question, _ in chosen for _ in range(sizes.n_answers)]
+    write_jsonl(folder / "prompts.jsonl", rows)
+    return {
+        "data": str(folder / "prompts.jsonl"),
+        "questions": [[_user(question)] for question, _ in chosen],
+        "prompts": [ids for _, ids in chosen],
+        "n_answers": sizes.n_answers,
+        "n_new": sizes.n_rl_new,
+        "n_iterations": sizes.n_iterations,
+        "reward_model": _reward_folder(folder, model, tokenizer, template),
+        "spare_id": spare_id(tokenizer, [ids for _, ids in chosen]),
+    }
+
+
+def pretrain(source: Source, folder: Path, model: Path, sizes: Sizes, spec: dict[str, Any]) -> dict[str, Any]:
+    """Token shards for Malmoi, the same windows in the same order for the peer, and the weights both begin with."""
+    tokenizer = train_bpe(source.texts, sizes.vocab_size)
+    with ShardWriter(folder / "shards", "train", tokenizer.vocab_size) as writer:
+        for text, ids in zip(source.texts, tokenizer.encode_batch(source.texts), strict=True):
+            writer.append([tokenizer.end_of_text_id, *ids], len(text.encode()))
+    config = _config(sizes, tokenizer.vocab_size, sizes.window)
+    network = LanguageModel(config)
+    initialise(network, SEED)
+    save_model(folder / "initial", network, tokenizer, ChatTemplate.default(), {})
+    steps = iter(window_steps(folder / "shards", sizes.window, sizes.n_windows, sizes.n_windows, SEED))
+    windows = []
+    for _ in range(N_STORED_STEPS):
+        [batch] = next(steps)
+        windows.append(np.concatenate([batch.ids.numpy(), batch.targets[:, -1:].numpy()], axis=1).astype(np.uint16))
+    np.save(folder / "windows.npy", np.stack(windows))
+    return {
+        "shards": str(folder / "shards"),
+        "initial": str(folder / "initial"),
+        "windows": str(folder / "windows.npy"),
+        "config": config.model_dump(),
+        "n_windows": sizes.n_windows,
+        "seconds": sizes.seconds,
+        "seed": SEED,
+    }
+
+
+def spare_id(tokenizer: Tokenizer, rows: Sequence[Sequence[int]]) -> int:
+    """A special token that stands nowhere in the input: safe to pad with, and to take as an end that never comes."""
+    used = {token for row in rows for token in row}
+    special = [token for token, added in tokenizer.engine.get_added_tokens_decoder().items() if added.special]
+    free = sorted(set(special) - used)
+    if not free:
+        raise UserError("tokenizer: has no special token to spare; take a model whose tokenizer has reserved ones")
+    return free[-1]
+
+
+def toy_model(source: Source, folder: Path, sizes: Sizes) -> None:
+    """A random network of the Llama shape and its own small tokenizer, for --quick."""
+    tokenizer = train_bpe(source.texts[:300], sizes.vocab_size)
+    network = LanguageModel(_config(sizes, tokenizer.vocab_size, TOY_SEQ_LEN))
+    initialise(network, SEED)
+    # A new network's head is zero: every token would be as likely as any other, and nothing could be compared.
+    network.lm_head.weight.data.copy_(network.model.embed_tokens.weight.flip(0) / 8)
+    save_model(folder, network, tokenizer, ChatTemplate.default(), {})
+
+
+def _config(sizes: Sizes, vocab_size: int, seq_len: int) -> ModelConfig:
+    return ModelConfig(vocab_size=vocab_size, seq_len=seq_len, qk_norm=False, **sizes.shape)
+
+
+def _prompts(source: Source, model: Path, n_tokens: int, n: int) -> Iterator[tuple[str, list[int]]]:
+    """The `n` questions whose prompts, template and all, come closest to `n_tokens`."""
+    tokenizer, template = load_text(model)
+    encoded = [
+        (question, template.encode(tokenizer, [_user(question)], add_generation_prompt=True)[0])
+        for question in source.questions
+    ]
+    yield from sorted(encoded, key=lambda pair: abs(len(pair[1]) - n_tokens))[:n]
+
+
+def _lengths(sizes: Sizes) -> list[int]:
+    """Words of each chat: evenly spread, shuffled."""
+    lengths = [int(n) for n in np.linspace(*sizes.n_words, sizes.n_rows)]
+    random.Random(SEED).shuffle(lengths)
+    return lengths
+
+
+def _reward_folder(folder: Path, model: Path, tokenizer: Tokenizer, template: ChatTemplate) -> str:
+    save_model(folder / "reward", load_model(model, ScalarModel, seed=SEED), tokenizer, template, {})
+    return str(folder / "reward")
+
+
+def _user(text: str) -> dict[str, str]:
+    return {"role": "user", "content": text}
+
+
+def _assistant(text: str) -> dict[str, str]:
+    return {"role": "assistant", "content": text}
+
+
+MAKERS: dict[str, Callable[[Source, Path, Path, Sizes, dict[str, Any]], dict[str, Any]]] = {
+    "decode": decode, "sft": sft, "reward": reward, "rl_step": rl_step, "pretrain": pretrain,
+}  # fmt: skip
+
+
+def main(path: Path) -> None:
+    """Read {"work", "n_streams", "sizes", "model" or null, …}; write what the sides need beside it, as work.json."""
+    spec = json.loads(path.read_text())
+    folder, sizes, source = path.parent, Sizes(**spec["sizes"]), Source()
+    model = Path(spec["model"] or folder / "model")
+    if not spec["model"] and spec["work"] != "pretrain":
+        toy_model(source, model, sizes)
+    made = MAKERS[spec["work"]](source, folder, model, sizes, spec)
+    write_json(folder / "work.json", {**spec, "model": str(model), "folder": str(folder), **made})
+
+
+if __name__ == "__main__":
+    try:
+        main(Path(sys.argv[1]))
+    except UserError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,98 @@
+"""Chat templates as Hugging Face folders carry them: where they lie, and how they are rendered.
+
+What a template may use is what transformers offers it: `trim_blocks`, `lstrip_blocks`, loop controls, `tojson`,
+`raise_exception`, `strftime_now`, `{% generation %}` and the names of special tokens. It is anybody's code: it runs in
+Jinja's sandbox.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Template, TemplateError, nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from malmoi.errors import CheckpointError, DataError
+from malmoi.files import read_json
+
+FILE = "chat_template.jinja"
+# Private-use characters that stand where `{% generation %}` begins and ends.
+BEGIN, END = "\ue001", "\ue002"
+
+
+def find_template(folder: Path) -> str | None:
+    """A folder's chat template: its own file, else the one (named `default` among several) of tokenizer_config.json."""
+    if (folder / FILE).exists():
+        try:
+            return (folder / FILE).read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise CheckpointError(f"{folder / FILE}: not UTF-8 at byte {error.start}") from None
+    found = read_settings(folder / "tokenizer_config.json").get("chat_template")
+    if isinstance(found, list):
+        named = {entry.get("name"): entry.get("template") for entry in found if isinstance(entry, dict)}
+        found = named.get("default")
+    return found if isinstance(found, str) else None
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """A JSON object out of a file; empty when there is no such file."""
+    settings = read_json(path) if path.exists() else {}
+    if not isinstance(settings, dict):
+        raise CheckpointError(f"{path}: expected a JSON object, got {type(settings).__name__}")
+    return settings
+
+
+def render(
+    source: str, messages: Sequence[Mapping[str, str]], names: Mapping[str, str], *, add_generation_prompt: bool = False
+) -> str:
+    """A conversation as the template writes it. names: bos_token, eos_token, … -> the token.
+
+    Raises DataError when the template refuses the conversation or cannot be run.
+    """
+    try:
+        return _compile(source).render(messages=messages, add_generation_prompt=add_generation_prompt, **names)
+    except TemplateError as error:
+        raise DataError(f"chat template: {error}") from None
+    except Exception as error:  # the template's own: None + "text", a missing key
+        raise DataError(f"chat template: {type(error).__name__}: {error}") from None
+
+
+class _Generation(Extension):
+    """`{% generation %}…{% endgeneration %}`: wraps what the assistant says in markers."""
+
+    tags = {"generation"}  # noqa: RUF012 (jinja2's own interface)
+
+    def parse(self, parser: Any) -> nodes.Node:
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return nodes.CallBlock(self.call_method("_mark"), [], [], body).set_lineno(line)
+
+    def _mark(self, caller: Any) -> str:
+        return f"{BEGIN}{caller()}{END}"
+
+
+def _raise_exception(message: str) -> None:
+    raise TemplateError(message)
+
+
+def _strftime_now(form: str) -> str:
+    return datetime.now().strftime(form)
+
+
+def _to_json(value: Any, ensure_ascii: bool = False, **options: Any) -> str:
+    """Jinja's own would escape HTML."""
+    return json.dumps(value, ensure_ascii=ensure_ascii, **options)
+
+
+@lru_cache(maxsize=16)
+def _compile(source: str) -> Template:
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+    )
+    environment.globals |= {"raise_exception": _raise_exception, "strftime_now": _strftime_now}
+    environment.filters["tojson"] = _to_json
+    return environment.from_string(source)
