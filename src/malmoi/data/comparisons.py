@@ -97,7 +97,11 @@ def shared_length(answers: Sequence[Sequence[int]]) -> int:
 
 
 def collate_rankings(rankings: Sequence[Ranking], pad_id: int) -> Comparisons:
-    rows, positions, segments, row, last = [], [], [], [], []
+    rows: list[list[int]] = []
+    positions: list[list[int]] = []
+    segments: list[list[int]] = []
+    row: list[int] = []
+    last: list[int] = []
     better, worse, target, weight = [], [], [], []
     for number, ranking in enumerate(rankings):
         n_shared = shared_length(ranking.ids)

@@ -113,6 +113,7 @@ class Engine:
         self.waiting: deque[Request] = deque()
         self._lock = threading.Lock()
         self._choosing: Choosing | None = None
+        self._chosen_for: list[Request] = []
         self._uniforms = torch.empty(0)
 
     def submit(self, prompt: Sequence[int], sampling: Sampling, seed: int = 0) -> Request:
@@ -170,7 +171,8 @@ class Engine:
             return []
         first = len(self.running)
         shared = [r for r in newcomers if self._longest_shared(r.prompt)[1] >= SHORTEST_SHARED]
-        ordered, found = [], []
+        ordered: list[Request] = []
+        found: list[Tensor] = []
         for request in shared:
             found.append(self._prefill_after_shared(request, first + len(ordered)))
             ordered.append(request)
@@ -213,7 +215,7 @@ class Engine:
         rows.advance(lengths)
         for row, request in enumerate(requests, start=first):
             self.stored[row] = list(request.prompt)
-        return self.model.lm_head(hidden[torch.arange(len(requests)), lengths - 1])  # type: ignore[no-any-return]
+        return self.model.lm_head(hidden[torch.arange(len(requests)), lengths - 1])
 
     def _prefill_after_shared(self, request: Request, row: int) -> Tensor:
         """Read what no row has read yet of a prompt; returns the logits after it, (1, V)."""
@@ -228,7 +230,7 @@ class Engine:
         hidden = self.model.model(ids, rows)
         rows.advance(ids.shape[1])
         self.stored[row] = list(request.prompt)
-        return self.model.lm_head(hidden[:, -1])  # type: ignore[no-any-return]
+        return self.model.lm_head(hidden[:, -1])
 
     def _take(self, source: int, row: int, n_tokens: int) -> None:
         if source != row:
@@ -243,8 +245,8 @@ class Engine:
     def _swap(self, a: int, b: int) -> None:
         if a != b:
             self.cache.swap(a, b)
-            for per_row in (self.stored, self.left_at):
-                per_row[a], per_row[b] = per_row[b], per_row[a]  # type: ignore[index]
+            self.stored[a], self.stored[b] = self.stored[b], self.stored[a]
+            self.left_at[a], self.left_at[b] = self.left_at[b], self.left_at[a]
 
     def _longest_shared(self, prompt: list[int]) -> tuple[int, int]:
         """The row with the longest beginning of this prompt, and its length; the last token is always read anew."""

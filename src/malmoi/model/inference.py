@@ -43,7 +43,7 @@ class Int4Linear(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
-        groups = weight.float().unflatten(1, (-1, GROUP))
+        groups = weight.float().view(len(weight), -1, GROUP)
         low, high = groups.amin(dim=2, keepdim=True), groups.amax(dim=2, keepdim=True)
         scale = (high - low).clamp_min(1e-10) / 15
         codes = ((groups - low) / scale).round().clamp(0, 15).to(torch.int32).flatten(1)
@@ -63,7 +63,7 @@ class Int4Linear(nn.Module):
 
 
 def _shaped(out: Tensor, x: Tensor, bias: Tensor | None) -> Tensor:
-    out = out.unflatten(0, x.shape[:-1])
+    out = out.view(*x.shape[:-1], -1)
     return out if bias is None else out + bias.to(out.dtype)
 
 
@@ -81,7 +81,7 @@ def for_inference(model: LanguageModel, weights: Weights = "auto") -> LanguageMo
                 for name in others:
                     setattr(module, name, None)
     # The head decides which token comes next: 4 bits are too few for it.
-    fast.lm_head = _fused([fast.lm_head], "int8" if weights == "int4" else weights)
+    fast.lm_head = _fused([fast.lm_head], "int8" if weights == "int4" else weights)  # type: ignore[assignment]
     return fast.eval()
 
 

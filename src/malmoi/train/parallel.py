@@ -12,7 +12,7 @@ def prepare(model: nn.Module, fsdp: bool, compile_: bool, recompute: bool = Fals
     """Shard the model over the ranks, compile it, let it keep less for the backward pass, or leave it as it is."""
     for module in model.modules():
         if hasattr(module, "recompute"):
-            module.recompute = recompute
+            setattr(module, "recompute", recompute)  # noqa: B010 (a plain flag, which nn.Module types as a submodule)
     if fsdp and device.current().world_size > 1 and not isinstance(model, FSDPModule):
         for module in list(model.modules()):
             if isinstance(module, nn.ModuleList):
