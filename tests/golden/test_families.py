@@ -156,7 +156,7 @@ def test_decoding_with_a_cache_is_reading_everything(tmp_path: Path, name: str) 
 
 
 @pytest.mark.parametrize("name", ["llama", "qwen2", "smollm3", "gpt2"])
-def test_transformers_load_our_reward_model(tmp_path: Path, tokenizer: Tokenizer, name: str) -> None:
+def test_reward_models_go_both_ways(tmp_path: Path, tokenizer: Tokenizer, name: str) -> None:
     their_model(name).save_pretrained(tmp_path / "theirs")
     ours = load_model(tmp_path / "theirs", ScalarModel, seed=3)
     save_model(tmp_path / "ours", ours, tokenizer, ChatTemplate.default(), {})
@@ -167,8 +167,10 @@ def test_transformers_load_our_reward_model(tmp_path: Path, tokenizer: Tokenizer
     ids = some_ids()
     with torch.no_grad():
         torch.testing.assert_close(ours(ids)[:, -1], theirs(ids).logits[:, 0], atol=1e-5, rtol=1e-5)
-    again = load_model(tmp_path / "ours", ScalarModel)
-    assert all(torch.equal(tensor, again.state_dict()[key]) for key, tensor in ours.state_dict().items())
+    theirs.save_pretrained(tmp_path / "back")  # without our bias, which is 0
+    for folder in ("ours", "back"):
+        again = load_model(tmp_path / folder, ScalarModel).state_dict()
+        assert all(torch.equal(tensor, again[key]) for key, tensor in ours.state_dict().items())
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

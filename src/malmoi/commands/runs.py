@@ -108,25 +108,23 @@ def lineage_tree(root: Lineage) -> Tree:
 def runs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     columns = ("id", "status", "recipe", "seed", "started", "time")
     shown = ((r["id"], r["status"], r["recipe"], r["seed"], r["started_at"][:19], duration(r["seconds"])) for r in rows)
-    return _table(columns, shown)
+    return table(columns, shown)
 
 
 def made_table(found: Sequence[Made]) -> Table:
-    return _table(
+    return table(
         ("run", "artefact", "sha256", "size"), ((m.run_id, m.name, m.sha256[:12], size(m.n_bytes)) for m in found)
     )
 
 
 def run_table(row: Mapping[str, Any]) -> Table:
     """One run, a fact a line."""
-    return _table(
-        ("", row["id"]), ((key, value) for key, value in flatten({k: v for k, v in row.items() if k != "id"}))
-    )
+    return table(("", row["id"]), ((key, value) for key, value in flatten({k: v for k, v in row.items() if k != "id"})))
 
 
 def compare_table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
     names = sorted({run for row in rows.values() for run in row})
-    return _table(("", *names), ((key, *(row.get(name, "") for name in names)) for key, row in rows.items()))
+    return table(("", *names), ((key, *(row.get(name, "") for name in names)) for key, row in rows.items()))
 
 
 def show(what: Table | Tree) -> None:
@@ -147,7 +145,7 @@ def size(n_bytes: float) -> str:
     return f"{n_bytes / unit:.3g} {name}"
 
 
-def _table(columns: Sequence[str], rows: Any) -> Table:
+def table(columns: Sequence[str], rows: Any) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for column in columns:
         table.add_column(escape(str(column)), overflow="fold")

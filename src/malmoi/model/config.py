@@ -150,7 +150,7 @@ class ModelConfig(Settings):
             raise ValueError(f"no_rope_layers {self.no_rope_layers}: layers are numbered 0 to {self.n_layer - 1}")
         return self
 
-    def shapes(self) -> Iterator[tuple[str, Shape]]:
+    def shapes(self, head: bool = True) -> Iterator[tuple[str, Shape]]:
         """Names and shapes of a language model's weights; a tied head is the embedding and not named again."""
         yield "model.embed_tokens.weight", (self.vocab_size, self.n_embd)
         if self.positions == "learned":
@@ -159,7 +159,7 @@ class ModelConfig(Settings):
         for layer in range(self.n_layer):
             yield from ((f"model.layers.{layer}.{name}", shape) for name, shape in block)
         yield from ((f"model.{name}", shape) for name, shape in self._norm_shapes("norm").items())
-        if not self.tie_embeddings:
+        if head and not self.tie_embeddings:
             yield "lm_head.weight", (self.vocab_size, self.n_embd)
 
     def _block_shapes(self) -> dict[str, Shape]:

@@ -102,21 +102,21 @@ def load_model(folder: Path, kind: type[Model] = LanguageModel, seed: int = 0) -
     """
     config = load_config(folder)
     path, found = read_folder(folder)
-    weights, shapes = to_ours(found, config), config.shapes()
+    weights = to_ours(found, config)
     is_reward = "score.weight" in weights
     if kind is LanguageModel and is_reward:
         raise CheckpointError(f"{folder}: is a reward model; it scores answers and cannot write them")
+    # A reward model that others made has no bias; one that begins here has no head.
+    scalar: dict[str, Shape] = {"score.weight": (1, config.n_embd), "score_bias": ()} if kind is ScalarModel else {}
     if kind is ScalarModel:
         weights.pop("lm_head.weight", None)
-        head: dict[str, Shape] = {"score.weight": (1, config.n_embd), "score_bias": ()}
-        shapes = chain(((name, shape) for name, shape in shapes if name != "lm_head.weight"), head.items())
-        if not is_reward:
-            weights |= {name: torch.zeros(shape) for name, shape in head.items()}
-    check_architecture(path, shapes, weights)
+    stored = ((name, shape) for name, shape in scalar.items() if name in weights)
+    check_architecture(path, chain(config.shapes(head=kind is LanguageModel), stored), weights)
     with torch.device("meta"):
         model = kind(config)
     # What was read is mapped from the file; the model must not change when the file does.
     state = {name: tensor.to(torch.float32, copy=True).contiguous() for name, tensor in weights.items()}
+    state = {name: torch.zeros(shape) for name, shape in scalar.items()} | state
     model.load_state_dict(state, strict=False, assign=True)
     if isinstance(model, LanguageModel):
         model.tie()

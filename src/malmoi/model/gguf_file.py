@@ -65,7 +65,7 @@ class GGUF:
         blocks = np.frombuffer(self.data[info.start : info.start + info.n_bytes], info.block_format.record)
         values = torch.from_numpy(dequantise(blocks, info.block_format)).view(info.shape)
         if not values.isfinite().all():
-            raise self.error(f"tensor {_quote(name)}", "has values that are not numbers")
+            raise self.error(f"tensor {quote(name)}", "has values that are not numbers")
         return values
 
     def get(self, key: str, kind: type[Kind], default: Kind | None = None) -> Kind:
@@ -76,7 +76,7 @@ class GGUF:
         if kind is float and isinstance(found, int) and not isinstance(found, bool):
             found = float(found)
         if not isinstance(found, kind) or (kind is int and isinstance(found, bool)):
-            shown = "an array" if isinstance(found, list | np.ndarray) else _quote(str(found))
+            shown = "an array" if isinstance(found, list | np.ndarray) else quote(str(found))
             raise self.error(key, f"expected one {kind.__name__}, found {shown}")
         return found
 
@@ -122,8 +122,8 @@ def read_gguf(path: Path) -> GGUF:
     for _ in range(n_keys):
         key = cursor.text("metadata key")
         if key in metadata:
-            raise cursor.error(f"metadata {_quote(key)}", "stands twice")
-        metadata[key] = cursor.value(f"metadata {_quote(key)}")
+            raise cursor.error(f"metadata {quote(key)}", "stands twice")
+        metadata[key] = cursor.value(f"metadata {quote(key)}")
     opened = GGUF(path, metadata, {}, data)
     opened.infos.update(_read_table(cursor, n_tensors, opened.get("general.alignment", int, DEFAULT_ALIGNMENT)))
     return opened
@@ -136,7 +136,7 @@ def _read_table(cursor: "_Cursor", n_tensors: int, alignment: int) -> dict[str, 
     infos: dict[str, TensorInfo] = {}
     for _ in range(n_tensors):
         name = cursor.text("tensor name")
-        where = f"tensor {_quote(name)}"
+        where = f"tensor {quote(name)}"
         if name in infos:
             raise cursor.error(where, "stands twice")
         infos[name] = cursor.tensor(where, alignment)
@@ -144,9 +144,9 @@ def _read_table(cursor: "_Cursor", n_tensors: int, alignment: int) -> dict[str, 
     end, before = base, ""
     for name, info in sorted(infos.items(), key=lambda item: item[1].start):
         if base + info.start + info.n_bytes > len(cursor.data):
-            raise cursor.error(f"tensor {_quote(name)}", "reaches past the end of the file; truncated or forged")
+            raise cursor.error(f"tensor {quote(name)}", "reaches past the end of the file; truncated or forged")
         if base + info.start < end:
-            raise cursor.error(f"tensor {_quote(name)}", f"overlaps tensor {_quote(before)}")
+            raise cursor.error(f"tensor {quote(name)}", f"overlaps tensor {quote(before)}")
         end, before = base + info.start + info.n_bytes, name
     return {
         name: TensorInfo(info.shape, info.block_format, base + info.start, info.n_bytes) for name, info in infos.items()
@@ -277,6 +277,6 @@ class _Cursor:
         return TensorInfo(tuple(reversed(dims)), block_format, start, n_bytes)
 
 
-def _quote(name: str) -> str:
-    """A foreign name, fit for one line."""
+def quote(name: str) -> str:
+    """A foreign text, fit for one line."""
     return repr(name if len(name) <= 80 else name[:77] + "...")

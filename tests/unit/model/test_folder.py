@@ -1,6 +1,8 @@
 """Model folders: what is saved is what is loaded, and anything else is refused by name."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,30 @@ def test_a_folder_that_cannot_be_written_leaves_the_old_one(
         save_model(policy_folder, policy, tokenizer, template, {"not JSON": object()})
     assert (policy_folder / "malmoi.json").read_bytes() == before
     assert {path.name for path in policy_folder.parent.iterdir()} == {"policy"}
+
+
+@pytest.mark.parametrize("n_synced", range(7))
+def test_a_disk_that_fills_up_leaves_what_was_there(
+    policy: LanguageModel, policy_folder: Path, tokenizer: Tokenizer, template: ChatTemplate, n_synced: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Whichever of the seven files the disk has no room for."""
+    before = {path.name: path.read_bytes() for path in policy_folder.iterdir()}
+    n_left, really_sync = [n_synced], os.fsync
+
+    def sync(descriptor: int) -> None:
+        if not n_left[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        n_left[0] -= 1
+        really_sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    for name in ("policy", "another"):
+        n_left[0] = n_synced
+        with pytest.raises(UserError, match="the disk is full"):
+            save_model(policy_folder.with_name(name), policy, tokenizer, template, {"run": "r8"})
+    assert [path.name for path in policy_folder.parent.iterdir()] == ["policy"]
+    assert {path.name: path.read_bytes() for path in policy_folder.iterdir()} == before
 
 
 def test_a_reward_model_comes_back_with_its_bias(

@@ -17,7 +17,7 @@ from malmoi.errors import CheckpointError, UserError
 from malmoi.files import read_json, write_json
 from malmoi.model.config import LinearRope, ModelConfig
 from malmoi.model.folder import load_model, load_text, save_model
-from malmoi.model.transformer import LanguageModel
+from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 
@@ -121,6 +121,7 @@ def test_a_header_of_100_gigabytes_is_not_read(folder: Path) -> None:
     [
         ("num_hidden_layers", 10**9, r"no_rope_layers is not a list with a flag for each layer"),
         ("hidden_size", 10**9, r"embed_tokens\.weight is \(300, 8\), config\.json says \(300, 1000000000\)"),
+        ("hidden_size", 10**30, r"embed_tokens\.weight is \(300, 8\)"),
         ("intermediate_size", 10**30, r"down_proj\.weight is \(8, 4\)"),
         ("max_position_embeddings", 10**18, "less than or equal to 1048576"),
         ("head_dim", 2**40, r"k_proj\.weight is \(8, 8\)"),
@@ -130,8 +131,9 @@ def test_a_header_of_100_gigabytes_is_not_read(folder: Path) -> None:
 def test_sizes_that_the_weights_do_not_have_are_never_built(folder: Path, key: str, value: int, says: str) -> None:
     path = folder / "config.json"
     write_json(path, read_json(path) | {key: value})
-    with pytest.raises(CheckpointError, match=says):
-        load_model(folder)
+    for kind in (LanguageModel, ScalarModel):
+        with pytest.raises(CheckpointError, match=says):
+            load_model(folder, kind)
 
 
 @pytest.mark.usefixtures("little_memory")

