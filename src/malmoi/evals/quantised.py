@@ -49,7 +49,7 @@ def compare_weights(
 
 def weight_bytes(model: nn.Module) -> int:
     """Bytes of all weights, tied ones counted once."""
-    tensors = {t.data_ptr(): t for t in (*model.parameters(), *model.buffers()) if t.device.type != "meta"}
+    tensors = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
 

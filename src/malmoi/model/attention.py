@@ -12,7 +12,7 @@ from torch import Tensor
 
 BLOCK = 128
 LONGEST_PLAIN = 1024
-FEW_ROWS = 8
+FEW_ROWS = 4
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:

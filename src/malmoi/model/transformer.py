@@ -204,7 +204,9 @@ class Backbone(nn.Module):
         if self.config.positions == "learned":
             x = x + self.embed_positions(positions)
         else:
-            turned = replace(unturned, rotary=(self.cos[positions], self.sin[positions]))
+            here = x.device.type  # once for all layers in the dtype that projections come out in
+            dtype = torch.get_autocast_dtype(here) if torch.is_autocast_enabled(here) else x.dtype
+            turned = replace(unturned, rotary=(self.cos[positions].to(dtype), self.sin[positions].to(dtype)))
         for layer, block in enumerate(self.layers):
             place = unturned if layer in self.config.no_rope_layers else turned
             if self.recompute and torch.is_grad_enabled():
