@@ -18,6 +18,7 @@ from malmoi.generate.engine import Engine
 from malmoi.generate.sampling import Sampling
 from malmoi.model.folder import load_model, load_text
 from malmoi.model.transformer import LanguageModel
+from malmoi.tokenizer.jinja import read_settings
 
 ORDER = ("base", "sft", "ppo")
 COMMANDS = {
@@ -56,8 +57,9 @@ def find_model(name: str | None, models: Path) -> tuple[str, Path]:
 
 def model_names(models: Path) -> list[str]:
     """The workspace's models that can write, the one to talk with by default last."""
-    found = {folder.name for folder in models.glob("*") if (folder / "config.json").exists()} - {"reward"}
-    return sorted(found, key=lambda name: (ORDER.index(name) if name in ORDER else -1, name))
+    found = {path.parent for path in models.glob("*/config.json")}
+    names = {folder.name for folder in found if read_settings(folder / "malmoi.json").get("kind") != "reward"}
+    return sorted(names, key=lambda name: (ORDER.index(name) if name in ORDER else -1, name))
 
 
 class Chat:

@@ -17,13 +17,14 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from malmoi.chat import Chat
 from malmoi.cli import app
 from malmoi.commands import models
 from malmoi.errors import ConfigError, UserError, WorkspaceError
-from malmoi.files import read_json
+from malmoi.files import read_json, write_json
 from malmoi.generate.sampling import Sampling
 from malmoi.model.folder import load_model, load_text
 from malmoi.model.transformer import ScalarModel
@@ -107,6 +108,22 @@ def test_what_goes_out_as_gguf_comes_in_again(
     assert digest == hashlib.sha256((tmp_path / "Out.GGUF").read_bytes()).hexdigest()
 
 
+def test_shards_come_in_as_they_are(workspace: Workspace, policy_folder: Path) -> None:
+    tensors = load_file(policy_folder / "model.safetensors")
+    (policy_folder / "model.safetensors").unlink()
+    shard_of = {name: f"model-0000{1 + (i % 2)}-of-00002.safetensors" for i, name in enumerate(sorted(tensors))}
+    for shard in set(shard_of.values()):
+        save_file({name: tensor for name, tensor in tensors.items() if shard_of[name] == shard}, policy_folder / shard)
+    write_json(policy_folder / "model.safetensors.index.json", {"metadata": {}, "weight_map": shard_of})
+    (policy_folder / "notes.txt").write_text("mine")
+    models.import_(workspace.path, str(policy_folder), "smol")
+    found = find_model(workspace, "smol")
+    assert {path.name for path in found.glob("*.safetensors")} == set(shard_of.values())
+    assert not (found / "notes.txt").exists()
+    theirs, ours = load_model(policy_folder).state_dict(), load_model(found).state_dict()
+    assert all(torch.equal(ours[name], tensor) for name, tensor in theirs.items())
+
+
 def test_a_reward_model_comes_in_goes_out_and_has_no_gguf(
     workspace: Workspace, reward_folder: Path, tmp_path: Path
 ) -> None:
@@ -116,6 +133,8 @@ def test_a_reward_model_comes_in_goes_out_and_has_no_gguf(
     assert torch.equal(load_model(tmp_path / "out", ScalarModel).score.weight, score)
     [row] = models.list_models(workspace.path)
     assert row["kind"] == "reward"
+    with pytest.raises(UserError, match="no model here yet"):
+        Chat(None, workspace.models, GREEDY)
     with pytest.raises(ConfigError, match="reward model"):
         models.export(workspace.path, "judge", "gguf", tmp_path / "out.gguf")
 
@@ -193,7 +212,7 @@ def test_removing_takes_the_weights_and_leaves_the_ledger(workspace: Workspace, 
     with Ledger.open(workspace) as ledger:
         assert [run.status for run in ledger.runs()] == ["done"]
         made = ledger.artefacts_of("0001-import")["model"]
-    assert not made.path.exists() and not made.path.parent.exists()
+    assert not made.path.exists() and nothing_is_left(workspace)
     with pytest.raises(WorkspaceError, match="no such model here; there is none"):
         models.remove(workspace.path, "alias")
 
@@ -493,8 +512,10 @@ def test_weights_that_are_only_pickled_are_not_fetched(
 def test_what_answers_otherwise_is_no_hub(
     start: Callable[[StandInHub], str], hub: StandInHub, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hub.listing = lambda: b"<html>"  # type: ignore[method-assign]
-    assert "does not answer as a hub does" in fails(workspace, start(hub))
+    file = '{"rfilename": "config.json", "size": "x"}'
+    for answer in ("<html>", "[]", '{"sha": 1, "siblings": []}', f'{{"sha": "1", "siblings": [{file}]}}', "[" * 10**5):
+        hub.listing = answer.encode  # type: ignore[method-assign]
+        assert "does not answer as a hub does" in fails(workspace, start(hub))
     monkeypatch.setenv("HF_ENDPOINT", "file:///etc")
     with pytest.raises(ConfigError, match="HF_ENDPOINT"):
         models.import_(workspace.path, "team/smol")

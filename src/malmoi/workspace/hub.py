@@ -16,10 +16,10 @@ import sys
 import time
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
@@ -93,9 +93,7 @@ class _Redirects(HTTPRedirectHandler):
         old, new = urlsplit(req.full_url), urlsplit(newurl)
         if new.scheme not in {"https", old.scheme}:
             fp.close()
-            raise UserError(
-                f"{old.hostname}: sends on to {new.scheme}://{new.netloc}, which is less safe; not followed"
-            )
+            raise UserError(f"{old.hostname}: sends on to {new.scheme}://{new.netloc}; that is less safe, not followed")
         request = super().redirect_request(req, fp, code, msg, headers, newurl)
         if request is not None and new.netloc != old.netloc:
             request.remove_header("Authorization")
@@ -107,6 +105,28 @@ def _endpoint() -> str:
     if urlsplit(found).scheme not in ("https", "http"):
         raise ConfigError(f"HF_ENDPOINT: {found!r} is not an address; it begins with https://")
     return found
+
+
+class _Listed(NamedTuple):
+    """A file as the hub lists it; its length and SHA-256 where the hub says them."""
+
+    name: str
+    n_bytes: int | None
+    sha256: str | None
+
+
+def _listed(entry: Mapping[str, Any]) -> _Listed:
+    """Raises TypeError, KeyError or AttributeError for what no hub lists."""
+    n_bytes, sha256 = entry.get("size"), (entry.get("lfs") or {}).get("sha256")
+    if type(n_bytes) is not int and n_bytes is not None:
+        raise TypeError(f"expected a length, found {n_bytes!r}")
+    return _Listed(_text(entry["rfilename"]), n_bytes, sha256 and _text(sha256))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected text, found {value!r}")
+    return value
 
 
 @dataclass(frozen=True)
@@ -129,28 +149,27 @@ class Hub:
         """
         if HUB_ID.fullmatch(hub_id) is None:
             raise ConfigError(f"{hub_id}: not a name on the hub; they look like HuggingFaceTB/SmolLM2-135M-Instruct")
-        listing = self._listing(hub_id, revision)
-        files = {entry["rfilename"]: entry for entry in listing["siblings"]}
-        commit = str(listing["sha"])
+        commit, files = self._listing(hub_id, revision)
         if "config.json" not in files or not files.keys() & {WEIGHTS, INDEX}:
             raise UserError(f"{hub_id}: has no config.json with safetensors, and nothing else is read as weights")
         base = f"{self.endpoint}/{hub_id}/resolve/{quote(commit, safe='')}"
 
-        def get(names: list[str]) -> None:
-            missing = sum((files[name].get("size") or 0) for name in names) - shutil.disk_usage(folder).free
+        def get(names: Sequence[str]) -> None:
+            missing = sum(files[name].n_bytes or 0 for name in names) - shutil.disk_usage(folder).free
             if missing > 0:
                 raise UserError(f"{folder}: the disk lacks {missing / 1e9:.1f} GB for {hub_id}; free some space")
             for name in names:
-                lfs = files[name].get("lfs") or {}
-                self._download(
-                    f"{base}/{quote(name)}", folder / name, files[name].get("size"), lfs.get("sha256"), progress
-                )
+                self._download(f"{base}/{quote(name)}", folder / name, files[name], progress)
 
-        get([name for name in (*SETTINGS, INDEX) if name in files and not (name == INDEX and WEIGHTS in files)])
-        get([WEIGHTS] if WEIGHTS in files else self._shards(hub_id, folder / INDEX, files))
+        get([name for name in SETTINGS if name in files])
+        if WEIGHTS in files:
+            get([WEIGHTS])
+        else:
+            get([INDEX])
+            get(self._shards(hub_id, folder / INDEX, files))
         return commit
 
-    def _shards(self, hub_id: str, index: Path, files: dict[str, Any]) -> list[str]:
+    def _shards(self, hub_id: str, index: Path, files: Mapping[str, _Listed]) -> list[str]:
         found = read_json(index)
         table = found.get("weight_map") if isinstance(found, dict) else None
         shards = sorted({str(shard) for shard in table.values()}) if isinstance(table, dict) else []
@@ -159,20 +178,20 @@ class Hub:
                 raise UserError(f"{hub_id}: its {INDEX} names {shard}, which it does not have")
         return shards
 
-    def _listing(self, hub_id: str, revision: str) -> dict[str, Any]:
+    def _listing(self, hub_id: str, revision: str) -> tuple[str, dict[str, _Listed]]:
+        """The commit, and its files by name."""
         if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "ON", "YES", "TRUE"):
             raise UnreachableError(f"{self.endpoint}: HF_HUB_OFFLINE says not to ask")
         url = f"{self.endpoint}/api/models/{hub_id}/revision/{quote(revision, safe='')}?blobs=true"
         try:
             with self._open(url) as response:
                 found = json.loads(response.read(64 * CHUNK))
-            if not all(isinstance(entry["rfilename"], str) for entry in found["siblings"]) or not found["sha"]:
-                raise KeyError("siblings")
+            files = [_listed(entry) for entry in found["siblings"]]
+            return _text(found["sha"]), {file.name: file for file in files}
         except (URLError, http.client.HTTPException, OSError) as error:
             raise UnreachableError(f"{self.endpoint}: cannot be reached ({_reason(error)})") from None
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise UserError(f"{url}: does not answer as a hub does; check HF_ENDPOINT") from None
-        return found
 
     def _open(self, url: str, start: int = 0) -> Any:
         """Ask for a file, from a byte on. What asking again cannot mend is a UserError."""
@@ -190,7 +209,8 @@ class Hub:
                 raise UserError(f"{url}: no such model, file or revision ({error.code}); check the name") from None
             raise
 
-    def _download(self, url: str, path: Path, n_bytes: int | None, sha256: str | None, progress: Progress) -> None:
+    def _download(self, url: str, path: Path, listed: _Listed, progress: Progress) -> None:
+        n_bytes = listed.n_bytes
         done, digest, reason = 0, hashlib.sha256(), "the connection ended"
         with disk_errors(path), path.open("wb") as file:
             for attempt in range(self.attempts):
@@ -221,7 +241,7 @@ class Hub:
                     reason = _reason(error)
             else:
                 raise UserError(f"{url}: cut off after {done:,} bytes ({reason}); run the same command again")
-        _check(path, sha256, digest.hexdigest())
+        _check(path, listed.sha256, digest.hexdigest())
 
 
 def fetch_wheel(wheel: Wheel, folder: Path, progress: Progress) -> Path:

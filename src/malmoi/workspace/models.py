@@ -120,9 +120,10 @@ def remove_model(workspace: Workspace, name: str) -> bool:
     if target in others or not target.is_dir() or not target.is_relative_to(workspace.runs):
         return False
     shutil.rmtree(target)
-    # A recipe looks for this folder to know that a stage is done.
+    # A recipe takes a stage for done as long as `out` is there.
     with contextlib.suppress(OSError):
         target.parent.rmdir()
+        target.parent.parent.rmdir()
     return True
 
 
@@ -165,8 +166,9 @@ def _read_folder(path: Path, bring: Callable[[Path, Path], Any]) -> tuple[Writer
     check_vocabulary(path, config, Tokenizer.load(path))
     source = find_template(path)
     template = ChatTemplate.plain() if source is None else ChatTemplate(source)
-    shards = read_settings(path / INDEX).get("weight_map", {}).values() if not (path / WEIGHTS).exists() else ()
-    names = [*(name for name in (*SETTINGS, WEIGHTS, INDEX) if (path / name).exists()), *sorted(set(shards))]
+    shards = {} if (path / WEIGHTS).exists() else read_settings(path / INDEX)["weight_map"]
+    weights = [INDEX, *sorted(set(shards.values()))] if shards else [WEIGHTS]
+    names = [*(name for name in SETTINGS if (path / name).exists()), *weights]
 
     def write(folder: Path, about: dict[str, Any]) -> None:
         partial = folder.with_name(f".{folder.name}.partial")
