@@ -139,7 +139,7 @@ def _progress() -> Iterator[Progress]:
         if not tasks:
             shown.enter_context(bars)
         if name not in tasks:
-            tasks[name] = bars.add_task(name)
+            tasks[name] = bars.add_task(name, total=total)
         bars.update(tasks[name], completed=done, total=total)
 
     def plainly(name: str, done: int, total: int | None) -> None:
