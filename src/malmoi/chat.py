@@ -81,7 +81,7 @@ class Chat:
         found, folder = find_model(name, self.models)
         model, (self.tokenizer, self.template) = load_model(folder, LanguageModel), load_text(folder)
         # One row: the next turn goes on where the last one ended, and only what is new is read.
-        self.engine = Engine(model, end_ids=[self.tokenizer.end_of_turn_id], tokenizer=self.tokenizer, n_rows=1)
+        self.engine = Engine(model, end_ids=self.tokenizer.stop_ids, tokenizer=self.tokenizer, n_rows=1)
         self.seq_len, self.name = model.config.seq_len, found
 
     def answer(self, text: str) -> Generator[str]:

@@ -44,13 +44,18 @@ def test_the_shipped_recipe_fits_a_small_machine() -> None:
         ("ppo.micro_batch_size=100000 ppo.batch_size=100000", ("ppo: needs about", "lower ppo.micro_batch_size")),
         ("pretrain.model.seq_len=20", ("sample.max_tokens", "no room for a prompt", "seq_len 20")),
         ("ppo.max_tokens=240", ("ppo.max_tokens: answers of 240", "seq_len 256")),
-        ("pretrain.model.seq_len=2000000", ("seq_len: 2000000 tokens are more than the text",)),
     ],
 )
 def test_what_cannot_fit_is_refused_with_what_to_lower(assignment: str, words: tuple[str, ...]) -> None:
     found = refusals(nano(*assignment.split()), AMPLE)
     assert any(all(word in reason for word in words) for reason in found), found
     assert not any("\n" in reason for reason in found)
+
+
+def test_a_window_longer_than_the_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "short.txt").write_text("한 줄의 글. " * 20, encoding="utf-8")
+    found = refusals(nano(f"corpus.text={tmp_path}"), AMPLE)
+    assert any("seq_len: 256 tokens are more than the text" in reason for reason in found), found
 
 
 def test_a_full_disk_is_refused_unless_only_the_impossible_is() -> None:

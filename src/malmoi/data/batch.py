@@ -42,12 +42,6 @@ class Branches:
     def to(self, device: torch.device) -> "Branches":
         return Branches(self.positions.to(device), self.segments.to(device))
 
-    def hidden(self) -> Tensor:
-        """(B, 1, T, T), True where a query (third) may not see a key (last)."""
-        query, key = self.segments[:, None, :, None], self.segments[:, None, None, :]
-        index = torch.arange(self.segments.shape[1], device=self.segments.device)
-        return (index[None, :] > index[:, None]) | ((key != 0) & (key != query))
-
 
 def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
     """Rows of ids -> (B, T) padded on the right, and (B,) their lengths."""

@@ -8,7 +8,7 @@ Sources: continuous batching, Yu et al. 2022 (Orca); prefix reuse, Zheng et al. 
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -90,7 +90,7 @@ class Engine:
     """
 
     def __init__(
-        self, model: LanguageModel, *, end_ids: Sequence[int], tokenizer: Tokenizer | None = None,
+        self, model: LanguageModel, *, end_ids: Collection[int], tokenizer: Tokenizer | None = None,
         weights: Weights = "auto", n_rows: int = 32, n_max: int | None = None, n_waiting: int = 1024, join_at: int = 1,
     ) -> None:  # fmt: skip
         self.model, config = for_inference(model, weights), model.config

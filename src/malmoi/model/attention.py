@@ -32,6 +32,16 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
     )
 
 
+def hidden_between(segments: Tensor) -> Tensor:
+    """(B, 1, T, T), True where a query (third) may not see a key (last): a later one, or one of another continuation.
+
+    segments: (B, T), 0 in a row's beginning, which all may see, 1 … K in its continuations, -1 in padding
+    """
+    query, key = segments[:, None, :, None], segments[:, None, None, :]
+    index = torch.arange(segments.shape[1], device=segments.device)
+    return (index[None, :] > index[:, None]) | ((key != 0) & (key != query))
+
+
 def bias_of(hidden: Tensor) -> Tensor:
     """0 where seen, -inf where `hidden`, float32."""
     return torch.zeros(hidden.shape, device=hidden.device).masked_fill_(hidden, -math.inf)

@@ -111,7 +111,7 @@ def _fused(projections: list[nn.Linear], weights: Weights) -> nn.Module:
     bias = None if projections[0].bias is None else torch.cat([projection.bias for projection in projections])
     if weights in ("int8", "int4"):
         return (Int8Linear if weights == "int8" else Int4Linear)(weight, bias)
-    if weights == "bfloat16" and weight.device.type == "cpu" and torch.backends.mkldnn.is_available():
+    if weights == "bfloat16" and weight.device.type == "cpu" and torch._C._has_mkldnn:
         return PackedLinear(weight, bias)
     dtype = torch.float32 if weights == "float32" else torch.bfloat16
     linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")

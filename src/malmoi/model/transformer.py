@@ -7,14 +7,14 @@ Shapes: B batch, T tokens, D width, H heads, K head dim, V vocab.
 import math
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from malmoi.data.batch import Branches
-from malmoi.model.attention import attend, bias_of
+from malmoi.model.attention import attend, bias_of, hidden_between
 from malmoi.model.config import ModelConfig, RopeScaling
 from malmoi.model.cross_entropy import cross_entropy_sum, token_logps
 from malmoi.model.kv_cache import KVCache
@@ -57,6 +57,18 @@ def together(x: Tensor, *projections: nn.Linear) -> Tensor:
     weight = torch.cat([projection.weight for projection in projections])
     bias = None if first.bias is None else torch.cat([projection.bias for projection in projections])
     return F.linear(x, weight, bias)
+
+
+class Branches(Protocol):
+    """Rows in which several continuations of one beginning stand one after another, none seeing another.
+
+    positions: (B, T) place of each token in its own text; segments: (B, T), as `hidden_between` has them
+    """
+
+    @property
+    def positions(self) -> Tensor: ...
+    @property
+    def segments(self) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -199,7 +211,7 @@ class Backbone(nn.Module):
             positions = indices % shape[1] if branches is None else branches.positions.flatten()[indices]
             ids = ids.flatten()[indices]
         x = self.embed_tokens(ids)
-        bias = bias_of(branches.hidden()) if branches is not None else None
+        bias = bias_of(hidden_between(branches.segments)) if branches is not None else None
         unturned = turned = Place(None, shape, indices, bias)
         if self.config.positions == "learned":
             x = x + self.embed_positions(positions)

