@@ -17,6 +17,7 @@ from malmoi.errors import DataError, UserError
 from malmoi.generate.engine import Engine
 from malmoi.generate.sampling import Sampling
 from malmoi.model.folder import load_model, load_text
+from malmoi.model.inference import Weights
 from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.jinja import read_settings
 
@@ -66,11 +67,14 @@ class Chat:
     """A model and the conversation with it.
 
     models: folder of the models by name; seed: of the first answer, the following ones count on
+    weights: number format to answer in
     n_dropped: turns that the last answer had to do without, since the context is full
     """
 
-    def __init__(self, model: str | None, models: Path, sampling: Sampling, seed: int | None = None) -> None:
-        self.models, self.sampling = models, sampling
+    def __init__(
+        self, model: str | None, models: Path, sampling: Sampling, seed: int | None = None, weights: Weights = "auto"
+    ) -> None:
+        self.models, self.sampling, self.weights = models, sampling, weights
         self.seed = random.getrandbits(32) if seed is None else seed
         self.messages: list[dict[str, str]] = []
         self.n_dropped = 0
@@ -81,7 +85,9 @@ class Chat:
         found, folder = find_model(name, self.models)
         model, (self.tokenizer, self.template) = load_model(folder, LanguageModel), load_text(folder)
         # One row: the next turn goes on where the last one ended, and only what is new is read.
-        self.engine = Engine(model, end_ids=self.tokenizer.stop_ids, tokenizer=self.tokenizer, n_rows=1)
+        self.engine = Engine(
+            model, end_ids=self.tokenizer.stop_ids, tokenizer=self.tokenizer, weights=self.weights, n_rows=1
+        )
         self.seq_len, self.name = model.config.seq_len, found
 
     def answer(self, text: str) -> Generator[str]:

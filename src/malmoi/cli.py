@@ -66,6 +66,7 @@ WorkspaceOption = Annotated[
     Path, typer.Option("--workspace", envvar="MALMOI_WORKSPACE", metavar="DIR", help="Folder that holds the assistant.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+FORMATS = "Number format of the weights: auto, float32, bfloat16, int8, int4."
 RunArgument = Annotated[str, typer.Argument(metavar="ID", help="A run: 0007-ppo, or 7.", show_default=False)]
 
 
@@ -205,6 +206,7 @@ def chat(
     max_tokens: Annotated[int, typer.Option(metavar="N", help="Longest answer.")] = 128,
     seed: Annotated[int | None, typer.Option(metavar="N", help="For the same answers again.")] = None,
     prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="Answer this and leave.")] = None,
+    weights: Annotated[str, typer.Option(metavar="FORMAT", help=FORMATS)] = "auto",
 ) -> None:
     """Talk with a model on the terminal.
 
@@ -218,9 +220,10 @@ def chat(
     from malmoi.chat import Chat, converse, describe, typed_lines
     from malmoi.config import parse
     from malmoi.generate.sampling import Sampling
+    from malmoi.model.inference import weights_named
 
     given = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "max_tokens": max_tokens}
-    talk = Chat(model, workspace / "models", parse(Sampling, given, "chat"), seed)
+    talk = Chat(model, workspace / "models", parse(Sampling, given, "chat"), seed, weights_named(weights))
     if prompt is not None:
         converse(talk, [" " + prompt], interactive=False)
     elif sys.stdin.isatty():
@@ -228,6 +231,43 @@ def chat(
         converse(talk, typed_lines(), interactive=True)
     else:
         converse(talk, (line.rstrip("\r\n") for line in sys.stdin), interactive=False)
+
+
+@app.command()
+def quantise(
+    model: Annotated[
+        str | None, typer.Argument(help="A model of the workspace or a model folder; default: its last.")
+    ] = None,
+    weights: Annotated[
+        str, typer.Option(metavar="FORMATS", help="Formats to compare with the usual one, with commas between.")
+    ] = "int8,int4",
+    text: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="Held-out text; default: the newest corpus's, else Python's documentation."),
+    ] = None,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: Json = False,
+) -> None:
+    """Measure what a model loses, and wins, when its weights have 8 or 4 bits.
+
+    Bytes of all weights, tokens per second of one stream, perplexity, and how often the likeliest next token stays.
+    Quantising takes a second and is done on loading: malmoi chat --weights int8.
+
+    \b
+    Example:
+      malmoi quantise smollm2-135m
+    """
+    from malmoi.commands.quantise import as_table
+    from malmoi.commands.quantise import quantise as measure
+    from malmoi.commands.runs import print_json, show
+    from malmoi.model.inference import weights_named
+
+    found = measure(workspace, model, ["auto", *map(weights_named, weights.split(","))], text)
+    if as_json:
+        print_json(found)
+        return
+    show(as_table(found))
+    typer.secho(f"next: malmoi chat {shlex.quote(found['model'])} --weights int8", err=True, dim=True)
 
 
 @contextlib.contextmanager

@@ -542,7 +542,7 @@ def test_a_disk_that_fills_is_named(start: Callable[[StandInHub], str], hub: Sta
 
 
 def test_a_hub_out_of_reach_is_told_from_one_that_refuses(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+    for name in ("HF_HUB_OFFLINE", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(UnreachableError, match="cannot be reached"):
         of("http://127.0.0.1:9").fetch("team/smol", dest, quietly)
@@ -643,6 +643,7 @@ def test_a_short_name_is_pulled_from_the_hub_once(
 def test_a_package_stands_in_for_a_hub_out_of_reach(
     workspace: Workspace, policy_folder: Path, packages: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     models.import_(workspace.path, str(policy_folder), "first")
     models.export(workspace.path, "first", "gguf", packages / "model.gguf")
     data = (packages / "model.gguf").read_bytes()

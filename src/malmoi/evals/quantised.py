@@ -11,7 +11,7 @@ from torch import nn
 from malmoi import device
 from malmoi.generate.engine import Engine
 from malmoi.generate.sampling import Sampling
-from malmoi.model.inference import Weights, for_inference
+from malmoi.model.inference import Weights, dtype_of, for_inference
 from malmoi.model.transformer import LanguageModel
 
 N_NEW = 32
@@ -58,11 +58,10 @@ def _read(
     model: LanguageModel, weights: Weights, texts: Sequence[Sequence[int]]
 ) -> tuple[list[torch.Tensor], float, int]:
     """The likeliest next token everywhere, and the negative log-likelihood of the texts in nats."""
-    dtype = torch.float32 if weights == "float32" else device.current().compute_dtype
     likeliest, nats, n_tokens = [], 0.0, 0
     for text in texts:
         ids = torch.tensor([list(text)], device=device.current().torch_device)
-        with device.autocast(dtype):
+        with device.autocast(dtype_of(weights)):
             logits = model(ids[:, :-1])[0].float()
         likeliest.append(logits.argmax(dim=-1))
         nats -= float(logits.log_softmax(dim=-1).gather(1, ids[0, 1:, None]).sum())

@@ -20,7 +20,7 @@ from malmoi.data.batch import pad
 from malmoi.errors import BusyError, DataError
 from malmoi.generate.sampling import Choosing, Sampling, adjust, uniforms
 from malmoi.generate.text import TextAssembler
-from malmoi.model.inference import Weights, for_inference
+from malmoi.model.inference import Weights, dtype_of, for_inference
 from malmoi.model.kv_cache import KVCache
 from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer
@@ -95,7 +95,7 @@ class Engine:
     ) -> None:  # fmt: skip
         self.model, config = for_inference(model, weights), model.config
         self.here = device.current()
-        self.dtype = self.here.compute_dtype if weights != "float32" else torch.float32
+        self.dtype = dtype_of(weights)
         self.end_ids, self.tokenizer = frozenset(end_ids), tokenizer
         self.n_max = min(n_max or config.seq_len, config.seq_len)
         row_bytes = 2 * config.n_layer * config.n_kv_head * self.n_max * config.head_dim * self.dtype.itemsize

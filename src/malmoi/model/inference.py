@@ -5,12 +5,14 @@ bfloat16, int4 halves int8 (Dettmers et al. 2022, arXiv:2208.07339; Frantar et a
 are quantised, activations are not; the kernels are PyTorch's.
 """
 
-from typing import Literal
+from difflib import get_close_matches
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
 from malmoi import device
+from malmoi.errors import ConfigError
 from malmoi.model.lora import merged
 from malmoi.model.transformer import LanguageModel
 
@@ -18,6 +20,16 @@ Weights = Literal["auto", "float32", "bfloat16", "int8", "int4"]
 GROUP = 32
 # Projections of one input: the first takes over the others.
 FUSED = (("q_proj", "k_proj", "v_proj"), ("o_proj",), ("gate_proj", "up_proj"), ("up_proj",), ("down_proj",))
+
+
+def weights_named(name: str) -> Weights:
+    """A format by its name. Raises ConfigError that names the nearest."""
+    names = get_args(Weights)
+    if name not in names:
+        near = get_close_matches(name, names, n=1)
+        hint = f'did you mean "{near[0]}"? ' if near else ""
+        raise ConfigError(f"weights: {name}: no such format; {hint}they are {', '.join(names)}")
+    return cast(Weights, name)
 
 
 class Int8Linear(nn.Module):
@@ -86,12 +98,19 @@ def _shaped(out: Tensor, x: Tensor, bias: Tensor | None) -> Tensor:
     return out if bias is None else out + bias.to(out.dtype)
 
 
+def dtype_of(weights: Weights) -> torch.dtype:
+    """What activations are computed in: quantised weights are multiplied in bfloat16."""
+    if weights == "auto":
+        return device.current().compute_dtype
+    return torch.float32 if weights == "float32" else torch.bfloat16
+
+
 @torch.no_grad()
 def for_inference(model: LanguageModel, weights: Weights = "auto") -> LanguageModel:
     """A copy that decodes faster; embedding and norms are shared with `model`, which is left as it is."""
     fast = merged(model)  # shares what it does not change
     if weights == "auto":
-        weights = "float32" if device.current().compute_dtype == torch.float32 else "bfloat16"
+        weights = "float32" if dtype_of(weights) == torch.float32 else "bfloat16"
     for module in list(fast.modules()):
         for first, *others in FUSED:
             projections = [getattr(module, name, None) for name in (first, *others)]
@@ -110,6 +129,12 @@ def _fused(projections: list[nn.Linear], weights: Weights) -> nn.Module:
     )
     bias = None if projections[0].bias is None else torch.cat([projection.bias for projection in projections])
     if weights in ("int8", "int4"):
+        # PyTorch's kernels do not look, and read past the end.
+        if weight.shape[0] % 16 or weight.shape[1] % GROUP:
+            shape = " x ".join(map(str, weight.shape))
+            raise ConfigError(f"weights: {weights} needs widths in steps of {GROUP}, and a matrix here is {shape}")
+        if weight.device.type != "cpu":
+            raise ConfigError(f"weights: {weights} runs on a CPU alone so far; bfloat16 runs here")
         return (Int8Linear if weights == "int8" else Int4Linear)(weight, bias)
     if weights == "bfloat16" and weight.device.type == "cpu" and torch._C._has_mkldnn:
         return PackedLinear(weight, bias)

@@ -303,7 +303,8 @@ class ScalarModel(nn.Module):
         return torch.zeros(ids.shape, device=ids.device).masked_scatter(real, scores)
 
     def _score(self, hidden: Tensor) -> Tensor:
-        return hidden.float() @ self.score.weight[0].float() + self.score_bias
+        with torch.autocast(hidden.device.type, enabled=False):  # bfloat16 would round rewards to three digits
+            return hidden.float() @ self.score.weight[0].float() + self.score_bias
 
 
 def rotary_tables(
