@@ -77,7 +77,7 @@ class Sizes:
     n_prompt: int = 40
     n_new: int = 128
     n_check: int = 16
-    n_rows: int = 24
+    n_rows: int = 16
     batch_size: int = 8
     n_words: tuple[int, int] = (40, 240)
     n_asked: int = 8
