@@ -54,7 +54,8 @@ def read(model: LanguageModel, prompts: torch.Tensor, n_rows: int) -> KVCache:
     """A cache whose rows have read prompts of different lengths."""
     config = model.config
     cache = KVCache(
-        config.n_layer, n_rows + 1, config.n_kv_head, config.seq_len, config.head_dim, torch.bfloat16, torch.device("cpu")
+        config.n_layer, n_rows + 1, config.n_kv_head, config.seq_len, config.head_dim, torch.bfloat16,
+        torch.device("cpu"),
     )  # fmt: skip
     rows = cache.rows(0, n_rows)
     with device.autocast(torch.bfloat16):
@@ -119,7 +120,14 @@ def test_quantised_steps_are_those_of_the_rounded_weights(weights: Weights, n_ro
 
 def test_what_it_does_not_know_is_left_to_pytorch() -> None:
     assert native.supports(ModelConfig(**BASE))  # type: ignore[arg-type]
-    for other in ({"norm": "layer"}, {"ff": "gelu"}, {"positions": "learned"}, {"n_ff": 90}, {"vocab_size": 99}):
+    for other in (
+        {"norm": "layer"},
+        {"ff": "gelu"},
+        {"positions": "learned"},
+        {"n_ff": 90},
+        {"head_dim": 16},
+        {"vocab_size": 99},
+    ):
         assert not native.supports(ModelConfig(**{**BASE, **other}))  # type: ignore[arg-type]
 
 
@@ -139,3 +147,7 @@ def test_without_a_compiler_answers_are_the_same(environment: dict[str, str], tm
     torch.manual_seed(0)
     linear = Int4Linear(torch.randn(8, 64), torch.randn(8))
     assert torch.allclose(torch.tensor(eval(run.stdout)), linear(torch.ones(2, 64)).float(), rtol=0.02, atol=0.1)
+
+
+def test_loading_it_changes_no_other_arithmetic() -> None:
+    assert 5e-324 * 1.0 > 0  # -ffast-math would have every thread flush such numbers to zero
