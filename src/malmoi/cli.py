@@ -150,11 +150,15 @@ def _make(
     recipe = _recipe(name, assignments)
     refuse(recipe, inspect_machine(folder), use_total=True)
     workspace = Workspace.open(folder)
+    if "base" in recipe.stages:
+        from malmoi.commands.models import bring
+
+        bring(workspace, recipe.base.model)
     with contextlib.closing(Console()) as console:
         done = run_recipe(recipe, workspace, console, only=only, start=start)
         link_models(workspace, done)
         here = shlex.quote(str(folder))
-        if "eval" in done:
+        if done.keys() & {"eval", "compare"}:
             report = write_report(recipe, workspace, done, time.monotonic() - began)
             console.rich.print(summary_table(report))
             console.rich.print(f"\nreport  {folder / 'report.html'}")
@@ -231,6 +235,73 @@ def chat(
         converse(talk, typed_lines(), interactive=True)
     else:
         converse(talk, (line.rstrip("\r\n") for line in sys.stdin), interactive=False)
+
+
+@app.command("eval")
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A model of the workspace or a model folder.", show_default=False)],
+    preferences: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="People's rankings, in any format that is known: judge a reward model."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the JSON here too.")] = None,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: Json = False,
+) -> None:
+    """Measure how good a model is, each figure with its 95 % interval.
+
+    \b
+    Example:
+      malmoi eval reward --workspace demo --preferences rankings.jsonl --json
+    """
+    from malmoi.commands import evaluate as evaluation
+    from malmoi.commands.runs import print_json, show
+    from malmoi.files import write_json
+
+    if preferences is None:
+        raise ConfigError("eval: give --preferences FILE")
+    found = evaluation.evaluate_rewards(workspace, model, preferences)
+    if out is not None:
+        write_json(out, found)
+    print_json(found) if as_json else show(evaluation.rewards_table(found))
+
+
+@app.command()
+def generate(
+    model: Annotated[str, typer.Argument(help="A model of the workspace or a model folder.", show_default=False)],
+    prompts: Annotated[
+        Path, typer.Option(metavar="FILE", help="Prompts: JSON lines, in any format that is known.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the answers go: JSON lines.", show_default=False)],
+    temperature: Annotated[
+        float, typer.Option(metavar="T", help="0 takes the likeliest token; higher is wilder.")
+    ] = 1.0,
+    top_p: Annotated[
+        float, typer.Option(metavar="P", help="Choose among the likeliest tokens of this probability.")
+    ] = 1.0,
+    max_tokens: Annotated[int, typer.Option(metavar="N", help="Longest answer.")] = 256,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="For the same answers again.")] = 0,
+    n: Annotated[int, typer.Option("--n", metavar="N", min=1, help="Answers to each prompt.")] = 1,
+    weights: Annotated[str, typer.Option(metavar="FORMAT", help=FORMATS)] = "auto",
+    workspace: WorkspaceOption = Path("workspace"),
+) -> None:
+    """Answer all prompts of a file; each line says how its answer was sampled, by which model, and how it ended.
+
+    Stopped or killed, the same command goes on where it was.
+
+    \b
+    Example:
+      malmoi generate ppo --workspace demo --prompts prompts.jsonl --out answers.jsonl --n 4 --seed 1
+    """
+    from malmoi.commands.generate import generate as write_answers
+    from malmoi.config import parse
+    from malmoi.generate.sampling import Sampling
+    from malmoi.model.inference import weights_named
+
+    given = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
+    sampling = parse(Sampling, given, "generate")
+    n_answers = write_answers(workspace, model, prompts, out, sampling, seed, n, weights_named(weights))
+    typer.secho(f"{out}: {n_answers:,} answers", err=True, dim=True)
 
 
 @app.command()
