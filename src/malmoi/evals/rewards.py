@@ -26,11 +26,15 @@ class Sourced:
 
 
 def judge_rewards(model: ScalarModel, rows: Sequence[Sourced], pad_id: int) -> dict[str, Any]:
+    """What `judge_scores` says of the scores that this model gives."""
+    return judge_scores(rows, score_all(model, [row.ranking for row in rows], pad_id))
+
+
+def judge_scores(rows: Sequence[Sourced], scores: Sequence[Sequence[float]]) -> dict[str, Any]:
     """Accuracy by pair with its interval and calibration, in all and, in `by_source`, for each source.
 
     Pairs that people tied are counted and take no part; an accuracy of None: no pair was ranked apart.
     """
-    scores = score_all(model, [row.ranking for row in rows], pad_id)
     sources = {
         name: [i for i, row in enumerate(rows) if row.source == name] for name in sorted({r.source for r in rows})
     }
