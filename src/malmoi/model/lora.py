@@ -8,6 +8,7 @@ import contextlib
 import copy
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal, TypeVar
 
 import torch
@@ -17,7 +18,8 @@ from torch import Tensor, nn
 
 from malmoi import device
 from malmoi.config import Settings
-from malmoi.model.transformer import LanguageModel
+from malmoi.model.folder import load_model
+from malmoi.model.transformer import Branches, LanguageModel
 
 Model = TypeVar("Model", bound=nn.Module)
 Projection = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -99,9 +101,21 @@ class WithoutAdapters:
     def __init__(self, policy: LanguageModel) -> None:
         self.policy = policy
 
-    def logps(self, ids: Tensor, targets: Tensor, mask: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+    def logps(
+        self, ids: Tensor, targets: Tensor, mask: Tensor, temperature: float = 1.0, branches: Branches | None = None
+    ) -> tuple[Tensor, Tensor]:
         with adapters_off(self.policy):
-            return self.policy.logps(ids, targets, mask, temperature)
+            return self.policy.logps(ids, targets, mask, temperature, branches)
+
+
+def policy_and_reference(folder: Path, config: LoraConfig) -> tuple[LanguageModel, LanguageModel | WithoutAdapters]:
+    """A language model to train, and itself as it is now: with its adapters off, or, where all weights are trained, as
+    a second copy."""
+    policy = load_model(folder, LanguageModel)
+    if not config.rank:
+        return policy, load_model(folder, LanguageModel).requires_grad_(False)
+    add_lora(policy, config)
+    return policy, WithoutAdapters(policy)
 
 
 @torch.no_grad()

@@ -258,16 +258,22 @@ class LanguageModel(nn.Module):
         """Sum of -log p(target) in nats where `mask` is True; ids, targets, mask: (B, T)."""
         return cross_entropy_sum(self._hidden_at(ids, mask), self.lm_head.weight, targets[mask])
 
-    def logps(self, ids: Tensor, targets: Tensor, mask: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+    def logps(
+        self, ids: Tensor, targets: Tensor, mask: Tensor, temperature: float = 1.0, branches: Branches | None = None
+    ) -> tuple[Tensor, Tensor]:
         """log p(target) at `temperature`, (B, T), zero where `mask` is False, and the entropies where it is True, (N,).
 
         In nats; the entropies carry no gradient.
         """
-        logps, entropy = token_logps(self._hidden_at(ids, mask), self.lm_head.weight, targets[mask], temperature)
+        hidden = self._hidden_at(ids, mask, branches)
+        logps, entropy = token_logps(hidden, self.lm_head.weight, targets[mask], temperature)
         return torch.zeros(mask.shape, device=logps.device).masked_scatter(mask, logps), entropy
 
-    def _hidden_at(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def _hidden_at(self, ids: Tensor, mask: Tensor, branches: Branches | None = None) -> Tensor:
         """Hidden states where `mask` (B, T) is True, (N, D)."""
+        if branches is not None:
+            real = branches.segments >= 0
+            return self.model(ids, real=real, branches=branches)[mask[real]]
         # What stands behind a row's last such token changes nothing: attention is causal.
         real = mask.flip(1).cummax(1).values.flip(1)
         return self.model(ids)[mask] if bool(real.all()) else self.model(ids, real=real)[mask[real]]

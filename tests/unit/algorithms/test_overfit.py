@@ -110,7 +110,7 @@ def test_ppo_raises_the_score_of_a_reward_model_that_likes_one_word(
         missing_eos_score=None, loop=adamw(0.03),
     )  # fmt: skip
     actors = ppo.Actors(policy, copy.deepcopy(reward_model))
-    rollouts = ppo.RolloutSteps(actors, copy.deepcopy(policy), reward_model, prompts, tokenizer, config)
+    rollouts = ppo.rollout_steps(actors, copy.deepcopy(policy), reward_model, prompts, tokenizer, config)
     seen: list[Step] = []
     job = Job(actors, rollouts, lambda model, batch: ppo.loss(model, batch, config), n_steps=80)
     fit(job, config.loop, [seen.append])
