@@ -6,6 +6,8 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
+from malmoi.algorithms.dpo import Config as DpoConfig
+from malmoi.algorithms.grpo import Config as GrpoConfig
 from malmoi.algorithms.ppo import Config as PpoConfig
 from malmoi.algorithms.pretrain import Config as PretrainConfig
 from malmoi.algorithms.reward import Config as RewardConfig
@@ -13,6 +15,7 @@ from malmoi.algorithms.sft import Config as SftConfig
 from malmoi.config import Settings, override, parse, read_toml
 from malmoi.corpus.pydocs import PACKAGES
 from malmoi.errors import ConfigError
+from malmoi.pipeline.sources import DataSettings
 
 StageName = Literal[
     "corpus", "tokenizer", "pretrain", "base", "demonstrations", "data", "sft", "sample", "rank", "reward", "judge",
@@ -117,6 +120,27 @@ class EvalSettings(Settings):
     """Of sampling."""
 
 
+class CompareSettings(Settings):
+    """What is asked of every method, and of whom."""
+
+    n_prompts: int = Field(64, gt=1)
+    """Held-out prompts."""
+    n_answers: int = Field(4, gt=0)
+    """Answers of each trained policy to each prompt."""
+    n_best: int = Field(16, gt=1)
+    """Answers of the SFT model to each prompt: the others are held against these, and best-of-n chooses from them."""
+    temperature: float = Field(1.0, gt=0)
+    """Of sampling, and of the log-probabilities in the KL; that of training, if the KL is to mean the same."""
+    max_tokens: int = Field(64, gt=0)
+    """Longest answer."""
+    n_shown: int = Field(20, ge=0)
+    """Prompts whose answers stand in the report."""
+    not_shown: tuple[str, ...] = ("harmless",)
+    """Words in the names of sources whose prompts do not: collected to be offensive."""
+    seed: int = 1
+    """Of sampling."""
+
+
 class Recipe(Settings):
     """Everything that decides what a recipe makes."""
 
@@ -131,13 +155,17 @@ class Recipe(Settings):
     pretrain: PretrainConfig | None = None
     base: BaseSettings = BaseSettings()
     demonstrations: DemonstrationSettings = DemonstrationSettings()
+    data: DataSettings | None = None
     sft: SftConfig | None = None
     sample: SampleSettings = SampleSettings()
     rank: RankSettings = RankSettings()
     reward: RewardConfig | None = None
     judge: RewardConfig | None = None
     ppo: PpoConfig | None = None
+    dpo: DpoConfig | None = None
+    grpo: GrpoConfig | None = None
     eval: EvalSettings = EvalSettings()
+    compare: CompareSettings = CompareSettings()
 
     @model_validator(mode="before")
     @classmethod

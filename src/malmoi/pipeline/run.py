@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -12,7 +12,8 @@ from malmoi import __version__, device
 from malmoi.errors import ConfigError, DivergedError, UserError, WorkspaceError
 from malmoi.files import sha256_of, write_json
 from malmoi.pipeline.console import Console
-from malmoi.pipeline.recipe import Recipe, StageName
+from malmoi.pipeline.recipe import BaseSettings, CorpusSettings, Recipe, StageName
+from malmoi.pipeline.sources import data_identity
 from malmoi.pipeline.stages import MODEL, STAGE_TABLE, Context, base_folder, parents_of, settings_of
 from malmoi.train.signals import listening
 from malmoi.workspace.folder import Workspace
@@ -91,25 +92,25 @@ class Identity:
 
 
 def _identity(recipe: Recipe, stage: StageName, done: dict[str, Done], workspace: Workspace) -> Identity:
-    settings = settings_of(recipe, stage).model_dump(mode="json")
+    settings = settings_of(recipe, stage)
     outside = OUTSIDE[stage](settings, workspace) if stage in OUTSIDE else {}
-    return Identity(settings, inputs_of(stage, done), outside)
+    return Identity(settings.model_dump(mode="json"), inputs_of(stage, done), outside)
 
 
-def _base_identity(settings: dict[str, Any], workspace: Workspace) -> dict[str, str]:
-    return {MODEL: sha256_of(base_folder(settings["model"], workspace).resolve())}
+def _base_identity(settings: BaseSettings, workspace: Workspace) -> dict[str, str]:
+    return {MODEL: sha256_of(base_folder(settings.model, workspace).resolve())}
 
 
-def _text_identity(settings: dict[str, Any], workspace: Workspace) -> dict[str, str]:
-    if settings["text"]:
-        path = Path(settings["text"])
+def _text_identity(settings: CorpusSettings, workspace: Workspace) -> dict[str, str]:
+    if settings.text:
+        path = Path(settings.text)
         if not path.exists():
             raise UserError(f"{path}: no such file or folder; give --text a folder of .txt, .md, .jsonl or .html files")
         return {"text": sha256_of(path)}
     import platform
 
     versions = {"python": platform.python_version()}
-    for name in settings["packages"]:
+    for name in settings.packages:
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -127,7 +128,11 @@ def _brought(identity: Identity, workspace: Workspace, ledger: Ledger) -> dict[s
     return identity.outside
 
 
-OUTSIDE = {"corpus": _text_identity, "base": _base_identity}
+OUTSIDE: dict[StageName, Callable[[Any, Workspace], dict[str, str]]] = {
+    "corpus": _text_identity,
+    "base": _base_identity,
+    "data": lambda settings, _: data_identity(settings),
+}
 
 
 def _find_done(stage: StageName, identity: Identity, ledger: Ledger) -> Done | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from malmoi.algorithms import ppo, pretrain, reward, sft
+from malmoi.algorithms import dpo, grpo, ppo, pretrain, reward, sft
 from malmoi.config import Settings
 from malmoi.corpus import clean
 from malmoi.corpus.cloze import cloze_questions
@@ -37,9 +37,11 @@ from malmoi.generate.sampling import Sampling
 from malmoi.model.folder import load_config, load_model, load_text, save_model
 from malmoi.model.lora import merged
 from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.pipeline.compare import CURVE, compare, heldout_prompts
 from malmoi.pipeline.evaluate import evaluate, reward_bias
 from malmoi.pipeline.recipe import (
     BaseSettings,
+    CompareSettings,
     CorpusSettings,
     DemonstrationSettings,
     EvalSettings,
@@ -49,12 +51,14 @@ from malmoi.pipeline.recipe import (
     StageName,
     TokenizerSettings,
 )
-from malmoi.pipeline.watch import PpoWatch
+from malmoi.pipeline.sources import data
+from malmoi.pipeline.watch import CURVE_PROMPTS, CurveWatch, PolicyWatch
 from malmoi.tokenizer.bpe import Tokenizer, train_bpe
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.tokenizer.report import compression_report
 from malmoi.train.hooks import MetricsFile, every
 from malmoi.train.loop import Hook, Job, LoopConfig, fit
+from malmoi.train.rollouts import RolloutSteps
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.models import ABOUT, find_model
@@ -326,26 +330,58 @@ def _train_scores(context: Context, settings: reward.Config, data: Path) -> None
 
 def train_ppo(context: Context, settings: ppo.Config) -> None:
     """Move the policy towards what the reward model scores high, watched by the labeler's hidden rule."""
-    start = context.inputs["sft"] / MODEL
     given = {
-        "policy": start,
+        "policy": context.inputs["sft"] / MODEL,
         "reward_model": context.inputs["reward"] / MODEL,
         "data": context.given("demonstrations", "data") / "prompts.train.jsonl",
         "ptx_shards": context.inputs.get("tokenizer"),
     }
-    job = ppo.build(settings.model_copy(update=given))
-    assert isinstance(job.steps, ppo.RolloutSteps) and isinstance(job.model, ppo.Actors)
-    text = load_text(start)
+    _train_on_answers(context, ppo.build(settings.model_copy(update=given)), settings.loop)
+
+
+def train_dpo(context: Context, settings: dpo.Config) -> None:
+    """Move the policy towards the answers that people ranked higher, with no reward model between."""
+    start = context.inputs["sft"] / MODEL
+    data = context.inputs["data"] / "rankings.train.jsonl"
+    job = dpo.build(settings.model_copy(update={"policy": start, "data": data}))
+    _train(context, job, settings.loop)
+    _save(context, job.model, load_text(start))
+
+
+def train_grpo(context: Context, settings: grpo.Config) -> None:
+    """Move the policy towards what scores higher than its other answers to the same prompt."""
+    given = {
+        "policy": context.inputs["sft"] / MODEL,
+        "reward_model": context.inputs["reward"] / MODEL,
+        "data": context.inputs["data"] / "prompts.train.jsonl",
+    }
+    _train_on_answers(context, grpo.build(settings.model_copy(update=given)), settings.loop)
+
+
+def _train_on_answers(context: Context, job: Job, loop: LoopConfig) -> None:
+    """Train a policy that samples what it learns from, watched; held-out people's prompts, where there are any, too."""
+    steps, text = job.steps, load_text(context.inputs["sft"] / MODEL)
+    assert isinstance(steps, RolloutSteps)
     MetricsFile(context.folder / "metrics.jsonl")  # cuts off a torn last line before the watch reads it
-    watch = PpoWatch(job.steps, text[0], context.folder, context.say)
-    _train(context, job, settings.loop, [watch])
-    trained = job.averaged if isinstance(job.averaged, ppo.Actors) else job.model
-    _save(context, trained.policy, text, {"alarms": watch.alarms})
+    watch = PolicyWatch(steps, text[0], context.folder, context.say)
+    hooks: list[Hook] = [watch]
+    if "data" in context.inputs:
+        longest = steps.policy.config.seq_len - steps.config.max_tokens
+        asked = heldout_prompts(context.inputs["data"], text, longest)[:CURVE_PROMPTS]
+        hooks.append(CurveWatch(steps, asked, context.out / CURVE))
+    _train(context, job, loop, hooks)
+    trained = job.model if job.averaged is None else job.averaged
+    _save(context, getattr(trained, "policy", trained), text, {"alarms": watch.alarms})
 
 
 def measure(context: Context, settings: EvalSettings) -> None:
     """Everything that the report says, on what nobody trained on."""
     write_json(context.out / "eval.json", evaluate(context.inputs, settings, context.say))
+
+
+def compare_all(context: Context, settings: CompareSettings) -> None:
+    """Every method beside SFT, on prompts and rankings that nobody trained on."""
+    write_json(context.out / "compare.json", compare(context.inputs, settings, context.say))
 
 
 def _train(context: Context, job: Job, loop: LoopConfig, hooks: Iterable[Hook] = ()) -> None:
@@ -371,13 +407,17 @@ STAGE_TABLE: dict[StageName, tuple[Stage, str]] = {
     "pretrain": (train_pretrain, "tokenizer"),
     "base": (base, ""),
     "demonstrations": (demonstrate, "corpus tokenizer"),
+    "data": (data, "base"),
     "sft": (train_sft, "pretrain|base demonstrations|data"),
     "sample": (sample, "sft demonstrations"),
     "rank": (rank, "sample"),
     "reward": (train_reward, "sft rank|data demonstrations|data"),
     "judge": (train_judge, "sft data"),
     "ppo": (train_ppo, "sft reward demonstrations|data tokenizer?"),
+    "dpo": (train_dpo, "sft data"),
+    "grpo": (train_grpo, "sft reward data"),
     "eval": (measure, "corpus tokenizer pretrain demonstrations sft sample rank reward ppo"),
+    "compare": (compare_all, "data sft reward judge ppo? dpo? grpo?"),
 }
 
 
