@@ -145,6 +145,7 @@ def _trained(job: Job) -> LanguageModel | ScalarModel:
     """What is to be saved: the averaged weights where there are some, the policy alone of PPO, whole under FSDP2."""
     trained: Any = job.averaged if job.averaged is not None else job.model
     trained = getattr(trained, "policy", trained)
-    plain = (ScalarModel if isinstance(trained, ScalarModel) else LanguageModel)(trained.config)
+    is_scalar = isinstance(trained, ScalarModel)
+    plain = ScalarModel(trained.config, trained.n_heads) if is_scalar else LanguageModel(trained.config)
     plain.load_state_dict({name: whole(tensor) for name, tensor in trained.state_dict().items()})
     return plain

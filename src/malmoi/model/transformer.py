@@ -282,35 +282,42 @@ class LanguageModel(nn.Module):
 class ScalarModel(nn.Module):
     """The reward model and the value network: one number per position, in reward units.
 
-    The head's weight starts at N(0, 1/√(D+1)) (arXiv:1909.08593 and its published code); the bias is a buffer
-    that is set after training so that demonstrations score 0 on average.
+    n_heads: several heads on one network are an ensemble, whose mean is the number, and whose spread says how much of
+    it was learned and how much made up (arXiv:2310.02743). Each has its own bias, () for one head, else (n_heads,).
+    A head's weight starts at N(0, 1/√(D+1)) (arXiv:1909.08593 and its published code); the bias is a buffer that is set
+    after training so that demonstrations score 0 on average.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, n_heads: int = 1) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.n_heads = config, n_heads
         self.model = Backbone(config)
-        self.score = nn.Linear(config.n_embd, 1, bias=False)
+        self.score = nn.Linear(config.n_embd, n_heads, bias=False)
         self.score_bias: Tensor
-        self.register_buffer("score_bias", torch.zeros(()))
+        self.register_buffer("score_bias", torch.zeros(() if n_heads == 1 else (n_heads,)))
         self.draw_head()
 
     def draw_head(self, generator: torch.Generator | None = None) -> None:
-        """A new head."""
+        """New heads."""
         nn.init.normal_(self.score.weight, std=1 / math.sqrt(self.config.n_embd + 1), generator=generator)
         nn.init.zeros_(self.score_bias)
 
     def forward(self, ids: Tensor, branches: Branches | None = None) -> Tensor:
-        """ids (B, T) -> scalars (B, T), float32; with branches zero in padding."""
+        """ids (B, T) -> scalars (B, T), float32: the mean over the heads; with branches zero in padding."""
+        return self.scores(ids, branches).mean(dim=-1)
+
+    def scores(self, ids: Tensor, branches: Branches | None = None) -> Tensor:
+        """ids (B, T) -> what each head says, (B, T, n_heads), float32; with branches zero in padding."""
         if branches is None:
             return self._score(self.model(ids))
         real = branches.segments >= 0
         scores = self._score(self.model(ids, real=real, branches=branches))
-        return torch.zeros(ids.shape, device=ids.device).masked_scatter(real, scores)
+        return torch.zeros(*ids.shape, self.n_heads, device=ids.device).masked_scatter(real[..., None], scores)
 
     def _score(self, hidden: Tensor) -> Tensor:
         with torch.autocast(hidden.device.type, enabled=False):  # bfloat16 would round rewards to three digits
-            return hidden.float() @ self.score.weight[0].float() + self.score_bias
+            hidden = hidden.float()
+            return torch.stack([hidden @ head for head in self.score.weight.float()], dim=-1) + self.score_bias
 
 
 def rotary_tables(
