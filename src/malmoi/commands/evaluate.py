@@ -51,8 +51,8 @@ def evaluate_tasks(
     """
     _, folder = find_model(model, workspace / "models")
     tasks = named(names or DEFAULT)
-    files = [find_file(task, data) for task in tasks]
     subject = Subject(load_model(folder, LanguageModel), *load_text(folder))
+    files = [find_file(task, data) for task in tasks]
     rows = []
     for task, path in zip(tasks, files, strict=True):
         rows.append(evaluate(task, path, subject, limit))
@@ -119,6 +119,10 @@ def rewards_table(found: Mapping[str, Any]) -> Table:
         ),
     )  # fmt: skip
     lines = ["chance: accuracy 0.5, log loss 0.693"]
+    if found["temperature"]:
+        lines.append(f"temperature that fits these rankings best: {found['temperature']:.2f}")
+    if "disagreement" in found:
+        lines.append(f"the heads do not agree on {found['disagreement']['divided']:.1%} of the pairs")
     made.caption = "\n".join([*lines, *(f"left out: {n:,}, {why}" for why, n in found["left_out"].items())])
     return made
 
