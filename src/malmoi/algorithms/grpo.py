@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from malmoi.data.prompts import Prompt, read_prompts
-from malmoi.model.folder import load_model, load_text
+from malmoi.model.folder import load_reward_model, load_text
 from malmoi.model.lora import WithoutAdapters, policy_and_reference
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
@@ -107,7 +107,7 @@ def rollout_steps(
 def build(config: Config) -> Job:
     """Policy, reference and reward model, and the stream of groups."""
     policy, ref = policy_and_reference(config.policy, config.lora)
-    reward_model = load_model(config.reward_model, ScalarModel).requires_grad_(False)
+    reward_model = load_reward_model(config.reward_model)
     tokenizer, template = load_text(config.policy)
     prompts = read_prompts(config.data, tokenizer, template, policy.config.seq_len - config.max_tokens)
     steps = rollout_steps(policy, ref, reward_model, prompts, tokenizer, config)

@@ -20,7 +20,7 @@ from malmoi.data.prompts import Prompt, read_prompts
 from malmoi.data.stream import Shuffled
 from malmoi.data.tokens import window_steps
 from malmoi.errors import ConfigError
-from malmoi.model.folder import load_model, load_text
+from malmoi.model.folder import load_model, load_reward_model, load_text
 from malmoi.model.lora import WithoutAdapters, add_lora, policy_and_reference
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
@@ -162,7 +162,7 @@ def with_advantages(rollouts: Rollouts, config: Config, beta: float) -> Rollouts
 def build(config: Config) -> Job:
     """The four networks, and the stream of rollouts."""
     policy, ref = policy_and_reference(config.policy, config.lora)
-    reward_model = load_model(config.reward_model, ScalarModel).requires_grad_(False)
+    reward_model = load_reward_model(config.reward_model)
     value = load_model(config.reward_model if config.value_from == "reward_model" else config.policy, ScalarModel)
     if config.value_from == "policy":
         nn.init.zeros_(value.score.weight)

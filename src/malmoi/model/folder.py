@@ -99,13 +99,19 @@ def load_model(
     """Load weights of any supported family, as float32, onto this process's device.
 
     kind: LanguageModel, or ScalarModel for a reward model or a value network; a ScalarModel can start from a language
-    model's folder (its head is then new), a LanguageModel not from a reward model's. seed, n_heads: of new heads
+    model's folder (its head is then new), a LanguageModel not from a reward model's. seed, n_heads: of new heads;
+    0 allows none
     Raises CheckpointError for a missing, truncated or forged file and for weights of another architecture.
     """
     config = load_config(folder)
     path, found = read_folder(folder)
     weights = to_ours(found, config)
     is_reward = "score.weight" in weights
+    if kind is ScalarModel and not is_reward and not n_heads:
+        raise CheckpointError(
+            f"{folder}: is a language model; it writes answers and scores none; make a reward model of it by "
+            "`malmoi train reward`"
+        )
     if kind is LanguageModel and is_reward:
         raise CheckpointError(f"{folder}: is a reward model; it scores answers and cannot write them")
     # A reward model that others made has no bias; one that begins here has no head.
@@ -130,6 +136,11 @@ def load_model(
     elif not is_reward:
         model.draw_head(torch.Generator().manual_seed(seed))
     return model.to(device.current().torch_device)
+
+
+def load_reward_model(folder: Path) -> ScalarModel:
+    """A reward model to score with, frozen. Raises CheckpointError as `load_model`, and for a language model."""
+    return load_model(folder, ScalarModel, n_heads=0).requires_grad_(False)
 
 
 def load_config(folder: Path) -> ModelConfig:
