@@ -75,7 +75,9 @@ def test_batches_change_no_score(shape: ModelConfig, monkeypatch: pytest.MonkeyP
 
 def test_what_does_not_fit_the_context_is_counted(reward_folder: Path, rankings: Path, tmp_path: Path) -> None:
     write_jsonl(tmp_path / "long.jsonl", [PAIR, {**PAIR, "chosen": "The cat sat on the mat. " * 20}])
-    done = CliRunner().invoke(app, ["eval", str(reward_folder), "--preferences", str(tmp_path / "long.jsonl"), "--json"])
+    done = CliRunner().invoke(
+        app, ["eval", str(reward_folder), "--preferences", str(tmp_path / "long.jsonl"), "--json"]
+    )
     found = json.loads(done.stdout)
     assert found["n_rankings"] == 1 and found["left_out"] == {"longer than the model's context (32 tokens)": 1}
 
