@@ -251,7 +251,7 @@ def evaluate(
     ] = None,
     limit: Annotated[
         int, typer.Option(metavar="N", min=0, help="Questions of each task, the first ones; 0: all.")
-    ] = 200,
+    ] = 100,
     preferences: Annotated[
         Path | None,
         typer.Option(
