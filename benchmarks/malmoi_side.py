@@ -18,7 +18,7 @@ from malmoi.generate.engine import Engine
 from malmoi.generate.sampling import Sampling
 from malmoi.model.config import ModelConfig
 from malmoi.model.folder import load_model
-from malmoi.model.inference import Weights
+from malmoi.model.inference import Weights, stored_dtype
 from malmoi.train.loop import Job, LoopConfig, Step, fit
 from malmoi.train.optim import OptimConfig
 
@@ -29,7 +29,7 @@ N_COMPARED = 8
 
 def decode(work: Work, weights: str) -> Result:
     """weights: float32, bfloat16, int8, int4, or auto: what this machine computes in."""
-    model = load_model(Path(work["model"]))
+    model = load_model(Path(work["model"]), dtype=stored_dtype(cast(Weights, weights)))
     longest = max(len(ids) for name in ("warm_up", "prompts") for ids in work[name])
     engine = Engine(
         model, end_ids=[], weights=cast(Weights, weights), n_rows=len(work["prompts"]), n_max=longest + work["n_new"]

@@ -17,7 +17,7 @@ from malmoi.errors import DataError, UserError
 from malmoi.generate.engine import Engine
 from malmoi.generate.sampling import Sampling
 from malmoi.model.folder import load_model, load_text
-from malmoi.model.inference import Weights
+from malmoi.model.inference import Weights, stored_dtype
 from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.jinja import read_settings
 
@@ -83,7 +83,8 @@ class Chat:
     def use(self, name: str | None) -> None:
         """Talk with this model from here on. Raises UserError, and stays with the old one, when it cannot."""
         found, folder = find_model(name, self.models)
-        model, (self.tokenizer, self.template) = load_model(folder, LanguageModel), load_text(folder)
+        model = load_model(folder, LanguageModel, dtype=stored_dtype(self.weights))
+        self.tokenizer, self.template = load_text(folder)
         # One row: the next turn goes on where the last one ended, and only what is new is read.
         self.engine = Engine(
             model, end_ids=self.tokenizer.stop_ids, tokenizer=self.tokenizer, weights=self.weights, n_rows=1

@@ -29,6 +29,7 @@ from malmoi.data.comparisons import Ranking, collate_rankings
 from malmoi.errors import ConfigError
 from malmoi.generate.engine import MOST_ROWS, generate
 from malmoi.generate.sampling import Sampling
+from malmoi.model import native
 from malmoi.model.config import ModelConfig
 from malmoi.model.folder import CONFIG, load_config
 from malmoi.model.transformer import LanguageModel, ScalarModel
@@ -66,6 +67,8 @@ class Machine:
     free_disk_bytes: int
     load: float
     """Processes that wait for a core, on average over a minute, when this one began."""
+    decodes_in_c: bool = False
+    """Whether a C compiler was found: several times faster answers on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,7 @@ def inspect_machine(folder: Path) -> Machine:
         free_memory_bytes=free,
         free_disk_bytes=shutil.disk_usage(folder).free,
         load=os.getloadavg()[0],
+        decodes_in_c=not on_gpu and native.library() is not None,
     )
 
 
@@ -376,6 +380,8 @@ def show_examination(found: dict[str, Any]) -> None:
     here = found["machine"]
     say(f"machine   {here['cpu']}, {here['n_cores']} cores ({', '.join(here['cpu_flags']) or 'no vector extensions'})")
     say(f"computes  in {here['compute_dtype']} on {here['gpu'] or 'the CPU; no GPU'}")
+    if here["gpu"] is None:
+        say(f"answers   {'in C' if here['decodes_in_c'] else 'by PyTorch; with a C compiler (cc) several times faster'}")
     say(f"memory    {size(here['free_memory_bytes'])} free of {size(here['memory_bytes'])}")
     say(f"disk      {size(here['free_disk_bytes'])} free")
     say("versions  " + ", ".join(f"{name} {version}" for name, version in found["versions"].items()))

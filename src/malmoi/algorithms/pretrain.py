@@ -15,6 +15,7 @@ from malmoi.data.batch import Tokens
 from malmoi.data.tokens import window_steps
 from malmoi.errors import ConfigError
 from malmoi.model.config import ModelConfig
+from malmoi.model.huggingface import family_of
 from malmoi.model.transformer import LanguageModel, initialise
 from malmoi.train.loop import Job, LoopConfig
 
@@ -51,7 +52,9 @@ def build(config: Config) -> Job:
         raise ConfigError(
             f"pretrain.model.vocab_size: {vocab_size} is less than the tokenizer's {n_tokens}; leave it out"
         )
-    model = LanguageModel(config.model.model_copy(update={"vocab_size": vocab_size}))
+    shape = config.model.model_copy(update={"vocab_size": vocab_size})
+    family_of(shape)  # what no family can say could not be saved in the end
+    model = LanguageModel(shape)
     initialise(model, config.seed)
     steps = window_steps(config.shards, config.model.seq_len, config.batch_size, config.micro_batch_size, config.seed)
     return Job(model.to(device.current().torch_device), steps, loss, config.n_steps)

@@ -20,7 +20,7 @@ from malmoi.data.batch import pad
 from malmoi.errors import BusyError, DataError
 from malmoi.generate.sampling import Choosing, Sampling, adjust, uniforms
 from malmoi.generate.text import TextAssembler
-from malmoi.model.inference import Weights, dtype_of, for_inference
+from malmoi.model.inference import Weights, decoder_of, dtype_of, for_inference
 from malmoi.model.kv_cache import KVCache
 from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer
@@ -94,6 +94,7 @@ class Engine:
         weights: Weights = "auto", n_rows: int = 32, n_max: int | None = None, n_waiting: int = 1024, join_at: int = 1,
     ) -> None:  # fmt: skip
         self.model, config = for_inference(model, weights), model.config
+        self.decoder = decoder_of(self.model, weights)
         self.here = device.current()
         self.dtype = dtype_of(weights)
         self.end_ids, self.tokenizer = frozenset(end_ids), tokenizer
@@ -156,7 +157,7 @@ class Engine:
                 moved = list(self.running)
                 last = torch.tensor([request.ids[-1] for request in moved], device=self.here.torch_device)
                 rows = self.cache.rows(0, len(moved))
-                logits = self.model(last[:, None], rows)[:, 0]
+                logits = self.decoder(last, rows) if self.decoder else self.model(last[:, None], rows)[:, 0]
                 rows.advance(1)
                 for row, request in enumerate(moved):
                     self.stored[row].append(request.ids[-1])

@@ -2,17 +2,19 @@
 
 Decoding one token reads every weight once, so its speed is bytes over bandwidth: bfloat16 halves float32, int8 halves
 bfloat16, int4 halves int8 (Dettmers et al. 2022, arXiv:2208.07339; Frantar et al. 2022, arXiv:2210.17323). Only weights
-are quantised, activations are not; the kernels are PyTorch's.
+are quantised, activations are not. One token after another is computed in C (`model/native.py`), prompts by PyTorch.
 """
 
 from difflib import get_close_matches
 from typing import Literal, cast, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from malmoi import device
 from malmoi.errors import ConfigError
+from malmoi.model import native
 from malmoi.model.lora import merged
 from malmoi.model.transformer import LanguageModel
 
@@ -43,39 +45,46 @@ class Int8Linear(nn.Module):
         self.scale: Tensor
         self.bias = bias
         self.register_buffer("weight", (weight / scale[:, None]).round().to(torch.int8))
-        self.register_buffer("scale", scale.to(torch.bfloat16))
+        self.register_buffer("scale", scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = torch._weight_int8pack_mm(x.to(torch.bfloat16).flatten(0, -2), self.weight, self.scale)
-        return _shaped(out, x, self.bias)
+        return _multiplied(self, x)
+
+    def dequantised(self) -> Tensor:
+        return self.weight * self.scale[:, None]
 
 
 class Int4Linear(nn.Module):
-    """x · dequantised weightᵀ + bias: 4 bits a weight, a scale and a zero for each group of 32 inputs."""
+    """x · dequantised weightᵀ + bias: 4 bits a weight, a scale and a zero for each group of 32 inputs.
+
+    Each byte holds two codes of one group: the i-th in its low half, the (i + 16)-th in its high half.
+    """
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
         groups = weight.float().view(len(weight), -1, GROUP)
-        low, high = groups.amin(dim=2, keepdim=True), groups.amax(dim=2, keepdim=True)
-        scale = (high - low).clamp_min(1e-10) / 15
-        codes = ((groups - low) / scale).round().clamp(0, 15).to(torch.int32).flatten(1)
-        # PyTorch's kernel reads (code - 8) · scale + zero.
-        zero = low + 8 * scale
+        zero, high = groups.amin(dim=2), groups.amax(dim=2)
+        scale = (high - zero).clamp_min(1e-10) / 15
+        codes = ((groups - zero[..., None]) / scale[..., None]).round().clamp(0, 15).to(torch.uint8)
         self.weight: Tensor
-        self.scale_and_zero: Tensor
+        self.scale: Tensor
+        self.zero: Tensor
         self.bias = bias
-        self.register_buffer("weight", torch._convert_weight_to_int4pack_for_cpu(codes, 1))
-        pairs = torch.cat((scale, zero), dim=2).transpose(0, 1).contiguous()
-        self.register_buffer("scale_and_zero", pairs.to(torch.bfloat16))
+        self.register_buffer("weight", (codes[..., : GROUP // 2] | (codes[..., GROUP // 2 :] << 4)).flatten(1))
+        self.register_buffer("scale", scale)
+        self.register_buffer("zero", zero)
 
     def forward(self, x: Tensor) -> Tensor:
-        flat = x.to(torch.bfloat16).flatten(0, -2)
-        out = torch._weight_int4pack_mm_for_cpu(flat, self.weight, GROUP, self.scale_and_zero)
-        return _shaped(out, x, self.bias)
+        return _multiplied(self, x)
+
+    def dequantised(self) -> Tensor:
+        halves = self.weight.view(len(self.weight), -1, GROUP // 2)
+        codes = torch.cat((halves & 15, halves >> 4), dim=2)
+        return (codes * self.scale[..., None] + self.zero[..., None]).flatten(1)
 
 
 class PackedLinear(nn.Module):
-    """x weightᵀ + bias in bfloat16, the weight laid out once as oneDNN reads it fastest.
+    """x weightᵀ + bias in bfloat16, the weight laid out once as oneDNN reads it fastest: for networks that C has not.
 
     On a CPU, for 1 to 32 rows, 0.6 of the time of the plain product, which lays it out anew each time.
     """
@@ -93,9 +102,16 @@ class PackedLinear(nn.Module):
         return out.view(*x.shape[:-1], -1)
 
 
-def _shaped(out: Tensor, x: Tensor, bias: Tensor | None) -> Tensor:
-    out = out.view(*x.shape[:-1], -1)
-    return out if bias is None else out + bias.to(out.dtype)
+def _multiplied(linear: Int8Linear | Int4Linear, x: Tensor) -> Tensor:
+    if native.library() is None:
+        bias = None if linear.bias is None else linear.bias.to(torch.bfloat16)
+        return F.linear(x.to(torch.bfloat16), linear.dequantised().to(torch.bfloat16), bias)
+    return native.Matrix(linear).multiply(x.flatten(0, -2)).to(torch.bfloat16).view(*x.shape[:-1], -1)
+
+
+def stored_dtype(weights: Weights) -> torch.dtype:
+    """What the matrices of a model that only answers may be loaded in: less memory, the same answers."""
+    return torch.float32 if weights in ("int8", "int4") else dtype_of(weights)
 
 
 def dtype_of(weights: Weights) -> torch.dtype:
@@ -111,32 +127,42 @@ def for_inference(model: LanguageModel, weights: Weights = "auto") -> LanguageMo
     fast = merged(model)  # shares what it does not change
     if weights == "auto":
         weights = "float32" if dtype_of(weights) == torch.float32 else "bfloat16"
+    # C reads the weights as they are.
+    on_cpu = device.current().torch_device.type == "cpu"
+    is_packed = weights == "bfloat16" and on_cpu and torch._C._has_mkldnn and not native.supports(model.config)
     for module in list(fast.modules()):
         for first, *others in FUSED:
             projections = [getattr(module, name, None) for name in (first, *others)]
             if isinstance(projections[0], nn.Linear):
-                setattr(module, first, _fused([p for p in projections if p is not None], weights))
+                setattr(module, first, _fused([p for p in projections if p is not None], weights, is_packed))
                 for name in others:
                     setattr(module, name, None)
     # The head decides which token comes next: 4 bits are too few for it.
-    fast.lm_head = _fused([fast.lm_head], "int8" if weights == "int4" else weights)  # type: ignore[assignment]
+    head = _fused([fast.lm_head], "int8" if weights == "int4" else weights, is_packed)
+    if weights == "bfloat16" and not is_packed and model.config.tie_embeddings:
+        fast.model.embed_tokens.weight = cast(nn.Parameter, head.weight)
+    fast.lm_head = head  # type: ignore[assignment]
     return fast.eval()
 
 
-def _fused(projections: list[nn.Linear], weights: Weights) -> nn.Module:
+def decoder_of(fast: LanguageModel, weights: Weights) -> native.Decoder | None:
+    """The faster way to decode what `for_inference` made; None where there is only the model itself."""
+    return native.Decoder(fast) if dtype_of(weights) == torch.bfloat16 and native.supports(fast.config) else None
+
+
+def _fused(projections: list[nn.Linear], weights: Weights, is_packed: bool) -> nn.Module:
     weight = (
         torch.cat([projection.weight for projection in projections]) if len(projections) > 1 else projections[0].weight
     )
     bias = None if projections[0].bias is None else torch.cat([projection.bias for projection in projections])
     if weights in ("int8", "int4"):
-        # PyTorch's kernels do not look, and read past the end.
-        if weight.shape[0] % 16 or weight.shape[1] % GROUP:
+        if weight.shape[0] % native.TILE or weight.shape[1] % GROUP:
             shape = " x ".join(map(str, weight.shape))
             raise ConfigError(f"weights: {weights} needs widths in steps of {GROUP}, and a matrix here is {shape}")
         if weight.device.type != "cpu":
             raise ConfigError(f"weights: {weights} runs on a CPU alone so far; bfloat16 runs here")
         return (Int8Linear if weights == "int8" else Int4Linear)(weight, bias)
-    if weights == "bfloat16" and weight.device.type == "cpu" and torch._C._has_mkldnn:
+    if is_packed:
         return PackedLinear(weight, bias)
     dtype = torch.float32 if weights == "float32" else torch.bfloat16
     linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")

@@ -210,7 +210,7 @@ class Backbone(nn.Module):
             indices = _rounded(real.flatten())
             positions = indices % shape[1] if branches is None else branches.positions.flatten()[indices]
             ids = ids.flatten()[indices]
-        x = self.embed_tokens(ids)
+        x = self.embed_tokens(ids).float()
         bias = bias_of(hidden_between(branches.segments)) if branches is not None else None
         unturned = turned = Place(None, shape, indices, bias)
         if self.config.positions == "learned":

@@ -1,0 +1,429 @@
+/* One new token for each of some rows, through all layers of a network with RMSNorm, rotary positions and SwiGLU.
+ *
+ * Decoding a token reads every weight once: this reads them at the speed of memory, and everything between two products
+ * costs little beside it. The residual stream, norms, softmax and sums are float32; what is multiplied is bfloat16.
+ * Weights are bfloat16, int8 (a scale a row) or int4 (a scale and a zero for each 32 inputs), rows one after another.
+ * `model/native.py` compiles and calls it.
+ */
+#include <math.h>
+#include <omp.h>
+#include <stdint.h>
+#include <string.h>
+#ifdef __AVX512BF16__
+#include <immintrin.h>
+#endif
+
+typedef uint16_t bf16;
+typedef float f32x16 __attribute__((vector_size(64), aligned(4)));
+typedef float f32x4 __attribute__((vector_size(16), aligned(4)));
+typedef uint32_t u32x16 __attribute__((vector_size(64), aligned(2)));
+
+enum { BFLOAT16, INT8, INT4 };
+enum { UNIT = 32, TILE = 4, MOST_ROWS_AT_ONCE = 6, MOST_HEADS_AT_ONCE = 4 };
+
+typedef struct {
+    int64_t kind, n_out, n_in;
+    const void *weight;
+    const float *scale, *zero, *bias; /* NULL where there is none */
+} Matrix;
+
+typedef struct {
+    Matrix qkv, o, gate_up, down;
+    const float *input_norm, *ff_norm, *q_norm, *k_norm;
+    int64_t is_turned; /* whether rotary positions apply */
+} Layer;
+
+typedef struct {
+    int64_t n_layer, n_head, n_kv_head, head_dim, width, n_ff, n_threads;
+    float norm_eps;
+    const Layer *layers;
+    const float *norm, *cos, *sin; /* cos, sin: (positions, head_dim), the first half of the sines negative */
+    Matrix head;
+} Network;
+
+typedef struct {
+    bf16 *keys, *values; /* (n_layer, rows, n_kv_head, positions, head_dim) */
+    int64_t layer_stride, row_stride, head_stride;
+    const int64_t *lengths; /* tokens that each row holds already: where its new one goes */
+} Cache;
+
+#define LOW(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29)
+#define HIGH(a, b) __builtin_shufflevector(a, b, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31)
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE float from_bf16(bf16 v) {
+    uint32_t bits = (uint32_t)v << 16;
+    float f;
+    memcpy(&f, &bits, 4);
+    return f;
+}
+
+INLINE bf16 to_bf16(float f) { /* to the nearest, ties to even */
+    uint32_t bits;
+    memcpy(&bits, &f, 4);
+    return (bf16)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+INLINE float exp_of(float x) { /* 2^n · p(r), to 1e-7; vectorises where expf does not */
+    x = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
+    float n = __builtin_roundf(x * 1.44269504f);
+    float r = x - n * 0.693359375f + n * 2.12194440e-4f;
+    float p = 1.0f + r * (1.0f + r * (0.5f + r * (1.6666667e-1f + r * (4.1666668e-2f + r * (8.3334e-3f + r * 1.3888e-3f)))));
+    int32_t bits = ((int32_t)n + 127) << 23;
+    float power;
+    memcpy(&power, &bits, 4);
+    return p * power;
+}
+
+/* The sums of four vectors of partial sums. */
+INLINE f32x4 sums_of(f32x16 a, f32x16 b, f32x16 c, f32x16 d) {
+    f32x16 ab = LOW(a, b) + HIGH(a, b), cd = LOW(c, d) + HIGH(c, d);
+    f32x16 all = __builtin_shufflevector(ab, cd, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
+               + __builtin_shufflevector(ab, cd, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+    return __builtin_shufflevector(all, all, 0, 1, 2, 3) + __builtin_shufflevector(all, all, 4, 5, 6, 7)
+         + __builtin_shufflevector(all, all, 8, 9, 10, 11) + __builtin_shufflevector(all, all, 12, 13, 14, 15);
+}
+
+#ifdef __AVX512BF16__
+typedef __m512bh numbers; /* 32 of them, bfloat16 */
+
+INLINE f32x16 dot32(f32x16 acc, numbers a, numbers b) { return (f32x16)_mm512_dpbf16_ps((__m512)acc, a, b); }
+
+INLINE numbers load_bf16(const bf16 *from) { return (numbers)_mm512_loadu_si512(from); }
+
+INLINE numbers load_int8(const int8_t *from) {
+    const __m512i low = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)from));
+    const __m512i high = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)from + 1));
+    return _mm512_cvtne2ps_pbh(_mm512_cvtepi32_ps(high), _mm512_cvtepi32_ps(low));
+}
+
+INLINE numbers load_int4(const uint8_t *from, float scale, float zero) {
+    const __m128i both = _mm_loadu_si128((const __m128i *)from);
+    const __m512i wide = _mm512_cvtepu8_epi32(both);
+    const __m512 low = _mm512_cvtepi32_ps(_mm512_and_si512(wide, _mm512_set1_epi32(15)));
+    const __m512 high = _mm512_cvtepi32_ps(_mm512_srli_epi32(wide, 4));
+    const __m512 by = _mm512_set1_ps(scale), more = _mm512_set1_ps(zero);
+    return _mm512_cvtne2ps_pbh(_mm512_fmadd_ps(high, by, more), _mm512_fmadd_ps(low, by, more));
+}
+
+INLINE void store(bf16 *to, numbers from) { _mm512_storeu_si512(to, (__m512i)from); }
+#else
+typedef struct { f32x16 even, odd; } numbers;
+
+INLINE f32x16 dot32(f32x16 acc, numbers a, numbers b) { return acc + a.even * b.even + a.odd * b.odd; }
+
+INLINE numbers load_bf16(const bf16 *from) {
+    const u32x16 pairs = *(const u32x16 *)from;
+    return (numbers){(f32x16)(pairs << 16), (f32x16)(pairs & 0xffff0000u)};
+}
+
+INLINE numbers load_int8(const int8_t *from) {
+    numbers found;
+    for (int i = 0; i < 16; i++) {
+        found.even[i] = from[2 * i];
+        found.odd[i] = from[2 * i + 1];
+    }
+    return found;
+}
+
+INLINE void store(bf16 *to, numbers from) {
+    for (int i = 0; i < 16; i++) {
+        to[2 * i] = to_bf16(from.even[i]);
+        to[2 * i + 1] = to_bf16(from.odd[i]);
+    }
+}
+
+INLINE numbers load_int4(const uint8_t *from, float scale, float zero) {
+    bf16 found[UNIT];
+    for (int i = 0; i < UNIT / 2; i++) {
+        found[i] = to_bf16((from[i] & 15) * scale + zero);
+        found[i + UNIT / 2] = to_bf16((from[i] >> 4) * scale + zero);
+    }
+    return load_bf16(found);
+}
+#endif
+
+/* 32 weights from the k-th of a row on; int8 waits for its scale until the products are summed. */
+INLINE numbers weights_at(const Matrix *w, const int64_t kind, int64_t row, int64_t k) {
+    const int64_t at = row * w->n_in + k;
+    if (kind == BFLOAT16) return load_bf16((const bf16 *)w->weight + at);
+    if (kind == INT8) return load_int8((const int8_t *)w->weight + at);
+    return load_int4((const uint8_t *)w->weight + at / 2, w->scale[at / UNIT], w->zero[at / UNIT]);
+}
+
+typedef struct {
+    float *out;
+    int64_t stride;
+    int adds;
+} Target;
+
+/* TILE rows of weights times `n_rows` inputs; kind and n_rows are constants wherever this is inlined */
+INLINE void dots(const Matrix *w, const int64_t kind, int64_t row, int64_t place, const bf16 *x, const int n_rows,
+                 Target target) {
+    const int64_t n_in = w->n_in;
+    const int64_t bits = kind == BFLOAT16 ? 16 : kind == INT8 ? 8 : 4;
+    const char *next = (const char *)w->weight + (row + TILE) * n_in * bits / 8;
+    f32x16 acc[TILE][MOST_ROWS_AT_ONCE];
+#pragma GCC unroll 8
+    for (int i = 0; i < TILE; i++)
+#pragma GCC unroll 8
+        for (int m = 0; m < n_rows; m++) acc[i][m] = (f32x16){0};
+    for (int64_t k = 0; k < n_in; k += UNIT) {
+        numbers inputs[MOST_ROWS_AT_ONCE];
+#pragma GCC unroll 8
+        for (int m = 0; m < n_rows; m++) inputs[m] = load_bf16(x + m * n_in + k);
+#pragma GCC unroll 8
+        for (int i = 0; i < TILE; i++) {
+            const numbers weights = weights_at(w, kind, row + i, k);
+            __builtin_prefetch(next + (i * n_in + k) * bits / 8); /* what no processor does by itself across pages */
+#pragma GCC unroll 8
+            for (int m = 0; m < n_rows; m++) acc[i][m] = dot32(acc[i][m], weights, inputs[m]);
+        }
+    }
+    f32x4 scale = {1, 1, 1, 1}, bias = {0, 0, 0, 0};
+    if (w->kind == INT8) scale = *(const f32x4 *)(w->scale + place);
+    if (w->bias) bias = *(const f32x4 *)(w->bias + place);
+#pragma GCC unroll 8
+    for (int m = 0; m < n_rows; m++) {
+        const f32x4 found = sums_of(acc[0][m], acc[1][m], acc[2][m], acc[3][m]) * scale + bias;
+        f32x4 *to = (f32x4 *)(target.out + m * target.stride + place);
+        *to = target.adds ? *to + found : found;
+    }
+}
+
+#define FOR_ROWS(kind) \
+    switch (n_now) { \
+    case 1: dots(from, kind, row, n, inputs, 1, part); break; \
+    case 2: dots(from, kind, row, n, inputs, 2, part); break; \
+    case 3: dots(from, kind, row, n, inputs, 3, part); break; \
+    case 4: dots(from, kind, row, n, inputs, 4, part); break; \
+    case 5: dots(from, kind, row, n, inputs, 5, part); break; \
+    default: dots(from, kind, row, n, inputs, 6, part); \
+    }
+
+/* out[b][n] (+)= x_b · w_n + bias_n for n in [begin, end), multiples of TILE; x: (n_rows, n_in) */
+static void product(const Matrix *w, const bf16 *x, int64_t n_rows, int64_t begin, int64_t end, Target target) {
+    const int64_t n_parts = (n_rows + MOST_ROWS_AT_ONCE - 1) / MOST_ROWS_AT_ONCE;
+    /* Weights that several parts of the rows are multiplied with are made bfloat16 once. */
+    const int64_t bits = w->kind == INT8 ? 8 : 4;
+    const int is_unpacked = n_parts > 1 && w->kind != BFLOAT16;
+    bf16 tile[is_unpacked ? TILE * w->n_in : 1] __attribute__((aligned(64)));
+    Matrix unpacked = *w;
+    unpacked.weight = tile;
+    const Matrix *from = is_unpacked ? &unpacked : w;
+    for (int64_t n = begin; n < end; n += TILE) {
+        if (is_unpacked)
+            for (int64_t i = 0; i < TILE * w->n_in; i += UNIT) {
+                __builtin_prefetch((const char *)w->weight + (n + TILE) * w->n_in * bits / 8 + i * bits / 8);
+                store(tile + i, w->kind == INT8 ? weights_at(w, INT8, n, i) : weights_at(w, INT4, n, i));
+            }
+        const int64_t row = is_unpacked ? 0 : n;
+        for (int64_t p = 0; p < n_parts; p++) {
+            const int64_t first = n_rows * p / n_parts, n_now = n_rows * (p + 1) / n_parts - first;
+            const bf16 *inputs = x + first * w->n_in;
+            const Target part = {target.out + first * target.stride, target.stride, target.adds};
+            if (is_unpacked || w->kind == BFLOAT16) FOR_ROWS(BFLOAT16)
+            else if (w->kind == INT8) FOR_ROWS(INT8)
+            else FOR_ROWS(INT4)
+        }
+    }
+}
+
+static void normalise(const float *x, const float *weight, int64_t width, float eps, float *out) {
+    float squares = 0;
+    for (int64_t i = 0; i < width; i++) squares += x[i] * x[i];
+    const float scale = 1.0f / sqrtf(squares / width + eps);
+    for (int64_t i = 0; i < width; i++) out[i] = x[i] * scale * weight[i];
+}
+
+static void normalise_to_bf16(const float *x, const float *weight, int64_t width, float eps, bf16 *out) {
+    float squares = 0;
+    for (int64_t i = 0; i < width; i++) squares += x[i] * x[i];
+    const float scale = 1.0f / sqrtf(squares / width + eps);
+    for (int64_t i = 0; i < width; i++) out[i] = to_bf16(x[i] * scale * weight[i]);
+}
+
+/* One head's query or key, normalised and turned where the network does that. out may not be x. */
+static void turn(const Network *net, const Layer *layer, const float *x, const float *norm, int64_t position, float *out) {
+    const int64_t size = net->head_dim, half = size / 2;
+    float plain[size];
+    if (norm) normalise(x, norm, size, net->norm_eps, plain);
+    else memcpy(plain, x, size * sizeof(float));
+    if (!layer->is_turned) {
+        memcpy(out, plain, size * sizeof(float));
+        return;
+    }
+    const float *cos = net->cos + position * size, *sin = net->sin + position * size;
+    for (int64_t i = 0; i < half; i++) {
+        out[i] = plain[i] * cos[i] + plain[i + half] * sin[i];
+        out[i + half] = plain[i + half] * cos[i + half] + plain[i] * sin[i + half];
+    }
+}
+
+/* softmax(q · keys) values for `n_head` queries, size numbers each, that share keys and values.
+ *
+ * queries: (n_head, size) as bfloat16, scaled; scores: (n_head, n_seen) scratch; out: (n_head, size)
+ */
+INLINE void attend(const bf16 *queries, const bf16 *keys, const bf16 *values, int64_t n_seen, const int n_head,
+                   int64_t size, float *scores, bf16 *out) {
+    float total[MOST_HEADS_AT_ONCE];
+    for (int64_t t = 0; t < n_seen; t += 4) {
+        const bf16 *key[4];
+        for (int i = 0; i < 4; i++) key[i] = keys + (t + i < n_seen ? t + i : n_seen - 1) * size;
+#pragma GCC unroll 8
+        for (int h = 0; h < n_head; h++) {
+            f32x16 acc[4] = {{0}, {0}, {0}, {0}};
+            for (int64_t k = 0; k < size; k += UNIT) {
+                const numbers query = load_bf16(queries + h * size + k);
+#pragma GCC unroll 8
+                for (int i = 0; i < 4; i++) acc[i] = dot32(acc[i], load_bf16(key[i] + k), query);
+            }
+            *(f32x4 *)(scores + h * (n_seen + 4) + t) = sums_of(acc[0], acc[1], acc[2], acc[3]);
+        }
+    }
+    for (int h = 0; h < n_head; h++) {
+        float *of = scores + h * (n_seen + 4), most = -INFINITY, all = 0;
+        for (int64_t t = 0; t < n_seen; t++) most = of[t] > most ? of[t] : most;
+        for (int64_t t = 0; t < n_seen; t++) {
+            of[t] = exp_of(of[t] - most);
+            all += of[t];
+        }
+        total[h] = all;
+    }
+    for (int64_t k = 0; k < size; k += UNIT) {
+        f32x16 low[MOST_HEADS_AT_ONCE], high[MOST_HEADS_AT_ONCE];
+#pragma GCC unroll 8
+        for (int h = 0; h < n_head; h++) low[h] = high[h] = (f32x16){0};
+        for (int64_t t = 0; t < n_seen; t++) {
+            const u32x16 pairs = *(const u32x16 *)(values + t * size + k);
+            const f32x16 even = (f32x16)(pairs << 16), odd = (f32x16)(pairs & 0xffff0000u);
+#pragma GCC unroll 8
+            for (int h = 0; h < n_head; h++) {
+                const float score = scores[h * (n_seen + 4) + t];
+                low[h] += score * even;
+                high[h] += score * odd;
+            }
+        }
+        for (int h = 0; h < n_head; h++)
+            for (int i = 0; i < 16; i++) {
+                out[h * size + k + 2 * i] = to_bf16(low[h][i] / total[h]);
+                out[h * size + k + 2 * i + 1] = to_bf16(high[h][i] / total[h]);
+            }
+    }
+}
+
+/* All query heads of one row that share a key head. qkv: (queries, keys, values) of that row; out: its heads' outputs */
+static void attend_group(const Network *net, int64_t number, const Cache *cache, int64_t row, int64_t group,
+                         const float *qkv, float *scores, bf16 *out) {
+    const Layer *layer = net->layers + number;
+    const int64_t size = net->head_dim, n_shared = net->n_head / net->n_kv_head, position = cache->lengths[row];
+    const int64_t start = number * cache->layer_stride + row * cache->row_stride + group * cache->head_stride;
+    bf16 *keys = cache->keys + start, *values = cache->values + start;
+    float turned[size];
+    turn(net, layer, qkv + (net->n_head + group) * size, layer->k_norm, position, turned);
+    const float *value = qkv + (net->n_head + net->n_kv_head + group) * size, scale = 1.0f / sqrtf((float)size);
+    for (int64_t i = 0; i < size; i++) {
+        keys[position * size + i] = to_bf16(turned[i]);
+        values[position * size + i] = to_bf16(value[i]);
+    }
+    bf16 queries[MOST_HEADS_AT_ONCE * size];
+    for (int64_t first = 0; first < n_shared; first += MOST_HEADS_AT_ONCE) {
+        const int64_t head = group * n_shared + first, left = n_shared - first;
+        const int64_t n_now = left < MOST_HEADS_AT_ONCE ? left : MOST_HEADS_AT_ONCE;
+        for (int64_t h = 0; h < n_now; h++) {
+            turn(net, layer, qkv + (head + h) * size, layer->q_norm, position, turned);
+            for (int64_t i = 0; i < size; i++) queries[h * size + i] = to_bf16(turned[i] * scale);
+        }
+        switch (n_now) {
+        case 1: attend(queries, keys, values, position + 1, 1, size, scores, out + head * size); break;
+        case 2: attend(queries, keys, values, position + 1, 2, size, scores, out + head * size); break;
+        case 3: attend(queries, keys, values, position + 1, 3, size, scores, out + head * size); break;
+        default: attend(queries, keys, values, position + 1, 4, size, scores, out + head * size);
+        }
+    }
+}
+
+/* This thread's part of n things, in whole units. */
+INLINE void share(int64_t n, int64_t unit, int64_t *begin, int64_t *end) {
+    const int64_t n_units = n / unit, n_threads = omp_get_num_threads(), me = omp_get_thread_num();
+    *begin = n_units * me / n_threads * unit;
+    *end = n_units * (me + 1) / n_threads * unit;
+}
+
+static void feed_forward_wide(const Network *net, const Layer *layer, const bf16 *x, int64_t n_rows, float *wide, bf16 *out) {
+    int64_t begin, end;
+    share(net->n_ff, TILE, &begin, &end);
+    product(&layer->gate_up, x, n_rows, begin, end, (Target){wide, 2 * net->n_ff, 0});
+    product(&layer->gate_up, x, n_rows, net->n_ff + begin, net->n_ff + end, (Target){wide, 2 * net->n_ff, 0});
+    for (int64_t row = 0; row < n_rows; row++) {
+        const float *gate = wide + row * 2 * net->n_ff, *up = gate + net->n_ff;
+        for (int64_t i = begin; i < end; i++) out[row * net->n_ff + i] = to_bf16(gate[i] / (1.0f + exp_of(-gate[i])) * up[i]);
+    }
+}
+
+static int64_t scores_of(int64_t n_positions) { return MOST_HEADS_AT_ONCE * (n_positions + 4); }
+
+/* out[b] = x_b · weightᵀ + bias; x: (n_rows, n_in), out: (n_rows, n_out) */
+void multiply(const Matrix *w, const bf16 *x, int64_t n_rows, float *out, int64_t n_threads) {
+#pragma omp parallel num_threads(n_threads)
+    {
+        int64_t begin, end;
+        share(w->n_out, TILE, &begin, &end);
+        product(w, x, n_rows, begin, end, (Target){out, w->n_out, 0});
+    }
+}
+
+/* Floats of scratch memory that `decode` needs. */
+int64_t scratch_size(const Network *net, int64_t n_rows, int64_t n_positions) {
+    const int64_t heads = (net->n_head + 2 * net->n_kv_head) * net->head_dim, wide = 2 * net->n_ff;
+    const int64_t attended = net->n_head * net->head_dim;
+    const int64_t narrow = net->width > attended ? net->width : attended;
+    return n_rows * ((heads > wide ? heads : wide) + narrow / 2 + net->n_ff / 2) + net->n_threads * scores_of(n_positions) + 64;
+}
+
+/* x: (n_rows, width) embeddings, overwritten; logits: (n_rows, vocabulary). Keys and values go into the cache. */
+void decode(const Network *net, const Cache *cache, int64_t n_rows, int64_t n_positions, float *x, float *logits,
+            float *scratch) {
+    const int64_t width = net->width, attended = net->n_head * net->head_dim;
+    const int64_t heads = attended + 2 * net->n_kv_head * net->head_dim;
+    const int64_t wide = heads > 2 * net->n_ff ? heads : 2 * net->n_ff, narrow = width > attended ? width : attended;
+    float *large = scratch + net->n_threads * scores_of(n_positions);
+    bf16 *small = (bf16 *)(large + n_rows * wide), *hidden = small + n_rows * narrow;
+#pragma omp parallel num_threads(net->n_threads)
+    {
+        int64_t begin, end, first, last;
+        float *scores = scratch + omp_get_thread_num() * scores_of(n_positions);
+        share(n_rows, 1, &first, &last);
+        for (int64_t number = 0; number < net->n_layer; number++) {
+            const Layer *layer = net->layers + number;
+            for (int64_t row = first; row < last; row++)
+                normalise_to_bf16(x + row * width, layer->input_norm, width, net->norm_eps, small + row * width);
+#pragma omp barrier
+            share(heads, TILE, &begin, &end);
+            product(&layer->qkv, small, n_rows, begin, end, (Target){large, heads, 0});
+#pragma omp barrier
+            share(n_rows * net->n_kv_head, 1, &begin, &end);
+            for (int64_t i = begin; i < end; i++) {
+                const int64_t row = i / net->n_kv_head;
+                attend_group(net, number, cache, row, i % net->n_kv_head, large + row * heads, scores, small + row * attended);
+            }
+#pragma omp barrier
+            share(width, TILE, &begin, &end);
+            product(&layer->o, small, n_rows, begin, end, (Target){x, width, 1});
+#pragma omp barrier
+            for (int64_t row = first; row < last; row++)
+                normalise_to_bf16(x + row * width, layer->ff_norm, width, net->norm_eps, small + row * width);
+#pragma omp barrier
+            feed_forward_wide(net, layer, small, n_rows, large, hidden);
+#pragma omp barrier
+            share(width, TILE, &begin, &end);
+            product(&layer->down, hidden, n_rows, begin, end, (Target){x, width, 1});
+#pragma omp barrier
+        }
+        for (int64_t row = first; row < last; row++)
+            normalise_to_bf16(x + row * width, net->norm, width, net->norm_eps, small + row * width);
+#pragma omp barrier
+        share(net->head.n_out, TILE, &begin, &end);
+        product(&net->head, small, n_rows, begin, end, (Target){logits, net->head.n_out, 0});
+    }
+}

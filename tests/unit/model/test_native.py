@@ -1,0 +1,153 @@
+"""What C computes is what the network computes, for every feature that it claims to support."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from malmoi import device
+from malmoi.model import native
+from malmoi.model.config import ModelConfig
+from malmoi.model.inference import Int4Linear, Int8Linear, Weights, decoder_of, for_inference
+from malmoi.model.kv_cache import KVCache
+from malmoi.model.transformer import LanguageModel, initialise
+
+BASE = {
+    "vocab_size": 100,
+    "n_layer": 2,
+    "n_embd": 64,
+    "n_head": 4,
+    "n_kv_head": 2,
+    "head_dim": 32,
+    "n_ff": 96,
+    "seq_len": 64,
+}
+SHAPES = {
+    "grouped": {},
+    "one key head": {"n_head": 8, "n_kv_head": 1},
+    "six heads a group": {"n_head": 6, "n_kv_head": 1},
+    "every head its own": {"n_head": 2, "n_kv_head": 2, "head_dim": 64},
+    "wide heads": {"head_dim": 128, "n_head": 3, "n_kv_head": 1},
+    "norms of queries and keys": {"qk_norm": True},
+    "biases": {"qkv_bias": True, "o_bias": True, "ff_bias": True},
+    "a layer that is not turned": {"no_rope_layers": (1,)},
+    "tied": {"tie_embeddings": True},
+}  # fmt: skip
+
+
+def drawn(**features: object) -> LanguageModel:
+    model = LanguageModel(ModelConfig(**{**BASE, "qk_norm": False, **features}))  # type: ignore[arg-type]
+    initialise(model, 1)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 2:
+                parameter.normal_(0, 0.15, generator=generator)
+            else:
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
+    return model
+
+
+def read(model: LanguageModel, prompts: torch.Tensor, n_rows: int) -> KVCache:
+    """A cache whose rows have read prompts of different lengths."""
+    config = model.config
+    cache = KVCache(
+        config.n_layer, n_rows + 1, config.n_kv_head, config.seq_len, config.head_dim, torch.bfloat16,
+        torch.device("cpu"),
+    )  # fmt: skip
+    rows = cache.rows(0, n_rows)
+    with device.autocast(torch.bfloat16):
+        model.model(prompts, rows)
+    rows.lengths.copy_(torch.arange(n_rows) % prompts.shape[1] + 1)
+    return cache
+
+
+@pytest.fixture(autouse=True)
+def compiled() -> None:
+    if native.library() is None:
+        pytest.skip("no C compiler here")
+
+
+@pytest.mark.parametrize("n_rows", [1, 5, 13])
+@pytest.mark.parametrize("name", SHAPES)
+@torch.no_grad()
+def test_a_step_is_what_the_network_computes(name: str, n_rows: int) -> None:
+    model = drawn(**SHAPES[name])  # type: ignore[arg-type]
+    fast = for_inference(model, "bfloat16")
+    decode = decoder_of(fast, "bfloat16")
+    assert decode is not None
+    prompts = torch.randint(0, 100, (n_rows, 7), generator=torch.Generator().manual_seed(3))
+    cache = read(fast, prompts, n_rows)
+    twin = read(fast, prompts, n_rows)
+    for step in range(3):
+        ids = (prompts[:, 0] + step) % 100
+        found = decode(ids, cache.rows(0, n_rows))
+        rows = twin.rows(0, n_rows)
+        with device.autocast(torch.bfloat16):
+            expected = fast(ids[:, None], rows)[:, 0].float()
+        rows.advance(1)
+        cache.rows(0, n_rows).advance(1)
+        assert (found - expected).norm() < 0.015 * expected.norm()
+    assert torch.allclose(cache.keys[:, :n_rows].float(), twin.keys[:, :n_rows].float(), atol=0.05, rtol=0.05)
+    assert not cache.keys[:, n_rows].any()
+
+
+@pytest.mark.parametrize("weights", ["int8", "int4"])
+@pytest.mark.parametrize("n_rows", [1, 9])
+@torch.no_grad()
+def test_quantised_steps_are_those_of_the_rounded_weights(weights: Weights, n_rows: int) -> None:
+    fast = for_inference(drawn(qkv_bias=True), weights)
+    decode = decoder_of(fast, weights)
+    assert decode is not None
+    prompts = torch.randint(0, 100, (n_rows, 7), generator=torch.Generator().manual_seed(4))
+    cache, twin = read(fast, prompts, n_rows), read(fast, prompts, n_rows)
+    found = decode(prompts[:, 0], cache.rows(0, n_rows))
+    plain = fast
+    for module in plain.modules():
+        for child, linear in list(module.named_children()):
+            if isinstance(linear, Int8Linear | Int4Linear):
+                rounded = torch.nn.Linear(1, 1, bias=linear.bias is not None)
+                rounded.weight = torch.nn.Parameter(linear.dequantised())
+                if linear.bias is not None:
+                    rounded.bias = torch.nn.Parameter(linear.bias)
+                setattr(module, child, rounded)
+    with device.autocast(torch.bfloat16):
+        expected = plain(prompts[:, :1], twin.rows(0, n_rows))[:, 0].float()
+    assert (found - expected).norm() < 0.015 * expected.norm()
+
+
+def test_what_it_does_not_know_is_left_to_pytorch() -> None:
+    assert native.supports(ModelConfig(**BASE))  # type: ignore[arg-type]
+    for other in (
+        {"norm": "layer"},
+        {"ff": "gelu"},
+        {"positions": "learned"},
+        {"n_ff": 90},
+        {"head_dim": 16},
+        {"vocab_size": 99},
+    ):
+        assert not native.supports(ModelConfig(**{**BASE, **other}))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("environment", [{"MALMOI_NATIVE": "0"}, {"CC": "false", "PATH": ""}])
+def test_without_a_compiler_answers_are_the_same(environment: dict[str, str], tmp_path: Path) -> None:
+    code = (
+        "import torch; from malmoi.model import native; from malmoi.model.inference import *; import sys\n"
+        "assert native.library() is None\n"
+        "torch.manual_seed(0); linear = Int4Linear(torch.randn(8, 64), torch.randn(8))\n"
+        "print(linear(torch.ones(2, 64)).float().tolist())"
+    )
+    source = Path(native.__file__).parents[2]
+    run = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": str(source), "XDG_CACHE_HOME": str(tmp_path), **environment},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    linear = Int4Linear(torch.randn(8, 64), torch.randn(8))
+    assert torch.allclose(torch.tensor(eval(run.stdout)), linear(torch.ones(2, 64)).float(), rtol=0.02, atol=0.1)
+
+
+def test_loading_it_changes_no_other_arithmetic() -> None:
+    assert 5e-324 * 1.0 > 0  # -ffast-math would have every thread flush such numbers to zero
