@@ -21,7 +21,7 @@ from malmoi.data.prompts import Prompt, read_prompts
 from malmoi.evals.answers import distinct_share
 from malmoi.evals.batches import batches_by_length
 from malmoi.evals.interval import bootstrap
-from malmoi.evals.rewards import MOST_TOKENS, Sourced, judge_scores, score_all
+from malmoi.evals.rewards import MOST_TOKENS, Sourced, judge_rewards, score_heads
 from malmoi.feedback.agreement import pairwise_agreement
 from malmoi.files import read_json, read_jsonl
 from malmoi.generate.engine import Answer, generate
@@ -52,18 +52,23 @@ def compare(inputs: Mapping[str, Path], settings: CompareSettings, say: Callable
     to_score = {name: ([prompt.ids for prompt in asked], answers) for name, answers in sampled.items()}
     for method, points in curves.items():
         to_score |= {f"{method} at {point['step']}": (point["prompts"], point["answers"]) for point in points}
-    rewards, facts = _judged(inputs["reward"], inputs["data"], text, to_score)
-    judged, judge_facts = _judged(inputs["judge"], inputs["data"], text, to_score)
+    rewards, facts, spread = _judged(inputs["reward"], inputs["data"], text, to_score)
+    judged, judge_facts, _ = _judged(inputs["judge"], inputs["data"], text, to_score)
     models = {"reward": facts, "judge": judge_facts}
     for name, found in models.items():
         say(f"{name}: orders {_mean(found['accuracy'])} of the held-out pairs as people did")
     texts = {name: [[_text(text[0], answer) for answer in group] for group in found] for name, found in sampled.items()}
     methods = {
-        name: _row(sampled[name], texts[name], kl.get(name), rewards[name], judged[name], judged["sft"], name == "sft")
+        name: _row(sampled[name], texts[name], kl.get(name), rewards[name], judged[name], rewards["sft"], judged["sft"],
+                   name == "sft")
         for name in sampled
-    }
+    }  # fmt: skip
     for n in _powers(settings.n_best):
         methods[f"best of {n}"] = _best_of(n, sampled["sft"], rewards["sft"], judged["sft"])
+    for name in sampled.keys() & spread.keys():
+        methods[name]["disagreement"] = _interval(spread[name])
+    for name in kl:
+        methods[name]["best_of_n_there"] = _best_of_n_at(methods[name]["kl"], methods)
     for name, row in methods.items():
         say(f"{name}: wins {_mean(row['win_rate'])}, judge {_mean(row['judge'])}, KL {row['kl']:.2f} nats")
     return {
@@ -159,8 +164,9 @@ def _sample(
 
 def _judged(
     made: Path, data: Path, text: Text, to_score: Mapping[str, tuple[Ids, Grouped]]
-) -> tuple[Scores, dict[str, Any]]:
-    """What one reward model says of all answers, and what it is worth on the held-out rankings."""
+) -> tuple[Scores, dict[str, Any], Scores]:
+    """What one reward model says of all answers, what it is worth on the held-out rankings, and how far its heads
+    differ on the answers if it has several: a deviation in reward units (a head's mean on demonstrations is 0)."""
     tokenizer, template = text
     model = load_model(made / "model", ScalarModel)
     rows = read_jsonl(data / "rankings.heldout.jsonl")
@@ -171,30 +177,33 @@ def _judged(
         )
         for r in rows
     ]  # fmt: skip
-    facts = judge_scores(known, score_all(model, [row.ranking for row in known], tokenizer.pad_id))
+    facts = judge_rewards(model, known, tokenizer.pad_id)
     # An answer that ran out of room is read as if it ended there: the judge knows whole turns only.
     end = tokenizer.end_of_turn_id
-    scores = {}
+    scores, spread = {}, {}
     for name, (prompts, answers) in to_score.items():
         turns = [
             Ranking([[*ids, *answer.ids, end] for answer in group], [1] * len(group))
             for ids, group in zip(prompts, answers, strict=True)
         ]
-        scores[name] = np.array(score_all(model, turns, tokenizer.pad_id))
-    return scores, facts
+        heads = np.array(score_heads(model, turns, tokenizer.pad_id))
+        scores[name], spread[name] = heads.mean(axis=2), heads.std(axis=2)
+    return scores, facts, spread if model.n_heads > 1 else {}
 
 
 def _row(
     answers: Grouped, texts: list[list[str]], kl: np.ndarray | None, rewards: np.ndarray, judged: np.ndarray,
-    judged_sft: np.ndarray, is_sft: bool,
+    rewards_sft: np.ndarray, judged_sft: np.ndarray, is_sft: bool,
 ) -> dict[str, Any]:  # fmt: skip
     """One method's figures: means by prompt, and prompts are what is drawn again."""
     wins = np.full(judged.shape, 0.5) if is_sft else win_rates(judged, judged_sft)
     gains = judged.mean(axis=1) - judged_sft.mean(axis=1)
+    reward_gains = rewards.mean(axis=1) - rewards_sft.mean(axis=1)
     kl = np.zeros(judged.shape) if kl is None else kl
     return {
         **{name: _interval(found) for name, found in (("judge", judged), ("reward", rewards), ("win_rate", wins))},
         "gain": bootstrap(gains).to_row(),
+        "reward_gain": bootstrap(reward_gains).to_row(),
         "kl": float(kl.mean()),
         "kl_interval": None if is_sft else _interval(kl),
         "tokens": float(np.mean([len(answer.ids) for group in answers for answer in group])),
@@ -213,6 +222,7 @@ def _best_of(n: int, answers: Grouped, rewards: np.ndarray, judged: np.ndarray) 
     return {
         **{name: bootstrap(values).to_row() for name, values in chosen.items()},
         "gain": bootstrap(chosen["judge"] - judged.mean(axis=1)).to_row(),
+        "reward_gain": bootstrap(chosen["reward"] - rewards.mean(axis=1)).to_row(),
         # What choosing costs in nats, at most: Stiennon et al. 2020 (arXiv:2009.01325), appendix G.3.
         "kl": math.log(n) - (n - 1) / n,
         "kl_interval": None,
@@ -221,9 +231,20 @@ def _best_of(n: int, answers: Grouped, rewards: np.ndarray, judged: np.ndarray) 
     }
 
 
+def _best_of_n_at(kl: float, methods: Mapping[str, Mapping[str, Any]]) -> dict[str, float] | None:
+    """Gain and win rate of best-of-n as far from SFT, between two n on a line in √KL; None beyond the last."""
+    rows = [row for name, row in methods.items() if name.startswith("best of ")]
+    places = [math.sqrt(row["kl"]) for row in rows]
+    if kl < 0 or math.sqrt(kl) > places[-1]:
+        return None
+    return {
+        key: float(np.interp(math.sqrt(kl), places, [row[key]["mean"] for row in rows])) for key in ("gain", "win_rate")
+    }
+
+
 def _powers(most: int) -> list[int]:
-    """1, 2, 4, … up to `most`."""
-    return [2**power for power in range(most.bit_length())]
+    """1, 2, 4, … and `most`."""
+    return sorted({*(2**power for power in range(most.bit_length())), most})
 
 
 def _read_curve(made: Path) -> list[dict[str, Any]]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import torch
+
 from malmoi.algorithms import dpo, grpo, ppo, pretrain, reward, sft
 from malmoi.config import Settings
 from malmoi.corpus import clean
@@ -324,7 +326,8 @@ def _train_scores(context: Context, settings: reward.Config, data: Path) -> None
     assert isinstance(model, ScalarModel)
     shown = read_jsonl(context.given("demonstrations", "data") / "train.jsonl")
     random.Random(settings.seed).shuffle(shown)
-    model.score_bias.sub_(reward_bias(model, text, [row["messages"] for row in shown[:256]]))
+    bias = torch.tensor(reward_bias(model, text, [row["messages"] for row in shown[:256]]))
+    model.score_bias.sub_(bias.reshape(model.score_bias.shape).to(model.score_bias.device))
     _save(context, model, text)
 
 
