@@ -20,6 +20,7 @@ from malmoi.data.comparisons import Ranking, conversation_ids
 from malmoi.data.prompts import Prompt, read_prompts
 from malmoi.evals.answers import distinct_share
 from malmoi.evals.batches import batches_by_length
+from malmoi.evals.best_of import best_weights, kl_bound
 from malmoi.evals.interval import bootstrap
 from malmoi.evals.rewards import MOST_TOKENS, Sourced, judge_rewards, score_heads
 from malmoi.feedback.agreement import pairwise_agreement
@@ -121,18 +122,6 @@ def answer_logps(
     return found.reshape(len(answers), -1)
 
 
-def best_weights(scores: np.ndarray, n: int) -> np.ndarray:
-    """How likely each of a prompt's N answers is the best of n drawn from them; (prompts, N), rows sum to 1.
-
-    Weighted means of anything else about the answers then estimate best-of-n without bias, from all N.
-    Source: Nakano et al. 2021 (arXiv:2112.09332), appendix I.
-    """
-    n_all = scores.shape[1]
-    chances = np.array([math.comb(n_all - 1 - place, n - 1) / math.comb(n_all, n) for place in range(n_all)])
-    places = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1)
-    return np.asarray(chances[places])
-
-
 def win_rates(ours: np.ndarray, theirs: np.ndarray, is_same: bool = False) -> np.ndarray:
     """How often each of our answers scores above their answers to the same prompt; a tie counts half. (prompts, n)
 
@@ -223,8 +212,7 @@ def _best_of(n: int, answers: Grouped, rewards: np.ndarray, judged: np.ndarray) 
         **{name: bootstrap(values).to_row() for name, values in chosen.items()},
         "gain": bootstrap(chosen["judge"] - judged.mean(axis=1)).to_row(),
         "reward_gain": bootstrap(chosen["reward"] - rewards.mean(axis=1)).to_row(),
-        # What choosing costs in nats, at most: Stiennon et al. 2020 (arXiv:2009.01325), appendix G.3.
-        "kl": math.log(n) - (n - 1) / n,
+        "kl": kl_bound(n),
         "kl_interval": None,
         "tokens": float((weights * tokens).sum(axis=1).mean()),
         "finished": float((weights * finished).sum(axis=1).mean()),

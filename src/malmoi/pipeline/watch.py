@@ -18,7 +18,7 @@ from malmoi.train.rollouts import RolloutSteps
 
 WINDOW = 8
 FEWEST_DISTINCT = 0.1
-CURVE_POINTS, CURVE_PROMPTS = 6, 32
+CURVE_POINTS, CURVE_PROMPTS = 5, 24
 """How often on its way a policy is asked, and how many held-out prompts."""
 
 

@@ -1,4 +1,3 @@
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -10,20 +9,9 @@ from malmoi.generate.engine import Answer
 from malmoi.generate.sampling import Sampling
 from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel
-from malmoi.pipeline.compare import answer_logps, answer_prompts, best_weights, win_rates
+from malmoi.pipeline.compare import answer_logps, answer_prompts, win_rates
 from malmoi.pipeline.recipe import find_recipe, read_recipe
 from malmoi.pipeline.stages import parents_of
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 5])
-def test_best_of_n_is_the_mean_over_all_ways_to_draw_n(n: int) -> None:
-    rng = np.random.default_rng(0)
-    proxy, gold = rng.normal(size=(2, 3, 5))
-    drawn = [[max(chosen, key=lambda i: row[i]) for chosen in combinations(range(5), n)] for row in proxy]
-    expected = [gold[row, best].mean() for row, best in enumerate(drawn)]
-    weights = best_weights(proxy, n)
-    assert weights.sum(axis=1) == pytest.approx(np.ones(3))
-    assert (weights * gold).sum(axis=1) == pytest.approx(np.array(expected))
 
 
 def test_wins_count_ties_half_and_nobody_plays_against_itself() -> None:
