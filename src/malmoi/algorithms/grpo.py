@@ -62,9 +62,10 @@ def loss(model: LanguageModel, batch: Weighted, config: Config) -> tuple[Tensor,
     found, entropy = model.logps(rollouts.ids[:, :-1], rollouts.ids[:, 1:], mask, config.temperature)
     logps, old_logps, ref_logps = found[mask], rollouts.logps[mask], rollouts.ref_logps[mask]
     policy_loss = clipped_policy_loss(logps, old_logps, rollouts.advantages[mask], config.clip_eps)
-    kl = kl_estimate(ref_logps - logps)
+    log_ratio = logps - old_logps
+    # By the ratio the estimate's gradient, too, is the KL's: arXiv:2512.02556, §3.1.
+    kl = log_ratio.exp() * kl_estimate(ref_logps - logps)
     with torch.no_grad():
-        log_ratio = logps - old_logps
         measured = {
             "policy_loss": policy_loss,
             "kl_loss": kl,
