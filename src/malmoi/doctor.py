@@ -381,9 +381,7 @@ def show_examination(found: dict[str, Any]) -> None:
     say(f"machine   {here['cpu']}, {here['n_cores']} cores ({', '.join(here['cpu_flags']) or 'no vector extensions'})")
     say(f"computes  in {here['compute_dtype']} on {here['gpu'] or 'the CPU; no GPU'}")
     if here["gpu"] is None:
-        say(
-            f"answers   {'in C' if here['decodes_in_c'] else 'by PyTorch; with a C compiler (cc) several times faster'}"
-        )
+        say(f"answers   {'in C' if here['decodes_in_c'] else 'by PyTorch; a C compiler (cc) makes it faster'}")
     say(f"memory    {size(here['free_memory_bytes'])} free of {size(here['memory_bytes'])}")
     say(f"disk      {size(here['free_disk_bytes'])} free")
     say("versions  " + ", ".join(f"{name} {version}" for name, version in found["versions"].items()))
