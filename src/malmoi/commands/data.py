@@ -13,7 +13,8 @@ from rich.text import Text
 
 from malmoi.chat import find_model, printable
 from malmoi.commands.runs import WIDE
-from malmoi.data.formats import Report, Row, conversations, prompts, rankings
+from malmoi.data.formats import Report, conversations, prompts, rankings
+from malmoi.data.rows import Row
 from malmoi.data.table import read_table
 from malmoi.errors import ConfigError, DataError
 from malmoi.pipeline.sources import open_source

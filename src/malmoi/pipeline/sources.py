@@ -14,7 +14,8 @@ from pydantic import Field
 
 from malmoi.config import Settings
 from malmoi.data.comparisons import conversation_ids
-from malmoi.data.formats import Origin, Report, Row, conversations, name_of, prompts, rankings, tree_of
+from malmoi.data.formats import Origin, Report, conversations, name_of, prompts, rankings, tree_of
+from malmoi.data.rows import Row
 from malmoi.errors import ConfigError, DataError, UserError
 from malmoi.feedback.agreement import pairwise_agreement
 from malmoi.files import sha256_of, write_json, write_jsonl
