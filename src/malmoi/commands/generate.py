@@ -50,6 +50,8 @@ def generate(
     partial = out.with_name(f"{out.name}.partial")
     done = _gathered(partial, jobs)
     waiting = [job for number, job in enumerate(jobs) if number not in done]
+    with disk_errors(partial):
+        out.parent.mkdir(parents=True, exist_ok=True)
     with disk_errors(partial), partial.open("ab") as file:
         for line in _answers(network, tokenizer, waiting, sampling, weights):
             file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
@@ -64,8 +66,8 @@ def _jobs(
     path: Path, tokenizer: Tokenizer, template: ChatTemplate, seq_len: int, seed: int, n: int, about: Mapping[str, Any]
 ) -> Iterator[Job]:
     """Every prompt `n` times; each answer has a seed of its own, which no other prompt of the file changes."""
-    number = 0
-    for number, row in read_prompts(path):
+    place = 0
+    for place, (number, row) in enumerate(read_prompts(path), start=1):
         try:
             ids, _ = template.encode(tokenizer, row["messages"], add_generation_prompt=True)
         except DataError as error:
@@ -73,9 +75,9 @@ def _jobs(
         if len(ids) >= seq_len:
             raise DataError(f"{path}:{number}: {len(ids)} tokens leave no room for an answer in a context of {seq_len}")
         for sample in range(n):
-            own = int(np.random.default_rng((seed, number, sample)).integers(2**62))
-            yield Job(ids, {"row": number, "sample": sample, **row, "seed": own, **about})
-    if not number:
+            own = int(np.random.default_rng((seed, place, sample)).integers(2**62))
+            yield Job(ids, {"prompt": place, "row": number, "sample": sample, **row, "seed": own, **about})
+    if not place:
         raise DataError(f"{path}: holds no prompt")
 
 
@@ -105,10 +107,10 @@ def _gathered(partial: Path, jobs: Sequence[Job]) -> dict[int, dict[str, Any]]:
         return {}
     whole, newline, _ = partial.read_bytes().rpartition(b"\n")
     write_bytes(partial, whole + newline)
-    numbers = {(job.line["row"], job.line["sample"]): number for number, job in enumerate(jobs)}
+    numbers = {(job.line["prompt"], job.line["sample"]): number for number, job in enumerate(jobs)}
     done = {}
     for line in read_jsonl(partial):
-        number = numbers.get((line.get("row"), line.get("sample")), -1)
+        number = numbers.get((line.get("prompt"), line.get("sample")), -1)
         if number < 0 or jobs[number].line != {key: value for key, value in line.items() if key not in SAID}:
             raise UserError(f"{partial}: was begun with another model, other prompts or settings; remove it")
         done[number] = line

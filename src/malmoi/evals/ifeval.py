@@ -165,7 +165,7 @@ def _n_highlights(text: str) -> int:
 
 
 def _upper_words(text: str) -> int:
-    return sum(word.isupper() for word in re.findall(r"[\w][\w'’-]*", text))
+    return sum(word.isupper() for word in re.findall(r"\w+(?:-\w+)*", text))
 
 
 CHECKS: dict[str, Callable[[str, Mapping[str, Any]], bool]] = {
