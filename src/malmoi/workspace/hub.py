@@ -279,7 +279,7 @@ class Hub:
                 hint = "set HF_TOKEN if you may read it"
                 raise UserError(f"{url}: not there, or closed to you ({error.code}); {hint}") from None
             if error.code in (404, 410):
-                raise UserError(f"{url}: no such model, data set, file or revision ({error.code}); check the name") from None
+                raise UserError(f"{url}: no such model, set, file or revision ({error.code}); check its name") from None
             raise
 
     def _download(self, url: str, path: Path, listed: _Listed, progress: Progress) -> None:
