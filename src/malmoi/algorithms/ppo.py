@@ -113,7 +113,7 @@ def loss(model: Actors, batch: Rollouts | PtxTokens, config: Config) -> tuple[Te
     inputs, chosen, mask = batch.ids[:, :-1], batch.ids[:, 1:], batch.mask
     logps, entropy = model.policy.logps(inputs, chosen, mask, config.temperature)
     policy_loss = clipped_policy_loss(logps, batch.logps, batch.advantages, config.clip_eps)[mask].sum()
-    values = model.value(inputs)
+    values = model.value(inputs, asked=mask)
     value_loss = clipped_value_loss(values, batch.values, batch.returns, config.value_clip_eps)[mask].sum()
     with torch.no_grad():
         log_ratio = (logps - batch.logps)[mask]

@@ -235,6 +235,11 @@ def _rounded(real: Tensor) -> Tensor:
     return real_first[: -(-n_real // ROUND_TO) * ROUND_TO]
 
 
+def up_to_last(mask: Tensor) -> Tensor:
+    """(B, T), True up to a row's last True: what stands behind it changes nothing there, attention being causal."""
+    return mask.flip(1).cummax(1).values.flip(1)
+
+
 class LanguageModel(nn.Module):
     """The policy: hidden states and, through the head, next-token logits."""
 
@@ -274,8 +279,7 @@ class LanguageModel(nn.Module):
         if branches is not None:
             real = branches.segments >= 0
             return self.model(ids, real=real, branches=branches)[mask[real]]
-        # What stands behind a row's last such token changes nothing: attention is causal.
-        real = mask.flip(1).cummax(1).values.flip(1)
+        real = up_to_last(mask)
         return self.model(ids)[mask] if bool(real.all()) else self.model(ids, real=real)[mask[real]]
 
 
@@ -302,15 +306,22 @@ class ScalarModel(nn.Module):
         nn.init.normal_(self.score.weight, std=1 / math.sqrt(self.config.n_embd + 1), generator=generator)
         nn.init.zeros_(self.score_bias)
 
-    def forward(self, ids: Tensor, branches: Branches | None = None) -> Tensor:
-        """ids (B, T) -> scalars (B, T), float32: the mean over the heads; with branches zero in padding."""
-        return self.scores(ids, branches).mean(dim=-1)
+    def forward(self, ids: Tensor, branches: Branches | None = None, asked: Tensor | None = None) -> Tensor:
+        """ids (B, T) -> scalars (B, T), float32: the mean over the heads; with branches zero in padding.
+
+        asked: (B, T), the positions whose scalars matter; what stands behind a row's last such one is not looked at
+        """
+        return self._scores(ids, branches, asked).mean(dim=-1)
 
     def scores(self, ids: Tensor, branches: Branches | None = None) -> Tensor:
         """ids (B, T) -> what each head says, (B, T, n_heads), float32; with branches zero in padding."""
-        if branches is None:
+        return self._scores(ids, branches, None)
+
+    def _scores(self, ids: Tensor, branches: Branches | None, asked: Tensor | None) -> Tensor:
+        # Apart from `scores`, which FSDP2 makes an entrance of its own, as it does `forward`.
+        real = up_to_last(asked) if asked is not None else None if branches is None else branches.segments >= 0
+        if real is None or (branches is None and bool(real.all())):
             return self._score(self.model(ids))
-        real = branches.segments >= 0
         scores = self._score(self.model(ids, real=real, branches=branches))
         return torch.zeros(*ids.shape, self.n_heads, device=ids.device).masked_scatter(real[..., None], scores)
 

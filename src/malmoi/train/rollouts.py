@@ -146,7 +146,7 @@ def score_rollouts(
                 (
                     logps,
                     ref.logps(inputs, chosen, responses, temperature)[0],
-                    torch.zeros_like(logps) if value is None else value(inputs),
+                    torch.zeros_like(logps) if value is None else value(inputs, asked=responses),
                     scores_at_end(reward_model, ids[rows], mask[rows]),
                 )
             )
@@ -159,7 +159,8 @@ def scores_at_end(reward_model: ScalarModel, ids: Tensor, mask: Tensor) -> Tenso
     """The reward model's number at the last token of each response, (B,). ids: (B, T + 1); mask: (B, T)."""
     position = torch.arange(1, ids.shape[1], device=ids.device)
     last = (position * mask).amax(dim=1, keepdim=True)
-    return reward_model(ids).gather(1, last)[:, 0]
+    asked = torch.zeros_like(ids, dtype=torch.bool).scatter(1, last, True)
+    return reward_model(ids, asked=asked).gather(1, last)[:, 0]
 
 
 class RolloutSteps:
