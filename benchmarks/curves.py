@@ -75,7 +75,7 @@ def centred(points: Sequence[Point], sft: Mapping[str, Any], proxy: str, topics:
     points: each with `at` (n, or iterations), `kl` in nats, `proxy` and `golds`, the mean gold score of each prompt
     sft: `gold_mean`, `gold_std`, `golds` of each prompt, and `mean` and `std` of each proxy under `proxies`
     topics: of the prompts; they are what the bootstrap draws
-    fall: from the highest gold to the last, by prompt; the highest is chosen by looking, so its mean leans to the high
+    fall: from the highest gold to the farthest, by prompt; the highest is chosen by looking, so it leans to the high
     """
     scale, base = sft["proxies"][proxy], np.array(sft["golds"])
     rows = []
@@ -134,7 +134,7 @@ def _columns(curve: Curve) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def table(found: Mapping[str, Any]) -> str:
     """Markdown: each seed of each curve, and the mean over seeds."""
     head = (
-        "curve", "seed", "α", "β", "R²", "maximum of gold: √KL", "gain", "last: √KL", "gold", "proxy",
+        "curve", "seed", "α", "β", "R²", "maximum of gold: √KL", "gain", "farthest: √KL", "gold", "proxy",
         "fall of gold from its maximum",
     )  # fmt: skip
     lines = [head, ("---",) * len(head)]
@@ -179,10 +179,12 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
         for axes, (name, row) in zip(panels, curves.items(), strict=False):
             _draw_curve(axes, row)
             axes.set_title(name)
+        # Twice as far as the shortest goes: where they can be compared.
+        far = 2 * min(row["mean"]["d"][-1] for row in curves.values())
         for name, row in curves.items():
-            axes = panels[len(curves)]
-            axes.plot(row["mean"]["d"], row["mean"]["gold"], label=name, linewidth=1.5)
-            axes.set_title("gold of all, mean over seeds")
+            near = [(d, gold) for d, gold in zip(row["mean"]["d"], row["mean"]["gold"], strict=True) if d <= far]
+            panels[len(curves)].plot(*zip(*near, strict=True), label=name, linewidth=1.5)
+        panels[len(curves)].set_title("gold of all, mean over seeds")
         for axes in panels[1 + len(curves) :]:
             axes.set_axis_off()
         for axes in panels[: 1 + len(curves)]:
@@ -190,7 +192,7 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
             axes.set_xlabel("√KL to SFT, nats per answer")
             axes.set_ylabel("gain over SFT, standard deviations")
         panels[0].legend(loc="upper left")
-        panels[len(curves)].legend(loc="lower left")
+        panels[len(curves)].legend(loc="lower right")
         with open_atomic(path) as file:
             figure.savefig(file, format=path.suffix[1:], dpi=150, metadata=undated)
 

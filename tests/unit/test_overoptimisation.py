@@ -61,7 +61,7 @@ def test_gains_are_in_deviations_of_the_sft_models_answers() -> None:
     assert (found["fit"]["alpha"], found["fit"]["beta"]) == pytest.approx((0.9, 0.5))
 
 
-def test_fall_is_from_the_highest_gold_to_the_last() -> None:
+def test_fall_is_from_the_highest_gold_to_the_farthest() -> None:
     found = curve("best_of", 1.0, 0.5)
     assert found["points"][found["best"]]["d"] == 1
     assert found["fall"]["mean"] == pytest.approx(3 * (1 - 0.5 * 3) - 0.5)
