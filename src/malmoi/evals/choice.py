@@ -47,7 +47,7 @@ def measure_continuations(subject: Subject, rows: Sequence[tuple[str, str]]) -> 
     encoded = [[continuation(tokenizer, *row, model.config.seq_len)] for row in rows]
     found = [one for (one,) in likelihoods(model, encoded, tokenizer.pad_id)]
     nats = bootstrap([-one.logp for one in found])
-    perplexity = Interval(*(math.exp(value) for value in (nats.mean, nats.low, nats.high)), nats.n)
+    perplexity = Interval(math.exp(nats.mean), math.exp(nats.low), math.exp(nats.high), nats.n)
     return {
         "metrics": {
             "acc": bootstrap([float(one.is_likeliest) for one in found]).to_row(),

@@ -97,7 +97,7 @@ def _read(model: LanguageModel, rows: Sequence[_Row], pad_id: int) -> tuple[Tens
     with device.autocast():
         hidden = model.model(ids, real=real, branches=branches)[at]
         parts = []
-        for part, wanted in zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True):
+        for part, wanted in zip(torch.split(hidden, CHUNK), torch.split(targets, CHUNK), strict=True):
             logps = model.lm_head(part).log_softmax(dim=-1, dtype=torch.float32)
             parts.append((logps.gather(1, wanted[:, None])[:, 0].cpu(), (logps.argmax(dim=-1) == wanted).cpu()))
     return torch.cat([logps for logps, _ in parts]), torch.cat([likeliest for _, likeliest in parts])
