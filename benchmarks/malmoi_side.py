@@ -21,6 +21,7 @@ from malmoi.model.folder import load_model
 from malmoi.model.inference import Weights, stored_dtype
 from malmoi.train.loop import Job, LoopConfig, Step, fit
 from malmoi.train.optim import OptimConfig
+from malmoi.train.rollouts import RolloutSteps
 
 VERSIONS = {"malmoi": __version__, "torch": torch.__version__, "python": platform.python_version()}
 # First steps of pretraining whose losses are held against the peer's.
@@ -77,7 +78,7 @@ def rl_step(work: Work, _: str) -> Result:
         temperature=1.0, max_tokens=work["n_new"], beta=0.05, missing_eos_score=None, loop=loop,
     )  # fmt: skip
     job = ppo.build(config)
-    assert isinstance(job.steps, ppo.RolloutSteps)
+    assert isinstance(job.steps, RolloutSteps)
     job.steps.tokenizer.end_of_turn_id = work["spare_id"]
     ends: list[float] = []
     n_new: list[int] = []

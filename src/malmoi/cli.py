@@ -7,6 +7,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,6 +29,8 @@ runs_app = typer.Typer(no_args_is_help=True, help="What was run in a workspace: 
 app.add_typer(runs_app, name="runs")
 models_app = typer.Typer(no_args_is_help=True, help="Models come in, have a name here, and go out: pull, import, export, list, show, remove.", context_settings=HELP)  # fmt: skip # noqa: E501
 app.add_typer(models_app, name="models")
+data_app = typer.Typer(no_args_is_help=True, help="Conversations, rankings and prompts: show.", context_settings=HELP)
+app.add_typer(data_app, name="data")
 
 
 def main() -> None:
@@ -150,11 +153,15 @@ def _make(
     recipe = _recipe(name, assignments)
     refuse(recipe, inspect_machine(folder), use_total=True)
     workspace = Workspace.open(folder)
+    if "base" in recipe.stages:
+        from malmoi.commands.models import bring
+
+        bring(workspace, recipe.base.model)
     with contextlib.closing(Console()) as console:
         done = run_recipe(recipe, workspace, console, only=only, start=start)
         link_models(workspace, done)
         here = shlex.quote(str(folder))
-        if "eval" in done:
+        if done.keys() & {"eval", "compare"}:
             report = write_report(recipe, workspace, done, time.monotonic() - began)
             console.rich.print(summary_table(report))
             console.rich.print(f"\nreport  {folder / 'report.html'}")
@@ -231,6 +238,98 @@ def chat(
         converse(talk, typed_lines(), interactive=True)
     else:
         converse(talk, (line.rstrip("\r\n") for line in sys.stdin), interactive=False)
+
+
+@app.command("eval")
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A model of the workspace or a model folder.", show_default=False)],
+    tasks: Annotated[
+        str, typer.Option(metavar="NAMES", help="Tasks with commas between; by default twelve in English.")
+    ] = "",
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the tasks' files; by default MALMOI_DATA names it.")
+    ] = None,
+    limit: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Questions of each task, the first ones; 0: all.")
+    ] = 100,
+    preferences: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="In place of tasks: a reward model on people's rankings, in any known format."
+        ),
+    ] = None,
+    errors: Annotated[
+        str, typer.Option(metavar="skip|strict", help="What to do with rankings that cannot be read.")
+    ] = "strict",
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the JSON here too.")] = None,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: Json = False,
+) -> None:
+    """Measure how good a model is, each figure with its 95 % interval.
+
+    A model that writes is asked tasks: choices and last words by likelihood, sums and instructions by its answers.
+
+    \b
+    Example:
+      malmoi eval smollm2-135m --tasks arc_easy,piqa,lambada --data ./eval
+      malmoi eval reward --workspace demo --preferences rankings.jsonl --json
+    """
+    from malmoi.commands import evaluate as evaluation
+    from malmoi.commands.runs import print_json, show
+    from malmoi.files import write_json
+
+    if errors not in ("skip", "strict"):
+        raise ConfigError(f"--errors {errors}: skip or strict")
+    if preferences is not None:
+        found = evaluation.evaluate_rewards(workspace, model, preferences, errors)  # type: ignore[arg-type]
+    else:
+        names = [name.strip() for name in tasks.split(",") if name.strip()]
+        say = partial(typer.secho, err=True, dim=True)
+        found = evaluation.evaluate_tasks(workspace, model, names, data, limit, say)
+    if out is not None:
+        write_json(out, found)
+    if as_json:
+        print_json(found)
+    else:
+        show((evaluation.tasks_table if preferences is None else evaluation.rewards_table)(found))
+
+
+@app.command()
+def generate(
+    model: Annotated[str, typer.Argument(help="A model of the workspace or a model folder.", show_default=False)],
+    prompts: Annotated[
+        Path, typer.Option(metavar="FILE", help="Prompts: JSON lines, in any format that is known.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the answers go: JSON lines.", show_default=False)],
+    temperature: Annotated[
+        float, typer.Option(metavar="T", help="0 takes the likeliest token; higher is wilder.")
+    ] = 1.0,
+    top_p: Annotated[
+        float, typer.Option(metavar="P", help="Choose among the likeliest tokens of this probability.")
+    ] = 1.0,
+    max_tokens: Annotated[int, typer.Option(metavar="N", help="Longest answer.")] = 256,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="For the same answers again.")] = 0,
+    n: Annotated[int, typer.Option("--n", metavar="N", min=1, help="Answers to each prompt.")] = 1,
+    weights: Annotated[str, typer.Option(metavar="FORMAT", help=FORMATS)] = "auto",
+    workspace: WorkspaceOption = Path("workspace"),
+) -> None:
+    """Answer all prompts of a file; each line says how its answer was sampled, by which model, and how it ended.
+
+    Stopped or killed, the same command goes on where it was.
+
+    \b
+    Example:
+      malmoi generate ppo --workspace demo --prompts prompts.jsonl --out answers.jsonl --n 4 --seed 1
+    """
+    from malmoi.commands.generate import generate as write_answers
+    from malmoi.config import parse
+    from malmoi.generate.sampling import Sampling
+    from malmoi.model.inference import weights_named
+
+    given = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
+    sampling = parse(Sampling, given, "generate")
+    n_answers = write_answers(workspace, model, prompts, out, sampling, seed, n, weights_named(weights))
+    typer.secho(f"{out}: {n_answers:,} answers", err=True, dim=True)
 
 
 @app.command()
@@ -328,6 +427,40 @@ def runs_compare(
     with _ledger(workspace) as ledger:
         rows = runs.compare_runs(ledger, names)
     runs.print_json(rows) if as_json else runs.show(runs.compare_table(rows))
+
+
+@data_app.command("show")
+def data_show(
+    source: Annotated[
+        str, typer.Argument(metavar="FILE", help="A file, or OWNER/NAME on the hub.", show_default=False)
+    ],
+    n: Annotated[int, typer.Option("-n", metavar="N", min=0, help="How many examples.")] = 3,
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Show them as this model reads them, with what is trained on.")
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--as", metavar="KIND", help="rankings, conversations or prompts; by default what the file holds."
+        ),
+    ] = None,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: Json = False,
+) -> None:
+    """Show what a file of conversations, rankings or prompts holds: its format, counts, bad rows, examples.
+
+    JSON lines, JSON and Parquet, packed or not; the columns tell the format. With --model, tokens that are trained on
+    are coloured, and stand in ⟦ ⟧ where there are no colours.
+
+    \b
+    Example:
+      malmoi data show rankings.jsonl.gz -n 1
+      malmoi data show chats.parquet --model smollm2-135m
+    """
+    from malmoi.commands import data
+
+    found = data.look(source, n, kind, workspace)
+    print(data.as_json(found)) if as_json else data.show_found(found, model, workspace / "models")
 
 
 ModelName = Annotated[str, typer.Argument(metavar="NAME", help="A model of the workspace.", show_default=False)]

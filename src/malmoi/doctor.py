@@ -31,6 +31,7 @@ from malmoi.generate.engine import MOST_ROWS, generate
 from malmoi.generate.sampling import Sampling
 from malmoi.model import native
 from malmoi.model.config import ModelConfig
+from malmoi.model.folder import CONFIG, load_config
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.pipeline.recipe import Recipe
 from malmoi.report.summary import duration
@@ -143,14 +144,26 @@ def versions() -> dict[str, str]:
     return {"malmoi": __version__, "python": platform.python_version(), **{n: metadata.version(n) for n in names}}
 
 
-def shape_of(recipe: Recipe) -> ModelConfig:
-    """The network that the recipe will train."""
-    shape = recipe.pretrain.model
-    return shape if shape.vocab_size else shape.model_copy(update={"vocab_size": recipe.tokenizer.vocab_size})
+def shape_of(recipe: Recipe, folder: Path = Path()) -> ModelConfig:
+    """The network that the recipe will train. folder: the workspace, where a base model may lie
+
+    Raises ConfigError while the base model is not there.
+    """
+    if recipe.pretrain is not None and "base" not in recipe.stages:
+        shape = recipe.pretrain.model
+        return shape if shape.vocab_size else shape.model_copy(update={"vocab_size": recipe.tokenizer.vocab_size})
+    places = (Path(recipe.base.model), folder / "models" / recipe.base.model)
+    found = next((path for path in places if (path / CONFIG).exists()), None)
+    if found is None:
+        raise ConfigError(f"base.model: {recipe.base.model} is not here yet; malmoi models pull {recipe.base.model}")
+    return load_config(found)
 
 
 def works_of(recipe: Recipe) -> list[Work]:
-    """The training stages of a recipe."""
+    """The training stages of a recipe that starts from nothing. With a base model there are none: how long its rows
+    will be is not known before its tokenizer has read them."""
+    if recipe.pretrain is None or "base" in recipe.stages:
+        return []
     seq_len, chat = recipe.pretrain.model.seq_len, PROMPT_TOKENS + ANSWER_TOKENS
     chat, longest = min(chat, seq_len), min(3 * chat, seq_len)
     works = []
@@ -159,10 +172,14 @@ def works_of(recipe: Recipe) -> list[Work]:
         ("sft", recipe.sft, 1, chat),
         ("reward", recipe.reward, recipe.sample.n_answers, chat),
     ):
+        if config is None or stage not in recipe.stages:
+            continue
         rows = min(config.micro_batch_size, config.batch_size)
         n_micros = config.n_steps * ceil(config.batch_size / rows)
         works.append(Work(stage, config.loop.optim, rows * rows_each, n_tokens, max(n_tokens, longest), n_micros))
     learn = recipe.ppo
+    if learn is None or "ppo" not in recipe.stages:
+        return works
     rows = min(learn.micro_batch_size, ceil(learn.batch_size / learn.n_minibatches))
     n_steps = learn.n_iterations * learn.n_epochs * learn.n_minibatches
     n_micros = n_steps * ceil(learn.batch_size / learn.n_minibatches / rows)
@@ -170,7 +187,7 @@ def works_of(recipe: Recipe) -> list[Work]:
         Work("ppo", learn.loop.optim, rows, chat, min(PROMPT_TOKENS + learn.max_tokens, seq_len), n_micros,
              n_answers=learn.n_iterations * learn.batch_size, n_trained=2, n_frozen=3 if learn.average_decay else 2)
     )  # fmt: skip
-    return [work for work in works if work.stage in recipe.stages]
+    return works
 
 
 def memory_of(work: Work, shape: ModelConfig, compute_dtype: str) -> float:
@@ -207,11 +224,13 @@ def refusals(recipe: Recipe, machine: Machine, *, use_total: bool = False) -> li
 
     use_total: refuse only what can never fit: all of the memory counts as free, and the disk may be made so
     """
+    if "base" in recipe.stages:
+        return []
     shape, found = shape_of(recipe), []
     seq_len = shape.seq_len
     for stage in ("sample", "ppo", "eval"):
-        longest = getattr(recipe, stage).max_tokens
-        if stage in recipe.stages and longest + PROMPT_TOKENS > seq_len:
+        longest = getattr(recipe, stage).max_tokens if stage in recipe.stages else 0
+        if longest + PROMPT_TOKENS > seq_len:
             found.append(
                 f"{stage}.max_tokens: answers of {longest} tokens leave no room for a prompt in pretrain.model.seq_len "
                 f"{seq_len}; lower the one or raise the other"
@@ -340,13 +359,11 @@ def examine(recipe: Recipe | None, folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"machine": asdict(machine), "versions": versions(), "refused": []}
     if recipe is not None:
         found["refused"] = refusals(recipe, machine)
-        shape = shape_of(recipe)
-        found["recipe"] = {
-            "name": recipe.name,
-            "n_parameters": shape.n_parameters(),
-            "disk_bytes": disk_of(recipe, shape),
-        }
-        if not found["refused"]:
+        shape = shape_of(recipe, folder)
+        found["recipe"] = {"name": recipe.name, "n_parameters": shape.n_parameters()}
+        if "base" not in recipe.stages:
+            found["recipe"]["disk_bytes"] = disk_of(recipe, shape)
+        if "base" not in recipe.stages and not found["refused"]:
             needs = estimate(recipe, machine)
             found["recipe"] |= {
                 "stages": {need.stage: {"memory_bytes": need.memory_bytes, "seconds": need.seconds} for need in needs},
@@ -370,7 +387,8 @@ def show_examination(found: dict[str, Any]) -> None:
     say("versions  " + ", ".join(f"{name} {version}" for name, version in found["versions"].items()))
     if (recipe := found.get("recipe")) is not None:
         weights = f"{recipe['n_parameters'] / 1e6:.1f} million weights"
-        say(f"\n{recipe['name']}: {weights}, about {size(recipe['disk_bytes'])} of disk")
+        disk = f", about {size(recipe['disk_bytes'])} of disk" if "disk_bytes" in recipe else ""
+        say(f"\n{recipe['name']}: {weights}{disk}")
         for stage, need in recipe.get("stages", {}).items():
             say(f"  {stage:<10} about {size(need['memory_bytes']):>7} of memory, {duration(need['seconds'])}")
         if here["load"] > here["n_cores"] / 2:

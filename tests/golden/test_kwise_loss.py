@@ -38,9 +38,10 @@ class Lookup(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.table = nn.Parameter(torch.linspace(-2, 2, 31))
+        self.n_heads = 1
 
-    def forward(self, ids: Tensor, branches: Branches) -> Tensor:
-        return self.table[ids]
+    def scores(self, ids: Tensor, branches: Branches) -> Tensor:
+        return self.table[ids][..., None]
 
 
 def log_sigmoid(gap: float) -> float:
@@ -141,3 +142,29 @@ def test_padding_behind_an_answer_does_not_move_its_score() -> None:
     together = loss_and_gradients(model, [short, long])[0]
     apart = loss_and_gradients(model, [short])[0] + loss_and_gradients(model, [long])[0]
     assert together == pytest.approx(apart, rel=1e-6)
+
+
+def test_each_head_of_an_ensemble_learns_from_its_own_sample_of_the_prompts() -> None:
+    torch.manual_seed(0)
+    shape = ModelConfig(vocab_size=31, n_layer=1, n_embd=16, n_head=2, n_kv_head=1, head_dim=8, n_ff=16, seq_len=8)
+    ensemble, single = ScalarModel(shape, n_heads=2), ScalarModel(shape)
+    answers = [Ranking([[1, 2], [3], [4, 5]], [1, 2, 2]), Ranking([[6], [7, 8]], [2, 1]), Ranking([[9], [10]], [1, 2])]
+    drawn = reward.resampled(answers, 2, seed=3)
+    assert len({ranking.counted for ranking in drawn}) > 1 and drawn == reward.resampled(answers, 2, seed=3)
+    found, _ = reward.loss(ensemble, collate_rankings(drawn, PAD))
+    single.model.load_state_dict(ensemble.model.state_dict())
+    by_head = []
+    for head in range(2):
+        with torch.no_grad():
+            single.score.weight.copy_(ensemble.score.weight[head : head + 1])
+        repeated = [ranking for ranking, row in zip(answers, drawn, strict=True) for _ in range(int(row.counted[head]))]
+        by_head.append(reward.loss(single, collate_rankings(repeated, PAD))[0].item() if repeated else 0.0)
+    assert found.item() == pytest.approx(sum(by_head) / 2, rel=1e-5)
+
+
+def test_counts_of_the_resampling_are_poisson_with_mean_1() -> None:
+    drawn = reward.resampled([Ranking([[1], [2]], [1, 2])] * 4000, 3, seed=1)
+    counts = torch.tensor([ranking.counted for ranking in drawn])
+    torch.testing.assert_close(counts.mean(dim=0), torch.ones(3), atol=0.06, rtol=0)
+    torch.testing.assert_close(counts.var(dim=0), torch.ones(3), atol=0.1, rtol=0)
+    assert torch.corrcoef(counts.T)[0, 1].abs() < 0.06

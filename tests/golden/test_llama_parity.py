@@ -102,10 +102,14 @@ def test_transformers_load_our_folder_of_a_language_model(
         torch.testing.assert_close(ours(rows), theirs(rows).logits, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("qk_norm", [False, True], ids=["llama", "qwen3"])
-def test_transformers_load_our_folder_of_a_reward_model(tmp_path: Path, tokenizer: Tokenizer, qk_norm: bool) -> None:
+@pytest.mark.parametrize(
+    ("qk_norm", "n_heads"), [(False, 1), (True, 1), (False, 3)], ids=["llama", "qwen3", "ensemble"]
+)
+def test_transformers_load_our_folder_of_a_reward_model(
+    tmp_path: Path, tokenizer: Tokenizer, qk_norm: bool, n_heads: int
+) -> None:
     config = shape("grouped", qk_norm, tied=False, vocab_size=tokenizer.vocab_size, seq_len=128)
-    ours = randomised(ScalarModel(config))
+    ours = randomised(ScalarModel(config, n_heads))
     ours.score_bias.fill_(0.75)
     save_model(tmp_path / "model", ours, tokenizer, ChatTemplate.default(), {})
 
@@ -115,8 +119,8 @@ def test_transformers_load_our_folder_of_a_reward_model(tmp_path: Path, tokenize
     assert not report["missing_keys"] and set(report["unexpected_keys"]) == {"score_bias"}
     rows, lengths = pad([tokenizer.encode(m["content"]) for m in MESSAGES], tokenizer.pad_id)
     with torch.no_grad():
-        scores = ours(rows)[torch.arange(len(rows)), lengths - 1]
-        their_scores = theirs(rows, attention_mask=(rows != tokenizer.pad_id).long()).logits[:, 0]
+        scores = ours.scores(rows)[torch.arange(len(rows)), lengths - 1]
+        their_scores = theirs(rows, attention_mask=(rows != tokenizer.pad_id).long()).logits
     torch.testing.assert_close(scores - 0.75, their_scores, atol=1e-5, rtol=1e-5)
 
 

@@ -18,7 +18,7 @@ from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.train.loop import Job, LoopConfig, Step, fit
 from malmoi.train.policy_maths import token_rewards
-from malmoi.train.rollouts import Rollouts
+from malmoi.train.rollouts import Rollouts, RolloutSteps, effective_scores, prompt_order
 
 SHAPE: dict[str, Any] = {
     "n_layer": 1, "n_embd": 16, "n_head": 2, "n_kv_head": 1, "head_dim": 8, "n_ff": 16, "seq_len": 40,
@@ -30,7 +30,7 @@ def small(**given: Any) -> ppo.Config:
     return ppo.Config(**{"n_iterations": 2, "batch_size": 6, "max_tokens": 5, "temperature": 1.0, **given})
 
 
-def stream(tokenizer: Tokenizer, config: ppo.Config, away: float = 0.0) -> ppo.RolloutSteps:
+def stream(tokenizer: Tokenizer, config: ppo.Config, away: float = 0.0) -> RolloutSteps:
     """A stream on four tiny networks; the reference stands `away` from the policy."""
     torch.manual_seed(0)
     shape = ModelConfig(vocab_size=tokenizer.vocab_size, **SHAPE)
@@ -46,7 +46,12 @@ def stream(tokenizer: Tokenizer, config: ppo.Config, away: float = 0.0) -> ppo.R
         messages = [{"role": "user", "content": question}]
         ids, _ = template.encode(tokenizer, messages, add_generation_prompt=True)
         prompts.append(Prompt(messages, ids, {}))
-    return ppo.RolloutSteps(ppo.Actors(policy, value), ref, reward_model, prompts, tokenizer, config)
+    return ppo.rollout_steps(ppo.Actors(policy, value), ref, reward_model, prompts, tokenizer, config)
+
+
+def actors(steps: RolloutSteps) -> ppo.Actors:
+    assert steps.value is not None
+    return ppo.Actors(steps.policy, steps.value)
 
 
 def test_before_the_first_update_old_and_new_policies_are_one(tokenizer: Tokenizer) -> None:
@@ -55,7 +60,7 @@ def test_before_the_first_update_old_and_new_policies_are_one(tokenizer: Tokeniz
     steps = stream(tokenizer, config)
     for batch in next(iter(steps)):
         assert isinstance(batch, Rollouts)
-        _, metrics = ppo.loss(steps.actors, batch, config)
+        _, metrics = ppo.loss(actors(steps), batch, config)
         assert metrics["approx_kl"].item() == pytest.approx(0, abs=1e-9)
         assert metrics["clip_fraction"].item() == 0
         torch.testing.assert_close(metrics["policy_loss"], -(batch.advantages * batch.mask).sum())
@@ -67,7 +72,7 @@ def test_log_probabilities_are_of_the_chosen_tokens_at_the_sampling_temperature(
     steps = stream(tokenizer, small(temperature=0.7), away=0.1)
     [batch] = next(iter(steps))
     assert isinstance(batch, Rollouts)
-    for network, found in ((steps.actors.policy, batch.logps), (steps.ref, batch.ref_logps)):
+    for network, found in ((steps.policy, batch.logps), (steps.ref, batch.ref_logps)):
         logps = (network(batch.ids[:, :-1]) / 0.7).log_softmax(-1).gather(2, batch.ids[:, 1:, None])[..., 0]
         torch.testing.assert_close(found, logps * batch.mask, atol=1e-5, rtol=1e-5)
     kl = [float((row.logps - row.ref_logps).sum()) for row in (batch.rows(torch.tensor([i])) for i in range(6))]
@@ -77,7 +82,7 @@ def test_log_probabilities_are_of_the_chosen_tokens_at_the_sampling_temperature(
 def test_the_mask_covers_the_answer_and_its_end_but_not_the_prompt(tokenizer: Tokenizer) -> None:
     steps = stream(tokenizer, small(batch_size=8, max_tokens=30))
     with torch.no_grad():  # an end of turn that is likely enough to come now and then
-        steps.actors.policy.lm_head.weight[tokenizer.end_of_turn_id] *= 8
+        steps.policy.lm_head.weight[tokenizer.end_of_turn_id] *= 8
     next(iter(steps))
     rollouts = steps.rollouts
     assert rollouts is not None and 0 < int(rollouts.finished.sum()) < 8
@@ -95,8 +100,8 @@ def test_an_answer_that_never_ended_has_the_score_for_that(tokenizer: Tokenizer)
     assert isinstance(batch, Rollouts)
     batch = replace(batch, finished=torch.tensor([True, False] * 3))
     replaced = torch.where(batch.finished, batch.scores, torch.tensor(-1.0))
-    assert torch.equal(ppo.effective_scores(batch, small()), replaced)
-    assert torch.equal(ppo.effective_scores(batch, small(missing_eos_score=None)), batch.scores)
+    assert torch.equal(effective_scores(batch, -1.0), replaced)
+    assert torch.equal(effective_scores(batch, None), batch.scores)
     # γ = λ = 1: the return of the last token is its reward, in which the score stands.
     last = batch.mask.float().cumsum(1).argmax(dim=1, keepdim=True)
     plain = small(gae_lambda=1.0)
@@ -131,10 +136,10 @@ def test_every_epoch_takes_every_answer_once_in_another_order(tokenizer: Tokeniz
 
 
 def test_prompts_are_taken_in_shuffled_passes_over_all_of_them() -> None:
-    taken = [row for iteration in range(5) for row in ppo.prompt_order(10, 4, seed=3, iteration=iteration)]
+    taken = [row for iteration in range(5) for row in prompt_order(10, 4, seed=3, iteration=iteration)]
     assert sorted(taken[:10]) == sorted(taken[10:]) == list(range(10))
     assert taken[:10] != taken[10:]
-    assert taken[:10] != [row for iteration in range(3) for row in ppo.prompt_order(10, 4, 4, iteration)][:10]
+    assert taken[:10] != [row for iteration in range(3) for row in prompt_order(10, 4, 4, iteration)][:10]
 
 
 def test_pretraining_text_is_divided_by_its_own_tokens(tokenizer: Tokenizer, tmp_path: Path) -> None:
@@ -146,8 +151,8 @@ def test_pretraining_text_is_divided_by_its_own_tokens(tokenizer: Tokenizer, tmp
     count = sum(batch.count for batch in micros)
     ptx = [batch for batch in micros if isinstance(batch, ppo.PtxTokens)]
     assert count == sum(batch.count for batch in micros if isinstance(batch, Rollouts)) and ptx
-    mixed = sum(ppo.loss(steps.actors, batch, config)[0].item() for batch in ptx) / count
-    policy, texts = steps.actors.policy, [batch.tokens for batch in ptx]
+    mixed = sum(ppo.loss(actors(steps), batch, config)[0].item() for batch in ptx) / count
+    policy, texts = steps.policy, [batch.tokens for batch in ptx]
     nats = sum(policy.cross_entropy(text.ids, text.targets, text.mask).item() for text in texts)
     assert mixed == pytest.approx(27.8 * nats / sum(text.count for text in texts), rel=1e-5)
 
@@ -163,7 +168,7 @@ def test_over_its_kl_budget_training_ends_after_the_iteration(
 ) -> None:
     config = small(kl_budget=budget, n_iterations=3, n_epochs=2, n_minibatches=2)
     steps = stream(tokenizer, config, away=0.3)
-    job = Job(steps.actors, steps, lambda model, batch: ppo.loss(model, batch, config), n_steps=12)
+    job = Job(actors(steps), steps, lambda model, batch: ppo.loss(model, batch, config), n_steps=12)
     seen: list[Step] = []
     fit(job, LoopConfig(), [seen.append])
     assert len(seen) == n_taken

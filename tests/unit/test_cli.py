@@ -76,6 +76,9 @@ def files(
         "pretrain": f'shards = "shards"\nn_steps = 3\nbatch_size = 2\n[model]\nhead_dim = 8\n{model}',
         "sft": 'model = "policy"\ndata = "chats.jsonl"\nn_steps = 3\nbatch_size = 2\n',
         "reward": 'model = "policy"\ndata = "rankings.jsonl"\nn_steps = 3\nbatch_size = 2\n',
+        "dpo": 'policy = "policy"\ndata = "rankings.jsonl"\nn_steps = 3\nbatch_size = 2\n',
+        "grpo": 'policy = "policy"\nreward_model = "reward"\ndata = "prompts.jsonl"\nn_iterations = 3\nbatch_size = 4\n'
+        "group_size = 2\nmax_tokens = 4\n",
         "ppo": 'policy = "policy"\nreward_model = "reward"\ndata = "prompts.jsonl"\nn_iterations = 2\nbatch_size = 4\n'
         "max_tokens = 4\n",
     }
@@ -124,6 +127,8 @@ def test_version() -> None:
         (["train", "sft", "sft.toml", "--out", "shards"], "is not empty"),
         (["train", "sft", "sft.toml", "--out", "sft.toml"], "is a file"),
         (["train", "ppo", "ppo.toml", "--set", "policy=truncated"], "truncated or not safetensors"),
+        (["train", "ppo", "ppo.toml", "--set", "policy=reward"], "reward: is a reward model; it scores answers"),
+        (["train", "ppo", "ppo.toml", "--set", "reward_model=policy"], "policy: is a language model; it writes"),
         (["train", "sft", "sft.toml", "--set", "data=policy"], "policy: "),
     ],
 )
@@ -183,7 +188,7 @@ def test_an_algorithm_is_a_module() -> None:
     assert find_algorithm("ppo").__name__ == "malmoi.algorithms.ppo"
 
 
-@pytest.mark.parametrize("algorithm", ["pretrain", "sft", "reward", "ppo"])
+@pytest.mark.parametrize("algorithm", ["pretrain", "sft", "reward", "ppo", "dpo", "grpo"])
 def test_train_makes_a_model_folder_and_not_twice(files: Path, algorithm: str) -> None:
     assert "malmoi chat" in malmoi("train", algorithm, f"{algorithm}.toml", "--out", "made") or algorithm == "reward"
     load_model(Path("made/model"), ScalarModel if algorithm == "reward" else LanguageModel)
@@ -196,6 +201,15 @@ def test_train_makes_a_model_folder_and_not_twice(files: Path, algorithm: str) -
     other = fails("train", algorithm, f"{algorithm}.toml", "--out", "made", "--set", "loop.optim.lr=0.5")
     assert "another settings.loop.optim.lr" in other
     assert read_jsonl(Path("made/metrics.jsonl")) == rows
+
+
+def test_adapters_are_merged_into_what_is_saved(files: Path) -> None:
+    for algorithm in ("sft", "reward", "ppo"):
+        malmoi("train", algorithm, f"{algorithm}.toml", "--out", f"low-{algorithm}", "--set", "lora.rank=2")
+        kind = ScalarModel if algorithm == "reward" else LanguageModel
+        trained, start = (load_model(Path(name), kind) for name in (f"low-{algorithm}/model", "policy"))
+        one, other = (model.model.layers[0].mlp.up_proj.weight for model in (trained, start))
+        assert not torch.equal(one, other)
 
 
 def test_other_contents_of_an_input_are_another_training(files: Path) -> None:

@@ -4,15 +4,19 @@ Source: Ouyang et al. 2022 (arXiv:2203.02155), eq. 1: all C(K, 2) pairs of a pro
 their number. A tie is used as a pair whose target is one half.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
 from malmoi.config import Settings
-from malmoi.data.comparisons import Comparisons, ranking_steps, read_rankings
+from malmoi.data.comparisons import Comparisons, Ranking, ranking_steps, read_rankings
+from malmoi.errors import ConfigError
 from malmoi.model.folder import load_model, load_text
 from malmoi.model.lora import LoraConfig, add_lora
 from malmoi.model.transformer import ScalarModel
@@ -32,8 +36,10 @@ class Config(Settings):
     """Prompts, each with all its answers, in one step, over all ranks."""
     micro_batch_size: int = Field(16, gt=0)
     """Prompts in one forward pass."""
+    n_heads: int = Field(1, gt=0, exclude_if=lambda n: n == 1)
+    """Heads of an ensemble on one network, each with its own start and its own resampling of the prompts."""
     seed: int = 1
-    """Of the new head and of the order of the prompts."""
+    """Of the new heads, of the resampling and of the order of the prompts."""
     lora: LoraConfig = LoraConfig()
     """Adapters to train in place of all weights."""
     loop: LoopConfig = LoopConfig()
@@ -41,20 +47,34 @@ class Config(Settings):
 
 
 def loss(model: ScalarModel, batch: Comparisons) -> tuple[Tensor, dict[str, Tensor]]:
-    """K-wise loss, summed over prompts, in nats; accuracy is of pairs, per prompt, a tie counting one half."""
-    scores = model(batch.ids, batch.branches)[batch.row, batch.last]
-    gap = scores[batch.better] - scores[batch.worse]
-    losses = -(batch.target * F.logsigmoid(gap) + (1 - batch.target) * F.logsigmoid(-gap))
+    """K-wise loss, mean over heads, summed over prompts, in nats.
+
+    Accuracy is the ensemble's, of pairs, per prompt, a tie counting one half; so is the gap.
+    """
+    scores = model.scores(batch.ids, batch.branches)[batch.row, batch.last]
+    gaps, target = scores[batch.better] - scores[batch.worse], batch.target[:, None]
+    losses = -(target * F.logsigmoid(gaps) + (1 - target) * F.logsigmoid(-gaps))
+    gap = gaps.detach().mean(dim=1)
     is_right = torch.where(batch.target == 1, (gap > 0).float(), 0.5)
-    sums = {"accuracy": (is_right * batch.weight).sum(), "gap": (gap * batch.weight).sum().detach()}
-    return (losses * batch.weight).sum(), sums
+    sums = {"accuracy": (is_right * batch.weight).sum(), "gap": (gap * batch.weight).sum()}
+    return (losses * batch.counted * batch.weight[:, None]).sum() / model.n_heads, sums
+
+
+def resampled(rankings: Sequence[Ranking], n_heads: int, seed: int) -> list[Ranking]:
+    """For each head of an ensemble its own bootstrap of the prompts: each counts Poisson(1) times (Oza 2001)."""
+    counts = np.random.default_rng((seed, 4)).poisson(1.0, (len(rankings), n_heads)).astype(float).tolist()
+    return [replace(ranking, counted=tuple(row)) for ranking, row in zip(rankings, counts, strict=True)]
 
 
 def build(config: Config) -> Job:
-    """The SFT model with a scalar head, and the shuffled rankings."""
-    model = load_model(config.model, ScalarModel, seed=config.seed)
+    """The SFT model with scalar heads, and the shuffled rankings."""
+    model = load_model(config.model, ScalarModel, seed=config.seed, n_heads=config.n_heads)
+    if model.n_heads != config.n_heads:
+        raise ConfigError(f"n_heads: {config.model} is a reward model of {model.n_heads} already; set {model.n_heads}")
     add_lora(model, config.lora)
     tokenizer, template = load_text(config.model)
     rankings = read_rankings(config.data, tokenizer, template, model.config.seq_len)
+    if config.n_heads > 1:
+        rankings = resampled(rankings, config.n_heads, config.seed)
     steps = ranking_steps(rankings, tokenizer.pad_id, config.batch_size, config.micro_batch_size, config.seed)
     return Job(model, steps, loss, config.n_steps)

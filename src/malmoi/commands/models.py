@@ -72,6 +72,12 @@ def pull(folder: Path, short: str, name: str | None = None, revision: str | None
         return _add(incoming, name, path, facts, move=True)
 
 
+def bring(workspace: Workspace, name: str) -> None:
+    """Fetch the model that a recipe starts from, if it has a short name and is not here."""
+    if name in KNOWN and not Path(name).is_dir() and name not in model_names(workspace):
+        print(pull(workspace.path, name))
+
+
 def import_(
     folder: Path, source: str, name: str | None = None, revision: str | None = None, hub: Hub | None = None
 ) -> str:

@@ -21,7 +21,7 @@ from malmoi.errors import ConfigError, UserError
 from malmoi.files import disk_errors, read_json, sha256_of, write_json
 from malmoi.model.config import ModelConfig
 from malmoi.model.folder import load_text, save_model
-from malmoi.model.lora import merged
+from malmoi.model.lora import LoraLinear, merged
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.pipeline.console import Console
 from malmoi.train.hooks import MetricsFile
@@ -58,9 +58,7 @@ def train(algorithm: str, config_path: Path, assignments: Sequence[str], out: Pa
             fit(job, config.loop, hooks, out / "checkpoint.safetensors")
         model = _trained(job)
         if device.current().is_main:
-            save_model(
-                out / "model", merged(model), *text, {"run": out.name, "algorithm": algorithm, "parents": inputs}
-            )
+            save_model(out / "model", model, *text, {"run": out.name, "algorithm": algorithm, "parents": inputs})
             (out / "checkpoint.safetensors").unlink(missing_ok=True)
         device.barrier()
         console.rich.print(f"made {out / 'model'}; next: malmoi chat {out / 'model'}")
@@ -142,9 +140,13 @@ def _with_vocabulary(config: Any, vocab_size: int) -> Any:
 
 
 def _trained(job: Job) -> LanguageModel | ScalarModel:
-    """What is to be saved: the averaged weights where there are some, the policy alone of PPO, whole under FSDP2."""
+    """What is to be saved: the averaged weights where there are some, the policy alone of PPO; adapters merged,
+    shards put together."""
     trained: Any = job.averaged if job.averaged is not None else job.model
     trained = getattr(trained, "policy", trained)
-    plain = (ScalarModel if isinstance(trained, ScalarModel) else LanguageModel)(trained.config)
+    if any(isinstance(module, LoraLinear) for module in trained.modules()):
+        return merged(trained)
+    is_scalar = isinstance(trained, ScalarModel)
+    plain = ScalarModel(trained.config, trained.n_heads) if is_scalar else LanguageModel(trained.config)
     plain.load_state_dict({name: whole(tensor) for name, tensor in trained.state_dict().items()})
     return plain

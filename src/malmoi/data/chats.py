@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from malmoi.data.batch import Tokens, pad, shift
+from malmoi.data.formats import conversations
 from malmoi.data.stream import Shuffled
 from malmoi.errors import DataError
-from malmoi.files import read_jsonl
 from malmoi.tokenizer.bpe import Tokenizer
-from malmoi.tokenizer.chat_template import ChatTemplate, Message
+from malmoi.tokenizer.chat_template import ChatTemplate
 
 
 @dataclass(frozen=True)
@@ -24,17 +24,14 @@ class Chat:
 
 
 def read_chats(path: Path, tokenizer: Tokenizer, template: ChatTemplate, seq_len: int) -> list[Chat]:
-    """Rows {"messages": [...]} of a JSON-lines file.
+    """Conversations of a file in any of `formats.FORMATS`.
 
-    Raises DataError, with file and line, for a row without messages, without anything to train on, or too long.
+    Raises DataError, with file and line, for a row that is malformed, has nothing to train on, or is too long.
     """
     chats = []
-    for number, row in enumerate(read_jsonl(path), start=1):
-        messages: Sequence[Message] = row.get("messages") if isinstance(row, dict) else None  # type: ignore[assignment]
-        if not isinstance(messages, list):
-            raise DataError(f'{path}:{number}: expected {{"messages": [...]}}')
+    for number, row in conversations(path):
         try:
-            ids, trained = template.encode(tokenizer, messages)
+            ids, trained = template.encode(tokenizer, row["messages"])
         except DataError as error:
             raise DataError(f"{path}:{number}: {error}") from None
         if not any(trained):
@@ -42,8 +39,6 @@ def read_chats(path: Path, tokenizer: Tokenizer, template: ChatTemplate, seq_len
         if len(ids) > seq_len + 1:
             raise DataError(f"{path}:{number}: {len(ids)} tokens are more than the model's context ({seq_len})")
         chats.append(Chat(ids, trained))
-    if not chats:
-        raise DataError(f"{path}: holds no conversation")
     return chats
 
 

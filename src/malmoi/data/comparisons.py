@@ -10,19 +10,23 @@ import torch
 from torch import Tensor
 
 from malmoi.data.batch import Branches, pad
+from malmoi.data.formats import rankings
 from malmoi.data.stream import Shuffled
 from malmoi.errors import DataError
-from malmoi.files import read_jsonl
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """K answers to one prompt, each as the whole conversation's ids, and their ranks (1 = best; equal = tie)."""
+    """K answers to one prompt, each as the whole conversation's ids, and their ranks (1 = best; equal = tie).
+
+    counted: (H,) how often each head of an ensemble counts this ranking
+    """
 
     ids: list[list[int]]
     ranks: list[int]
+    counted: tuple[float, ...] = (1.0,)
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class Comparisons:
     row, last: (N,) where each answer's last token stands
     better, worse: (P,) answers of each pair; target: (P,) 1 where ranked apart, 0.5 where tied
     weight: (P,) one over the number of pairs of the same prompt
+    counted: (P, H) how often each head of an ensemble counts the pair
     """
 
     ids: Tensor
@@ -43,6 +48,7 @@ class Comparisons:
     worse: Tensor
     target: Tensor
     weight: Tensor
+    counted: Tensor
     n_prompts: int
 
     @property
@@ -55,39 +61,32 @@ class Comparisons:
 
 
 def read_rankings(path: Path, tokenizer: Tokenizer, template: ChatTemplate, seq_len: int) -> list[Ranking]:
-    """Rows {"messages", "answers", "ranks"} of a JSON-lines file, as a snapshot of judgements has them.
+    """Rankings of a file in any of `formats.FORMATS`.
 
-    An answer may be empty: the model ended its turn at once, and people ranked that too.
     Raises DataError, with file and line, for a row that is malformed or too long.
     """
-    rankings = []
-    for number, row in enumerate(read_jsonl(path), start=1):
-        where = f"{path}:{number}"
-        columns = ("messages", "answers", "ranks")
-        if not isinstance(row, dict) or not all(isinstance(row.get(name), list) for name in columns):
-            raise DataError(f'{where}: expected {{"messages": [...], "answers": [...], "ranks": [...]}}')
-        messages, answers, ranks = (row[name] for name in columns)
-        if len(answers) < 2 or len(answers) != len(ranks):
-            raise DataError(f"{where}: {len(answers)} answers and {len(ranks)} ranks; two or more of each are needed")
-        if not all(isinstance(rank, int) for rank in ranks):
-            raise DataError(f"{where}: ranks are whole numbers, 1 for the best; got {ranks}")
+    found = []
+    for number, row in rankings(path):
         try:
-            rankings.append(Ranking([conversation_ids(tokenizer, template, messages, a) for a in answers], ranks))
+            ids = [conversation_ids(tokenizer, template, row["messages"], answer) for answer in row["answers"]]
         except DataError as error:
-            raise DataError(f"{where}: {error}") from None
-        longest = max(len(ids) for ids in rankings[-1].ids)
+            raise DataError(f"{path}:{number}: {error}") from None
+        longest = max(map(len, ids))
         if longest > seq_len:
-            raise DataError(f"{where}: {longest} tokens are more than the model's context ({seq_len})")
-    if not rankings:
-        raise DataError(f"{path}: holds no ranking")
-    return rankings
+            raise DataError(f"{path}:{number}: {longest} tokens are more than the model's context ({seq_len})")
+        found.append(Ranking(ids, row["ranks"]))
+    return found
 
 
 def conversation_ids(
     tokenizer: Tokenizer, template: ChatTemplate, messages: Sequence[dict[str, str]], answer: str
 ) -> list[int]:
-    """The conversation with this answer as its last turn, end of turn included."""
-    return template.encode(tokenizer, [*messages, {"role": "assistant", "content": answer}])[0]
+    """The conversation with this answer as its last turn, end of turn included.
+
+    What a template puts behind that is left off: a policy never writes it, so nothing may be read off it.
+    """
+    ids, trained = template.encode(tokenizer, [*messages, {"role": "assistant", "content": answer}])
+    return ids[: max((i for i, is_trained in enumerate(trained, start=1) if is_trained), default=len(ids))]
 
 
 def shared_length(answers: Sequence[Sequence[int]]) -> int:
@@ -96,15 +95,17 @@ def shared_length(answers: Sequence[Sequence[int]]) -> int:
     return next((i for i in range(longest) if len({ids[i] for ids in answers}) > 1), longest)
 
 
-def collate_rankings(rankings: Sequence[Ranking], pad_id: int) -> Comparisons:
+def collate_rankings(rankings: Sequence[Ranking], pad_id: int, n_repeated: int = 0) -> Comparisons:
+    """n_repeated: last tokens of what is shared that every answer has for itself. With 1 each answer's first own token
+    is predicted by the token before it in the row, as all others are."""
     rows: list[list[int]] = []
     positions: list[list[int]] = []
     segments: list[list[int]] = []
     row: list[int] = []
     last: list[int] = []
-    better, worse, target, weight = [], [], [], []
+    better, worse, target, weight, counted = [], [], [], [], []
     for number, ranking in enumerate(rankings):
-        n_shared = shared_length(ranking.ids)
+        n_shared = max(0, shared_length(ranking.ids) - n_repeated)
         ids, places, parts = list(ranking.ids[0][:n_shared]), list(range(n_shared)), [0] * n_shared
         pairs = list(combinations(range(len(ranking.ranks)), 2))
         for i, j in pairs:
@@ -113,6 +114,7 @@ def collate_rankings(rankings: Sequence[Ranking], pad_id: int) -> Comparisons:
             worse.append(len(row) + j)
             target.append(0.5 if ranking.ranks[i] == ranking.ranks[j] else 1.0)
             weight.append(1 / len(pairs))
+            counted.append(ranking.counted)
         for segment, answer in enumerate(ranking.ids, start=1):
             ids += answer[n_shared:]
             places += range(n_shared, len(answer))
@@ -125,16 +127,18 @@ def collate_rankings(rankings: Sequence[Ranking], pad_id: int) -> Comparisons:
     return Comparisons(
         pad(rows, pad_id)[0], Branches(pad(positions, 0)[0], pad(segments, -1)[0]), torch.tensor(row),
         torch.tensor(last), torch.tensor(better), torch.tensor(worse), torch.tensor(target), torch.tensor(weight),
-        len(rankings),
+        torch.tensor(counted), len(rankings),
     )  # fmt: skip
 
 
-def ranking_steps(rankings: list[Ranking], pad_id: int, batch_size: int, micro_batch_size: int, seed: int) -> Shuffled:
-    """Steps of `batch_size` prompts with all their answers."""
+def ranking_steps(
+    rankings: list[Ranking], pad_id: int, batch_size: int, micro_batch_size: int, seed: int, n_repeated: int = 0
+) -> Shuffled:
+    """Steps of `batch_size` prompts with all their answers. n_repeated: as in `collate_rankings`."""
 
     def collate(epoch: int, rows: np.ndarray) -> list[Comparisons]:
         chosen = sorted((rankings[row] for row in rows), key=lambda ranking: sum(map(len, ranking.ids)))
         starts = range(0, len(chosen), micro_batch_size)
-        return [collate_rankings(chosen[i : i + micro_batch_size], pad_id) for i in starts]
+        return [collate_rankings(chosen[i : i + micro_batch_size], pad_id, n_repeated) for i in starts]
 
     return Shuffled(len(rankings), batch_size, seed, collate)

@@ -2,13 +2,19 @@
 
 import lzma
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
 
 from malmoi import device
 from malmoi.data.batch import Tokens
+from malmoi.evals.interval import bootstrap
+from malmoi.evals.likelihood import Continuation, likelihoods
+from malmoi.evals.subject import Subject
 from malmoi.model.transformer import LanguageModel
+
+PIECE_BYTES = 2_048
 
 
 @torch.no_grad()
@@ -20,6 +26,43 @@ def bits_per_byte(model: LanguageModel, windows: Iterable[Tokens], n_bytes: int)
         with device.autocast():
             nats += float(model.cross_entropy(batch.ids, batch.targets, batch.mask))
     return nats / math.log(2) / n_bytes
+
+
+def pieces(text: str) -> Iterator[str]:
+    """The text in parts of about `PIECE_BYTES` bytes that end with a line, so that every tokenizer reads the same."""
+    piece = ""
+    for line in text.splitlines(keepends=True):
+        if piece and len((piece + line).encode()) > PIECE_BYTES:
+            yield piece
+            piece = ""
+        piece += line
+    if piece.strip():
+        yield piece
+
+
+def measure_text(subject: Subject, texts: Sequence[str]) -> dict[str, Any]:
+    """`bits_per_byte` of texts, each read as a document of its own (in parts that the context holds)."""
+    model, tokenizer, _ = subject
+    longest = model.config.seq_len - 1
+    windows: list[list[int]] = []
+    owners: list[int] = []
+    for number, ids in enumerate(tokenizer.encode_batch(list(texts))):
+        parts = [ids[i : i + longest] for i in range(0, len(ids), longest)]
+        windows += [[tokenizer.end_of_text_id, *part] for part in parts]
+        owners += [number] * len(parts)
+    nats = [0.0] * len(texts)
+    found = likelihoods(model, [[Continuation(window, 1, False)] for window in windows], tokenizer.pad_id)
+    for owner, (one,) in zip(owners, found, strict=True):
+        nats[owner] -= one.logp
+    n_bytes = [len(text.encode()) for text in texts]
+    bits = [value / math.log(2) / size for value, size in zip(nats, n_bytes, strict=True)]
+    n_cut = len(windows) - len(texts)
+    return {
+        "metrics": {"bits_per_byte": bootstrap(bits, weights=n_bytes).to_row()},
+        "chance": {"bits_per_byte": 8.0},
+        "n": len(texts),
+        "n_cut": n_cut,
+    }
 
 
 def xz_bits_per_byte(text: bytes, primer: bytes = b"") -> float:

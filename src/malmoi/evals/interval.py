@@ -25,10 +25,13 @@ class Interval:
         return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
-def bootstrap(values: Sequence[float], groups: Sequence[Any] | None = None, seed: int = 0) -> Interval:
+def bootstrap(
+    values: Sequence[float], groups: Sequence[Any] | None = None, seed: int = 0, weights: Sequence[float] | None = None
+) -> Interval:
     """Mean of the values, and the 2.5 and 97.5 percentiles of the mean over resampled groups.
 
     groups: what each value belongs to (its prompt); whole groups are drawn. None: every value by itself.
+    weights: of the values in the mean, by default equal
     Raises ValueError when there is no value. Source: Efron 1979, percentile method.
     """
     if not len(values):
@@ -36,11 +39,12 @@ def bootstrap(values: Sequence[float], groups: Sequence[Any] | None = None, seed
     data = np.asarray(values, dtype=np.float64)
     keys = np.arange(len(data)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     n_groups = int(keys.max()) + 1
-    sums, counts = np.bincount(keys, data, n_groups), np.bincount(keys, minlength=n_groups)
+    weighed = np.ones(len(data)) if weights is None else np.asarray(weights, dtype=np.float64)
+    sums, counts = np.bincount(keys, data * weighed, n_groups), np.bincount(keys, weighed, n_groups)
     rng = np.random.default_rng(seed)
     means = np.empty(N_RESAMPLES)
     for i in range(N_RESAMPLES):
         drawn = rng.integers(n_groups, size=n_groups)
         means[i] = sums[drawn].sum() / counts[drawn].sum()
     low, high = np.percentile(means, [2.5, 97.5])
-    return Interval(float(data.mean()), float(low), float(high), n_groups)
+    return Interval(float(np.average(data, weights=weights)), float(low), float(high), n_groups)

@@ -1,11 +1,14 @@
 """Cross-entropy and log-probabilities of given tokens that never hold the logits of all positions."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 CHUNK = 512
+# Logits of one chunk: memory from 32 MB on comes fresh from the system, page by page, which takes longer than the sums.
+MOST_LOGITS = 6 * 2**20
 TINY = torch.finfo(torch.float32).tiny
 
 
@@ -19,8 +22,7 @@ class _CrossEntropySum(torch.autograd.Function):
         if needs_grad:
             grad_hidden = torch.empty_like(hidden)
             grad_weight = torch.zeros(weight.shape if trains_weight else 0, dtype=torch.float32, device=weight.device)
-        for start in range(0, len(hidden), CHUNK):
-            rows = slice(start, start + CHUNK)
+        for rows in _chunks(hidden, weight):
             x, y = hidden[rows], targets[rows, None]
             probabilities = torch.softmax(x @ weight.T, dim=-1, dtype=torch.float32)
             loss -= probabilities.gather(1, y).clamp_min(TINY).log().sum()
@@ -58,11 +60,10 @@ class _TokenLogps(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
         logps, entropy = torch.empty(2, len(hidden), device=hidden.device)
-        for start in range(0, len(hidden), CHUNK):
-            rows = slice(start, start + CHUNK)
+        for rows in _chunks(hidden, weight):
             log_probabilities = _log_softmax(hidden[rows], weight, temperature)
             logps[rows] = log_probabilities.gather(1, targets[rows, None])[:, 0]
-            entropy[rows] = -(log_probabilities.exp() * log_probabilities).sum(dim=1)
+            entropy[rows] = -log_probabilities.exp().mul_(log_probabilities).sum(dim=1)
         ctx.save_for_backward(hidden, weight, targets)
         ctx.temperature = temperature
         ctx.mark_non_differentiable(entropy)
@@ -74,8 +75,7 @@ class _TokenLogps(torch.autograd.Function):
         grad_hidden = torch.empty_like(hidden)
         trains_weight = ctx.needs_input_grad[1]
         grad_weight = torch.zeros(weight.shape if trains_weight else 0, dtype=torch.float32, device=weight.device)
-        for start in range(0, len(hidden), CHUNK):
-            rows = slice(start, start + CHUNK)
+        for rows in _chunks(hidden, weight):
             scale = grads[0][rows, None] / ctx.temperature
             grad_logits = _log_softmax(hidden[rows], weight, ctx.temperature).exp_().mul_(-scale)
             grad_logits = grad_logits.scatter_add_(1, targets[rows, None], scale).to(hidden.dtype)
@@ -87,7 +87,12 @@ class _TokenLogps(torch.autograd.Function):
 
 def _log_softmax(hidden: Tensor, weight: Tensor, temperature: float) -> Tensor:
     logits = hidden @ weight.T
-    return (logits if temperature == 1 else logits.float() / temperature).log_softmax(dim=-1, dtype=torch.float32)
+    return (logits if temperature == 1 else logits.float().div_(temperature)).log_softmax(dim=-1, dtype=torch.float32)
+
+
+def _chunks(hidden: Tensor, weight: Tensor) -> Iterator[slice]:
+    n_rows = max(32, min(CHUNK, MOST_LOGITS // len(weight)))
+    return (slice(start, start + n_rows) for start in range(0, len(hidden), n_rows))
 
 
 def token_logps(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:

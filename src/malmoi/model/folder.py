@@ -7,7 +7,7 @@
 import json
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ from malmoi import __version__, device
 from malmoi.errors import CheckpointError, UserError
 from malmoi.files import disk_errors, open_atomic, read_json, write_json
 from malmoi.model.config import ModelConfig, Shape
-from malmoi.model.huggingface import Dtype, read_config, to_ours, to_theirs, write_config
+from malmoi.model.huggingface import Dtype, check_heads, read_config, to_ours, to_theirs, write_config
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
@@ -60,15 +60,15 @@ def _write_files(
     about: dict[str, Any], dtype: Dtype,
 ) -> None:  # fmt: skip
     check_vocabulary(folder, model.config, tokenizer)
-    is_reward = isinstance(model, ScalarModel)
+    n_heads = model.n_heads if isinstance(model, ScalarModel) else 0
     ids = {key: tokenizer.generation_config()[key] for key in ("eos_token_id", "pad_token_id")}
     if "bos_token" in tokenizer.names:
         ids["bos_token_id"] = tokenizer.special_id(tokenizer.names["bos_token"])
-    write_json(folder / CONFIG, write_config(model.config, reward=is_reward, dtype=dtype, **ids))
+    write_json(folder / CONFIG, write_config(model.config, n_heads=n_heads, dtype=dtype, **ids))
     tokenizer.save(folder, model.config.seq_len)
     template.save(folder)
     write_weights(folder / WEIGHTS, to_theirs(model.state_dict(), model.config), dtype)
-    write_json(folder / "malmoi.json", {"malmoi": __version__, "kind": "reward" if is_reward else "policy", **about})
+    write_json(folder / "malmoi.json", {"malmoi": __version__, "kind": "reward" if n_heads else "policy", **about})
 
 
 def write_weights(path: Path, tensors: Mapping[str, Tensor], dtype: Dtype = "float32") -> None:
@@ -94,12 +94,14 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor], dtype: Dtype = "flo
 
 
 def load_model(
-    folder: Path, kind: type[Model] = LanguageModel, seed: int = 0, dtype: torch.dtype = torch.float32,  # type: ignore[assignment]
+    folder: Path, kind: type[Model] = LanguageModel, seed: int = 0, n_heads: int = 1,  # type: ignore[assignment]
+    dtype: torch.dtype = torch.float32,
 ) -> Model:  # fmt: skip
     """Load weights of any supported family onto this process's device.
 
     kind: LanguageModel, or ScalarModel for a reward model or a value network; a ScalarModel can start from a language
-    model's folder (its head is then new), a LanguageModel not from a reward model's. seed: of a new head
+    model's folder (its head is then new), a LanguageModel not from a reward model's. seed, n_heads: of new heads;
+    0 allows none
     dtype: of matrices; what is trained is float32
     Raises CheckpointError for a missing, truncated or forged file and for weights of another architecture.
     """
@@ -107,16 +109,26 @@ def load_model(
     path, found = read_folder(folder)
     weights = to_ours(found, config)
     is_reward = "score.weight" in weights
+    if kind is ScalarModel and not is_reward and not n_heads:
+        raise CheckpointError(
+            f"{folder}: is a language model; it writes answers and scores none; make a reward model of it by "
+            "`malmoi train reward`"
+        )
     if kind is LanguageModel and is_reward:
         raise CheckpointError(f"{folder}: is a reward model; it scores answers and cannot write them")
     # A reward model that others made has no bias; one that begins here has no head.
-    scalar: dict[str, Shape] = {"score.weight": (1, config.n_embd), "score_bias": ()} if kind is ScalarModel else {}
+    scalar: dict[str, Shape] = {}
     if kind is ScalarModel:
         weights.pop("lm_head.weight", None)
+        if is_reward:
+            n_heads = len(weights["score.weight"]) if weights["score.weight"].ndim else 1
+            check_heads(_read_object(folder / CONFIG), n_heads, str(path))
+        scalar = {"score.weight": (n_heads, config.n_embd), "score_bias": () if n_heads == 1 else (n_heads,)}
     stored = ((name, shape) for name, shape in scalar.items() if name in weights)
     check_architecture(path, chain(config.shapes(head=kind is LanguageModel), stored), weights)
     with torch.device("meta"):
-        model = kind(config)
+        new: Callable[..., Model] = kind
+        model = new(config, **({"n_heads": n_heads} if kind is ScalarModel else {}))
     # What was read is mapped from the file; the model must not change when the file does.
     state = {
         name: tensor.to(dtype if tensor.ndim > 1 else torch.float32, copy=True).contiguous()
@@ -129,6 +141,11 @@ def load_model(
     elif not is_reward:
         model.draw_head(torch.Generator().manual_seed(seed))
     return model.to(device.current().torch_device)
+
+
+def load_reward_model(folder: Path) -> ScalarModel:
+    """A reward model to score with, frozen. Raises CheckpointError as `load_model`, and for a language model."""
+    return load_model(folder, ScalarModel, n_heads=0).requires_grad_(False)
 
 
 def load_config(folder: Path) -> ModelConfig:

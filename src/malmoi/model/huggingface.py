@@ -101,6 +101,7 @@ def _never(*names: str) -> dict[str, Always]:
     return dict.fromkeys(names, Always(_be(False)))
 
 
+_ENSEMBLE = {"problem_type": "regression"}
 _TRAINING = {"initializer_range": 0.02, "use_cache": True}
 _LLAMA: dict[str, Any] = {
     "needed": {"hidden_act": ("silu", "swish"), "partial_rotary_factor": (1.0,)},
@@ -310,15 +311,18 @@ def _first_of(error: ValidationError, names: Mapping[str, str]) -> str:
 
 
 def write_config(
-    config: ModelConfig, *, reward: bool = False, dtype: Dtype = "float32", eos_token_id: int | list[int],
+    config: ModelConfig, *, n_heads: int = 0, dtype: Dtype = "float32", eos_token_id: int | list[int],
     pad_token_id: int, bos_token_id: int | None = None,
 ) -> Fields:  # fmt: skip
-    """`config.json` as transformers, vLLM and llama.cpp read it. Raises as `family_of`."""
+    """`config.json` as transformers, vLLM and llama.cpp read it. Raises as `family_of`.
+
+    n_heads: of a reward model; 0 for a language model. Several are to transformers several regressions.
+    """
     name = family_of(config)
     family, fields = FAMILIES[name], dict(config)
     keys = {ours: source for ours, source in family.features.items() if isinstance(source, Key)}
     return {
-        "architectures": [family.classes[reward]],
+        "architectures": [family.classes[n_heads > 0]],
         "model_type": name,
         **{source.name: source.write(fields[ours], fields) for ours, source in keys.items()},
         **(_write_rope(config) if config.positions == "rope" else {}),
@@ -327,8 +331,18 @@ def write_config(
         "bos_token_id": bos_token_id,
         "eos_token_id": eos_token_id,
         "pad_token_id": pad_token_id,
-        **({"num_labels": 1} if reward else {}),
+        **({"num_labels": n_heads} if n_heads else {}),
+        **(_ENSEMBLE | {"id2label": {str(i): f"HEAD_{i}" for i in range(n_heads)}} if n_heads > 1 else {}),
     }
+
+
+def check_heads(config: Mapping[str, Any], n_heads: int, where: str) -> None:
+    """Raises CheckpointError where several outputs are labels to choose from, not rewards."""
+    if n_heads != 1 and any(config.get(key) != value for key, value in _ENSEMBLE.items()):
+        raise CheckpointError(
+            f"{where}: scores {n_heads} labels; a reward model has one score, or, in an ensemble, several of "
+            'problem_type "regression"'
+        )
 
 
 def _write_rope(config: ModelConfig) -> Fields:

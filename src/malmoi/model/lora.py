@@ -8,6 +8,7 @@ import contextlib
 import copy
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal, TypeVar
 
 import torch
@@ -17,7 +18,9 @@ from torch import Tensor, nn
 
 from malmoi import device
 from malmoi.config import Settings
-from malmoi.model.transformer import LanguageModel
+from malmoi.errors import ConfigError
+from malmoi.model.folder import load_model
+from malmoi.model.transformer import Branches, LanguageModel
 
 Model = TypeVar("Model", bound=nn.Module)
 Projection = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -31,7 +34,9 @@ class LoraConfig(Settings):
     alpha: float = Field(32.0, gt=0)
     """The adapter counts alpha / rank."""
     projections: tuple[Projection, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-    """Matrices of every block that get one."""
+    """Matrices of a block that get one."""
+    first_layer: int = Field(0, ge=0)
+    """Blocks before this one get none: no gradient has to pass through them, which halves the work of half of them."""
     seed: int = 1
     """Of A."""
 
@@ -65,14 +70,20 @@ class LoraLinear(nn.Module):
 
 
 def add_lora(model: nn.Module, config: LoraConfig) -> None:
-    """Freeze blocks, embedding and output head, and give every projection named in `config` an adapter, if any."""
+    """Freeze blocks, embedding and output head, and give every projection named in `config` an adapter, if any.
+
+    Raises ConfigError when no block is left to get one.
+    """
     if not config.rank:
         return
+    layers = list(model.get_submodule("model.layers").children())
+    if config.first_layer >= len(layers):
+        raise ConfigError(f"lora.first_layer: {config.first_layer}: the model has blocks 0 to {len(layers) - 1}")
     generator = torch.Generator().manual_seed(config.seed)
     model.get_submodule("model").requires_grad_(False)
     if hasattr(model, "lm_head"):
         model.lm_head.requires_grad_(False)
-    for module in list(model.modules()):
+    for module in [module for layer in layers[config.first_layer :] for module in layer.modules()]:
         for name in config.projections:
             linear = getattr(module, name, None)
             if isinstance(linear, nn.Linear):
@@ -99,9 +110,21 @@ class WithoutAdapters:
     def __init__(self, policy: LanguageModel) -> None:
         self.policy = policy
 
-    def logps(self, ids: Tensor, targets: Tensor, mask: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+    def logps(
+        self, ids: Tensor, targets: Tensor, mask: Tensor, temperature: float = 1.0, branches: Branches | None = None
+    ) -> tuple[Tensor, Tensor]:
         with adapters_off(self.policy):
-            return self.policy.logps(ids, targets, mask, temperature)
+            return self.policy.logps(ids, targets, mask, temperature, branches)
+
+
+def policy_and_reference(folder: Path, config: LoraConfig) -> tuple[LanguageModel, LanguageModel | WithoutAdapters]:
+    """A language model to train, and itself as it is now: with its adapters off, or, where all weights are trained, as
+    a second copy."""
+    policy = load_model(folder, LanguageModel)
+    if not config.rank:
+        return policy, load_model(folder, LanguageModel).requires_grad_(False)
+    add_lora(policy, config)
+    return policy, WithoutAdapters(policy)
 
 
 @torch.no_grad()

@@ -235,6 +235,11 @@ def _rounded(real: Tensor) -> Tensor:
     return real_first[: -(-n_real // ROUND_TO) * ROUND_TO]
 
 
+def up_to_last(mask: Tensor) -> Tensor:
+    """(B, T), True up to a row's last True: what stands behind it changes nothing there, attention being causal."""
+    return mask.flip(1).cummax(1).values.flip(1)
+
+
 class LanguageModel(nn.Module):
     """The policy: hidden states and, through the head, next-token logits."""
 
@@ -258,53 +263,72 @@ class LanguageModel(nn.Module):
         """Sum of -log p(target) in nats where `mask` is True; ids, targets, mask: (B, T)."""
         return cross_entropy_sum(self._hidden_at(ids, mask), self.lm_head.weight, targets[mask])
 
-    def logps(self, ids: Tensor, targets: Tensor, mask: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+    def logps(
+        self, ids: Tensor, targets: Tensor, mask: Tensor, temperature: float = 1.0, branches: Branches | None = None
+    ) -> tuple[Tensor, Tensor]:
         """log p(target) at `temperature`, (B, T), zero where `mask` is False, and the entropies where it is True, (N,).
 
         In nats; the entropies carry no gradient.
         """
-        logps, entropy = token_logps(self._hidden_at(ids, mask), self.lm_head.weight, targets[mask], temperature)
+        hidden = self._hidden_at(ids, mask, branches)
+        logps, entropy = token_logps(hidden, self.lm_head.weight, targets[mask], temperature)
         return torch.zeros(mask.shape, device=logps.device).masked_scatter(mask, logps), entropy
 
-    def _hidden_at(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def _hidden_at(self, ids: Tensor, mask: Tensor, branches: Branches | None = None) -> Tensor:
         """Hidden states where `mask` (B, T) is True, (N, D)."""
-        # What stands behind a row's last such token changes nothing: attention is causal.
-        real = mask.flip(1).cummax(1).values.flip(1)
+        if branches is not None:
+            real = branches.segments >= 0
+            return self.model(ids, real=real, branches=branches)[mask[real]]
+        real = up_to_last(mask)
         return self.model(ids)[mask] if bool(real.all()) else self.model(ids, real=real)[mask[real]]
 
 
 class ScalarModel(nn.Module):
     """The reward model and the value network: one number per position, in reward units.
 
-    The head's weight starts at N(0, 1/√(D+1)) (arXiv:1909.08593 and its published code); the bias is a buffer
-    that is set after training so that demonstrations score 0 on average.
+    n_heads: several heads on one network are an ensemble, whose mean is the number, and whose spread says how much of
+    it was learned and how much made up (arXiv:2310.02743). Each has its own bias, () for one head, else (n_heads,).
+    A head's weight starts at N(0, 1/√(D+1)) (arXiv:1909.08593 and its published code); the bias is a buffer that is set
+    after training so that demonstrations score 0 on average.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, n_heads: int = 1) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.n_heads = config, n_heads
         self.model = Backbone(config)
-        self.score = nn.Linear(config.n_embd, 1, bias=False)
+        self.score = nn.Linear(config.n_embd, n_heads, bias=False)
         self.score_bias: Tensor
-        self.register_buffer("score_bias", torch.zeros(()))
+        self.register_buffer("score_bias", torch.zeros(() if n_heads == 1 else (n_heads,)))
         self.draw_head()
 
     def draw_head(self, generator: torch.Generator | None = None) -> None:
-        """A new head."""
+        """New heads."""
         nn.init.normal_(self.score.weight, std=1 / math.sqrt(self.config.n_embd + 1), generator=generator)
         nn.init.zeros_(self.score_bias)
 
-    def forward(self, ids: Tensor, branches: Branches | None = None) -> Tensor:
-        """ids (B, T) -> scalars (B, T), float32; with branches zero in padding."""
-        if branches is None:
+    def forward(self, ids: Tensor, branches: Branches | None = None, asked: Tensor | None = None) -> Tensor:
+        """ids (B, T) -> scalars (B, T), float32: the mean over the heads; with branches zero in padding.
+
+        asked: (B, T), the positions whose scalars matter; what stands behind a row's last such one is not looked at
+        """
+        return self._scores(ids, branches, asked).mean(dim=-1)
+
+    def scores(self, ids: Tensor, branches: Branches | None = None) -> Tensor:
+        """ids (B, T) -> what each head says, (B, T, n_heads), float32; with branches zero in padding."""
+        return self._scores(ids, branches, None)
+
+    def _scores(self, ids: Tensor, branches: Branches | None, asked: Tensor | None) -> Tensor:
+        # Apart from `scores`, which FSDP2 makes an entrance of its own, as it does `forward`.
+        real = up_to_last(asked) if asked is not None else None if branches is None else branches.segments >= 0
+        if real is None or (branches is None and bool(real.all())):
             return self._score(self.model(ids))
-        real = branches.segments >= 0
         scores = self._score(self.model(ids, real=real, branches=branches))
-        return torch.zeros(ids.shape, device=ids.device).masked_scatter(real, scores)
+        return torch.zeros(*ids.shape, self.n_heads, device=ids.device).masked_scatter(real[..., None], scores)
 
     def _score(self, hidden: Tensor) -> Tensor:
         with torch.autocast(hidden.device.type, enabled=False):  # bfloat16 would round rewards to three digits
-            return hidden.float() @ self.score.weight[0].float() + self.score_bias
+            hidden = hidden.float()
+            return torch.stack([hidden @ head for head in self.score.weight.float()], dim=-1) + self.score_bias
 
 
 def rotary_tables(

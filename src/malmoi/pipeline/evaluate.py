@@ -13,7 +13,7 @@ from malmoi.data.comparisons import Ranking, conversation_ids
 from malmoi.evals.answers import Answered, answer_all, answer_kl, distinct_share, is_exact
 from malmoi.evals.bits_per_byte import xz_bits_per_byte
 from malmoi.evals.interval import bootstrap
-from malmoi.evals.preferences import pairs_of, score_rankings
+from malmoi.evals.preferences import head_scores, pairs_of, score_rankings
 from malmoi.feedback.agreement import pairwise_agreement
 from malmoi.feedback.labeler import gold_score, true_ranks
 from malmoi.files import read_json, read_jsonl
@@ -40,11 +40,12 @@ def evaluate(inputs: dict[str, Path], settings: EvalSettings, say: Callable[[str
     return report
 
 
-def reward_bias(model: ScalarModel, text: Text, conversations: Sequence[Sequence[dict[str, str]]]) -> float:
-    """Mean score of these demonstrations."""
+def reward_bias(model: ScalarModel, text: Text, conversations: Sequence[Sequence[dict[str, str]]]) -> list[float]:
+    """Mean score of these demonstrations, by each head."""
     tokenizer, template = text
     rankings = [Ranking([template.encode(tokenizer, messages)[0]], [1]) for messages in conversations]
-    return float(np.mean(score_rankings(model, rankings, tokenizer.pad_id)))
+    scores = head_scores(model, rankings, tokenizer.pad_id)
+    return [float(np.mean([float(row[0, head]) for row in scores])) for head in range(model.n_heads)]
 
 
 def _pretraining(inputs: dict[str, Path]) -> dict[str, Any]:

@@ -2,21 +2,31 @@
 
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from malmoi.algorithms import ppo, pretrain, reward, sft
+from malmoi.algorithms.dpo import Config as DpoConfig
+from malmoi.algorithms.grpo import Config as GrpoConfig
+from malmoi.algorithms.ppo import Config as PpoConfig
+from malmoi.algorithms.pretrain import Config as PretrainConfig
+from malmoi.algorithms.reward import Config as RewardConfig
+from malmoi.algorithms.sft import Config as SftConfig
 from malmoi.config import Settings, override, parse, read_toml
 from malmoi.corpus.pydocs import PACKAGES
 from malmoi.errors import ConfigError
+from malmoi.pipeline.sources import DataSettings
 
 StageName = Literal[
-    "corpus", "tokenizer", "pretrain", "demonstrations", "sft", "sample", "rank", "reward", "ppo", "eval"
+    "corpus", "tokenizer", "pretrain", "base", "demonstrations", "data", "sft", "sample", "rank", "reward", "judge",
+    "ppo", "dpo", "grpo", "eval", "compare",
 ]  # fmt: skip
+ORDER: tuple[StageName, ...] = get_args(StageName)
+"""The order in which a recipe names what it has of these."""
 STAGES: tuple[StageName, ...] = (
     "corpus", "tokenizer", "pretrain", "demonstrations", "sft", "sample", "rank", "reward", "ppo", "eval",
 )  # fmt: skip
+"""Of a recipe that does not say: the whole ring, from raw text."""
 
 
 class CorpusSettings(Settings):
@@ -43,6 +53,13 @@ class TokenizerSettings(Settings):
     """Tokens to learn, the special ones included."""
     seed: int = 1
     """Of the order in which documents are written to the shards."""
+
+
+class BaseSettings(Settings):
+    """The model to start from, when it is not pretrained here."""
+
+    model: str = "smollm2-135m"
+    """A model of the workspace, a short name that `malmoi models pull` knows, or a model folder."""
 
 
 class DemonstrationSettings(Settings):
@@ -103,6 +120,27 @@ class EvalSettings(Settings):
     """Of sampling."""
 
 
+class CompareSettings(Settings):
+    """What is asked of every method, and of whom."""
+
+    n_prompts: int = Field(64, gt=1)
+    """Held-out prompts."""
+    n_answers: int = Field(4, gt=0)
+    """Answers of each trained policy to each prompt."""
+    n_best: int = Field(16, gt=1)
+    """Answers of the SFT model to each prompt: the others are held against these, and best-of-n chooses from them."""
+    temperature: float = Field(1.0, gt=0)
+    """Of sampling, and of the log-probabilities in the KL; that of training, if the KL is to mean the same."""
+    max_tokens: int = Field(64, gt=0)
+    """Longest answer."""
+    n_shown: int = Field(20, ge=0)
+    """Prompts whose answers stand in the report."""
+    not_shown: tuple[str, ...] = ("harmless",)
+    """Words in the names of sources whose prompts do not: collected to be offensive."""
+    seed: int = 1
+    """Of sampling."""
+
+
 class Recipe(Settings):
     """Everything that decides what a recipe makes."""
 
@@ -114,35 +152,50 @@ class Recipe(Settings):
     """What to run, in this order."""
     corpus: CorpusSettings = CorpusSettings()
     tokenizer: TokenizerSettings = TokenizerSettings()
-    pretrain: pretrain.Config
+    pretrain: PretrainConfig | None = None
+    base: BaseSettings = BaseSettings()
     demonstrations: DemonstrationSettings = DemonstrationSettings()
-    sft: sft.Config
+    data: DataSettings | None = None
+    sft: SftConfig | None = None
     sample: SampleSettings = SampleSettings()
     rank: RankSettings = RankSettings()
-    reward: reward.Config
-    ppo: ppo.Config
+    reward: RewardConfig | None = None
+    judge: RewardConfig | None = None
+    ppo: PpoConfig | None = None
+    dpo: DpoConfig | None = None
+    grpo: GrpoConfig | None = None
     eval: EvalSettings = EvalSettings()
+    compare: CompareSettings = CompareSettings()
 
     @model_validator(mode="before")
     @classmethod
     def _share_seed(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
+        """Every stage that is to be run has a table, and in it a seed."""
+        stages = values.get("stages", STAGES) if isinstance(values, dict) else None
+        if not isinstance(stages, (list, tuple)):
             return values
         seeded = {}
-        for name in STAGES:
-            table = values.get(name, {})
-            if "seed" in cls.model_fields[name].annotation.model_fields and isinstance(table, dict):  # type: ignore[union-attr]
-                seeded[name] = {"seed": values.get("seed", 1), **table}
+        for name in ORDER:
+            table = values.get(name, {} if name in stages else None)
+            if isinstance(table, dict):
+                has_seed = "seed" in _schema_of(cls, name).model_fields
+                seeded[name] = ({"seed": values.get("seed", 1)} if has_seed else {}) | table
         return {**values, **seeded}
+
+
+def _schema_of(recipe: type[Settings], stage: StageName) -> type[Settings]:
+    """The settings' type of a stage, which may be left out of the recipe."""
+    annotation: Any = recipe.model_fields[stage].annotation
+    return next(kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type))
 
 
 def read_recipe(path: Path, assignments: list[str] | None = None) -> Recipe:
     """Read a recipe file and apply `--set` assignments. Raises ConfigError that names the setting."""
     table = override(read_toml(path), assignments or [])
     recipe = parse(Recipe, {"name": path.stem, **table}, path.name)
-    known = [name for name in STAGES if name in recipe.stages]
+    known = [name for name in ORDER if name in recipe.stages]
     if list(recipe.stages) != known:
-        raise ConfigError(f"{path.name}: stages: expected each at most once, in this order: {', '.join(STAGES)}")
+        raise ConfigError(f"{path.name}: stages: expected each at most once, in this order: {', '.join(ORDER)}")
     return recipe
 
 

@@ -1,13 +1,17 @@
 """What each stage does: read what its parents made, call one module, write what it made into `context.out`."""
 
+import os
 import random
+import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from malmoi.algorithms import ppo, pretrain, reward, sft
+import torch
+
+from malmoi.algorithms import dpo, grpo, ppo, pretrain, reward, sft
 from malmoi.config import Settings
 from malmoi.corpus import clean
 from malmoi.corpus.cloze import cloze_questions
@@ -18,7 +22,7 @@ from malmoi.corpus.pydocs import Item, read_python_docs
 from malmoi.corpus.questions import ask, choose_items
 from malmoi.corpus.shards import ShardWriter, TokenShards
 from malmoi.data.tokens import heldout_documents
-from malmoi.errors import DataError
+from malmoi.errors import ConfigError, DataError
 from malmoi.evals.answers import answer_all
 from malmoi.evals.bits_per_byte import bits_per_byte
 from malmoi.feedback.judgements import (
@@ -30,13 +34,16 @@ from malmoi.feedback.judgements import (
     record_person,
 )
 from malmoi.feedback.labeler import SimulatedLabeler, gold_score
-from malmoi.files import read_json, read_jsonl, write_json, write_jsonl
+from malmoi.files import disk_errors, read_json, read_jsonl, write_json, write_jsonl
 from malmoi.generate.sampling import Sampling
-from malmoi.model.folder import load_model, load_text, save_model
+from malmoi.model.folder import load_config, load_model, load_text, save_model
 from malmoi.model.lora import merged
 from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.pipeline.compare import CURVE, compare, heldout_prompts
 from malmoi.pipeline.evaluate import evaluate, reward_bias
 from malmoi.pipeline.recipe import (
+    BaseSettings,
+    CompareSettings,
     CorpusSettings,
     DemonstrationSettings,
     EvalSettings,
@@ -46,13 +53,17 @@ from malmoi.pipeline.recipe import (
     StageName,
     TokenizerSettings,
 )
-from malmoi.pipeline.watch import PpoWatch
+from malmoi.pipeline.sources import data
+from malmoi.pipeline.watch import CURVE_PROMPTS, CurveWatch, PolicyWatch
 from malmoi.tokenizer.bpe import Tokenizer, train_bpe
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.tokenizer.report import compression_report
 from malmoi.train.hooks import MetricsFile, every
 from malmoi.train.loop import Hook, Job, LoopConfig, fit
+from malmoi.train.rollouts import RolloutSteps
+from malmoi.workspace.folder import Workspace
 from malmoi.workspace.ledger import Ledger
+from malmoi.workspace.models import ABOUT, find_model
 
 MODEL = "model"
 
@@ -71,12 +82,17 @@ class Context:
     inputs: dict[str, Path]
     hashes: dict[str, str]
     ledger: Ledger
+    workspace: Workspace
     say: Callable[[str], None] = lambda line: None
     hooks: list[Hook] = field(default_factory=list)
 
     @property
     def out(self) -> Path:
         return self.folder / "out"
+
+    def given(self, *stages: StageName) -> Path:
+        """What the first of these made that this stage was given: alternatives, by the table below."""
+        return next(self.inputs[stage] for stage in stages if stage in self.inputs)
 
 
 S = TypeVar("S", bound=Settings)
@@ -196,10 +212,36 @@ def train_pretrain(context: Context, settings: pretrain.Config) -> None:
     _save(context, model, text, {"bpb_before": read_json(before_path)["bpb"], "bpb_after": heldout()})
 
 
+def base_folder(model: str, workspace: Workspace) -> Path:
+    """Where a recipe's base model lies. Raises UserError when nothing is there."""
+    path = Path(model)
+    return path if path.is_dir() else find_model(workspace, model)
+
+
+def base(context: Context, settings: BaseSettings) -> None:
+    """Take a model that others pretrained: its files stay as they are, and cost no second place on the disk."""
+    source, folder = base_folder(settings.model, context.workspace).resolve(), context.out / MODEL
+    model, (tokenizer, _) = load_config(source), load_text(source)
+    with disk_errors(folder):
+        shutil.rmtree(folder, ignore_errors=True)  # of a run that was interrupted
+        shutil.copytree(source, folder, copy_function=_link, ignore=shutil.ignore_patterns(ABOUT))
+    told = read_json(source / ABOUT) if (source / ABOUT).exists() else {}
+    write_json(folder / ABOUT, {**told, "run": context.run_id, "parents": context.hashes})
+    context.say(f"{model.n_parameters() / 1e6:.0f} million weights, {tokenizer.vocab_size:,} tokens, from {source}")
+
+
+def _link(source: str, target: str) -> None:
+    """One file under two names: nobody changes a model's files. Copied where the disk has no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 def train_sft(context: Context, settings: sft.Config) -> None:
     """Learn to answer from the demonstrations."""
-    start = context.inputs["pretrain"] / MODEL
-    data = context.inputs["demonstrations"] / "train.jsonl"
+    start = context.given("pretrain", "base") / MODEL
+    data = context.given("demonstrations", "data") / "train.jsonl"
     job = sft.build(settings.model_copy(update={"model": start, "data": data}))
     _train(context, job, settings.loop)
     _save(context, job.model, load_text(start))
@@ -265,41 +307,84 @@ def rank(context: Context, settings: RankSettings) -> None:
 
 
 def train_reward(context: Context, settings: reward.Config) -> None:
+    """The model that PPO and GRPO follow."""
+    rankings = "rankings.train.jsonl" if "data" in context.inputs else "train.jsonl"
+    _train_scores(context, settings, context.given("rank", "data") / rankings)
+
+
+def train_judge(context: Context, settings: reward.Config) -> None:
+    """A second reward model, from rankings that the first has never seen: it judges, and nothing is trained on it."""
+    _train_scores(context, settings, context.inputs["data"] / "rankings.judge.jsonl")
+
+
+def _train_scores(context: Context, settings: reward.Config, data: Path) -> None:
     """Learn from the rankings which answer is better; then shift the scores so that demonstrations average 0."""
     start = context.inputs["sft"] / MODEL
-    data = context.inputs["rank"] / "train.jsonl"
     job = reward.build(settings.model_copy(update={"model": start, "data": data}))
     _train(context, job, settings.loop)
     model, text = job.model, load_text(start)
     assert isinstance(model, ScalarModel)
-    shown = read_jsonl(context.inputs["demonstrations"] / "train.jsonl")
+    shown = read_jsonl(context.given("demonstrations", "data") / "train.jsonl")
     random.Random(settings.seed).shuffle(shown)
-    model.score_bias.sub_(reward_bias(model, text, [row["messages"] for row in shown[:256]]))
+    bias = torch.tensor(reward_bias(model, text, [row["messages"] for row in shown[:256]]))
+    model.score_bias.sub_(bias.reshape(model.score_bias.shape).to(model.score_bias.device))
     _save(context, model, text)
 
 
 def train_ppo(context: Context, settings: ppo.Config) -> None:
     """Move the policy towards what the reward model scores high, watched by the labeler's hidden rule."""
-    start = context.inputs["sft"] / MODEL
     given = {
-        "policy": start,
+        "policy": context.inputs["sft"] / MODEL,
         "reward_model": context.inputs["reward"] / MODEL,
-        "data": context.inputs["demonstrations"] / "prompts.train.jsonl",
-        "ptx_shards": context.inputs["tokenizer"],
+        "data": context.given("demonstrations", "data") / "prompts.train.jsonl",
+        "ptx_shards": context.inputs.get("tokenizer"),
     }
-    job = ppo.build(settings.model_copy(update=given))
-    assert isinstance(job.steps, ppo.RolloutSteps) and isinstance(job.model, ppo.Actors)
-    text = load_text(start)
+    _train_on_answers(context, ppo.build(settings.model_copy(update=given)), settings.loop)
+
+
+def train_dpo(context: Context, settings: dpo.Config) -> None:
+    """Move the policy towards the answers that people ranked higher, with no reward model between."""
+    start = context.inputs["sft"] / MODEL
+    data = context.inputs["data"] / "rankings.train.jsonl"
+    job = dpo.build(settings.model_copy(update={"policy": start, "data": data}))
+    _train(context, job, settings.loop)
+    _save(context, job.model, load_text(start))
+
+
+def train_grpo(context: Context, settings: grpo.Config) -> None:
+    """Move the policy towards what scores higher than its other answers to the same prompt."""
+    given = {
+        "policy": context.inputs["sft"] / MODEL,
+        "reward_model": context.inputs["reward"] / MODEL,
+        "data": context.inputs["data"] / "prompts.train.jsonl",
+    }
+    _train_on_answers(context, grpo.build(settings.model_copy(update=given)), settings.loop)
+
+
+def _train_on_answers(context: Context, job: Job, loop: LoopConfig) -> None:
+    """Train a policy that samples what it learns from, watched; held-out people's prompts, where there are any, too."""
+    steps, text = job.steps, load_text(context.inputs["sft"] / MODEL)
+    assert isinstance(steps, RolloutSteps)
     MetricsFile(context.folder / "metrics.jsonl")  # cuts off a torn last line before the watch reads it
-    watch = PpoWatch(job.steps, text[0], context.folder, context.say)
-    _train(context, job, settings.loop, [watch])
-    trained = job.averaged if isinstance(job.averaged, ppo.Actors) else job.model
-    _save(context, trained.policy, text, {"alarms": watch.alarms})
+    watch = PolicyWatch(steps, text[0], context.folder, context.say)
+    hooks: list[Hook] = [watch]
+    if "data" in context.inputs:
+        longest = steps.policy.config.seq_len - steps.config.max_tokens
+        asked = heldout_prompts(context.inputs["data"], text, longest)[:CURVE_PROMPTS]
+        hooks.append(CurveWatch(steps, asked, context.out / CURVE))
+    _train(context, job, loop, hooks)
+    trained = job.model if job.averaged is None else job.averaged
+    _save(context, getattr(trained, "policy", trained), text, {"alarms": watch.alarms})
 
 
 def measure(context: Context, settings: EvalSettings) -> None:
     """Everything that the report says, on what nobody trained on."""
     write_json(context.out / "eval.json", evaluate(context.inputs, settings, context.say))
+
+
+def compare_all(context: Context, settings: CompareSettings) -> None:
+    """Every method beside SFT, on prompts and rankings that nobody trained on."""
+    write_json(context.out / "compare.json", compare(context.inputs, settings, context.say))
 
 
 def _train(context: Context, job: Job, loop: LoopConfig, hooks: Iterable[Hook] = ()) -> None:
@@ -318,20 +403,41 @@ def read_documents(corpus_out: Path, side: str) -> list[Document]:
     return [Document.from_row(row) for row in read_jsonl(corpus_out / f"{side}.jsonl")]
 
 
-# Each stage: what it does, and which stages' work it reads.
-STAGE_TABLE: dict[StageName, tuple[Stage, tuple[StageName, ...]]] = {
-    "corpus": (corpus, ()),
-    "tokenizer": (tokenizer, ("corpus",)),
-    "pretrain": (train_pretrain, ("tokenizer",)),
-    "demonstrations": (demonstrate, ("corpus", "tokenizer")),
-    "sft": (train_sft, ("pretrain", "demonstrations")),
-    "sample": (sample, ("sft", "demonstrations")),
-    "rank": (rank, ("sample",)),
-    "reward": (train_reward, ("sft", "rank", "demonstrations")),
-    "ppo": (train_ppo, ("sft", "reward", "demonstrations", "tokenizer")),
-    "eval": (measure, ("corpus", "tokenizer", "pretrain", "demonstrations", "sft", "sample", "rank", "reward", "ppo")),
+# Each stage: what it does, and which stages' work it reads: of a|b the first that the recipe has, a? if it has it.
+STAGE_TABLE: dict[StageName, tuple[Stage, str]] = {
+    "corpus": (corpus, ""),
+    "tokenizer": (tokenizer, "corpus"),
+    "pretrain": (train_pretrain, "tokenizer"),
+    "base": (base, ""),
+    "demonstrations": (demonstrate, "corpus tokenizer"),
+    "data": (data, "base"),
+    "sft": (train_sft, "pretrain|base demonstrations|data"),
+    "sample": (sample, "sft demonstrations"),
+    "rank": (rank, "sample"),
+    "reward": (train_reward, "sft rank|data demonstrations|data"),
+    "judge": (train_judge, "sft data"),
+    "ppo": (train_ppo, "sft reward demonstrations|data tokenizer?"),
+    "dpo": (train_dpo, "sft data"),
+    "grpo": (train_grpo, "sft reward data"),
+    "eval": (measure, "corpus tokenizer pretrain demonstrations sft sample rank reward ppo"),
+    "compare": (compare_all, "data sft reward judge ppo? dpo? grpo?"),
 }
 
 
+def parents_of(stage: StageName, present: Collection[str]) -> list[StageName]:
+    """The stages whose work this one reads. Raises ConfigError when one is not among those present."""
+    found: list[StageName] = []
+    for wanted in STAGE_TABLE[stage][1].split():
+        names = wanted.removesuffix("?").split("|")
+        given = next((name for name in names if name in present), None)
+        if given is None and not wanted.endswith("?"):
+            raise ConfigError(f"stages: {stage} needs {' or '.join(names)} before it; add that to the recipe's stages")
+        if given is not None and given not in found:
+            found.append(cast(StageName, given))
+    return found
+
+
 def settings_of(recipe: Recipe, stage: StageName) -> Settings:
-    return getattr(recipe, stage)
+    """The settings of a stage that the recipe runs."""
+    settings: Settings = getattr(recipe, stage)
+    return settings

@@ -1,23 +1,31 @@
-"""Looks on while PPO learns: the labeler's hidden rule beside the reward model, and alarms with their cause."""
+"""Looks on while a policy learns from its own answers: alarms with their cause, and what becomes of held-out prompts.
+
+Nothing here changes what is learned.
+"""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from malmoi.algorithms.ppo import RolloutSteps
+from malmoi.data.prompts import Prompt
 from malmoi.feedback.labeler import gold_score
-from malmoi.files import disk_errors, read_jsonl
+from malmoi.files import disk_errors, read_jsonl, write_jsonl
+from malmoi.generate.sampling import Sampling
+from malmoi.pipeline.compare import answer_logps, answer_prompts
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.train.loop import Step
+from malmoi.train.rollouts import RolloutSteps
 
 WINDOW = 8
 FEWEST_DISTINCT = 0.1
+CURVE_POINTS, CURVE_PROMPTS = 5, 24
+"""How often on its way a policy is asked, and how many held-out prompts."""
 
 
-class PpoWatch:
+class PolicyWatch:
     """A hook: adds `gold` to the metrics, writes samples, and raises each alarm once.
 
-    gold: mean score of the simulated labeler's rule over the sampled answers, which PPO itself never sees
+    gold: mean score of the simulated labeler's rule over the sampled answers, which training never sees
     folder: of the run; what an interrupted run had measured there is read first, so that it alarms as one that was not
     """
 
@@ -59,6 +67,43 @@ class PpoWatch:
                 file.write(json.dumps({"step": step, "prompt": prompt, "answer": answer}, ensure_ascii=False) + "\n")
 
 
+class CurveWatch:
+    """A hook: what the policy answers to held-out prompts before its first step and on its way, for a judge to score.
+
+    path: JSON lines, one an answer: its step, the ids of prompt and answer, log π - log ref in nats
+    Sampled with the same randomness each time; what an interrupted run had written there is kept.
+    """
+
+    def __init__(self, steps: RolloutSteps, prompts: Sequence[Prompt], path: Path) -> None:
+        self.steps, self.prompts, self.path = steps, [prompt.ids for prompt in prompts], path
+        n_iterations, per_iteration = steps.config.n_iterations, steps.config.n_epochs * steps.config.n_minibatches
+        shares = (point / CURVE_POINTS for point in range(1, CURVE_POINTS + 1))
+        self.due = {round(n_iterations * share) * per_iteration for share in shares}
+        self.rows = read_jsonl(path) if path.exists() else []
+        self.look(0)
+
+    def __call__(self, step: Step) -> None:
+        if step.step in self.due:
+            self.look(step.step)
+
+    def look(self, step: int) -> None:
+        """Ask the policy as it is now, unless that was done."""
+        if any(row["step"] == step for row in self.rows):
+            return
+        config, end = self.steps.config, self.steps.tokenizer.end_of_turn_id
+        how = Sampling(temperature=config.temperature, max_tokens=config.max_tokens)
+        answers = answer_prompts(self.steps.policy, self.prompts, 1, how, end, config.seed)
+        ours, before = (
+            answer_logps(model, self.prompts, answers, end, config.temperature)[:, 0]
+            for model in (self.steps.policy, self.steps.ref)
+        )
+        self.rows += [
+            {"step": step, "kl": float(kl), "prompt_ids": ids, "ids": answer.ids, "finished": answer.finished}
+            for kl, ids, (answer,) in zip(ours - before, self.prompts, answers, strict=True)
+        ]
+        write_jsonl(self.path, self.rows)
+
+
 def find_alarms(metrics: dict[str, float], kl_budget: float, scores: list[float], golds: list[float]) -> dict[str, str]:
     """Name -> cause of each alarm that the latest iteration gives. scores, golds: means of all iterations so far."""
     found = {}
@@ -68,7 +113,7 @@ def find_alarms(metrics: dict[str, float], kl_budget: float, scores: list[float]
             "from the policy that scores them (temperature, top-p, or a stale copy)"
         )
     if metrics["kl"] > kl_budget:
-        found["kl_budget"] = f"KL {metrics['kl']:.1f} nats is over the budget of {kl_budget:g}: stopped; raise ppo.beta"
+        found["kl_budget"] = f"KL {metrics['kl']:.1f} nats is over the budget of {kl_budget:g}: stopped; raise beta"
     if metrics["distinct"] < FEWEST_DISTINCT:
         found["collapse"] = f"only {metrics['distinct']:.0%} of the answers differ: the policy says one thing to all"
     if len(scores) >= 2 * WINDOW and len(golds) == len(scores):
@@ -77,7 +122,7 @@ def find_alarms(metrics: dict[str, float], kl_budget: float, scores: list[float]
         if score_rise > 0.1 and gold_rise < -0.02:
             found["overoptimised"] = (
                 f"the reward rose by {score_rise:.2f} while the simulated labeler's own rule fell by {-gold_rise:.3f}: "
-                "the policy exploits the reward model; raise ppo.beta or stop earlier"
+                "the policy exploits the reward model; raise beta or stop earlier"
             )
     return found
 

@@ -15,8 +15,10 @@ Rows = Sequence[Mapping[str, Any]]
 Draw = Callable[["Axes"], None]
 
 # Matplotlib draws in stand-ins; `_inline` turns them into the CSS variables of the page.
-NAMES = ("ink", "muted", "rule", "base", "sft", "ppo", "gold", "reward")
-INK, MUTED, RULE, BASE, SFT, PPO, GOLD, REWARD = STAND_INS = tuple(f"#0{n}0{n}0{n}" for n in range(1, 9))
+NAMES = ("ink", "muted", "rule", "base", "sft", "ppo", "gold", "reward", "dpo", "grpo")
+INK, MUTED, RULE, BASE, SFT, PPO, GOLD, REWARD, DPO, GRPO = STAND_INS = tuple(
+    f"#0{n:x}0{n:x}0{n:x}" for n in range(1, 1 + len(NAMES))
+)
 STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -38,9 +40,10 @@ STYLE: Any = {
     "ytick.major.size": 0,
 }
 N_POINTS = 240
-HALF_WIDTH = {"pretrain_loss", "bpb", "sft_loss", "exact"}
+HALF_WIDTH = {"pretrain_loss", "bpb", "sft_loss", "exact", "judge_kl", "reward_kl", "by_source", "reliability"}
 EXACT = (("base", BASE, "exact_base_by_kind"), ("sft", SFT, "exact_by_kind"), ("ppo", PPO, "exact_ppo_by_kind"))
-PPO_CURVES = {"score": REWARD, "gold": GOLD, "kl": PPO, "entropy": INK, "response_tokens": INK, "distinct": INK}
+METHODS = {"ppo": PPO, "grpo": GRPO, "dpo": DPO, "best of n": GOLD}
+ROLLOUT_CURVES = {"score": REWARD, "gold": GOLD, "kl": PPO, "entropy": INK, "response_tokens": INK, "distinct": INK}
 
 
 def draw_plots(report: Mapping[str, Any], metrics: Mapping[str, Rows]) -> dict[str, str]:
@@ -48,7 +51,7 @@ def draw_plots(report: Mapping[str, Any], metrics: Mapping[str, Rows]) -> dict[s
     import matplotlib
 
     plots: dict[str, Draw] = {}
-    for stage, colour in (("pretrain", INK), ("sft", SFT), ("reward", REWARD)):
+    for stage, colour in (("pretrain", INK), ("sft", SFT), ("reward", REWARD), ("judge", GOLD), ("dpo", DPO)):
         if rows := metrics.get(stage):
             plots[f"{stage}_loss"] = _curve(rows, "loss", colour)
     if "bpb_before" in report.get("pretrain", {}):
@@ -59,13 +62,20 @@ def draw_plots(report: Mapping[str, Any], metrics: Mapping[str, Rows]) -> dict[s
         plots["reward_accuracy"] = _accuracy(report.get("reward", {}), rows)
     if bins := report.get("reward", {}).get("calibration"):
         plots["calibration"] = _calibration(bins)
-    # The answers of one iteration are trained on for several steps, which repeat its figures.
-    sampled = [next(same) for _, same in groupby(metrics.get("ppo", ()), lambda row: (row.get("score"), row.get("kl")))]
-    for key, colour in PPO_CURVES.items():
-        if any(key in row for row in sampled):
-            plots[f"ppo_{key}"] = _curve(sampled, key, colour)
-    if any("gold" in row for row in sampled):
-        plots["ppo_reward_gold"] = _reward_against_gold([row for row in sampled if "gold" in row])
+    for stage in ("ppo", "grpo"):
+        # The answers of one iteration are trained on for several steps, which repeat its figures.
+        same = groupby(metrics.get(stage, ()), lambda row: (row.get("score"), row.get("kl")))
+        sampled = [next(rows) for _, rows in same]
+        for key, colour in ROLLOUT_CURVES.items():
+            if any(key in row for row in sampled):
+                plots[f"{stage}_{key}"] = _curve(sampled, key, METHODS[stage] if colour == PPO else colour)
+        if any("gold" in row for row in sampled):
+            plots[f"{stage}_reward_gold"] = _reward_against_gold([row for row in sampled if "gold" in row])
+    if compared := report.get("compare"):
+        plots["judge_kl"] = _against_distance(compared, "judge")
+        plots["reward_kl"] = _against_distance(compared, "reward")
+        plots["reliability"] = _reliability(compared["models"])
+        plots["by_source"] = _by_source(compared)
     with matplotlib.rc_context(STYLE):
         return {name: _svg(name, draw) for name, draw in plots.items()}
 
@@ -196,3 +206,70 @@ def _reward_against_gold(rows: Rows) -> Draw:
         axes.set_ylabel("gold")
 
     return draw
+
+
+def _against_distance(compared: Mapping[str, Any], key: str) -> Draw:
+    """Gains over SFT against √KL: policies on their way, best-of-n by n; where the judge's word was highest is ringed.
+
+    key: judge or reward, whose word it is
+    """
+    methods, curves = compared["methods"], compared["curves"]
+    best_of = [row for name, row in methods.items() if name.startswith("best of ")]
+    gain = "gain" if key == "judge" else "reward_gain"
+
+    def draw(axes: "Axes") -> None:
+        axes.axhline(0, color=SFT, linewidth=1.1, linestyle=(0, (4, 3)))
+        lines = {name: [(p["kl"], p[key], p["step"]) for p in row["points"]] for name, row in curves.items()}
+        lines["best of n"] = [(row["kl"], row[gain], None) for row in best_of]
+        lines |= {n: [(methods[n]["kl"], methods[n][gain], None)] for n in METHODS if n in methods and n not in lines}
+        for name, points in lines.items():
+            colour, places = METHODS[name], [max(0.0, kl) ** 0.5 for kl, _, _ in points]
+            for place, (_, value, _) in zip(places, points, strict=True):
+                axes.plot([place, place], [value["low"], value["high"]], color=colour, alpha=0.25, linewidth=1.2)
+            axes.plot(places, [value["mean"] for _, value, _ in points], "o-", color=colour, markersize=3)
+            for place, (_, value, step) in zip(places, points, strict=True):
+                if step and key == "judge" and step == curves[name]["best"]:
+                    axes.plot(place, value["mean"], "o", markersize=9, markerfacecolor="none", color=colour)
+        axes.set_xlabel("√KL to SFT, nats per answer")
+
+    return draw
+
+
+def _reliability(models: Mapping[str, Any]) -> Draw:
+    """Confidence that each reward model claims on held-out pairs, and how often it is right."""
+
+    def draw(axes: "Axes") -> None:
+        axes.plot([0.5, 1], [0.5, 1], color=BASE, linestyle=(0, (4, 3)), linewidth=1.1)
+        for name, colour in (("reward", REWARD), ("judge", GOLD)):
+            points = [(row["confidence"], row["accuracy"]) for row in models[name]["calibration"]]
+            axes.plot(*zip(*points, strict=True), "o-", color=colour, markersize=3.5)
+        axes.set_xlabel("confidence")
+        axes.set_ylabel("ordered as people did")
+
+    return draw
+
+
+def _by_source(compared: Mapping[str, Any]) -> Draw:
+    """Bars with intervals for every source, the ceiling where it is known how far people agree."""
+    models, ceilings = compared["models"], compared["annotators"]
+    sources = [name for name, row in models["reward"]["by_source"].items() if row["accuracy"]]
+
+    def draw(axes: "Axes") -> None:
+        for place, source in enumerate(sources):
+            for shift, name, colour in ((-0.2, "reward", REWARD), (0.2, "judge", GOLD)):
+                value = models[name]["by_source"][source]["accuracy"]
+                axes.barh(place + shift, value["mean"], height=0.36, color=colour)
+                axes.plot([value["low"], value["high"]], [place + shift] * 2, color=INK, linewidth=1)
+            if source in ceilings and ceilings[source]["without_ties"]:
+                axes.plot([ceilings[source]["without_ties"]] * 2, [place - 0.4, place + 0.4], color=INK, linewidth=2)
+        axes.axvline(0.5, color=BASE, linestyle=(0, (4, 3)), linewidth=1.1)
+        axes.set_yticks(range(len(sources)), [_short(source) for source in sources])
+        axes.invert_yaxis()
+        axes.set_xlim(0, 1)
+        axes.grid(False, axis="y")
+
+    return draw
+
+
+def _short(source: str) -> str:
+    return source if len(source) <= 24 else f"{source[:14]}…{source[-9:]}"

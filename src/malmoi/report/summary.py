@@ -33,6 +33,13 @@ def summary_rows(report: Report) -> list[tuple[str, str, str]]:
         if after in section and (before is None or before in section):
             values = [show(section[key]) for key in (before, after) if key]
             rows.append((figure, " → ".join(values), show_interval(section[interval]) if interval else ""))
+    for name, row in report.get("compare", {}).get("methods", {}).items():
+        if name not in ("sft", "best of 1"):
+            figure = f"{name}: wins against SFT, by the judge (KL {row['kl']:.2f})"
+            rows.append((figure, show(row["win_rate"]), show_interval(row["win_rate"])))
+    for name, model in report.get("compare", {}).get("models", {}).items():
+        if model["accuracy"]:
+            rows.append((f"{name} model: people's pairs", show(model["accuracy"]), show_interval(model["accuracy"])))
     rows.append(("time in all", duration(report["seconds"]["total"]), ""))
     rows.append(("peak memory", f"{report['peak_memory_bytes'] / 1e9:.2f} GB", ""))
     return rows

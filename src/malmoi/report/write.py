@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from malmoi.workspace.folder import Workspace
 
 RING = ("corpus", "tokenizer", "pretrain", "demonstrations", "sft", "sample", "rank", "reward", "ppo", "chat")
+ALIGNING = ("base", "data", "sft", "reward", "judge", "ppo", "dpo", "grpo", "compare", "chat")
+"""The ring of a recipe that starts from a model."""
+
+FACTS = {"corpus": "corpus.json", "tokenizer": "report.json", "rank": "labeler.json", "data": "data.json"}
 
 
 def write_report(
@@ -65,6 +69,8 @@ def _sections(done: Mapping[str, "Done"], metrics: Mapping[str, list[Any]]) -> d
         known["pretrain"] = {key: about[key] for key in ("bpb_before", "bpb_after") if key in about}
         if rows := metrics.get("pretrain"):
             known["pretrain"]["tokens_per_s"] = sum(r["count"] for r in rows) / sum(r["seconds"] for r in rows)
+    if "compare" in done:
+        known["compare"] = read_json(done["compare"].out / "compare.json")
     if "ppo" in done:
         known["ppo"] = {"alarms": read_json(done["ppo"].out / "model" / "malmoi.json").get("alarms", {})}
         if rows := metrics.get("ppo"):
@@ -143,7 +149,12 @@ def _render(report: Mapping[str, Any], plots: Mapping[str, str], done: Mapping[s
 def _details(done: Mapping[str, "Done"]) -> dict[str, Any]:
     """What the page tells about stages that measure nothing."""
     found: dict[str, Any] = {}
-    for stage, name in (("corpus", "corpus.json"), ("tokenizer", "report.json"), ("rank", "labeler.json")):
+    for stage, name in (
+        ("corpus", "corpus.json"),
+        ("tokenizer", "report.json"),
+        ("rank", "labeler.json"),
+        ("data", "data.json"),
+    ):
         if stage in done and (path := done[stage].out / name).exists():
             found[f"{stage}_facts"] = read_json(path)
     if "demonstrations" in done:
@@ -182,8 +193,9 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 def _ring(done: Mapping[str, "Done"]) -> list[dict[str, Any]]:
     """The stages round a circle of radius 100, clockwise from the top: x, y of each and of its label."""
     nodes = []
-    for i, name in enumerate(RING):
-        sine, cosine = math.sin(2 * math.pi * i / len(RING)), -math.cos(2 * math.pi * i / len(RING))
+    ring = ALIGNING if "base" in done else RING
+    for i, name in enumerate(ring):
+        sine, cosine = math.sin(2 * math.pi * i / len(ring)), -math.cos(2 * math.pi * i / len(ring))
         anchor = "middle" if abs(sine) < 0.1 else "start" if sine > 0 else "end"
         place = {"x": 100 * sine, "y": 100 * cosine, "label_x": 113 * sine, "label_y": 116 * cosine + 4}
         nodes.append({"name": name, "made": name in done, "anchor": anchor, **place})

@@ -5,6 +5,7 @@ The loop divides once, over all micro-batches and ranks: never a mean of means. 
 any job killed at any moment resumes to the same numbers.
 """
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,7 @@ from malmoi import device
 from malmoi.config import Settings
 from malmoi.errors import ConfigError, DivergedError
 from malmoi.train import checkpoint
-from malmoi.train.optim import OptimConfig, lr_ratio, make_optimizers
+from malmoi.train.optim import OptimConfig, lr_ratio, make_optimizers, whole
 from malmoi.train.parallel import prepare, sum_gradients
 from malmoi.train.signals import deferring, stop_requested
 
@@ -43,6 +44,7 @@ class Stream(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
+_KEPT = "lower optim.lr, or look at that batch; the last checkpoint before is kept"
 Loss = Callable[[Any, Any], tuple[Tensor, dict[str, Tensor]]]
 
 
@@ -96,8 +98,9 @@ Hook = Callable[[Step], None]
 def fit(job: Job, config: LoopConfig, hooks: Sequence[Hook] = (), resume_from: Path | None = None) -> None:
     """Run the job's optimizer steps to the end, on from a checkpoint when there is one.
 
-    Raises DivergedError when the gradient is not finite, ConfigError when sharded ranks would have unequal work, and
-    KeyboardInterrupt, after writing a checkpoint, when a signal asked to stop.
+    Raises DivergedError when a loss, the gradient or the weights are not finite (the checkpoint is then of a step at
+    which they were), ConfigError when sharded ranks would have unequal work, and KeyboardInterrupt, after writing a
+    checkpoint, when a signal asked to stop.
     """
     here = device.current()
     model = prepare(job.model, config.fsdp, config.compile, config.recompute)
@@ -119,22 +122,21 @@ def fit(job: Job, config: LoopConfig, hooks: Sequence[Hook] = (), resume_from: P
             )
         count = sum(batch.count for batch in micros)
         sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=here.torch_device))
+        losses: list[Tensor] = []
         for micro in micros[here.rank :: here.world_size]:
             with device.autocast():
                 loss_sum, metric_sums = job.loss(model, micro.to(here.torch_device))
             (loss_sum / count).backward()
+            losses.append(loss_sum.detach())
             for name, value in {"loss": loss_sum, **metric_sums}.items():
                 sums[name] += value.detach().float()
-        grad_norm = _update(job, optimizers, config, step)
         # A rank that had no micro-batch, or none of some kind, has no sums of its own, but must join in.
         names = device.union_over_ranks(sums)
         totals = device.sum_over_ranks(torch.stack([sums[name] for name in names])).tolist()
         metrics = {name: total / count for name, total in zip(names, totals, strict=True)}
-        if not torch.isfinite(grad_norm):
-            raise DivergedError(
-                f"step {step}: the gradient is not finite (loss {metrics.get('loss')}); lower optim.lr; the last "
-                "checkpoint is kept"
-            )
+        grad_norm = _update(job, optimizers, config, step, is_finite=math.isfinite(metrics["loss"]))
+        if not (math.isfinite(metrics["loss"]) and torch.isfinite(grad_norm)):
+            raise DivergedError(f"step {step}: {_what_diverged(losses, len(micros))}; {_KEPT}")
         metrics |= getattr(job.steps, "info", {})
         metrics |= {"grad_norm": float(grad_norm), "lr": config.optim.lr * lr_ratio(config.optim, step, job.n_steps)}
         record = Step(step, job.n_steps, metrics, time.monotonic() - started, count)
@@ -143,6 +145,8 @@ def fit(job: Job, config: LoopConfig, hooks: Sequence[Hook] = (), resume_from: P
         stopping = device.any_rank(stop_requested())
         is_due = device.any_rank(time.monotonic() - saved_at >= config.checkpoint_every_s)
         if resume_from is not None and (stopping or is_due):
+            if not _are_finite(job.model):
+                raise DivergedError(f"step {step}: the update made weights that are not finite; {_KEPT}")
             checkpoint.save(resume_from, step, job, optimizers)
             device.release_memory()  # batches of unlike sizes leave holes, which would grow as long as training runs
             saved_at = time.monotonic()
@@ -150,13 +154,28 @@ def fit(job: Job, config: LoopConfig, hooks: Sequence[Hook] = (), resume_from: P
             raise KeyboardInterrupt
 
 
-def _update(job: Job, optimizers: list[torch.optim.Optimizer], config: LoopConfig, step: int) -> Tensor:
-    """Sum gradients over ranks, clip, move the weights; returns the gradient's norm before clipping."""
+def _what_diverged(losses: list[Tensor], n_micros: int) -> str:
+    """Which micro-batches, counted from 1 over all ranks, have a loss that is not finite; else it is the gradient."""
+    here = device.current()
+    wrong = [here.rank + i * here.world_size + 1 for i, loss in enumerate(losses) if not torch.isfinite(loss)]
+    if not wrong:
+        return "the gradient is not finite"
+    return f"the loss of micro-batch {', '.join(map(str, wrong))} of {n_micros} is not finite"
+
+
+def _are_finite(model: nn.Module) -> bool:
+    return all(bool(torch.isfinite(whole(p)).all()) for p in model.parameters() if p.requires_grad)
+
+
+def _update(
+    job: Job, optimizers: list[torch.optim.Optimizer], config: LoopConfig, step: int, is_finite: bool
+) -> Tensor:
+    """Sum gradients over ranks, clip, move the weights if the loss is finite; returns the norm before clipping."""
     parameters = [p for p in job.model.parameters() if p.requires_grad]
     sum_gradients(parameters)
     norm = torch.nn.utils.clip_grad_norm_(parameters, config.optim.max_grad_norm)
     ratio = lr_ratio(config.optim, step, job.n_steps)
-    if torch.isfinite(norm):
+    if is_finite and torch.isfinite(norm):
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak_lr"] * ratio

@@ -19,7 +19,7 @@ def prepare(model: nn.Module, fsdp: bool, compile_: bool, recompute: bool = Fals
                 for block in module:
                     fully_shard(block)
         fully_shard(model)
-        for method in ("cross_entropy", "logps"):
+        for method in ("cross_entropy", "logps", "scores"):
             if hasattr(model, method):
                 register_fsdp_forward_method(model, method)
         # The loop divides by the count over all ranks, so gradients are summed, not averaged.

@@ -57,6 +57,25 @@ def clipped_policy_loss(logps: Tensor, old_logps: Tensor, advantages: Tensor, cl
     return -torch.minimum(ratio * advantages, ratio.clamp(1 - clip_eps, 1 + clip_eps) * advantages)
 
 
+def group_advantages(scores: Tensor, group_size: int, divide_by_std: bool) -> Tensor:
+    """Score less the mean of its group, and over the group's standard deviation (unbiased, 1e-4 added) if asked.
+
+    scores: (B,), the answers to one prompt beside each other. Returns (B,), zero where a group scores alike.
+    Source: arXiv:2402.03300, §4.1.1; without the division: arXiv:2503.20783.
+    """
+    groups = scores.view(-1, group_size)
+    centred = groups - groups.mean(dim=1, keepdim=True)
+    return (centred / (groups.std(dim=1, keepdim=True) + 1e-4) if divide_by_std else centred).flatten()
+
+
+def kl_estimate(log_ratio: Tensor) -> Tensor:
+    """exp(x) - 1 - x: unbiased for KL(p || q) where x = log q - log p of samples of p, and never negative.
+
+    Source: http://joschu.net/blog/kl-approx.html, k3.
+    """
+    return log_ratio.exp() - 1 - log_ratio
+
+
 def clipped_value_loss(values: Tensor, old_values: Tensor, returns: Tensor, clip_eps: float) -> Tensor:
     """½ max of the clipped and the plain squared error per token. Source: the published code of arXiv:1909.08593."""
     clipped = old_values + (values - old_values).clamp(-clip_eps, clip_eps)

@@ -1,17 +1,79 @@
-"""Sample answers from the policy and attach what PPO needs: log-probabilities, reference, values, scores."""
+"""Sample answers from the policy that is trained, attach what it learns from them, and hand them to the loop.
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+What PPO and GRPO share: their settings, the rollouts, and the stream that makes them.
+"""
 
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from malmoi import device
+from malmoi.config import Settings
 from malmoi.data.batch import pad
+from malmoi.data.prompts import Prompt
 from malmoi.generate.engine import Answer, generate
 from malmoi.generate.sampling import Sampling
-from malmoi.model.lora import WithoutAdapters
+from malmoi.model.lora import LoraConfig, WithoutAdapters
 from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.tokenizer.bpe import Tokenizer
+from malmoi.train.loop import LoopConfig
+from malmoi.train.policy_maths import adapted_beta
+
+
+class RolloutConfig(Settings):
+    """Settings of every algorithm that learns from answers which its policy samples."""
+
+    policy: Path = Path()
+    """Model folder to start from, and the frozen reference: the SFT model."""
+    reward_model: Path = Path()
+    """Reward model's folder."""
+    data: Path = Path()
+    """Prompts, JSON lines {"messages": [...]}."""
+    n_iterations: int = Field(gt=0)
+    """Times that answers are sampled and learned from."""
+    batch_size: int = Field(64, gt=0)
+    """Answers sampled in one iteration."""
+    micro_batch_size: int = Field(64, gt=0)
+    """Answers in one forward pass."""
+    n_epochs: int = Field(1, gt=0)
+    """Passes over the answers of one iteration, reshuffled each time."""
+    n_minibatches: int = Field(1, gt=0)
+    """Optimizer steps in one pass."""
+    temperature: float = Field(1.0, gt=0)
+    """Of sampling, and of every log-probability."""
+    max_tokens: int = Field(48, gt=0)
+    """Longest answer."""
+    beta: float = Field(0.05, ge=0)
+    """KL coefficient: reward units per nat."""
+    kl_target: float | None = Field(None, gt=0)
+    """Nats per answer that beta adapts to (over 10,000 answers); None keeps beta fixed."""
+    clip_eps: float = Field(0.2, gt=0)
+    """How far the probability ratio counts, either way of 1."""
+    missing_eos_score: float | None = -1.0
+    """Score of an answer that never ended its turn, in place of the reward model's; None leaves that as it is."""
+    normalise_rewards: int = Field(0, ge=0, exclude_if=lambda n: n == 0)
+    """Answers of the reference over which scores get mean 0 and variance 1 before training; 0 leaves them as they
+    are."""
+    kl_budget: float = Field(20.0, gt=0)
+    """Nats per answer at which training stops by itself."""
+    seed: int = 1
+    """Of prompts, sampling and minibatches."""
+    lora: LoraConfig = LoraConfig()
+    """Adapters to train in place of all weights; without them the policy is the reference."""
+    loop: LoopConfig = LoopConfig()
+    """Optimizer, checkpoints, compilation."""
+
+    @model_validator(mode="after")
+    def _minibatches_have_answers(self) -> "RolloutConfig":
+        if self.n_minibatches > self.batch_size:
+            raise ValueError(f"n_minibatches {self.n_minibatches} is more than batch_size {self.batch_size}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -67,20 +129,24 @@ def sample(
 
 @torch.no_grad()
 def score_rollouts(
-    policy: LanguageModel, ref: LanguageModel | WithoutAdapters, value: ScalarModel, reward_model: ScalarModel,
+    policy: LanguageModel, ref: LanguageModel | WithoutAdapters, value: ScalarModel | None, reward_model: ScalarModel,
     ids: Tensor, mask: Tensor, finished: Tensor, temperature: float, micro_batch_size: int,
 ) -> Rollouts:  # fmt: skip
-    """One forward pass of each of the four networks, in the mode that training uses (there is no dropout)."""
+    """One forward pass of each of the networks, in the mode that training uses (there is no dropout).
+
+    value: None where nothing is to be expected of an answer; values are then zero
+    """
     parts = []
     for start in range(0, len(ids), micro_batch_size):
         rows = slice(start, start + micro_batch_size)
         with device.autocast():
             inputs, chosen, responses = ids[rows, :-1], ids[rows, 1:], mask[rows]
+            logps = policy.logps(inputs, chosen, responses, temperature)[0]
             parts.append(
                 (
-                    policy.logps(inputs, chosen, responses, temperature)[0],
+                    logps,
                     ref.logps(inputs, chosen, responses, temperature)[0],
-                    value(inputs),
+                    torch.zeros_like(logps) if value is None else value(inputs, asked=responses),
                     scores_at_end(reward_model, ids[rows], mask[rows]),
                 )
             )
@@ -93,4 +159,139 @@ def scores_at_end(reward_model: ScalarModel, ids: Tensor, mask: Tensor) -> Tenso
     """The reward model's number at the last token of each response, (B,). ids: (B, T + 1); mask: (B, T)."""
     position = torch.arange(1, ids.shape[1], device=ids.device)
     last = (position * mask).amax(dim=1, keepdim=True)
-    return reward_model(ids).gather(1, last)[:, 0]
+    asked = torch.zeros_like(ids, dtype=torch.bool).scatter(1, last, True)
+    return reward_model(ids, asked=asked).gather(1, last)[:, 0]
+
+
+class RolloutSteps:
+    """A stream that samples from the model which is trained on it. Nothing else about the loop knows it.
+
+    value: None for algorithms without
+    with_advantages(rollouts, beta): the same with advantages and returns
+    to_batches(micro-batches, stream): what the loop gets of one optimizer step
+    group_size: answers sampled to each prompt, which stand beside each other
+    latest: the prompts and answers of the last iteration, for those who look on (alarms, sample files)
+    info: what the last iteration measured; beta: that the next one will use
+    """
+
+    def __init__(
+        self, policy: LanguageModel, value: ScalarModel | None, ref: LanguageModel | WithoutAdapters,
+        reward_model: ScalarModel, prompts: Sequence[Prompt], tokenizer: Tokenizer, config: RolloutConfig, *,
+        with_advantages: Callable[[Rollouts, float], Rollouts],
+        to_batches: Callable[[list[Rollouts], "RolloutSteps"], Sequence[Any]] = lambda micros, _: micros,
+        group_size: int = 1,
+    ) -> None:  # fmt: skip
+        self.policy, self.value, self.ref, self.reward_model = policy, value, ref, reward_model
+        self.prompts, self.tokenizer, self.config = prompts, tokenizer, config
+        self.with_advantages, self.to_batches, self.group_size = with_advantages, to_batches, group_size
+        self.beta, self.n_taken, self.is_over_budget = config.beta, 0, False
+        self.score_mean, self.score_std = 0.0, 0.0
+        self.rollouts: Rollouts | None = None
+        self.info: dict[str, float] = {}
+        self.latest: list[tuple[Prompt, Answer]] = []
+
+    def __iter__(self) -> Iterator[Sequence[Any]]:
+        config = self.config
+        per_iteration = config.n_epochs * config.n_minibatches
+        while self.n_taken < config.n_iterations * per_iteration:
+            iteration, step = divmod(self.n_taken, per_iteration)
+            if step == 0 or self.rollouts is None:
+                if self.is_over_budget:
+                    return
+                self.rollouts = self._collect(iteration)
+            epoch, minibatch = divmod(step, config.n_minibatches)
+            order = np.random.default_rng((config.seed, 2, iteration, epoch)).permutation(config.batch_size)
+            rows = torch.from_numpy(np.array_split(order, config.n_minibatches)[minibatch])
+            parts = torch.split(rows, config.micro_batch_size)
+            micros = [self.rollouts.rows(part) for part in parts if bool(self.rollouts.mask[part].any())]
+            batches = self.to_batches(micros, self)
+            self.n_taken += 1
+            yield batches
+
+    def state_dict(self) -> dict[str, Any]:
+        names = ("n_taken", "beta", "is_over_budget", "score_mean", "score_std")
+        state: dict[str, Any] = {name: getattr(self, name) for name in names}
+        if self.rollouts is not None:
+            state |= {f"rollouts.{name}": value for name, value in vars(self.rollouts).items()}
+        return state | {f"info.{name}": value for name, value in self.info.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.n_taken, self.beta = int(state["n_taken"]), float(state["beta"])
+        self.is_over_budget = bool(state["is_over_budget"])
+        self.score_mean, self.score_std = float(state["score_mean"]), float(state["score_std"])
+        self.rollouts = Rollouts(**_under(state, "rollouts."))
+        self.info = _under(state, "info.")
+
+    def _collect(self, iteration: int) -> Rollouts:
+        """Sample one iteration's answers, score them, and compute what is learned from them."""
+        config = self.config
+        if config.normalise_rewards and not self.score_std:
+            self._measure_reference()
+        n_prompts = config.batch_size // self.group_size
+        order = prompt_order(len(self.prompts), n_prompts, config.seed, iteration)
+        chosen = [self.prompts[i] for i in order for _ in range(self.group_size)]
+        answers, rollouts = self._sample(chosen, np.random.default_rng((config.seed, 1, iteration)))
+        rollouts = self.with_advantages(rollouts, self.beta)
+        self.latest = list(zip(chosen, answers, strict=True))
+        self._measure(rollouts, answers)
+        return rollouts
+
+    def _sample(self, prompts: Sequence[Prompt], rng: np.random.Generator) -> tuple[list[Answer], Rollouts]:
+        config = self.config
+        seeds = [int(seed) for seed in rng.integers(2**62, size=len(prompts))]
+        sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens)
+        end_id = self.tokenizer.end_of_turn_id
+        answers, ids, mask = sample(
+            self.policy, [prompt.ids for prompt in prompts], sampling, end_id=end_id, seeds=seeds
+        )
+        finished = torch.tensor([answer.finished for answer in answers], device=ids.device)
+        rollouts = score_rollouts(
+            self.policy, self.ref, self.value, self.reward_model, ids, mask, finished,
+            config.temperature, config.micro_batch_size,
+        )  # fmt: skip
+        if self.score_std:
+            rollouts = replace(rollouts, scores=(rollouts.scores - self.score_mean) / self.score_std)
+        return answers, rollouts
+
+    def _measure_reference(self) -> None:
+        """Mean and deviation of the scores of the policy as it is before its first update: of the reference."""
+        rng = np.random.default_rng((self.config.seed, 3))
+        prompts = [self.prompts[i] for i in rng.integers(len(self.prompts), size=self.config.normalise_rewards)]
+        scores = self._sample(prompts, rng)[1].scores
+        self.score_mean, self.score_std = float(scores.mean()), max(1e-6, float(scores.std(correction=0)))
+
+    def _measure(self, rollouts: Rollouts, answers: list[Answer]) -> None:
+        kl = ((rollouts.logps - rollouts.ref_logps) * rollouts.mask).sum(dim=1)
+        scores = effective_scores(rollouts, self.config.missing_eos_score)
+        self.info = {
+            "kl": float(kl.mean()),
+            "kl_error": float(kl.std(correction=0)) / max(1, len(kl) - 1) ** 0.5,
+            "score": float(scores.mean()),
+            "beta": self.beta,
+            "response_tokens": rollouts.count / len(answers),
+            "finished": float(rollouts.finished.float().mean()),
+            "distinct": len({tuple(answer.ids) for answer in answers}) / len(answers),
+        }
+        self.is_over_budget = self.info["kl"] > self.config.kl_budget
+        if self.config.kl_target is not None:
+            self.beta = adapted_beta(self.beta, self.info["kl"], self.config.kl_target, 10_000, len(answers))
+
+
+def effective_scores(rollouts: Rollouts, missing_eos_score: float | None) -> Tensor:
+    """The reward model's scores (B,), with `missing_eos_score`, if any, for answers that never ended."""
+    if missing_eos_score is None:
+        return rollouts.scores
+    return torch.where(rollouts.finished, rollouts.scores, missing_eos_score)
+
+
+def prompt_order(n_prompts: int, batch_size: int, seed: int, iteration: int) -> list[int]:
+    """Which prompts an iteration takes: shuffled passes over all of them."""
+    chosen = []
+    for position in range(iteration * batch_size, (iteration + 1) * batch_size):
+        epoch, place = divmod(position, n_prompts)
+        chosen.append(int(np.random.default_rng((seed, 0, epoch)).permutation(n_prompts)[place]))
+    return chosen
+
+
+def _under(values: dict[str, Any], prefix: str) -> dict[str, Any]:
+    return {key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)}

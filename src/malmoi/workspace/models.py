@@ -19,7 +19,7 @@ from malmoi.workspace.hub import INDEX, SETTINGS, WEIGHTS
 from malmoi.workspace.ledger import Ledger, fingerprint
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
-MADE_HERE = ("base", "sft", "reward", "ppo")
+MADE_HERE = ("base", "sft", "reward", "judge", "ppo", "dpo", "grpo")
 """Names that recipes give to what they make."""
 ABOUT = "malmoi.json"
 PLAIN = "it has no chat template and was given a plain one"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from malmoi.algorithms import ppo, pretrain, reward, sft
+from malmoi.algorithms import dpo, grpo, ppo, pretrain, reward, sft
 from malmoi.data.comparisons import Ranking, ranking_steps
 from malmoi.data.prompts import Prompt
 from malmoi.evals.answers import answer_all
@@ -87,8 +87,32 @@ def test_reward_learns_eight_rankings_ties_included(tmp_path: Path, policy_folde
     assert (gaps[batch.target == 1] > 0.5).all() and (gaps[batch.target == 0.5].abs() < 0.5).all()
 
 
-def test_ppo_raises_the_score_of_a_reward_model_that_likes_one_word(
-    policy: LanguageModel, reward_model: ScalarModel, tokenizer: Tokenizer, template: ChatTemplate
+def test_dpo_learns_to_prefer_one_of_three_answers_to_each_of_eight_prompts(
+    tmp_path: Path, policy_folder: Path
+) -> None:
+    ranks = [[1, 2, 3], [3, 1, 2], [1, 2, 2], [2, 1, 2], [2, 3, 1], [1, 3, 2], [1, 1, 1], [3, 2, 1]]
+    rows = (
+        {"messages": [{"role": "user", "content": word}], "answers": ["cat", "mat on", "낱말"], "ranks": ranks[i]}
+        for i, word in enumerate(ANSWERS)
+    )
+    write_jsonl(tmp_path / "rankings.jsonl", rows)
+    loop = adamw(1e-2)
+    job = dpo.build(
+        dpo.Config(policy=policy_folder, data=tmp_path / "rankings.jsonl", n_steps=40, batch_size=7, loop=loop)
+    )
+    found = losses(job, loop)
+    log_2 = torch.tensor(2.0).log().item()
+    assert found[0] == pytest.approx((5 + 2 * 2 / 3) / 7 * log_2, rel=1e-3)  # ties say nothing
+    assert found[-1] < 0.05
+    assert isinstance(job.model, LanguageModel)
+    [batch] = next(iter(job.steps))
+    logps = dpo.answer_logps(job.model, batch)
+    assert (logps[batch.better] > logps[batch.worse])[batch.target == 1].float().mean() > 0.9
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "grpo"])
+def test_the_score_of_a_reward_model_that_likes_one_word_rises(
+    policy: LanguageModel, reward_model: ScalarModel, tokenizer: Tokenizer, template: ChatTemplate, algorithm: str
 ) -> None:
     cat = tokenizer.encode(" cat")[0]
     prompts = []
@@ -105,14 +129,20 @@ def test_ppo_raises_the_score_of_a_reward_model_that_likes_one_word(
 
     steps = ranking_steps([ranking() for _ in range(256)], tokenizer.pad_id, 32, 32, seed=0)
     fit(Job(reward_model, steps, reward.loss, n_steps=60), adamw(1e-2))
-    config = ppo.Config(
-        n_iterations=20, batch_size=64, n_epochs=4, max_tokens=8, temperature=1.0, beta=0.0, kl_budget=1e6,
-        missing_eos_score=None, loop=adamw(0.03),
-    )  # fmt: skip
-    actors = ppo.Actors(policy, copy.deepcopy(reward_model))
-    rollouts = ppo.RolloutSteps(actors, copy.deepcopy(policy), reward_model, prompts, tokenizer, config)
-    seen: list[Step] = []
-    job = Job(actors, rollouts, lambda model, batch: ppo.loss(model, batch, config), n_steps=80)
-    fit(job, config.loop, [seen.append])
+    settings = {
+        "n_iterations": 20, "batch_size": 64, "n_epochs": 4, "max_tokens": 8, "temperature": 1.0, "beta": 0.0,
+        "kl_budget": 1e6, "missing_eos_score": None, "loop": adamw(0.03),
+    }  # fmt: skip
+    ref, seen = copy.deepcopy(policy), list[Step]()
+    if algorithm == "ppo":
+        config = ppo.Config.model_validate(settings)
+        actors = ppo.Actors(policy, copy.deepcopy(reward_model))
+        rollouts = ppo.rollout_steps(actors, ref, reward_model, prompts, tokenizer, config)
+        job = Job(actors, rollouts, lambda model, batch: ppo.loss(model, batch, config), n_steps=80)
+    else:
+        own = grpo.Config.model_validate(settings)
+        rollouts = grpo.rollout_steps(policy, ref, reward_model, prompts, tokenizer, own)
+        job = Job(policy, rollouts, lambda model, batch: grpo.loss(model, batch, own), n_steps=80)
+    fit(job, adamw(0.03), [seen.append])
     assert seen[-1].metrics["score"] > seen[0].metrics["score"] + 6
     assert sum(answer.ids.count(cat) for _, answer in rollouts.latest) > 64 * 4

@@ -40,8 +40,8 @@ BAD_ROWS: dict[str, list[tuple[Any, str]]] = {
     ],
     "prompts": [
         ({"messages": [LONG]}, "leave no room for an answer"),
-        ({"messages": [ANSWER]}, "no messages"),
-        ({"messages": []}, "expected"),
+        ({"messages": [ANSWER]}, "roles do not alternate"),
+        ({"messages": []}, "no messages"),
     ],
 }
 ANY_BAD_ROW = [

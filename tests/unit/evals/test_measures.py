@@ -14,8 +14,9 @@ from malmoi.data.batch import Tokens
 from malmoi.data.comparisons import Ranking
 from malmoi.evals.answers import Answered, answer_all, answer_kl, distinct_share, is_exact, squeeze
 from malmoi.evals.bits_per_byte import bits_per_byte, xz_bits_per_byte
-from malmoi.evals.preferences import Pairs, pairs_of, score_rankings
+from malmoi.evals.preferences import Pairs, disagreement, head_scores, pairs_of, score_rankings
 from malmoi.generate.sampling import Sampling
+from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
@@ -61,6 +62,51 @@ def test_every_answer_is_scored_at_its_last_token(reward_model: ScalarModel) -> 
     alone = [[reward_model(torch.tensor([ids]))[0, -1].item() for ids in ranking.ids] for ranking in asked]
     for row, expected in zip(found, alone * 3, strict=True):
         assert row == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("claimed", [0.25, 1.0, 4.0])
+def test_the_fitted_temperature_undoes_what_the_model_claims_too_much(claimed: float) -> None:
+    rng = np.random.default_rng(0)
+    honest = np.abs(rng.normal(0, 2, 40_000))
+    gaps = np.where(rng.random(40_000) < 1 / (1 + np.exp(-honest)), honest, -honest) * claimed
+    pairs = Pairs(gaps, np.arange(40_000))
+    found = pairs.fitted_temperature()
+    assert found == pytest.approx(claimed, rel=0.03)
+    assert pairs.log_loss(found) <= min(pairs.log_loss(found * 1.1), pairs.log_loss(found / 1.1))
+    for row in pairs.calibration(temperature=found):
+        assert row["confidence"] == pytest.approx(row["accuracy"], abs=0.02)
+
+
+def test_temperatures_without_an_optimum_stop_at_their_bounds() -> None:
+    assert Pairs(np.array([1.0, 2.0]), np.arange(2)).fitted_temperature() == pytest.approx(0.01)
+    assert Pairs(np.array([-1.0, -2.0]), np.arange(2)).fitted_temperature() == pytest.approx(100.0)
+    with pytest.raises(ValueError, match="no pairs"):
+        Pairs(np.array([]), np.array([])).fitted_temperature()
+
+
+def test_heads_disagree_about_gaps_and_not_about_where_zero_is(shape: ModelConfig) -> None:
+    torch.manual_seed(3)
+    model = ScalarModel(shape, n_heads=3)
+    asked = [Ranking([[7, 8], [9], [10, 11, 12]], [1, 2, 3]), Ranking([[13] * 9, [14]], [1, 1])]
+    before = head_scores(model, asked, pad_id=1)
+    assert [scores.shape for scores in before] == [(3, 3), (2, 3)]
+    model.score_bias.copy_(torch.tensor([5.0, -5.0, 1.0]))
+    ranks = [ranking.ranks for ranking in asked]
+    after = disagreement(head_scores(model, asked, pad_id=1), ranks)
+    assert after["std"] == pytest.approx(disagreement(before, ranks)["std"], rel=1e-4)
+    assert after["std"] and after["std"] > 0.01
+    assert score_rankings(model, asked, 1)[0] == pytest.approx(
+        [float(row.mean()) + 1 / 3 for row in before[0]], rel=1e-4
+    )
+
+
+def test_pairs_that_divide_the_heads_are_counted() -> None:
+    scores = [np.array([[2.0, 3.0], [1.0, 1.0], [0.0, 2.0]])]
+    found = disagreement(scores, [[1, 2, 3]])  # gaps 1, 2; 2, 1; 1, -1
+    assert found["divided"] == pytest.approx(1 / 3)
+    assert found["std"] == pytest.approx((0.5 + 0.5 + 1) / 3)
+    assert (found["accuracy_divided"], found["accuracy_agreed"]) == (0.0, 1.0)
+    assert disagreement([np.array([[1.0], [0.0]])], [[1, 2]])["accuracy_divided"] is None
 
 
 def answered(text: str, finished: bool = True) -> Answered:

@@ -96,6 +96,33 @@ def test_a_reward_model_comes_back_with_its_bias(
         load_model(reward_folder)
 
 
+def test_an_ensemble_comes_back_head_by_head(
+    tmp_path: Path, shape: ModelConfig, tokenizer: Tokenizer, template: ChatTemplate
+) -> None:
+    ensemble = ScalarModel(shape, n_heads=3)
+    ensemble.score_bias.copy_(torch.tensor([0.5, -1.0, 2.0]))
+    save_model(tmp_path / "ensemble", ensemble, tokenizer, template, {})
+    loaded, ids = load_model(tmp_path / "ensemble", ScalarModel), torch.tensor([[7, 8, 9]])
+    assert loaded.n_heads == 3 and torch.equal(loaded.scores(ids), ensemble.scores(ids))
+    torch.testing.assert_close(loaded(ids), loaded.scores(ids).mean(-1))
+    heads = loaded.score.weight
+    assert not torch.equal(heads[0], heads[1]) and not torch.equal(heads[1], heads[2])
+    one = load_model(tmp_path / "ensemble", ScalarModel)
+    one.score.weight.data, one.score_bias, one.n_heads = heads[:1].data, torch.tensor(0.5), 1
+    torch.testing.assert_close(one(ids), loaded.scores(ids)[..., 0])
+
+
+def test_a_classifier_of_several_labels_is_no_reward_model(
+    tmp_path: Path, shape: ModelConfig, tokenizer: Tokenizer, template: ChatTemplate
+) -> None:
+    save_model(tmp_path / "labels", ScalarModel(shape, n_heads=2), tokenizer, template, {})
+    config = json.loads((tmp_path / "labels" / "config.json").read_text())
+    config["problem_type"] = "single_label_classification"
+    (tmp_path / "labels" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=r"scores 2 labels; a reward model has one score"):
+        load_model(tmp_path / "labels", ScalarModel)
+
+
 @pytest.mark.parametrize("tied", [False, True])
 def test_a_reward_model_starts_from_a_language_model_with_a_new_head(
     tmp_path: Path, shape: ModelConfig, tokenizer: Tokenizer, template: ChatTemplate, tied: bool

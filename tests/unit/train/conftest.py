@@ -7,14 +7,17 @@ from typing import Any
 
 import pytest
 
-from malmoi.algorithms import ppo, pretrain, reward, sft
+from malmoi.algorithms import dpo, grpo, ppo, pretrain, reward, sft
 from malmoi.files import write_jsonl
 from malmoi.model.config import ModelConfig
 from malmoi.train.loop import Job, LoopConfig
 from malmoi.train.optim import OptimConfig
 
 Jobs = dict[str, Callable[[], tuple[Job, LoopConfig]]]
-ALGORITHMS: dict[str, Any] = {"pretrain": pretrain, "sft": sft, "reward": reward, "ppo": ppo, "ppo mixed": ppo}
+ALGORITHMS: dict[str, Any] = {
+    "pretrain": pretrain, "sft": sft, "reward": reward, "ppo": ppo, "ppo mixed": ppo, "dpo": dpo, "dpo lora": dpo,
+    "grpo": grpo, "grpo lora": grpo,
+}  # fmt: skip
 WORDS = ("cat", "dog", "mat", "log", "list", "낱말", "order")
 
 
@@ -42,7 +45,18 @@ def configs(
         "ppo mixed": {
             **rlhf, "n_iterations": 3, "batch_size": 5, "n_epochs": 1, "n_minibatches": 2, "loop": muon,
             "recipe": "ziegler", "kl_target": 1e-3, "average_decay": 0.9, "ptx_coef": 0.5, "ptx_shards": shards,
+            "normalise_rewards": 5,
         },
+        "dpo": {"policy": policy_folder, "data": rankings, "n_steps": 5, "batch_size": 4, "loop": adamw},
+        "dpo lora": {
+            "policy": policy_folder, "data": rankings, "n_steps": 4, "batch_size": 4, "lora": {"rank": 2},
+            "loop": adamw,
+        },
+        "grpo": {
+            **rlhf, "n_iterations": 2, "batch_size": 6, "group_size": 3, "n_epochs": 2, "n_minibatches": 2,
+            "kl_target": 1e-3, "loop": adamw,
+        },
+        "grpo lora": {**rlhf, "n_iterations": 4, "batch_size": 6, "group_size": 2, "lora": {"rank": 2}, "loop": adamw},
     }  # fmt: skip
     return {name: ALGORITHMS[name].Config(micro_batch_size=2, **settings) for name, settings in given.items()}
 

@@ -1,6 +1,7 @@
 """The loop divides once: however a step is cut into micro-batches, it makes the same update."""
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -148,9 +149,35 @@ def test_averaged_weights_follow_slowly() -> None:
 def test_what_is_not_finite_stops_the_run_and_moves_nothing(slope: float) -> None:
     model, seen = Line(), list[float]()
     job = Job(model, Given([[Slope(1.0)], [Slope(slope)], [Slope(1.0)]]), slope_loss, n_steps=3)
-    with pytest.raises(DivergedError, match=r"step 2: the gradient is not finite.*lower optim\.lr"):
+    with pytest.raises(DivergedError, match=r"step 2: the loss of micro-batch 1 of 1 is not finite; lower optim\.lr"):
         fit(job, LoopConfig(), [lambda step: seen.append(model.weight.item())])
     assert len(seen) == 1 and model.weight.item() == seen[0] and model.weight.grad is None
+
+
+def test_the_micro_batch_that_is_not_finite_is_named_and_the_last_good_checkpoint_stays(tmp_path: Path) -> None:
+    good, bad = [Slope(1.0)] * 3, [Slope(1.0), Slope(float("nan")), Slope(1.0)]
+    loop = LoopConfig(checkpoint_every_s=0)
+    with pytest.raises(DivergedError, match=r"step 3: the loss of micro-batch 2 of 3 .* the last checkpoint"):
+        fit(Job(Line(), Given([good, good, bad]), slope_loss, n_steps=4), loop, resume_from=tmp_path / "checkpoint")
+    model, seen = Line(), list[int]()
+    fit(Job(model, Given([good, good]), slope_loss, n_steps=4), loop, [lambda step: seen.append(step.step)],
+        tmp_path / "checkpoint")  # fmt: skip
+    assert seen == [3, 4] and 0 < model.weight.item() < 1
+
+
+def test_a_gradient_without_bounds_is_named() -> None:
+    def root(model: Line, batch: Slope) -> tuple[Tensor, dict[str, Tensor]]:
+        return (model.weight - 1).sqrt().sum(), {}
+
+    with pytest.raises(DivergedError, match="step 1: the gradient is not finite"):
+        fit(Job(Line(), Given([[Slope(1.0)]]), root, n_steps=1), LoopConfig())
+
+
+def test_weights_that_are_not_finite_are_never_a_checkpoint(tmp_path: Path) -> None:
+    loop = LoopConfig(checkpoint_every_s=0, optim=OptimConfig(lr=1e39, decay="constant"))
+    with pytest.raises(DivergedError, match="step 1: the update made weights that are not finite"):
+        fit(Job(Line(), Given([[Slope(1.0)]]), slope_loss, n_steps=1), loop, resume_from=tmp_path / "checkpoint")
+    assert not (tmp_path / "checkpoint").exists()
 
 
 def test_a_stream_that_ends_early_ends_the_run() -> None:

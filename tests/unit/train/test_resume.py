@@ -16,7 +16,7 @@ from malmoi.train.hooks import MetricsFile
 from malmoi.train.loop import Hook, Job, Step, fit
 
 pytestmark = pytest.mark.usefixtures("float32")
-NAMES = ["pretrain", "sft", "reward", "ppo", "ppo mixed"]
+NAMES = ["pretrain", "sft", "reward", "ppo", "ppo mixed", "dpo", "dpo lora", "grpo", "grpo lora"]
 
 
 class Killed(Exception):

@@ -1,0 +1,119 @@
+"""GRPO: PPO without a value network; an answer is compared with the other answers to its prompt.
+
+Sources: Shao et al. 2024 (DeepSeekMath, arXiv:2402.03300), §4.1; without the division by the deviation and by the
+answer's length: Liu et al. 2025 (Dr. GRPO, arXiv:2503.20783).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from malmoi.data.prompts import Prompt, read_prompts
+from malmoi.model.folder import load_reward_model, load_text
+from malmoi.model.lora import WithoutAdapters, policy_and_reference
+from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.tokenizer.bpe import Tokenizer
+from malmoi.train.loop import Job
+from malmoi.train.policy_maths import clipped_policy_loss, group_advantages, kl_estimate
+from malmoi.train.rollouts import RolloutConfig, Rollouts, RolloutSteps, effective_scores
+
+
+class Config(RolloutConfig):
+    """Settings of GRPO."""
+
+    group_size: int = Field(8, ge=2)
+    """Answers sampled to each prompt (K); `batch_size` is a multiple of it."""
+    divide_by_std: bool = True
+    """Divide a group's advantages by the standard deviation of its scores (Dr. GRPO: no)."""
+    loss_per: Literal["answer", "token"] = "answer"
+    """What weighs the same in the loss: every answer, however long, or every token."""
+
+    @model_validator(mode="after")
+    def _groups_are_whole(self) -> "Config":
+        if self.batch_size % self.group_size:
+            raise ValueError(f"batch_size {self.batch_size} is not a multiple of group_size {self.group_size}")
+        return self
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """Rollouts and what each of their tokens counts, (B, T): weights sum to `count`. beta: of the KL in the loss."""
+
+    rollouts: Rollouts
+    weights: Tensor
+    beta: float
+
+    @property
+    def count(self) -> int:
+        """Response tokens, or answers."""
+        return round(float(self.weights.sum()))
+
+    def to(self, device: torch.device) -> "Weighted":
+        return replace(self, rollouts=self.rollouts.to(device), weights=self.weights.to(device))
+
+
+def loss(model: LanguageModel, batch: Weighted, config: Config) -> tuple[Tensor, dict[str, Tensor]]:
+    """Clipped policy loss + beta · KL to the reference (k3), each token by its weight, summed."""
+    rollouts, mask, weights = batch.rollouts, batch.rollouts.mask, batch.weights[batch.rollouts.mask]
+    found, entropy = model.logps(rollouts.ids[:, :-1], rollouts.ids[:, 1:], mask, config.temperature)
+    logps, old_logps, ref_logps = found[mask], rollouts.logps[mask], rollouts.ref_logps[mask]
+    policy_loss = clipped_policy_loss(logps, old_logps, rollouts.advantages[mask], config.clip_eps)
+    log_ratio = logps - old_logps
+    # By the ratio the estimate's gradient, too, is the KL's: arXiv:2512.02556, §3.1.
+    kl = log_ratio.exp() * kl_estimate(ref_logps - logps)
+    with torch.no_grad():
+        measured = {
+            "policy_loss": policy_loss,
+            "kl_loss": kl,
+            "approx_kl": kl_estimate(log_ratio),
+            "clip_fraction": ((log_ratio.exp() - 1).abs() > config.clip_eps).float(),
+            "entropy": entropy,
+        }
+        sums = {name: (values * weights).sum() for name, values in measured.items()}
+    return ((policy_loss + batch.beta * kl) * weights).sum(), sums
+
+
+def weighted(rollouts: Rollouts, config: Config, beta: float) -> Weighted:
+    """A micro-batch in which tokens weigh 1, or answers do."""
+    weights = rollouts.mask.float()
+    if config.loss_per == "answer":
+        weights = weights / weights.sum(dim=1, keepdim=True).clamp_min(1)
+    return Weighted(rollouts, weights, beta)
+
+
+def with_advantages(rollouts: Rollouts, config: Config) -> Rollouts:
+    """Every token of an answer has the answer's advantage over its group."""
+    scores = effective_scores(rollouts, config.missing_eos_score)
+    advantages = group_advantages(scores, config.group_size, config.divide_by_std)
+    return replace(rollouts, advantages=advantages[:, None] * rollouts.mask)
+
+
+def rollout_steps(
+    policy: LanguageModel, ref: LanguageModel | WithoutAdapters, reward_model: ScalarModel, prompts: Sequence[Prompt],
+    tokenizer: Tokenizer, config: Config,
+) -> RolloutSteps:  # fmt: skip
+    """GRPO's stream."""
+    return RolloutSteps(
+        policy, None, ref, reward_model, prompts, tokenizer, config,
+        with_advantages=lambda rollouts, _: with_advantages(rollouts, config),
+        to_batches=lambda micros, stream: [weighted(micro, config, stream.info["beta"]) for micro in micros],
+        group_size=config.group_size,
+    )  # fmt: skip
+
+
+def build(config: Config) -> Job:
+    """Policy, reference and reward model, and the stream of groups."""
+    policy, ref = policy_and_reference(config.policy, config.lora)
+    reward_model = load_reward_model(config.reward_model)
+    tokenizer, template = load_text(config.policy)
+    prompts = read_prompts(config.data, tokenizer, template, policy.config.seq_len - config.max_tokens)
+    steps = rollout_steps(policy, ref, reward_model, prompts, tokenizer, config)
+
+    def step_loss(model: LanguageModel, batch: Weighted) -> tuple[Tensor, dict[str, Tensor]]:
+        return loss(model, batch, config)
+
+    return Job(policy, steps, step_loss, config.n_iterations * config.n_epochs * config.n_minibatches)

@@ -1,0 +1,154 @@
+"""`malmoi data show`: what a file of conversations, rankings or prompts holds, as training will read it."""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.console import Console
+from rich.text import Text
+
+from malmoi.chat import find_model, printable
+from malmoi.commands.runs import WIDE
+from malmoi.data.formats import Report, conversations, prompts, rankings
+from malmoi.data.rows import Row
+from malmoi.data.table import read_table
+from malmoi.errors import ConfigError, DataError
+from malmoi.pipeline.sources import open_source
+
+READERS: dict[str, Callable[..., Iterator[tuple[int, Row]]]] = {
+    "rankings": rankings, "conversations": conversations, "prompts": prompts,
+}  # fmt: skip
+TRAINED = "green"
+
+
+class Found(NamedTuple):
+    """What a source holds. facts: counts by name; shown: the first rows, each with its file and line"""
+
+    facts: dict[str, Any]
+    shown: list[tuple[str, Row]]
+
+
+def look(entry: str, n: int, kind: str | None, folder: Path) -> Found:
+    """Read a whole source (a file, or a name on the hub) and keep its first `n` rows.
+
+    kind: rankings, conversations or prompts; None: the first of these that the file holds
+    Raises DataError when there is nothing of the kind.
+    """
+    if kind is not None and kind not in READERS:
+        raise ConfigError(f"--as {kind}: not known; {', '.join(READERS)} are")
+    source = open_source(entry, folder / "data")
+    refusals = []
+    for name in [kind] if kind else READERS:
+        report, numbered = Report(), []
+        try:
+            for file in source.files:
+                numbered += [(f"{file}:{number}", row) for number, row in READERS[name](file, "skip", report)]
+        except DataError as error:
+            refusals.append(error)
+            continue
+        return Found(_facts(name, source.commit, report, [row for _, row in numbered]), numbered[:n])
+    for file in source.files:  # a file that is broken says so itself
+        for _ in read_table(file):
+            break
+    raise refusals[-1]
+
+
+def _facts(kind: str, commit: str | None, report: Report, rows: Sequence[Row]) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        kind: len(rows),
+        "format": dict(report.formats),
+        "trees": len({row["tree"] for row in rows}),
+    }
+    facts["messages"] = _counted(len(row["messages"]) for row in rows)
+    if kind == "rankings":
+        facts["answers"] = _counted(len(row["answers"]) for row in rows)
+        facts["with ties"] = sum(len(set(row["ranks"])) < len(row["ranks"]) for row in rows)
+        facts["annotators"] = _counted(len(row["annotators"]) for row in rows if "annotators" in row)
+    facts["answers by"] = _counted(row["origin"] for row in rows if "origin" in row)
+    facts["languages"] = _counted(row["lang"] for row in rows if "lang" in row)
+    facts |= {"commit": commit, "left out": dict(report.skipped), "such as": report.examples}
+    return {name: value for name, value in facts.items() if value not in (None, {}, [])}
+
+
+def _counted(values: Iterable[Any]) -> dict[str, int]:
+    return {str(value): n for value, n in sorted(Counter(values).items())}
+
+
+def show_found(found: Found, model: str | None, models: Path) -> None:
+    """Counts, then the examples. With a model's tokenizer they are shown as the model reads them, what is trained on
+    in colour on a terminal and in ⟦ ⟧ elsewhere."""
+    console = Console(width=None if sys.stdout.isatty() else WIDE, highlight=False, soft_wrap=True)
+    encode = _encoder(model, models) if model else None
+    for name, value in found.facts.items():
+        for line in value if isinstance(value, list) else [_inline(value)]:
+            console.print(Text(f"{name:14}{printable(line)}"))
+    for where, row in found.shown:
+        console.print(Text(f"\n{where}  {row['source']}, tree {row['tree']}", style="bold"))
+        marked = console.is_terminal
+        for text in _as_read(row, encode, marked) if encode else _as_said(row):
+            console.print(text)
+
+
+def _inline(value: Any) -> str:
+    if not isinstance(value, dict):
+        return f"{value:,}" if isinstance(value, int) else str(value)
+    shown = [f"{name}: {n:,}" for name, n in value.items()]
+    return ", ".join([*shown[:12], *(["…"] if len(shown) > 12 else [])])
+
+
+def _as_said(row: Row) -> Iterator[Text]:
+    for turn in row["messages"]:
+        yield Text(f"{turn['role']:10} {printable(turn['content'])}", style=TRAINED * (turn["role"] == "assistant"))
+    for rank, answer in _best_first(row):
+        yield Text(f"{f'rank {rank}':10} {printable(answer)}", style=TRAINED)
+
+
+def _best_first(row: Row) -> list[tuple[int, str]]:
+    return sorted(zip(row.get("ranks", ()), row.get("answers", ()), strict=True), key=lambda ranked: ranked[0])
+
+
+Encode = Callable[[list[dict[str, str]]], list[tuple[str, bool]]]
+
+
+def _encoder(model: str, models: Path) -> Encode:
+    """Messages -> pieces of text as the model reads it, special tokens included, and whether they are trained on."""
+    from malmoi.model.folder import load_text
+
+    tokenizer, template = load_text(find_model(model, models)[1])
+
+    def encode(messages: list[dict[str, str]]) -> list[tuple[str, bool]]:
+        ids, trained = template.encode(tokenizer, messages, add_generation_prompt=messages[-1]["role"] == "user")
+        pieces = groupby(zip(ids, trained, strict=True), key=lambda token: token[1])
+        decode = tokenizer.engine.decode
+        return [(str(decode([id for id, _ in part], skip_special_tokens=False)), is_on) for is_on, part in pieces]
+
+    return encode
+
+
+def _as_read(row: Row, encode: Encode, in_colour: bool) -> Iterator[Text]:
+    if "answers" not in row:
+        yield _marked(encode(row["messages"]), in_colour)
+        return
+    for rank, answer in _best_first(row):
+        pieces = encode([*row["messages"], {"role": "assistant", "content": answer}])
+        # What answers share is read, but only the last turn is judged.
+        last = max((place for place, (_, is_on) in enumerate(pieces) if is_on), default=0)
+        judged = [(text, place == last) for place, (text, _) in enumerate(pieces)]
+        yield Text.assemble((f"rank {rank}  ", "bold"), _marked(judged, in_colour))
+
+
+def _marked(pieces: Sequence[tuple[str, bool]], in_colour: bool) -> Text:
+    text = Text()
+    for piece, is_on in pieces:
+        shown = printable(piece)
+        text.append(shown if in_colour or not is_on else f"⟦{shown}⟧", style=TRAINED if is_on else "dim")
+    return text
+
+
+def as_json(found: Found) -> str:
+    rows = [{"where": where, **row} for where, row in found.shown]
+    return json.dumps({**found.facts, "rows": rows}, ensure_ascii=False, indent=2)

@@ -1,0 +1,117 @@
+"""`malmoi generate`: answers to the prompts of a file, each with all that it takes to make it again."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from malmoi.chat import find_model
+from malmoi.data.formats import prompts as read_prompts
+from malmoi.errors import DataError, UserError
+from malmoi.files import disk_errors, read_jsonl, sha256_of, write_bytes, write_jsonl
+from malmoi.generate.engine import Engine
+from malmoi.generate.sampling import Sampling
+from malmoi.model.folder import load_model, load_text
+from malmoi.model.inference import Weights
+from malmoi.model.transformer import LanguageModel
+from malmoi.tokenizer.bpe import Tokenizer
+from malmoi.tokenizer.chat_template import ChatTemplate
+
+N_ROWS = 32
+SAID = ("answer", "finish_reason", "n_tokens")
+
+
+class Job(NamedTuple):
+    """One answer to write: the prompt's ids, and all that its line says beside the answer."""
+
+    ids: list[int]
+    line: dict[str, Any]
+
+
+def generate(
+    workspace: Path, model: str, prompts: Path, out: Path, sampling: Sampling, seed: int, n: int, weights: Weights
+) -> int:
+    """Write `n` answers to every prompt, a JSON line each in the prompts' order; returns how many.
+
+    They gather in `OUT.partial`: stopped or killed, the same command goes on from there.
+    Raises UserError when `out` exists or what has gathered was begun otherwise, DataError for unreadable prompts.
+    """
+    if out.exists():
+        raise UserError(f"{out}: exists already; choose another --out")
+    _, folder = find_model(model, workspace / "models")
+    network, (tokenizer, template) = load_model(folder, LanguageModel), load_text(folder)
+    about = {
+        "sampling": sampling.model_dump(mode="json", exclude={"logprobs"}), "model": model,
+        "model_sha256": sha256_of(folder), "weights": weights,
+    }  # fmt: skip
+    jobs = list(_jobs(prompts, tokenizer, template, network.config.seq_len, seed, n, about))
+    partial = out.with_name(f"{out.name}.partial")
+    done = _gathered(partial, jobs)
+    waiting = [job for number, job in enumerate(jobs) if number not in done]
+    with disk_errors(partial):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    with disk_errors(partial), partial.open("ab") as file:
+        for line in _answers(network, tokenizer, waiting, sampling, weights):
+            file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+            file.flush()
+    done = _gathered(partial, jobs)
+    n_lines = write_jsonl(out, (done[number] for number in range(len(jobs))))
+    partial.unlink()
+    return n_lines
+
+
+def _jobs(
+    path: Path, tokenizer: Tokenizer, template: ChatTemplate, seq_len: int, seed: int, n: int, about: Mapping[str, Any]
+) -> Iterator[Job]:
+    """Every prompt `n` times; each answer has a seed of its own, which no other prompt of the file changes."""
+    place = 0
+    for place, (number, row) in enumerate(read_prompts(path), start=1):
+        try:
+            ids, _ = template.encode(tokenizer, row["messages"], add_generation_prompt=True)
+        except DataError as error:
+            raise DataError(f"{path}:{number}: {error}") from None
+        if len(ids) >= seq_len:
+            raise DataError(f"{path}:{number}: {len(ids)} tokens leave no room for an answer in a context of {seq_len}")
+        for sample in range(n):
+            own = int(np.random.default_rng((seed, place, sample)).integers(2**62))
+            yield Job(ids, {"prompt": place, "row": number, "sample": sample, **row, "seed": own, **about})
+    if not place:
+        raise DataError(f"{path}: holds no prompt")
+
+
+def _answers(
+    network: LanguageModel, tokenizer: Tokenizer, jobs: Sequence[Job], sampling: Sampling, weights: Weights
+) -> Iterator[dict[str, Any]]:
+    """Lines as they are done: prompts of like length are read together."""
+    if not jobs:
+        return
+    n_max = max(len(job.ids) for job in jobs) + sampling.max_tokens
+    engine = Engine(
+        network, end_ids=tokenizer.stop_ids, tokenizer=tokenizer, weights=weights, n_rows=min(N_ROWS, len(jobs)),
+        n_max=n_max, n_waiting=len(jobs), join_at=N_ROWS // 4,
+    )  # fmt: skip
+    ordered = sorted(jobs, key=lambda job: len(job.ids))
+    running = {engine.submit(job.ids, sampling, job.line["seed"]): job for job in ordered}
+    while running:
+        for request in engine.step():
+            if request.finish_reason and (job := running.pop(request, None)):
+                said = (request.text.strip(), request.finish_reason, len(request.ids))
+                yield job.line | dict(zip(SAID, said, strict=True))
+
+
+def _gathered(partial: Path, jobs: Sequence[Job]) -> dict[int, dict[str, Any]]:
+    """Number of a job -> its line, of those that are done; a last line that was cut off goes."""
+    if not partial.exists():
+        return {}
+    whole, newline, _ = partial.read_bytes().rpartition(b"\n")
+    write_bytes(partial, whole + newline)
+    numbers = {(job.line["prompt"], job.line["sample"]): number for number, job in enumerate(jobs)}
+    done = {}
+    for line in read_jsonl(partial):
+        number = numbers.get((line.get("prompt"), line.get("sample")), -1)
+        if number < 0 or jobs[number].line != {key: value for key, value in line.items() if key not in SAID}:
+            raise UserError(f"{partial}: was begun with another model, other prompts or settings; remove it")
+        done[number] = line
+    return done

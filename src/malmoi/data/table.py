@@ -1,0 +1,99 @@
+"""Rows of JSON lines, JSON lists and Parquet, packed or not, each with the number by which an error names it."""
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import IO, Any
+
+from malmoi.errors import ConfigError, DataError
+
+KINDS = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".ndjson", ".parquet")
+
+
+class BadRow(DataError):
+    """A row, or the rest of a file, that cannot be used.
+
+    reason: what reports count, the same for all of a kind; harmless: no mistake of anybody's, so never an error
+    """
+
+    def __init__(self, reason: str, detail: str = "", *, harmless: bool = False) -> None:
+        super().__init__(reason + detail)
+        self.reason, self.harmless = reason, harmless
+
+
+def read_table(path: Path) -> Iterator[tuple[int, Any]]:
+    """Line (in a list: item; in Parquet: row) number, from 1, and row; blank lines are passed over.
+
+    Raises DataError that names file and row when one is broken, ConfigError where Parquet cannot be read here.
+    """
+    for number, row in each_row(path):
+        if isinstance(row, BadRow):
+            raise DataError(f"{path}:{number}: {row}")
+        yield number, row
+
+
+def each_row(path: Path) -> Iterator[tuple[int, Any]]:
+    """As `read_table`, but a broken row is handed out as a BadRow, so that a reader can go on behind it."""
+    name = path.name.lower()
+    if not path.exists():
+        raise DataError(f"{path}: no such file")
+    if path.is_dir() or not name.endswith(KINDS):
+        raise DataError(f"{path}: not a kind that is read; they are {' '.join(KINDS)}")
+    try:
+        if name.endswith(".parquet"):
+            yield from _parquet_rows(path)
+        else:
+            with gzip.open(path) if name.endswith(".gz") else path.open("rb") as file:
+                yield from _json_rows(file)  # type: ignore[arg-type]
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path}: cut short or damaged ({error}); copy or download it again") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); mend or move it") from None
+
+
+def _json_rows(file: IO[bytes]) -> Iterator[tuple[int, Any]]:
+    """A list of rows, or a row a line: what stands first tells."""
+    lines = enumerate(file, start=1)
+    for number, line in lines:
+        first = line.removeprefix(b"\xef\xbb\xbf").strip()
+        if not first:
+            continue
+        if first.startswith(b"["):
+            found = _parsed(first + b"\n" + file.read() if first != b"[]" else first)
+            if isinstance(found, list):
+                yield from enumerate(found, start=1)
+                return
+            if not isinstance(found, BadRow):
+                found = BadRow("expected an object")
+            yield number, found
+            return
+        for later, text in chain([(number, first)], lines):
+            if text.strip():
+                yield later, _parsed(text)
+
+
+def _parsed(text: bytes) -> Any:
+    try:
+        return json.loads(text.decode())
+    except UnicodeDecodeError as error:
+        return BadRow("not UTF-8", f" at byte {error.start} (0x{text[error.start]:02x}); convert the file")
+    except (ValueError, RecursionError) as error:
+        return BadRow("not valid JSON", f" ({error})")
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[int, Any]]:
+    try:
+        from pyarrow import ArrowException
+        from pyarrow.parquet import ParquetFile
+    except ImportError:
+        raise ConfigError(f'{path}: Parquet needs pyarrow; pip install "malmoi[parquet]"') from None
+    try:
+        with ParquetFile(path) as file:
+            batches = (batch.to_pylist() for batch in file.iter_batches(batch_size=1024))
+            yield from enumerate(chain.from_iterable(batches), start=1)
+    except (ArrowException, UnicodeDecodeError) as error:
+        said = " ".join(str(error).split())[:120]
+        raise DataError(f"{path}: not Parquet, or damaged ({said}); download it again") from None

@@ -1,0 +1,142 @@
+"""Conversations and rankings whose rows belong together: trees of messages, and answers labelled one by one."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from malmoi.data.rows import ROLE_OF, Maker, Numbered, Row, Turns, asked, ranked, text_of
+from malmoi.data.table import BadRow
+
+DEEPEST = 200  # messages in one conversation of a tree
+
+
+class _Node(NamedTuple):
+    """A message of a tree. rank: among its siblings, 0 for the best, or None"""
+
+    number: int
+    turn: dict[str, str]
+    rank: int | None
+    replies: "list[_Node]"
+
+
+def _node(number: int, row: Row) -> _Node:
+    role, rank = text_of(row, "role"), row.get("rank")
+    if rank is not None and type(rank) not in (int, float):
+        raise BadRow('"rank" is no number', f" but {rank!r:.60}")
+    known = rank if rank == rank else None  # not a number: what some tools write for none
+    return _Node(number, {"role": ROLE_OF.get(role, role), "content": text_of(row, "text")}, known, [])
+
+
+def _is_out(row: Any) -> bool:
+    """Deleted, or rejected by those who reviewed it; what people replied to it goes with it."""
+    return isinstance(row, dict) and (bool(row.get("deleted")) or row.get("review_result") is False)
+
+
+def _flat_roots(rows: Sequence[Numbered]) -> Iterator[tuple[int, "_Node | BadRow"]]:
+    """The trees of a flat file, whose rows name their parents."""
+    nodes: dict[str, _Node] = {}
+    parents: dict[str, Any] = {}
+    for number, row in rows:
+        try:
+            if _is_out(row):
+                raise BadRow("deleted", harmless=True)
+            name = text_of(row, "message_id")
+            nodes[name], parents[name] = _node(number, row), row.get("parent_id")
+        except BadRow as problem:
+            yield number, problem
+    for name, parent in parents.items():
+        if parent is None:
+            yield nodes[name].number, nodes[name]
+        elif isinstance(parent, str) and parent in nodes:
+            nodes[parent].replies.append(nodes[name])
+        else:
+            yield nodes[name].number, BadRow("its parent is missing or deleted", harmless=True)
+
+
+def _nested_roots(rows: Sequence[Numbered]) -> Iterator[tuple[int, "_Node | BadRow"]]:
+    for number, row in rows:
+        try:
+            if _is_out(row["prompt"]):
+                raise BadRow("deleted", harmless=True)
+            yield number, _nested(number, row["prompt"])
+        except BadRow as problem:
+            yield number, problem
+
+
+def _nested(number: int, row: Any, depth: int = 0) -> _Node:
+    replies = row.get("replies") or [] if isinstance(row, dict) else None
+    if not isinstance(replies, list) or depth > DEEPEST:
+        raise BadRow("malformed tree", f" ({row!r:.60})")
+    node = _node(number, row)
+    node.replies.extend(_nested(number, reply, depth + 1) for reply in replies if not _is_out(reply))
+    return node
+
+
+def _best_paths(node: _Node, before: Turns) -> Iterator[tuple[int, Any]]:
+    """Every conversation down the tree in which the assistant says what people ranked best; trailing questions go."""
+    turns = [*before, node.turn]
+    asked = node.turn["role"] == "user"
+    ranked = sorted(node.replies, key=lambda reply: float("inf") if reply.rank is None else reply.rank)
+    if len(turns) > DEEPEST:
+        yield node.number, BadRow(f"a conversation of more than {DEEPEST} messages")
+        return
+    following = [path for reply in (ranked[:1] if asked else ranked) for path in _best_paths(reply, turns)]
+    if following:
+        yield from following
+    elif not asked:
+        yield node.number, turns
+
+
+def _ranked_choices(node: _Node, before: Turns) -> Iterator[tuple[int, Any]]:
+    """Every question with its ranked answers, best first."""
+    turns = [*before, node.turn]
+    judged = sorted((reply for reply in node.replies if reply.rank is not None), key=lambda reply: reply.rank or 0)
+    if node.turn["role"] == "user" and len(judged) > 1:
+        ranks = [1 + sum((other.rank or 0) < (reply.rank or 0) for other in judged) for reply in judged]
+        try:
+            yield node.number, ranked(turns, [reply.turn["content"] for reply in judged], ranks)
+        except BadRow as problem:
+            yield node.number, problem
+    for reply in node.replies if len(turns) < DEEPEST else ():
+        yield from _ranked_choices(reply, turns)
+
+
+def _from_trees(
+    roots: Callable[[Sequence[Numbered]], Iterator[tuple[int, _Node | BadRow]]],
+    walk: Callable[[_Node, Turns], Iterator[tuple[int, Any]]],
+) -> Maker:
+    def maker(rows: Sequence[Numbered]) -> Iterator[tuple[int, Any]]:
+        waiting: list[_Node] = []
+        for number, root in roots(rows):
+            if isinstance(root, BadRow):
+                yield number, root
+            else:
+                waiting.append(root)
+        # Only now, since a child may stand before its parent, does every root know its replies.
+        for root in waiting:
+            yield from walk(root, [])
+
+    return maker
+
+
+def acceptable(rows: Sequence[Numbered]) -> Iterator[tuple[int, Any]]:
+    """Answers labelled acceptable or not, a row each: those to one question make a ranking with ties."""
+    questions: dict[str, list[Numbered]] = defaultdict(list)
+    for number, row in rows:
+        questions[str(row["question"])].append((number, row))
+    for numbered in questions.values():
+        labels = [row["acceptable?"] for _, row in numbered]
+        ranks = [1 if label == 1 else 2 for label in labels]
+        number, first = numbered[0]
+        try:
+            if not all(label in (0, 1) for label in labels):
+                raise BadRow('"acceptable?" is 0 or 1', f"; got {labels!r:.60}")
+            if len(set(ranks)) < 2:
+                raise BadRow("no ranking: one answer, or all labelled alike", harmless=True)
+            yield number, ranked(asked(first), [row["response"] for _, row in numbered], ranks)
+        except BadRow as problem:
+            yield number, problem
+
+
+flat_paths, flat_choices = _from_trees(_flat_roots, _best_paths), _from_trees(_flat_roots, _ranked_choices)
+nested_paths, nested_choices = _from_trees(_nested_roots, _best_paths), _from_trees(_nested_roots, _ranked_choices)

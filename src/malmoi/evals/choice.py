@@ -1,0 +1,59 @@
+"""Questions answered by likelihood: several choices, or one continuation that should be the likeliest."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from malmoi.evals.interval import Interval, bootstrap
+from malmoi.evals.likelihood import continuation, likelihoods
+from malmoi.evals.subject import Subject
+
+
+@dataclass(frozen=True)
+class Question:
+    """Pairs of a context and a continuation, and which of them is right."""
+
+    options: Sequence[tuple[str, str]]
+    gold: int
+
+
+def measure_choices(subject: Subject, questions: Sequence[Question]) -> dict[str, Any]:
+    """Shares of questions whose right choice is the likeliest: `acc` by log-probability, `acc_norm` by that over the
+    choice's length in characters, as lm-eval-harness has them, `acc_bytes` over its length in UTF-8 bytes."""
+    model, tokenizer, _ = subject
+    encoded = [[continuation(tokenizer, *option, model.config.seq_len) for option in q.options] for q in questions]
+    right: dict[str, list[float]] = {"acc": [], "acc_norm": [], "acc_bytes": []}
+    for question, found in zip(questions, likelihoods(model, encoded, tokenizer.pad_id), strict=True):
+        logps = np.array([one.logp for one in found])
+        texts = [text.removeprefix(" ") for _, text in question.options]
+        lengths = {"acc": 1, "acc_norm": np.array([*map(len, texts)]), "acc_bytes": [len(t.encode()) for t in texts]}
+        for name, length in lengths.items():
+            right[name].append(float(np.argmax(logps / length) == question.gold))
+    chance = float(np.mean([1 / len(question.options) for question in questions]))
+    return {
+        "metrics": {name: bootstrap(values).to_row() for name, values in right.items()},
+        "chance": dict.fromkeys(right, chance),
+        "n": len(questions),
+        "n_cut": sum(any(one.is_cut for one in options) for options in encoded),
+    }
+
+
+def measure_continuations(subject: Subject, rows: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """`acc`: share of continuations of which every token is the likeliest; `perplexity`: of a whole continuation."""
+    model, tokenizer, _ = subject
+    encoded = [[continuation(tokenizer, *row, model.config.seq_len)] for row in rows]
+    found = [one for (one,) in likelihoods(model, encoded, tokenizer.pad_id)]
+    nats = bootstrap([-one.logp for one in found])
+    perplexity = Interval(math.exp(nats.mean), math.exp(nats.low), math.exp(nats.high), nats.n)
+    return {
+        "metrics": {
+            "acc": bootstrap([float(one.is_likeliest) for one in found]).to_row(),
+            "perplexity": perplexity.to_row(),
+        },
+        "chance": {},
+        "n": len(rows),
+        "n_cut": sum(one.is_cut for (one,) in encoded),
+    }

@@ -1,0 +1,171 @@
+"""The tasks that `malmoi eval` knows: a file of rows each, how a row is asked, and how the answers are counted."""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from malmoi.data.table import read_table
+from malmoi.errors import ConfigError, DataError
+from malmoi.evals.bits_per_byte import measure_text, pieces
+from malmoi.evals.choice import Question, measure_choices, measure_continuations
+from malmoi.evals.ifeval import Instructed, measure_instructions
+from malmoi.evals.numbers import Problem, measure_numbers
+from malmoi.evals.subject import Subject
+from malmoi.files import sha256_of
+
+Row = Mapping[str, Any]
+KINDS = (".jsonl.gz", ".jsonl")
+
+
+class Kind(NamedTuple):
+    """A row -> what is asked by it, and the measure of all that is asked."""
+
+    read: Callable[[Row, str], Iterable[Any]]
+    measure: Callable[[Subject, Sequence[Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """kind: of `READERS`; ending: what the rows' own text still lacks before the answer; file: where not `name`."""
+
+    name: str
+    kind: str
+    ending: str = ""
+    file: str = ""
+
+
+def _choice(row: Row, ending: str) -> Iterator[Question]:
+    context = row["query"].rstrip() + ending
+    yield Question([(context, f" {choice}") for choice in row["choices"]], row["gold"])
+
+
+def _schema(row: Row, ending: str) -> Iterator[Question]:
+    """The same ending after several beginnings: which beginning makes it likelier (Trinh and Le 2018)."""
+    yield Question([(option, f" {row['continuation']}") for option in row["context_options"]], row["gold"])
+
+
+def _entailment(row: Row, ending: str) -> Iterator[Question]:
+    labels = {"entailment": " 참", "neutral": " 알 수 없음", "contradiction": " 거짓"}
+    asked = "전제가 맞다면 가설은 참, 거짓, 알 수 없음 중 무엇인가?"
+    context = f"전제: {row['premise']}\n가설: {row['hypothesis']}\n{asked}\n답:"
+    yield Question([(context, label) for label in labels.values()], [*labels].index(row["gold_label"]))
+
+
+def _same_meaning(row: Row, ending: str) -> Iterator[Question]:
+    context = f"질문 1: {row['q1']}\n질문 2: {row['q2']}\n두 질문은 같은 뜻인가?\n답:"
+    yield Question([(context, " 아니오"), (context, " 예")], int(row["is_duplicate"]))
+
+
+def _continuation(row: Row, ending: str) -> Iterator[tuple[str, str]]:
+    yield row["context"].rstrip(), f" {row['continuation'].strip()}"
+
+
+def _sum(row: Row, ending: str) -> Iterator[Problem]:
+    yield Problem(row["context"].rstrip(), row["continuation"], is_chat=False)
+
+
+def _problem(row: Row, ending: str) -> Iterator[Problem]:
+    yield Problem(row["context"] + ending, row["answer"], is_chat=True)
+
+
+def _instructed(row: Row, ending: str) -> Iterator[Instructed]:
+    yield Instructed(row["prompt"], list(zip(row["instruction_id_list"], row["kwargs"], strict=True)))
+
+
+READERS: dict[str, Kind] = {
+    "choice": Kind(_choice, measure_choices),
+    "schema": Kind(_schema, measure_choices),
+    "entailment": Kind(_entailment, measure_choices),
+    "same meaning": Kind(_same_meaning, measure_choices),
+    "continuation": Kind(_continuation, measure_continuations),
+    "text": Kind(lambda row, ending: pieces(row["text"]), measure_text),
+    "sum": Kind(_sum, measure_numbers),
+    "problem": Kind(_problem, measure_numbers),
+    "instructions": Kind(_instructed, measure_instructions),
+}
+_ANSWER, _STEPS = "\nAnswer:", "\n\nThink step by step. End with: The answer is N."
+TASKS = {
+    task.name: task
+    for task in (
+        Task("arc_easy", "choice", _ANSWER),
+        Task("arc_challenge", "choice", _ANSWER),
+        Task("piqa", "choice", _ANSWER),
+        Task("copa", "choice"),
+        Task("boolq", "choice", _ANSWER),
+        Task("openbook_qa", "choice"),
+        Task("winogrande", "schema"),
+        Task("lambada", "continuation", file="lambada_openai"),
+        Task("wikitext2", "text", file="wikitext2_test"),
+        Task("arithmetic", "sum", file="simple_arithmetic_withspaces"),
+        Task("gsm8k", "problem", _STEPS),
+        Task("ifeval", "instructions"),
+        Task("winograd_wsc", "schema"),
+        Task("commonsense_qa", "choice"),
+        Task("math_qa", "choice"),
+        Task("strategy_qa", "choice", file="bigbench_strategy_qa"),
+        Task("fables", "choice", file="bigbench_understanding_fables"),
+        Task("conceptual_combinations", "choice", file="bigbench_conceptual_combinations"),
+        Task("operators", "continuation", file="bigbench_operators"),
+        Task("arithmetic_nospaces", "sum", file="simple_arithmetic_nospaces"),
+        Task("svamp", "problem", _STEPS),
+        Task("klue_nli", "entailment", file="ko_klue_nli_dev"),
+        Task("ko_question_pair", "same meaning", file="ko_question_pair_test"),
+        Task("kowiki", "text", file="kowiki.valid"),
+    )
+}
+DEFAULT = tuple(TASKS)[:12]
+
+
+def named(names: Sequence[str]) -> list[Task]:
+    """Tasks by name. Raises ConfigError that names the nearest."""
+    for name in names:
+        if name not in TASKS:
+            near = get_close_matches(name, TASKS, n=1, cutoff=0.4)
+            hint = f'did you mean "{near[0]}"? ' if near else ""
+            raise ConfigError(f"tasks: {name}: no such task; {hint}they are {', '.join(TASKS)}")
+    return [TASKS[name] for name in names]
+
+
+def find_file(task: Task, folder: Path | None) -> Path:
+    """Where a task's rows are: in `folder`, else in the folder that MALMOI_DATA names, or below it.
+
+    Raises DataError that says where was looked.
+    """
+    root = folder or Path(os.environ.get("MALMOI_DATA", "../shared/data"))
+    stems = [place / (task.file or task.name) for place in (root, root / "eval", root / "pretrain")]
+    found = next((path for stem in stems for kind in KINDS if (path := Path(f"{stem}{kind}")).exists()), None)
+    if found is None:
+        raise DataError(f"{root}: has no {stems[0].name}{KINDS[1]} for {task.name}; name its folder with --data")
+    return found
+
+
+def evaluate(task: Task, path: Path, subject: Subject, limit: int) -> dict[str, Any]:
+    """The task's measures over the first `limit` of what its file asks (0: all), and what they were taken on.
+
+    Raises DataError, with file and line, for a row that lacks a column.
+    """
+    began = time.monotonic()
+    asked = list(islice(_asked(task, path), limit or None))
+    if not asked:
+        raise DataError(f"{path}: asks nothing")
+    found = READERS[task.kind].measure(subject, asked)
+    return {
+        "task": task.name,
+        **found,
+        "file": path.name,
+        "sha256": sha256_of(path),
+        "seconds": time.monotonic() - began,
+    }
+
+
+def _asked(task: Task, path: Path) -> Iterator[Any]:
+    for number, row in read_table(path):
+        try:
+            yield from READERS[task.kind].read(row, task.ending)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(f"{path}:{number}: not a row of {task.name} ({error!r})") from None

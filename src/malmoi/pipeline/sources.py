@@ -1,0 +1,283 @@
+"""The stage `data`: people's conversations and rankings, in whatever form they are published, become the files that
+SFT, reward model, judge and policies are trained and measured on."""
+
+import hashlib
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from pydantic import Field
+
+from malmoi.config import Settings
+from malmoi.data.comparisons import conversation_ids
+from malmoi.data.formats import Origin, Report, conversations, name_of, prompts, rankings, tree_of
+from malmoi.data.rows import Row
+from malmoi.errors import ConfigError, DataError, UserError
+from malmoi.feedback.agreement import pairwise_agreement
+from malmoi.files import sha256_of, write_json, write_jsonl
+from malmoi.model.folder import load_text
+from malmoi.tokenizer.bpe import Tokenizer
+from malmoi.tokenizer.chat_template import ChatTemplate
+from malmoi.workspace.hub import Dataset, Hub, Progress
+
+if TYPE_CHECKING:
+    from malmoi.pipeline.stages import Context
+
+Text = tuple[Tokenizer, ChatTemplate]
+Side = Literal["train", "judge", "heldout"]
+
+
+class DataSettings(Settings):
+    """People's conversations and rankings. A source is a file, relative to the current folder, or OWNER/NAME on the
+    Hugging Face hub, with /FILES behind it (such as /helpful-base/train*) where not all of it is wanted."""
+
+    conversations: tuple[str, ...] = ()
+    """Sources to fine-tune on, in any format that `malmoi data show` recognises."""
+    rankings: tuple[str, ...] = ()
+    """Sources of ranked answers, for reward model, judge and DPO."""
+    prompts: tuple[str, ...] = ()
+    """Sources of prompts to train policies on; empty: those of the rankings."""
+    origins: dict[str, Origin] = Field(default_factory=dict)
+    """Who wrote the answers of a source (by its name, the file's without its kind), where its rows do not say."""
+    languages: tuple[str, ...] = ()
+    """Languages that are kept of rows that say theirs, such as en; empty: all."""
+    longest: int = Field(256, gt=0)
+    """Longest conversation, or prompt with any of its answers, in tokens; longer rows are left out and counted."""
+    longest_prompt: int = Field(192, gt=0)
+    """Longest prompt to train policies on, in tokens."""
+    n_conversations: int | None = Field(None, gt=0)
+    """Conversations from each source, at most, drawn by chance."""
+    n_rankings: int | None = Field(None, gt=0)
+    """Rankings from each source, at most, drawn by chance."""
+    heldout_fraction: float = Field(0.1, gt=0, lt=1)
+    """Share of the prompts, with all that belongs to them, that nothing is trained on."""
+    judge_fraction: float = Field(0.5, ge=0, lt=1)
+    """Share of the other prompts whose rankings train the judge and nothing else."""
+    errors: Literal["strict", "skip"] = "skip"
+    """What to do with a row that cannot be used: stop, or leave it out and count it."""
+    seed: int = 1
+    """Of what is drawn and of the split."""
+
+
+class Source(NamedTuple):
+    """name: what its rows are called by; commit: of the hub, or None"""
+
+    name: str
+    files: Sequence[Path]
+    commit: str | None = None
+
+
+def data(context: "Context", settings: DataSettings) -> None:
+    """Read, measure, sample and split; whatever shares a prompt or a tree stands on one side, over all sources."""
+    if not settings.conversations and not settings.rankings:
+        raise ConfigError(
+            'data: no sources; name files or hub sets as data.conversations = ["…"], data.rankings = ["…"]'
+        )
+    text = load_text(context.given("base", "pretrain") / "model")
+    reader = _Reader(settings, text, context.workspace.path / "data", context.say)
+    chats = _unlike(reader.read("conversations", settings.conversations, conversations, settings.n_conversations))
+    ranked = reader.read("rankings", settings.rankings, rankings, settings.n_rankings)
+    if settings.prompts:
+        asked = reader.read("prompts", settings.prompts, prompts, None)
+    else:
+        asked = [{key: row[key] for key in ("messages", "source", "tree")} for row in ranked]
+        asked = [row for row in asked if reader.n_tokens(row) <= settings.longest_prompt]
+    asked = _unlike(asked)
+    side_of = _sides([*chats, *ranked, *asked], settings)
+    made = {
+        "train": [row for row in chats if side_of(row) != "heldout"],
+        "heldout": [row for row in chats if side_of(row) == "heldout"],
+        **{
+            f"rankings.{side}": [row for row in ranked if side_of(row) == side]
+            for side in ("train", "judge", "heldout")
+        },
+        "prompts.train": [row for row in asked if side_of(row) != "heldout"],
+        "prompts.heldout": [row for row in asked if side_of(row) == "heldout"],
+    }
+    _check_sides(made, bool(chats), bool(ranked), settings)
+    for name, rows in made.items():
+        write_jsonl(context.out / f"{name}.jsonl", rows)
+    facts = {
+        "sources": reader.facts,
+        "rows": {name: len(rows) for name, rows in made.items()},
+        "by_source": {name: dict(Counter(row["source"] for row in rows)) for name, rows in made.items()},
+        "origins": {
+            name: dict(Counter(row["origin"] for row in rows)) for name, rows in made.items() if "prompts" not in name
+        },
+        "n_trees": len({row["tree"] for rows in made.values() for row in rows}),
+        "agreement": _agreement(ranked),
+    }
+    write_json(context.out / "data.json", facts)
+    for name, rows in made.items():
+        context.say(f"{name}: {len(rows):,}")
+
+
+def data_identity(settings: DataSettings) -> dict[str, str]:
+    """Source -> SHA-256 of its file, for the fingerprint of the run; a hub's source is what its name says."""
+    found = {}
+    for entry in (*settings.conversations, *settings.rankings, *settings.prompts):
+        path = Path(entry)
+        if path.is_file():
+            found[entry] = sha256_of(path)
+        elif Dataset.parse(entry) is None:
+            raise DataError(
+                f"{entry}: no such file, nor a name on the hub (OWNER/NAME); paths are relative to {Path.cwd()}"
+            )
+    return found
+
+
+class _Reader:
+    """Reads sources, and keeps count of what it took and left out."""
+
+    def __init__(self, settings: DataSettings, text: Text, folder: Path, say: Callable[[str], None]) -> None:
+        self.settings, self.text, self.folder, self.say = settings, text, folder, say
+        self.facts: dict[str, Any] = {}
+
+    def read(
+        self, kind: str, entries: Sequence[str], read: Callable[..., Iterator[tuple[int, Row]]], n_most: int | None
+    ) -> list[Row]:
+        return [row for entry in entries for row in self._read_source(kind, entry, read, n_most)]
+
+    def n_tokens(self, row: Row) -> int:
+        """Of the longest conversation in a row; of a prompt alone, up to where the answer begins."""
+        tokenizer, template = self.text
+        messages = row["messages"]
+        if "answers" in row:
+            return max(len(conversation_ids(tokenizer, template, messages, answer)) for answer in row["answers"])
+        waits = messages[-1]["role"] == "user"
+        return len(template.encode(tokenizer, messages, add_generation_prompt=waits)[0])
+
+    def _read_source(
+        self, kind: str, entry: str, read: Callable[..., Iterator[tuple[int, Row]]], n_most: int | None
+    ) -> list[Row]:
+        source = open_source(entry, self.folder)
+        report = Report()
+        rows = [row for file in source.files for _, row in read(file, self.settings.errors, report, source.name)]
+        left_out: Counter[str] = Counter(report.skipped)
+        if self.settings.languages:
+            spoken = [row for row in rows if row.get("lang") in (None, *self.settings.languages)]
+            left_out["another language"] += len(rows) - len(spoken)
+            rows = spoken
+        longest = self.settings.longest_prompt if kind == "prompts" else self.settings.longest
+        # In this order until there are enough: what is not wanted need not be measured.
+        order = list(range(len(rows)))
+        random.Random(f"{self.settings.seed} {source.name}").shuffle(order)
+        taken: list[int] = []
+        for n_seen, place in enumerate(order):
+            if n_most is not None and len(taken) == n_most:
+                left_out["more than wanted"] += len(order) - n_seen
+                break
+            if self._fits(rows[place], longest, left_out):
+                taken.append(place)
+        kept = [self._with_origin(rows[place], source.name) for place in sorted(taken)]
+        if not kept:
+            raise DataError(f"{entry}: no row is left ({_listed(left_out)}); data.longest is {longest} tokens")
+        self.facts.setdefault(kind, {})[entry] = {
+            "name": source.name, "format": list(report.formats), "commit": source.commit, "n_rows": len(kept),
+            "left_out": dict(left_out), "examples": report.examples,
+        }  # fmt: skip
+        self.say(f"{kind} of {source.name}: {len(kept):,}; left out: {_listed(left_out) or 'none'}")
+        return kept
+
+    def _fits(self, row: Row, longest: int, left_out: Counter[str]) -> bool:
+        try:
+            fits = self.n_tokens(row) <= longest
+        except DataError as error:  # the model's template refuses it
+            if self.settings.errors == "strict":
+                raise DataError(f"{row['source']}: {error}") from None
+            left_out["refused by the chat template"] += 1
+            return False
+        left_out["too long"] += not fits
+        return fits
+
+    def _with_origin(self, row: Row, name: str) -> Row:
+        known = self.settings.origins.get(name)
+        return {**row, "origin": known} if known and row.get("origin") == "unknown" else row
+
+
+def open_source(entry: str, folder: Path, hub: Hub | None = None, progress: Progress = lambda *_: None) -> Source:
+    """A file, or what the hub has under a name, fetched into `folder` unless it lies there.
+
+    Raises DataError when it is neither; what `Hub.fetch_data` raises.
+    """
+    if Path(entry).exists():
+        return Source(name_of(Path(entry)), [Path(entry)])
+    dataset = Dataset.parse(entry)
+    if dataset is None:
+        raise DataError(
+            f"{entry}: no such file, nor a name on the hub (OWNER/NAME); paths are relative to {Path.cwd()}"
+        )
+    try:
+        commit, files = (hub or Hub()).fetch_data(dataset, folder, progress)
+    except UserError as error:
+        raise type(error)(f"{entry}: is no file here, and as a name on the hub: {error}") from None
+    return Source(entry, files, commit)
+
+
+def _unlike(rows: Iterable[Row]) -> list[Row]:
+    """Each conversation once: the first of those that say the same."""
+    found: dict[str, Row] = {}
+    for row in rows:
+        found.setdefault(json.dumps(row["messages"]), row)
+    return list(found.values())
+
+
+def _sides(rows: Sequence[Row], settings: DataSettings) -> Callable[[Row], Side]:
+    """Which side a row belongs to: the same for all that share a tree or their first question, also by way of others.
+
+    The seed and the first of their names decide, so that a source more moves no row to another side.
+    """
+    parent: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while parent.setdefault(name, name) != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    for row in rows:
+        first, second = sorted((root(row["tree"]), root(tree_of(row["messages"]))))
+        parent[second] = first
+
+    def side(row: Row) -> Side:
+        digest = hashlib.sha256(f"{settings.seed} {root(row['tree'])}".encode()).digest()
+        place = int.from_bytes(digest[:8], "big") / 2**64
+        if place < settings.heldout_fraction:
+            return "heldout"
+        place = (place - settings.heldout_fraction) / (1 - settings.heldout_fraction)
+        return "judge" if place < settings.judge_fraction else "train"
+
+    return side
+
+
+def _check_sides(made: Mapping[str, Sequence[Row]], chats: bool, ranked: bool, settings: DataSettings) -> None:
+    needed = {"train": chats, "heldout": chats, "rankings.judge": ranked and settings.judge_fraction > 0}
+    needed |= dict.fromkeys(("rankings.train", "rankings.heldout", "prompts.train", "prompts.heldout"), ranked)
+    empty = [name for name, rows in made.items() if needed[name] and not rows]
+    if empty:
+        raise DataError(f"data: nothing is left for {', '.join(empty)}; give more rows or another heldout_fraction")
+
+
+def _agreement(rows: Iterable[Row]) -> dict[str, dict[str, float | int | None]]:
+    """Source -> how often two of its people order two answers alike, where it is known what each said."""
+    counts: dict[str, Counter[str]] = {}
+    for row in rows:
+        for a, b in combinations(row.get("annotators", ()), 2):
+            found = pairwise_agreement(a, b)
+            counts.setdefault(row["source"], Counter()).update(found._asdict())
+    return {
+        source: {
+            "with_ties": n["n_agree"] / n["n_pairs"],
+            "without_ties": n["n_agree_untied"] / n["n_untied"] if n["n_untied"] else None,
+            "n_pairs": n["n_pairs"],
+        }
+        for source, n in counts.items()
+    }
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{n:,} {reason}" for reason, n in counts.items() if n)

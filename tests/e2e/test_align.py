@@ -1,0 +1,163 @@
+"""A model that others pretrained, people's rankings, and every method beside SFT: it runs, and goes on where it was."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from malmoi.files import read_json, read_jsonl, write_jsonl
+from malmoi.model.config import ModelConfig
+from malmoi.model.folder import save_model
+from malmoi.model.transformer import LanguageModel
+from malmoi.tokenizer.bpe import train_bpe
+from malmoi.tokenizer.chat_template import ChatTemplate
+
+RECIPE = Path(__file__).with_name("align.toml")
+STAGES = ("base", "data", "sft", "reward", "judge", "ppo", "dpo", "grpo", "compare")
+WORDS = ["red", "blue", "green", "grey", "white", "black", "brown", "pink", "gold", "silver"]
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model, conversations and rankings."""
+    folder = tmp_path_factory.mktemp("given")
+    asked = [f"Is {a} like {b}?" for a in WORDS for b in WORDS]
+    tokenizer = train_bpe([*asked, "Yes, it is. No, it is not. I do not know."], vocab_size=300)
+    torch.manual_seed(1)
+    shape = ModelConfig(
+        vocab_size=tokenizer.vocab_size, n_layer=2, n_embd=16, n_head=2, n_kv_head=1, head_dim=8, n_ff=24, seq_len=128
+    )
+    save_model(folder / "model", LanguageModel(shape), tokenizer, ChatTemplate.default(), {"source": "by chance"})
+    turns = [[{"role": "user", "content": prompt}] for prompt in asked]
+    write_jsonl(
+        folder / "chats.jsonl",
+        ({"messages": [*turn, {"role": "assistant", "content": "Yes, it is."}]} for turn in turns),
+    )
+    write_jsonl(
+        folder / "ranked.jsonl",
+        (
+            {"messages": turn, "answers": ["Yes, it is.", "No, it is not.", "I do not know."], "ranks": [1, 2, 2],
+             "source": "offensive" if number % 2 else "calm", "annotators": [[1, 2, 3], [1, 3, 2]]}
+            for number, turn in enumerate(turns)
+        ),
+    )  # fmt: skip
+    return folder
+
+
+def command(given: Path, workspace: Path, *words: object) -> list[str]:
+    assignments = (
+        f"base.model={given / 'model'}", f'data.conversations=["{given / "chats.jsonl"}"]',
+        f'data.rankings=["{given / "ranked.jsonl"}"]', 'compare.not_shown=["offensive"]',
+    )  # fmt: skip
+    sets = [word for assignment in assignments for word in ("--set", assignment)]
+    return [sys.executable, "-m", "malmoi", "run", str(RECIPE), "--workspace", str(workspace), *sets, *map(str, words)]
+
+
+def run(given: Path, workspace: Path, *words: object, code: int = 0) -> str:
+    done = subprocess.run(command(given, workspace, *words), capture_output=True, text=True, timeout=300)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def whole(given: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    workspace = tmp_path_factory.mktemp("whole")
+    run(given, workspace)
+    return workspace
+
+
+def made(workspace: Path, stage: str) -> Path:
+    return sorted((workspace / "runs").glob(f"*-{stage}"))[0] / "out"
+
+
+def compared(workspace: Path) -> Any:
+    return read_json(made(workspace, "compare") / "compare.json")
+
+
+def test_every_method_stands_beside_sft_with_its_interval(whole: Path) -> None:
+    methods = compared(whole)["methods"]
+    assert list(methods) == ["sft", "ppo", "dpo", "grpo", "best of 1", "best of 2", "best of 4"]
+    for name, row in methods.items():
+        for key in ("win_rate", "judge", "reward", "gain"):
+            assert row[key]["low"] <= row[key]["mean"] <= row[key]["high"], (name, key)
+        assert row["win_rate"]["low"] >= 0 and row["win_rate"]["high"] <= 1
+    assert methods["sft"]["win_rate"]["mean"] == methods["best of 1"]["win_rate"]["mean"] == 0.5
+    assert methods["sft"]["kl"] == methods["best of 1"]["kl"] == 0
+    # What best-of-n maximises can only rise with n.
+    rewards = [methods[f"best of {n}"]["reward"]["mean"] for n in (1, 2, 4)]
+    assert rewards[0] == pytest.approx(methods["sft"]["reward"]["mean"])
+    assert rewards[0] < rewards[1] < rewards[2]
+
+
+def test_curves_begin_at_sft_and_leave_it(whole: Path) -> None:
+    for method in ("ppo", "grpo"):
+        points = compared(whole)["curves"][method]["points"]
+        assert points[0]["step"] == 0 and points[0]["judge"]["mean"] == 0
+        assert points[0]["kl"] == pytest.approx(0, abs=1e-2)
+        assert abs(points[-1]["kl"]) > 1e-3
+        assert points[-1]["step"] == read_jsonl(made(whole, method).parent / "metrics.jsonl")[-1]["step"]
+
+
+def test_models_are_judged_on_rankings_that_neither_saw(whole: Path) -> None:
+    found, data = compared(whole), made(whole, "data")
+    trees = {side: {row["tree"] for row in read_jsonl(data / f"rankings.{side}.jsonl")} for side in ("train", "judge")}
+    held_out = read_jsonl(data / "rankings.heldout.jsonl")
+    assert trees["train"].isdisjoint(trees["judge"])
+    assert (trees["train"] | trees["judge"]).isdisjoint(row["tree"] for row in held_out)
+    for model in found["models"].values():
+        assert model["n_pairs"] == 2 * len(held_out)  # of three pairs one is a tie
+        assert set(model["by_source"]) == {"offensive", "calm"}
+    assert found["models"]["reward"]["disagreement"]["std"] > 0
+    assert found["annotators"]["calm"]["without_ties"] == pytest.approx(2 / 3)
+
+
+def test_report_shows_the_answers_but_not_of_sources_left_out(whole: Path) -> None:
+    page = (whole / "report.html").read_text(encoding="utf-8")
+    samples = compared(whole)["samples"]
+    assert samples and {sample["source"] for sample in samples} == {"calm"}
+    assert set(samples[0]["answers"]) == {"sft", "ppo", "dpo", "grpo", "best of 4"}
+    assert samples[0]["messages"][-1]["content"] in page
+    for anchor in ("base", "data", "reward", "dpo", "grpo", "compare", "samples"):
+        assert f'id="{anchor}"' in page, anchor
+    assert "√KL" in page and "simulated" not in page
+    assert json.loads((whole / "report.json").read_text())["compare"]["n_prompts"] == 8
+
+
+def test_unchanged_is_not_run_again_and_lineage_walks_to_the_base_model(given: Path, whole: Path) -> None:
+    assert run(given, whole).count("unchanged, not run again") == len(STAGES)
+    told = subprocess.run(
+        [sys.executable, "-m", "malmoi", "lineage", made(whole, "grpo").parent.name, "--workspace", str(whole)],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert all(stage in told for stage in ("sft", "base", "import", "data", "reward"))
+    assert (whole / "models" / "judge" / "model.safetensors").exists()
+
+
+def test_a_parent_that_is_missing_is_named(given: Path, tmp_path: Path) -> None:
+    said = run(given, tmp_path, "--set", 'stages=["base","sft"]', code=2)
+    assert "sft needs demonstrations or data before it" in said
+    assert "nowhere: no such model" in run(given, tmp_path, "--set", "base.model=nowhere", code=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["ppo", "grpo"])
+def test_killed_on_the_way_it_ends_with_the_same_policy_and_curve(
+    given: Path, whole: Path, tmp_path: Path, stage: str
+) -> None:
+    process = subprocess.Popen(command(given, tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline and process.poll() is None:
+        if any(path.read_bytes().count(b"\n") >= 3 for path in tmp_path.glob(f"runs/*-{stage}/metrics.jsonl")):
+            process.send_signal(signal.SIGKILL)
+            break
+        time.sleep(0.002)
+    assert process.wait(timeout=60) == -signal.SIGKILL
+    run(given, tmp_path)
+    for name in ("model/model.safetensors", "curve.jsonl"):
+        assert (made(tmp_path, stage) / name).read_bytes() == (made(whole, stage) / name).read_bytes(), name

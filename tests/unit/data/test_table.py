@@ -1,0 +1,87 @@
+"""The same rows from every kind of file, and what is said of files that are broken."""
+
+import gzip
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from malmoi.data.table import BadRow, each_row, read_table
+from malmoi.errors import ConfigError, DataError
+
+ROWS = [{"prompt": "What?", "n": 1}, {"prompt": "낱말?", "n": None}]
+LINES = "\n".join(json.dumps(row, ensure_ascii=False) for row in ROWS).encode()
+
+
+def parquet(path: Path) -> None:
+    pa = pytest.importorskip("pyarrow", reason="Parquet is an extra")
+    from pyarrow.parquet import write_table
+
+    write_table(pa.Table.from_pylist(ROWS), path)
+
+
+WRITERS: dict[str, Callable[[Path], Any]] = {
+    "a.jsonl": lambda path: path.write_bytes(LINES),
+    "a.JSONL.GZ": lambda path: path.write_bytes(gzip.compress(LINES)),
+    "a.ndjson": lambda path: path.write_bytes(b"\xef\xbb\xbf" + LINES + b"\r\n\n"),
+    "a.json": lambda path: path.write_text(json.dumps(ROWS, indent=1)),
+    "lines.json": lambda path: path.write_bytes(LINES),
+    "a.json.gz": lambda path: path.write_bytes(gzip.compress(json.dumps(ROWS).encode())),
+    "a.parquet": parquet,
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_kind_gives_the_same_rows_numbered_from_one(tmp_path: Path, name: str) -> None:
+    WRITERS[name](tmp_path / name)
+    assert list(read_table(tmp_path / name)) == [(1, ROWS[0]), (2, ROWS[1])]
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (b"{", r"not valid JSON"),
+        (b'{"a": "\xff"}', r"not UTF-8 at byte 7 \(0xff\)"),
+        (b"[" * 100_000, r"not valid JSON"),
+        (b'{"a": ' * 100_000, r"not valid JSON"),
+    ],
+)
+def test_a_broken_line_is_named_and_the_next_can_be_read(tmp_path: Path, line: bytes, says: str) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b"{}\n\n" + line + b"\n{}")
+    with pytest.raises(DataError, match=rf"a\.jsonl:3: {says}"):
+        list(read_table(tmp_path / "a.jsonl"))
+    found = list(each_row(tmp_path / "a.jsonl"))
+    assert [number for number, _ in found] == [1, 3, 4]
+    assert isinstance(found[1][1], BadRow) and found[2][1] == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.jsonl.gz", gzip.compress(LINES * 99)[:-30], "cut short or damaged"),
+        ("a.jsonl.gz", LINES, "cut short or damaged"),
+        ("a.parquet", b"PAR1 and no more", "not Parquet, or damaged"),
+        ("a.json", b'[{"a": 1}, {', "not valid JSON"),
+        ("a.csv", b"a,b", "not a kind that is read"),
+    ],
+)
+def test_a_broken_file_says_so(tmp_path: Path, name: str, content: bytes, says: str) -> None:
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow", reason="Parquet is an extra")
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=says):
+        list(read_table(tmp_path / name))
+
+
+def test_no_file_and_no_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DataError, match="no such file"):
+        list(read_table(tmp_path / "a.jsonl"))
+    with pytest.raises(DataError, match="not a kind"):
+        list(read_table(tmp_path))
+    (tmp_path / "a.parquet").write_bytes(b"PAR1")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ConfigError, match=r'pip install "malmoi\[parquet\]"'):
+        list(read_table(tmp_path / "a.parquet"))

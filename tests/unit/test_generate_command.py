@@ -1,0 +1,83 @@
+"""`malmoi generate`: every answer with what it takes to make it again; what was written is not written twice."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from malmoi.cli import app
+from malmoi.files import read_jsonl, write_jsonl
+
+pytestmark = pytest.mark.usefixtures("float32")
+PROMPTS = [{"prompt": "The cat?"}, {"messages": [{"role": "user", "content": "낱말?"}]}, {"prompt": "The dog sat on?"}]
+
+
+@pytest.fixture
+def prompts(tmp_path: Path) -> Path:
+    write_jsonl(tmp_path / "prompts.jsonl", PROMPTS)
+    return tmp_path / "prompts.jsonl"
+
+
+def generate(model: Path, prompts: Path, out: Path, *words: object, code: int = 0) -> str:
+    command = ["generate", model, "--prompts", prompts, "--out", out, "--max-tokens", 5, *words]
+    done = CliRunner().invoke(app, [str(word) for word in command])
+    assert done.exit_code == code, done.output + repr(done.exception)
+    return done.stderr
+
+
+def test_every_line_says_how_its_answer_came_to_be(policy_folder: Path, prompts: Path, tmp_path: Path) -> None:
+    generate(policy_folder, prompts, tmp_path / "a.jsonl", "--n", 2, "--seed", 7, "--temperature", 0.8, "--top-p", 0.9)
+    rows = read_jsonl(tmp_path / "a.jsonl")
+    assert [(row["row"], row["sample"]) for row in rows] == [(1, 0), (1, 1), (2, 0), (2, 1), (3, 0), (3, 1)]
+    assert rows[2]["messages"] == PROMPTS[1]["messages"]
+    for row in rows:
+        assert (row["sampling"]["temperature"], row["sampling"]["top_p"], row["sampling"]["max_tokens"]) == (
+            0.8,
+            0.9,
+            5,
+        )
+        assert row["finish_reason"] in ("stop", "length") and 0 <= row["n_tokens"] <= 5
+        assert len(row["model_sha256"]) == 64
+    assert len({row["seed"] for row in rows}) == 6
+    generate(policy_folder, prompts, tmp_path / "b.jsonl", "--n", 2, "--seed", 7, "--temperature", 0.8, "--top-p", 0.9)
+    assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
+
+
+def test_stopped_it_goes_on_and_ends_with_the_same_lines(policy_folder: Path, prompts: Path, tmp_path: Path) -> None:
+    generate(policy_folder, prompts, tmp_path / "whole.jsonl")
+    lines = (tmp_path / "whole.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = lines[1].replace('"answer": "', '"answer": "kept ', 1)
+    (tmp_path / "again.jsonl.partial").write_text(kept + lines[0][:40], encoding="utf-8")
+    generate(policy_folder, prompts, tmp_path / "again.jsonl")
+    assert (tmp_path / "again.jsonl").read_text(encoding="utf-8").splitlines(keepends=True) == [
+        lines[0],
+        kept,
+        lines[2],
+    ]
+    assert not (tmp_path / "again.jsonl.partial").exists()
+
+
+def test_a_prompt_has_the_same_answer_in_any_company(policy_folder: Path, prompts: Path, tmp_path: Path) -> None:
+    generate(policy_folder, prompts, tmp_path / "all.jsonl")
+    write_jsonl(tmp_path / "one.jsonl", PROMPTS[:1])
+    generate(policy_folder, tmp_path / "one.jsonl", tmp_path / "alone.jsonl")
+    (alone,) = read_jsonl(tmp_path / "alone.jsonl")
+    assert alone["answer"] == read_jsonl(tmp_path / "all.jsonl")[0]["answer"]
+
+
+def test_bad_input_is_one_line(policy_folder: Path, reward_folder: Path, prompts: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    assert "is a reward model" in generate(reward_folder, prompts, out, code=2)
+    generate(policy_folder, prompts, out)
+    written = out.read_bytes()
+    assert "exists already" in generate(policy_folder, prompts, out, code=2)
+    assert out.read_bytes() == written
+    out.rename(tmp_path / "other.jsonl.partial")
+    said = generate(policy_folder, prompts, tmp_path / "other.jsonl", "--seed", 3, code=2)
+    assert "was begun with another" in said and (tmp_path / "other.jsonl.partial").exists()
+    write_jsonl(prompts, [*PROMPTS, {"prompt": "The cat sat on the mat. " * 20}])
+    assert "prompts.jsonl:4:" in generate(policy_folder, prompts, tmp_path / "long.jsonl", code=2)
+    prompts.write_text(json.dumps(PROMPTS[0]) + "\n{", encoding="utf-8")
+    assert "prompts.jsonl:2: not valid JSON" in generate(policy_folder, prompts, tmp_path / "broken.jsonl", code=2)
+    assert "top_p" in generate(policy_folder, prompts, tmp_path / "p.jsonl", "--top-p", 0, code=2)
