@@ -44,7 +44,7 @@ def config(tmp_path: Path, tokenizer: Tokenizer) -> dict[str, Any]:
 
 def test_a_new_head_is_normal_with_deviation_1_over_the_root_of_width_plus_1(tokenizer: Tokenizer) -> None:
     wide = ScalarModel(shape(tokenizer).model_copy(update={"n_embd": 4096}))
-    weight = wide.score.weight
+    weight = wide.score.weight.detach()
     assert float(weight.std()) == pytest.approx(1 / math.sqrt(4097), rel=0.05)
     assert abs(float(weight.mean())) < 4 / math.sqrt(4096 * 4097) and wide.score_bias == 0
 

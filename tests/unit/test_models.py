@@ -127,8 +127,8 @@ def test_shards_come_in_as_they_are(workspace: Workspace, policy_folder: Path) -
 def test_a_reward_model_comes_in_goes_out_and_has_no_gguf(
     workspace: Workspace, reward_folder: Path, tmp_path: Path
 ) -> None:
-    assert "next" not in models.import_(workspace.path, str(reward_folder), "judge")
-    models.export(workspace.path, "judge", "hf", tmp_path / "out")
+    assert "next" not in models.import_(workspace.path, str(reward_folder), "scorer")
+    models.export(workspace.path, "scorer", "hf", tmp_path / "out")
     score = load_model(reward_folder, ScalarModel).score.weight
     assert torch.equal(load_model(tmp_path / "out", ScalarModel).score.weight, score)
     [row] = models.list_models(workspace.path)
@@ -136,7 +136,7 @@ def test_a_reward_model_comes_in_goes_out_and_has_no_gguf(
     with pytest.raises(UserError, match="no model here yet"):
         Chat(None, workspace.models, GREEDY)
     with pytest.raises(ConfigError, match="reward model"):
-        models.export(workspace.path, "judge", "gguf", tmp_path / "out.gguf")
+        models.export(workspace.path, "scorer", "gguf", tmp_path / "out.gguf")
 
 
 def test_a_model_without_a_template_gets_a_plain_one_and_says_so(workspace: Workspace, policy_folder: Path) -> None:

@@ -145,4 +145,5 @@ def test_the_score_of_a_reward_model_that_likes_one_word_rises(
         job = Job(policy, rollouts, lambda model, batch: grpo.loss(model, batch, own), n_steps=80)
     fit(job, adamw(0.03), [seen.append])
     assert seen[-1].metrics["score"] > seen[0].metrics["score"] + 6
-    assert sum(answer.ids.count(cat) for _, answer in rollouts.latest) > 64 * 4
+    # By chance it would be said twice in the 512 tokens of an iteration.
+    assert sum(answer.ids.count(cat) for _, answer in rollouts.latest) > 64
