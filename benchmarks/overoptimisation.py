@@ -49,7 +49,7 @@ Grouped = list[list[Answered]]
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured; the defaults take about four minutes a seed on two cores."""
+    """How much is measured; the defaults take about five minutes a seed on two cores."""
 
     prompts: int = 150
     """Held-out prompts."""
