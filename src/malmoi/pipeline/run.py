@@ -12,9 +12,10 @@ from malmoi import __version__, device
 from malmoi.errors import ConfigError, DivergedError, UserError, WorkspaceError
 from malmoi.files import sha256_of, write_json
 from malmoi.pipeline.console import Console
+from malmoi.pipeline.context import Context
 from malmoi.pipeline.recipe import BaseSettings, CorpusSettings, Recipe, StageName
 from malmoi.pipeline.sources import data_identity
-from malmoi.pipeline.stages import MODEL, STAGE_TABLE, Context, base_folder, parents_of, settings_of
+from malmoi.pipeline.stages import MODEL, STAGE_TABLE, base_folder, parents_of, settings_of
 from malmoi.train.signals import listening
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.ledger import Ledger, fingerprint

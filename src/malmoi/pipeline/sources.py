@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -20,12 +20,10 @@ from malmoi.errors import ConfigError, DataError, UserError
 from malmoi.feedback.agreement import pairwise_agreement
 from malmoi.files import sha256_of, write_json, write_jsonl
 from malmoi.model.folder import load_text
+from malmoi.pipeline.context import Context
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.workspace.hub import Dataset, Hub, Progress
-
-if TYPE_CHECKING:
-    from malmoi.pipeline.stages import Context
 
 Text = tuple[Tokenizer, ChatTemplate]
 Side = Literal["train", "judge", "heldout"]
@@ -71,7 +69,7 @@ class Source(NamedTuple):
     commit: str | None = None
 
 
-def data(context: "Context", settings: DataSettings) -> None:
+def data(context: Context, settings: DataSettings) -> None:
     """Read, measure, sample and split; whatever shares a prompt or a tree stands on one side, over all sources."""
     if not settings.conversations and not settings.rankings:
         raise ConfigError(

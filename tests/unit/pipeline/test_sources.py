@@ -19,8 +19,8 @@ from malmoi.cli import app
 from malmoi.data.formats import tree_of
 from malmoi.errors import ConfigError, DataError, UserError
 from malmoi.files import read_json, read_jsonl, write_jsonl
+from malmoi.pipeline.context import Context
 from malmoi.pipeline.sources import DataSettings, data, data_identity, open_source
-from malmoi.pipeline.stages import Context
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.hub import Dataset, Hub, UnreachableError
 
