@@ -4,13 +4,13 @@ import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 
 from benchmarks.side import Result, Work, time_decoding
 from malmoi import __version__, device
-from malmoi.algorithms import ppo
+from malmoi.algorithms import grpo, ppo
 from malmoi.algorithms import pretrain as pretraining
 from malmoi.algorithms import reward as reward_model
 from malmoi.algorithms import sft as fine_tuning
@@ -70,22 +70,38 @@ def reward(work: Work, _: str) -> Result:
 
 def rl_step(work: Work, _: str) -> Result:
     """PPO, a value network included: it learns in the same update."""
-    n_answers = len(work["prompts"]) * work["n_answers"]
     loop = _loop(work)
-    config = ppo.Config(
-        policy=Path(work["model"]), reward_model=Path(work["reward_model"]), data=Path(work["data"]),
-        n_iterations=1 + work["n_iterations"], batch_size=n_answers, micro_batch_size=n_answers, n_epochs=1,
-        temperature=1.0, max_tokens=work["n_new"], beta=0.05, missing_eos_score=None, loop=loop,
-    )  # fmt: skip
-    job = ppo.build(config)
+    return _time_rollouts(ppo.build(ppo.Config(**_rollouts(work), loop=loop)), loop, work)
+
+
+def rl_step_grpo(work: Work, _: str) -> Result:
+    """GRPO, which has no value network, as RLOO has none."""
+    loop = _loop(work)
+    return _time_rollouts(
+        grpo.build(grpo.Config(**_rollouts(work), group_size=work["n_answers"], loop=loop)), loop, work
+    )
+
+
+def _rollouts(work: Work) -> dict[str, Any]:
+    n_answers = len(work["prompts"]) * work["n_answers"]
+    return {
+        "policy": Path(work["model"]), "reward_model": Path(work["reward_model"]), "data": Path(work["data"]),
+        "n_iterations": 1 + work["n_iterations"], "batch_size": n_answers, "micro_batch_size": n_answers, "n_epochs": 1,
+        "temperature": 1.0, "max_tokens": work["n_new"], "beta": 0.05, "missing_eos_score": None,
+    }  # fmt: skip
+
+
+def _time_rollouts(job: Job, loop: LoopConfig, work: Work) -> Result:
     assert isinstance(job.steps, RolloutSteps)
-    job.steps.tokenizer.end_of_turn_id = work["spare_id"]
+    steps = job.steps
+    steps.tokenizer.end_of_turn_id = work["spare_id"]
     ends: list[float] = []
     n_new: list[int] = []
 
     def look_on(step: Step) -> None:
         ends.append(time.perf_counter())
-        n_new.append(step.count)
+        assert steps.rollouts is not None
+        n_new.append(steps.rollouts.count)
 
     fit(job, loop, [look_on])
     # The first iteration warms up.

@@ -82,6 +82,9 @@ def rl_step(work: Work, configuration: str) -> Result:
     }
 
 
+rl_step_grpo = rl_step
+
+
 class _Clock(TrainerCallback):
     """When each step and each epoch ended."""
 

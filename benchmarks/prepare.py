@@ -108,7 +108,9 @@ def rl_step(source: Source, folder: Path, model: Path, sizes: Sizes, spec: dict[
     """
     tokenizer, template = load_text(model)
     chosen = list(_prompts(source, model, sizes.n_prompt, sizes.n_asked))
-    rows = [{"messages": [_user(question)]} for question, _ in chosen for _ in range(sizes.n_answers)]
+    # GRPO asks each prompt several times by itself.
+    n_times = 1 if spec["work"] == "rl_step_grpo" else sizes.n_answers
+    rows = [{"messages": [_user(question)]} for question, _ in chosen for _ in range(n_times)]
     write_jsonl(folder / "prompts.jsonl", rows)
     return {
         "data": str(folder / "prompts.jsonl"),
@@ -204,7 +206,8 @@ def _assistant(text: str) -> dict[str, str]:
 
 
 MAKERS: dict[str, Callable[[Source, Path, Path, Sizes, dict[str, Any]], dict[str, Any]]] = {
-    "decode": decode, "sft": sft, "reward": reward, "rl_step": rl_step, "pretrain": pretrain,
+    "decode": decode, "sft": sft, "reward": reward, "rl_step": rl_step,
+    "rl_step_grpo": rl_step, "pretrain": pretrain,
 }  # fmt: skip
 
 

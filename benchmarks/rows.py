@@ -43,8 +43,12 @@ ROWS = {
         {"trl": DTYPES},
     ),
     "rl_step": Row(
-        "rl_step", "s", "sample 16 answers of 64 tokens, score them, KL to a frozen reference, one update",
+        "rl_step", "s",
+        "sample 16 answers of 64 tokens, score them, KL to a reference, one update; Malmoi's with a value network",
         {"trl": DTYPES},
+    ),
+    "rl_step_grpo": Row(
+        "rl_step_grpo", "s", "the same without a value network on either side", {"trl": DTYPES},
     ),
     "pretrain_6m": Row(
         "pretrain", "tok/s", "a 6M network from nothing, 16 x 256 tokens a step, 2 minutes, start-up included",

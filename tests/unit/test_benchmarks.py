@@ -80,13 +80,13 @@ def test_other_work_is_noticed(theirs: dict[str, Any]) -> None:
 def test_malmoi_does_every_row(make: Any, work: str) -> None:
     result = getattr(malmoi_side, work)(make(work), "float32")
     assert result["value"] > 0
-    if work == "rl_step":
+    if work.startswith("rl_step"):
         assert result["same"]["new tokens"] == QUICK.n_asked * QUICK.n_answers * QUICK.n_rl_new
     if work == "decode":
         assert result["same"]["new tokens"] == 3 * QUICK.n_new
 
 
-@pytest.mark.parametrize("work", ["decode", "sft", "reward", "rl_step"])
+@pytest.mark.parametrize("work", ["decode", "sft", "reward", "rl_step", "rl_step_grpo"])
 def test_same_seed_same_input(make: Any, work: str) -> None:
     assert make(work, started=0) == make(work, started=0)
 

@@ -38,6 +38,9 @@ class Config(Settings):
     """Prompts in one forward pass."""
     n_heads: int = Field(1, gt=0, exclude_if=lambda n: n == 1)
     """Heads of an ensemble on one network, each with its own start and its own resampling of the prompts."""
+    head_scale: float = Field(1.0, ge=0, exclude_if=lambda scale: scale == 1)
+    """Size of new heads' random weights; 1: a deviation of 1/√(width + 1) (arXiv:1909.08593). In few steps their noise
+    is not unlearned: then less."""
     seed: int = 1
     """Of the new heads, of the resampling and of the order of the prompts."""
     lora: LoraConfig = LoraConfig()
@@ -68,7 +71,9 @@ def resampled(rankings: Sequence[Ranking], n_heads: int, seed: int) -> list[Rank
 
 def build(config: Config) -> Job:
     """The SFT model with scalar heads, and the shuffled rankings."""
-    model = load_model(config.model, ScalarModel, seed=config.seed, n_heads=config.n_heads)
+    model = load_model(
+        config.model, ScalarModel, seed=config.seed, n_heads=config.n_heads, head_scale=config.head_scale
+    )
     if model.n_heads != config.n_heads:
         raise ConfigError(f"n_heads: {config.model} is a reward model of {model.n_heads} already; set {model.n_heads}")
     add_lora(model, config.lora)

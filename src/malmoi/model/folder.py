@@ -95,7 +95,7 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor], dtype: Dtype = "flo
 
 def load_model(
     folder: Path, kind: type[Model] = LanguageModel, seed: int = 0, n_heads: int = 1,  # type: ignore[assignment]
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype = torch.float32, head_scale: float = 1.0,
 ) -> Model:  # fmt: skip
     """Load weights of any supported family onto this process's device.
 
@@ -139,7 +139,7 @@ def load_model(
     if isinstance(model, LanguageModel):
         model.tie()
     elif not is_reward:
-        model.draw_head(torch.Generator().manual_seed(seed))
+        model.draw_head(torch.Generator().manual_seed(seed), head_scale)
     return model.to(device.current().torch_device)
 
 

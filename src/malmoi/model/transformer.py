@@ -301,9 +301,9 @@ class ScalarModel(nn.Module):
         self.register_buffer("score_bias", torch.zeros(() if n_heads == 1 else (n_heads,)))
         self.draw_head()
 
-    def draw_head(self, generator: torch.Generator | None = None) -> None:
-        """New heads."""
-        nn.init.normal_(self.score.weight, std=1 / math.sqrt(self.config.n_embd + 1), generator=generator)
+    def draw_head(self, generator: torch.Generator | None = None, scale: float = 1.0) -> None:
+        """New heads, `scale` times as large as the published ones."""
+        nn.init.normal_(self.score.weight, std=scale / math.sqrt(self.config.n_embd + 1), generator=generator)
         nn.init.zeros_(self.score_bias)
 
     def forward(self, ids: Tensor, branches: Branches | None = None, asked: Tensor | None = None) -> Tensor:

@@ -210,3 +210,14 @@ def test_a_new_network_predicts_every_token_alike_and_depends_on_its_seed_alone(
     ids = torch.arange(10)[None]
     nats = one.cross_entropy(ids, ids, torch.ones_like(ids, dtype=torch.bool)).item() / 10
     assert nats == pytest.approx(torch.tensor(float(shape.vocab_size)).log().item(), rel=1e-5)
+
+
+def test_new_heads_are_as_large_as_asked_and_a_learned_one_stays(tmp_path: Path, policy_folder: Path) -> None:
+    full, tenth, none = (
+        load_model(policy_folder, ScalarModel, seed=3, n_heads=2, head_scale=scale) for scale in (1.0, 0.1, 0.0)
+    )
+    torch.testing.assert_close(tenth.score.weight, full.score.weight / 10)
+    assert not none.score.weight.any()
+    save_model(tmp_path / "reward", full, *load_text(policy_folder), {})
+    again = load_model(tmp_path / "reward", ScalarModel, head_scale=0.0)
+    assert torch.equal(again.score.weight, full.score.weight)
