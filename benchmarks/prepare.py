@@ -102,14 +102,21 @@ def reward(source: Source, folder: Path, model: Path, sizes: Sizes, spec: dict[s
 
 
 def rl_step(source: Source, folder: Path, model: Path, sizes: Sizes, spec: dict[str, Any]) -> dict[str, Any]:
+    return _rollouts(source, folder, model, sizes, n_times=sizes.n_answers)
+
+
+def rl_step_grpo(source: Source, folder: Path, model: Path, sizes: Sizes, spec: dict[str, Any]) -> dict[str, Any]:
+    """GRPO asks each prompt several times by itself."""
+    return _rollouts(source, folder, model, sizes, n_times=1)
+
+
+def _rollouts(source: Source, folder: Path, model: Path, sizes: Sizes, n_times: int) -> dict[str, Any]:
     """Prompts, and the reward model that judges their answers.
 
     Nobody may end an answer early: both sides take a token that is practically never sampled as the end.
     """
     tokenizer, template = load_text(model)
     chosen = list(_prompts(source, model, sizes.n_prompt, sizes.n_asked))
-    # GRPO asks each prompt several times by itself.
-    n_times = 1 if spec["work"] == "rl_step_grpo" else sizes.n_answers
     rows = [{"messages": [_user(question)]} for question, _ in chosen for _ in range(n_times)]
     write_jsonl(folder / "prompts.jsonl", rows)
     return {
@@ -207,7 +214,7 @@ def _assistant(text: str) -> dict[str, str]:
 
 MAKERS: dict[str, Callable[[Source, Path, Path, Sizes, dict[str, Any]], dict[str, Any]]] = {
     "decode": decode, "sft": sft, "reward": reward, "rl_step": rl_step,
-    "rl_step_grpo": rl_step, "pretrain": pretrain,
+    "rl_step_grpo": rl_step_grpo, "pretrain": pretrain,
 }  # fmt: skip
 
 
