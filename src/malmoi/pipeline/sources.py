@@ -23,7 +23,7 @@ from malmoi.model.folder import load_text
 from malmoi.pipeline.context import Context
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
-from malmoi.workspace.hub import Dataset, Hub, Progress
+from malmoi.workspace.hub import Dataset, Hub, Progress, UnreachableError
 
 Text = tuple[Tokenizer, ChatTemplate]
 Side = Literal["train", "judge", "heldout"]
@@ -152,7 +152,10 @@ class _Reader:
     def _read_source(
         self, kind: str, entry: str, read: Callable[..., Iterator[tuple[int, Row]]], n_most: int | None
     ) -> list[Row]:
-        source = open_source(entry, self.folder)
+        try:
+            source = open_source(entry, self.folder)
+        except UnreachableError as error:
+            raise UnreachableError(f"{error}; files do as well: --set 'data.{kind}=[\"FILE\"]'") from None
         report = Report()
         rows = [row for file in source.files for _, row in read(file, self.settings.errors, report, source.name)]
         left_out: Counter[str] = Counter(report.skipped)

@@ -51,7 +51,7 @@ from malmoi.train.hooks import MetricsFile, every
 from malmoi.train.loop import Hook, Job, LoopConfig, fit
 from malmoi.train.rollouts import RolloutSteps
 from malmoi.workspace.folder import Workspace
-from malmoi.workspace.models import ABOUT, find_model
+from malmoi.workspace.models import ABOUT, describe, find_model
 
 MODEL = "model"
 
@@ -87,6 +87,8 @@ def base_folder(model: str, workspace: Workspace) -> Path:
 def base(context: Context, settings: BaseSettings) -> None:
     """Take a model that others pretrained: its files stay as they are, and cost no second place on the disk."""
     source, folder = base_folder(settings.model, context.workspace).resolve(), context.out / MODEL
+    if describe(source)["kind"] == "reward":
+        raise ConfigError(f"base.model: {settings.model}: is a reward model; a recipe begins with one that writes")
     model, (tokenizer, _) = load_config(source), load_text(source)
     with disk_errors(folder):
         shutil.rmtree(folder, ignore_errors=True)  # of a run that was interrupted

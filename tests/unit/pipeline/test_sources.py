@@ -243,6 +243,12 @@ def test_files_can_be_named_and_what_is_not_there_too(tmp_path: Path, hub: Calla
         open_source("team/other", tmp_path)
 
 
+def test_where_no_hub_answers_files_are_named_as_the_way_on(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(UnreachableError, match=r"""team/set: .*files do as well: --set 'data\.rankings=\["FILE"\]'"""):
+        data(context, SETTINGS.model_copy(update={"rankings": ("team/set",)}))
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
