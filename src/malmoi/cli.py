@@ -170,7 +170,9 @@ def _make(
 
 @app.command()
 def train(
-    algorithm: Annotated[str, typer.Argument(help="pretrain, sft, reward, ppo: a module of malmoi.algorithms.")],
+    algorithm: Annotated[
+        str, typer.Argument(help="pretrain, sft, reward, ppo, dpo, grpo: a module of malmoi.algorithms.")
+    ],
     config: Annotated[Path, typer.Argument(help="Its settings (.toml); paths in it start at the current folder.")],
     set_: Set = None,
     out: Annotated[

@@ -39,8 +39,8 @@ class Config(Settings):
     n_heads: int = Field(1, gt=0, exclude_if=lambda n: n == 1)
     """Heads of an ensemble on one network, each with its own start and its own resampling of the prompts."""
     head_scale: float = Field(1.0, ge=0, exclude_if=lambda scale: scale == 1)
-    """Size of new heads' random weights; 1: a deviation of 1/√(width + 1) (arXiv:1909.08593). In few steps their noise
-    is not unlearned: then less."""
+    """Size of new heads' random weights; 1: a deviation of 1/√(width + 1) (arXiv:1909.08593). Their noise has to be
+    unlearned: less where steps are few."""
     seed: int = 1
     """Of the new heads, of the resampling and of the order of the prompts."""
     lora: LoraConfig = LoraConfig()
