@@ -300,6 +300,9 @@ def generate(
     max_tokens: MaxTokens = 256,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="For the same answers again.")] = 0,
     n: Annotated[int, typer.Option("--n", metavar="N", min=1, help="Answers to each prompt.")] = 1,
+    best_by: Annotated[
+        str | None, typer.Option(metavar="REWARD_MODEL", help="Best-of-n: keep the one of the N that it scores highest.")
+    ] = None,
     weights: Weights = "auto",
     workspace: WorkspaceOption = Path("workspace"),
 ) -> None:
@@ -310,6 +313,7 @@ def generate(
     \b
     Example:
       malmoi generate ppo --workspace demo --prompts prompts.jsonl --out answers.jsonl --n 4 --seed 1
+      malmoi generate sft --workspace demo --prompts prompts.jsonl --out best.jsonl --n 16 --best-by reward
     """
     from malmoi.commands.generate import generate as write_answers
     from malmoi.config import parse
@@ -318,7 +322,7 @@ def generate(
 
     given = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
     sampling = parse(Sampling, given, "generate")
-    n_answers = write_answers(workspace, model, prompts, out, sampling, seed, n, weights_named(weights))
+    n_answers = write_answers(workspace, model, prompts, out, sampling, seed, n, weights_named(weights), best_by)
     typer.secho(f"{out}: {n_answers:,} answers", err=True, dim=True)
 
 

@@ -4,10 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from malmoi.cli import app
+from malmoi.data.comparisons import conversation_ids
 from malmoi.files import read_jsonl, write_jsonl
+from malmoi.model.folder import load_model, load_text
+from malmoi.model.transformer import ScalarModel
 
 pytestmark = pytest.mark.usefixtures("float32")
 PROMPTS = [{"prompt": "The cat?"}, {"messages": [{"role": "user", "content": "낱말?"}]}, {"prompt": "The dog sat on?"}]
@@ -66,9 +70,31 @@ def test_a_prompt_has_the_same_answer_in_any_company(policy_folder: Path, prompt
     assert alone["answer"] == read_jsonl(tmp_path / "all.jsonl")[0]["answer"]
 
 
+def test_best_of_n_keeps_the_answer_that_the_reward_model_scores_highest(
+    policy_folder: Path, reward_folder: Path, prompts: Path, tmp_path: Path
+) -> None:
+    words = ("--n", 4, "--seed", 3)
+    generate(policy_folder, prompts, tmp_path / "all.jsonl", *words)
+    generate(policy_folder, prompts, tmp_path / "best.jsonl", *words, "--best-by", reward_folder)
+    every, kept = read_jsonl(tmp_path / "all.jsonl"), read_jsonl(tmp_path / "best.jsonl")
+    model, (tokenizer, template) = load_model(reward_folder, ScalarModel), load_text(reward_folder)
+    for place, row in enumerate(kept):
+        group = every[4 * place : 4 * place + 4]
+        ids = [conversation_ids(tokenizer, template, one["messages"], one["answer"]) for one in group]
+        scores = [model(torch.tensor([one]))[0, -1].item() for one in ids]
+        assert row["scores"] == pytest.approx(scores, abs=1e-4)
+        ended = [score for one, score in zip(group, scores, strict=True) if one["finish_reason"] == "stop"]
+        assert row["score"] == pytest.approx(max(ended or scores), abs=1e-4)
+        assert group[row["sample"]].items() <= row.items() and row["n"] == 4
+        assert len(row["reward_model_sha256"]) == 64
+    assert not (tmp_path / "best.jsonl.partial").exists()
+
+
 def test_bad_input_is_one_line(policy_folder: Path, reward_folder: Path, prompts: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     assert "is a reward model" in generate(reward_folder, prompts, out, code=2)
+    assert "name a reward model" in generate(policy_folder, prompts, out, "--best-by", policy_folder, code=2)
+    assert list(tmp_path.iterdir()) == [prompts]
     generate(policy_folder, prompts, out)
     written = out.read_bytes()
     assert "exists already" in generate(policy_folder, prompts, out, code=2)

@@ -19,7 +19,7 @@ from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.train.loop import Job
 from malmoi.train.policy_maths import clipped_policy_loss, group_advantages, kl_estimate
-from malmoi.train.rollouts import RolloutConfig, Rollouts, RolloutSteps, effective_scores
+from malmoi.train.rollouts import RolloutConfig, Rollouts, RolloutSteps, effective_scores, response_logps
 
 
 class Config(RolloutConfig):
@@ -59,7 +59,7 @@ class Weighted:
 def loss(model: LanguageModel, batch: Weighted, config: Config) -> tuple[Tensor, dict[str, Tensor]]:
     """Clipped policy loss + beta · KL to the reference (k3), each token by its weight, summed."""
     rollouts, mask, weights = batch.rollouts, batch.rollouts.mask, batch.weights[batch.rollouts.mask]
-    found, entropy = model.logps(rollouts.ids[:, :-1], rollouts.ids[:, 1:], mask, config.temperature)
+    found, entropy = response_logps(model, rollouts.ids, mask, config.temperature)
     logps, old_logps, ref_logps = found[mask], rollouts.logps[mask], rollouts.ref_logps[mask]
     policy_loss = clipped_policy_loss(logps, old_logps, rollouts.advantages[mask], config.clip_eps)
     log_ratio = logps - old_logps

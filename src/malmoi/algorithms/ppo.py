@@ -26,7 +26,14 @@ from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.train.loop import Job
 from malmoi.train.policy_maths import clipped_policy_loss, clipped_value_loss, gae, kl_estimate, token_rewards, whiten
-from malmoi.train.rollouts import RolloutConfig, Rollouts, RolloutSteps, effective_scores
+from malmoi.train.rollouts import (
+    RolloutConfig,
+    Rollouts,
+    RolloutSteps,
+    effective_scores,
+    response_logps,
+    response_values,
+)
 
 RECIPES: dict[str, dict[str, Any]] = {
     "ziegler": {
@@ -110,10 +117,10 @@ def loss(model: Actors, batch: Rollouts | PtxTokens, config: Config) -> tuple[Te
         tokens = batch.tokens
         ptx = model.policy.cross_entropy(tokens.ids, tokens.targets, tokens.mask) * batch.weight
         return config.ptx_coef * ptx, {"ptx_loss": ptx.detach()}
-    inputs, chosen, mask = batch.ids[:, :-1], batch.ids[:, 1:], batch.mask
-    logps, entropy = model.policy.logps(inputs, chosen, mask, config.temperature)
+    mask = batch.mask
+    logps, entropy = response_logps(model.policy, batch.ids, mask, config.temperature)
     policy_loss = clipped_policy_loss(logps, batch.logps, batch.advantages, config.clip_eps)[mask].sum()
-    values = model.value(inputs, asked=mask)
+    values = response_values(model.value, batch.ids, mask)
     value_loss = clipped_value_loss(values, batch.values, batch.returns, config.value_clip_eps)[mask].sum()
     with torch.no_grad():
         log_ratio = (logps - batch.logps)[mask]

@@ -19,7 +19,7 @@ from malmoi.data.comparisons import Comparisons, Ranking, ranking_steps, read_ra
 from malmoi.errors import ConfigError
 from malmoi.model.folder import load_model, load_text
 from malmoi.model.lora import LoraConfig, add_lora
-from malmoi.model.transformer import ScalarModel
+from malmoi.model.transformer import ScalarModel, keep_layers
 from malmoi.train.loop import Job, LoopConfig
 
 
@@ -36,6 +36,9 @@ class Config(Settings):
     """Prompts, each with all its answers, in one step, over all ranks."""
     micro_batch_size: int = Field(16, gt=0)
     """Prompts in one forward pass."""
+    n_layer: int | None = Field(None, gt=0, exclude_if=lambda n: n is None)
+    """Blocks of the SFT model that are kept, from the first; None: all. The last ones serve the next word: without them
+    reading is cheaper, for PPO's value network too, and what is read no worse (docs/decisions/0010)."""
     n_heads: int = Field(1, gt=0, exclude_if=lambda n: n == 1)
     """Heads of an ensemble on one network, each with its own start and its own resampling of the prompts."""
     head_scale: float = Field(1.0, ge=0, exclude_if=lambda scale: scale == 1)
@@ -76,6 +79,8 @@ def build(config: Config) -> Job:
     )
     if model.n_heads != config.n_heads:
         raise ConfigError(f"n_heads: {config.model} is a reward model of {model.n_heads} already; set {model.n_heads}")
+    if config.n_layer is not None:
+        keep_layers(model, config.n_layer)
     add_lora(model, config.lora)
     tokenizer, template = load_text(config.model)
     rankings = read_rankings(config.data, tokenizer, template, model.config.seq_len)

@@ -1,4 +1,4 @@
-"""`malmoi generate`: answers to the prompts of a file, each with all that it takes to make it again."""
+"""`malmoi generate`: answers to the prompts of a file, each with all that it takes to make it again; best-of-n too."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,16 +8,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from malmoi.chat import find_model
+from malmoi.data.comparisons import Ranking, conversation_ids
 from malmoi.data.formats import prompts as read_prompts
 from malmoi.errors import DataError, UserError
+from malmoi.evals.best_of import best
+from malmoi.evals.rewards import score_all
 from malmoi.files import disk_errors, read_jsonl, sha256_of, write_bytes, write_jsonl
 from malmoi.generate.engine import Engine
 from malmoi.generate.sampling import Sampling
 from malmoi.model.folder import load_model, load_text
 from malmoi.model.inference import Weights
-from malmoi.model.transformer import LanguageModel
+from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
+from malmoi.workspace.models import describe
 
 N_ROWS = 32
 SAID = ("answer", "finish_reason", "n_tokens")
@@ -31,15 +35,19 @@ class Job(NamedTuple):
 
 
 def generate(
-    workspace: Path, model: str, prompts: Path, out: Path, sampling: Sampling, seed: int, n: int, weights: Weights
-) -> int:
+    workspace: Path, model: str, prompts: Path, out: Path, sampling: Sampling, seed: int, n: int, weights: Weights,
+    reward_model: str | None = None,
+) -> int:  # fmt: skip
     """Write `n` answers to every prompt, a JSON line each in the prompts' order; returns how many.
 
+    reward_model: write only the answer that it likes best of the n
     They gather in `OUT.partial`: stopped or killed, the same command goes on from there.
-    Raises UserError when `out` exists or what has gathered was begun otherwise, DataError for unreadable prompts.
+    Raises UserError when `out` exists, what has gathered was begun otherwise or a model is of the wrong kind,
+    DataError for unreadable prompts.
     """
     if out.exists():
         raise UserError(f"{out}: exists already; choose another --out")
+    chooser = None if reward_model is None else Chooser(workspace, reward_model)
     _, folder = find_model(model, workspace / "models")
     network, (tokenizer, template) = load_model(folder, LanguageModel), load_text(folder)
     about = {
@@ -57,9 +65,43 @@ def generate(
             file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
             file.flush()
     done = _gathered(partial, jobs)
-    n_lines = write_jsonl(out, (done[number] for number in range(len(jobs))))
+    lines = [done[number] for number in range(len(jobs))]
+    n_lines = write_jsonl(out, lines if chooser is None else chooser.choose(lines, n))
     partial.unlink()
     return n_lines
+
+
+class Chooser:
+    """A reward model that keeps one answer to each prompt.
+
+    Raises UserError for a model that writes answers instead of scoring them.
+    """
+
+    def __init__(self, workspace: Path, name: str) -> None:
+        _, folder = find_model(name, workspace / "models")
+        if describe(folder)["kind"] != "reward":
+            raise UserError(f"--best-by {name}: writes answers and scores none; name a reward model")
+        self.about = {"reward_model": name, "reward_model_sha256": sha256_of(folder)}
+        self.network, self.text = load_model(folder, ScalarModel), load_text(folder)
+
+    def choose(self, lines: Sequence[dict[str, Any]], n: int) -> list[dict[str, Any]]:
+        """Of each prompt's n lines the best, with the scores of all. Raises DataError when one is too long to read."""
+        groups = [lines[start : start + n] for start in range(0, len(lines), n)]
+        tokenizer, template = self.text
+        turns = [
+            Ranking([conversation_ids(tokenizer, template, line["messages"], line["answer"]) for line in group], [1] * n)
+            for group in groups
+        ]
+        longest = max(len(ids) for turn in turns for ids in turn.ids)
+        if longest > self.network.config.seq_len:
+            raise DataError(
+                f"--best-by: {longest} tokens are more than the reward model's context ({self.network.config.seq_len})"
+            )
+        chosen = []
+        for group, scores in zip(groups, score_all(self.network, turns, tokenizer.pad_id), strict=True):
+            place = best(scores, [line["finish_reason"] == "stop" for line in group])
+            chosen.append({**group[place], "n": n, "score": scores[place], "scores": scores, **self.about})
+        return chosen
 
 
 def _jobs(

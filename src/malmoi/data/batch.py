@@ -7,6 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+LONGEST_SHARED = 768
+"""Tokens in a row of `SharedPrompts`, about; a single answer may be longer."""
+
 
 @dataclass(frozen=True)
 class Tokens:
@@ -41,6 +44,67 @@ class Branches:
 
     def to(self, device: torch.device) -> "Branches":
         return Branches(self.positions.to(device), self.segments.to(device))
+
+
+@dataclass(frozen=True)
+class SharedPrompts:
+    """Answers (B rows of ids, some to the same prompt) laid out so that what is read of a prompt is read once.
+
+    ids, targets: (G, S), a row for each prompt: all of it but its last token, then, for each answer, that token and the
+    answer; branches: which is which
+    chooses: (G, S), True where the target is an answer's token; ends: (G, S), True at each answer's last token
+    order: (B,), which of the rows each answer was
+    """
+
+    ids: Tensor
+    targets: Tensor
+    branches: Branches
+    chooses: Tensor
+    ends: Tensor
+    order: Tensor
+
+    def back(self, values: Tensor, mask: Tensor) -> Tensor:
+        """What stands where `chooses` is True, (N,), at the places where `mask` (B, T) is; zero elsewhere."""
+        rows = torch.zeros(mask.shape, dtype=values.dtype, device=values.device)
+        return torch.zeros_like(rows).index_copy(0, self.order, rows.masked_scatter(mask[self.order], values))
+
+
+def share_prompts(ids: Tensor, mask: Tensor) -> SharedPrompts | None:
+    """Rows of (B, T + 1) ids whose answers begin with the token behind the first True of `mask` (B, T), and are as long
+    as it is True; None where no two have a prompt in common, or an answer is empty.
+
+    Source: the layout is arXiv:2506.05433's.
+    """
+    starts, lengths = mask.int().argmax(dim=1).tolist(), mask.sum(dim=1).tolist()
+    groups: dict[tuple[int, ...], list[tuple[int, list[int]]]] = {}
+    for number, (row, start, length) in enumerate(zip(ids.tolist(), starts, lengths, strict=True)):
+        groups.setdefault(tuple(row[: start + 1]), []).append((number, row[start : start + 1 + length]))
+    if len(groups) == len(ids) or 0 in lengths:
+        return None
+    rows: list[list[int]] = []
+    positions: list[list[int]] = []
+    segments: list[list[int]] = []
+    order: list[int] = []
+    for prompt, answers in groups.items():
+        n_shared = len(prompt) - 1
+        # What attention takes grows with the square of a row: a large group is several rows.
+        n_together = max(1, (LONGEST_SHARED - n_shared) // max(len(own) for _, own in answers))
+        for first in range(0, len(answers), n_together):
+            together = answers[first : first + n_together]
+            order += [number for number, _ in together]
+            rows.append([*prompt[:-1], *(token for _, own in together for token in own)])
+            positions.append([*range(n_shared), *(n_shared + i for _, own in together for i in range(len(own)))])
+            parts = [segment for segment, (_, own) in enumerate(together, start=1) for _ in own]
+            segments.append([0] * n_shared + parts)
+    here = ids.device
+    branches = Branches(pad(positions, 0)[0], pad(segments, -1)[0]).to(here)
+    packed, in_answer = pad(rows, 0)[0].to(here), branches.segments > 0
+    goes_on = branches.segments == branches.segments.roll(-1, dims=1)
+    goes_on[:, -1] = False
+    return SharedPrompts(
+        packed, packed.roll(-1, dims=1), branches, in_answer & goes_on, in_answer & ~goes_on,
+        torch.tensor(order, device=here),
+    )  # fmt: skip
 
 
 def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:

@@ -2,47 +2,18 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from malmoi.data.comparisons import Ranking
-from malmoi.evals.preferences import score_rankings
-from malmoi.generate.engine import Answer, generate
-from malmoi.generate.sampling import Sampling
-from malmoi.model.transformer import LanguageModel, ScalarModel
 
+def best(scores: Sequence[float], finished: Sequence[bool]) -> int:
+    """Place of the answer to keep: of those that ended their turn, if any did, the one with the highest score.
 
-@dataclass(frozen=True)
-class Best:
-    """The answer that was kept, and the scores (n,) of all, in the reward model's units."""
-
-    answer: Answer
-    scores: list[float]
-
-
-def best_of(
-    policy: LanguageModel, reward_model: ScalarModel, prompts: Sequence[Sequence[int]], n: int, sampling: Sampling, *,
-    end_id: int, seed: int = 0, missing_eos_score: float | None = None,
-) -> list[Best]:  # fmt: skip
-    """The best of n answers to every prompt (ids).
-
-    missing_eos_score: of an answer that never ended its turn, in place of the reward model's
-    Raises DataError as `generate`.
+    A reward model has only ever read whole answers: what it says of one that was cut off means little, and one that
+    likes long answers says too much.
     """
-    seeds = [int(s) for s in np.random.default_rng((seed, n)).integers(2**62, size=n * len(prompts))]
-    answers = generate(policy, [prompt for prompt in prompts for _ in range(n)], sampling, end_id=end_id, seeds=seeds)
-    groups = [answers[start : start + n] for start in range(0, len(answers), n)]
-    rankings = [
-        Ranking([[*prompt, *answer.ids, *[end_id] * answer.finished] for answer in group], [1] * n)
-        for prompt, group in zip(prompts, groups, strict=True)
-    ]
-    found = []
-    for group, scores in zip(groups, score_rankings(reward_model, rankings, end_id), strict=True):
-        if missing_eos_score is not None:
-            scores = [s if a.finished else missing_eos_score for a, s in zip(group, scores, strict=True)]
-        found.append(Best(group[int(np.argmax(scores))], scores))
-    return found
+    among = [place for place, is_whole in enumerate(finished) if is_whole] or range(len(scores))
+    return max(among, key=lambda place: scores[place])
 
 
 def kl_bound(n: int) -> float:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from malmoi.errors import ConfigError
 from malmoi.model.attention import attend, bias_of, hidden_between
 from malmoi.model.config import ModelConfig, RopeScaling
 from malmoi.model.cross_entropy import cross_entropy_sum, token_logps
@@ -329,6 +330,16 @@ class ScalarModel(nn.Module):
         with torch.autocast(hidden.device.type, enabled=False):  # bfloat16 would round rewards to three digits
             hidden = hidden.float()
             return torch.stack([hidden @ head for head in self.score.weight.float()], dim=-1) + self.score_bias
+
+
+def keep_layers(model: LanguageModel | ScalarModel, n_layer: int) -> None:
+    """Leave the first n blocks and take the others away. Raises ConfigError when there are not so many."""
+    if n_layer > model.config.n_layer:
+        raise ConfigError(f"n_layer: {n_layer} is more than the model's {model.config.n_layer} blocks")
+    unturned = tuple(layer for layer in model.config.no_rope_layers if layer < n_layer)
+    config = model.config.model_copy(update={"n_layer": n_layer, "no_rope_layers": unturned})
+    model.config = model.model.config = config
+    model.model.layers = model.model.layers[:n_layer]
 
 
 def rotary_tables(

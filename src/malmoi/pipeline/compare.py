@@ -54,6 +54,9 @@ def compare(inputs: Mapping[str, Path], settings: CompareSettings, say: Callable
     for method, points in curves.items():
         to_score |= {f"{method} at {point['step']}": (point["prompts"], point["answers"]) for point in points}
     rewards, facts, spread = _judged(inputs["reward"], inputs["data"], text, to_score)
+    if settings.missing_eos_score is not None:  # as PPO and GRPO are paid; the judge reads on as if the answer ended
+        for name, (_, answers) in to_score.items():
+            rewards[name] = np.where(_finished(answers), rewards[name], settings.missing_eos_score)
     judged, judge_facts, _ = _judged(inputs["judge"], inputs["data"], text, to_score)
     models = {"reward": facts, "judge": judge_facts}
     for name, found in models.items():
@@ -196,7 +199,7 @@ def _row(
         "kl": float(kl.mean()),
         "kl_interval": None if is_sft else _interval(kl),
         "tokens": float(np.mean([len(answer.ids) for group in answers for answer in group])),
-        "finished": float(np.mean([answer.finished for group in answers for answer in group])),
+        "finished": float(_finished(answers).mean()),
         "distinct": float(np.mean(distinct_share([group[: min(map(len, texts))] for group in texts]))),
     }
 
@@ -205,7 +208,7 @@ def _best_of(n: int, answers: Grouped, rewards: np.ndarray, judged: np.ndarray) 
     """The best of n of SFT's answers by the reward model."""
     weights = best_weights(rewards, n)
     tokens = np.array([[len(answer.ids) for answer in group] for group in answers])
-    finished = np.array([[answer.finished for answer in group] for group in answers])
+    finished = _finished(answers)
     found = {"judge": judged, "reward": rewards, "win_rate": win_rates(judged, judged, is_same=True)}
     chosen = {name: (weights * values).sum(axis=1) for name, values in found.items()}
     return {
@@ -217,6 +220,11 @@ def _best_of(n: int, answers: Grouped, rewards: np.ndarray, judged: np.ndarray) 
         "tokens": float((weights * tokens).sum(axis=1).mean()),
         "finished": float((weights * finished).sum(axis=1).mean()),
     }
+
+
+def _finished(answers: Grouped) -> np.ndarray:
+    """Which answers ended their turn, (prompts, n)."""
+    return np.array([[answer.finished for answer in group] for group in answers])
 
 
 def _best_of_n_at(kl: float, methods: Mapping[str, Mapping[str, Any]]) -> dict[str, float] | None:

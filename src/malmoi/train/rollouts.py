@@ -15,7 +15,7 @@ from torch import Tensor
 
 from malmoi import device
 from malmoi.config import Settings
-from malmoi.data.batch import pad
+from malmoi.data.batch import pad, share_prompts
 from malmoi.data.prompts import Prompt
 from malmoi.generate.engine import Answer, generate
 from malmoi.generate.sampling import Sampling
@@ -140,13 +140,12 @@ def score_rollouts(
     for start in range(0, len(ids), micro_batch_size):
         rows = slice(start, start + micro_batch_size)
         with device.autocast():
-            inputs, chosen, responses = ids[rows, :-1], ids[rows, 1:], mask[rows]
-            logps = policy.logps(inputs, chosen, responses, temperature)[0]
+            logps = response_logps(policy, ids[rows], mask[rows], temperature)[0]
             parts.append(
                 (
                     logps,
-                    ref.logps(inputs, chosen, responses, temperature)[0],
-                    torch.zeros_like(logps) if value is None else value(inputs, asked=responses),
+                    response_logps(ref, ids[rows], mask[rows], temperature)[0],
+                    torch.zeros_like(logps) if value is None else response_values(value, ids[rows], mask[rows]),
                     scores_at_end(reward_model, ids[rows], mask[rows]),
                 )
             )
@@ -155,8 +154,33 @@ def score_rollouts(
     return Rollouts(ids, mask, logps, ref_logps, values * mask, zeros, zeros, scores, finished)
 
 
+def response_logps(
+    policy: LanguageModel | WithoutAdapters, ids: Tensor, mask: Tensor, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """log p of every response token, (B, T), zero elsewhere, and the entropies where `mask` is True, (N,), in nats.
+
+    ids: (B, T + 1); mask: (B, T). A prompt that several rows have in common is read once, here as below.
+    """
+    shared = share_prompts(ids, mask)
+    if shared is None:
+        return policy.logps(ids[:, :-1], ids[:, 1:], mask, temperature)
+    logps, entropy = policy.logps(shared.ids, shared.targets, shared.chooses, temperature, shared.branches)
+    return shared.back(logps[shared.chooses], mask), shared.back(entropy, mask)[mask]
+
+
+def response_values(value: ScalarModel, ids: Tensor, mask: Tensor) -> Tensor:
+    """The value network's number at every position that chooses a response token, (B, T). Shapes as above."""
+    shared = share_prompts(ids, mask)
+    if shared is None:
+        return value(ids[:, :-1], asked=mask)
+    return shared.back(value(shared.ids, shared.branches)[shared.chooses], mask)
+
+
 def scores_at_end(reward_model: ScalarModel, ids: Tensor, mask: Tensor) -> Tensor:
     """The reward model's number at the last token of each response, (B,). ids: (B, T + 1); mask: (B, T)."""
+    if (shared := share_prompts(ids, mask)) is not None:
+        found = reward_model(shared.ids, shared.branches)[shared.ends]
+        return torch.zeros_like(found).index_copy(0, shared.order, found)
     position = torch.arange(1, ids.shape[1], device=ids.device)
     last = (position * mask).amax(dim=1, keepdim=True)
     asked = torch.zeros_like(ids, dtype=torch.bool).scatter(1, last, True)
