@@ -4,6 +4,7 @@ Source: Ouyang et al. 2022 (arXiv:2203.02155), eq. 1: all C(K, 2) pairs of a pro
 their number. A tie is used as a pair whose target is one half.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -36,9 +37,9 @@ class Config(Settings):
     """Prompts, each with all its answers, in one step, over all ranks."""
     micro_batch_size: int = Field(16, gt=0)
     """Prompts in one forward pass."""
-    n_layer: int | None = Field(None, gt=0, exclude_if=lambda n: n is None)
-    """Blocks of the SFT model that are kept, from the first; None: all. The last ones serve the next word: without them
-    reading is cheaper, for PPO's value network too, and what is read no worse (docs/decisions/0010)."""
+    depth: float = Field(1.0, gt=0, le=1, exclude_if=lambda depth: depth == 1)
+    """Share of the SFT model's blocks, from the first and rounded up, that are kept. The last ones serve the next word:
+    without them reading is cheaper, for PPO's value network too, and no worse (docs/decisions/0010)."""
     n_heads: int = Field(1, gt=0, exclude_if=lambda n: n == 1)
     """Heads of an ensemble on one network, each with its own start and its own resampling of the prompts."""
     head_scale: float = Field(1.0, ge=0, exclude_if=lambda scale: scale == 1)
@@ -79,8 +80,7 @@ def build(config: Config) -> Job:
     )
     if model.n_heads != config.n_heads:
         raise ConfigError(f"n_heads: {config.model} is a reward model of {model.n_heads} already; set {model.n_heads}")
-    if config.n_layer is not None:
-        keep_layers(model, config.n_layer)
+    keep_layers(model, math.ceil(config.depth * model.config.n_layer))
     add_lora(model, config.lora)
     tokenizer, template = load_text(config.model)
     rankings = read_rankings(config.data, tokenizer, template, model.config.seq_len)

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from malmoi import device
 from malmoi.config import Settings
-from malmoi.errors import ConfigError
 from malmoi.model.folder import load_model
 from malmoi.model.transformer import Branches, LanguageModel
 
@@ -35,8 +34,9 @@ class LoraConfig(Settings):
     """The adapter counts alpha / rank."""
     projections: tuple[Projection, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
     """Matrices of a block that get one."""
-    first_layer: int = Field(0, ge=0)
-    """Blocks before this one get none: no gradient has to pass through them, which halves the work of half of them."""
+    frozen_share: float = Field(0.0, ge=0, lt=1)
+    """Share of the blocks, from the first and rounded down, that get none: no gradient has to pass through them, which
+    halves their work. A share, so that a value network of another depth than the policy's can have the same."""
     seed: int = 1
     """Of A."""
 
@@ -70,20 +70,16 @@ class LoraLinear(nn.Module):
 
 
 def add_lora(model: nn.Module, config: LoraConfig) -> None:
-    """Freeze blocks, embedding and output head, and give every projection named in `config` an adapter, if any.
-
-    Raises ConfigError when no block is left to get one.
-    """
+    """Freeze blocks, embedding and output head, and give every projection named in `config` an adapter, if any."""
     if not config.rank:
         return
     layers = list(model.get_submodule("model.layers").children())
-    if config.first_layer >= len(layers):
-        raise ConfigError(f"lora.first_layer: {config.first_layer}: the model has blocks 0 to {len(layers) - 1}")
     generator = torch.Generator().manual_seed(config.seed)
     model.get_submodule("model").requires_grad_(False)
     if hasattr(model, "lm_head"):
         model.lm_head.requires_grad_(False)
-    for module in [module for layer in layers[config.first_layer :] for module in layer.modules()]:
+    n_frozen = int(config.frozen_share * len(layers))
+    for module in [module for layer in layers[n_frozen:] for module in layer.modules()]:
         for name in config.projections:
             linear = getattr(module, name, None)
             if isinstance(linear, nn.Linear):

@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from malmoi.errors import ConfigError
 from malmoi.model.attention import attend, bias_of, hidden_between
 from malmoi.model.config import ModelConfig, RopeScaling
 from malmoi.model.cross_entropy import cross_entropy_sum, token_logps
@@ -333,9 +332,7 @@ class ScalarModel(nn.Module):
 
 
 def keep_layers(model: LanguageModel | ScalarModel, n_layer: int) -> None:
-    """Leave the first n blocks and take the others away. Raises ConfigError when there are not so many."""
-    if n_layer > model.config.n_layer:
-        raise ConfigError(f"n_layer: {n_layer} is more than the model's {model.config.n_layer} blocks")
+    """Leave the first n blocks and take the others away."""
     unturned = tuple(layer for layer in model.config.no_rope_layers if layer < n_layer)
     config = model.config.model_copy(update={"n_layer": n_layer, "no_rope_layers": unturned})
     model.config = model.model.config = config

@@ -8,7 +8,6 @@ import torch
 from safetensors import safe_open
 
 from malmoi.algorithms import sft
-from malmoi.errors import ConfigError
 from malmoi.files import write_jsonl
 from malmoi.model.lora import LoraConfig, LoraLinear, WithoutAdapters, adapters_off, add_lora, merged
 from malmoi.model.transformer import LanguageModel
@@ -40,14 +39,12 @@ def test_new_adapters_change_nothing_and_only_they_learn(policy: LanguageModel) 
     assert {name.split(".")[-2] for name in names} == {"q_proj", "down_proj"} and len(names) == 2 * 2 * 2
 
 
-def test_blocks_before_the_first_layer_stay_as_they_are(policy: LanguageModel) -> None:
-    add_lora(policy, LoraConfig(rank=2, first_layer=1))
+def test_the_frozen_share_of_the_blocks_stays_as_it_is(policy: LanguageModel) -> None:
+    add_lora(policy, LoraConfig(rank=2, frozen_share=0.5))
     trained = {name for name, parameter in policy.named_parameters() if parameter.requires_grad}
     assert trained and all(name.startswith("model.layers.1.") for name in trained)
     policy(IDS).sum().backward()
     assert all(parameter.grad is not None for parameter in policy.parameters() if parameter.requires_grad)
-    with pytest.raises(ConfigError, match=r"first_layer: 2: the model has blocks 0 to 1"):
-        add_lora(policy, LoraConfig(rank=2, first_layer=2))
 
 
 def test_switched_off_the_model_is_to_the_bit_what_it_was(policy: LanguageModel, adapted: LanguageModel) -> None:

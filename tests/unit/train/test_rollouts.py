@@ -54,7 +54,7 @@ def test_sharing_a_prompt_changes_no_number_and_no_gradient(answers: list[tuple[
     with patch.object(rollouts, "share_prompts", lambda ids, mask: None):
         apart = found()
     for ours, expected in zip(together, apart, strict=True):
-        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(ours, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_what_is_read_is_each_prompt_once_and_each_answer_with_the_token_before_it() -> None:
