@@ -301,7 +301,7 @@ def generate(
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="For the same answers again.")] = 0,
     n: Annotated[int, typer.Option("--n", metavar="N", min=1, help="Answers to each prompt.")] = 1,
     best_by: Annotated[
-        str | None, typer.Option(metavar="REWARD_MODEL", help="Best-of-n: keep the one of the N that it scores highest.")
+        str | None, typer.Option(metavar="REWARD_MODEL", help="Best-of-n: keep the one of N that it scores highest.")
     ] = None,
     weights: Weights = "auto",
     workspace: WorkspaceOption = Path("workspace"),

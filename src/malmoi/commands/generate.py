@@ -88,11 +88,9 @@ class Chooser:
         """Of each prompt's n lines the best, with the scores of all. Raises DataError when one is too long to read."""
         groups = [lines[start : start + n] for start in range(0, len(lines), n)]
         tokenizer, template = self.text
-        turns = [
-            Ranking([conversation_ids(tokenizer, template, line["messages"], line["answer"]) for line in group], [1] * n)
-            for group in groups
-        ]
-        longest = max(len(ids) for turn in turns for ids in turn.ids)
+        ids = [conversation_ids(tokenizer, template, line["messages"], line["answer"]) for line in lines]
+        turns = [Ranking(ids[start : start + n], [1] * n) for start in range(0, len(lines), n)]
+        longest = max(map(len, ids))
         if longest > self.network.config.seq_len:
             raise DataError(
                 f"--best-by: {longest} tokens are more than the reward model's context ({self.network.config.seq_len})"
