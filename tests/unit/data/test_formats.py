@@ -104,7 +104,7 @@ def test_what_each_annotator_said_is_kept(tmp_path: Path) -> None:
 
 ALONE = [
     {"prompt": "What?"}, {"prompt": ASKED}, {"question": "What?"}, {"turns": ["What?", "Why?"]}, {"messages": ASKED},
-    {"messages": TALK},
+    {"messages": TALK}, {"question_id": 81, "turns": ["What?", "Why?"]},
 ]  # fmt: skip
 
 
@@ -121,6 +121,7 @@ def test_a_row_is_believed_about_itself(tmp_path: Path) -> None:
 
 
 BAD: list[tuple[str, Row, str]] = [
+    ("conversations", {"question_id": 81, "turns": ["What?", "Why?"]}, "expected"),
     ("rankings", {"prompt": "What?", "chosen": "a", "rejected": "a"}, "chosen and rejected are the same"),
     ("rankings", {"prompt": "What?", "chosen": "a", "rejected": " "}, "an empty answer"),
     ("rankings", {"prompt": "", "chosen": "a", "rejected": "b"}, "an empty turn"),
