@@ -44,7 +44,9 @@ class DataSettings(Settings):
     languages: tuple[str, ...] = ()
     """Languages that are kept of rows that say theirs, such as en; empty: all."""
     longest: int = Field(256, gt=0)
-    """Longest conversation, or prompt with any of its answers, in tokens; longer rows are left out and counted."""
+    """Longest prompt with any of its answers, in tokens; longer rows are left out and counted."""
+    longest_conversation: int | None = Field(None, gt=0)
+    """Longest conversation, in tokens; None: as `longest`. A model fine-tuned on short answers ends its own in time."""
     longest_prompt: int = Field(192, gt=0)
     """Longest prompt to train policies on, in tokens."""
     n_conversations: int | None = Field(None, gt=0)
@@ -163,7 +165,7 @@ class _Reader:
             spoken = [row for row in rows if row.get("lang") in (None, *self.settings.languages)]
             left_out["another language"] += len(rows) - len(spoken)
             rows = spoken
-        longest = self.settings.longest_prompt if kind == "prompts" else self.settings.longest
+        limit, longest = self._limit(kind)
         # In this order until there are enough: what is not wanted need not be measured.
         order = list(range(len(rows)))
         random.Random(f"{self.settings.seed} {source.name}").shuffle(order)
@@ -176,13 +178,21 @@ class _Reader:
                 taken.append(place)
         kept = [self._with_origin(rows[place], source.name) for place in sorted(taken)]
         if not kept:
-            raise DataError(f"{entry}: no row is left ({_listed(left_out)}); data.longest is {longest} tokens")
+            raise DataError(f"{entry}: no row is left ({_listed(left_out)}); data.{limit} is {longest} tokens")
         self.facts.setdefault(kind, {})[entry] = {
             "name": source.name, "format": list(report.formats), "commit": source.commit, "n_rows": len(kept),
             "left_out": dict(left_out), "examples": report.examples,
         }  # fmt: skip
         self.say(f"{kind} of {source.name}: {len(kept):,}; left out: {_listed(left_out) or 'none'}")
         return kept
+
+    def _limit(self, kind: str) -> tuple[str, int]:
+        """The setting that says how long a row may be, and what it says."""
+        if kind == "prompts":
+            return "longest_prompt", self.settings.longest_prompt
+        if kind == "conversations" and self.settings.longest_conversation is not None:
+            return "longest_conversation", self.settings.longest_conversation
+        return "longest", self.settings.longest
 
     def _fits(self, row: Row, longest: int, left_out: Counter[str]) -> bool:
         try:

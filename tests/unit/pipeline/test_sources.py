@@ -133,7 +133,8 @@ def test_prompts_languages_and_origins_can_be_said(context: Context) -> None:
     [
         ({"conversations": (), "rankings": ()}, "no sources"),
         ({"rankings": ("nowhere.jsonl",)}, "nowhere.jsonl: no such file"),
-        ({"longest": 3}, "no row is left"),
+        ({"longest": 3}, r"no row is left .*; data\.longest is 3"),
+        ({"longest_conversation": 3}, r"no row is left .*; data\.longest_conversation is 3"),
         ({"rankings": ("one.jsonl",)}, "nothing is left for rankings"),
         ({"rankings": ("bad.jsonl",), "errors": "strict"}, r"bad\.jsonl:1: chosen and rejected are the same"),
     ],
