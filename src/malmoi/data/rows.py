@@ -58,7 +58,7 @@ def _transcript(text: str) -> Turns | None:
 
 def asked(row: Row) -> Turns:
     """The prompt: text, transcript or messages, with what else the row puts before the answer."""
-    if "question_id" in row and "turns" in row:  # MT-bench: the later turns are the user's too, and want an answer first
+    if "question_id" in row and "turns" in row:  # MT-bench: the later turns are the user's too
         return by_turns(row["turns"])[:1]
     name = next((name for name in ("prompt", "question", "instruction") if row.get(name) is not None), None)
     if name is None:
