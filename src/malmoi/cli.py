@@ -163,7 +163,8 @@ def _make(
             console.rich.print(f"\nreport  {folder / 'report.html'}")
         commands = [f"malmoi chat --workspace {here}"] if done.keys() & {"pretrain", "sft", "ppo"} else []
         commands.append(f"malmoi runs list --workspace {here}")
-        commands.append(f"malmoi run {shlex.quote(name)} --workspace {here} --set ppo.beta=0.02")
+        if "ppo" in done:
+            commands.append(f"malmoi run {shlex.quote(name)} --workspace {here} --set ppo.beta=0.02")
         for number, command in enumerate(commands):
             console.rich.print(f"{'' if number else 'next':<8}{command}")
 
