@@ -17,7 +17,7 @@ class Device:
     """Where this process computes.
 
     torch_device: cpu, or cuda:local_rank
-    compute_dtype: what matrix products run in under `autocast`; weights stay float32
+    compute_dtype: what matrix products run in under `autocast`; weights that learn stay float32
     rank, world_size: this process among those that train together
     """
 

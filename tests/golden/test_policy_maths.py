@@ -186,7 +186,10 @@ def test_the_loss_is_a_sum_over_single_response_tokens(temperature: float) -> No
     batch = random_rollouts(1, rows, width=11)
     actors = random_actors(2)
     config = ppo.Config(n_iterations=1, temperature=temperature, clip_eps=0.15, value_clip_eps=0.3, vf_coef=0.4)
-    found, metrics = ppo.loss(actors, batch, config)
+    policy_sum, metrics = ppo.loss(actors, batch, config)
+    value_batch = ppo.ValueRollouts(batch)
+    value_sum, value_metrics = ppo.loss(actors, value_batch, config)
+    found, metrics = policy_sum + value_sum, metrics | value_metrics
     gradients = torch.autograd.grad(found, list(actors.parameters()))
 
     expected = {"policy_loss": 0.0, "value_loss": 0.0, "approx_kl": 0.0, "clip_fraction": 0.0, "entropy": 0.0}
@@ -212,7 +215,7 @@ def test_the_loss_is_a_sum_over_single_response_tokens(temperature: float) -> No
     assert {name: value.item() for name, value in metrics.items()} == pytest.approx(expected, abs=1e-4)
     for ours, naive in zip(gradients, torch.autograd.grad(total, list(actors.parameters())), strict=True):
         torch.testing.assert_close(ours, naive, atol=1e-4, rtol=1e-4)
-    assert batch.count == sum(last - first + 1 for first, last in rows)
+    assert batch.count + value_batch.count == sum(last - first + 1 for first, last in rows)
 
 
 def test_rows_of_rollouts_are_the_same_rows_without_needless_padding() -> None:

@@ -58,8 +58,10 @@ def test_before_the_first_update_old_and_new_policies_are_one(tokenizer: Tokeniz
     """The ratio is 1 at every token: what was sampled and scored is what is recomputed."""
     config = small(micro_batch_size=4)
     steps = stream(tokenizer, config)
-    for batch in next(iter(steps)):
-        assert isinstance(batch, Rollouts)
+    micros = next(iter(steps))
+    batches = [batch for batch in micros if isinstance(batch, Rollouts)]
+    assert [batch.rollouts for batch in micros if isinstance(batch, ppo.ValueRollouts)] == batches
+    for batch in batches:
         _, metrics = ppo.loss(actors(steps), batch, config)
         assert metrics["approx_kl"].item() == pytest.approx(0, abs=1e-9)
         assert metrics["clip_fraction"].item() == 0
@@ -70,7 +72,7 @@ def test_before_the_first_update_old_and_new_policies_are_one(tokenizer: Tokeniz
 
 def test_log_probabilities_are_of_the_chosen_tokens_at_the_sampling_temperature(tokenizer: Tokenizer) -> None:
     steps = stream(tokenizer, small(temperature=0.7), away=0.1)
-    [batch] = next(iter(steps))
+    batch, _ = next(iter(steps))
     assert isinstance(batch, Rollouts)
     for network, found in ((steps.policy, batch.logps), (steps.ref, batch.ref_logps)):
         logps = (network(batch.ids[:, :-1]) / 0.7).log_softmax(-1).gather(2, batch.ids[:, 1:, None])[..., 0]
@@ -96,7 +98,7 @@ def test_the_mask_covers_the_answer_and_its_end_but_not_the_prompt(tokenizer: To
 
 def test_an_answer_that_never_ended_has_the_score_for_that(tokenizer: Tokenizer) -> None:
     steps = stream(tokenizer, small(), away=0.1)
-    [batch] = next(iter(steps))
+    batch, _ = next(iter(steps))
     assert isinstance(batch, Rollouts)
     batch = replace(batch, finished=torch.tensor([True, False] * 3))
     replaced = torch.where(batch.finished, batch.scores, torch.tensor(-1.0))
@@ -112,7 +114,7 @@ def test_an_answer_that_never_ended_has_the_score_for_that(tokenizer: Tokenizer)
 
 def test_advantages_are_whitened_and_returns_are_not(tokenizer: Tokenizer) -> None:
     steps = stream(tokenizer, small(), away=0.3)
-    [batch] = next(iter(steps))
+    batch, _ = next(iter(steps))
     assert isinstance(batch, Rollouts)
     inside = batch.advantages[batch.mask]
     assert float(inside.mean()) == pytest.approx(0, abs=1e-5)
@@ -127,7 +129,7 @@ def test_every_epoch_takes_every_answer_once_in_another_order(tokenizer: Tokeniz
     config = small(n_epochs=2, n_minibatches=3, micro_batch_size=1)
     steps = stream(tokenizer, config)
     taken = [list(micros) for micros in steps]
-    assert [len(micros) for micros in taken] == [2] * (2 * 2 * 3)
+    assert [len(micros) for micros in taken] == [2 * 2] * (2 * 2 * 3)  # for the policy, and for the value network
     passes = [[batch for micros in taken[i : i + 3] for batch in micros] for i in range(0, 12, 3)]
     scores = [[float(batch.scores[0]) for batch in taken_once if isinstance(batch, Rollouts)] for taken_once in passes]
     assert sorted(scores[0]) == sorted(scores[1]) and scores[0] != scores[1]

@@ -111,27 +111,47 @@ class PtxTokens:
         return replace(self, tokens=self.tokens.to(device))
 
 
-def loss(model: Actors, batch: Rollouts | PtxTokens, config: Config) -> tuple[Tensor, dict[str, Tensor]]:
-    """Clipped policy loss + vf_coef · clipped value loss, summed over response tokens; or the weighted ptx loss."""
+@dataclass(frozen=True)
+class ValueRollouts:
+    """Answers once more, for the value network: learned from apart, they hold one network's activations at a time."""
+
+    rollouts: Rollouts
+
+    @property
+    def count(self) -> int:
+        """Counted with the policy's already."""
+        return 0
+
+    def to(self, device: torch.device) -> "ValueRollouts":
+        return ValueRollouts(self.rollouts.to(device))
+
+
+Batch = Rollouts | ValueRollouts | PtxTokens
+
+
+def loss(model: Actors, batch: Batch, config: Config) -> tuple[Tensor, dict[str, Tensor]]:
+    """Clipped policy loss, or vf_coef · clipped value loss, summed over response tokens; or the weighted ptx loss."""
     if isinstance(batch, PtxTokens):
         tokens = batch.tokens
         ptx = model.policy.cross_entropy(tokens.ids, tokens.targets, tokens.mask) * batch.weight
         return config.ptx_coef * ptx, {"ptx_loss": ptx.detach()}
+    if isinstance(batch, ValueRollouts):
+        old, mask = batch.rollouts, batch.rollouts.mask
+        values = response_values(model.value, old.ids, mask)
+        value_loss = clipped_value_loss(values, old.values, old.returns, config.value_clip_eps)[mask].sum()
+        return config.vf_coef * value_loss, {"value_loss": value_loss.detach()}
     mask = batch.mask
     logps, entropy = response_logps(model.policy, batch.ids, mask, config.temperature)
     policy_loss = clipped_policy_loss(logps, batch.logps, batch.advantages, config.clip_eps)[mask].sum()
-    values = response_values(model.value, batch.ids, mask)
-    value_loss = clipped_value_loss(values, batch.values, batch.returns, config.value_clip_eps)[mask].sum()
     with torch.no_grad():
         log_ratio = (logps - batch.logps)[mask]
         sums = {
             "policy_loss": policy_loss.detach(),
-            "value_loss": value_loss.detach(),
             "approx_kl": kl_estimate(log_ratio).sum(),
             "clip_fraction": ((log_ratio.exp() - 1).abs() > config.clip_eps).float().sum(),
             "entropy": entropy.sum(),
         }
-    return policy_loss + config.vf_coef * value_loss, sums
+    return policy_loss, sums
 
 
 def rollout_steps(
@@ -141,13 +161,14 @@ def rollout_steps(
     """PPO's stream."""
     ptx = _ptx_steps(actors.policy, config)
 
-    def mixed(micros: list[Rollouts], stream: RolloutSteps) -> list[Rollouts | PtxTokens]:
+    def mixed(micros: list[Rollouts], stream: RolloutSteps) -> list[Batch]:
+        batches: list[Batch] = [*micros, *map(ValueRollouts, micros)]
         if ptx is None:
-            return [*micros]
+            return batches
         ptx.load_state_dict({"step": stream.n_taken})
         texts = next(iter(ptx))
         weight = sum(micro.count for micro in micros) / sum(text.count for text in texts)
-        return [*micros, *(PtxTokens(text, weight) for text in texts)]
+        return [*batches, *(PtxTokens(text, weight) for text in texts)]
 
     return RolloutSteps(
         actors.policy, actors.value, ref, reward_model, prompts, tokenizer, config,
@@ -181,7 +202,7 @@ def build(config: Config) -> Job:
     averaged = copy.deepcopy(actors).requires_grad_(False) if config.average_decay else None
     n_steps = config.n_iterations * config.n_epochs * config.n_minibatches
 
-    def step_loss(model: Actors, batch: Rollouts | PtxTokens) -> tuple[Tensor, dict[str, Tensor]]:
+    def step_loss(model: Actors, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         return loss(model, batch, config)
 
     return Job(actors, steps, step_loss, n_steps, averaged, config.average_decay)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from malmoi import __version__, device
 from malmoi.errors import CheckpointError, UserError
@@ -145,7 +145,19 @@ def load_model(
 
 def load_reward_model(folder: Path) -> ScalarModel:
     """A reward model to score with, frozen. Raises CheckpointError as `load_model`, and for a language model."""
-    return load_model(folder, ScalarModel, n_heads=0).requires_grad_(False)
+    return frozen(load_model(folder, ScalarModel, n_heads=0))
+
+
+def frozen(model: Model) -> Model:
+    """The model itself, not to be trained: its matrices are kept in the format that they are multiplied in.
+
+    Embedding, norms and heads stay as they are, so that every number that comes out does too.
+    """
+    for layer in model.model.layers:
+        for module in layer.modules():
+            if isinstance(module, nn.Linear):
+                module.to(device.current().compute_dtype)
+    return model.requires_grad_(False)
 
 
 def load_config(folder: Path) -> ModelConfig:

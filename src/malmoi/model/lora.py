@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from malmoi import device
 from malmoi.config import Settings
-from malmoi.model.folder import load_model
+from malmoi.model.folder import frozen, load_model
 from malmoi.model.transformer import Branches, LanguageModel
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -118,7 +118,7 @@ def policy_and_reference(folder: Path, config: LoraConfig) -> tuple[LanguageMode
     a second copy."""
     policy = load_model(folder, LanguageModel)
     if not config.rank:
-        return policy, load_model(folder, LanguageModel).requires_grad_(False)
+        return policy, frozen(load_model(folder, LanguageModel))
     add_lora(policy, config)
     return policy, WithoutAdapters(policy)
 

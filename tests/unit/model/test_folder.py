@@ -10,10 +10,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from malmoi import device
 from malmoi.errors import CheckpointError, DataError, UserError
 from malmoi.files import read_json, write_json
 from malmoi.model.config import ModelConfig
-from malmoi.model.folder import load_model, load_text, save_model
+from malmoi.model.folder import load_model, load_reward_model, load_text, save_model
+from malmoi.model.lora import LoraConfig, policy_and_reference
 from malmoi.model.transformer import LanguageModel, ScalarModel, initialise, keep_layers
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
@@ -95,6 +97,24 @@ def test_a_reward_model_comes_back_with_its_bias(
     torch.testing.assert_close(loaded(ids), reward_model(ids) + 1.5)
     with pytest.raises(CheckpointError, match="is a reward model"):
         load_model(reward_folder)
+
+
+def test_a_frozen_model_takes_half_and_says_the_same(policy_folder: Path, reward_folder: Path) -> None:
+    ids = torch.arange(7, 27).view(2, 10)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MALMOI_DTYPE", "bfloat16")
+        device.current.cache_clear()
+        with device.autocast():
+            assert torch.equal(load_reward_model(reward_folder)(ids), load_model(reward_folder, ScalarModel)(ids))
+            policy, ref = policy_and_reference(policy_folder, LoraConfig())
+            assert torch.equal(ref(ids), policy(ids))
+    device.current.cache_clear()
+    kept = {name: parameter.dtype for name, parameter in load_reward_model(reward_folder).named_parameters()}
+    assert set(kept.values()) == {torch.float32}
+    assert isinstance(ref, LanguageModel)
+    halved = {name for name, parameter in ref.named_parameters() if parameter.dtype == torch.bfloat16}
+    assert halved == {name for name in kept if name.endswith("_proj.weight")}
+    assert not any(parameter.requires_grad for parameter in ref.parameters())
 
 
 def test_an_ensemble_comes_back_head_by_head(
