@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 
 CHUNK = 512
-# Logits of one chunk: memory from 32 MB on comes fresh from the system, page by page, which takes longer than the sums.
+# On a CPU, memory from 32 MB on comes fresh from the system, page by page, which takes longer than the sums: logits of
+# one chunk stay below, and so do the rows of the head whose gradient is summed at a time.
 MOST_LOGITS = 6 * 2**20
-TINY = torch.finfo(torch.float32).tiny
+MOST_LOGITS_ON_GPU = 2**27
+HEAD_ROWS = 4096
 
 
 class _CrossEntropySum(torch.autograd.Function):
@@ -18,28 +20,26 @@ class _CrossEntropySum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, needs_grad: bool) -> Tensor:
         loss = torch.zeros((), device=hidden.device)
-        trains_weight = needs_grad and ctx.needs_input_grad[1]
-        if needs_grad:
-            grad_hidden = torch.empty_like(hidden)
-            grad_weight = torch.zeros(weight.shape if trains_weight else 0, dtype=torch.float32, device=weight.device)
-        for rows in _chunks(hidden, weight):
-            x, y = hidden[rows], targets[rows, None]
-            probabilities = torch.softmax(x @ weight.T, dim=-1, dtype=torch.float32)
-            loss -= probabilities.gather(1, y).clamp_min(TINY).log().sum()
-            if needs_grad:
-                grad_logits = probabilities.scatter_add_(1, y, -torch.ones_like(y, dtype=torch.float32))
-                grad_logits = grad_logits.to(hidden.dtype)
-                torch.mm(grad_logits, weight, out=grad_hidden[rows])
-                if trains_weight:
-                    grad_weight += grad_logits.T @ x
-        if needs_grad:
-            ctx.save_for_backward(grad_hidden, grad_weight.to(weight.dtype))
+        matrix = weight.to(hidden.dtype)
+        gradients = _Gradients(hidden, weight, matrix, ctx.needs_input_grad[1]) if needs_grad else None
+        for rows, centred, spare in _chunks(hidden, matrix):
+            y = targets[rows, None]
+            of_targets = centred.gather(1, y)
+            exponentials = centred.exp_()
+            sums = exponentials.sum(dim=1, keepdim=True)
+            loss += (sums.log() - of_targets).sum()
+            if gradients is not None:
+                grad_logits = exponentials.mul_(1 / sums).scatter_add_(1, y, -torch.ones_like(sums))
+                gradients.add(rows, spare.copy_(grad_logits))
+        ctx.gradients = gradients
         return loss
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
-        grad_hidden, grad_weight = ctx.saved_tensors
-        return grad_hidden * grads[0], grad_weight * grads[0] if len(grad_weight) else None, None, None
+        if ctx.gradients is None:
+            raise RuntimeError("the gradients of a cross-entropy are scaled where they are, and so given out once")
+        found, ctx.gradients = ctx.gradients, None
+        return found.hidden.mul_(grads[0]), None if found.weight is None else found.weight.mul_(grads[0]), None, None
 
 
 def cross_entropy_sum(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ def cross_entropy_sum(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor
     hidden: (N, D); weight: (V, D), the output head; targets: (N,) ids
     Under autocast the products run in the compute dtype, the softmax in float32.
     """
-    hidden, weight = _in_compute_dtype(hidden, weight)
+    hidden = _in_compute_dtype(hidden)
     with torch.autocast(hidden.device.type, enabled=False):
         loss: Tensor = _CrossEntropySum.apply(hidden, weight, targets, torch.is_grad_enabled())  # type: ignore[no-untyped-call]
     return loss
@@ -60,51 +60,81 @@ class _TokenLogps(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
         logps, entropy = torch.empty(2, len(hidden), device=hidden.device)
-        for rows in _chunks(hidden, weight):
-            log_probabilities = _log_softmax(hidden[rows], weight, temperature)
-            logps[rows] = log_probabilities.gather(1, targets[rows, None])[:, 0]
-            entropy[rows] = -log_probabilities.exp().mul_(log_probabilities).sum(dim=1)
-        ctx.save_for_backward(hidden, weight, targets)
+        matrix = weight.to(hidden.dtype)
+        exponentials = None
+        for rows, centred, _ in _chunks(hidden, matrix, temperature):
+            of_targets = centred.gather(1, targets[rows, None])[:, 0]
+            exponentials = torch.empty_like(centred) if exponentials is None else exponentials[: len(centred)]
+            sums = torch.exp(centred, out=exponentials).sum(dim=1)
+            logps[rows] = of_targets - sums.log()
+            entropy[rows] = sums.log() - centred.mul_(exponentials).sum(dim=1) / sums
+        ctx.save_for_backward(hidden, weight, matrix, targets)
         ctx.temperature = temperature
         ctx.mark_non_differentiable(entropy)
         return logps, entropy
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
-        hidden, weight, targets = ctx.saved_tensors
-        grad_hidden = torch.empty_like(hidden)
-        trains_weight = ctx.needs_input_grad[1]
-        grad_weight = torch.zeros(weight.shape if trains_weight else 0, dtype=torch.float32, device=weight.device)
-        for rows in _chunks(hidden, weight):
+        hidden, weight, matrix, targets = ctx.saved_tensors
+        gradients = _Gradients(hidden, weight, matrix, ctx.needs_input_grad[1])
+        for rows, centred, spare in _chunks(hidden, matrix, ctx.temperature):
             scale = grads[0][rows, None] / ctx.temperature
-            grad_logits = _log_softmax(hidden[rows], weight, ctx.temperature).exp_().mul_(-scale)
-            grad_logits = grad_logits.scatter_add_(1, targets[rows, None], scale).to(hidden.dtype)
-            torch.mm(grad_logits, weight, out=grad_hidden[rows])
-            if trains_weight:
-                grad_weight += grad_logits.T @ hidden[rows]
-        return grad_hidden, grad_weight.to(weight.dtype) if trains_weight else None, None, None
-
-
-def _log_softmax(hidden: Tensor, weight: Tensor, temperature: float) -> Tensor:
-    logits = hidden @ weight.T
-    return (logits if temperature == 1 else logits.float().div_(temperature)).log_softmax(dim=-1, dtype=torch.float32)
-
-
-def _chunks(hidden: Tensor, weight: Tensor) -> Iterator[slice]:
-    n_rows = max(32, min(CHUNK, MOST_LOGITS // len(weight)))
-    return (slice(start, start + n_rows) for start in range(0, len(hidden), n_rows))
+            exponentials = centred.exp_()
+            grad_logits = exponentials.mul_(-scale / exponentials.sum(dim=1, keepdim=True))
+            grad_logits.scatter_add_(1, targets[rows, None], scale)
+            gradients.add(rows, spare.copy_(grad_logits))
+        return gradients.hidden, gradients.weight, None, None
 
 
 def token_logps(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
     """log softmax(hidden weightᵀ / temperature)[target], and the entropy there without a gradient; (N,), in nats."""
-    hidden, weight = _in_compute_dtype(hidden, weight)
+    hidden = _in_compute_dtype(hidden)
     with torch.autocast(hidden.device.type, enabled=False):
         logps, entropy = _TokenLogps.apply(hidden, weight, targets, temperature)  # type: ignore[no-untyped-call]
     return logps, entropy
 
 
-def _in_compute_dtype(hidden: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    if not torch.is_autocast_enabled(hidden.device.type):
-        return hidden, weight
-    dtype = torch.get_autocast_dtype(hidden.device.type)
-    return hidden.to(dtype), weight.to(dtype)
+def _chunks(hidden: Tensor, matrix: Tensor, temperature: float = 1.0) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Rows; their logits in float32, less the largest of each row; as much memory in the dtype of `hidden`.
+
+    Every chunk takes over the memory of the one before.
+    """
+    on_cpu = hidden.device.type == "cpu"
+    most = min(CHUNK, MOST_LOGITS // len(matrix)) if on_cpu else MOST_LOGITS_ON_GPU // len(matrix)
+    n_rows = min(max(32, most), len(hidden))
+    logits = hidden.new_empty(n_rows, len(matrix))
+    float32 = torch.empty_like(logits, dtype=torch.float32)
+    for start in range(0, len(hidden), max(1, n_rows)):
+        rows = slice(start, min(start + n_rows, len(hidden)))
+        found = torch.mm(hidden[rows], matrix.T, out=logits[: rows.stop - start])
+        centred = float32[: len(found)].copy_(found)
+        if temperature != 1:
+            centred.div_(temperature)
+        yield rows, centred.sub_(centred.amax(dim=1, keepdim=True)), found
+
+
+class _Gradients:
+    """Of `hidden` (N, D), in its dtype, and, where it trains, of `weight` (V, D), summed in the dtype of that."""
+
+    def __init__(self, hidden: Tensor, weight: Tensor, matrix: Tensor, trains_weight: bool) -> None:
+        self._x, self._matrix = hidden, matrix
+        self.hidden = torch.empty_like(hidden)
+        self.weight = torch.zeros_like(weight) if trains_weight else None
+        self._product = matrix.new_empty(min(HEAD_ROWS, len(matrix)), matrix.shape[1])
+        self._widened = torch.empty_like(self._product, dtype=weight.dtype)
+
+    def add(self, rows: slice, grad_logits: Tensor) -> None:
+        """What one chunk of logits, (n, V), adds."""
+        torch.mm(grad_logits, self._matrix, out=self.hidden[rows])
+        if self.weight is None:
+            return
+        for start in range(0, len(self.weight), HEAD_ROWS):
+            total = self.weight[start : start + HEAD_ROWS]
+            product = self._product[: len(total)]
+            torch.mm(grad_logits[:, start : start + HEAD_ROWS].T, self._x[rows], out=product)
+            total += self._widened[: len(total)].copy_(product)
+
+
+def _in_compute_dtype(hidden: Tensor) -> Tensor:
+    device = hidden.device.type
+    return hidden.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else hidden
