@@ -50,15 +50,15 @@ def current() -> Device:
 
 
 def _keep_freed_memory() -> None:
-    """Let glibc reuse freed blocks of up to 32 MB: handing each back costs page faults, a fifth of a small step.
+    """Let glibc reuse freed memory: what it hands back comes again page by page, a fifth of a small step.
 
-    Larger ones still go back at once, else the heap would fill with holes.
+    No block gets a mapping of its own, as large ones do else; `release_memory` hands back what was left in between.
     """
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")
-        m_trim_threshold, m_top_pad, m_mmap_threshold = -1, -2, -3
-        libc.mallopt(m_mmap_threshold, 32 * 2**20)
-        libc.mallopt(m_trim_threshold, 512 * 2**20)
+        m_trim_threshold, m_top_pad, m_mmap_max = -1, -2, -4
+        libc.mallopt(m_mmap_max, 0)
+        libc.mallopt(m_trim_threshold, 2**31 - 1)
         libc.mallopt(m_top_pad, 64 * 2**20)
 
 

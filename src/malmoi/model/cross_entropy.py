@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 CHUNK = 512
-# On a CPU, memory from 32 MB on comes fresh from the system, page by page, which takes longer than the sums: logits of
-# one chunk stay below, and so do the rows of the head whose gradient is summed at a time.
+# On a CPU, what passes over a chunk should find it in the cache, and memory that was never touched comes page by page,
+# which takes longer than the sums: few logits at a time, few rows of the head's gradient, in memory used again.
 MOST_LOGITS = 6 * 2**20
 MOST_LOGITS_ON_GPU = 2**27
 HEAD_ROWS = 4096
