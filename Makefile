@@ -28,7 +28,7 @@ check: $(INSTALLED)  ## Lint and types
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
 
-bench: $(INSTALLED)  ## Measure Malmoi beside its peers into bench.json (more than an hour; a quiet machine)
+bench: $(INSTALLED)  ## Measure Malmoi beside its peers into bench.json (more than two hours; a quiet machine)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	$(BIN)/python -m benchmarks all --out bench.json
 

@@ -30,6 +30,14 @@ def test_without_gradients_the_value_is_the_same() -> None:
     assert torch.equal(alone, cross_entropy_sum(hidden, weight.requires_grad_(), targets).detach())
 
 
+def test_gradients_that_are_scaled_in_place_are_given_out_once() -> None:
+    hidden = torch.randn(9, 4, requires_grad=True)
+    loss = cross_entropy_sum(hidden, torch.randn(5, 4), torch.arange(9) % 5)
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="given out once"):
+        loss.backward()
+
+
 def test_under_autocast_products_are_bfloat16_and_gradients_float32() -> None:
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(40, 64, generator=generator, requires_grad=True)
