@@ -7,7 +7,7 @@ any job killed at any moment resumes to the same numbers.
 
 import math
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,8 +115,7 @@ def fit(job: Job, config: LoopConfig, hooks: Sequence[Hook] = (), resume_from: P
         micros = next(steps, None)
         if micros is None:  # the stream ended itself, as PPO's does over its KL budget
             break
-        # Sharded ranks wait for each other in every forward pass, so all must take the same kinds in the same order.
-        if config.fsdp and any(n % here.world_size for n in Counter(map(type, micros)).values()):
+        if config.fsdp and len(micros) % here.world_size:  # sharded ranks wait for each other in every forward pass
             raise ConfigError(
                 f"loop.fsdp: {len(micros)} micro-batches do not divide over {here.world_size} ranks; choose batch_size "
                 "and micro_batch_size so that they do"

@@ -70,9 +70,11 @@ class RolloutConfig(Settings):
     """Optimizer, checkpoints, compilation."""
 
     @model_validator(mode="after")
-    def _minibatches_have_answers(self) -> "RolloutConfig":
+    def _can_be_sampled_and_split(self) -> "RolloutConfig":
         if self.n_minibatches > self.batch_size:
             raise ValueError(f"n_minibatches {self.n_minibatches} is more than batch_size {self.batch_size}")
+        if self.loop.fsdp:
+            raise ValueError("loop.fsdp shards the policy, and answers are sampled from whole ones; leave it off")
         return self
 
 

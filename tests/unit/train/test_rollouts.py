@@ -1,18 +1,22 @@
 """A prompt that several answers have in common is read once, and nothing that is said of them changes."""
 
+from types import ModuleType
 from unittest.mock import patch
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from torch import Tensor
 
+from malmoi.algorithms import grpo, ppo
 from malmoi.data import batch
 from malmoi.data.batch import share_prompts
 from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.train import rollouts
+from malmoi.train.loop import LoopConfig
 from malmoi.train.rollouts import response_logps, response_values, scores_at_end
 
 pytestmark = pytest.mark.usefixtures("float32")
@@ -74,3 +78,9 @@ def test_where_no_prompt_comes_twice_or_an_answer_is_empty_nothing_is_laid_out_a
     ids, mask = rows_of([(1, [4]), (1, [5])])
     mask[1] = False
     assert share_prompts(ids, mask) is None
+
+
+@pytest.mark.parametrize("algorithm", [ppo, grpo])
+def test_what_samples_from_a_policy_does_not_shard_it(algorithm: ModuleType) -> None:
+    with pytest.raises(ValidationError, match=r"loop\.fsdp shards the policy"):
+        algorithm.Config(n_iterations=1, loop=LoopConfig(fsdp=True))
