@@ -70,7 +70,10 @@ def parse(schema: type[S], table: dict[str, Any], where: str) -> S:
         if first["type"] == "missing":
             raise ConfigError(f"{where}: {key}: missing; add it to the file or with --set {key}=…") from None
         message = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"{where}: {key}: {message} (got {first['input']!r})".replace(": : ", ": ")) from None
+        # Where settings do not go together, the message names them: a whole table behind it would hide it.
+        is_table = first["type"] == "value_error" and isinstance(first["input"], dict)
+        got = "" if is_table else f" (got {first['input']!r})"
+        raise ConfigError(f"{where}: {key}: {message}{got}".replace(": : ", ": ")) from None
 
 
 def _fields_at(schema: type[BaseModel], path: list[str]) -> list[str]:
