@@ -17,7 +17,7 @@ from malmoi.files import disk_errors, read_jsonl, sha256_of, write_bytes, write_
 from malmoi.generate.engine import Engine
 from malmoi.generate.sampling import Sampling
 from malmoi.model.folder import load_model, load_text
-from malmoi.model.inference import Weights
+from malmoi.model.inference import Weights, stored_dtype
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
@@ -49,7 +49,8 @@ def generate(
         raise UserError(f"{out}: exists already; choose another --out")
     chooser = None if reward_model is None else Chooser(workspace, reward_model)
     _, folder = find_model(model, workspace / "models")
-    network, (tokenizer, template) = load_model(folder, LanguageModel), load_text(folder)
+    network = load_model(folder, LanguageModel, dtype=stored_dtype(weights))
+    tokenizer, template = load_text(folder)
     about = {
         "sampling": sampling.model_dump(mode="json", exclude={"logprobs"}), "model": model,
         "model_sha256": sha256_of(folder), "weights": weights,

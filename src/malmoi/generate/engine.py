@@ -93,7 +93,7 @@ class Engine:
         self, model: LanguageModel, *, end_ids: Collection[int], tokenizer: Tokenizer | None = None,
         weights: Weights = "auto", n_rows: int = 32, n_max: int | None = None, n_waiting: int = 1024, join_at: int = 1,
     ) -> None:  # fmt: skip
-        self.model, config = for_inference(model, weights), model.config
+        self.model, config = for_inference(model, weights, n_rows), model.config
         self.decoder = decoder_of(self.model, weights)
         self.here = device.current()
         self.dtype = dtype_of(weights)

@@ -1,31 +1,14 @@
 /* One new token for each of some rows, through all layers of a network with RMSNorm, rotary positions and SwiGLU.
  *
- * Decoding a token reads every weight once: this reads them at the speed of memory, and everything between two products
- * costs little beside it. The residual stream, norms, softmax and sums are float32; what is multiplied is bfloat16.
- * Weights are bfloat16, int8 (a scale a row) or int4 (a scale and a zero for each 32 inputs), rows one after another.
- * `model/native.py` compiles and calls it.
+ * Decoding a token reads every weight once: this reads them at the speed of memory (products.h), and everything between
+ * two products costs little beside it. The residual stream, norms, softmax and sums are float32; what is multiplied is
+ * bfloat16. `model/native.py` compiles and calls it.
  */
 #include <math.h>
-#include <omp.h>
-#include <stdint.h>
-#include <string.h>
-#ifdef __AVX512BF16__
-#include <immintrin.h>
-#endif
 
-typedef uint16_t bf16;
-typedef float f32x16 __attribute__((vector_size(64), aligned(4)));
-typedef float f32x4 __attribute__((vector_size(16), aligned(4)));
-typedef uint32_t u32x16 __attribute__((vector_size(64), aligned(2)));
+#include "products.h"
 
-enum { BFLOAT16, INT8, INT4 };
-enum { UNIT = 32, TILE = 4, MOST_ROWS_AT_ONCE = 6, MOST_HEADS_AT_ONCE = 4 };
-
-typedef struct {
-    int64_t kind, n_out, n_in;
-    const void *weight;
-    const float *scale, *zero, *bias; /* NULL where there is none */
-} Matrix;
+enum { MOST_HEADS_AT_ONCE = 4 };
 
 typedef struct {
     Matrix qkv, o, gate_up, down;
@@ -47,23 +30,6 @@ typedef struct {
     const int64_t *lengths; /* tokens that each row holds already: where its new one goes */
 } Cache;
 
-#define LOW(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29)
-#define HIGH(a, b) __builtin_shufflevector(a, b, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31)
-#define INLINE static inline __attribute__((always_inline))
-
-INLINE float from_bf16(bf16 v) {
-    uint32_t bits = (uint32_t)v << 16;
-    float f;
-    memcpy(&f, &bits, 4);
-    return f;
-}
-
-INLINE bf16 to_bf16(float f) { /* to the nearest, ties to even */
-    uint32_t bits;
-    memcpy(&bits, &f, 4);
-    return (bf16)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
-
 INLINE float exp_of(float x) { /* 2^n · p(r), to 1e-7; vectorises where expf does not */
     x = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
     float n = __builtin_roundf(x * 1.44269504f);
@@ -73,160 +39,6 @@ INLINE float exp_of(float x) { /* 2^n · p(r), to 1e-7; vectorises where expf do
     float power;
     memcpy(&power, &bits, 4);
     return p * power;
-}
-
-/* The sums of four vectors of partial sums. */
-INLINE f32x4 sums_of(f32x16 a, f32x16 b, f32x16 c, f32x16 d) {
-    f32x16 ab = LOW(a, b) + HIGH(a, b), cd = LOW(c, d) + HIGH(c, d);
-    f32x16 all = __builtin_shufflevector(ab, cd, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
-               + __builtin_shufflevector(ab, cd, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-    return __builtin_shufflevector(all, all, 0, 1, 2, 3) + __builtin_shufflevector(all, all, 4, 5, 6, 7)
-         + __builtin_shufflevector(all, all, 8, 9, 10, 11) + __builtin_shufflevector(all, all, 12, 13, 14, 15);
-}
-
-#ifdef __AVX512BF16__
-typedef __m512bh numbers; /* 32 of them, bfloat16 */
-
-INLINE f32x16 dot32(f32x16 acc, numbers a, numbers b) { return (f32x16)_mm512_dpbf16_ps((__m512)acc, a, b); }
-
-INLINE numbers load_bf16(const bf16 *from) { return (numbers)_mm512_loadu_si512(from); }
-
-INLINE numbers load_int8(const int8_t *from) {
-    const __m512i low = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)from));
-    const __m512i high = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)from + 1));
-    return _mm512_cvtne2ps_pbh(_mm512_cvtepi32_ps(high), _mm512_cvtepi32_ps(low));
-}
-
-INLINE numbers load_int4(const uint8_t *from, float scale, float zero) {
-    const __m128i both = _mm_loadu_si128((const __m128i *)from);
-    const __m512i wide = _mm512_cvtepu8_epi32(both);
-    const __m512 low = _mm512_cvtepi32_ps(_mm512_and_si512(wide, _mm512_set1_epi32(15)));
-    const __m512 high = _mm512_cvtepi32_ps(_mm512_srli_epi32(wide, 4));
-    const __m512 by = _mm512_set1_ps(scale), more = _mm512_set1_ps(zero);
-    return _mm512_cvtne2ps_pbh(_mm512_fmadd_ps(high, by, more), _mm512_fmadd_ps(low, by, more));
-}
-
-INLINE void store(bf16 *to, numbers from) { _mm512_storeu_si512(to, (__m512i)from); }
-#else
-typedef struct { f32x16 even, odd; } numbers;
-
-INLINE f32x16 dot32(f32x16 acc, numbers a, numbers b) { return acc + a.even * b.even + a.odd * b.odd; }
-
-INLINE numbers load_bf16(const bf16 *from) {
-    const u32x16 pairs = *(const u32x16 *)from;
-    return (numbers){(f32x16)(pairs << 16), (f32x16)(pairs & 0xffff0000u)};
-}
-
-INLINE numbers load_int8(const int8_t *from) {
-    numbers found;
-    for (int i = 0; i < 16; i++) {
-        found.even[i] = from[2 * i];
-        found.odd[i] = from[2 * i + 1];
-    }
-    return found;
-}
-
-INLINE void store(bf16 *to, numbers from) {
-    for (int i = 0; i < 16; i++) {
-        to[2 * i] = to_bf16(from.even[i]);
-        to[2 * i + 1] = to_bf16(from.odd[i]);
-    }
-}
-
-INLINE numbers load_int4(const uint8_t *from, float scale, float zero) {
-    bf16 found[UNIT];
-    for (int i = 0; i < UNIT / 2; i++) {
-        found[i] = to_bf16((from[i] & 15) * scale + zero);
-        found[i + UNIT / 2] = to_bf16((from[i] >> 4) * scale + zero);
-    }
-    return load_bf16(found);
-}
-#endif
-
-/* 32 weights from the k-th of a row on; int8 waits for its scale until the products are summed. */
-INLINE numbers weights_at(const Matrix *w, const int64_t kind, int64_t row, int64_t k) {
-    const int64_t at = row * w->n_in + k;
-    if (kind == BFLOAT16) return load_bf16((const bf16 *)w->weight + at);
-    if (kind == INT8) return load_int8((const int8_t *)w->weight + at);
-    return load_int4((const uint8_t *)w->weight + at / 2, w->scale[at / UNIT], w->zero[at / UNIT]);
-}
-
-typedef struct {
-    float *out;
-    int64_t stride;
-    int adds;
-} Target;
-
-/* TILE rows of weights times `n_rows` inputs; kind and n_rows are constants wherever this is inlined */
-INLINE void dots(const Matrix *w, const int64_t kind, int64_t row, int64_t place, const bf16 *x, const int n_rows,
-                 Target target) {
-    const int64_t n_in = w->n_in;
-    const int64_t bits = kind == BFLOAT16 ? 16 : kind == INT8 ? 8 : 4;
-    const char *next = (const char *)w->weight + (row + TILE) * n_in * bits / 8;
-    f32x16 acc[TILE][MOST_ROWS_AT_ONCE];
-#pragma GCC unroll 8
-    for (int i = 0; i < TILE; i++)
-#pragma GCC unroll 8
-        for (int m = 0; m < n_rows; m++) acc[i][m] = (f32x16){0};
-    for (int64_t k = 0; k < n_in; k += UNIT) {
-        numbers inputs[MOST_ROWS_AT_ONCE];
-#pragma GCC unroll 8
-        for (int m = 0; m < n_rows; m++) inputs[m] = load_bf16(x + m * n_in + k);
-#pragma GCC unroll 8
-        for (int i = 0; i < TILE; i++) {
-            const numbers weights = weights_at(w, kind, row + i, k);
-            __builtin_prefetch(next + (i * n_in + k) * bits / 8); /* what no processor does by itself across pages */
-#pragma GCC unroll 8
-            for (int m = 0; m < n_rows; m++) acc[i][m] = dot32(acc[i][m], weights, inputs[m]);
-        }
-    }
-    f32x4 scale = {1, 1, 1, 1}, bias = {0, 0, 0, 0};
-    if (w->kind == INT8) scale = *(const f32x4 *)(w->scale + place);
-    if (w->bias) bias = *(const f32x4 *)(w->bias + place);
-#pragma GCC unroll 8
-    for (int m = 0; m < n_rows; m++) {
-        const f32x4 found = sums_of(acc[0][m], acc[1][m], acc[2][m], acc[3][m]) * scale + bias;
-        f32x4 *to = (f32x4 *)(target.out + m * target.stride + place);
-        *to = target.adds ? *to + found : found;
-    }
-}
-
-#define FOR_ROWS(kind) \
-    switch (n_now) { \
-    case 1: dots(from, kind, row, n, inputs, 1, part); break; \
-    case 2: dots(from, kind, row, n, inputs, 2, part); break; \
-    case 3: dots(from, kind, row, n, inputs, 3, part); break; \
-    case 4: dots(from, kind, row, n, inputs, 4, part); break; \
-    case 5: dots(from, kind, row, n, inputs, 5, part); break; \
-    default: dots(from, kind, row, n, inputs, 6, part); \
-    }
-
-/* out[b][n] (+)= x_b · w_n + bias_n for n in [begin, end), multiples of TILE; x: (n_rows, n_in) */
-static void product(const Matrix *w, const bf16 *x, int64_t n_rows, int64_t begin, int64_t end, Target target) {
-    const int64_t n_parts = (n_rows + MOST_ROWS_AT_ONCE - 1) / MOST_ROWS_AT_ONCE;
-    /* Weights that several parts of the rows are multiplied with are made bfloat16 once. */
-    const int64_t bits = w->kind == INT8 ? 8 : 4;
-    const int is_unpacked = n_parts > 1 && w->kind != BFLOAT16;
-    bf16 tile[is_unpacked ? TILE * w->n_in : 1] __attribute__((aligned(64)));
-    Matrix unpacked = *w;
-    unpacked.weight = tile;
-    const Matrix *from = is_unpacked ? &unpacked : w;
-    for (int64_t n = begin; n < end; n += TILE) {
-        if (is_unpacked)
-            for (int64_t i = 0; i < TILE * w->n_in; i += UNIT) {
-                __builtin_prefetch((const char *)w->weight + (n + TILE) * w->n_in * bits / 8 + i * bits / 8);
-                store(tile + i, w->kind == INT8 ? weights_at(w, INT8, n, i) : weights_at(w, INT4, n, i));
-            }
-        const int64_t row = is_unpacked ? 0 : n;
-        for (int64_t p = 0; p < n_parts; p++) {
-            const int64_t first = n_rows * p / n_parts, n_now = n_rows * (p + 1) / n_parts - first;
-            const bf16 *inputs = x + first * w->n_in;
-            const Target part = {target.out + first * target.stride, target.stride, target.adds};
-            if (is_unpacked || w->kind == BFLOAT16) FOR_ROWS(BFLOAT16)
-            else if (w->kind == INT8) FOR_ROWS(INT8)
-            else FOR_ROWS(INT4)
-        }
-    }
 }
 
 INLINE float scale_of(const float *x, int64_t width, float eps) { /* RMSNorm's */
@@ -345,13 +157,6 @@ static void attend_group(const Network *net, int64_t number, const Cache *cache,
     }
 }
 
-/* This thread's part of n things, in whole units. */
-INLINE void share(int64_t n, int64_t unit, int64_t *begin, int64_t *end) {
-    const int64_t n_units = n / unit, n_threads = omp_get_num_threads(), me = omp_get_thread_num();
-    *begin = n_units * me / n_threads * unit;
-    *end = n_units * (me + 1) / n_threads * unit;
-}
-
 static void feed_forward_wide(const Network *net, const Layer *layer, const bf16 *x, int64_t n_rows, float *wide, bf16 *out) {
     int64_t begin, end;
     share(net->n_ff, TILE, &begin, &end);
@@ -364,16 +169,6 @@ static void feed_forward_wide(const Network *net, const Layer *layer, const bf16
 }
 
 static int64_t scores_of(int64_t n_positions) { return MOST_HEADS_AT_ONCE * (n_positions + 4); }
-
-/* out[b] = x_b · weightᵀ + bias; x: (n_rows, n_in), out: (n_rows, n_out) */
-void multiply(const Matrix *w, const bf16 *x, int64_t n_rows, float *out, int64_t n_threads) {
-#pragma omp parallel num_threads(n_threads)
-    {
-        int64_t begin, end;
-        share(w->n_out, TILE, &begin, &end);
-        product(w, x, n_rows, begin, end, (Target){out, w->n_out, 0});
-    }
-}
 
 /* Floats of scratch memory that `decode` needs. */
 int64_t scratch_size(const Network *net, int64_t n_rows, int64_t n_positions) {

@@ -95,14 +95,14 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor], dtype: Dtype = "flo
 
 def load_model(
     folder: Path, kind: type[Model] = LanguageModel, seed: int = 0, n_heads: int = 1,  # type: ignore[assignment]
-    dtype: torch.dtype = torch.float32, head_scale: float = 1.0,
+    dtype: torch.dtype | None = torch.float32, head_scale: float = 1.0,
 ) -> Model:  # fmt: skip
     """Load weights of any supported family onto this process's device.
 
     kind: LanguageModel, or ScalarModel for a reward model or a value network; a ScalarModel can start from a language
     model's folder (its head is then new), a LanguageModel not from a reward model's. seed, n_heads: of new heads;
     0 allows none
-    dtype: of matrices; what is trained is float32
+    dtype: of matrices, None for the file's; what is trained is float32
     Raises CheckpointError for a missing, truncated or forged file and for weights of another architecture.
     """
     config = load_config(folder)
@@ -131,7 +131,7 @@ def load_model(
         model = new(config, **({"n_heads": n_heads} if kind is ScalarModel else {}))
     # What was read is mapped from the file; the model must not change when the file does.
     state = {
-        name: tensor.to(dtype if tensor.ndim > 1 else torch.float32, copy=True).contiguous()
+        name: tensor.to((dtype or tensor.dtype) if tensor.ndim > 1 else torch.float32, copy=True).contiguous()
         for name, tensor in weights.items()
     }
     state = {name: torch.zeros(shape) for name, shape in scalar.items()} | state

@@ -1,4 +1,4 @@
-"""One decoding step in C: compiled when it is first needed, and done without where there is no compiler.
+"""Decoding in C: compiled when it is first needed, and done without where there is no compiler.
 
 The library lies in the user's cache folder, under the hash of its source, its compiler's options and this processor.
 """
@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,12 +22,12 @@ from malmoi.model.config import ModelConfig
 from malmoi.model.kv_cache import KVCache
 from malmoi.model.transformer import Block, FeedForward, LanguageModel
 
-SOURCE = Path(__file__).with_name("decode.c")
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("products.h", "decode.c", "weights.c"))
 # Sums may be reordered; all of -ffast-math would also change how the whole process rounds.
 REORDERED = ("-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math", "-fno-math-errno", "-freciprocal-math")
 OPTIONS = ("-O3", "-march=native", *REORDERED, "-fopenmp", "-fPIC", "-shared", "-std=gnu11")
-UNIT, TILE = 32, 4
-KINDS = {torch.bfloat16: 0, torch.int8: 1, torch.uint8: 2}
+UNIT, PAIR, TILE = 32, 64, 4
+KINDS = {16: 0, 8: 1, 4: 2, 12: 3}  # by the bits of a weight
 LONGEST_COMPILATION_S = 120
 
 
@@ -35,6 +35,7 @@ class _Matrix(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("kind", "n_out", "n_in")),
         *((name, ctypes.c_void_p) for name in ("weight", "scale", "zero", "bias")),
+        *((name, ctypes.c_void_p) for name in ("high", "rare_from", "rare_at", "rare")),
     ]
 
 
@@ -89,20 +90,21 @@ def library() -> ctypes.CDLL | None:
         found = ctypes.CDLL(str(_compiled(compiler)))
     except (OSError, subprocess.SubprocessError):
         return None
-    found.scratch_size.restype = ctypes.c_int64
+    for function in (found.scratch_size, found.prefers_compact):
+        function.restype = ctypes.c_int64
     return found
 
 
 def _compiled(compiler: str) -> Path:
     """Raises SubprocessError when the compiler fails, OSError when nothing can be written or run."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "malmoi"
-    named = "\0".join((SOURCE.read_text(), compiler, *OPTIONS, _processor()))
+    named = "\0".join((*(source.read_text() for source in SOURCES), compiler, *OPTIONS, _processor()))
     path = folder / f"decode-{hashlib.sha256(named.encode()).hexdigest()[:16]}.so"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryDirectory(dir=folder) as partial:
             made = Path(partial) / path.name
-            command = [compiler, *OPTIONS, "-o", str(made), str(SOURCE), "-lm"]
+            command = [compiler, *OPTIONS, "-o", str(made), *(str(s) for s in SOURCES if s.suffix == ".c"), "-lm"]
             subprocess.run(command, check=True, capture_output=True, timeout=LONGEST_COMPILATION_S)
             made.replace(path)
     return path
@@ -117,31 +119,82 @@ def _processor() -> str:
     return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
 
 
+def pointer(tensor: Tensor | None) -> ctypes.c_void_p:
+    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
+
+
 class Matrix:
     """The weights of a projection where C finds them.
 
-    weight: (N, D) bfloat16 or int8, or (N, D / 2) uint8 with two int4 in each
+    weight: (N, D) bfloat16 or int8, (N, D / 2) uint8 with two int4 in each, or (N, D · 3/2) uint8 of `Compact`
     scale: (N,) of int8, (N, D / 32) of int4; zero: (N, D / 32); bias: (N,)
     """
 
     def __init__(self, linear: nn.Module) -> None:
-        weight: Tensor = linear.weight  # type: ignore[assignment]
+        bits: int = getattr(linear, "bits", 16)
+        self.weight: Tensor = linear.weight.detach().contiguous()  # type: ignore[operator]
         floats = [getattr(linear, name, None) for name in ("scale", "zero", "bias")]
-        self._kept = [weight.detach().contiguous(), *(None if t is None else t.detach().float() for t in floats)]
-        self.n_out, self.n_in = weight.shape[0], weight.shape[1] * (2 if weight.dtype == torch.uint8 else 1)
-        pointers = (None if tensor is None else tensor.data_ptr() for tensor in self._kept)
-        self.c = _Matrix(KINDS[weight.dtype], self.n_out, self.n_in, *pointers)
+        self._kept = [tensor if tensor is None else tensor.detach().float() for tensor in floats]
+        self._kept += [getattr(linear, name, None) for name in Compact._fields[1:]]
+        self.n_out = len(self.weight)
+        self.n_in = self.weight.shape[1] * self.weight.itemsize * 8 // bits
+        self.c = _Matrix(KINDS[bits], self.n_out, self.n_in, self.weight.data_ptr(), *map(pointer, self._kept))
 
     def multiply(self, x: Tensor) -> Tensor:
-        """x (B, D) · weightᵀ + bias -> (B, N), float32; products run in bfloat16."""
-        code = library()
-        assert code is not None
-        x, out = x.to(torch.bfloat16).contiguous(), torch.empty(len(x), self.n_out)
-        code.multiply(
-            ctypes.byref(self.c), ctypes.c_void_p(x.data_ptr()), ctypes.c_int64(len(x)),
-            ctypes.c_void_p(out.data_ptr()), ctypes.c_int64(device.current().n_threads),
-        )  # fmt: skip
+        """x (B, D) · weightᵀ, and the bias -> (B, N), float32; products run in bfloat16."""
+        code, x = _code(), x.to(torch.bfloat16).contiguous()
+        out = torch.empty(len(x), self.n_out)
+        code.multiply(ctypes.byref(self.c), pointer(x), ctypes.c_int64(len(x)), pointer(out), _n_threads())
         return out
+
+    def unpacked(self) -> Tensor:
+        """(N, D), bfloat16; int8 waits for its scale."""
+        out = torch.empty(self.n_out, self.n_in, dtype=torch.bfloat16)
+        _code().unpack(ctypes.byref(self.c), pointer(out), _n_threads())
+        return out
+
+
+class Compact(NamedTuple):
+    """bfloat16 weights (N, D) in 12 bits each, and without loss: see products.h.
+
+    weight: (N, D · 3/2) uint8; high: (16,) uint8; rare_from: (N + 1,) int64; rare_at (int32), rare (bfloat16): (R,)
+    """
+
+    weight: Tensor
+    high: Tensor
+    rare_from: Tensor
+    rare_at: Tensor
+    rare: Tensor
+
+
+def compacted(weight: Tensor) -> Compact:
+    """weight: (N, D) bfloat16, D a multiple of 64."""
+    code, weight = _code(), weight.contiguous()
+    n_out, n_in = weight.shape
+    high, rare_from = torch.empty(16, dtype=torch.uint8), torch.empty(n_out + 1, dtype=torch.int64)
+    plain = (pointer(weight), ctypes.c_int64(n_out), ctypes.c_int64(n_in))
+    chosen = (pointer(high), pointer(rare_from))
+    code.choose_high(*plain, *chosen, _n_threads())
+    n_rare = int(rare_from[-1])
+    rare_at, rare = torch.empty(n_rare, dtype=torch.int32), torch.empty(n_rare, dtype=torch.bfloat16)
+    packed = torch.empty(n_out, n_in // 2 * 3, dtype=torch.uint8)
+    code.compact(*plain, *chosen, *map(pointer, (packed, rare_at, rare)), _n_threads())
+    return Compact(packed, high, rare_from, rare_at, rare)
+
+
+def prefers_compact() -> bool:
+    """Whether this processor reads 12 bits faster than 16."""
+    return bool(_code().prefers_compact())
+
+
+def _code() -> ctypes.CDLL:
+    code = library()
+    assert code is not None
+    return code
+
+
+def _n_threads() -> ctypes.c_int64:
+    return ctypes.c_int64(device.current().n_threads)
 
 
 class Decoder:
@@ -172,8 +225,8 @@ class Decoder:
 
         The cache's lengths stay as they are: `advance` counts the token.
         """
-        code = library()
-        assert code is not None and ids.device.type == "cpu" and cache.keys.dtype == torch.bfloat16
+        code = _code()
+        assert ids.device.type == "cpu" and cache.keys.dtype == torch.bfloat16
         n_rows, n_positions = len(ids), int(cache.lengths.max()) + 1
         needed = code.scratch_size(ctypes.byref(self._network), ctypes.c_int64(n_rows), ctypes.c_int64(n_positions))
         if len(self._scratch) < needed:
@@ -185,7 +238,7 @@ class Decoder:
         into = _Cache(cache.keys.data_ptr(), cache.values.data_ptr(), *stride[:3], lengths.data_ptr())
         code.decode(
             ctypes.byref(self._network), ctypes.byref(into), ctypes.c_int64(n_rows), ctypes.c_int64(n_positions),
-            *(ctypes.c_void_p(tensor.data_ptr()) for tensor in (hidden, logits, self._scratch)),
+            *map(pointer, (hidden, logits, self._scratch)),
         )  # fmt: skip
         return logits
 

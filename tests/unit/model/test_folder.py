@@ -44,6 +44,17 @@ def test_a_language_model_comes_back(
     assert text[0].encode("낱말 cat") == tokenizer.encode("낱말 cat") and text[1] == template
 
 
+def test_matrices_can_stay_in_the_format_of_the_file(
+    tmp_path: Path, policy: LanguageModel, tokenizer: Tokenizer, template: ChatTemplate
+) -> None:
+    save_model(tmp_path / "model", policy, tokenizer, template, {}, "bfloat16")
+    whole, loaded = load_model(tmp_path / "model"), load_model(tmp_path / "model", dtype=None)
+    assert {parameter.dtype for parameter in whole.parameters()} == {torch.float32}
+    for name, parameter in loaded.named_parameters():
+        assert parameter.dtype == (torch.bfloat16 if parameter.ndim > 1 else torch.float32)
+        assert torch.equal(parameter.float(), whole.get_parameter(name))
+
+
 def test_a_folder_is_replaced_as_a_whole(
     tmp_path: Path, policy: LanguageModel, reward_folder: Path, tokenizer: Tokenizer, template: ChatTemplate
 ) -> None:

@@ -1,7 +1,9 @@
 """What C computes is what the network computes, for every feature that it claims to support."""
 
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import torch
 from malmoi import device
 from malmoi.model import native
 from malmoi.model.config import ModelConfig
-from malmoi.model.inference import Int4Linear, Int8Linear, Weights, decoder_of, for_inference
+from malmoi.model.inference import CompactLinear, Int4Linear, Int8Linear, Weights, decoder_of, for_inference
 from malmoi.model.kv_cache import KVCache
 from malmoi.model.transformer import LanguageModel, initialise
 
@@ -66,16 +68,30 @@ def read(model: LanguageModel, prompts: torch.Tensor, n_rows: int) -> KVCache:
 
 @pytest.fixture(autouse=True)
 def compiled() -> None:
-    if native.library() is None:
+    if not any(map(shutil.which, ("cc", "gcc", "clang"))):
         pytest.skip("no C compiler here")
+    assert native.library() is not None, "it does not compile"
 
 
+@pytest.fixture(params=["as it is", "without its bfloat16 products"])
+def processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This one, and, where it has AVX512-BF16, what those compute that have not."""
+    if request.param != "as it is":
+        if "avx512_bf16" not in native._processor():
+            pytest.skip("it has none")
+        monkeypatch.setattr(native, "OPTIONS", (*native.OPTIONS, "-mno-avx512bf16"))
+        native.library.cache_clear()
+    yield
+    native.library.cache_clear()
+
+
+@pytest.mark.usefixtures("processor")
 @pytest.mark.parametrize("n_rows", [1, 5, 13])
 @pytest.mark.parametrize("name", SHAPES)
 @torch.no_grad()
 def test_a_step_is_what_the_network_computes(name: str, n_rows: int) -> None:
     model = drawn(**SHAPES[name])  # type: ignore[arg-type]
-    fast = for_inference(model, "bfloat16")
+    fast = for_inference(model, "bfloat16", n_rows)
     decode = decoder_of(fast, "bfloat16")
     assert decode is not None
     prompts = torch.randint(0, 100, (n_rows, 7), generator=torch.Generator().manual_seed(3))
@@ -94,6 +110,7 @@ def test_a_step_is_what_the_network_computes(name: str, n_rows: int) -> None:
     assert not cache.keys[:, n_rows].any()
 
 
+@pytest.mark.usefixtures("processor")
 @pytest.mark.parametrize("weights", ["int8", "int4"])
 @pytest.mark.parametrize("n_rows", [1, 9])
 @torch.no_grad()
@@ -116,6 +133,39 @@ def test_quantised_steps_are_those_of_the_rounded_weights(weights: Weights, n_ro
     with device.autocast(torch.bfloat16):
         expected = plain(prompts[:, :1], twin.rows(0, n_rows))[:, 0].float()
     assert (found - expected).norm() < 0.015 * expected.norm()
+
+
+@pytest.mark.usefixtures("processor")
+def test_twelve_bits_lose_nothing() -> None:
+    every = torch.arange(2**16, dtype=torch.int32).to(torch.int16).view(-1, 64).view(torch.bfloat16)
+    for weight in (every, every.view(-1, 512), torch.zeros(4, 64).bfloat16(), drawn().lm_head.weight.bfloat16()):
+        packed = native.compacted(weight.detach())
+        found = native.Matrix(CompactLinear(packed, None)).unpacked()
+        assert torch.equal(found.view(torch.int16), weight.view(torch.int16))
+    assert len(packed.rare) < 0.01 * weight.numel()
+
+
+@pytest.mark.usefixtures("processor")
+@pytest.mark.parametrize("n_rows", [1, 5, 13, 70])
+def test_products_of_twelve_bits_are_those_of_sixteen(n_rows: int) -> None:
+    generator = torch.Generator().manual_seed(5)
+    weight = (0.02 * torch.randn(48, 128, generator=generator)).bfloat16()
+    weight[1, 40], weight[1, 127], weight[47, 0], weight[2, 3] = 700, -900, 800, 0  # three that have rare high bytes
+    bias, x = torch.randn(48, generator=generator), torch.randn(n_rows, 128, generator=generator).bfloat16()
+    packed = native.compacted(weight)
+    assert len(packed.rare) >= 3
+    found = CompactLinear(packed, bias)(x).float()
+    expected = x.double() @ weight.double().T + bias
+    assert torch.allclose(found, expected.float(), rtol=0.01, atol=0.01)
+
+
+@torch.no_grad()
+def test_weights_of_too_many_high_bytes_stay_in_sixteen_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "prefers_compact", lambda: True)
+    model = drawn()
+    assert isinstance(for_inference(model, "bfloat16").lm_head, CompactLinear)
+    model.lm_head.weight.copy_(torch.randint(-60, 60, model.lm_head.weight.shape).float().exp2())
+    assert isinstance(for_inference(model, "bfloat16").lm_head, torch.nn.Linear)
 
 
 def test_what_it_does_not_know_is_left_to_pytorch() -> None:

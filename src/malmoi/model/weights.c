@@ -1,0 +1,84 @@
+/* Weights by themselves: a product, and the ways between bfloat16 and its 12 bits (products.h says how they lie). */
+#include "products.h"
+
+/* out[b] = x_b · weightᵀ + bias; x: (n_rows, n_in), out: (n_rows, n_out) */
+void multiply(const Matrix *w, const bf16 *x, int64_t n_rows, float *out, int64_t n_threads) {
+#pragma omp parallel num_threads(n_threads)
+    {
+        int64_t begin, end;
+        share(w->n_out, TILE, &begin, &end);
+        product(w, x, n_rows, begin, end, (Target){out, w->n_out, 0});
+    }
+}
+
+/* All weights as bfloat16, (n_out, n_in); int8 waits for its scale. */
+void unpack(const Matrix *w, bf16 *out, int64_t n_threads) {
+#pragma omp parallel num_threads(n_threads)
+    {
+        int64_t begin, end;
+        share(w->n_out, TILE, &begin, &end);
+        for (int64_t n = begin; n < end; n += TILE) unpack_rows(w, n, TILE, out + n * w->n_in);
+    }
+}
+
+/* Whether this processor reads 12 bits faster than 16. */
+int64_t prefers_compact(void) {
+#ifdef __AVX512BF16__
+    return 1;
+#else
+    return 0;
+#endif
+}
+
+/* high: 0 and the 15 other high bytes that most weights have; rare_from: n_out + 1 sums of how many weights of the rows
+ * before have none of them. */
+void choose_high(const bf16 *from, int64_t n_out, int64_t n_in, uint8_t *high, int64_t *rare_from, int64_t n_threads) {
+    int64_t counts[256] = {0};
+#pragma omp parallel for num_threads(n_threads) reduction(+ : counts[ : 256])
+    for (int64_t i = 0; i < n_out * n_in; i++) counts[from[i] >> 8]++;
+    uint8_t is_rare[256];
+    memset(is_rare, 1, sizeof is_rare);
+    for (int code = 0, most = 0; code < 16; code++) {
+        high[code] = most;
+        is_rare[most] = 0;
+        most = -1;
+        for (int byte = 0; byte < 256; byte++)
+            if (is_rare[byte] && (most < 0 || counts[byte] > counts[most])) most = byte;
+    }
+#pragma omp parallel for num_threads(n_threads)
+    for (int64_t row = 0; row < n_out; row++) {
+        int64_t n = 0;
+        for (int64_t k = 0; k < n_in; k++) n += is_rare[from[row * n_in + k] >> 8];
+        rare_from[row + 1] = n;
+    }
+    rare_from[0] = 0;
+    for (int64_t row = 0; row < n_out; row++) rare_from[row + 1] += rare_from[row];
+}
+
+/* bfloat16 (n_out, n_in) as COMPACT; high, rare_from: as `choose_high` found them */
+void compact(const bf16 *from, int64_t n_out, int64_t n_in, const uint8_t *high, const int64_t *rare_from, uint8_t *to,
+             int32_t *rare_at, bf16 *rare, int64_t n_threads) {
+    int8_t codes_of[256]; /* -1: rare */
+    memset(codes_of, -1, sizeof codes_of);
+    for (int code = 0; code < 16; code++) codes_of[high[code]] = code;
+#pragma omp parallel for num_threads(n_threads)
+    for (int64_t row = 0; row < n_out; row++) {
+        int64_t next = rare_from[row];
+        for (int64_t k = 0; k < n_in; k += PAIR) {
+            const bf16 *weights = from + row * n_in + k;
+            uint8_t *low = to + (row * n_in + k) / 2 * 3, codes[PAIR];
+            for (int i = 0; i < PAIR; i++) {
+                const bf16 v = weights[place_of(i)];
+                const int code = codes_of[v >> 8];
+                low[i] = code < 0 ? 0 : v & 255;
+                codes[i] = code < 0 ? 0 : code;
+            }
+            for (int i = 0; i < UNIT; i++) low[PAIR + i] = codes[i] | codes[UNIT + i] << 4;
+            for (int i = 0; i < PAIR; i++)
+                if (codes_of[weights[i] >> 8] < 0) {
+                    rare_at[next] = k + i;
+                    rare[next++] = weights[i];
+                }
+        }
+    }
+}
