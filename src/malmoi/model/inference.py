@@ -5,7 +5,7 @@ bfloat16, int4 halves int8 (Dettmers et al. 2022, arXiv:2208.07339; Frantar et a
 are quantised, activations are not. One token after another is computed in C (`model/native.py`), prompts by PyTorch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from functools import partial
 from typing import Literal, cast, get_args
@@ -22,7 +22,7 @@ from malmoi.model.lora import merged
 from malmoi.model.transformer import LanguageModel
 
 Weights = Literal["auto", "float32", "bfloat16", "int8", "int4"]
-GROUP = 32
+GROUP, ROWS = 32, 1024
 # Inputs from which PyTorch multiplies faster, weights made bfloat16 for it first.
 MANY_ROWS = 64
 # Of 12 bits: with more rows the time that unpacking takes is not hidden behind memory's, and with more weights apart
@@ -50,12 +50,11 @@ class Int8Linear(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
-        weight = weight.float()
-        scale = weight.abs().amax(dim=1).clamp_min(1e-10) / 127
         self.weight: Tensor
         self.scale: Tensor
         self.bias = bias
-        self.register_buffer("weight", (weight / scale[:, None]).round().to(torch.int8))
+        codes, scale = _by_rows(_int8, weight)
+        self.register_buffer("weight", codes)
         self.register_buffer("scale", scale)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -75,15 +74,12 @@ class Int4Linear(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
-        groups = weight.float().view(len(weight), -1, GROUP)
-        zero, high = groups.amin(dim=2), groups.amax(dim=2)
-        scale = (high - zero).clamp_min(1e-10) / 15
-        codes = ((groups - zero[..., None]) / scale[..., None]).round().clamp(0, 15).to(torch.uint8)
         self.weight: Tensor
         self.scale: Tensor
         self.zero: Tensor
         self.bias = bias
-        self.register_buffer("weight", (codes[..., : GROUP // 2] | (codes[..., GROUP // 2 :] << 4)).flatten(1))
+        codes, scale, zero = _by_rows(_int4, weight)
+        self.register_buffer("weight", codes)
         self.register_buffer("scale", scale)
         self.register_buffer("zero", zero)
 
@@ -94,6 +90,25 @@ class Int4Linear(nn.Module):
         halves = self.weight.view(len(self.weight), -1, GROUP // 2)
         codes = torch.cat((halves & 15, halves >> 4), dim=2)
         return (codes * self.scale[..., None] + self.zero[..., None]).flatten(1)
+
+
+def _by_rows(quantise: Callable[[Tensor], tuple[Tensor, ...]], weight: Tensor) -> Iterator[Tensor]:
+    """What a function makes of each row, some rows at a time, so that its float32 scratch is small."""
+    parts = [quantise(rows.float()) for rows in weight.split(ROWS)]
+    return map(torch.cat, zip(*parts, strict=True))
+
+
+def _int8(weight: Tensor) -> tuple[Tensor, Tensor]:
+    scale = weight.abs().amax(dim=1).clamp_min(1e-10) / 127
+    return (weight / scale[:, None]).round().to(torch.int8), scale
+
+
+def _int4(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    groups = weight.view(len(weight), -1, GROUP)
+    zero, high = groups.amin(dim=2), groups.amax(dim=2)
+    scale = (high - zero).clamp_min(1e-10) / 15
+    codes = ((groups - zero[..., None]) / scale[..., None]).round().clamp(0, 15).to(torch.uint8)
+    return (codes[..., : GROUP // 2] | (codes[..., GROUP // 2 :] << 4)).flatten(1), scale, zero
 
 
 class CompactLinear(nn.Module):
