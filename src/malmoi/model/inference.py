@@ -94,7 +94,7 @@ class Int4Linear(nn.Module):
 
 def _by_rows(quantise: Callable[[Tensor], tuple[Tensor, ...]], weight: Tensor) -> Iterator[Tensor]:
     """What a function makes of each row, some rows at a time, so that its float32 scratch is small."""
-    parts = [quantise(rows.float()) for rows in weight.split(ROWS)]
+    parts = [quantise(weight[row : row + ROWS].float()) for row in range(0, len(weight), ROWS)]
     return map(torch.cat, zip(*parts, strict=True))
 
 
