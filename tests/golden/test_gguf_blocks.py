@@ -54,7 +54,14 @@ def test_what_is_written_comes_back_within_the_formats_precision(kind: str, erro
     assert ((back - values).abs() <= error * largest).all()
 
 
-@pytest.mark.parametrize(("kind", "value"), [("F16", 1e6), ("BF16", float("nan")), ("Q8_0", 1e9)])
+@pytest.mark.parametrize(("kind", "value"), [("F16", 1e6), ("BF16", 3.4e38), ("Q8_0", 1e9)])
 def test_values_that_a_format_cannot_hold_are_refused(kind: str, value: float) -> None:
     with pytest.raises(CheckpointError, match="cannot hold"):
+        quantise(torch.full((1, 32), value), kind)
+
+
+@pytest.mark.parametrize("kind", ["F32", "F16", "BF16", "Q8_0"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_are_no_numbers_are_refused(kind: str, value: float) -> None:
+    with pytest.raises(CheckpointError, match="not numbers"):
         quantise(torch.full((1, 32), value), kind)

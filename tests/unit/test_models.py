@@ -176,6 +176,17 @@ def test_what_is_no_name_is_refused(workspace: Workspace, policy_folder: Path, n
     assert nothing_is_left(workspace)
 
 
+@pytest.mark.parametrize("to", ["hf", "gguf"])
+def test_what_could_not_come_in_does_not_go_out(
+    workspace: Workspace, policy_folder: Path, tmp_path: Path, to: str
+) -> None:
+    models.import_(workspace.path, str(policy_folder), "smol")
+    spoil_by_nan(find_model(workspace, "smol"))
+    with pytest.raises(UserError, match=r"lm_head\.weight has values that are not numbers"):
+        models.export(workspace.path, "smol", to, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_name_is_not_given_twice(workspace: Workspace, policy_folder: Path) -> None:
     models.import_(workspace.path, str(policy_folder), "smol")
     with pytest.raises(WorkspaceError, match="malmoi models remove smol"):
@@ -245,9 +256,16 @@ def spoil_by_pickle(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
 
 
+def spoil_by_nan(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    tensors["lm_head.weight"][0, 0] = float("nan")
+    save_file(tensors, folder / "model.safetensors")
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
+        (spoil_by_nan, "lm_head.weight has values that are not numbers"),
         (spoil_family, "bloom"),
         (spoil_weights, "truncated or not safetensors"),
         (spoil_tokenizer, "config.json"),

@@ -1,6 +1,5 @@
 """`malmoi data show`: what a file of conversations, rankings or prompts holds, as training will read it."""
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,6 +16,7 @@ from malmoi.data.formats import Report, conversations, prompts, rankings
 from malmoi.data.rows import Row
 from malmoi.data.table import read_table
 from malmoi.errors import ConfigError, DataError
+from malmoi.files import to_json
 from malmoi.pipeline.sources import open_source
 
 READERS: dict[str, Callable[..., Iterator[tuple[int, Row]]]] = {
@@ -151,4 +151,4 @@ def _marked(pieces: Sequence[tuple[str, bool]], in_colour: bool) -> Text:
 
 def as_json(found: Found) -> str:
     rows = [{"where": where, **row} for where, row in found.shown]
-    return json.dumps({**found.facts, "rows": rows}, ensure_ascii=False, indent=2)
+    return to_json({**found.facts, "rows": rows}, indent=2)

@@ -1,6 +1,5 @@
 """`malmoi generate`: answers to the prompts of a file, each with all that it takes to make it again; best-of-n too."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ from malmoi.data.formats import prompts as read_prompts
 from malmoi.errors import DataError, UserError
 from malmoi.evals.best_of import best
 from malmoi.evals.rewards import score_all
-from malmoi.files import disk_errors, read_jsonl, sha256_of, write_bytes, write_jsonl
+from malmoi.files import disk_errors, read_jsonl, sha256_of, to_json, write_bytes, write_jsonl
 from malmoi.generate.engine import Engine
 from malmoi.generate.sampling import Sampling
 from malmoi.model.folder import load_model, load_text
@@ -63,7 +62,7 @@ def generate(
         out.parent.mkdir(parents=True, exist_ok=True)
     with disk_errors(partial), partial.open("ab") as file:
         for line in _answers(network, tokenizer, waiting, sampling, weights):
-            file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+            file.write(to_json(line).encode() + b"\n")
             file.flush()
     done = _gathered(partial, jobs)
     lines = [done[number] for number in range(len(jobs))]

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
-from malmoi.files import read_jsonl
+from malmoi.files import read_jsonl, to_json
 from malmoi.report.summary import duration
 from malmoi.workspace.ledger import Judged, Ledger, Lineage, Made
 from malmoi.workspace.schema import Run
@@ -20,7 +20,7 @@ WIDE = 200
 
 
 def print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=2))
+    print(to_json(value, indent=2))
 
 
 def list_runs(ledger: Ledger) -> list[dict[str, Any]]:

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from malmoi.config import Settings
 
+LEAST_TEMPERATURE = 1e-5
+
 
 class Sampling(Settings):
     """How the next tokens of one answer are chosen, and when it ends."""
@@ -20,7 +22,7 @@ class Sampling(Settings):
     """Choose among the likeliest tokens that together reach this probability (arXiv:1904.09751)."""
     min_p: float = Field(0.0, ge=0, le=1)
     """Choose among tokens at least this probable relative to the likeliest (arXiv:2407.01082)."""
-    repetition_penalty: float = Field(1.0, gt=0, le=10)
+    repetition_penalty: float = Field(1.0, ge=0.01, le=10)
     """Logits of tokens already in prompt or answer are made smaller by this factor (arXiv:1909.05858); 1: none."""
     logit_bias: Mapping[int, float] = Field(default_factory=dict)
     """Added to the logits of these token ids."""
@@ -30,6 +32,13 @@ class Sampling(Settings):
     """The answer ends before the first of these texts."""
     logprobs: int = Field(-1, ge=-1, le=20)
     """-1: none; 0: of the chosen token; N: of the N likeliest too. Of the model itself, before any of the above."""
+
+    @field_validator("temperature")
+    @classmethod
+    def _can_divide(cls, temperature: float) -> float:
+        if 0 < temperature < LEAST_TEMPERATURE:
+            raise ValueError(f"logits divided by it would be no numbers; 0, or {LEAST_TEMPERATURE:g} to 10")
+        return temperature
 
     @field_validator("stop")
     @classmethod

@@ -20,7 +20,8 @@ from malmoi import __version__, device
 from malmoi.errors import CheckpointError, UserError
 from malmoi.files import disk_errors, open_atomic, read_json, write_json
 from malmoi.model.config import ModelConfig, Shape
-from malmoi.model.huggingface import Dtype, check_heads, read_config, to_ours, to_theirs, write_config
+from malmoi.model.finite import NO_NUMBERS, is_finite
+from malmoi.model.huggingface import Dtype, check_heads, is_buffer, read_config, to_ours, to_theirs, write_config
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
@@ -74,7 +75,7 @@ def _write_files(
 def write_weights(path: Path, tensors: Mapping[str, Tensor], dtype: Dtype = "float32") -> None:
     """Write a safetensors file, one tensor after the other, so that no second copy of the weights is needed.
 
-    Raises CheckpointError for a number that `dtype` cannot hold.
+    Raises CheckpointError for a value that is no number, or that `dtype` cannot hold.
     """
     stored = getattr(torch, dtype)
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
@@ -88,8 +89,10 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor], dtype: Dtype = "flo
         file.write(len(text).to_bytes(8, "little") + text)
         for name, tensor in tensors.items():
             cast = tensor.detach().to("cpu", stored).flatten()
-            if dtype == "float16" and bool(cast.isinf().any()) and not bool(tensor.isinf().any()):
-                raise CheckpointError(f"{name}: has numbers that float16 cannot hold; choose bfloat16 or float32")
+            if not is_finite(cast):
+                larger = "bfloat16 or float32" if dtype == "float16" else "float32"
+                too_large = f"has numbers that {dtype} cannot hold; choose {larger}"
+                raise CheckpointError(f"{name}: {too_large if is_finite(tensor) else NO_NUMBERS}")
             file.write(cast.view(torch.uint8).numpy().data)
 
 
@@ -103,10 +106,12 @@ def load_model(
     model's folder (its head is then new), a LanguageModel not from a reward model's. seed, n_heads: of new heads;
     0 allows none
     dtype: of matrices, None for the file's; what is trained is float32
-    Raises CheckpointError for a missing, truncated or forged file and for weights of another architecture.
+    Raises CheckpointError for a missing, truncated or forged file, for values that are no numbers, and for weights of
+    another architecture.
     """
     config = load_config(folder)
     path, found = read_folder(folder)
+    check_numbers(path, found)
     weights = to_ours(found, config)
     is_reward = "score.weight" in weights
     if kind is ScalarModel and not is_reward and not n_heads:
@@ -230,6 +235,13 @@ def _read_object(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CheckpointError(f"{path}: must hold a JSON object")
     return value
+
+
+def check_numbers(path: Path, found: Mapping[str, Tensor]) -> None:
+    """Raises CheckpointError that names the first tensor with a value that is NaN or infinite."""
+    for name, tensor in found.items():
+        if tensor.dtype in DTYPES and not is_buffer(name) and not is_finite(tensor):
+            raise CheckpointError(f"{path}: {name} {NO_NUMBERS}")
 
 
 def check_architecture(path: Path, expected: Iterable[tuple[str, Shape]], found: Mapping[str, Tensor]) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from malmoi.errors import CheckpointError
+from malmoi.model.finite import NO_NUMBERS, is_finite
 
 Array = NDArray[Any]
 _AT_ONCE = 1 << 12
@@ -46,7 +47,10 @@ def quantise(tensor: Tensor, kind: str) -> Array:
 
     Raises CheckpointError when a value is beyond what the format can hold, or is no number at all.
     """
-    return ENCODERS[kind][1](tensor.detach().cpu().float().flatten())
+    values = tensor.detach().cpu().float().flatten()
+    if not is_finite(values):
+        raise CheckpointError(NO_NUMBERS)
+    return ENCODERS[kind][1](values)
 
 
 def _signed(q: Array, middle: int) -> Array:
@@ -146,7 +150,7 @@ OTHER_TYPES = {
 
 def _narrow(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     narrow = tensor.to(dtype)
-    if not narrow.isfinite().all():
+    if not is_finite(narrow):
         raise CheckpointError(f"has values that {dtype} cannot hold; export as F32")
     return narrow
 

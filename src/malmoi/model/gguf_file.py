@@ -20,6 +20,7 @@ from torch import Tensor
 
 from malmoi.errors import CheckpointError
 from malmoi.files import open_atomic
+from malmoi.model.finite import NO_NUMBERS, is_finite
 from malmoi.model.gguf_blocks import ENCODERS, FORMATS, OTHER_TYPES, BlockFormat, dequantise, quantise
 
 MAGIC = b"GGUF"
@@ -64,8 +65,8 @@ class GGUF:
         info = self.infos[name]
         blocks = np.frombuffer(self.data[info.start : info.start + info.n_bytes], info.block_format.record)
         values = torch.from_numpy(dequantise(blocks, info.block_format)).view(info.shape)
-        if not values.isfinite().all():
-            raise self.error(f"tensor {quote(name)}", "has values that are not numbers")
+        if not is_finite(values):
+            raise self.error(f"tensor {quote(name)}", NO_NUMBERS)
         return values
 
     def get(self, key: str, kind: type[Kind], default: Kind | None = None) -> Kind:

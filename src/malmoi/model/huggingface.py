@@ -193,6 +193,11 @@ _THEIR_NAME = re.compile(r"(?:h\.(\d+)\.)?(.+)\.(weight|bias)")
 _OUR_NAME = re.compile(r"model\.(?:layers\.(\d+)\.)?(.+)\.(weight|bias)")
 
 
+def is_buffer(name: str) -> bool:
+    """Whether a tensor of a file is a table or a mask, and no weight."""
+    return _BUFFERS.search(name) is not None
+
+
 def to_ours(tensors: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
     """Tensors of a Hugging Face folder under our names, buffers left out; a name that nobody knows is kept.
 
@@ -202,7 +207,7 @@ def to_ours(tensors: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Ten
     family = FAMILIES[family_of(config)]
     ours: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        if _BUFFERS.search(name):
+        if is_buffer(name):
             continue
         for our_name, part in _translated(name, tensor, family):
             if our_name in ours:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from malmoi import device
-from malmoi.files import disk_errors
+from malmoi.files import disk_errors, to_json
 from malmoi.train.loop import Hook, Step
 
 
@@ -23,7 +23,7 @@ class MetricsFile:
             return
         row = {"step": step.step, **step.metrics, "seconds": round(step.seconds, 4), "count": step.count}
         with disk_errors(self.path), self.path.open("ab") as file:
-            file.write(json.dumps(row).encode() + b"\n")
+            file.write(to_json(row).encode() + b"\n")
         self.last_step = step.step
 
     def _mend(self) -> None:

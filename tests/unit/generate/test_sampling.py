@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from malmoi.generate.sampling import Choosing, Sampling, adjust, uniforms
+from malmoi.generate.sampling import LEAST_TEMPERATURE, Choosing, Sampling, adjust, uniforms
 
 LOGITS = torch.tensor([2.0, 1.0, 0.5, 0.0, -1.0, -8.0])
 N_DRAWS = 40_000
@@ -47,6 +47,14 @@ def test_top_p_keeps_the_fewest_that_reach_it(top_p: float, n_kept: int) -> None
     shuffled = LOGITS[[3, 0, 5, 1, 4, 2]]
     kept = shuffled.where(shuffled >= LOGITS[n_kept - 1], -torch.inf)
     assert_drawn_from(frequencies(shuffled, Sampling(top_p=top_p)), kept.softmax(0))
+
+
+@pytest.mark.parametrize("wrong", [{"temperature": 1e-39}, {"temperature": 1e-9}, {"repetition_penalty": 1e-39}])
+def test_what_would_leave_no_numbers_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Sampling(**wrong)
+    extreme = Sampling(temperature=LEAST_TEMPERATURE, repetition_penalty=0.01)
+    assert choose(torch.tensor([[1e5, 0.0, 1.0]]), torch.tensor([0.5]), extreme).tolist() == [0]
 
 
 def test_temperature_0_takes_the_likeliest() -> None:

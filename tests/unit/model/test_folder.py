@@ -14,7 +14,9 @@ from malmoi import device
 from malmoi.errors import CheckpointError, DataError, UserError
 from malmoi.files import read_json, write_json
 from malmoi.model.config import ModelConfig
+from malmoi.model.finite import is_finite
 from malmoi.model.folder import load_model, load_reward_model, load_text, save_model
+from malmoi.model.huggingface import Dtype
 from malmoi.model.lora import LoraConfig, policy_and_reference
 from malmoi.model.transformer import LanguageModel, ScalarModel, initialise, keep_layers
 from malmoi.tokenizer.bpe import Tokenizer
@@ -184,6 +186,49 @@ def test_forged_weights_are_refused(policy_folder: Path) -> None:
         path.write_bytes(data)
         with pytest.raises(CheckpointError, match=r"model\.safetensors"):
             load_model(policy_folder)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_weights_that_are_no_numbers_are_refused_by_name(
+    policy_folder: Path, reward_folder: Path, dtype: torch.dtype, value: float
+) -> None:
+    for folder, kind, name in (
+        (policy_folder, LanguageModel, "model.layers.1.mlp.up_proj.weight"),
+        (reward_folder, ScalarModel, "score.weight"),
+        (reward_folder, ScalarModel, "model.norm.weight"),
+    ):
+        path = folder / "model.safetensors"
+        whole = {key: tensor.to(dtype) for key, tensor in load_file(path).items()}
+        spoilt = {**whole, name: whole[name].clone()}
+        spoilt[name].view(-1)[-1] = value
+        save_file(spoilt, path)
+        with pytest.raises(CheckpointError, match=rf"model\.safetensors: {name} has values that are not numbers"):
+            load_model(folder, kind)
+        save_file(whole, path)
+        load_model(folder, kind)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_weights_that_are_no_numbers_are_not_written(
+    policy: LanguageModel, policy_folder: Path, tokenizer: Tokenizer, template: ChatTemplate, dtype: Dtype
+) -> None:
+    before = (policy_folder / "model.safetensors").read_bytes()
+    policy.model.norm.weight.data[3] = float("nan")
+    with pytest.raises(CheckpointError, match=r"model\.norm\.weight: has values that are not numbers"):
+        save_model(policy_folder, policy, tokenizer, template, {}, dtype)
+    assert (policy_folder / "model.safetensors").read_bytes() == before
+
+
+def test_one_wrong_value_is_found_wherever_it_is() -> None:
+    assert is_finite(torch.empty(0)) and is_finite(torch.tensor(3.0))
+    large = torch.full((3, 2**20), torch.finfo(torch.float32).max)
+    assert is_finite(large)  # though their sum is not
+    for index in (0, 2**20 - 1, 2**20, 3 * 2**20 - 1):
+        for value in (float("nan"), float("-inf")):
+            spoilt = large.clone()
+            spoilt.view(-1)[index] = value
+            assert not is_finite(spoilt) and not is_finite(spoilt.T)
 
 
 def test_weights_of_another_architecture_are_refused_by_name(policy_folder: Path) -> None:
