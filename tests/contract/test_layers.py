@@ -8,7 +8,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "malmoi"
 ORDER = (
-    "errors < files < config, device < corpus, tokenizer < data, model < generate < train < algorithms < evals "
+    "errors < files, text < config, device < corpus, tokenizer < data, model < generate < train < algorithms < evals "
     "< feedback, workspace < pipeline, report < serve < cli"
 )
 LEVELS = {name: level for level, names in enumerate(ORDER.split(" < ")) for name in names.split(", ")}

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from malmoi.chat import find_model, printable
 from malmoi.commands.runs import WIDE
+from malmoi.data.chats import encode_chat
 from malmoi.data.formats import Report, conversations, prompts, rankings
 from malmoi.data.rows import Row
 from malmoi.data.table import read_table
@@ -121,7 +122,10 @@ def _encoder(model: str, models: Path) -> Encode:
     tokenizer, template = load_text(find_model(model, models)[1])
 
     def encode(messages: list[dict[str, str]]) -> list[tuple[str, bool]]:
-        ids, trained = template.encode(tokenizer, messages, add_generation_prompt=messages[-1]["role"] == "user")
+        if messages[-1]["role"] == "user":
+            ids, trained = template.encode(tokenizer, messages, add_generation_prompt=True)
+        else:
+            ids, trained = encode_chat(tokenizer, template, messages)
         pieces = groupby(zip(ids, trained, strict=True), key=lambda token: token[1])
         decode = tokenizer.engine.decode
         return [(str(decode([id for id, _ in part], skip_special_tokens=False)), is_on) for is_on, part in pieces]

@@ -5,46 +5,22 @@ Each step passes documents on one by one and counts what it takes away in the `d
 
 import hashlib
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
 from malmoi.corpus.documents import Document
+from malmoi.text import normalise, text_key
 
 Split = Literal["train", "heldout"]
 Reopened = Callable[[], Iterable[Document]] | Sequence[Document]
-
-_NEWLINE = re.compile(r"\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
-# Control characters, and marks that nobody sees: soft hyphen, zero-width space, word joiner, byte-order mark.
-_UNSEEN = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u200b\u2060\ufeff]")
-# Zero-width joiners hold emoji together and shape Persian and Indic words; beside these letters they do nothing.
-_UNJOINED = r"\s\x00-\u036f\u1100-\u11ff\u3000-\u9fff\ua960-\ua97f\uac00-\ud7ff\uff00-\uffef"
-_JOINER = re.compile(rf"(?<![^{_UNJOINED}])[\u200c\u200d]++|(?<![\u200c\u200d])[\u200c\u200d]++(?![^{_UNJOINED}])")
-
-
-def normalise(text: str) -> str:
-    """Unicode NFC, \\n for newlines, nothing invisible, no spaces at the ends of lines, at most two blank lines.
-
-    Normalising twice is normalising once. Korean typed as separate letters becomes syllables; emoji sequences and
-    the joiners that other scripts need stay whole.
-    """
-    text = unicodedata.normalize("NFC", _UNSEEN.sub("", _NEWLINE.sub("\n", text)))
-    text = unicodedata.normalize("NFC", _JOINER.sub("", text))
-    lines = "\n".join(line.rstrip() for line in text.split("\n"))
-    return re.sub(r"\n{4,}", "\n\n\n", lines).strip("\n")
 
 
 def normalised(documents: Iterable[Document]) -> Iterator[Document]:
     """The documents with their text normalised; each keeps its id."""
     for document in documents:
         yield replace(document, text=normalise(document.text))
-
-
-def text_key(text: str) -> bytes:
-    """16 bytes that two texts share when they differ in nothing but spacing and invisible characters."""
-    return hashlib.sha256(" ".join(normalise(text).split()).encode()).digest()[:16]
 
 
 def drop_duplicates(documents: Iterable[Document], dropped: Counter[str] | None = None) -> Iterator[Document]:

@@ -1,8 +1,10 @@
 """Conversations -> padded micro-batches in which only the assistant's turns are trained on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +33,7 @@ def read_chats(path: Path, tokenizer: Tokenizer, template: ChatTemplate, seq_len
     chats = []
     for number, row in conversations(path):
         try:
-            ids, trained = template.encode(tokenizer, row["messages"])
+            ids, trained = encode_chat(tokenizer, template, row["messages"])
         except DataError as error:
             raise DataError(f"{path}:{number}: {error}") from None
         if not any(trained):
@@ -40,6 +42,25 @@ def read_chats(path: Path, tokenizer: Tokenizer, template: ChatTemplate, seq_len
             raise DataError(f"{path}:{number}: {len(ids)} tokens are more than the model's context ({seq_len})")
         chats.append(Chat(ids, trained))
     return chats
+
+
+def encode_chat(
+    tokenizer: Tokenizer, template: ChatTemplate, messages: Sequence[Mapping[str, Any]]
+) -> tuple[list[int], list[bool]]:
+    """Ids of a conversation and which of them are trained on: all that the assistant says, but for the turns that are
+    marked `"trained": False`.
+
+    Raises DataError where turns are marked and the template does not train on each answer as one piece.
+    """
+    ids, trained = template.encode(tokenizer, messages)
+    wanted = [bool(message.get("trained", True)) for message in messages if message["role"] == "assistant"]
+    if all(wanted):
+        return ids, trained
+    pieces = [(is_on, len(list(part))) for is_on, part in groupby(trained)]
+    if sum(is_on for is_on, _ in pieces) != len(wanted):
+        raise DataError("some answers are marked as not to be trained on, and the chat template runs answers together")
+    wishes = iter(wanted)
+    return ids, [on for is_on, n in pieces for on in [is_on and next(wishes)] * n]
 
 
 def chat_steps(chats: list[Chat], pad_id: int, batch_size: int, micro_batch_size: int, seed: int) -> Shuffled:

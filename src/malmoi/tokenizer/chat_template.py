@@ -11,13 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from malmoi.errors import CheckpointError, DataError
 from malmoi.files import write_text
+from malmoi.text import spelt
 from malmoi.tokenizer.bpe import ROLES, Piece, Tokenizer, any_of
 from malmoi.tokenizer.jinja import BEGIN, END, FILE, find_template, render
 
-Message = Mapping[str, str]
+Message = Mapping[str, Any]
 
 # Private-use characters around the number of the message and of its part that stand here in the rendered text.
 _OPEN, _CLOSE = "\ue000", "\ue006"
@@ -55,10 +57,12 @@ class ChatTemplate:
     ) -> tuple[list[int], list[bool]]:
         """Ids of a conversation and, for each, whether it is trained on (what the assistant says, end of turn too).
 
-        With `add_generation_prompt` the ids end where the assistant begins to speak.
+        With `add_generation_prompt` the ids end where the assistant begins to speak. Whatever is trained on, typed in
+        a chat or asked in an evaluation passes here, so here its spelling becomes Unicode NFC.
         Raises DataError when a message lacks a known role or its text, or the template refuses the conversation.
         """
         check_messages(messages)
+        messages = [{**message, "content": spelt(message["content"])} for message in messages]
         # Tokens that are not special but structure this format, such as <think>: an assistant may write them.
         structure = [token for token in tokenizer.plain_tokens if token in self.source]
         marked, texts = [], {}

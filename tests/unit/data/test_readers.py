@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from malmoi.data.batch import pad
-from malmoi.data.chats import chat_steps, read_chats
+from malmoi.data.chats import chat_steps, encode_chat, read_chats
 from malmoi.data.comparisons import Ranking, collate_rankings, ranking_steps, read_rankings
 from malmoi.data.prompts import read_prompts
 from malmoi.errors import DataError
@@ -140,3 +140,17 @@ def test_steps_of_rankings_keep_the_answers_of_a_prompt_together() -> None:
 def test_rows_are_padded_on_the_right() -> None:
     ids, lengths = pad([[1, 2, 3], [4]], pad_id=9)
     assert ids.tolist() == [[1, 2, 3], [4, 9, 9]] and lengths.tolist() == [3, 1]
+
+
+def test_a_turn_marked_as_not_to_be_trained_on_is_read_and_not_learnt(
+    tmp_path: Path, tokenizer: Tokenizer, template: ChatTemplate
+) -> None:
+    talk = [USER, ANSWER, {"role": "user", "content": "And?"}, {"role": "assistant", "content": "A dog."}]
+    [whole] = [encode_chat(tokenizer, template, talk)]
+    ids, trained = encode_chat(tokenizer, template, [USER, {**ANSWER, "trained": False}, *talk[2:]])
+    assert ids == whole[0]
+    learnt = [token for token, on in zip(ids, trained, strict=True) if on]
+    assert learnt == [*tokenizer.encode("A dog."), tokenizer.end_of_turn_id]
+    together = ChatTemplate("{% generation %}{% for m in messages %}{{ m.content }}{% endfor %}{% endgeneration %}")
+    with pytest.raises(DataError, match="runs answers together"):
+        encode_chat(tokenizer, together, [USER, {**ANSWER, "trained": False}, *talk[2:]])

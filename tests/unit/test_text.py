@@ -1,0 +1,45 @@
+"""What is the same text and what is no text is decided in one place, and spelling costs no tokens."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from malmoi.text import is_empty, same, same_question, spelt, text_key
+from malmoi.tokenizer.bpe import train_bpe
+from malmoi.tokenizer.chat_template import ChatTemplate
+
+KOREAN = "말모이는 우리말 사전이다."
+
+
+@pytest.mark.parametrize(
+    "text", ["", " \n\t", "\u200b", "\ufeff \u2060", "\x00\x07\x1b", "\u3164", "\u115f\u1160", "\u2800", "\u200e\u202a"]
+)
+def test_what_nobody_can_see_is_no_text(text: str) -> None:
+    assert is_empty(text)
+
+
+@pytest.mark.parametrize("text", ["a", ".", "가", "👩\u200d👩", "\u200ba", "\u0301", "ᄀ", "０"])
+def test_what_can_be_seen_is_text(text: str) -> None:
+    assert not is_empty(text)
+
+
+def test_spelling_spacing_and_unseen_characters_make_no_other_text() -> None:
+    for other in (unicodedata.normalize("NFD", KOREAN), f"\ufeff {KOREAN}\r\n", KOREAN.replace(" ", "  \u200b")):
+        assert same(other) == same(KOREAN) and text_key(other) == text_key(KOREAN)
+    assert same("A b") != same("a b") and same_question("A b") == same_question("a  B")
+    assert same("a b") != same("ab")
+
+
+@given(st.text())
+def test_the_key_of_a_key_is_itself_and_of_its_spelling_too(text: str) -> None:
+    assert same(same(text)) == same(text) == same(spelt(text))
+    assert same_question(same_question(text)) == same_question(text)
+
+
+def test_what_is_typed_in_separate_letters_is_read_as_syllables() -> None:
+    tokenizer, template = train_bpe([KOREAN * 20], vocab_size=280), ChatTemplate.default()
+    composed = [{"role": "user", "content": KOREAN}, {"role": "assistant", "content": KOREAN}]
+    apart = [{**turn, "content": unicodedata.normalize("NFD", KOREAN)} for turn in composed]
+    assert template.encode(tokenizer, apart) == template.encode(tokenizer, composed)
