@@ -110,18 +110,21 @@ def test_transformers_load_our_folder_of_a_reward_model(
 ) -> None:
     config = shape("grouped", qk_norm, tied=False, vocab_size=tokenizer.vocab_size, seq_len=128)
     ours = randomised(ScalarModel(config, n_heads))
-    ours.score_bias.fill_(0.75)
+    ours.score_bias.copy_(torch.arange(n_heads).view_as(ours.score_bias) + 0.3694)
     save_model(tmp_path / "model", ours, tokenizer, ChatTemplate.default(), {})
 
     theirs, report = transformers.AutoModelForSequenceClassification.from_pretrained(
         tmp_path / "model", output_loading_info=True
     )
-    assert not report["missing_keys"] and set(report["unexpected_keys"]) == {"score_bias"}
+    assert not any(report.values()), report
     rows, lengths = pad([tokenizer.encode(m["content"]) for m in MESSAGES], tokenizer.pad_id)
     with torch.no_grad():
         scores = ours.scores(rows)[torch.arange(len(rows)), lengths - 1]
         their_scores = theirs(rows, attention_mask=(rows != tokenizer.pad_id).long()).logits
-    torch.testing.assert_close(scores - 0.75, their_scores, atol=1e-5, rtol=1e-5)
+    bias = torch.tensor(theirs.config.score_bias)
+    torch.testing.assert_close(scores, their_scores + bias, atol=1e-5, rtol=1e-5)
+    again = load_model(tmp_path / "model", ScalarModel)
+    assert torch.equal(again.score_bias, ours.score_bias) and torch.equal(again.scores(rows), ours.scores(rows))
 
 
 @pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])

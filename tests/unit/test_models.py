@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 from malmoi.chat import Chat
 from malmoi.cli import app
 from malmoi.commands import models
-from malmoi.errors import ConfigError, UserError, WorkspaceError
+from malmoi.errors import CheckpointError, ConfigError, UserError, WorkspaceError
 from malmoi.files import read_json, write_json
 from malmoi.generate.sampling import Sampling
 from malmoi.model.folder import load_model, load_text
@@ -131,6 +131,14 @@ def test_a_reward_model_comes_in_goes_out_and_has_no_gguf(
     models.export(workspace.path, "scorer", "hf", tmp_path / "out")
     score = load_model(reward_folder, ScalarModel).score.weight
     assert torch.equal(load_model(tmp_path / "out", ScalarModel).score.weight, score)
+    config = read_json(find_model(workspace, "scorer") / "config.json")
+    write_json(find_model(workspace, "scorer") / "config.json", config | {"score_bias": [-0.36941]})
+    assert "score_bias of config.json (-0.3694)" in models.export(workspace.path, "scorer", "hf", tmp_path / "shifted")
+    assert load_model(tmp_path / "shifted", ScalarModel).score_bias.item() == pytest.approx(-0.36941)
+    for wrong in ([1, 2], 3, ["x"], [float("inf")]):
+        (tmp_path / "shifted" / "config.json").write_text(json.dumps(config | {"score_bias": wrong}))
+        with pytest.raises(CheckpointError, match=r"config\.json: score_bias must be a list of 1 numbers"):
+            load_model(tmp_path / "shifted", ScalarModel)
     [row] = models.list_models(workspace.path)
     assert row["kind"] == "reward"
     with pytest.raises(UserError, match="no model here yet"):

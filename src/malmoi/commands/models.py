@@ -164,6 +164,7 @@ def export(
     """Write a model of the workspace as a Hugging Face folder or a GGUF file; returns what to tell."""
     from malmoi.model.folder import load_model, load_text, save_model
     from malmoi.model.gguf_export import export_gguf
+    from malmoi.model.huggingface import SCORE_BIAS
     from malmoi.model.transformer import LanguageModel, ScalarModel
 
     options = {"--to": (to, ("hf", "gguf")), "--dtype": (dtype, DTYPES), "--quant": (quant, ("q8_0",))}
@@ -188,7 +189,13 @@ def export(
         about = {key: value for key, value in read_settings(found / ABOUT).items() if key not in ("malmoi", "kind")}
         save_model(out, model, *text, about, kept)
     n_bytes = sum(path.stat().st_size for path in (out.rglob("*") if out.is_dir() else [out]))
-    return f"{out}  {size(n_bytes)}"
+    told = f"{out}  {size(n_bytes)}"
+    if is_reward and (bias := read_settings(out / "config.json").get(SCORE_BIAS)):
+        shown = ", ".join(f"{value:.4f}" for value in bias)
+        told += (
+            f"\nnote    transformers and vLLM leave out {SCORE_BIAS} of config.json ({shown}); add it to their scores"
+        )
+    return told
 
 
 def list_models(folder: Path) -> list[dict[str, Any]]:

@@ -21,7 +21,17 @@ from malmoi.errors import CheckpointError, UserError
 from malmoi.files import disk_errors, open_atomic, read_json, write_json
 from malmoi.model.config import ModelConfig, Shape
 from malmoi.model.finite import NO_NUMBERS, is_finite
-from malmoi.model.huggingface import Dtype, check_heads, is_buffer, read_config, to_ours, to_theirs, write_config
+from malmoi.model.huggingface import (
+    Dtype,
+    check_heads,
+    fold_score_bias,
+    is_buffer,
+    read_config,
+    read_score_bias,
+    to_ours,
+    to_theirs,
+    write_config,
+)
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
@@ -62,13 +72,19 @@ def _write_files(
 ) -> None:  # fmt: skip
     check_vocabulary(folder, model.config, tokenizer)
     n_heads = model.n_heads if isinstance(model, ScalarModel) else 0
+    tensors: Mapping[str, Tensor] = model.state_dict()
+    score_bias: list[float] = []
+    if n_heads:
+        folded = fold_score_bias(tensors, model.config, dtype)
+        score_bias, tensors = folded.pop("score_bias").reshape(-1).tolist(), folded
     ids = {key: tokenizer.generation_config()[key] for key in ("eos_token_id", "pad_token_id")}
     if "bos_token" in tokenizer.names:
         ids["bos_token_id"] = tokenizer.special_id(tokenizer.names["bos_token"])
-    write_json(folder / CONFIG, write_config(model.config, n_heads=n_heads, dtype=dtype, **ids))
+    config = write_config(model.config, n_heads=n_heads, dtype=dtype, score_bias=score_bias, **ids)
+    write_json(folder / CONFIG, config)
     tokenizer.save(folder, model.config.seq_len)
     template.save(folder)
-    write_weights(folder / WEIGHTS, to_theirs(model.state_dict(), model.config), dtype)
+    write_weights(folder / WEIGHTS, to_theirs(tensors, model.config), dtype)
     write_json(folder / "malmoi.json", {"malmoi": __version__, "kind": "reward" if n_heads else "policy", **about})
 
 
@@ -121,13 +137,16 @@ def load_model(
         )
     if kind is LanguageModel and is_reward:
         raise CheckpointError(f"{folder}: is a reward model; it scores answers and cannot write them")
-    # A reward model that others made has no bias; one that begins here has no head.
+    # One that begins here has no head.
     scalar: dict[str, Shape] = {}
     if kind is ScalarModel:
         weights.pop("lm_head.weight", None)
         if is_reward:
             n_heads = len(weights["score.weight"]) if weights["score.weight"].ndim else 1
-            check_heads(_read_object(folder / CONFIG), n_heads, str(path))
+            settings, where = _read_object(folder / CONFIG), str(folder / CONFIG)
+            check_heads(settings, n_heads, where)
+            score_bias = torch.tensor(read_score_bias(settings, n_heads, where))
+            weights.setdefault("score_bias", score_bias if n_heads > 1 else score_bias[0])
         scalar = {"score.weight": (n_heads, config.n_embd), "score_bias": () if n_heads == 1 else (n_heads,)}
     stored = ((name, shape) for name, shape in scalar.items() if name in weights)
     check_architecture(path, chain(config.shapes(head=kind is LanguageModel), stored), weights)

@@ -5,8 +5,9 @@ Rotary settings are read as transformers 4 (`rope_scaling`) and 5 (`rope_paramet
 which everybody understands.
 """
 
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -19,6 +20,7 @@ from malmoi.model.families import FAMILIES, Always, Family, Fields, Key
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 
+SCORE_BIAS = "score_bias"
 _ENSEMBLE = {"problem_type": "regression"}
 _ROPE_TYPES = ("default", "linear", "llama3", "yarn")
 _ROPE_KEYS = {"original_max_position_embeddings": "original_seq_len"}
@@ -118,11 +120,12 @@ def _first_of(error: ValidationError, names: Mapping[str, str]) -> str:
 
 def write_config(
     config: ModelConfig, *, n_heads: int = 0, dtype: Dtype = "float32", eos_token_id: int | list[int],
-    pad_token_id: int, bos_token_id: int | None = None,
+    pad_token_id: int, bos_token_id: int | None = None, score_bias: Sequence[float] = (),
 ) -> Fields:  # fmt: skip
     """`config.json` as transformers, vLLM and llama.cpp read it. Raises as `family_of`.
 
     n_heads: of a reward model; 0 for a language model. Several are to transformers several regressions.
+    score_bias: of each head, where the family has no place for it; nobody but us adds it to the scores
     """
     name = family_of(config)
     family, fields = FAMILIES[name], dict(config)
@@ -138,6 +141,7 @@ def write_config(
         "eos_token_id": eos_token_id,
         "pad_token_id": pad_token_id,
         **({"num_labels": n_heads} if n_heads else {}),
+        **({SCORE_BIAS: list(score_bias)} if any(score_bias) else {}),
         **(_ENSEMBLE | {"id2label": {str(i): f"HEAD_{i}" for i in range(n_heads)}} if n_heads > 1 else {}),
     }
 
@@ -149,6 +153,36 @@ def check_heads(config: Mapping[str, Any], n_heads: int, where: str) -> None:
             f"{where}: scores {n_heads} labels; a reward model has one score, or, in an ensemble, several of "
             'problem_type "regression"'
         )
+
+
+def read_score_bias(config: Mapping[str, Any], n_heads: int, where: str) -> list[float]:
+    """What is added to each head's score; 0 where the file says nothing. Raises CheckpointError."""
+    found = config.get(SCORE_BIAS, [0.0] * n_heads)
+    numbers = found if isinstance(found, list) else []
+    if len(numbers) != n_heads or not all(type(x) in (int, float) and math.isfinite(x) for x in numbers):
+        raise CheckpointError(f"{where}: {SCORE_BIAS} must be a list of {n_heads} numbers, one for each score")
+    return [float(x) for x in numbers]
+
+
+def fold_score_bias(tensors: Mapping[str, Tensor], config: ModelConfig, dtype: Dtype) -> dict[str, Tensor]:
+    """Tensors of a reward model of ours whose `score_bias` went into the bias of the last norm, where that is exact.
+
+    A family whose last norm is RMSNorm has no bias there, and fewer than 32 bits would round what is added to it. What
+    is not folded is left.
+    """
+    folded = dict(tensors)
+    bias = folded["score_bias"].double().reshape(-1)
+    if config.norm != "layer" or dtype != "float32" or not bias.any():
+        return folded
+    heads = folded["score.weight"].double()
+    shift = torch.linalg.lstsq(heads, bias[:, None], driver="gelsd" if heads.device.type == "cpu" else None).solution[
+        :, 0
+    ]
+    if torch.allclose(heads @ shift, bias, rtol=1e-6):
+        norm = folded["model.norm.bias"]
+        folded["model.norm.bias"] = (norm.double() + shift).to(norm.dtype)
+        folded["score_bias"] = torch.zeros_like(folded["score_bias"])
+    return folded
 
 
 def _write_rope(config: ModelConfig) -> Fields:
