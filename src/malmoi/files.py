@@ -2,11 +2,14 @@
 
 import contextlib
 import errno
+import glob
 import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import shutil
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,15 +34,93 @@ def open_atomic(path: Path) -> Iterator[IO[bytes]]:
     """Open a file for binary writing that appears under `path` only when the block ends without an error."""
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        sweep_dead(path)
+        partial = partial_name(path)
         try:
             with partial.open("wb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(partial, path)
+            _sync_folder(path.parent)
         finally:
             partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def folder_atomic(path: Path) -> Iterator[Path]:
+    """A new empty folder to write into that appears under `path` only when the block ends without an error.
+
+    What was there before goes, and not before the new one is whole.
+    """
+    partial, replaced = partial_name(path), partial_name(path.with_name(f"{path.name}.old"))
+    try:
+        with disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            sweep_dead(path)
+            partial.mkdir()
+            yield partial
+            if path.exists():
+                path.rename(replaced)
+            partial.rename(path)
+            _sync_folder(path.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
+
+
+def partial_name(path: Path) -> Path:
+    """Where this thread writes what is to appear under `path`."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{threading.get_native_id()}.partial")
+
+
+def is_partial(name: str) -> bool:
+    """Whether a file or folder of this name is something that somebody is writing, or was when killed."""
+    return name.startswith(".") and name.endswith(".partial")
+
+
+def sweep_dead(path: Path) -> None:
+    """Remove what processes of this machine that no longer live were writing to appear under `path`."""
+    for name in (path.name, f"{path.name}.old"):
+        for left in path.parent.glob(f".{glob.escape(name)}.*.partial"):
+            pid = left.name.removeprefix(f".{name}.").partition(".")[0]
+            if pid.isdecimal() and not _lives(int(pid)):
+                _remove(left)
+
+
+def _lives(pid: int) -> bool:
+    if os.name != "posix":  # elsewhere signal 0 is no question
+        return True
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def sweep_partials(folder: Path) -> None:
+    """Remove what killed processes were writing anywhere in a folder; only for whoever alone may write there."""
+    for path in sorted(folder.rglob(".*.partial")):
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """A rename outlives a power cut once its folder is synced, where the system can do that."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -106,12 +187,27 @@ def read_jsonl(path: Path) -> list[Any]:
     return rows
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, or of a folder: the sorted relative names and the contents of its files."""
+def sha256_of(path: Path, of_file: Callable[[Path], str] | None = None) -> str:
+    """SHA-256 of a file, or of a folder: the sorted relative names and the contents of its files.
+
+    What somebody is still writing, under a hidden partial name, is no part of a folder.
+    of_file: gives a file's hash, by default by reading it
+    """
+    of_file = of_file or _sha256_of_file
     if path.is_file():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return of_file(path)
     digest = hashlib.sha256()
-    for file_path in sorted(p for p in path.rglob("*") if p.is_file()):
-        digest.update(f"{file_path.relative_to(path).as_posix()}\0{sha256_of(file_path)}\n".encode())
+    for file_path in files_in(path):
+        digest.update(f"{file_path.relative_to(path).as_posix()}\0{of_file(file_path)}\n".encode())
     return digest.hexdigest()
+
+
+def files_in(folder: Path) -> list[Path]:
+    """All files below a folder, sorted, but for what somebody is still writing."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(path for path in found if not any(map(is_partial, path.relative_to(folder).parts)))
+
+
+def _sha256_of_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,7 +6,6 @@
 
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from pathlib import Path
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 
 from malmoi import __version__, device
 from malmoi.errors import CheckpointError, UserError
-from malmoi.files import disk_errors, open_atomic, read_json, write_json
+from malmoi.files import folder_atomic, open_atomic, read_json, write_json
 from malmoi.model.config import ModelConfig, Shape
 from malmoi.model.finite import NO_NUMBERS, is_finite
 from malmoi.model.huggingface import (
@@ -54,16 +53,8 @@ def save_model(
     about: goes into `malmoi.json`; dtype: of the stored weights
     Raises CheckpointError for a network that no family has, or for weights that `dtype` cannot hold.
     """
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    with disk_errors(folder):
-        try:
-            partial.mkdir(parents=True)
-            _write_files(partial, model, tokenizer, template, about, dtype)
-            shutil.rmtree(folder, ignore_errors=True)
-            partial.rename(folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+    with folder_atomic(folder) as partial:
+        _write_files(partial, model, tokenizer, template, about, dtype)
 
 
 def _write_files(

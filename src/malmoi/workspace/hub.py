@@ -26,7 +26,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from malmoi import __version__
 from malmoi.errors import ConfigError, UserError
-from malmoi.files import disk_errors, read_json
+from malmoi.files import disk_errors, partial_name, read_json, sweep_dead
 
 Progress = Callable[[str, int, int | None], None]
 """Called with a file's name, its bytes so far, and all its bytes where that is known."""
@@ -235,7 +235,8 @@ class Hub:
             with disk_errors(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
             self._check_room(path.parent, [listed[name]], dataset.hub_id)
-            partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+            sweep_dead(path)
+            partial = partial_name(path)
             try:
                 self._download(f"{base}/{quote(name)}", partial, listed[name], progress)
                 os.replace(partial, path)

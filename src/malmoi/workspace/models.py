@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from malmoi.errors import CheckpointError, WorkspaceError
-from malmoi.files import disk_errors, write_json
+from malmoi.files import disk_errors, folder_atomic, write_json
 from malmoi.tokenizer.jinja import read_settings
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.hub import INDEX, SETTINGS, WEIGHTS
@@ -171,14 +171,12 @@ def _read_folder(path: Path, bring: Callable[[Path, Path], Any]) -> tuple[Writer
     names = [*(name for name in SETTINGS if (path / name).exists()), *weights]
 
     def write(folder: Path, about: dict[str, Any]) -> None:
-        partial = folder.with_name(f".{folder.name}.partial")
-        partial.mkdir()
-        for name in names:
-            bring(path / name, partial / name)
-        template.save(partial)
-        kind = "reward" if is_reward else "policy"
-        write_json(partial / ABOUT, {"malmoi": __version__, "kind": kind, **about})
-        partial.rename(folder)
+        with folder_atomic(folder) as partial:
+            for name in names:
+                bring(path / name, partial / name)
+            template.save(partial)
+            kind = "reward" if is_reward else "policy"
+            write_json(partial / ABOUT, {"malmoi": __version__, "kind": kind, **about})
 
     return write, "" if source is not None else PLAIN
 
