@@ -87,7 +87,7 @@ def _rollouts(work: Work) -> dict[str, Any]:
     return {
         "policy": Path(work["model"]), "reward_model": Path(work["reward_model"]), "data": Path(work["data"]),
         "n_iterations": 1 + work["n_iterations"], "batch_size": n_answers, "micro_batch_size": n_answers, "n_epochs": 1,
-        "temperature": 1.0, "max_tokens": work["n_new"], "beta": 0.05, "missing_eos_score": None,
+        "temperature": 1.0, "max_tokens": work["n_new"], "beta": 0.05, "missing_eos_penalty": 0,
     }  # fmt: skip
 
 

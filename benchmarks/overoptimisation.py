@@ -28,17 +28,18 @@ from malmoi.evals.preferences import pairs_of, score_rankings
 from malmoi.feedback.labeler import gold_score, true_ranks
 from malmoi.files import read_json, read_jsonl, write_json, write_jsonl, write_text
 from malmoi.generate.sampling import Sampling
-from malmoi.model.folder import load_model, load_text, save_model
+from malmoi.model.folder import load_model, load_text, save_model, score_std
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.pipeline.evaluate import reward_bias
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.train.loop import LoopConfig, Step, fit
 from malmoi.train.optim import OptimConfig
+from malmoi.train.policy_maths import priced
 from malmoi.train.rollouts import RolloutSteps
 
 MAX_TOKENS = 48
-UNFINISHED = -1.0
+MISSING_EOS_PENALTY = 1.0
 """Score of an answer that never ended, for best-of-n as for PPO."""
 AT_ONCE = 8
 """Answers to one prompt in one row of the reward model."""
@@ -101,6 +102,10 @@ class Subject:
     def proxy(self, name: str) -> Path:
         return self.folder / "models" / "reward" if name == WHOLE else self.parts / "tenth"
 
+    def price(self, name: str) -> float:
+        """What an answer that never ended loses, in the proxy's units."""
+        return MISSING_EOS_PENALTY * score_std(self.proxy(name))
+
     def ask(self, model: LanguageModel, n_answers: int) -> Grouped:
         """n answers to each prompt at temperature 1. The same randomness whichever model is asked."""
         repeated = [row["messages"][-1]["content"] for row in self.rows for _ in range(n_answers)]
@@ -116,17 +121,17 @@ class Subject:
             ]
         )
 
-    def scores(self, model: ScalarModel, groups: Grouped) -> np.ndarray:
-        """What a reward model says, (prompts, answers), in its units."""
+    def scores(self, model: ScalarModel, groups: Grouped, price: float) -> np.ndarray:
+        """What a reward model says, (prompts, answers), less the price of answers that never ended, in its units."""
         tokenizer, template = self.text
         rankings = []
         for row, group in zip(self.rows, groups, strict=True):
             prompt = template.encode(tokenizer, row["messages"], add_generation_prompt=True)[0]
-            whole = [[*prompt, *a.ids, *[tokenizer.end_of_turn_id] * a.finished] for a in group]
+            whole = [[*prompt, *a.ids, tokenizer.end_of_turn_id] for a in group]
             parts = [whole[i : i + AT_ONCE] for i in range(0, len(whole), AT_ONCE)]
             rankings += [Ranking(part, [1] * len(part)) for part in parts]
         scores = np.concatenate(score_rankings(model, rankings, tokenizer.pad_id)).reshape(len(groups), -1)
-        return np.where([[answer.finished for answer in group] for group in groups], scores, UNFINISHED)
+        return priced(scores, np.array([[answer.finished for answer in group] for group in groups]), price)
 
 
 def train_tenth(subject: Subject) -> dict[str, Any]:
@@ -159,7 +164,7 @@ def best_of_n(subject: Subject) -> dict[str, Any]:
         "proxies": {}, "points": {},
     }  # fmt: skip
     for name in (WHOLE, TENTH):
-        scores = subject.scores(load_model(subject.proxy(name), ScalarModel), groups)
+        scores = subject.scores(load_model(subject.proxy(name), ScalarModel), groups, subject.price(name))
         ranks = [true_ranks(row, TIE_MARGIN) for row in golds[:, :AT_ONCE].tolist()]
         accuracy = pairs_of(scores[:, :AT_ONCE].tolist(), ranks).accuracy()
         found["proxies"][name] = {
@@ -192,7 +197,7 @@ def ppo_points(subject: Subject, proxy: str, beta: float) -> list[Point]:
     config = ppo.Config(
         recipe="instructgpt", policy=subject.sft, reward_model=subject.proxy(proxy),
         data=subject.made("demonstrations", "prompts.train.jsonl"), n_iterations=sizes.iterations, batch_size=64,
-        n_minibatches=4, beta=beta, average_decay=0.0, missing_eos_score=UNFINISHED, max_tokens=MAX_TOKENS,
+        n_minibatches=4, beta=beta, average_decay=0.0, missing_eos_penalty=MISSING_EOS_PENALTY, max_tokens=MAX_TOKENS,
         kl_budget=1e6, loop=LoopConfig(optim=optim),
     )  # fmt: skip
     job = ppo.build(config)
@@ -205,7 +210,8 @@ def ppo_points(subject: Subject, proxy: str, beta: float) -> list[Point]:
     def look(step: Step) -> None:
         iteration, rest = divmod(step.step, config.n_epochs * config.n_minibatches)
         if not rest and iteration in due:
-            points.append({"at": iteration, **policy_point(subject, steps.policy, reference, steps.reward_model)})
+            point = policy_point(subject, steps.policy, reference, steps.reward_model, steps.price)
+            points.append({"at": iteration, **point})
 
     fit(job, config.loop, [look])
     return points
@@ -216,7 +222,9 @@ def look_at(iterations: int, looks: int) -> set[int]:
     return {max(1, round(iterations * (look / looks) ** 1.5)) for look in range(1, looks + 1)}
 
 
-def policy_point(subject: Subject, policy: LanguageModel, ref: LanguageModel, proxy: ScalarModel) -> Point:
+def policy_point(
+    subject: Subject, policy: LanguageModel, ref: LanguageModel, proxy: ScalarModel, price: float
+) -> Point:
     """One look: KL to SFT over its own answers, in nats, what proxy and gold say, and how its answers look."""
     groups = subject.ask(policy, subject.sizes.answers)
     flat = [answer for group in groups for answer in group]
@@ -225,7 +233,7 @@ def policy_point(subject: Subject, policy: LanguageModel, ref: LanguageModel, pr
     return {
         "kl": float(kl.mean()),
         "kl_error": float(kl.std() / len(kl) ** 0.5),
-        "proxy": float(subject.scores(proxy, groups).mean()),
+        "proxy": float(subject.scores(proxy, groups, price).mean()),
         "golds": subject.golds(groups).mean(axis=1).tolist(),
         "tokens": float(np.mean([len(answer.ids) for answer in flat])),
         "finished": float(np.mean([answer.finished for answer in flat])),

@@ -92,8 +92,8 @@ def test_the_value_starts_as_the_reward_model_or_at_zero(config: dict[str, Any],
 
 
 def test_scores_are_normalised_once_over_answers_of_the_reference(tokenizer: Tokenizer, config: dict[str, Any]) -> None:
-    plain = ppo.build(ppo.Config(**config, missing_eos_score=None)).steps
-    scaled = ppo.build(ppo.Config(**config, missing_eos_score=None, normalise_rewards=64)).steps
+    plain = ppo.build(ppo.Config(**config, missing_eos_penalty=0)).steps
+    scaled = ppo.build(ppo.Config(**config, missing_eos_penalty=0, normalise_rewards=64)).steps
     assert isinstance(plain, RolloutSteps) and isinstance(scaled, RolloutSteps)
     next(iter(plain))
     next(iter(scaled))
@@ -105,7 +105,7 @@ def test_scores_are_normalised_once_over_answers_of_the_reference(tokenizer: Tok
     assert float(drawn.scores.mean()) == pytest.approx(0, abs=0.35)
     assert float(drawn.scores.std()) == pytest.approx(1, abs=0.3)
     assert ppo.Config(n_iterations=1, recipe="ziegler").normalise_rewards == 256
-    again = ppo.build(ppo.Config(**config, missing_eos_score=None, normalise_rewards=64)).steps
+    again = ppo.build(ppo.Config(**config, missing_eos_penalty=0, normalise_rewards=64)).steps
     again.load_state_dict(scaled.state_dict())
     assert isinstance(again, RolloutSteps) and (again.score_mean, again.score_std) == (mean, std)
 

@@ -1,6 +1,5 @@
 """PPO's stream of optimizer steps: what it samples, how it is scored and mixed, and when it stops."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.train.loop import Job, LoopConfig, Step, fit
 from malmoi.train.policy_maths import token_rewards
-from malmoi.train.rollouts import Rollouts, RolloutSteps, effective_scores, prompt_order
+from malmoi.train.rollouts import Rollouts, RolloutSteps, prompt_order
 
 SHAPE: dict[str, Any] = {
     "n_layer": 1, "n_embd": 16, "n_head": 2, "n_kv_head": 1, "head_dim": 8, "n_ff": 16, "seq_len": 40,
@@ -30,7 +29,7 @@ def small(**given: Any) -> ppo.Config:
     return ppo.Config(**{"n_iterations": 2, "batch_size": 6, "max_tokens": 5, "temperature": 1.0, **given})
 
 
-def stream(tokenizer: Tokenizer, config: ppo.Config, away: float = 0.0) -> RolloutSteps:
+def stream(tokenizer: Tokenizer, config: ppo.Config, away: float = 0.0, score_std: float = 1.0) -> RolloutSteps:
     """A stream on four tiny networks; the reference stands `away` from the policy."""
     torch.manual_seed(0)
     shape = ModelConfig(vocab_size=tokenizer.vocab_size, **SHAPE)
@@ -46,7 +45,7 @@ def stream(tokenizer: Tokenizer, config: ppo.Config, away: float = 0.0) -> Rollo
         messages = [{"role": "user", "content": question}]
         ids, _ = template.encode(tokenizer, messages, add_generation_prompt=True)
         prompts.append(Prompt(messages, ids, {}))
-    return ppo.rollout_steps(ppo.Actors(policy, value), ref, reward_model, prompts, tokenizer, config)
+    return ppo.rollout_steps(ppo.Actors(policy, value), ref, reward_model, prompts, tokenizer, config, score_std)
 
 
 def actors(steps: RolloutSteps) -> ppo.Actors:
@@ -96,18 +95,43 @@ def test_the_mask_covers_the_answer_and_its_end_but_not_the_prompt(tokenizer: To
         assert bool(rollouts.finished[row]) == answer.finished
 
 
-def test_an_answer_that_never_ended_has_the_score_for_that(tokenizer: Tokenizer) -> None:
+@pytest.mark.parametrize("normalise", [0, 32])
+@pytest.mark.parametrize("bias", [0.0, -50.0])
+def test_an_answer_that_never_ended_always_loses_the_price_of_that(
+    tokenizer: Tokenizer, normalise: int, bias: float
+) -> None:
+    """However low scores lie and whatever they are divided by: two of the scores' standard deviations of 0.25."""
+
+    def scored(penalty: float) -> tuple[RolloutSteps, Rollouts]:
+        config = small(batch_size=8, max_tokens=30, missing_eos_penalty=penalty, normalise_rewards=normalise)
+        steps = stream(tokenizer, config, score_std=0.25)
+        with torch.no_grad():
+            steps.policy.lm_head.weight[tokenizer.end_of_turn_id] *= 8
+            steps.reward_model.score_bias += bias
+        next(iter(steps))
+        assert steps.rollouts is not None and 0 < int(steps.rollouts.finished.sum()) < 8
+        return steps, steps.rollouts
+
+    (free, without), (steps, paid) = scored(0.0), scored(2.0)
+    raw, priced = (
+        rollouts.scores * (part.score_std or 1) + part.score_mean for part, rollouts in ((free, without), (steps, paid))
+    )
+    torch.testing.assert_close(raw - priced, 0.5 * ~paid.finished, atol=1e-4, rtol=0)
+    # Read as a whole turn, with the end in place of the last token that there was room for.
+    row = int((~paid.finished).nonzero()[0, 0])
+    ids = paid.rows(torch.tensor([row])).ids.clone()
+    ids[0, -1] = tokenizer.end_of_turn_id
+    torch.testing.assert_close(raw[row], steps.reward_model(ids)[0, -1], atol=1e-4, rtol=1e-4)
+
+
+def test_the_score_is_earned_at_the_last_token(tokenizer: Tokenizer) -> None:
     steps = stream(tokenizer, small(), away=0.1)
     batch, _ = next(iter(steps))
     assert isinstance(batch, Rollouts)
-    batch = replace(batch, finished=torch.tensor([True, False] * 3))
-    replaced = torch.where(batch.finished, batch.scores, torch.tensor(-1.0))
-    assert torch.equal(effective_scores(batch, -1.0), replaced)
-    assert torch.equal(effective_scores(batch, None), batch.scores)
     # γ = λ = 1: the return of the last token is its reward, in which the score stands.
     last = batch.mask.float().cumsum(1).argmax(dim=1, keepdim=True)
     plain = small(gae_lambda=1.0)
-    rewards = token_rewards(replaced, batch.logps, batch.ref_logps, batch.mask, beta=0.05)
+    rewards = token_rewards(batch.scores, batch.logps, batch.ref_logps, batch.mask, beta=0.05)
     returns = ppo.with_advantages(batch, plain, beta=0.05).returns
     torch.testing.assert_close(returns.gather(1, last), rewards.gather(1, last))
 

@@ -143,7 +143,7 @@ def test_grpo(tmp_path: Path, tokenizer: Tokenizer, loss_per: Any, loss_type: st
     prompts, answers = PROMPTS * 2, [*CHOSEN, *REJECTED]
     scores = torch.tensor([1.0, -0.5, 0.3, 2.0, 0.1, -1.5])
     config = grpo.Config(
-        n_iterations=1, batch_size=6, group_size=2, beta=beta, clip_eps=0.15, loss_per=loss_per, missing_eos_score=None
+        n_iterations=1, batch_size=6, group_size=2, beta=beta, clip_eps=0.15, loss_per=loss_per, missing_eos_penalty=0
     )
     ids, _ = pad([[*prompt, *answer] for prompt, answer in zip(prompts, answers, strict=True)], PAD)
     position = torch.arange(ids.shape[1] - 1)

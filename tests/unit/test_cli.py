@@ -29,7 +29,7 @@ from malmoi.feedback.judgements import (
 )
 from malmoi.files import read_jsonl, write_jsonl, write_text
 from malmoi.model.config import ModelConfig
-from malmoi.model.folder import load_model
+from malmoi.model.folder import load_model, score_std
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
@@ -197,6 +197,7 @@ def test_train_makes_a_model_folder_and_not_twice(files: Path, algorithm: str) -
     assert not Path("made/checkpoint.safetensors").exists()
     about = json.loads(Path("made/model/malmoi.json").read_bytes())
     assert (about["algorithm"], bool(about["parents"])) == (algorithm, True)
+    assert algorithm != "reward" or about["score_std"] == score_std(Path("made/model")) != 1
     assert "not trained again" in malmoi("train", algorithm, f"{algorithm}.toml", "--out", "made")
     other = fails("train", algorithm, f"{algorithm}.toml", "--out", "made", "--set", "loop.optim.lr=0.5")
     assert "another settings.loop.optim.lr" in other

@@ -13,13 +13,13 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from malmoi.data.prompts import Prompt, read_prompts
-from malmoi.model.folder import load_reward_model, load_text
+from malmoi.model.folder import load_reward_model, load_text, score_std
 from malmoi.model.lora import WithoutAdapters, policy_and_reference
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.train.loop import Job
 from malmoi.train.policy_maths import clipped_policy_loss, group_advantages, kl_estimate
-from malmoi.train.rollouts import RolloutConfig, Rollouts, RolloutSteps, effective_scores, response_logps
+from malmoi.train.rollouts import RolloutConfig, Rollouts, RolloutSteps, response_logps
 
 
 class Config(RolloutConfig):
@@ -87,21 +87,20 @@ def weighted(rollouts: Rollouts, config: Config, beta: float) -> Weighted:
 
 def with_advantages(rollouts: Rollouts, config: Config) -> Rollouts:
     """Every token of an answer has the answer's advantage over its group."""
-    scores = effective_scores(rollouts, config.missing_eos_score)
-    advantages = group_advantages(scores, config.group_size, config.divide_by_std)
+    advantages = group_advantages(rollouts.scores, config.group_size, config.divide_by_std)
     return replace(rollouts, advantages=advantages[:, None] * rollouts.mask)
 
 
 def rollout_steps(
     policy: LanguageModel, ref: LanguageModel | WithoutAdapters, reward_model: ScalarModel, prompts: Sequence[Prompt],
-    tokenizer: Tokenizer, config: Config,
+    tokenizer: Tokenizer, config: Config, score_std: float = 1.0,
 ) -> RolloutSteps:  # fmt: skip
     """GRPO's stream."""
     return RolloutSteps(
         policy, None, ref, reward_model, prompts, tokenizer, config,
         with_advantages=lambda rollouts, _: with_advantages(rollouts, config),
         to_batches=lambda micros, stream: [weighted(micro, config, stream.info["beta"]) for micro in micros],
-        group_size=config.group_size,
+        group_size=config.group_size, score_std=score_std,
     )  # fmt: skip
 
 
@@ -111,7 +110,7 @@ def build(config: Config) -> Job:
     reward_model = load_reward_model(config.reward_model)
     tokenizer, template = load_text(config.policy)
     prompts = read_prompts(config.data, tokenizer, template, policy.config.seq_len - config.max_tokens)
-    steps = rollout_steps(policy, ref, reward_model, prompts, tokenizer, config)
+    steps = rollout_steps(policy, ref, reward_model, prompts, tokenizer, config, score_std(config.reward_model))
 
     def step_loss(model: LanguageModel, batch: Weighted) -> tuple[Tensor, dict[str, Tensor]]:
         return loss(model, batch, config)

@@ -20,7 +20,7 @@ from malmoi.data.prompts import Prompt, read_prompts
 from malmoi.data.stream import Shuffled
 from malmoi.data.tokens import window_steps
 from malmoi.errors import ConfigError
-from malmoi.model.folder import load_model, load_reward_model, load_text
+from malmoi.model.folder import load_model, load_reward_model, load_text, score_std
 from malmoi.model.lora import WithoutAdapters, add_lora, policy_and_reference
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
@@ -30,7 +30,6 @@ from malmoi.train.rollouts import (
     RolloutConfig,
     Rollouts,
     RolloutSteps,
-    effective_scores,
     response_logps,
     response_values,
 )
@@ -156,7 +155,7 @@ def loss(model: Actors, batch: Batch, config: Config) -> tuple[Tensor, dict[str,
 
 def rollout_steps(
     actors: Actors, ref: LanguageModel | WithoutAdapters, reward_model: ScalarModel, prompts: Sequence[Prompt],
-    tokenizer: Tokenizer, config: Config,
+    tokenizer: Tokenizer, config: Config, score_std: float = 1.0,
 ) -> RolloutSteps:  # fmt: skip
     """PPO's stream."""
     ptx = _ptx_steps(actors.policy, config)
@@ -173,13 +172,14 @@ def rollout_steps(
     return RolloutSteps(
         actors.policy, actors.value, ref, reward_model, prompts, tokenizer, config,
         with_advantages=lambda rollouts, beta: with_advantages(rollouts, config, beta), to_batches=mixed,
+        score_std=score_std,
     )  # fmt: skip
 
 
 def with_advantages(rollouts: Rollouts, config: Config, beta: float) -> Rollouts:
     """Rewards with the KL penalty -> GAE -> returns (before whitening) -> whitened advantages."""
-    mask, scores = rollouts.mask, effective_scores(rollouts, config.missing_eos_score)
-    rewards = token_rewards(scores, rollouts.logps, rollouts.ref_logps, mask, beta)
+    mask = rollouts.mask
+    rewards = token_rewards(rollouts.scores, rollouts.logps, rollouts.ref_logps, mask, beta)
     if config.whiten_rewards:
         rewards = whiten(rewards, mask, shift_mean=False)
     advantages = gae(rewards, rollouts.values, mask, config.gamma, config.gae_lambda)
@@ -198,7 +198,7 @@ def build(config: Config) -> Job:
     tokenizer, template = load_text(config.policy)
     prompts = read_prompts(config.data, tokenizer, template, policy.config.seq_len - config.max_tokens)
     actors = Actors(policy, value)
-    steps = rollout_steps(actors, ref, reward_model, prompts, tokenizer, config)
+    steps = rollout_steps(actors, ref, reward_model, prompts, tokenizer, config, score_std(config.reward_model))
     averaged = copy.deepcopy(actors).requires_grad_(False) if config.average_decay else None
     n_steps = config.n_iterations * config.n_epochs * config.n_minibatches
 

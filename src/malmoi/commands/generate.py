@@ -10,12 +10,12 @@ from malmoi.chat import find_model
 from malmoi.data.comparisons import Ranking, conversation_ids
 from malmoi.data.formats import prompts as read_prompts
 from malmoi.errors import DataError, UserError
-from malmoi.evals.best_of import best
+from malmoi.evals.best_of import MISSING_EOS_PENALTY, best
 from malmoi.evals.rewards import score_all
 from malmoi.files import disk_errors, read_jsonl, sha256_of, to_json, write_bytes, write_jsonl
 from malmoi.generate.engine import Engine
 from malmoi.generate.sampling import Sampling
-from malmoi.model.folder import load_model, load_text
+from malmoi.model.folder import load_model, load_text, score_std
 from malmoi.model.inference import Weights, stored_dtype
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
@@ -83,6 +83,7 @@ class Chooser:
             raise UserError(f"--best-by {name}: writes answers and scores none; name a reward model")
         self.about = {"reward_model": name, "reward_model_sha256": sha256_of(folder)}
         self.network, self.text = load_model(folder, ScalarModel), load_text(folder)
+        self.price = MISSING_EOS_PENALTY * score_std(folder)
 
     def choose(self, lines: Sequence[dict[str, Any]], n: int) -> list[dict[str, Any]]:
         """Of each prompt's n lines the best, with the scores of all. Raises DataError when one is too long to read."""
@@ -97,7 +98,7 @@ class Chooser:
             )
         chosen = []
         for group, scores in zip(groups, score_all(self.network, turns, tokenizer.pad_id), strict=True):
-            place = best(scores, [line["finish_reason"] == "stop" for line in group])
+            place = best(scores, [line["finish_reason"] == "stop" for line in group], self.price)
             chosen.append({**group[place], "n": n, "score": scores[place], "scores": scores, **self.about})
         return chosen
 

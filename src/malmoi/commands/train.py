@@ -17,13 +17,17 @@ from typing import Any
 
 from malmoi import __version__, algorithms, device
 from malmoi.config import Settings, override, parse, read_toml
+from malmoi.data.comparisons import read_rankings
 from malmoi.errors import ConfigError, UserError
+from malmoi.evals.rewards import score_spread
 from malmoi.files import disk_errors, read_json, sha256_of, write_json
 from malmoi.model.config import ModelConfig
 from malmoi.model.folder import load_text, save_model
 from malmoi.model.lora import LoraLinear, merged
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.pipeline.console import Console
+from malmoi.tokenizer.bpe import Tokenizer
+from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.train.hooks import MetricsFile
 from malmoi.train.loop import Hook, Job, fit
 from malmoi.train.optim import whole
@@ -58,7 +62,8 @@ def train(algorithm: str, config_path: Path, assignments: Sequence[str], out: Pa
             fit(job, config.loop, hooks, out / "checkpoint.safetensors")
         model = _trained(job)
         if device.current().is_main:
-            save_model(out / "model", model, *text, {"run": out.name, "algorithm": algorithm, "parents": inputs})
+            about = {"run": out.name, "algorithm": algorithm, "parents": inputs, **_facts(model, config, text)}
+            save_model(out / "model", model, *text, about)
             (out / "checkpoint.safetensors").unlink(missing_ok=True)
         device.barrier()
         console.rich.print(f"made {out / 'model'}; next: malmoi chat {out / 'model'}")
@@ -137,6 +142,15 @@ def _with_vocabulary(config: Any, vocab_size: int) -> Any:
     if isinstance(shape, ModelConfig) and not shape.vocab_size:
         return config.model_copy(update={"model": shape.model_copy(update={"vocab_size": vocab_size})})
     return config
+
+
+def _facts(model: LanguageModel | ScalarModel, config: Any, text: tuple[Tokenizer, ChatTemplate]) -> dict[str, Any]:
+    """What else a model's folder says: of a reward model, how far its scores spread."""
+    if not isinstance(model, ScalarModel):
+        return {}
+    rankings = read_rankings(config.data, *text, model.config.seq_len)
+    scores = model.to(device.current().torch_device)
+    return {"score_std": score_spread(scores, rankings, text[0].pad_id, config.seed)}
 
 
 def _trained(job: Job) -> LanguageModel | ScalarModel:

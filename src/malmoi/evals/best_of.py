@@ -5,15 +5,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from malmoi.train.policy_maths import priced
 
-def best(scores: Sequence[float], finished: Sequence[bool]) -> int:
-    """Place of the answer to keep: of those that ended their turn, if any did, the one with the highest score.
+MISSING_EOS_PENALTY = 1.0
+"""What an answer that never ended loses where no setting says it, in standard deviations of the reward model's scores;
+the default of PPO, GRPO and comparisons."""
 
-    A reward model has only ever read whole answers: what it says of one that was cut off means little, and one that
-    likes long answers says too much.
-    """
-    among = [place for place, is_whole in enumerate(finished) if is_whole] or range(len(scores))
-    return max(among, key=lambda place: scores[place])
+
+def best(scores: Sequence[float], finished: Sequence[bool], price: float) -> int:
+    """Place of the answer to keep: the highest score, less `price` where an answer never ended, as PPO is paid."""
+    return int(priced(np.array(scores), np.array(finished), price).argmax())
 
 
 def kl_bound(n: int) -> float:

@@ -14,6 +14,7 @@ from malmoi.evals.preferences import disagreement, head_scores, pairs_of
 from malmoi.model.transformer import ScalarModel
 
 MOST_TOKENS = 8_192
+SPREAD_RANKINGS = 128
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,16 @@ def score_heads(model: ScalarModel, rankings: Sequence[Ranking], pad_id: int) ->
         scores = head_scores(model, [rankings[row] for row in batch], pad_id, batch_size=len(batch))
         found.update(zip(batch, scores, strict=True))
     return [found[row] for row in range(len(rankings))]
+
+
+def score_spread(model: ScalarModel, rankings: Sequence[Ranking], pad_id: int, seed: int) -> float:
+    """Standard deviation of the model's scores over the answers of some of these rankings, in its own unit.
+
+    It is the unit in which PPO, GRPO, best-of-n and comparisons price an answer that never ended.
+    """
+    drawn = np.random.default_rng((seed, 5)).permutation(len(rankings))[:SPREAD_RANKINGS]
+    scores = score_all(model, [rankings[row] for row in drawn], pad_id)
+    return max(1e-6, float(np.std(np.concatenate(scores))))
 
 
 def _measures(rows: Sequence[Sourced], scores: Sequence[Sequence[float]]) -> dict[str, Any]:

@@ -5,6 +5,7 @@
 """
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
@@ -161,6 +162,16 @@ def load_model(
 def load_reward_model(folder: Path) -> ScalarModel:
     """A reward model to score with, frozen. Raises CheckpointError as `load_model`, and for a language model."""
     return frozen(load_model(folder, ScalarModel, n_heads=0))
+
+
+def score_std(folder: Path) -> float:
+    """Standard deviation of a reward model's scores of the answers that it was trained on, in its own unit; 1 where its
+    folder does not say it. Raises CheckpointError where what it says is not a positive number."""
+    path = folder / "malmoi.json"
+    said = _read_object(path).get("score_std", 1.0) if path.exists() else 1.0
+    if not isinstance(said, int | float) or not 0 < said < math.inf:
+        raise CheckpointError(f"{path}: score_std: must be a positive number (got {said!r})")
+    return float(said)
 
 
 def frozen(model: Model) -> Model:

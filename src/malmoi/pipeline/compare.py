@@ -27,12 +27,13 @@ from malmoi.feedback.agreement import pairwise_agreement
 from malmoi.files import read_json, read_jsonl
 from malmoi.generate.engine import Answer, generate
 from malmoi.generate.sampling import Sampling
-from malmoi.model.folder import load_model, load_text
+from malmoi.model.folder import load_model, load_text, score_std
 from malmoi.model.lora import WithoutAdapters
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.pipeline.recipe import CompareSettings
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
+from malmoi.train.policy_maths import priced
 
 TRAINED = ("ppo", "dpo", "grpo")
 CURVE = "curve.jsonl"
@@ -54,9 +55,9 @@ def compare(inputs: Mapping[str, Path], settings: CompareSettings, say: Callable
     for method, points in curves.items():
         to_score |= {f"{method} at {point['step']}": (point["prompts"], point["answers"]) for point in points}
     rewards, facts, spread = _judged(inputs["reward"], inputs["data"], text, to_score)
-    if settings.missing_eos_score is not None:  # as PPO and GRPO are paid; the judge reads on as if the answer ended
-        for name, (_, answers) in to_score.items():
-            rewards[name] = np.where(_finished(answers), rewards[name], settings.missing_eos_score)
+    price = settings.missing_eos_penalty * score_std(inputs["reward"] / "model")
+    for name, (_, answers) in to_score.items():  # as PPO and GRPO are paid; the judge takes nothing off
+        rewards[name] = priced(rewards[name], _finished(answers), price)
     judged, judge_facts, _ = _judged(inputs["judge"], inputs["data"], text, to_score)
     models = {"reward": facts, "judge": judge_facts}
     for name, found in models.items():
@@ -170,12 +171,15 @@ def _judged(
         for r in rows
     ]  # fmt: skip
     facts = judge_rewards(model, known, tokenizer.pad_id)
-    # An answer that ran out of room is read as if it ended there: the judge knows whole turns only.
+    # An answer that ran out of room is read as if its last token had ended it, as in PPO: whole turns were learned.
     end = tokenizer.end_of_turn_id
     scores, spread = {}, {}
     for name, (prompts, answers) in to_score.items():
         turns = [
-            Ranking([[*ids, *answer.ids, end] for answer in group], [1] * len(group))
+            Ranking(
+                [[*ids, *(answer.ids if answer.finished else answer.ids[:-1]), end] for answer in group],
+                [1] * len(group),
+            )
             for ids, group in zip(prompts, answers, strict=True)
         ]
         heads = np.array(score_heads(model, turns, tokenizer.pad_id))

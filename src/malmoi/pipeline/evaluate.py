@@ -41,9 +41,13 @@ def evaluate(inputs: dict[str, Path], settings: EvalSettings, say: Callable[[str
 
 
 def reward_bias(model: ScalarModel, text: Text, conversations: Sequence[Sequence[dict[str, str]]]) -> list[float]:
-    """Mean score of these demonstrations, by each head."""
+    """Mean score of these demonstrations, by each head, at the token where the model learned to score: the end of the
+    last turn."""
     tokenizer, template = text
-    rankings = [Ranking([template.encode(tokenizer, messages)[0]], [1]) for messages in conversations]
+    rankings = [
+        Ranking([conversation_ids(tokenizer, template, messages, last["content"])], [1])
+        for *messages, last in conversations
+    ]
     scores = head_scores(model, rankings, tokenizer.pad_id)
     return [float(np.mean([float(row[0, head]) for row in scores])) for head in range(model.n_heads)]
 

@@ -133,8 +133,9 @@ class CompareSettings(Settings):
     """Of sampling, and of the log-probabilities in the KL; that of training, if the KL is to mean the same."""
     max_tokens: int = Field(64, gt=0)
     """Longest answer."""
-    missing_eos_score: float | None = -1.0
-    """The reward model's score, here and in best-of-n, of an answer that never ended its turn; that of training."""
+    missing_eos_penalty: float = Field(1.0, ge=0)
+    """Taken from the reward model's score, here and in best-of-n, of an answer that never ended its turn, in standard
+    deviations of its scores; that of training."""
     n_shown: int = Field(20, ge=0)
     """Prompts whose answers stand in the report."""
     not_shown: tuple[str, ...] = ("harmless",)

@@ -12,10 +12,12 @@ import torch
 from malmoi.algorithms import dpo, grpo, ppo, pretrain, reward, sft
 from malmoi.config import Settings
 from malmoi.corpus.shards import TokenShards
+from malmoi.data.comparisons import read_rankings
 from malmoi.data.tokens import heldout_documents
 from malmoi.errors import ConfigError
 from malmoi.evals.answers import answer_all
 from malmoi.evals.bits_per_byte import bits_per_byte
+from malmoi.evals.rewards import score_spread
 from malmoi.feedback.judgements import (
     Said,
     SnapshotFilter,
@@ -196,7 +198,8 @@ def _train_scores(context: Context, settings: reward.Config, data: Path) -> None
     random.Random(settings.seed).shuffle(shown)
     bias = torch.tensor(reward_bias(model, text, [row["messages"] for row in shown[:256]]))
     model.score_bias.sub_(bias.reshape(model.score_bias.shape).to(model.score_bias.device))
-    _save(context, model, text)
+    rankings = read_rankings(data, *text, model.config.seq_len)
+    _save(context, model, text, {"score_std": score_spread(model, rankings, text[0].pad_id, settings.seed)})
 
 
 def train_ppo(context: Context, settings: ppo.Config) -> None:

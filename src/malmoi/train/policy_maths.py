@@ -1,7 +1,12 @@
 """The arithmetic of RLHF. Every function is pure; masks are True at response tokens."""
 
+from typing import TypeVar
+
+import numpy as np
 import torch
 from torch import Tensor
+
+Values = TypeVar("Values", Tensor, np.ndarray)
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -17,6 +22,15 @@ def whiten(values: Tensor, mask: Tensor, shift_mean: bool = True) -> Tensor:
     variance = masked_mean((values - mean) ** 2, mask)
     whitened = (values - mean) * torch.rsqrt(variance + 1e-8)
     return (whitened if shift_mean else whitened + mean) * mask
+
+
+def priced(scores: Values, finished: Values, price: float) -> Values:
+    """Scores less `price` where an answer never ended its turn, so that ending it would always have been better.
+
+    scores, finished: of one shape; price: in the scores' unit. Used wherever answers are trained on, chosen
+    or compared. Source: TRL's `missing_eos_penalty`.
+    """
+    return scores - price * ~finished
 
 
 def token_rewards(scores: Tensor, logps: Tensor, ref_logps: Tensor, mask: Tensor, beta: float) -> Tensor:

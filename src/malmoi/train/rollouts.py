@@ -23,7 +23,7 @@ from malmoi.model.lora import LoraConfig, WithoutAdapters
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.train.loop import LoopConfig
-from malmoi.train.policy_maths import adapted_beta
+from malmoi.train.policy_maths import adapted_beta, priced
 
 
 class RolloutConfig(Settings):
@@ -55,8 +55,10 @@ class RolloutConfig(Settings):
     """Nats per answer that beta adapts to (over 10,000 answers); None keeps beta fixed."""
     clip_eps: float = Field(0.2, gt=0)
     """How far the probability ratio counts, either way of 1."""
-    missing_eos_score: float | None = -1.0
-    """Score of an answer that never ended its turn, in place of the reward model's; None leaves that as it is."""
+    missing_eos_penalty: float = Field(1.0, ge=0)
+    """Taken from the score of an answer that never ended its turn, in standard deviations of the reward model's scores
+    (`score_std` in its folder's `malmoi.json`; where that is not said, in the scores' own unit); 0: such answers cost
+    nothing."""
     normalise_rewards: int = Field(0, ge=0, exclude_if=lambda n: n == 0)
     """Answers of the reference over which scores get mean 0 and variance 1 before training; 0 leaves them as they
     are."""
@@ -86,7 +88,8 @@ class Rollouts:
     mask: (B, T), True where the chosen token is of the response
     logps, ref_logps: (B, T) of the chosen tokens at the sampling temperature; values: (B, T)
     advantages, returns: (B, T), zero until they are computed
-    scores: (B,) of the reward model, in its units; finished: (B,) whether the turn was ended
+    scores: (B,) of the reward model, in its units, less the price of an answer that never ended, normalised if asked
+    finished: (B,) whether the turn was ended
     """
 
     ids: Tensor
@@ -132,13 +135,14 @@ def sample(
 @torch.no_grad()
 def score_rollouts(
     policy: LanguageModel, ref: LanguageModel | WithoutAdapters, value: ScalarModel | None, reward_model: ScalarModel,
-    ids: Tensor, mask: Tensor, finished: Tensor, temperature: float, micro_batch_size: int,
+    ids: Tensor, mask: Tensor, finished: Tensor, end_id: int, temperature: float, micro_batch_size: int,
 ) -> Rollouts:  # fmt: skip
     """One forward pass of each of the networks, in the mode that training uses (there is no dropout).
 
     value: None where nothing is to be expected of an answer; values are then zero
+    end_id: the reward model reads an answer that never ended as if its last token had ended it (`whole_turns`)
     """
-    parts = []
+    parts, turns = [], whole_turns(ids, mask, finished, end_id)
     for start in range(0, len(ids), micro_batch_size):
         rows = slice(start, start + micro_batch_size)
         with device.autocast():
@@ -148,12 +152,22 @@ def score_rollouts(
                     logps,
                     response_logps(ref, ids[rows], mask[rows], temperature)[0],
                     torch.zeros_like(logps) if value is None else response_values(value, ids[rows], mask[rows]),
-                    scores_at_end(reward_model, ids[rows], mask[rows]),
+                    scores_at_end(reward_model, turns[rows], mask[rows]),
                 )
             )
     logps, ref_logps, values, scores = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
     zeros = torch.zeros_like(logps)
     return Rollouts(ids, mask, logps, ref_logps, values * mask, zeros, zeros, scores, finished)
+
+
+def whole_turns(ids: Tensor, mask: Tensor, finished: Tensor, end_id: int) -> Tensor:
+    """The ids (B, T + 1) with the end of turn in place of the last token of every answer that never ended.
+
+    A reward model has learned at ends of turns only. mask: (B, T); finished: (B,)
+    """
+    position = torch.arange(1, ids.shape[1], device=ids.device)
+    last = (position * mask).amax(dim=1, keepdim=True)
+    return ids.scatter(1, last, torch.where(finished[:, None], ids.gather(1, last), end_id))
 
 
 def response_logps(
@@ -196,6 +210,7 @@ class RolloutSteps:
     with_advantages(rollouts, beta): the same with advantages and returns
     to_batches(micro-batches, stream): what the loop gets of one optimizer step
     group_size: answers sampled to each prompt, which stand beside each other
+    score_std: standard deviation of the reward model's scores, the unit of `missing_eos_penalty`
     latest: the prompts and answers of the last iteration, for those who look on (alarms, sample files)
     info: what the last iteration measured; beta: that the next one will use
     """
@@ -205,12 +220,13 @@ class RolloutSteps:
         reward_model: ScalarModel, prompts: Sequence[Prompt], tokenizer: Tokenizer, config: RolloutConfig, *,
         with_advantages: Callable[[Rollouts, float], Rollouts],
         to_batches: Callable[[list[Rollouts], "RolloutSteps"], Sequence[Any]] = lambda micros, _: micros,
-        group_size: int = 1,
+        group_size: int = 1, score_std: float = 1.0,
     ) -> None:  # fmt: skip
         self.policy, self.value, self.ref, self.reward_model = policy, value, ref, reward_model
         self.prompts, self.tokenizer, self.config = prompts, tokenizer, config
         self.with_advantages, self.to_batches, self.group_size = with_advantages, to_batches, group_size
         self.beta, self.n_taken, self.is_over_budget = config.beta, 0, False
+        self.price = config.missing_eos_penalty * score_std
         self.score_mean, self.score_std = 0.0, 0.0
         self.rollouts: Rollouts | None = None
         self.info: dict[str, float] = {}
@@ -272,12 +288,13 @@ class RolloutSteps:
         )
         finished = torch.tensor([answer.finished for answer in answers], device=ids.device)
         rollouts = score_rollouts(
-            self.policy, self.ref, self.value, self.reward_model, ids, mask, finished,
+            self.policy, self.ref, self.value, self.reward_model, ids, mask, finished, end_id,
             config.temperature, config.micro_batch_size,
         )  # fmt: skip
+        scores = priced(rollouts.scores, finished, self.price)
         if self.score_std:
-            rollouts = replace(rollouts, scores=(rollouts.scores - self.score_mean) / self.score_std)
-        return answers, rollouts
+            scores = (scores - self.score_mean) / self.score_std
+        return answers, replace(rollouts, scores=scores)
 
     def _measure_reference(self) -> None:
         """Mean and deviation of the scores of the policy as it is before its first update: of the reference."""
@@ -288,11 +305,10 @@ class RolloutSteps:
 
     def _measure(self, rollouts: Rollouts, answers: list[Answer]) -> None:
         kl = ((rollouts.logps - rollouts.ref_logps) * rollouts.mask).sum(dim=1)
-        scores = effective_scores(rollouts, self.config.missing_eos_score)
         self.info = {
             "kl": float(kl.mean()),
             "kl_error": float(kl.std(correction=0)) / max(1, len(kl) - 1) ** 0.5,
-            "score": float(scores.mean()),
+            "score": float(rollouts.scores.mean()),
             "beta": self.beta,
             "response_tokens": rollouts.count / len(answers),
             "finished": float(rollouts.finished.float().mean()),
@@ -301,13 +317,6 @@ class RolloutSteps:
         self.is_over_budget = self.info["kl"] > self.config.kl_budget
         if self.config.kl_target is not None:
             self.beta = adapted_beta(self.beta, self.info["kl"], self.config.kl_target, 10_000, len(answers))
-
-
-def effective_scores(rollouts: Rollouts, missing_eos_score: float | None) -> Tensor:
-    """The reward model's scores (B,), with `missing_eos_score`, if any, for answers that never ended."""
-    if missing_eos_score is None:
-        return rollouts.scores
-    return torch.where(rollouts.finished, rollouts.scores, missing_eos_score)
 
 
 def prompt_order(n_prompts: int, batch_size: int, seed: int, iteration: int) -> list[int]:

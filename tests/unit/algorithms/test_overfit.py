@@ -131,7 +131,7 @@ def test_the_score_of_a_reward_model_that_likes_one_word_rises(
     fit(Job(reward_model, steps, reward.loss, n_steps=60), adamw(1e-2))
     settings = {
         "n_iterations": 20, "batch_size": 64, "n_epochs": 4, "max_tokens": 8, "temperature": 1.0, "beta": 0.0,
-        "kl_budget": 1e6, "missing_eos_score": None, "loop": adamw(0.03),
+        "kl_budget": 1e6, "missing_eos_penalty": 0, "loop": adamw(0.03),
     }  # fmt: skip
     ref, seen = copy.deepcopy(policy), list[Step]()
     if algorithm == "ppo":
