@@ -14,24 +14,34 @@ import typer
 
 from malmoi import __version__
 from malmoi.commands.groups import data_app, models_app, runs_app
-from malmoi.commands.options import HELP, Json, WorkspaceOption, open_ledger
-from malmoi.commands.reporting import DEBUG, Reporting
+from malmoi.commands.options import HELP, MOST_SEED, Json, WorkspaceOption, a_path, open_ledger
+from malmoi.commands.reporting import DEBUG, Reporting, finish_output, open_standard_streams
 from malmoi.errors import ConfigError
 
 if TYPE_CHECKING:
     from malmoi.pipeline.recipe import Recipe
 
-app = typer.Typer(cls=Reporting, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, context_settings=HELP)  # fmt: skip # noqa: E501
+app = typer.Typer(cls=Reporting, no_args_is_help=True, pretty_exceptions_enable=False, context_settings=HELP)  # fmt: skip # noqa: E501
 app.add_typer(runs_app, name="runs")
 app.add_typer(models_app, name="models")
 app.add_typer(data_app, name="data")
 
 
 def main() -> None:
+    if sys.platform == "win32":
+        print(
+            "error: Malmoi runs on Linux and macOS; on Windows, install WSL (wsl --install), run it there",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    open_standard_streams()
     # What a terminal cannot show, or should not have sent, must not end the program.
     for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace")):
         stream.reconfigure(errors=errors)  # type: ignore[union-attr]
-    app(prog_name="malmoi")
+    try:
+        app(prog_name="malmoi")
+    finally:
+        finish_output()
 
 
 def _show_version(wanted: bool) -> None:
@@ -74,13 +84,18 @@ def demo(
     workspace: WorkspaceOption = Path("demo"),
     text: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Your own text (.txt .md .jsonl .jsonl.gz .html) in place of Python's."),
+        typer.Option(
+            metavar="DIR", help="Your own text (.txt .md .jsonl .jsonl.gz .html) in place of Python's.", parser=a_path
+        ),
     ] = None,
     errors: Annotated[
         str, typer.Option(metavar="skip|strict", help="What to do with text that cannot be read.")
     ] = "strict",
     seed: Annotated[
-        int | None, typer.Option(metavar="N", help="Of everything that is chosen by chance; by default the recipe's.")
+        int | None,
+        typer.Option(
+            metavar="N", min=0, max=MOST_SEED, help="Of everything that is chosen by chance; by default the recipe's."
+        ),
     ] = None,
     set_: Set = None,
 ) -> None:
@@ -174,11 +189,15 @@ def train(
     algorithm: Annotated[
         str, typer.Argument(help="pretrain, sft, reward, ppo, dpo, grpo: a module of malmoi.algorithms.")
     ],
-    config: Annotated[Path, typer.Argument(help="Its settings (.toml); paths in it start at the current folder.")],
+    config: Annotated[
+        Path, typer.Argument(help="Its settings (.toml); paths in it start at the current folder.", parser=a_path)
+    ],
     set_: Set = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where the model goes; by default a folder named like the config."),
+        typer.Option(
+            metavar="DIR", help="Where the model goes; by default a folder named like the config.", parser=a_path
+        ),
     ] = None,
 ) -> None:
     """Train one algorithm on model folders and data files, outside of any workspace.
@@ -206,7 +225,9 @@ def chat(
     top_p: TopP = 1.0,
     top_k: Annotated[int, typer.Option(metavar="K", help="Choose among this many likeliest tokens; 0: all.")] = 0,
     max_tokens: MaxTokens = 128,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="For the same answers again.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", min=0, max=MOST_SEED, help="For the same answers again.")
+    ] = None,
     prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="Answer this and leave.")] = None,
     weights: Weights = "auto",
 ) -> None:
@@ -242,21 +263,24 @@ def evaluate(
         str, typer.Option(metavar="NAMES", help="Tasks with commas between; by default twelve in English.")
     ] = "",
     data: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of the tasks' files; by default MALMOI_DATA names it.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the tasks' files; by default MALMOI_DATA names it.", parser=a_path),
     ] = None,
     limit: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Questions of each task, the first ones; 0: all.")
+        int, typer.Option(metavar="N", min=0, max=10**9, help="Questions of each task, the first ones; 0: all.")
     ] = 100,
     preferences: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="In place of tasks: a reward model on people's rankings, in any known format."
+            metavar="FILE",
+            help="In place of tasks: a reward model on people's rankings, in any known format.",
+            parser=a_path,
         ),
     ] = None,
     errors: Annotated[
         str, typer.Option(metavar="skip|strict", help="What to do with rankings that cannot be read.")
     ] = "strict",
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the JSON here too.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the JSON here too.", parser=a_path)] = None,
     workspace: WorkspaceOption = Path("workspace"),
     as_json: Json = False,
 ) -> None:
@@ -293,14 +317,19 @@ def evaluate(
 def generate(
     model: Model,
     prompts: Annotated[
-        Path, typer.Option(metavar="FILE", help="Prompts: JSON lines, in any format that is known.", show_default=False)
+        Path,
+        typer.Option(
+            metavar="FILE", help="Prompts: JSON lines, in any format that is known.", show_default=False, parser=a_path
+        ),
     ],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the answers go: JSON lines.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="Where the answers go: JSON lines.", show_default=False, parser=a_path)
+    ],
     temperature: Temperature = 1.0,
     top_p: TopP = 1.0,
     max_tokens: MaxTokens = 256,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="For the same answers again.")] = 0,
-    n: Annotated[int, typer.Option("--n", metavar="N", min=1, help="Answers to each prompt.")] = 1,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, max=MOST_SEED, help="For the same answers again.")] = 0,
+    n: Annotated[int, typer.Option("--n", metavar="N", min=1, max=10_000, help="Answers to each prompt.")] = 1,
     best_by: Annotated[
         str | None, typer.Option(metavar="REWARD_MODEL", help="Best-of-n: keep the one of N that it scores highest.")
     ] = None,
@@ -337,7 +366,11 @@ def quantise(
     ] = "int8,int4",
     text: Annotated[
         Path | None,
-        typer.Option(metavar="PATH", help="Held-out text; default: the newest corpus's, else Python's documentation."),
+        typer.Option(
+            metavar="PATH",
+            help="Held-out text; default: the newest corpus's, else Python's documentation.",
+            parser=a_path,
+        ),
     ] = None,
     workspace: WorkspaceOption = Path("workspace"),
     as_json: Json = False,

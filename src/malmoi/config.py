@@ -4,9 +4,9 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from malmoi.errors import ConfigError
 
@@ -17,6 +17,10 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
     )
+
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+"""A number from which all that is chosen by chance follows: what every generator of random numbers takes."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -7,9 +7,17 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from math import ceil
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
+
+from malmoi.errors import ConfigError
+
+CGROUPS = Path("/sys/fs/cgroup")
+MOST_THREADS = 1024
+"""More is a slip of the keyboard."""
 
 
 @dataclass(frozen=True)
@@ -34,25 +42,70 @@ class Device:
 
 @functools.cache
 def current() -> Device:
-    """Ask the machine once: set the threads, join the other ranks when `torchrun` started us."""
-    rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    local_rank, local_world = int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    on_gpu = torch.cuda.is_available() and os.environ.get("MALMOI_DEVICE", "") != "cpu"
-    n_threads = int(os.environ.get("MALMOI_THREADS", 0)) or max(1, n_cores() // local_world)
+    """Ask the machine once: set the threads, join the other ranks when `torchrun` started us.
+
+    Raises ConfigError for an environment variable that cannot be used; docs/reference/environment.md lists them.
+    """
+    rank, world_size = _number("RANK", 0, least=0), _number("WORLD_SIZE", 1)
+    local_rank, local_world = _number("LOCAL_RANK", 0, least=0), _number("LOCAL_WORLD_SIZE", 1)
+    on_gpu = _uses_gpu()
+    torch_device = torch.device("cuda", local_rank) if on_gpu else torch.device("cpu")
+    n_threads, compute_dtype = _n_threads(local_world), _compute_dtype(torch_device)
     torch.set_num_threads(n_threads)
-    _keep_freed_memory()
     if on_gpu:
         torch.cuda.set_device(local_rank)
     if world_size > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(minutes=10))
-    torch_device = torch.device("cuda", local_rank) if on_gpu else torch.device("cpu")
-    return Device(torch_device, _compute_dtype(torch_device), n_threads, rank, world_size)
+        try:
+            dist.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(minutes=10))
+        except ValueError as error:
+            raise ConfigError(f"WORLD_SIZE={world_size}: {error}; start several ranks with torchrun") from None
+    return Device(torch_device, compute_dtype, n_threads, rank, world_size)
 
 
-def _keep_freed_memory() -> None:
-    """Let glibc reuse freed memory: what it hands back comes again page by page, a fifth of a small step.
+def _named(name: str, choices: tuple[str, ...]) -> str:
+    """The value of an environment variable that is one of these, or not set ("")."""
+    value = os.environ.get(name, "").strip()
+    if value and value not in choices:
+        raise ConfigError(f"{name}={value}: expected {' or '.join(choices)}, or nothing")
+    return value
 
-    No block gets a mapping of its own, as large ones do else; `release_memory` hands back what was left in between.
+
+def _number(name: str, default: int, least: int = 1, most: int = 2**20) -> int:
+    """The value of an environment variable that is a whole number."""
+    value = os.environ.get(name, "").strip()
+    return _whole(name, value, least, most) if value else default
+
+
+def _whole(name: str, value: str, least: int, most: int) -> int:
+    if not (value.isascii() and value.isdecimal() and least <= int(value[:9]) <= most):
+        raise ConfigError(f"{name}={value}: expected a whole number from {least} to {most:,}, or nothing")
+    return int(value)
+
+
+def _n_threads(local_world: int) -> int:
+    """MALMOI_THREADS, else OMP_NUM_THREADS, else the cores, divided among the ranks of this machine."""
+    if wanted := _number("MALMOI_THREADS", 0, most=MOST_THREADS):
+        return wanted
+    # OpenMP takes a list, one number for each level of nesting; the first is ours.
+    of_openmp = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    # torchrun sets 1 for everybody who did not choose, which would leave most cores idle.
+    if of_openmp and not (local_world > 1 and of_openmp == "1"):
+        return _whole("OMP_NUM_THREADS", of_openmp, 1, MOST_THREADS)
+    return max(1, n_cores() // local_world)
+
+
+def _uses_gpu() -> bool:
+    wanted = _named("MALMOI_DEVICE", ("cpu", "cuda"))
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("MALMOI_DEVICE=cuda: PyTorch finds no CUDA GPU here; leave it out to compute on the CPU")
+    return wanted != "cpu" and torch.cuda.is_available()
+
+
+def keep_freed_memory() -> None:
+    """Keep freed memory in the process, for training: glibc otherwise returns large blocks to the kernel, and faulting
+    their pages back in costs a fifth of a small step.
+
+    It turns off separate mappings of large blocks, and trimming; `release_memory` returns what is free.
     """
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")
@@ -69,16 +122,52 @@ def release_memory() -> None:
 
 
 def n_cores() -> int:
-    """Cores this process may use (an affinity mask counts; hyper-threads do not help matrix products)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores this process may use: an affinity mask and a container's share count (hyper-threads do not help)."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    shares = [ceil(share) for share in map(_cpu_share, cgroup_folders("cpu")) if share]
+    return max(1, min([cores, *shares]))
+
+
+def cgroup_folders(controller: str, proc: Path = Path("/proc/self/cgroup"), root: Path = CGROUPS) -> list[Path]:
+    """The folders that limit this process, innermost first: of version 2, else of version 1's controller."""
+    try:
+        lines = [line.split(":", 2) for line in proc.read_text("utf-8", "replace").splitlines()]
+    except OSError:
+        return []
+    folders: list[Path] = []
+    for _, controllers, path in (line for line in lines if len(line) == 3):
+        if controllers and controller not in controllers.split(","):
+            continue
+        base = root / controller if controllers else root
+        # Inside a container the path is the host's, and only the root is there.
+        below = base / path.strip("/")
+        while below != base:
+            folders.append(below)
+            below = below.parent
+        folders.append(base)
+    return [folder for folder in folders if folder.is_dir()]
+
+
+def _cpu_share(folder: Path) -> float | None:
+    """Cores that a cgroup may use at once on average; None where it has no limit."""
+    try:
+        if (limit := folder / "cpu.max").exists():
+            quota, period = limit.read_text().split()
+        else:
+            quota = (folder / "cpu.cfs_quota_us").read_text().strip()
+            period = (folder / "cpu.cfs_period_us").read_text().strip()
+        return int(quota) / int(period) if int(quota) > 0 else None
+    except (OSError, ValueError, ZeroDivisionError):  # "max", or no such limit
+        return None
 
 
 def _compute_dtype(torch_device: torch.device) -> torch.dtype:
-    wanted = os.environ.get("MALMOI_DTYPE", "")
-    if wanted:
+    if wanted := _named("MALMOI_DTYPE", ("bfloat16", "float32")):
         return {"bfloat16": torch.bfloat16, "float32": torch.float32}[wanted]
     if torch_device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+        # Older GPUs emulate bfloat16, slower than they compute float32.
+        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if has_bf16 else torch.float32
     return torch.bfloat16 if _cpu_multiplies_bf16() else torch.float32
 
 

@@ -21,7 +21,11 @@ REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
 INTRODUCTION = """# Command line
 
 Exit codes: 0; 2 for a mistake that you can mend, in one line on stderr; 130 when stopped, and the same command goes on
-where it was; 1 for a mistake of ours (`malmoi --debug …` or `MALMOI_DEBUG=1` shows where).
+where it was; 141 when whoever read the output has left
+(`| head`); 1 for a bug in Malmoi: please report it, with what `malmoi --debug …` or `MALMOI_DEBUG=1` shows.
+
+`malmoi help COMMAND` is `malmoi COMMAND --help`; `malmoi quantize` is `malmoi quantise`. `malmoi --install-completion`
+lets the shell complete commands and options. [environment.md](environment.md) lists the environment variables.
 """
 LOOK = """
 import sys, time

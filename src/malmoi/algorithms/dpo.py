@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from malmoi.config import Settings
+from malmoi.config import Seed, Settings
 from malmoi.data.comparisons import Comparisons, ranking_steps, read_rankings
 from malmoi.errors import DataError
 from malmoi.model.folder import load_text
@@ -37,7 +37,7 @@ class Config(Settings):
     """KL coefficient of the objective that it optimises: reward units per nat; smaller goes further."""
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)
     """Share of the rankings that is taken to be the wrong way round."""
-    seed: int = 1
+    seed: Seed = 1
     """Of the order of the prompts."""
     lora: LoraConfig = LoraConfig()
     """Adapters to train in place of all weights; without them the policy is the reference."""

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from malmoi import device
-from malmoi.config import Settings
+from malmoi.config import Seed, Settings
 from malmoi.corpus.shards import TokenShards
 from malmoi.data.batch import Tokens
 from malmoi.data.tokens import window_steps
@@ -33,7 +33,7 @@ class Config(Settings):
     """Windows of `model.seq_len` tokens in one step, over all ranks."""
     micro_batch_size: int = Field(8, gt=0)
     """Windows in one forward pass."""
-    seed: int = 1
+    seed: Seed = 1
     """Of the weights at the start and of the order of the text."""
     loop: LoopConfig = LoopConfig()
     """Optimizer, checkpoints, compilation."""

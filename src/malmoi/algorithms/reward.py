@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from malmoi.config import Settings
+from malmoi.config import Seed, Settings
 from malmoi.data.comparisons import Comparisons, Ranking, ranking_steps, read_rankings
 from malmoi.errors import ConfigError
 from malmoi.model.folder import load_model, load_text
@@ -45,7 +45,7 @@ class Config(Settings):
     head_scale: float = Field(1.0, ge=0, exclude_if=lambda scale: scale == 1)
     """Size of new heads' random weights; 1: a deviation of 1/√(width + 1) (arXiv:1909.08593). Their noise has to be
     unlearned: less where steps are few."""
-    seed: int = 1
+    seed: Seed = 1
     """Of the new heads, of the resampling and of the order of the prompts."""
     lora: LoraConfig = LoraConfig()
     """Adapters to train in place of all weights."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field
 from torch import Tensor
 
-from malmoi.config import Settings
+from malmoi.config import Seed, Settings
 from malmoi.data.batch import Tokens
 from malmoi.data.chats import chat_steps, read_chats
 from malmoi.model.folder import load_model, load_text
@@ -30,7 +30,7 @@ class Config(Settings):
     """Conversations in one step, over all ranks."""
     micro_batch_size: int = Field(32, gt=0)
     """Conversations in one forward pass."""
-    seed: int = 1
+    seed: Seed = 1
     """Of the order of the conversations."""
     lora: LoraConfig = LoraConfig()
     """Adapters to train in place of all weights."""

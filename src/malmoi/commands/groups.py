@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from malmoi.commands.options import HELP, Json, WorkspaceOption, open_ledger
+from malmoi.commands.options import HELP, Json, WorkspaceOption, a_path, open_ledger
 from malmoi.errors import ConfigError
 
 runs_app = typer.Typer(no_args_is_help=True, help="What was run in a workspace: list, show, compare.", context_settings=HELP)  # fmt: skip # noqa: E501
@@ -163,7 +163,8 @@ def models_export(
     ] = None,
     quant: Annotated[str | None, typer.Option(metavar="q8_0", help="With --to gguf: 8 bits a weight.")] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="What to write; by default named after the model, here.")
+        Path | None,
+        typer.Option(metavar="PATH", help="What to write; by default named after the model, here.", parser=a_path),
     ] = None,
     workspace: WorkspaceOption = Path("workspace"),
 ) -> None:

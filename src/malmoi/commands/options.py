@@ -11,9 +11,28 @@ if TYPE_CHECKING:
     from malmoi.workspace.ledger import Ledger
 
 HELP = {"help_option_names": ["-h", "--help"]}
+MOST_SEED = 2**63 - 1
+
+
+def a_path(given: str | Path) -> Path:
+    """A path as typed, or the option's default. An empty one would mean the current folder, which nobody meant."""
+    text = str(given)
+    if not text.strip():
+        raise typer.BadParameter("is empty; name a file or folder")
+    if "\0" in text:
+        raise typer.BadParameter("has a zero byte in it")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise typer.BadParameter(f"{text!a} is not UTF-8; rename the file or folder") from None
+    return Path(text)
+
 
 WorkspaceOption = Annotated[
-    Path, typer.Option("--workspace", envvar="MALMOI_WORKSPACE", metavar="DIR", help="Folder that holds the assistant.")
+    Path,
+    typer.Option(
+        "--workspace", envvar="MALMOI_WORKSPACE", metavar="DIR", parser=a_path, help="Folder that holds the assistant."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 

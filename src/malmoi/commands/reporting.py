@@ -1,8 +1,10 @@
-"""How commands end: 0, 2 for what the user can mend, 130 when stopped, 1 for our own mistakes; one line on stderr."""
+"""How commands end, in one line on stderr: 0; 2 for what the user can mend; 130 when stopped; 141 when whoever read the
+output has left; 1 for a bug."""
 
 import contextlib
 import errno
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -14,10 +16,24 @@ from typer.core import TyperGroup
 from malmoi.errors import UserError
 
 DEBUG = "MALMOI_DEBUG"
+READER_LEFT = 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 1
+"""What the shell reports of a program whose output nobody reads any more: `malmoi runs list | head`."""
+
+
+ALIASES = {"quantize": "quantise"}
 
 
 class Reporting(TyperGroup):
     """Commands whose errors all end as one line on stderr and an exit code."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """`malmoi help run` is `malmoi run --help`."""
+        if [word for word in args if not word.startswith("-")][:1] == ["help"]:
+            args = [*(word for word in args if word != "help"), "--help"]
+        return super().parse_args(ctx, args)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return super().get_command(ctx, ALIASES.get(cmd_name, cmd_name))
 
     def make_context(self, *args: Any, **extra: Any) -> Any:
         with reported():
@@ -32,8 +48,14 @@ class Reporting(TyperGroup):
 def reported() -> Iterator[None]:
     try:
         yield
-    except (typer.Exit, typer.Abort, BrokenPipeError):
+    except (typer.Exit, typer.Abort):
         raise
+    except (BrokenPipeError, SystemExit) as error:
+        # Rich ends the program itself when nobody reads its output any more.
+        if not isinstance(error, BrokenPipeError) and not isinstance(error.__context__, BrokenPipeError):
+            raise
+        _discard_output()
+        raise typer.Exit(READER_LEFT) from None
     except KeyboardInterrupt:
         _leave("stopped; run the same command again to go on", 130)
     except UserError as error:
@@ -45,7 +67,7 @@ def reported() -> Iterator[None]:
             _leave(f"error: {line}", 2)
         if os.environ.get(DEBUG):
             traceback.print_exc()
-        hint = "" if os.environ.get(DEBUG) else f"; a mistake of ours: {DEBUG}=1 or malmoi --debug shows where"
+        hint = "" if os.environ.get(DEBUG) else f"; this is a bug in malmoi, please report it with what {DEBUG}=1 shows"
         _leave(f"error: {type(error).__name__}: {error}{hint}", 1, every_rank=True)
 
 
@@ -67,10 +89,44 @@ def _environment(error: Exception) -> str | None:
         return "out of memory; `malmoi doctor RECIPE` says what each stage needs; lower its micro_batch_size or model"
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
+    if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+        return f"{error.object[:200]!a}: is not UTF-8; rename the file, or give the text in UTF-8"
+    if isinstance(error, ValueError) and "embedded null" in text:
+        return "a file name has a zero byte in it"
     return None
 
 
 def _leave(line: str, code: int, every_rank: bool = False) -> NoReturn:
-    if every_rank or os.environ.get("RANK", "0") == "0":
+    rank = os.environ.get("RANK", "").strip()
+    if every_rank or not (rank.isdecimal() and rank.strip("0")):
         print(" ".join(line.splitlines()), file=sys.stderr, flush=True)
     raise typer.Exit(code)
+
+
+def open_standard_streams() -> None:
+    """Give streams that were closed (`>&-`) an empty file: the next file that is opened would take their place."""
+    while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(handle, True)
+    os.close(handle)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+
+
+def finish_output() -> None:
+    """Write what is still buffered, while an error can be reported."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_output()
+        sys.exit(READER_LEFT)
+    except OSError as error:
+        _discard_output()
+        print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _discard_output() -> None:
+    """What is left in the buffer goes nowhere, or Python would try again at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

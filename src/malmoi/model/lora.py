@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from malmoi import device
-from malmoi.config import Settings
+from malmoi.config import Seed, Settings
 from malmoi.model.folder import frozen, load_model
 from malmoi.model.transformer import Branches, LanguageModel
 
@@ -37,7 +37,7 @@ class LoraConfig(Settings):
     frozen_share: float = Field(0.0, ge=0, lt=1)
     """Share of the blocks, from the first and rounded down, that get none: no gradient has to pass through them, which
     halves their work. A share, so that a value network of another depth than the policy's can have the same."""
-    seed: int = 1
+    seed: Seed = 1
     """Of A."""
 
 

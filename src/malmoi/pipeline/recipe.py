@@ -12,7 +12,7 @@ from malmoi.algorithms.ppo import Config as PpoConfig
 from malmoi.algorithms.pretrain import Config as PretrainConfig
 from malmoi.algorithms.reward import Config as RewardConfig
 from malmoi.algorithms.sft import Config as SftConfig
-from malmoi.config import Settings, override, parse, read_toml
+from malmoi.config import Seed, Settings, override, parse, read_toml
 from malmoi.corpus.pydocs import PACKAGES
 from malmoi.errors import ConfigError
 from malmoi.pipeline.sources import DataSettings
@@ -42,7 +42,7 @@ class CorpusSettings(Settings):
     """Share of the documents that is never trained on."""
     min_chars: int = Field(20, ge=0)
     """Shortest document that is kept, after cleaning."""
-    seed: int = 1
+    seed: Seed = 1
     """Of the split."""
 
 
@@ -51,7 +51,7 @@ class TokenizerSettings(Settings):
 
     vocab_size: int = Field(4096, gt=0)
     """Tokens to learn, the special ones included."""
-    seed: int = 1
+    seed: Seed = 1
     """Of the order in which documents are written to the shards."""
 
 
@@ -77,7 +77,7 @@ class DemonstrationSettings(Settings):
     """Prompts to sample and rank answers for, and to train PPO on."""
     n_heldout_prompts: int = Field(300, gt=0)
     """Prompts, about other items, to judge reward model and PPO on."""
-    seed: int = 1
+    seed: Seed = 1
     """Of all choices."""
 
 
@@ -90,7 +90,7 @@ class SampleSettings(Settings):
     """Of sampling."""
     max_tokens: int = Field(48, gt=0)
     """Longest answer."""
-    seed: int = 1
+    seed: Seed = 1
     """Of sampling."""
 
 
@@ -101,7 +101,7 @@ class RankSettings(Settings):
     """Share of the pairs that the simulated labeler turns round."""
     tie_margin: float = Field(0.1, ge=0)
     """Gold scores no further apart than this are a tie."""
-    seed: int = 1
+    seed: Seed = 1
     """Of the labeler's errors."""
 
 
@@ -116,7 +116,7 @@ class EvalSettings(Settings):
     """Answers sampled for each held-out prompt at temperature 1."""
     max_tokens: int = Field(48, gt=0)
     """Longest answer."""
-    seed: int = 1
+    seed: Seed = 1
     """Of sampling."""
 
 
@@ -140,7 +140,7 @@ class CompareSettings(Settings):
     """Prompts whose answers stand in the report."""
     not_shown: tuple[str, ...] = ("harmless",)
     """Words in the names of sources whose prompts do not: collected to be offensive."""
-    seed: int = 1
+    seed: Seed = 1
     """Of sampling."""
 
 
@@ -149,7 +149,7 @@ class Recipe(Settings):
 
     name: str = "recipe"
     """For the report."""
-    seed: int = 1
+    seed: Seed = 1
     """Of every stage that does not set its own."""
     stages: tuple[StageName, ...] = STAGES
     """What to run, in this order."""

@@ -42,8 +42,8 @@ def run_recipe(
     A stage whose settings and inputs are unchanged is not run again; one that was interrupted goes on.
     Raises UserError, with the run marked as failed or stopped, when a stage cannot end.
     """
-    for name in filter(None, (only, start)):
-        if name not in recipe.stages:
+    for name in (only, start):
+        if name is not None and name not in recipe.stages:
             raise ConfigError(f"stage {name!r}: not in this recipe; it has {', '.join(recipe.stages)}")
     done: dict[str, Done] = {}
     with workspace.lock(), contextlib.closing(Ledger.open(workspace)) as ledger:

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from malmoi.config import Settings
+from malmoi.config import Seed, Settings
 from malmoi.data.comparisons import conversation_ids
 from malmoi.data.formats import Origin, Report, conversations, name_of, prompts, rankings, tree_of
 from malmoi.data.rows import Row
@@ -59,7 +59,7 @@ class DataSettings(Settings):
     """Share of the other prompts whose rankings train the judge and nothing else."""
     errors: Literal["strict", "skip"] = "skip"
     """What to do with a row that cannot be used: stop, or leave it out and count it."""
-    seed: int = 1
+    seed: Seed = 1
     """Of what is drawn and of the split."""
 
 

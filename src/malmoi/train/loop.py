@@ -103,6 +103,7 @@ def fit(job: Job, config: LoopConfig, hooks: Sequence[Hook] = (), resume_from: P
     checkpoint, when a signal asked to stop.
     """
     here = device.current()
+    device.keep_freed_memory()
     model = prepare(job.model, config.fsdp, config.compile, config.recompute)
     optimizers = make_optimizers(job.model, config.optim)
     first = 1

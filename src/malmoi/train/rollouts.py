@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from malmoi import device
-from malmoi.config import Settings
+from malmoi.config import Seed, Settings
 from malmoi.data.batch import pad, share_prompts
 from malmoi.data.prompts import Prompt
 from malmoi.generate.engine import Answer, generate
@@ -64,7 +64,7 @@ class RolloutConfig(Settings):
     are."""
     kl_budget: float = Field(20.0, gt=0)
     """Nats per answer at which training stops by itself."""
-    seed: int = 1
+    seed: Seed = 1
     """Of prompts, sampling and minibatches."""
     lora: LoraConfig = LoraConfig()
     """Adapters to train in place of all weights; without them the policy is the reference."""
