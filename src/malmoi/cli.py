@@ -157,7 +157,7 @@ def _make(
     began = time.monotonic()
     from malmoi.doctor import inspect_machine, refuse
     from malmoi.pipeline.console import Console
-    from malmoi.pipeline.run import link_models, run_recipe
+    from malmoi.pipeline.run import run_recipe
     from malmoi.report import summary_table, write_report
     from malmoi.workspace.folder import Workspace
 
@@ -170,7 +170,6 @@ def _make(
         bring(workspace, recipe.base.model)
     with contextlib.closing(Console()) as console:
         done = run_recipe(recipe, workspace, console, only=only, start=start)
-        link_models(workspace, done)
         here = shlex.quote(str(folder))
         if done.keys() & {"eval", "compare"}:
             report = write_report(recipe, workspace, done, time.monotonic() - began)
@@ -421,7 +420,7 @@ def lineage(
             runs.print_json([runs.made_row(m) for m in found]) if as_json else runs.show(runs.made_table(found))
         else:
             tree = runs.trace(ledger, what)
-            runs.print_json(runs.lineage_rows(tree)) if as_json else runs.show(runs.lineage_tree(tree))
+            runs.print_json(runs.lineage_rows(tree, ledger)) if as_json else runs.show(runs.lineage_tree(tree, ledger))
 
 
 @app.command()

@@ -694,7 +694,7 @@ def test_what_a_killed_import_left_goes_with_the_next(workspace: Workspace, poli
     (workspace.runs / ".incoming-x").mkdir()
     (workspace.runs / ".incoming-x" / "model.gguf").write_bytes(DATA)
     models.import_(workspace.path, str(policy_folder), "smol")
-    assert sorted(path.name for path in workspace.runs.iterdir()) == [".lock", "0001-import"]
+    assert [path.name for path in workspace.runs.iterdir() if path.is_dir()] == ["0001-import"]
 
 
 SMOLLM2 = Path(os.environ.get("MALMOI_SMOLLM2_GGUF", "no such file"))
@@ -711,3 +711,9 @@ def test_the_real_model_is_pulled(workspace: Workspace, packages: Path, monkeypa
     assert (row["parameters"], row["source"]) == (134_515_008, str(wheel))
     chat = Chat("smollm2-135m", workspace.models, Sampling(temperature=0, max_tokens=12), seed=1)
     assert "Paris" in "".join(chat.answer("What is the capital of France?"))
+
+
+def test_a_model_comes_in_while_a_recipe_holds_the_workspace(workspace: Workspace, policy_folder: Path) -> None:
+    with workspace.lock():
+        models.import_(workspace.path, str(policy_folder), "smol")
+    assert model_names(workspace) == ["smol"]

@@ -17,7 +17,7 @@ from malmoi.commands.runs import flatten, size, table
 from malmoi.errors import ConfigError, UserError
 from malmoi.files import sha256_of
 from malmoi.tokenizer.jinja import read_settings
-from malmoi.workspace.folder import Workspace
+from malmoi.workspace.folder import LOCK, Workspace, holding, is_held
 from malmoi.workspace.hub import HUB_ID, KNOWN, Hub, Progress, UnreachableError, Wheel, fetch_wheel
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.models import (
@@ -42,7 +42,7 @@ PLAIN_EVERY_S = 5.0
 
 
 class _Incoming(NamedTuple):
-    """An open, locked workspace, and a folder in it for what is on its way; the folder goes when this ends."""
+    """An open workspace, and a folder in it for what is on its way; the folder goes when this ends."""
 
     workspace: Workspace
     ledger: Ledger
@@ -121,13 +121,19 @@ def _add(incoming: _Incoming, name: str, path: Path, facts: Mapping[str, Any], *
 
 @contextlib.contextmanager
 def _incoming(folder: Path) -> Iterator[_Incoming]:
+    # Without the workspace's lock, so that models come in while a recipe runs for hours.
     workspace = Workspace.open(folder)
-    with workspace.lock(), Ledger.open(workspace) as ledger:
-        # Nobody else is here: what a killed process left can go.
-        for left in workspace.runs.glob(".incoming-*"):
-            shutil.rmtree(left)
-        with tempfile.TemporaryDirectory(prefix=".incoming-", dir=workspace.runs) as scratch:
-            yield _Incoming(workspace, ledger, Path(scratch))
+    for left in workspace.runs.glob(".incoming-*"):  # of downloads that were killed
+        if not is_held(left / LOCK):
+            shutil.rmtree(left, ignore_errors=True)
+    with (
+        Ledger.open(workspace) as ledger,
+        tempfile.TemporaryDirectory(prefix=".incoming-", dir=workspace.runs, ignore_cleanup_errors=True) as scratch,
+        holding(Path(scratch) / LOCK, scratch),
+    ):
+        files = Path(scratch) / "files"
+        files.mkdir()
+        yield _Incoming(workspace, ledger, files)
 
 
 @contextlib.contextmanager

@@ -12,9 +12,12 @@ from rich.tree import Tree
 
 from malmoi.files import read_jsonl, to_json
 from malmoi.report.summary import duration
+from malmoi.workspace.folder import LOG, Workspace
 from malmoi.workspace.ledger import Judged, Ledger, Lineage, Made
 from malmoi.workspace.schema import Run
 
+LOG_SHOWN = 40
+"""Lines of a run's log that are shown to people."""
 WIDE = 200
 """Columns when nobody's terminal sets a limit: a pipe, a file."""
 
@@ -24,18 +27,20 @@ def print_json(value: Any) -> None:
 
 
 def list_runs(ledger: Ledger) -> list[dict[str, Any]]:
-    return [run_row(run) for run in ledger.runs()]
+    return [run_row(run, ledger) for run in ledger.runs()]
 
 
 def show_run(ledger: Ledger, name: str) -> dict[str, Any]:
-    """A run with its settings, what it took in and made, and the last line of its metrics."""
+    """A run with its settings, what it took in and made, the last line of its metrics, and its log, line by line."""
     run = find_run(ledger, name)
+    log = ledger.root / "runs" / run.id / LOG
     return {
-        **run_row(run),
+        **run_row(run, ledger),
         "settings": run.settings,
         "inputs": _inputs(ledger.lineage(run.id)),
         "outputs": {name: made_row(made) for name, made in ledger.artefacts_of(run.id).items()},
         "metrics": _last_metrics(ledger, run),
+        "log": log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else [],
     }
 
 
@@ -44,9 +49,10 @@ def compare_runs(ledger: Ledger, names: Sequence[str]) -> dict[str, dict[str, An
     runs = [find_run(ledger, name) for name in names]
     rows: dict[str, dict[str, Any]] = {}
     for run in runs:
-        facts = {"stage": run.stage, "status": run.status, "seconds": round(run.seconds, 1)}
+        facts = {"stage": run.stage, "status": status_of(run, ledger), "seconds": round(run.seconds, 1)}
         settings = {f"settings.{key}": value for key, value in flatten(run.settings)}
-        for key, value in {**facts, **settings, **_last_metrics(ledger, run)}.items():
+        # The last step has its own seconds, which are not the run's.
+        for key, value in {**_last_metrics(ledger, run), **facts, **settings}.items():
             rows.setdefault(key, {})[run.id] = value
     same = [k for k, row in rows.items() if len(row) == len(runs) and len({json.dumps(v) for v in row.values()}) == 1]
     return {key: row for key, row in rows.items() if key not in same or not key.startswith("settings.")}
@@ -73,11 +79,18 @@ def descend(ledger: Ledger, what: str) -> list[Made]:
     return list({made.sha256: made for sha256 in asked for made in ledger.descendants(sha256)}.values())
 
 
-def lineage_rows(root: Lineage) -> list[dict[str, Any]]:
+def status_of(run: Run, ledger: Ledger) -> str:
+    """What the ledger says; a run that was killed had no time to say that it stopped."""
+    if run.status == "running" and not Workspace(ledger.root).is_running(run.id):
+        return "stopped"
+    return run.status
+
+
+def lineage_rows(root: Lineage, ledger: Ledger) -> list[dict[str, Any]]:
     """Every node once, the asked one first; `inputs` names others by run and SHA-256."""
     return [
         {
-            "run": run_row(node.run),
+            "run": run_row(node.run, ledger),
             "artefact": node.artefact and made_row(node.artefact),
             "inputs": _inputs(node),
             "people": _people(node.judged),
@@ -86,12 +99,12 @@ def lineage_rows(root: Lineage) -> list[dict[str, Any]]:
     ]
 
 
-def lineage_tree(root: Lineage) -> Tree:
+def lineage_tree(root: Lineage, ledger: Ledger) -> Tree:
     """The way down to the sources; what was shown already is named and not repeated."""
     shown: set[int] = set()
 
     def grow(node: Lineage, role: str, tree: Tree | None) -> Tree:
-        label = f"{f'[dim]{escape(role)}:[/dim] ' if role else ''}{_label(node)}"
+        label = f"{f'[dim]{escape(role)}:[/dim] ' if role else ''}{_label(node, ledger)}"
         repeated = id(node) in shown and bool(node.inputs)
         shown.add(id(node))
         branch = Tree(label) if tree is None else tree.add(label + (" [dim](above)[/dim]" if repeated else ""))
@@ -118,8 +131,13 @@ def made_table(found: Sequence[Made]) -> Table:
 
 
 def run_table(row: Mapping[str, Any]) -> Table:
-    """One run, a fact a line."""
-    return table(("", row["id"]), ((key, value) for key, value in flatten({k: v for k, v in row.items() if k != "id"})))
+    """One run, a fact a line; of its log the end."""
+    facts = flatten({key: value for key, value in row.items() if key not in ("id", "log")})
+    log = (
+        (f"log {'…' if len(row['log']) > LOG_SHOWN else ''}" if not n else "", line)
+        for n, line in enumerate(row["log"][-LOG_SHOWN:])
+    )
+    return table(("", row["id"]), (*facts, *log))
 
 
 def compare_table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -154,23 +172,23 @@ def table(columns: Sequence[str], rows: Any) -> Table:
     return table
 
 
-def _label(node: Lineage) -> str:
+def _label(node: Lineage, ledger: Ledger) -> str:
     run, made = node.run, node.artefact
     what = (
         f"{escape(made.name)} [dim]{made.sha256[:12]}, {size(made.n_bytes)}[/dim]"
         if made
-        else f"[dim]{run.status}[/dim]"
+        else f"[dim]{status_of(run, ledger)}[/dim]"
     )
     source = f" from {escape(str(run.settings['source']))}" if run.stage == "import" else f", seed {run.seed}"
     return f"[bold]{escape(run.id)}[/bold] {what}{source}"
 
 
-def run_row(run: Run) -> dict[str, Any]:
+def run_row(run: Run, ledger: Ledger) -> dict[str, Any]:
     names = ("id", "stage", "status", "recipe", "seed", "version", "seconds", "error")
     times = {
         name: value and value.isoformat() for name in ("started_at", "finished_at") if [value := getattr(run, name)]
     }
-    return {name: getattr(run, name) for name in names} | times
+    return {name: getattr(run, name) for name in names} | {"status": status_of(run, ledger)} | times
 
 
 def made_row(made: Made) -> dict[str, Any]:

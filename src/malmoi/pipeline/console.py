@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from malmoi import device
@@ -9,6 +10,11 @@ from malmoi.train.loop import Step
 
 PLAIN_EVERY_S = 10.0
 SHOWN = ("loss", "bpb", "accuracy", "score", "gold", "kl")
+
+
+def figures(metrics: Mapping[str, float]) -> str:
+    """Those of the metrics that tell how it goes, in one line."""
+    return "  ".join(f"{name} {metrics[name]:.3f}" for name in SHOWN if name in metrics)
 
 
 class Console:
@@ -44,7 +50,7 @@ class Console:
     def step(self, step: Step) -> None:
         """A hook of the loop."""
         self.seen |= step.metrics
-        shown = "  ".join(f"{name} {self.seen[name]:.3f}" for name in SHOWN if name in self.seen)
+        shown = figures(self.seen)
         if self.rich.is_terminal:
             self._live(step, shown)
         elif time.monotonic() - self.shown_at >= PLAIN_EVERY_S or step.step == step.n_steps:

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from malmoi import __version__, device
-from malmoi.errors import ConfigError, DivergedError, UserError, WorkspaceError
-from malmoi.files import sha256_of, write_json
+from malmoi.errors import ConfigError, UserError, WorkspaceError
+from malmoi.files import partial_name, sweep_partials, write_json
 from malmoi.pipeline.console import Console
 from malmoi.pipeline.context import Context
+from malmoi.pipeline.log import RunLog
 from malmoi.pipeline.recipe import BaseSettings, CorpusSettings, Recipe, StageName
 from malmoi.pipeline.sources import data_identity
 from malmoi.pipeline.stages import MODEL, STAGE_TABLE, base_folder, parents_of, settings_of
 from malmoi.train.signals import listening
 from malmoi.workspace.folder import Workspace
+from malmoi.workspace.hashes import Hashes
 from malmoi.workspace.ledger import Ledger, fingerprint
 
 
@@ -49,7 +51,7 @@ def run_recipe(
     with workspace.lock(), contextlib.closing(Ledger.open(workspace)) as ledger:
         for stage in recipe.stages:
             forced = stage == only or (start is not None and recipe.stages.index(stage) >= recipe.stages.index(start))
-            identity = _identity(recipe, stage, done, workspace)
+            identity = _identity(recipe, stage, done, workspace, ledger)
             found = _find_done(stage, identity, ledger)
             if found is not None and not forced:
                 done[stage] = found
@@ -62,6 +64,8 @@ def run_recipe(
                 )
             else:
                 done[stage] = _run_stage(recipe, stage, identity, done, ledger, workspace, console, anew=forced)
+            if stage in done:
+                link_model(workspace, done[stage])
     return done
 
 
@@ -92,22 +96,24 @@ class Identity:
         return fingerprint(stage, self.settings, {**self.inputs, **self.outside})
 
 
-def _identity(recipe: Recipe, stage: StageName, done: dict[str, Done], workspace: Workspace) -> Identity:
+def _identity(
+    recipe: Recipe, stage: StageName, done: dict[str, Done], workspace: Workspace, ledger: Ledger
+) -> Identity:
     settings = settings_of(recipe, stage)
-    outside = OUTSIDE[stage](settings, workspace) if stage in OUTSIDE else {}
+    outside = OUTSIDE[stage](settings, workspace, ledger.hashes) if stage in OUTSIDE else {}
     return Identity(settings.model_dump(mode="json"), inputs_of(stage, done), outside)
 
 
-def _base_identity(settings: BaseSettings, workspace: Workspace) -> dict[str, str]:
-    return {MODEL: sha256_of(base_folder(settings.model, workspace).resolve())}
+def _base_identity(settings: BaseSettings, workspace: Workspace, hashes: Hashes) -> dict[str, str]:
+    return {MODEL: hashes.sha256_of(base_folder(settings.model, workspace).resolve())}
 
 
-def _text_identity(settings: CorpusSettings, workspace: Workspace) -> dict[str, str]:
+def _text_identity(settings: CorpusSettings, workspace: Workspace, hashes: Hashes) -> dict[str, str]:
     if settings.text:
         path = Path(settings.text)
         if not path.exists():
             raise UserError(f"{path}: no such file or folder; give --text a folder of .txt, .md, .jsonl or .html files")
-        return {"text": sha256_of(path)}
+        return {"text": hashes.sha256_of(path)}
     import platform
 
     versions = {"python": platform.python_version()}
@@ -129,10 +135,10 @@ def _brought(identity: Identity, workspace: Workspace, ledger: Ledger) -> dict[s
     return identity.outside
 
 
-OUTSIDE: dict[StageName, Callable[[Any, Workspace], dict[str, str]]] = {
+OUTSIDE: dict[StageName, Callable[[Any, Workspace, Hashes], dict[str, str]]] = {
     "corpus": _text_identity,
     "base": _base_identity,
-    "data": lambda settings, _: data_identity(settings),
+    "data": lambda settings, workspace, hashes: data_identity(settings),
 }
 
 
@@ -163,40 +169,73 @@ def _run_stage(
             inputs={**inputs, **_snapshots(inputs, done, ledger), **brought},
         )  # fmt: skip
     folder = workspace.runs / run_id
-    write_json(folder / "config.json", {"stage": stage, "settings": settings, "inputs": inputs, "malmoi": __version__})
-    console.started(stage, run_id, resumed=run is not None and run.status != "done")
-    context = Context(
-        run_id, folder, {parent: done[parent].out for parent in inputs}, {**inputs, **brought}, ledger, workspace,
-        console.say, [console.step],
-    )  # fmt: skip
     began = time.monotonic()
-    try:
-        with listening():
-            STAGE_TABLE[stage][0](context, settings_of(recipe, stage))
-    except (KeyboardInterrupt, SystemExit):
-        ledger.mark_run(run_id, "stopped", seconds=time.monotonic() - began)
-        raise
-    except (UserError, DivergedError) as error:
-        ledger.mark_run(run_id, "failed", error=str(error), seconds=time.monotonic() - began)
-        raise
-    sha256 = ledger.add_artefact(run_id, "out", stage, context.out)
-    if (context.out / MODEL).exists():
-        ledger.add_artefact(run_id, MODEL, "model", context.out / MODEL)
+    with workspace.running(run_id):
+        sweep_partials(folder)
+        log = RunLog(folder)
+        shown = {"stage": stage, "settings": settings, "inputs": inputs, "malmoi": __version__}
+        write_json(folder / "config.json", shown)
+        resumed = run is not None and run.status != "done"
+        console.started(stage, run_id, resumed=resumed)
+        log.say(f"{stage} {'goes on' if resumed else 'begins'}, malmoi {__version__}")
+        context = Context(
+            run_id, folder, {parent: done[parent].out for parent in inputs}, {**inputs, **brought}, ledger, workspace,
+            _both(console.say, log.say), [console.step, log.step],
+        )  # fmt: skip
+        try:
+            with listening(), log.following():
+                STAGE_TABLE[stage][0](context, settings_of(recipe, stage))
+                sha256 = _record(context, stage)
+        except BaseException as error:
+            _record_end(error, run_id, ledger, log, time.monotonic() - began)
+            raise
+        seconds = time.monotonic() - began
+        log.say(f"done in {seconds:.1f} s")
+        ledger.finish_run(run_id, seconds)
     device.release_memory()
-    (folder / "checkpoint.safetensors").unlink(missing_ok=True)
-    seconds = time.monotonic() - began
-    ledger.finish_run(run_id, seconds)
     console.finished(stage, run_id, seconds)
     total = ledger.run(run_id).seconds
     return Done(stage, run_id, context.out, sha256, total, skipped=False)
 
 
-def link_models(workspace: Workspace, done: dict[str, Done]) -> None:
-    """Names for people: `models/base`, `models/sft`, … point at what the latest run made."""
-    for stage in done:
-        if (done[stage].out / MODEL).exists():
-            link = workspace.models / ("base" if stage == "pretrain" else stage)
-            partial = link.with_name(f".{link.name}.partial")
-            partial.unlink(missing_ok=True)
-            partial.symlink_to(Path("..") / (done[stage].out / "model").relative_to(workspace.path))
-            partial.replace(link)
+def _both(*tell: Callable[[str], None]) -> Callable[[str], None]:
+    def say(line: str) -> None:
+        for one in tell:
+            one(line)
+
+    return say
+
+
+def _record(context: Context, stage: StageName) -> str:
+    """What the stage made, as artefacts; returns the SHA-256 of all of it."""
+    sha256 = context.ledger.add_artefact(context.run_id, "out", stage, context.out)
+    if (context.out / MODEL).exists():
+        context.ledger.add_artefact(context.run_id, MODEL, "model", context.out / MODEL)
+    (context.folder / "checkpoint.safetensors").unlink(missing_ok=True)
+    return sha256
+
+
+def _record_end(error: BaseException, run_id: str, ledger: Ledger, log: RunLog, seconds: float) -> None:
+    """A run that did not come to its end says why: in the ledger in a line, in its log with a traceback."""
+    if not isinstance(error, Exception):
+        ledger.mark_run(run_id, "stopped", seconds=seconds)
+        log.say("stopped")
+        return
+    line = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    ledger.mark_run(run_id, "failed", error=line, seconds=seconds)
+    log.say(f"error: {line}")
+    if not isinstance(error, UserError):
+        log.crashed(error)
+
+
+def link_model(workspace: Workspace, done: Done) -> None:
+    """A name for people: `models/base`, `models/sft`, … points at what the latest run made."""
+    if not (done.out / MODEL).exists():
+        return
+    link = workspace.models / ("base" if done.stage == "pretrain" else done.stage)
+    target = Path("..") / (done.out / MODEL).relative_to(workspace.path)
+    if link.is_symlink() and link.readlink() == target:
+        return
+    partial = partial_name(link)
+    partial.symlink_to(target)
+    partial.replace(link)

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,10 @@ from malmoi.errors import WorkspaceError
 from malmoi.files import disk_errors, write_text
 
 FORMAT = 1
+LOCK = ".lock"
+LOG = "log.txt"
+"""In a run's folder: what was said while it ran."""
+PATIENCE = 5
 
 
 @dataclass(frozen=True)
@@ -62,29 +67,72 @@ class Workspace:
     def lock(self) -> Iterator[None]:
         """Hold the workspace for writing; reading needs no lock.
 
-        The operating system frees the lock when the process ends, however it ends.
         Raises WorkspaceError that names the process which holds it.
         """
-        path = self.runs / ".lock"
-        with disk_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        with holding(self.runs / LOCK, str(self.path)):
+            yield
+
+    @contextlib.contextmanager
+    def running(self, run_id: str) -> Iterator[None]:
+        """Hold a run's folder, made when it is missing, while the run is at work; `is_running` then says so."""
+        with holding(self.runs / run_id / LOCK, run_id):
+            yield
+
+    def is_running(self, run_id: str) -> bool:
+        """Whether a process is at work on this run; a killed one is not."""
+        return is_held(self.runs / run_id / LOCK)
+
+
+@contextlib.contextmanager
+def holding(path: Path, what: str) -> Iterator[None]:
+    """Hold a lock file, alone among all processes; the operating system frees it however the process ends.
+
+    Raises WorkspaceError that names the process which holds it.
+    """
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = _holder(os.pread(handle, 1024, 0).decode(errors="replace"))
-                raise WorkspaceError(f"{self.path}: is in use by {holder}; wait for it or stop it") from None
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
-            try:
-                yield
-            finally:
-                os.ftruncate(handle, 0)
-                # Closing alone would leave the lock with any child that was forked meanwhile.
-                fcntl.flock(handle, fcntl.LOCK_UN)
+            _lock(handle)
+        except BlockingIOError:
+            holder = _holder(os.pread(handle, 1024, 0).decode(errors="replace"))
+            raise WorkspaceError(f"{what}: is in use by {holder}; wait for it or stop it") from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
+        try:
+            yield
         finally:
-            os.close(handle)
+            os.ftruncate(handle, 0)
+            # Closing alone would leave the lock with any child that was forked meanwhile.
+            fcntl.flock(handle, fcntl.LOCK_UN)
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int) -> None:
+    """Somebody who asks `is_held` has the file for a moment: such a one is waited for."""
+    for _ in range(PATIENCE):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(0.02)
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def is_held(path: Path) -> bool:
+    """Whether some process holds this lock file; asking takes no right to write."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def _holder(written: str) -> str:

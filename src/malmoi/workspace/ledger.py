@@ -14,9 +14,10 @@ from sqlalchemy.orm import Session
 
 from malmoi import __version__
 from malmoi.errors import WorkspaceError
-from malmoi.files import sha256_of
+from malmoi.files import files_in, sha256_of
 from malmoi.workspace.database import insert_missing, open_database, writing
 from malmoi.workspace.folder import Workspace
+from malmoi.workspace.hashes import Hashes
 from malmoi.workspace.schema import Artefact, Person, Run, RunInput, RunOutput, Snapshot, now
 
 URL_VARIABLE = "MALMOI_DATABASE_URL"
@@ -95,6 +96,7 @@ class Ledger:
     def __init__(self, engine: Engine, root: Path) -> None:
         self.engine = engine
         self.root = root.resolve()
+        self.hashes = Hashes(self.root / "runs" / ".hashes.json")
 
     @classmethod
     def open(cls, workspace: Workspace, url: str | None = None) -> "Ledger":
@@ -176,8 +178,8 @@ class Ledger:
     def add_artefact(self, run_id: str, name: str, kind: str, path: Path) -> str:
         """Record a file or folder that a run made; returns its SHA-256. Recording it again changes nothing."""
         self.run(run_id)
-        sha256, stored = _hash(path), self.stored_path(path)
-        files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+        sha256, stored = self._hash(path), self.stored_path(path)
+        files = [path] if path.is_file() else files_in(path)
         n_bytes = sum(file.stat().st_size for file in files)
         edge = {"run_id": run_id, "name": name, "sha256": sha256, "path": stored}
         with writing(self.engine) as connection:
@@ -197,7 +199,7 @@ class Ledger:
 
         source: where it came from, for the lineage: a URL, a repository, a person's words
         """
-        settings = {"source": source, "sha256": _hash(path)}
+        settings = {"source": source, "sha256": self._hash(path)}
         work = fingerprint("import", settings, {})
         if (run := self.find_run("import", work)) is not None:
             return self.add_artefact(run.id, name, kind, path)
@@ -274,6 +276,11 @@ class Ledger:
         path = path.resolve()
         return str(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
 
+    def _hash(self, path: Path) -> str:
+        if not path.exists():
+            raise WorkspaceError(f"{path}: no such file or folder; nothing to record")
+        return self.hashes.sha256_of(path)
+
     def _find(self, what: str, known: Mapping[str, Lineage]) -> str:
         for path in (Path(what), self.root / what):
             if path.exists():
@@ -327,9 +334,3 @@ def _merged(judged: list[Judged]) -> Judged | None:
     people = {person.id: person for one in judged for person, _ in one.people}
     counts = Counter(person.id for one in judged for person, n in one.people for _ in range(n))
     return Judged(counts.total(), tuple((people[id], counts[id]) for id in sorted(people)))
-
-
-def _hash(path: Path) -> str:
-    if not path.exists():
-        raise WorkspaceError(f"{path}: no such file or folder; nothing to record")
-    return sha256_of(path)

@@ -14,7 +14,7 @@ from typing import Any
 from malmoi.errors import CheckpointError, WorkspaceError
 from malmoi.files import disk_errors, folder_atomic, write_json
 from malmoi.tokenizer.jinja import read_settings
-from malmoi.workspace.folder import Workspace
+from malmoi.workspace.folder import LOCK, Workspace
 from malmoi.workspace.hub import INDEX, SETTINGS, WEIGHTS
 from malmoi.workspace.ledger import Ledger, fingerprint
 
@@ -73,8 +73,9 @@ def check_free(workspace: Workspace, name: str) -> None:
 
 
 def add_model(workspace: Workspace, ledger: Ledger, name: str, facts: Mapping[str, Any], write: Writer) -> Path:
-    """Write a model from elsewhere into a run of stage `import`, and name it. The caller holds the workspace's lock.
+    """Write a model from elsewhere into a run of stage `import`, and name it.
 
+    Nobody has to hold the workspace's lock: the ledger gives each run its own folder, and a name is taken once.
     facts: where it came from; `source` among them, in words for people
     What cannot be written to its end leaves no files and no name, and a failed run that says why.
     """
@@ -85,10 +86,11 @@ def add_model(workspace: Workspace, ledger: Ledger, name: str, facts: Mapping[st
     )
     folder, began = workspace.runs / run_id / "out" / "model", time.monotonic()
     try:
-        with disk_errors(folder):
+        with workspace.running(run_id), disk_errors(folder):
             folder.parent.mkdir(parents=True)
             write(folder, {"run": run_id, "parents": {}, **settings})
             ledger.add_artefact(run_id, "model", "model", folder)
+            check_free(workspace, name)
             _point(workspace.models / name, folder)
     except BaseException as error:
         shutil.rmtree(workspace.runs / run_id, ignore_errors=True)
@@ -123,6 +125,7 @@ def remove_model(workspace: Workspace, name: str) -> bool:
     # A recipe takes a stage for done as long as `out` is there.
     with contextlib.suppress(OSError):
         target.parent.rmdir()
+        (target.parent.parent / LOCK).unlink(missing_ok=True)
         target.parent.parent.rmdir()
     return True
 

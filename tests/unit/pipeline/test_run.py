@@ -1,0 +1,110 @@
+"""What is recorded of a run, however it ends. The stages are the smallest there are: text of one's own, and a model."""
+
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from malmoi.commands.runs import list_runs, show_run
+from malmoi.files import sha256_of, write_text
+from malmoi.pipeline.console import Console
+from malmoi.pipeline.recipe import Recipe
+from malmoi.pipeline.run import run_recipe
+from malmoi.workspace.folder import Workspace
+from malmoi.workspace.ledger import Ledger
+
+pytestmark = pytest.mark.usefixtures("float32")
+CRASH = """
+import os, signal, sys
+from pathlib import Path
+from malmoi.pipeline.console import Console
+from malmoi.pipeline.recipe import Recipe
+from malmoi.pipeline.run import run_recipe
+from malmoi.workspace.folder import Workspace
+class Killed(Console):
+    def say(self, line):
+        print("said", flush=True)
+        (Path(sys.argv[1]) / "runs" / "0001-base" / "out" / ".rows.jsonl.7.7.partial").write_text("half")
+        os.kill(os.getpid(), signal.SIGKILL)
+run_recipe(Recipe(stages=["base"], base={"model": sys.argv[2]}), Workspace.open(sys.argv[1]), Killed())
+"""
+
+
+class Crashing(Console):
+    """Fails as a GPU might, once a stage has something to say."""
+
+    def say(self, line: str) -> None:
+        warnings.warn("it is getting hot", UserWarning, stacklevel=1)
+        raise RuntimeError("CUDA error: an illegal memory access")
+
+
+def recipe(policy_folder: Path, **more: Any) -> Recipe:
+    return Recipe.model_validate({"stages": ["base"], "base": {"model": str(policy_folder)}, **more})
+
+
+def listed(workspace: Workspace) -> list[tuple[str, str]]:
+    with Ledger.open(workspace) as ledger:
+        return [(row["id"], row["status"]) for row in list_runs(ledger) if row["stage"] != "import"]
+
+
+def shown(workspace: Workspace, name: str) -> dict[str, Any]:
+    with Ledger.open(workspace) as ledger:
+        return show_run(ledger, name)
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_crash_is_a_failed_run_whose_log_says_where_and_the_next_run_goes_on(
+    policy_folder: Path, tmp_path: Path
+) -> None:
+    workspace = Workspace.open(tmp_path / "w")
+    with pytest.raises(RuntimeError):
+        run_recipe(recipe(policy_folder), workspace, Crashing(quiet=True))
+    run_id, status = listed(workspace)[0]
+    assert status == "failed"
+    row = shown(workspace, run_id)
+    assert row["error"] == "RuntimeError: CUDA error: an illegal memory access"
+    log = "\n".join(row["log"])
+    assert "warning: UserWarning: it is getting hot" in log
+    assert "Traceback" in log and "in say" in log
+    done = run_recipe(recipe(policy_folder), workspace, Console(quiet=True))
+    assert done["base"].run_id == run_id and listed(workspace) == [(run_id, "done")]
+    log = "\n".join(shown(workspace, run_id)["log"])
+    assert "base goes on" in log and "million weights" in log and "done in" in log
+
+
+def test_a_killed_run_is_stopped_and_leaves_nothing_in_what_is_made(policy_folder: Path, tmp_path: Path) -> None:
+    workspace, whole = Workspace.open(tmp_path / "w"), Workspace.open(tmp_path / "whole")
+    # The base model is recorded first, as an import: so the run to be killed gets a number that is known.
+    run_recipe(recipe(policy_folder), whole, Console(quiet=True))
+    run_id = listed(whole)[0][0]
+    script = CRASH.replace("0001-base", run_id)
+    killed = subprocess.run([sys.executable, "-c", script, str(workspace.path), str(policy_folder)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert listed(workspace) == [(run_id, "stopped")]
+    with workspace.running(run_id):
+        assert listed(workspace) == [(run_id, "running")]
+    made = run_recipe(recipe(policy_folder), workspace, Console(quiet=True))["base"]
+    assert made.sha256 == sha256_of(whole.runs / run_id / "out")
+    assert not list(workspace.runs.rglob("*.partial"))
+
+
+def test_a_model_has_its_name_once_its_stage_ends_even_if_a_later_one_fails(
+    policy_folder: Path, tmp_path: Path
+) -> None:
+    class Second(Console):
+        def started(self, stage: str, run_id: str, resumed: bool) -> None:
+            if stage == "data":
+                raise RuntimeError("crash")
+
+    write_text(tmp_path / "chats.jsonl", '{"messages": [{"role": "user", "content": "a"}]}\n')
+    workspace = Workspace.open(tmp_path / "w")
+    both = recipe(policy_folder, stages=["base", "data"], data={"conversations": [str(tmp_path / "chats.jsonl")]})
+    with pytest.raises(RuntimeError):
+        run_recipe(both, workspace, Second(quiet=True))
+    assert (workspace.models / "base" / "model.safetensors").exists()
+    assert os.readlink(workspace.models / "base").startswith("../runs/")
