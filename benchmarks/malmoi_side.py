@@ -94,7 +94,7 @@ def _rollouts(work: Work) -> dict[str, Any]:
 def _time_rollouts(job: Job, loop: LoopConfig, work: Work) -> Result:
     assert isinstance(job.steps, RolloutSteps)
     steps = job.steps
-    steps.tokenizer.end_of_turn_id = work["spare_id"]
+    steps.tokenizer.stop_ids = frozenset([work["spare_id"]])
     ends: list[float] = []
     n_new: list[int] = []
 

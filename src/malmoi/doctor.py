@@ -347,9 +347,9 @@ def _try_answers(shape: ModelConfig) -> float:
     model = LanguageModel(shape).to(here)
     prompts = torch.randint(shape.vocab_size, (n_rows, n_prompt)).tolist()
     sampling = Sampling(max_tokens=min(2 * ANSWER_TOKENS, shape.seq_len - n_prompt))
-    generate(model, prompts[:1], sampling, end_id=-1, seeds=[0])
+    generate(model, prompts[:1], sampling, end_ids=[], seeds=[0])
     began = time.monotonic()
-    generate(model, prompts, sampling, end_id=-1, seeds=list(range(n_rows)))
+    generate(model, prompts, sampling, end_ids=[], seeds=list(range(n_rows)))
     return (time.monotonic() - began) / n_rows
 
 

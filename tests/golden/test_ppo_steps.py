@@ -89,7 +89,7 @@ def test_the_mask_covers_the_answer_and_its_end_but_not_the_prompt(tokenizer: To
     assert rollouts is not None and 0 < int(rollouts.finished.sum()) < 8
     for row, (prompt, answer) in enumerate(steps.latest):
         response = rollouts.ids[row, 1:][rollouts.mask[row]].tolist()
-        assert response == answer.ids + [tokenizer.end_of_turn_id] * answer.finished
+        assert response == answer.sampled
         assert rollouts.ids[row, : len(prompt.ids)].tolist() == prompt.ids
         assert int(rollouts.mask[row].nonzero()[0]) == len(prompt.ids) - 1
         assert bool(rollouts.finished[row]) == answer.finished
@@ -122,6 +122,22 @@ def test_an_answer_that_never_ended_always_loses_the_price_of_that(
     ids = paid.rows(torch.tensor([row])).ids.clone()
     ids[0, -1] = tokenizer.end_of_turn_id
     torch.testing.assert_close(raw[row], steps.reward_model(ids)[0, -1], atol=1e-4, rtol=1e-4)
+
+
+def test_every_stop_token_ends_an_answer_and_is_learned_as_it_was_sampled(tokenizer: Tokenizer) -> None:
+    ends = [tokenizer.end_of_turn_id, tokenizer.end_of_text_id]
+    both = Tokenizer(tokenizer.engine, tokenizer.settings, {"eos_token_id": ends})
+    steps = stream(both, small(batch_size=24, max_tokens=30))
+    with torch.no_grad():
+        steps.policy.lm_head.weight[ends] *= 8
+    next(iter(steps))
+    rollouts = steps.rollouts
+    assert rollouts is not None
+    last = {rollouts.ids[row, 1:][rollouts.mask[row]].tolist()[-1] for row in range(24) if rollouts.finished[row]}
+    assert last == set(ends)
+    for row, (_, answer) in enumerate(steps.latest):
+        assert rollouts.ids[row, 1:][rollouts.mask[row]].tolist() == answer.sampled
+        assert not set(answer.ids) & set(ends) and answer.finished == (answer.end_id in ends)
 
 
 def test_the_score_is_earned_at_the_last_token(tokenizer: Tokenizer) -> None:

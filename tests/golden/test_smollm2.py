@@ -44,7 +44,7 @@ def test_greedy_answers_are_those_of_transformers_token_by_token(folder: Path) -
         template.encode(tokenizer, [{"role": "user", "content": q}], add_generation_prompt=True)[0] for q in QUESTIONS
     ]
     greedy = Sampling(temperature=0, max_tokens=64)
-    found = [a.ids for a in generate(model, prompts, greedy, end_id=-1, seeds=[0] * len(prompts))]
+    found = [a.ids for a in generate(model, prompts, greedy, end_ids=[], seeds=[0] * len(prompts))]
     theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     for prompt, ids in zip(prompts, found, strict=True):
         inputs = torch.tensor([prompt])
@@ -62,6 +62,6 @@ def test_the_same_seed_gives_the_same_answer_alone_and_in_company(folder: Path) 
     model, (tokenizer, _) = load_model(folder), load_text(folder)
     prompts = [tokenizer.encode(question) for question in QUESTIONS[:8]]
     sampling, seeds = Sampling(temperature=0.8, top_p=0.95, max_tokens=24), list(range(8))
-    together = generate(model, prompts, sampling, end_id=-1, seeds=seeds)
-    alone = [generate(model, [p], sampling, end_id=-1, seeds=[s])[0] for p, s in zip(prompts, seeds, strict=True)]
+    together = generate(model, prompts, sampling, end_ids=[], seeds=seeds)
+    alone = [generate(model, [p], sampling, end_ids=[], seeds=[s])[0] for p, s in zip(prompts, seeds, strict=True)]
     assert together == alone

@@ -18,11 +18,13 @@ from malmoi.tokenizer.chat_template import ChatTemplate
 
 @dataclass(frozen=True)
 class Answered:
-    """One answer as people see it. ids: its tokens, without the end of turn; finished: the model ended it itself."""
+    """One answer as people see it. ids: its tokens, without the end of turn; finished: the model ended it itself, with
+    the token `end_id`."""
 
     text: str
     ids: list[int]
     finished: bool
+    end_id: int | None = None
 
 
 def answer_all(
@@ -35,8 +37,8 @@ def answer_all(
         for prompt in prompts
     ]
     seeds = [int(s) for s in np.random.default_rng((seed, len(prompts))).integers(2**62, size=len(prompts))]
-    answers = generate(model, ids, sampling, end_id=tokenizer.end_of_turn_id, seeds=seeds)
-    return [Answered(tokenizer.decode(a.ids).strip(), a.ids, a.finished) for a in answers]
+    answers = generate(model, ids, sampling, end_ids=tokenizer.stop_ids, seeds=seeds)
+    return [Answered(tokenizer.decode(a.ids).strip(), a.ids, a.finished, a.end_id) for a in answers]
 
 
 @torch.no_grad()
@@ -48,7 +50,7 @@ def answer_kl(
     rows, spans = [], []
     for prompt, answer in zip(prompts, answers, strict=True):
         ids = template.encode(tokenizer, [{"role": "user", "content": prompt}], add_generation_prompt=True)[0]
-        rows.append([*ids, *answer.ids, *[tokenizer.end_of_turn_id] * answer.finished])
+        rows.append([*ids, *answer.ids, *([] if answer.end_id is None else [answer.end_id])])
         spans.append(len(ids))
     found = np.zeros(len(rows))
     order = sorted(range(len(rows)), key=lambda row: len(rows[row]))  # like lengths together: less padding

@@ -35,12 +35,19 @@ FinishReason = Literal["stop", "length", "cancelled"]
 class Answer:
     """What was generated for one prompt.
 
-    ids: the new tokens, without the end of turn
+    ids: the new tokens, without the one that ended the turn
     finished: whether the model ended its turn itself; False when `max_tokens` or the context cut it
+    end_id: the token that ended it, one of several that can; None where none did
     """
 
     ids: list[int]
     finished: bool
+    end_id: int | None = None
+
+    @property
+    def sampled(self) -> list[int]:
+        """Every token that was sampled, the end of turn included."""
+        return self.ids if self.end_id is None else [*self.ids, self.end_id]
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,7 @@ class Request:
     room: most tokens that the answer can have, by `max_tokens` and the context
     text: the answer so far in whole characters, when the engine has a tokenizer
     n_shared: tokens of the prompt that did not have to be read
+    end_id: the token that ended the answer
     """
 
     prompt: list[int]
@@ -70,6 +78,7 @@ class Request:
     logprobs: list[Likeliest] = field(default_factory=list)
     finish_reason: FinishReason | None = None
     n_shared: int = 0
+    end_id: int | None = None
 
     @property
     def text(self) -> str:
@@ -77,7 +86,7 @@ class Request:
 
     @property
     def answer(self) -> Answer:
-        return Answer(self.ids, self.finish_reason == "stop")
+        return Answer(self.ids, self.finish_reason == "stop", self.end_id)
 
 
 class Engine:
@@ -290,7 +299,7 @@ class Engine:
         if request.finish_reason:
             return
         if token in self.end_ids:
-            request.finish_reason = "stop"
+            request.finish_reason, request.end_id = "stop", token
         else:
             request.ids.append(token)
             if request.assembler and request.assembler.push(token):
@@ -312,10 +321,12 @@ class Engine:
 
 
 def generate(
-    model: LanguageModel, prompts: Sequence[Sequence[int]], sampling: Sampling, *, end_id: int, seeds: Sequence[int],
-    weights: Weights = "auto",
+    model: LanguageModel, prompts: Sequence[Sequence[int]], sampling: Sampling, *, end_ids: Collection[int],
+    seeds: Sequence[int], weights: Weights = "auto",
 ) -> list[Answer]:  # fmt: skip
     """Answer every prompt. seeds: one number a prompt; the same prompt and seed give the same answer in any batch.
+
+    end_ids: tokens that end an answer: a tokenizer's `stop_ids`
 
     Raises DataError for a prompt that is empty or leaves no room in the model's context.
     """
@@ -325,7 +336,7 @@ def generate(
     n_rows = min(MOST_ROWS, len(prompts))
     n_max = max(map(len, prompts)) + sampling.max_tokens
     engine = Engine(
-        model, end_ids=[end_id], weights=weights, n_rows=n_rows, n_max=n_max, n_waiting=len(prompts),
+        model, end_ids=end_ids, weights=weights, n_rows=n_rows, n_max=n_max, n_waiting=len(prompts),
         join_at=max(1, n_rows // 4),
     )  # fmt: skip
     # Prompts of like length are read together, so that little is padding.

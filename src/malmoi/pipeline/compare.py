@@ -6,7 +6,7 @@ quoted. Sources: best-of-n, and √KL as the measure of distance, Gao et al. 202
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -98,25 +98,25 @@ def heldout_prompts(data: Path, text: Text, longest: int) -> list[Prompt]:
 
 
 def answer_prompts(
-    model: LanguageModel, prompts: Ids, n_answers: int, sampling: Sampling, end_id: int, seed: int
+    model: LanguageModel, prompts: Ids, n_answers: int, sampling: Sampling, end_ids: Collection[int], seed: int
 ) -> Grouped:
     """n answers to each prompt. The same seed gives the same randomness to whichever model."""
     repeated = [ids for ids in prompts for _ in range(n_answers)]
     seeds = [int(n) for n in np.random.default_rng((seed, len(repeated))).integers(2**62, size=len(repeated))]
-    answers = generate(model, repeated, sampling, end_id=end_id, seeds=seeds)
+    answers = generate(model, repeated, sampling, end_ids=end_ids, seeds=seeds)
     return [answers[i : i + n_answers] for i in range(0, len(answers), n_answers)]
 
 
 @torch.no_grad()
 def answer_logps(
-    model: LanguageModel | WithoutAdapters, prompts: Ids, answers: Grouped, end_id: int, temperature: float
+    model: LanguageModel | WithoutAdapters, prompts: Ids, answers: Grouped, temperature: float
 ) -> np.ndarray:
     """log p of every answer, its end of turn included where the model ended it: (prompts, answers), in nats."""
     spans = [(list(ids), answer) for ids, group in zip(prompts, answers, strict=True) for answer in group]
-    rows = [[*ids, *answer.ids, *[end_id] * answer.finished] for ids, answer in spans]
+    rows = [[*ids, *answer.sampled] for ids, answer in spans]
     found, here = np.zeros(len(rows)), device.current().torch_device
     for batch in batches_by_length([len(row) for row in rows], MOST_TOKENS):
-        ids, lengths = pad([rows[row] for row in batch], end_id)
+        ids, lengths = pad([rows[row] for row in batch], pad_id=0)
         position = torch.arange(1, ids.shape[1])
         first = torch.tensor([len(spans[row][0]) for row in batch])[:, None]
         mask = ((position >= first) & (position < lengths[:, None])).to(here)
@@ -142,15 +142,15 @@ def _sample(
     """The prompts, every method's answers, and log π - log SFT of each answer of those that were trained."""
     sft = load_model(inputs["sft"] / "model", LanguageModel)
     asked = heldout_prompts(inputs["data"], text, sft.config.seq_len - settings.max_tokens)[: settings.n_prompts]
-    prompts, end = [prompt.ids for prompt in asked], text[0].end_of_turn_id
+    prompts, ends = [prompt.ids for prompt in asked], text[0].stop_ids
     how = Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens)
-    sampled = {"sft": answer_prompts(sft, prompts, settings.n_best, how, end, settings.seed)}
+    sampled = {"sft": answer_prompts(sft, prompts, settings.n_best, how, ends, settings.seed)}
     kl = {}
     for method in TRAINED:
         if method in inputs:
             model = load_model(inputs[method] / "model", LanguageModel)
-            answers = answer_prompts(model, prompts, settings.n_answers, how, end, settings.seed)
-            ours, before = (answer_logps(m, prompts, answers, end, settings.temperature) for m in (model, sft))
+            answers = answer_prompts(model, prompts, settings.n_answers, how, ends, settings.seed)
+            ours, before = (answer_logps(m, prompts, answers, settings.temperature) for m in (model, sft))
             sampled[method], kl[method] = answers, ours - before
     return asked, sampled, kl
 

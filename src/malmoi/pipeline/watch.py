@@ -90,11 +90,11 @@ class CurveWatch:
         """Ask the policy as it is now, unless that was done."""
         if any(row["step"] == step for row in self.rows):
             return
-        config, end = self.steps.config, self.steps.tokenizer.end_of_turn_id
+        config, ends = self.steps.config, self.steps.tokenizer.stop_ids
         how = Sampling(temperature=config.temperature, max_tokens=config.max_tokens)
-        answers = answer_prompts(self.steps.policy, self.prompts, 1, how, end, config.seed)
+        answers = answer_prompts(self.steps.policy, self.prompts, 1, how, ends, config.seed)
         ours, before = (
-            answer_logps(model, self.prompts, answers, end, config.temperature)[:, 0]
+            answer_logps(model, self.prompts, answers, config.temperature)[:, 0]
             for model in (self.steps.policy, self.steps.ref)
         )
         self.rows += [

@@ -119,12 +119,16 @@ class Rollouts:
 
 
 def sample(
-    policy: LanguageModel, prompts: Sequence[Sequence[int]], sampling: Sampling, *, end_id: int, seeds: Sequence[int]
-) -> tuple[list[Answer], Tensor, Tensor]:
-    """Answers, (B, T + 1) ids of prompt and response, and (B, T) which positions choose a response token."""
-    answers = generate(policy, prompts, sampling, end_id=end_id, seeds=seeds)
-    responses = [answer.ids + [end_id] * answer.finished for answer in answers]
-    ids, lengths = pad([[*prompt, *response] for prompt, response in zip(prompts, responses, strict=True)], end_id)
+    policy: LanguageModel, prompts: Sequence[Sequence[int]], sampling: Sampling, *, tokenizer: Tokenizer,
+    seeds: Sequence[int],
+) -> tuple[list[Answer], Tensor, Tensor]:  # fmt: skip
+    """Answers, (B, T + 1) ids of prompt and response, and (B, T) which positions choose a response token.
+
+    A response ends with the token that was sampled to end it, whichever of the tokenizer's `stop_ids` that is.
+    """
+    answers = generate(policy, prompts, sampling, end_ids=tokenizer.stop_ids, seeds=seeds)
+    rows = [[*prompt, *answer.sampled] for prompt, answer in zip(prompts, answers, strict=True)]
+    ids, lengths = pad(rows, tokenizer.end_of_turn_id)
     position = torch.arange(ids.shape[1] - 1)
     first = torch.tensor([len(prompt) - 1 for prompt in prompts])[:, None]
     mask = (position >= first) & (position < lengths[:, None] - 1)
@@ -140,9 +144,9 @@ def score_rollouts(
     """One forward pass of each of the networks, in the mode that training uses (there is no dropout).
 
     value: None where nothing is to be expected of an answer; values are then zero
-    end_id: the reward model reads an answer that never ended as if its last token had ended it (`whole_turns`)
+    end_id: the reward model reads every answer as if its last token were this (`whole_turns`)
     """
-    parts, turns = [], whole_turns(ids, mask, finished, end_id)
+    parts, turns = [], whole_turns(ids, mask, end_id)
     for start in range(0, len(ids), micro_batch_size):
         rows = slice(start, start + micro_batch_size)
         with device.autocast():
@@ -160,14 +164,15 @@ def score_rollouts(
     return Rollouts(ids, mask, logps, ref_logps, values * mask, zeros, zeros, scores, finished)
 
 
-def whole_turns(ids: Tensor, mask: Tensor, finished: Tensor, end_id: int) -> Tensor:
-    """The ids (B, T + 1) with the end of turn in place of the last token of every answer that never ended.
+def whole_turns(ids: Tensor, mask: Tensor, end_id: int) -> Tensor:
+    """The ids (B, T + 1) with the end of turn as every answer's last token: in place of another token that ended it, or
+    of the last one of an answer that never ended.
 
-    A reward model has learned at ends of turns only. mask: (B, T); finished: (B,)
+    A reward model has learned at ends of turns only. mask: (B, T)
     """
     position = torch.arange(1, ids.shape[1], device=ids.device)
     last = (position * mask).amax(dim=1, keepdim=True)
-    return ids.scatter(1, last, torch.where(finished[:, None], ids.gather(1, last), end_id))
+    return ids.scatter(1, last, end_id)
 
 
 def response_logps(
@@ -282,14 +287,13 @@ class RolloutSteps:
         config = self.config
         seeds = [int(seed) for seed in rng.integers(2**62, size=len(prompts))]
         sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens)
-        end_id = self.tokenizer.end_of_turn_id
         answers, ids, mask = sample(
-            self.policy, [prompt.ids for prompt in prompts], sampling, end_id=end_id, seeds=seeds
+            self.policy, [prompt.ids for prompt in prompts], sampling, tokenizer=self.tokenizer, seeds=seeds
         )
         finished = torch.tensor([answer.finished for answer in answers], device=ids.device)
         rollouts = score_rollouts(
-            self.policy, self.ref, self.value, self.reward_model, ids, mask, finished, end_id,
-            config.temperature, config.micro_batch_size,
+            self.policy, self.ref, self.value, self.reward_model, ids, mask, finished,
+            self.tokenizer.end_of_turn_id, config.temperature, config.micro_batch_size,
         )  # fmt: skip
         scores = priced(rollouts.scores, finished, self.price)
         if self.score_std:

@@ -145,11 +145,11 @@ def test_the_kl_of_answers_is_that_of_their_own_tokens(
     torch.manual_seed(5)
     ref = LanguageModel(policy.config)
     prompts = ["cat", "낱말은?", "dog"]
-    answers = [Answered("", [40, 41, 42], True), Answered("", [43], False), Answered("", [], True)]
+    answers = [Answered("", [40, 41, 42], True, 2), Answered("", [43], False), Answered("", [], True, 0)]
     expected = []
     for prompt, answer in zip(prompts, answers, strict=True):
         asked, _ = template.encode(tokenizer, [{"role": "user", "content": prompt}], add_generation_prompt=True)
-        said = answer.ids + [tokenizer.end_of_turn_id] * answer.finished
+        said = answer.ids + [answer.end_id] * answer.finished
         rows, places = torch.tensor([[*asked, *said]]), torch.arange(len(said)) + len(asked) - 1
         logps = [model(rows)[0, places].log_softmax(-1)[torch.arange(len(said)), said] for model in (policy, ref)]
         expected.append((logps[0] - logps[1]).sum().item())

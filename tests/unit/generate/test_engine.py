@@ -54,7 +54,7 @@ def answer_anew(model: LanguageModel, prompt: list[int], max_tokens: int) -> tup
 @settings(max_examples=20, deadline=None)
 @given(prompts=prompts_of)
 def test_decoding_with_a_cache_is_reading_everything_again(model: LanguageModel, prompts: list[list[int]]) -> None:
-    found = generate(model, prompts, GREEDY, end_id=END, seeds=[0] * len(prompts))
+    found = generate(model, prompts, GREEDY, end_ids=[END], seeds=[0] * len(prompts))
     expected = [answer_anew(model, prompt, 12) for prompt in prompts]
     assert [(answer.ids, answer.finished) for answer in found] == expected
 
@@ -66,9 +66,9 @@ def test_the_same_prompt_and_seed_give_the_same_answer_in_any_company(
 ) -> None:
     sampling = Sampling(temperature=1.3, top_p=0.9, max_tokens=9)
     seeds = [seed + i for i in range(len(prompts))]
-    together = generate(model, prompts, sampling, end_id=END, seeds=seeds)
-    alone = [generate(model, [p], sampling, end_id=END, seeds=[s])[0] for p, s in zip(prompts, seeds, strict=True)]
-    backwards = generate(model, prompts[::-1], sampling, end_id=END, seeds=seeds[::-1])[::-1]
+    together = generate(model, prompts, sampling, end_ids=[END], seeds=seeds)
+    alone = [generate(model, [p], sampling, end_ids=[END], seeds=[s])[0] for p, s in zip(prompts, seeds, strict=True)]
+    backwards = generate(model, prompts[::-1], sampling, end_ids=[END], seeds=seeds[::-1])[::-1]
     assert together == alone == backwards
 
 
@@ -76,36 +76,35 @@ def test_answers_of_many_batches_stand_where_their_prompts_stood(
     model: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prompts = [[6 + i] * (1 + i * 7 % 11) for i in range(10)]
-    expected = generate(model, prompts, GREEDY, end_id=END, seeds=[0] * 10)
+    expected = generate(model, prompts, GREEDY, end_ids=[END], seeds=[0] * 10)
     monkeypatch.setattr(engine, "MOST_ROWS", 3)
-    assert generate(model, prompts, GREEDY, end_id=END, seeds=[0] * 10) == expected
-    assert generate(model, [], GREEDY, end_id=END, seeds=[]) == []
+    assert generate(model, prompts, GREEDY, end_ids=[END], seeds=[0] * 10) == expected
+    assert generate(model, [], GREEDY, end_ids=[END], seeds=[]) == []
 
 
 def test_answers_are_cut_by_max_tokens_and_by_the_context(model: LanguageModel) -> None:
-    never = 10_000
     prompts = [[7], [8] * (SEQ_LEN - 2), [9] * (SEQ_LEN - 1)]
-    answers = generate(model, prompts, Sampling(max_tokens=5), end_id=never, seeds=[1, 2, 3])
+    answers = generate(model, prompts, Sampling(max_tokens=5), end_ids=[], seeds=[1, 2, 3])
     assert [(len(answer.ids), answer.finished) for answer in answers] == [(5, False), (2, False), (1, False)]
 
 
 def test_a_row_that_is_full_while_most_go_on_disturbs_nobody(model: LanguageModel) -> None:
     prompts = [[9] * (SEQ_LEN - 2), *[[6 + i] for i in range(7)]]
-    answers = generate(model, prompts, GREEDY, end_id=10_000, seeds=[0] * 8)
+    answers = generate(model, prompts, GREEDY, end_ids=[], seeds=[0] * 8)
     assert len(answers[0].ids) == 2
-    alone = [generate(model, [prompt], GREEDY, end_id=10_000, seeds=[0])[0] for prompt in prompts]
+    alone = [generate(model, [prompt], GREEDY, end_ids=[], seeds=[0])[0] for prompt in prompts]
     assert answers == alone
 
 
 def test_another_seed_gives_another_answer(model: LanguageModel) -> None:
-    answers = generate(model, [[7, 8]] * 8, Sampling(temperature=2, max_tokens=12), end_id=END, seeds=list(range(8)))
+    answers = generate(model, [[7, 8]] * 8, Sampling(temperature=2, max_tokens=12), end_ids=[END], seeds=list(range(8)))
     assert len({tuple(answer.ids) for answer in answers}) > 4
 
 
 @pytest.mark.parametrize(("prompt", "says"), [([], "is empty"), ([6] * SEQ_LEN, "24 tokens leave no room")])
 def test_prompts_that_cannot_be_answered_are_refused(model: LanguageModel, prompt: list[int], says: str) -> None:
     with pytest.raises(DataError, match=f"prompt 1: {says}"):
-        generate(model, [[6, 7], prompt], GREEDY, end_id=END, seeds=[0, 0])
+        generate(model, [[6, 7], prompt], GREEDY, end_ids=[END], seeds=[0, 0])
     with pytest.raises(DataError, match=f"prompt 0: {says}"):
         Engine(model, end_ids=[END]).submit(prompt, GREEDY)
 
@@ -148,7 +147,7 @@ def test_requests_join_and_leave_and_answer_as_if_alone(model: LanguageModel) ->
     run(made, *requests)
     assert made.is_idle
     for number, request in enumerate(requests):
-        [alone] = generate(model, [request.prompt], sampling, end_id=END, seeds=[number])
+        [alone] = generate(model, [request.prompt], sampling, end_ids=[END], seeds=[number])
         assert request.answer == alone
 
 
@@ -172,7 +171,7 @@ def test_several_answers_to_one_prompt_read_it_once(model: LanguageModel) -> Non
     run(made, *requests)
     assert [request.n_shared for request in requests] == [0, 3, 3, 3]
     for seed, request in enumerate(requests):
-        [alone] = generate(model, [[7, 8, 9]], request.sampling, end_id=END, seeds=[seed])
+        [alone] = generate(model, [[7, 8, 9]], request.sampling, end_ids=[END], seeds=[seed])
         assert request.ids[: len(alone.ids)] == alone.ids
 
 
@@ -196,7 +195,7 @@ def test_a_cancelled_request_frees_its_row_at_the_next_step(model: LanguageModel
     made.step()
     assert first.finish_reason == "cancelled" and len(first.ids) == n_before and len(second.ids) == 1
     run(made, second)
-    [alone] = generate(model, [[7]], second.sampling, end_id=10_000, seeds=[0])
+    [alone] = generate(model, [[7]], second.sampling, end_ids=[], seeds=[0])
     assert second.ids == alone.ids and third.ids == [] and made.is_idle
 
 

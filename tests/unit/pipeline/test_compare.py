@@ -22,12 +22,12 @@ def test_wins_count_ties_half_and_nobody_plays_against_itself() -> None:
 
 def test_answers_weigh_what_one_by_one_they_weigh(float32: None, shape: ModelConfig, policy: LanguageModel) -> None:
     prompts = [[1, 2, 3], [4, 5, 6, 7, 8]]
-    answers = answer_prompts(policy, prompts, 2, Sampling(temperature=0.7, max_tokens=6), end_id=9, seed=3)
-    answers[0][0] = Answer(answers[0][0].ids, finished=True)
-    found = answer_logps(policy, prompts, answers, end_id=9, temperature=0.7)
+    answers = answer_prompts(policy, prompts, 2, Sampling(temperature=0.7, max_tokens=6), end_ids=[9], seed=3)
+    answers[0][0] = Answer(answers[0][0].ids, True, end_id=7)
+    found = answer_logps(policy, prompts, answers, temperature=0.7)
     for row, (ids, group) in enumerate(zip(prompts, answers, strict=True)):
         for column, answer in enumerate(group):
-            whole = [*ids, *answer.ids, *[9] * answer.finished]
+            whole = [*ids, *answer.ids, *answer.sampled[len(answer.ids) :]]
             with torch.no_grad():
                 logps = (policy(torch.tensor([whole]))[0] / 0.7).log_softmax(dim=-1)
             expected = sum(float(logps[place - 1, whole[place]]) for place in range(len(ids), len(whole)))
