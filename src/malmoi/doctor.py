@@ -31,7 +31,8 @@ from malmoi.generate.engine import MOST_ROWS, generate
 from malmoi.generate.sampling import Sampling
 from malmoi.model import native
 from malmoi.model.config import ModelConfig
-from malmoi.model.folder import CONFIG, load_config
+from malmoi.model.folder import load_config
+from malmoi.model.locate import CONFIG
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.pipeline.recipe import Recipe
 from malmoi.report.summary import duration

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import torch
@@ -301,7 +302,7 @@ def test_what_is_broken_or_not_supported_leaves_nothing(
         (["import", "nowhere.gguf"], "nowhere.gguf: no such file or folder"),
         (["import", "a/b/c"], "a/b/c: no such file or folder"),
         (["import", "policy", "--revision", "main"], "is on this machine"),
-        (["import", "weights.bin"], "weights.bin: not a model"),
+        (["import", "weights.bin"], "weights.bin: pickled weights can run code"),
         (["import", "weights.gguf"], "weights.gguf"),
         (["export", "smol", "--to", "onnx"], "--to 'onnx': not supported; hf, gguf"),
         (["export", "smol", "--dtype", "int3"], "--dtype 'int3'"),
@@ -382,7 +383,7 @@ class StandInHub:
 def serve(hub: StandInHub) -> ThreadingHTTPServer:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            path = self.path.partition("?")[0]
+            path = urlsplit(self.path).path  # all of an address where this stands in for a proxy too
             hub.seen.append((path, self.headers["Authorization"], self.headers["Range"]))
             name = path.rpartition("/")[2]
             if hub.status != 200 or (hub.token and self.headers["Authorization"] != f"Bearer {hub.token}"):
@@ -542,6 +543,8 @@ def test_what_answers_otherwise_is_no_hub(
     for answer in ("<html>", "[]", '{"sha": 1, "siblings": []}', f'{{"sha": "1", "siblings": [{file}]}}', "[" * 10**5):
         hub.listing = answer.encode  # type: ignore[method-assign]
         assert "does not answer as a hub does" in fails(workspace, start(hub))
+        with pytest.raises(UnreachableError):  # so that what is in a package too can come from there
+            of(start(hub)).fetch("team/smol", workspace.path, quietly)
     monkeypatch.setenv("HF_ENDPOINT", "file:///etc")
     with pytest.raises(ConfigError, match="HF_ENDPOINT"):
         models.import_(workspace.path, "team/smol")
@@ -556,6 +559,74 @@ def test_another_host_that_sends_the_file_gets_no_token(
     assert (dest / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
     assert {authorization for _, authorization, _ in hub.seen} == {f"Bearer {TOKEN}"}
     assert [authorization for _, authorization, _ in other.seen] == [None]
+
+
+def test_no_token_goes_over_plain_http(
+    start: Callable[[StandInHub], str], hub: StandInHub, dest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stand-in is the proxy through which a mirror without HTTPS is reached."""
+    monkeypatch.setenv("http_proxy", start(hub))
+    monkeypatch.setenv("no_proxy", "")
+    of("http://mirror.example", token=TOKEN).fetch("team/smol", dest, quietly)
+    assert {authorization for _, authorization, _ in hub.seen} == {None}
+    hub.token = TOKEN
+    with pytest.raises(UserError, match=r"\(401\); HF_TOKEN is not sent over http://"):
+        of("http://mirror.example", token=TOKEN).fetch("team/smol", dest, quietly)
+
+
+@pytest.mark.parametrize("spelling", [f"{TOKEN}\n", f" {TOKEN}\r\n", TOKEN])
+def test_a_token_out_of_a_file_ends_in_a_newline(
+    start: Callable[[StandInHub], str], hub: StandInHub, dest: Path, monkeypatch: pytest.MonkeyPatch, spelling: str
+) -> None:
+    hub.token = TOKEN
+    monkeypatch.setenv("HF_ENDPOINT", f" {start(hub)}/ \n")
+    monkeypatch.setenv("HF_TOKEN", spelling)
+    Hub().fetch("team/smol", dest, quietly)
+    hub.token = "another"
+    with pytest.raises(UserError, match=r"closed to you \(401\); HF_TOKEN is not valid"):
+        Hub().fetch("team/smol", dest, quietly)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HF_TOKEN", "hf_a\nb"),
+        ("HF_TOKEN", "토큰"),
+        ("HF_TOKEN", "hf_a b"),
+        ("HF_ENDPOINT", "https://"),
+        ("HF_ENDPOINT", "https://[::1"),
+        ("HF_ENDPOINT", "https://hub:port"),
+        ("HF_ENDPOINT", "https://hub:70000"),
+        ("HF_ENDPOINT", "https://hub name"),
+        ("HF_ENDPOINT", "huggingface.co"),
+    ],
+)
+def test_what_is_no_token_or_address_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=rf"^{name}: ") as failure:
+        Hub()
+    assert name == "HF_ENDPOINT" or value not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("gone", "there", "message"),
+    [
+        (
+            ("config.json", "model.safetensors"),
+            ("adapter_config.json", "adapter_model.safetensors"),
+            "is a PEFT adapter",
+        ),
+        (("model.safetensors",), ("smol-q4.gguf", "smol-q8.gguf"), "holds GGUF files (smol-q4.gguf, smol-q8.gguf)"),
+    ],
+)
+def test_what_the_hub_has_instead_of_a_model_is_named(
+    start: Callable[[StandInHub], str], hub: StandInHub, workspace: Workspace, gone: tuple[str, ...],
+    there: tuple[str, ...], message: str,
+) -> None:  # fmt: skip
+    for name in gone:
+        del hub.files[name]
+    hub.files |= dict.fromkeys(there, b"x")
+    assert message in fails(workspace, start(hub))
 
 
 def test_a_disk_that_fills_is_named(start: Callable[[StandInHub], str], hub: StandInHub, dest: Path) -> None:

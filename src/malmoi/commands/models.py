@@ -1,6 +1,7 @@
 """`malmoi models`: models come in from the hub, a folder or a file, have a name here, and go out again."""
 
 import contextlib
+import os
 import shlex
 import shutil
 import sys
@@ -16,6 +17,7 @@ from rich.table import Table
 from malmoi.commands.runs import flatten, size, table
 from malmoi.errors import ConfigError, UserError
 from malmoi.files import sha256_of
+from malmoi.model.locate import locate
 from malmoi.tokenizer.jinja import read_settings
 from malmoi.workspace.folder import LOCK, Workspace, holding, is_held
 from malmoi.workspace.hub import HUB_ID, KNOWN, Hub, Progress, UnreachableError, Wheel, fetch_wheel
@@ -88,13 +90,16 @@ def import_(
         raise UserError(f"{source}: no such file or folder, nor a name on the hub (OWNER/NAME)")
     if not from_hub and revision is not None:
         raise ConfigError(f"--revision: {source} is on this machine and has none")
-    name = check_name(name) if name else name_for(source)
+    if not from_hub:
+        path = locate(path)
+    name = check_name(name) if name else name_for(source if from_hub else os.path.abspath(path))
     with _incoming(folder) as incoming, _progress() as progress:
         check_free(incoming.workspace, name)
         if from_hub:
             path, facts = _from_hub(hub or Hub(), source, revision, incoming.scratch, progress)
         else:
             facts = {"source": str(path.resolve())} | ({"sha256": sha256_of(path)} if path.is_file() else {})
+            facts |= {"commit": path.resolve().name} if path.resolve().parent.name == "snapshots" else {}
         return _add(incoming, name, path, facts, move=from_hub)
 
 

@@ -32,15 +32,12 @@ from malmoi.model.huggingface import (
     to_theirs,
     write_config,
 )
+from malmoi.model.locate import CONFIG, INDEX, PICKLES, WEIGHTS, check_pointer, explain, pickled
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 
-CONFIG = "config.json"
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
 DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
-PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
 _SHARD = re.compile(r"[^/\\\0]+\.safetensors")
 Model = TypeVar("Model", LanguageModel, ScalarModel)
 
@@ -190,7 +187,7 @@ def load_config(folder: Path) -> ModelConfig:
     """The features of a folder's network. Raises CheckpointError."""
     path = folder / CONFIG
     if not path.exists():
-        raise CheckpointError(f"{folder}: is not a model folder (no {CONFIG})")
+        raise CheckpointError(f"{folder}: {explain(folder)}")
     return read_config(_read_object(path), str(path))
 
 
@@ -203,8 +200,12 @@ def read_folder(folder: Path) -> tuple[Path, dict[str, Tensor]]:
         return index, _read_shards(index)
     for other in sorted(folder.iterdir()):
         if other.suffix in PICKLES:
-            raise _pickled(other)
-    raise CheckpointError(f"{path}: no such file")
+            raise pickled(other)
+    if path.is_symlink() or index.is_symlink():
+        raise CheckpointError(f"{path}: points at a file that is gone; download the model again")
+    others = [other.name for other in sorted(folder.glob("*.safetensors"))][:3]
+    hint = f"; {', '.join(others)} cannot be told apart without {INDEX}" if others else ""
+    raise CheckpointError(f"{path}: no such file{hint}")
 
 
 def _read_shards(index: Path) -> dict[str, Tensor]:
@@ -231,7 +232,8 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
 def read_weights(path: Path) -> dict[str, Tensor]:
     """All tensors of a safetensors file, mapped from it; CheckpointError when truncated, forged or no such file."""
     if path.suffix in PICKLES:
-        raise _pickled(path)
+        raise pickled(path)
+    check_pointer(path)
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
@@ -241,14 +243,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path}: truncated or not safetensors ({error})") from None
 
 
-def _pickled(path: Path) -> CheckpointError:
-    return CheckpointError(
-        f"{path}: pickled weights can run code when they are read; only safetensors is read; where you trust the file, "
-        "convert it: transformers.AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)"
-    )
-
-
 def _read_object(path: Path) -> dict[str, Any]:
+    check_pointer(path)
     try:
         value = read_json(path)
     except (OSError, RecursionError) as error:

@@ -181,6 +181,8 @@ def import_gguf(path: Path) -> Imported:
     file = read_gguf(path)
     if (n_parts := file.get("split.count", int, 1)) > 1:
         raise file.error("split.count", f"one part of {n_parts}; join them with llama-gguf-split --merge")
+    if (kind := file.get("general.type", str, "model")) != "model":
+        raise file.error("general.type", f"is {quote(kind)}, not a model; an adapter is merged by llama-export-lora")
     name = file.get("general.architecture", str)
     if name not in ARCHITECTURES:
         raise file.error("general.architecture", f"{quote(name)} is not supported; {', '.join(ARCHITECTURES)} are")

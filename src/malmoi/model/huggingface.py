@@ -38,7 +38,7 @@ def read_config(config: Any, where: str) -> ModelConfig:
     family = FAMILIES.get(name) if isinstance(name, str) else None
     if family is None:
         raise CheckpointError(f"{where}: architecture {name!r} is not supported; {', '.join(FAMILIES)} are")
-    if config.get("quantization_config"):
+    if config.get("quantization_config") or config.get("quantization"):
         raise CheckpointError(
             f"{where}: quantised weights are not read; take the float16 or bfloat16 folder, or a GGUF"
         )

@@ -4,8 +4,10 @@ Everything is written into a folder that the caller throws away when something g
 when its length and, where the source names one, its SHA-256 are right.
 """
 
+import contextlib
 import hashlib
 import http.client
+import ipaddress
 import json
 import os
 import re
@@ -39,6 +41,7 @@ SETTINGS = (
 )  # fmt: skip
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 CHUNK = 1 << 20
+_PRINTABLE = re.compile(r"[!-~]+")
 
 
 class UnreachableError(UserError):
@@ -132,10 +135,32 @@ class _Redirects(HTTPRedirectHandler):
 
 
 def _endpoint() -> str:
-    found = os.environ.get("HF_ENDPOINT", "").rstrip("/") or ENDPOINT
-    if urlsplit(found).scheme not in ("https", "http"):
-        raise ConfigError(f"HF_ENDPOINT: {found!r} is not an address; it begins with https://")
+    found = os.environ.get("HF_ENDPOINT", "").strip().rstrip("/") or ENDPOINT
+    try:
+        address = urlsplit(found)
+        is_address = address.scheme in ("https", "http") and bool(address.hostname) and (address.port or 1) > 0
+    except ValueError:
+        is_address = False
+    if not is_address or not _PRINTABLE.fullmatch(found):
+        raise ConfigError(f"HF_ENDPOINT: {found!r} is not an address; they look like {ENDPOINT}")
     return found
+
+
+def _token() -> str | None:
+    """HF_TOKEN; a file that it was read from often ends in a newline."""
+    found = os.environ.get("HF_TOKEN", "").strip()
+    if found and not _PRINTABLE.fullmatch(found):
+        raise ConfigError("HF_TOKEN: holds a space or a character that no token has; copy it again")
+    return found or None
+
+
+def _is_safe(url: str) -> bool:
+    """Whether nobody on the way can read what is sent: HTTPS, or this machine itself."""
+    address = urlsplit(url)
+    host = address.hostname or ""
+    with contextlib.suppress(ValueError):
+        return address.scheme == "https" or ipaddress.ip_address(host).is_loopback
+    return address.scheme == "https" or host == "localhost"
 
 
 class _Listed(NamedTuple):
@@ -154,6 +179,17 @@ def _listed(entry: Mapping[str, Any]) -> _Listed:
     return _Listed(_text(entry["rfilename"]), n_bytes, sha256 and _text(sha256))
 
 
+def _instead(names: Mapping[str, Any]) -> str:
+    """What a repository without a model folder has, and how to mend it."""
+    ggufs = sorted(name for name in names if name.lower().endswith(".gguf"))
+    if "adapter_config.json" in names:
+        return "is a PEFT adapter, which changes a model and is none; merge it with its model and import that folder"
+    if ggufs:
+        shown = ", ".join(ggufs[:5])
+        return f"holds GGUF files ({shown}), no safetensors; download one of them, then: malmoi models import FILE"
+    return "has no config.json with safetensors, and nothing else is read as weights"
+
+
 def _is_below(name: str) -> bool:
     """Whether a file of this name stays in the folder that it is put in."""
     return not name.startswith("/") and "\\" not in name and ".." not in name.split("/")
@@ -169,11 +205,12 @@ def _text(value: Any) -> str:
 class Hub:
     """A Hugging Face hub, or a mirror of one: HF_ENDPOINT; HF_TOKEN opens what is private or gated.
 
+    The token is sent over HTTPS, and to this machine itself; never over plain HTTP to another.
     attempts: at a file that is cut off, each going on where the last stopped; pause_s: before the second; it doubles
     """
 
     endpoint: str = field(default_factory=_endpoint)
-    token: str | None = field(default_factory=lambda: os.environ.get("HF_TOKEN") or None, repr=False)
+    token: str | None = field(default_factory=_token, repr=False)
     timeout_s: float = 30.0
     attempts: int = 5
     pause_s: float = 1.0
@@ -187,7 +224,7 @@ class Hub:
             raise ConfigError(f"{hub_id}: not a name on the hub; they look like HuggingFaceTB/SmolLM2-135M-Instruct")
         commit, files = self._listing(hub_id, revision)
         if "config.json" not in files or not files.keys() & {WEIGHTS, INDEX}:
-            raise UserError(f"{hub_id}: has no config.json with safetensors, and nothing else is read as weights")
+            raise UserError(f"{hub_id}: {_instead(files)}")
         base = f"{self.endpoint}/{hub_id}/resolve/{quote(commit, safe='')}"
 
         def get(names: Sequence[str]) -> None:
@@ -265,19 +302,25 @@ class Hub:
         except (URLError, http.client.HTTPException, OSError) as error:
             raise UnreachableError(f"{self.endpoint}: cannot be reached ({_reason(error)})") from None
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            raise UserError(f"{url}: does not answer as a hub does; check HF_ENDPOINT") from None
+            raise UnreachableError(f"{url}: does not answer as a hub does; check HF_ENDPOINT") from None
 
     def _open(self, url: str, start: int = 0) -> Any:
         """Ask for a file, from a byte on. What asking again cannot mend is a UserError."""
         headers = {"User-Agent": f"malmoi/{__version__}"}
-        headers |= {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        is_sent = self.token is not None and _is_safe(url)
+        headers |= {"Authorization": f"Bearer {self.token}"} if is_sent else {}
         headers |= {"Range": f"bytes={start}-"} if start else {}
         try:
             return build_opener(_Redirects).open(Request(url, headers=headers), timeout=self.timeout_s)
         except HTTPError as error:
             error.close()
             if error.code in (401, 403):
-                hint = "set HF_TOKEN if you may read it"
+                if is_sent:
+                    hint = "HF_TOKEN is not valid, or its owner may not read it; ask for access on the model's page"
+                elif self.token:
+                    hint = "HF_TOKEN is not sent over http://, where others can read it; give an https:// HF_ENDPOINT"
+                else:
+                    hint = "set HF_TOKEN if you may read it"
                 raise UserError(f"{url}: not there, or closed to you ({error.code}); {hint}") from None
             if error.code in (404, 410):
                 raise UserError(f"{url}: no such model, set, file or revision ({error.code}); check its name") from None

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from malmoi.errors import CheckpointError, WorkspaceError
+from malmoi.errors import WorkspaceError
 from malmoi.files import disk_errors, folder_atomic, write_json
 from malmoi.tokenizer.jinja import read_settings
 from malmoi.workspace.folder import LOCK, Workspace
@@ -19,6 +19,7 @@ from malmoi.workspace.hub import INDEX, SETTINGS, WEIGHTS
 from malmoi.workspace.ledger import Ledger, fingerprint
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+_HASH = re.compile(r"(sha256-)?[0-9a-f]{40,64}")
 MADE_HERE = ("base", "sft", "reward", "judge", "ppo", "dpo", "grpo")
 """Names that recipes give to what they make."""
 ABOUT = "malmoi.json"
@@ -35,10 +36,17 @@ def check_name(name: str) -> str:
 
 
 def name_for(source: str) -> str:
-    """A name after where a model comes from: the last part of a path or hub id, in small letters."""
-    stem = re.sub(r"[^a-z0-9._-]+", "-", source.rstrip("/").rpartition("/")[2].lower()).removesuffix(".gguf")
-    stem = stem.strip("._-")[:100]
-    if NAME.fullmatch(stem) is None:
+    """A name after where a model comes from: the last part of a path or hub id, in small letters.
+
+    A snapshot in a hub's cache is named after the model, not after its commit.
+    """
+    *above, last = source.rstrip("/").split("/")
+    if len(above) > 1 and above[-1] == "snapshots":
+        last = above[-2]
+    if last.startswith("models--"):
+        last = last.rpartition("--")[2]
+    stem = re.sub(r"[^a-z0-9._-]+", "-", last.lower()).removesuffix(".gguf").strip("._-")[:100]
+    if NAME.fullmatch(stem) is None or _HASH.fullmatch(stem):
         raise WorkspaceError(f"{source}: gives no name for the model; choose one with --name")
     return stem
 
@@ -136,11 +144,7 @@ def read_model(path: Path, *, move: bool = False) -> tuple[Writer, str]:
     move: the folder's files may be taken instead of copied
     Raises UserError that says which part is broken or not supported; nothing has been written then.
     """
-    if path.is_dir():
-        return _read_folder(path, shutil.move if move else shutil.copyfile)
-    if path.suffix.lower() != ".gguf":
-        raise CheckpointError(f"{path}: not a model; give a Hugging Face folder (safetensors) or a .gguf file")
-    return _read_gguf(path)
+    return _read_folder(path, shutil.move if move else shutil.copyfile) if path.is_dir() else _read_gguf(path)
 
 
 def _read_gguf(path: Path) -> tuple[Writer, str]:
@@ -158,11 +162,14 @@ def _read_folder(path: Path, bring: Callable[[Path, Path], Any]) -> tuple[Writer
     """The files stay as they are, so that the weights keep their type; loading them is the check."""
     from malmoi import __version__
     from malmoi.model.folder import check_vocabulary, load_config, load_model
+    from malmoi.model.locate import check_pointer
     from malmoi.model.transformer import LanguageModel, ScalarModel
     from malmoi.tokenizer.bpe import Tokenizer
     from malmoi.tokenizer.chat_template import ChatTemplate
     from malmoi.tokenizer.jinja import find_template
 
+    for name in SETTINGS:
+        check_pointer(path / name)
     config = load_config(path)
     is_reward = _is_reward(read_settings(path / "config.json"))
     load_model(path, ScalarModel) if is_reward else load_model(path, LanguageModel)

@@ -1,0 +1,139 @@
+"""What a path means as a model: a Hugging Face folder or a GGUF file; for anything else, what it is instead."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from malmoi.errors import CheckpointError
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
+GGUF_MAGIC = b"GGUF"
+_POINTERS = (b"version https://git-lfs.github.com/spec/", b"# xet version")
+_ARCHIVES = (b"PK\x03\x04", b"\x1f\x8b", b"7z\xbc\xaf", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
+_CACHED = "models--"
+_N_SHOWN = 5
+
+
+def locate(path: Path) -> Path:
+    """The folder or GGUF file that a path means: itself, the snapshot of a hub's cache folder, a folder's one GGUF.
+
+    Raises CheckpointError that says what it is and how to mend it.
+    """
+    if path.is_file():
+        return _file(path)
+    if (snapshot := _snapshot(path)) is not None:
+        return locate(snapshot)
+    ggufs = _ggufs(path)
+    if len(ggufs) == 1 and not has_weights(path):
+        return _file(ggufs[0])
+    if not (path / CONFIG).exists() or ((path / "adapter_config.json").exists() and not has_weights(path)):
+        raise CheckpointError(f"{path}: {explain(path)}")
+    return path
+
+
+def has_weights(folder: Path) -> bool:
+    return (folder / WEIGHTS).exists() or (folder / INDEX).exists()
+
+
+def explain(folder: Path) -> str:
+    """What a folder that is no model folder is instead, and how to mend it."""
+    adapter = folder / "adapter_config.json"
+    if adapter.exists():
+        base = _object(adapter).get("base_model_name_or_path") or "another model"
+        return (
+            f"is a PEFT adapter of {base}, which changes a model and is none; merge the two: "
+            "peft.AutoPeftModelForCausalLM.from_pretrained(FOLDER).merge_and_unload().save_pretrained(NEW_FOLDER), and "
+            "put the base model's tokenizer there"
+        )
+    if (folder / "model_index.json").exists():
+        return "is a diffusers pipeline, which makes pictures; models that write text are read"
+    if (folder / "params.json").exists() and any(folder.glob("consolidated.*")):
+        return "holds weights in their maker's own form; take its Hugging Face folder"
+    if (folder / CONFIG).is_symlink():
+        return f"its {CONFIG} points at a file that is gone; download the model again"
+    if (snapshot := _snapshot(folder)) is not None:
+        return f"is a hub's cache folder; the model is {snapshot}"
+    if ggufs := _ggufs(folder):
+        return f"holds {_some(ggufs)}; import one of them: malmoi models import {ggufs[0]}"
+    below = sorted({*(path.parent for path in folder.glob(f"*/{CONFIG}")), *folder.glob(f"{_CACHED}*")})
+    if below:
+        return f"is not a model folder (no {CONFIG}), but holds {_some(below)}; give one of them"
+    return f"is not a model folder (no {CONFIG})"
+
+
+def check_pointer(path: Path) -> None:
+    """Raises CheckpointError for what Git keeps in place of a large file."""
+    if path.is_file() and path.stat().st_size < 1024 and _begin(path).startswith(_POINTERS):
+        raise CheckpointError(
+            f"{path}: is a Git LFS pointer, not the file itself; run `git lfs pull` in the folder, or download it again"
+        )
+
+
+def is_gguf(path: Path) -> bool:
+    """By what the file begins with, else by its ending."""
+    return path.is_file() and (_begin(path).startswith(GGUF_MAGIC) or path.suffix.lower() == ".gguf")
+
+
+def pickled(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: pickled weights can run code when they are read; only safetensors is read; where you trust the file, "
+        "convert it: transformers.AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)"
+    )
+
+
+def _file(path: Path) -> Path:
+    check_pointer(path)
+    if is_gguf(path):
+        return path
+    if path.suffix in PICKLES:
+        raise pickled(path)
+    if path.suffix == ".safetensors" or path.name == CONFIG:
+        raise CheckpointError(f"{path}: is one file of a model; give its folder, {path.parent}")
+    if _begin(path).startswith(_ARCHIVES):
+        raise CheckpointError(f"{path}: is an archive; unpack it and give the folder")
+    raise CheckpointError(f"{path}: not a model; give a Hugging Face folder (safetensors) or a GGUF file")
+
+
+def _snapshot(folder: Path) -> Path | None:
+    """The snapshot of a hub's cache folder (models--OWNER--NAME): what `main` names, else the only one."""
+    if not folder.absolute().name.startswith(_CACHED):
+        return None
+    found = sorted(path for path in folder.glob("snapshots/*") if path.is_dir())
+    main = folder / "refs" / "main"
+    named = folder / "snapshots" / main.read_text(errors="replace").strip() if main.is_file() else folder
+    if named in found:
+        return named
+    if len(found) > 1:
+        raise CheckpointError(f"{folder}: holds {len(found)} snapshots; give one of them: {_some(found)}")
+    return found[0] if found else None
+
+
+def _ggufs(folder: Path) -> list[Path]:
+    """GGUF files of a folder, without those that only let a model see pictures."""
+    found = (path for path in folder.glob("*") if path.suffix.lower() == ".gguf" and path.is_file())
+    return sorted(path for path in found if not path.name.lower().startswith("mmproj"))
+
+
+def _some(paths: list[Path]) -> str:
+    rest = f" and {len(paths) - _N_SHOWN} more" if len(paths) > _N_SHOWN else ""
+    return ", ".join(path.name for path in paths[:_N_SHOWN]) + rest
+
+
+def _begin(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(64)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """A small JSON object; empty where it cannot be read."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
