@@ -97,23 +97,38 @@ def demo(
             metavar="N", min=0, max=MOST_SEED, help="Of everything that is chosen by chance; by default the recipe's."
         ),
     ] = None,
+    size: Annotated[
+        str,
+        typer.Option(
+            metavar="small|full|auto",
+            help="How much is learned; auto measures this machine, once for each workspace.",
+        ),
+    ] = "auto",
     set_: Set = None,
 ) -> None:
     """Build a small assistant from nothing, in minutes, and report how good it is.
 
-    Runs the recipe `nano`. Stopped or killed, the same command goes on where it was.
+    Runs the recipe `nano`, or on a slower machine `nano-small`, and says which. Stopped or killed, the same command
+    goes on where it was.
 
     \b
     Example:
       malmoi demo
       malmoi demo --workspace ./stories --text ./my-text --errors skip
+      malmoi demo --size full
     """
+    from malmoi.commands.demo import RECIPES, choose_size
+
+    chosen, why = choose_size(size, workspace)
     given = [f"corpus.errors={json.dumps(errors)}"]
     if seed is not None:
         given.append(f"seed={seed}")
     if text is not None:
         given.append(f"corpus.text={json.dumps(str(text.resolve()), ensure_ascii=False)}")
-    _make("nano", [*given, *(set_ or [])], workspace)
+    typer.echo(f"size    {chosen} ({RECIPES[chosen]}): {why}")
+    again = ["malmoi demo", *(["--text", str(text), "--errors", errors] if text else [])]
+    again += ["--seed", str(seed)] if seed is not None else []
+    _make(RECIPES[chosen], [*given, *(set_ or [])], workspace, [*again, *_sets(set_)])
 
 
 @app.command()
@@ -137,7 +152,12 @@ def run(
     """
     if only and start:
         raise ConfigError("--only and --from: give one of them")
-    _make(recipe, set_ or [], workspace, only=only, start=start)
+    _make(recipe, set_ or [], workspace, ["malmoi run", recipe, *_sets(set_)], only=only, start=start)
+
+
+def _sets(assignments: list[str] | None) -> list[str]:
+    """Settings as they are typed."""
+    return [word for assignment in assignments or [] for word in ("--set", assignment)]
 
 
 def _recipe(name: str, assignments: list[str]) -> "Recipe":
@@ -151,9 +171,13 @@ def _recipe(name: str, assignments: list[str]) -> "Recipe":
 
 
 def _make(
-    name: str, assignments: list[str], folder: Path, *, only: str | None = None, start: str | None = None
-) -> None:
-    """Run a recipe, report on it when it was measured, and say what to type next."""
+    name: str, assignments: list[str], folder: Path, again: list[str], *, only: str | None = None,
+    start: str | None = None,
+) -> None:  # fmt: skip
+    """Run a recipe, report on it when it was measured, and say what to type next.
+
+    again: the words that run the same once more; the first may be several
+    """
     began = time.monotonic()
     from malmoi.doctor import inspect_machine, refuse
     from malmoi.pipeline.console import Console
@@ -178,7 +202,7 @@ def _make(
         commands = [f"malmoi chat --workspace {here}"] if done.keys() & {"pretrain", "sft", "ppo"} else []
         commands.append(f"malmoi runs list --workspace {here}")
         if "ppo" in done:
-            commands.append(f"malmoi run {shlex.quote(name)} --workspace {here} --set ppo.beta=0.02")
+            commands.append(f"{again[0]} {shlex.join([*again[1:], '--workspace', str(folder)])} --set ppo.beta=0.02")
         for number, command in enumerate(commands):
             console.rich.print(f"{'' if number else 'next':<8}{command}")
 

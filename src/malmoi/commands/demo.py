@@ -1,0 +1,69 @@
+"""Which size of the demo this machine gets, and that a workspace keeps its size."""
+
+import time
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+
+from malmoi import device
+from malmoi.errors import ConfigError
+from malmoi.workspace.folder import Workspace
+from malmoi.workspace.ledger import Ledger
+
+Size = Literal["auto", "small", "full"]
+RECIPES = {"small": "nano-small", "full": "nano"}
+FULL_FROM = 0.3e12
+"""FLOP/s of products from which the full demo takes no more than about eight minutes."""
+FULL_FLOPS = 130e12
+"""What the full demo would compute in its time if all of it were such products."""
+PRODUCT = 768
+PRODUCT_S = 0.1
+GIVES_UP = "a smaller network, 600 topics of 1500, fewer steps and questions"
+
+
+def choose_size(wanted: str, folder: Path) -> tuple[str, str]:
+    """The demo's size, and one line that says why.
+
+    folder: the workspace; the size that it was begun with stays, however busy the machine is now
+    Raises ConfigError for a size that there is not.
+    """
+    if wanted not in get_args(Size):
+        raise ConfigError(f"--size {wanted}: expected {', '.join(get_args(Size))}")
+    if wanted != "auto":
+        return wanted, "as --size says"
+    if begun := size_begun(folder):
+        return begun, "as this workspace was begun; --size chooses another"
+    speed = product_speed()
+    shown = f"this machine computes {speed / 1e12:.2f} TFLOP/s"
+    if speed >= FULL_FROM:
+        return "full", shown
+    minutes = FULL_FLOPS / speed / 60
+    return (
+        "small",
+        f"{shown}, the full demo would take {minutes:.0f} minutes; gives up: {GIVES_UP}; --size full for all",
+    )
+
+
+def size_begun(folder: Path) -> str | None:
+    """The size of the demo that was last run in a workspace; None where there was none."""
+    if not (folder / "malmoi.toml").exists():
+        return None
+    with Ledger.open(Workspace.open(folder, create=False)) as ledger:
+        named = {recipe: size for size, recipe in RECIPES.items()}
+        sizes = [named[run.recipe] for run in ledger.runs() if run.recipe in named]
+    return sizes[-1] if sizes else None
+
+
+def product_speed() -> float:
+    """FLOP/s of a matrix product in the compute dtype, now: the best of some, for the machine more than its load."""
+    here = device.current()
+    a = torch.ones(PRODUCT, PRODUCT, device=here.torch_device, dtype=here.compute_dtype)
+    best = 0.0
+    for _ in range(4):
+        began, n = time.monotonic(), 0
+        while (passed := time.monotonic() - began) < PRODUCT_S:
+            float((a @ a)[0, 0])  # waits for a GPU
+            n += 1
+        best = max(best, 2 * PRODUCT**3 * n / passed)
+    return best
