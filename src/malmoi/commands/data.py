@@ -42,20 +42,21 @@ def look(entry: str, n: int, kind: str | None, folder: Path) -> Found:
     if kind is not None and kind not in READERS:
         raise ConfigError(f"--as {kind}: not known; {', '.join(READERS)} are")
     source = open_source(entry, folder / "data")
-    refusals = []
+    refusals: list[tuple[int, DataError]] = []
     for name in [kind] if kind else READERS:
         report, numbered = Report(), []
         try:
             for file in source.files:
                 numbered += [(f"{file}:{number}", row) for number, row in READERS[name](file, "skip", report)]
         except DataError as error:
-            refusals.append(error)
+            refusals.append((report.n_recognised, error))
             continue
         return Found(_facts(name, source.commit, report, [row for _, row in numbered]), numbered[:n])
     for file in source.files:  # a file that is broken says so itself
         for _ in read_table(file):
             break
-    raise refusals[-1]
+    # What most rows have the columns of is what they were meant to be.
+    raise max(refusals, key=lambda refusal: refusal[0])[1]
 
 
 def _facts(kind: str, commit: str | None, report: Report, rows: Sequence[Row]) -> dict[str, Any]:
@@ -71,7 +72,8 @@ def _facts(kind: str, commit: str | None, report: Report, rows: Sequence[Row]) -
         facts["annotators"] = _counted(len(row["annotators"]) for row in rows if "annotators" in row)
     facts["answers by"] = _counted(row["origin"] for row in rows if "origin" in row)
     facts["languages"] = _counted(row["lang"] for row in rows if "lang" in row)
-    facts |= {"commit": commit, "left out": dict(report.skipped), "such as": report.examples}
+    facts |= {"commit": commit, "not used": dict(report.unused)}
+    facts |= {"left out": dict(report.skipped), "such as": report.examples}
     return {name: value for name, value in facts.items() if value not in (None, {}, [])}
 
 

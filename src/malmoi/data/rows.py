@@ -6,41 +6,78 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from malmoi.data.table import BadRow
+from malmoi.data.columns import SYSTEM, check_turn, is_trained, says
+from malmoi.data.table import BadRow, brief
+from malmoi.text import is_empty, same
 
 Row = dict[str, Any]
-Turns = list[dict[str, str]]
+Turns = list[dict[str, Any]]
+"""Messages: role and content, and `"trained": False` where an answer is marked as not to be learnt from."""
 Numbered = tuple[int, Row]
 Maker = Callable[[Sequence[Numbered]], Iterator[tuple[int, Any]]]
-"""Numbered rows -> where each thing stands and the thing, or the BadRow that says why it cannot be made."""
+"""Numbered rows -> where each thing is and the thing, or the BadRow that says why it cannot be made."""
 
-ROLE_OF = {"human": "user", "prompter": "user", "gpt": "assistant"}
+ROLE_OF = {"human": "user", "prompter": "user", "gpt": "assistant", "chatgpt": "assistant", "developer": "system"}
+PROMPTS = ("prompt", "question", "instruction", "query")
 
 
 def text_of(row: Mapping[str, Any], name: str) -> str:
     if not isinstance(row.get(name), str):
-        raise BadRow(f'"{name}" is no text', f" but {row.get(name)!r:.60}")
-    return row[name]
+        raise BadRow(f'"{name}" is no text', f" but {brief(row.get(name))}")
+    return str(row[name])
 
 
 def turns_of(value: Any) -> Turns:
     """Messages under their several names (role and content, from and value), with roles as we call them."""
     if not isinstance(value, list):
-        raise BadRow("expected a list of messages", f", got {value!r:.60}")
+        raise BadRow("expected a list of messages", f", got {brief(value)}")
     turns = []
     for number, turn in enumerate(value):
         if not isinstance(turn, Mapping):
-            raise BadRow("malformed messages", f" (message {number}: {turn!r:.60})")
-        foreign = turn.get("from")
-        role = ROLE_OF.get(foreign, foreign) if isinstance(foreign, str) else turn.get("role")
-        turns.append({"role": role, "content": turn.get("content") if foreign is None else turn.get("value")})
-    return turns  # type: ignore[return-value]
+            raise BadRow("malformed messages", f" (message {number}: {brief(turn)})")
+        check_turn(number, turn)
+        role = turn["from"] if isinstance(turn.get("from"), str) else turn.get("role")
+        role = ROLE_OF.get(role, role) if isinstance(role, str) else role
+        said = _joined(number, turn.get("value") if turn.get("from") is not None else turn.get("content"))
+        mark = {"trained": False} if role == "assistant" and not is_trained(turn) else {}
+        turns.append({"role": role, "content": said, **mark})
+    return turns
+
+
+def _joined(number: int, content: Any) -> Any:
+    """Content given as parts, as one text."""
+    if not isinstance(content, list):
+        return content
+    texts = []
+    for part in content:
+        is_text = isinstance(part, Mapping) and part.get("type") in ("text", "input_text", "output_text")
+        if not is_text or not isinstance(part.get("text"), str):
+            raise BadRow("a part of a message is no text", f" (message {number}: {brief(part)}); only text is read")
+        texts.append(part["text"])
+    return "".join(texts)
+
+
+def unmarked(turns: Turns) -> Turns:
+    """Turns before what is judged or asked: nobody is trained on them, so their marks say nothing."""
+    return [{"role": turn["role"], "content": turn["content"]} for turn in turns]
+
+
+def alike(a: Turns, b: Turns) -> bool:
+    """Whether two conversations say the same."""
+    return len(a) == len(b) and all(
+        x["role"] == y["role"] and (x["content"] == y["content"] or _key(x) == _key(y))
+        for x, y in zip(a, b, strict=True)
+    )
+
+
+def _key(turn: Mapping[str, Any]) -> Any:
+    return same(turn["content"]) if isinstance(turn["content"], str) else turn["content"]
 
 
 def by_turns(texts: Any) -> Turns:
     """Texts by turns: the user begins."""
     if not isinstance(texts, list):
-        raise BadRow('"turns" is no list', f" but {texts!r:.60}")
+        raise BadRow('"turns" is no list', f" but {brief(texts)}")
     return [{"role": ("user", "assistant")[place % 2], "content": text} for place, text in enumerate(texts)]
 
 
@@ -56,21 +93,53 @@ def _transcript(text: str) -> Turns | None:
     return [{"role": ROLE_OF.get(name.lower(), "assistant"), "content": said.strip()} for name, said in speakers]
 
 
-def asked(row: Row) -> Turns:
-    """The prompt: text, transcript or messages, with what else the row puts before the answer."""
+def prompt_column(row: Mapping[str, Any], names: Sequence[str] = PROMPTS) -> str | None:
+    return next((name for name in names if row.get(name) is not None), None)
+
+
+def asked(row: Row, names: Sequence[str] = PROMPTS) -> Turns:
+    """The prompt: text, transcript or messages, with what else the row puts before the answer.
+
+    names: columns that may hold it, the first counts
+    """
     if "question_id" in row and "turns" in row:  # MT-bench: the later turns are the user's too
         return by_turns(row["turns"])[:1]
-    name = next((name for name in ("prompt", "question", "instruction") if row.get(name) is not None), None)
+    name, before = prompt_column(row, names), _history(row)
     if name is None:
-        return turns_of(row["messages"]) if "messages" in row else []
-    if not isinstance(row[name], str):
-        return turns_of(row[name])
-    turns = _transcript(row[name])
-    if turns is not None:
-        return turns[:-1] if turns[-1]["role"] == "assistant" and not turns[-1]["content"] else turns
-    given = text_of(row, "input") if name == "instruction" and row.get("input") else ""
-    system = [{"role": "system", "content": text_of(row, "system")}] if row.get("system") else []
-    return [*system, {"role": "user", "content": f"{row[name]}\n\n{given}" if given.strip() else row[name]}]
+        turns = unmarked(turns_of(row["messages"])) if row.get("messages") is not None else []
+    elif not isinstance(row[name], str):
+        turns = unmarked(turns_of(row[name]))
+    elif (turns := _transcript(row[name]) or []) and turns[-1]["role"] == "assistant" and not turns[-1]["content"]:
+        turns = turns[:-1]
+    if turns or name is None or not isinstance(row[name], str):
+        if before:
+            raise BadRow('"history" beside messages', "; give one of them")
+        return turns
+    below = [text_of(row, given) for given in ("input", "context") if name == "instruction" and row.get(given)]
+    return [*before, {"role": "user", "content": "\n\n".join([row[name], *(text for text in below if text.strip())])}]
+
+
+def _history(row: Row) -> Turns:
+    """Earlier questions and answers, each a pair of texts."""
+    pairs = row.get("history")
+    if not says(pairs):
+        return []
+    is_list = isinstance(pairs, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in pairs)
+    if not isinstance(pairs, list) or not is_list or not all(isinstance(text, str) for pair in pairs for text in pair):
+        raise BadRow('"history" needs pairs of texts, [[question, answer], …]', f"; got {brief(pairs)}")
+    return by_turns([text for pair in pairs for text in pair])
+
+
+def with_system(row: Row, turns: Turns) -> Turns:
+    """The turns with what the row's "system" says before them."""
+    given = {name: text_of(row, name) for name in SYSTEM if says(row.get(name))}
+    first = [turns[0]["content"]] if turns and turns[0]["role"] == "system" else []
+    said = [*given.values(), *first]
+    if len({same(text) for text in said if isinstance(text, str)}) > 1:
+        raise BadRow("two different system texts", f" ({', '.join(given)} and others); give one of them")
+    if first or not given:
+        return turns
+    return [{"role": "system", "content": said[0]}, *turns]
 
 
 def answer_turn(text: str) -> dict[str, str]:
@@ -81,62 +150,103 @@ def ranked(messages: Turns, answers: Sequence[Any], ranks: Sequence[int], **more
     """Rankings by others: answers are texts that say something, and who is ranked above whom differs."""
     for answer in answers:
         if not isinstance(answer, str):
-            raise BadRow("an answer is no text", f" but {answer!r:.60}")
-        if not answer.strip():
+            raise BadRow("an answer is no text", f" but {brief(answer)}")
+        if is_empty(answer):
             raise BadRow("an empty answer", "; leave the row out or fill it")
     for i, j in combinations(range(len(answers)), 2):
-        if answers[i] == answers[j] and ranks[i] != ranks[j]:
-            raise BadRow("equal answers ranked apart", f": {answers[i]!r:.60}; leave the row out")
-    return {"messages": messages, "answers": list(answers), "ranks": list(ranks), **more}
+        if ranks[i] != ranks[j] and same(answers[i]) == same(answers[j]):
+            raise BadRow("equal answers ranked apart", f": {brief(answers[i])}; leave the row out")
+    return {"messages": unmarked(messages), "answers": list(answers), "ranks": list(ranks), **more}
 
 
 def judgements(row: Row) -> Row:
     """A snapshot of judgements. An answer may be empty: the model ended its turn at once, and people ranked that."""
     for name in ("messages", "answers", "ranks"):
         if not isinstance(row[name], list):
-            raise BadRow(f'expected "{name}" to be a list', f", got {row[name]!r:.60}")
+            raise BadRow(f'expected "{name}" to be a list', f", got {brief(row[name])}")
     answers, ranks = row["answers"], row["ranks"]
     if len(answers) < 2 or len(answers) != len(ranks):
         raise BadRow(
             "answers and ranks do not fit", f": {len(answers)} answers and {len(ranks)} ranks; two or more are needed"
         )
     if not all(type(rank) is int for rank in ranks):
-        raise BadRow("ranks are whole numbers, 1 for the best", f"; got {ranks!r:.60}")
-    made = {"messages": turns_of(row["messages"]), "answers": answers, "ranks": ranks}
+        raise BadRow("ranks are whole numbers, 1 for the best", f"; got {brief(ranks)}")
+    made = {"messages": unmarked(turns_of(row["messages"])), "answers": answers, "ranks": ranks}
     return made | ({"annotators": _annotators(row, len(answers))} if row.get("annotators") else {})
 
 
 def _annotators(row: Row, n_answers: int) -> list[list[int]]:
     said = row["annotators"]
     if not isinstance(said, list) or not all(isinstance(ranks, list) and len(ranks) == n_answers for ranks in said):
-        raise BadRow(f'"annotators" needs a list of {n_answers} ranks for each person', f"; got {said!r:.60}")
+        raise BadRow(f'"annotators" needs a list of {n_answers} ranks for each person', f"; got {brief(said)}")
     return said
 
 
 def pair(row: Row) -> Row:
     """Chosen and rejected, as texts, messages or transcripts, each with or without the prompt before it."""
-    prompt = asked(row) if isinstance(row["chosen"], str) or "prompt" in row else []
-    sides = []
-    for name in ("chosen", "rejected"):
-        if isinstance(row[name], str):
-            turns = None if prompt else _transcript(row[name])
-            turns = [answer_turn(row[name])] if turns is None else turns
-        else:
-            turns = turns_of(row[name])
-        is_whole = bool(turns) and turns[0]["role"] != "assistant"
-        if is_whole and turns[: len(prompt)] != prompt:
-            raise BadRow(f'"{name}" does not begin with its prompt')
-        sides.append(turns if is_whole else [*prompt, *turns])
-    chosen, rejected = sides
+    prompt = asked(row) if isinstance(row["chosen"], str) or prompt_column(row) else []
+    chosen, rejected = (_side(row, name, prompt) for name in ("chosen", "rejected"))
     if not chosen or chosen[0]["role"] == "assistant":
         raise BadRow('no prompt: add a column "prompt"', ', or write "\\n\\nHuman: …\\n\\nAssistant: …"')
-    if not rejected or chosen[:-1] != rejected[:-1]:
+    return _compared(chosen, rejected)
+
+
+def _side(row: Row, name: str, prompt: Turns) -> Turns:
+    """A whole conversation that ends with this answer."""
+    if isinstance(row[name], str):
+        turns = None if prompt else _transcript(row[name])
+        turns = [answer_turn(row[name])] if turns is None else turns
+    else:
+        turns = turns_of(row[name])
+    if not turns or turns[0]["role"] == "assistant":
+        return [*prompt, *turns]
+    has_system = turns[0]["role"] == "system" and bool(prompt) and prompt[0]["role"] != "system"
+    if not alike(turns[int(has_system) :][: len(prompt)], prompt):
+        raise BadRow(f'"{name}" does not begin with its prompt')
+    return turns
+
+
+def _compared(chosen: Turns, rejected: Turns) -> Row:
+    """A ranking of two conversations that differ in their last turn."""
+    if not chosen or not rejected or not alike(chosen[:-1], rejected[:-1]):
         raise BadRow("chosen and rejected differ before their last turn", "; only the last answer may differ")
-    if any(turns[-1]["role"] != "assistant" for turns in sides):
+    last = (chosen[-1], rejected[-1])
+    if any(turn["role"] != "assistant" for turn in last):
         raise BadRow("chosen and rejected do not end with an answer")
-    if chosen == rejected:
+    if not all(turn.get("trained", True) for turn in last):
+        raise BadRow("marked as not to be learnt from", harmless=True)
+    if alike(chosen, rejected):
         raise BadRow("chosen and rejected are the same", "; leave the row out")
-    return ranked(chosen[:-1], [chosen[-1]["content"], rejected[-1]["content"]], [1, 2])
+    return ranked(chosen[:-1], [turn["content"] for turn in last], [1, 2])
+
+
+def swift_pair(row: Row) -> Row:
+    """A conversation and what else its end might have been: "rejected_response" or "rejected_messages"."""
+    if says(row.get("messages")):
+        chosen = turns_of(row["messages"])
+    else:
+        chosen = [*asked(row), answer_turn(text_of(row, "response"))]
+    if says(row.get("rejected_messages")):
+        return _compared(chosen, turns_of(row["rejected_messages"]))
+    return _compared(chosen, [*chosen[:-1], answer_turn(text_of(row, "rejected_response"))])
+
+
+def ultrafeedback(row: Row) -> Row:
+    """Several answers with their scores, the higher the better; of two scores the finer one."""
+    if not isinstance(row["completions"], list) or not all(isinstance(x, Mapping) for x in row["completions"]):
+        raise BadRow('"completions" is no list of answers', f" but {brief(row['completions'])}")
+    scores = []
+    for one in row["completions"]:
+        score = one.get("fine-grained_score", one.get("overall_score"))
+        if isinstance(score, bool) or not isinstance(score, int | float) or score != score:
+            raise BadRow("an answer has no score", f" but {brief(score)}")
+        scores.append(score)
+    if len(scores) < 2:
+        raise BadRow("no ranking: one answer", harmless=True)
+    answers = [one.get("response") for one in row["completions"]]
+    return ranked(
+        asked(row, ("instruction",)), answers, [1 + sum(other > score for other in scores) for score in scores]
+    )
 
 
 def best_to_worst(row: Row) -> Row:
@@ -166,7 +276,7 @@ def fgrlhf(row: Row) -> Row:
     pairs = list(combinations(range(len(names)), 2))
     said = row["preference"]
     if not isinstance(said, list) or len(said) != len(pairs) or not set(map(repr, said)) <= {"0", "1", "2"}:
-        raise BadRow(f'"preference" needs 0, 1 or 2 for each of {len(pairs)} pairs', f"; got {said!r:.60}")
+        raise BadRow(f'"preference" needs 0, 1 or 2 for each of {len(pairs)} pairs', f"; got {brief(said)}")
     won = [0] * len(names)
     for (i, j), better in zip(pairs, said, strict=True):
         won[i] += (1, 2, 0)[better]
@@ -174,12 +284,12 @@ def fgrlhf(row: Row) -> Row:
     return ranked(asked(row), [row[name] for name in names], [1 + sum(other > n for other in won) for n in won])
 
 
-def completion(name: str) -> Callable[[Row], Turns]:
-    """Of the column that holds what answers the prompt: text or messages."""
+def completion(name: str, asks: str) -> Callable[[Row], Turns]:
+    """Of the columns that hold what answers the prompt, text or messages, and the prompt."""
 
     def made(row: Row) -> Turns:
         turns = [answer_turn(row[name])] if isinstance(row[name], str) else turns_of(row[name])
-        return [*asked(row), *turns]
+        return [*asked(row, (asks,)), *turns]
 
     return made
 
@@ -190,7 +300,7 @@ def first_instance(row: Row) -> Turns:
     if not isinstance(shown, dict):
         raise BadRow('"instances" holds no example')
     return [
-        *asked({"instruction": row["instruction"], "input": shown.get("input")}),
+        *asked({**row, "input": shown.get("input")}, ("instruction",)),
         answer_turn(text_of(shown, "output")),
     ]
 

@@ -20,8 +20,17 @@ class BadRow(DataError):
     """
 
     def __init__(self, reason: str, detail: str = "", *, harmless: bool = False) -> None:
-        super().__init__(reason + detail)
+        # A row may hold half a character, which no terminal prints.
+        super().__init__((reason + detail).encode("utf-8", "backslashreplace").decode())
         self.reason, self.harmless = reason, harmless
+
+
+def brief(value: Any) -> str:
+    """The beginning of a value, for a message."""
+    try:
+        return f"{value!r:.60}"
+    except RecursionError:
+        return f"a {type(value).__name__} nested too deeply"
 
 
 def read_table(path: Path) -> Iterator[tuple[int, Any]]:

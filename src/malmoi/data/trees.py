@@ -4,8 +4,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from malmoi.data.columns import id_of
 from malmoi.data.rows import ROLE_OF, Maker, Numbered, Row, Turns, asked, ranked, text_of
-from malmoi.data.table import BadRow
+from malmoi.data.table import BadRow, brief
+from malmoi.text import same
 
 DEEPEST = 200  # messages in one conversation of a tree
 
@@ -20,11 +22,13 @@ class _Node(NamedTuple):
 
 
 def _node(number: int, row: Row) -> _Node:
-    role, rank = text_of(row, "role"), row.get("rank")
+    role, rank = ROLE_OF.get(text_of(row, "role"), row["role"]), row.get("rank")
+    if role not in ("user", "assistant"):
+        raise BadRow("a role that no tree has", f" ({role!r}); prompter and assistant speak")
     if rank is not None and type(rank) not in (int, float):
-        raise BadRow('"rank" is no number', f" but {rank!r:.60}")
+        raise BadRow('"rank" is no number', f" but {brief(rank)}")
     known = rank if rank == rank else None  # not a number: what some tools write for none
-    return _Node(number, {"role": ROLE_OF.get(role, role), "content": text_of(row, "text")}, known, [])
+    return _Node(number, {"role": role, "content": text_of(row, "text")}, known, [])
 
 
 def _is_out(row: Any) -> bool:
@@ -35,19 +39,21 @@ def _is_out(row: Any) -> bool:
 def _flat_roots(rows: Sequence[Numbered]) -> Iterator[tuple[int, "_Node | BadRow"]]:
     """The trees of a flat file, whose rows name their parents."""
     nodes: dict[str, _Node] = {}
-    parents: dict[str, Any] = {}
+    parents: dict[str, str | None] = {}
     for number, row in rows:
         try:
             if _is_out(row):
                 raise BadRow("deleted", harmless=True)
-            name = text_of(row, "message_id")
-            nodes[name], parents[name] = _node(number, row), row.get("parent_id")
+            name, parent = id_of(row, "message_id"), id_of(row, "parent_id")
+            if name is None or name in nodes:
+                raise BadRow('"message_id" is empty' if name is None else '"message_id" of an earlier row')
+            nodes[name], parents[name] = _node(number, row), parent
         except BadRow as problem:
             yield number, problem
     for name, parent in parents.items():
         if parent is None:
             yield nodes[name].number, nodes[name]
-        elif isinstance(parent, str) and parent in nodes:
+        elif parent in nodes:
             nodes[parent].replies.append(nodes[name])
         else:
             yield nodes[name].number, BadRow("its parent is missing or deleted", harmless=True)
@@ -66,7 +72,7 @@ def _nested_roots(rows: Sequence[Numbered]) -> Iterator[tuple[int, "_Node | BadR
 def _nested(number: int, row: Any, depth: int = 0) -> _Node:
     replies = row.get("replies") or [] if isinstance(row, dict) else None
     if not isinstance(replies, list) or depth > DEEPEST:
-        raise BadRow("malformed tree", f" ({row!r:.60})")
+        raise BadRow("malformed tree", f" ({brief(row)})")
     node = _node(number, row)
     node.replies.extend(_nested(number, reply, depth + 1) for reply in replies if not _is_out(reply))
     return node
@@ -123,14 +129,17 @@ def acceptable(rows: Sequence[Numbered]) -> Iterator[tuple[int, Any]]:
     """Answers labelled acceptable or not, a row each: those to one question make a ranking with ties."""
     questions: dict[str, list[Numbered]] = defaultdict(list)
     for number, row in rows:
-        questions[str(row["question"])].append((number, row))
+        try:
+            questions[same(text_of(row, "question"))].append((number, row))
+        except BadRow as problem:
+            yield number, problem
     for numbered in questions.values():
         labels = [row["acceptable?"] for _, row in numbered]
         ranks = [1 if label == 1 else 2 for label in labels]
         number, first = numbered[0]
         try:
             if not all(label in (0, 1) for label in labels):
-                raise BadRow('"acceptable?" is 0 or 1', f"; got {labels!r:.60}")
+                raise BadRow('"acceptable?" is 0 or 1', f"; got {brief(labels)}")
             if len(set(ranks)) < 2:
                 raise BadRow("no ranking: one answer, or all labelled alike", harmless=True)
             yield number, ranked(asked(first), [row["response"] for _, row in numbered], ranks)

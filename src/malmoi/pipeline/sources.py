@@ -21,6 +21,7 @@ from malmoi.feedback.agreement import pairwise_agreement
 from malmoi.files import sha256_of, write_json, write_jsonl
 from malmoi.model.folder import load_text
 from malmoi.pipeline.context import Context
+from malmoi.text import same
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.workspace.hub import Dataset, Hub, Progress, UnreachableError
@@ -181,9 +182,11 @@ class _Reader:
             raise DataError(f"{entry}: no row is left ({_listed(left_out)}); data.{limit} is {longest} tokens")
         self.facts.setdefault(kind, {})[entry] = {
             "name": source.name, "format": list(report.formats), "commit": source.commit, "n_rows": len(kept),
-            "left_out": dict(left_out), "examples": report.examples,
+            "left_out": dict(left_out), "unused": dict(report.unused), "examples": report.examples,
         }  # fmt: skip
         self.say(f"{kind} of {source.name}: {len(kept):,}; left out: {_listed(left_out) or 'none'}")
+        if report.unused:
+            self.say(f"{kind} of {source.name}: columns not used: {', '.join(report.unused)}")
         return kept
 
     def _limit(self, kind: str) -> tuple[str, int]:
@@ -233,7 +236,8 @@ def _unlike(rows: Iterable[Row]) -> list[Row]:
     """Each conversation once: the first of those that say the same."""
     found: dict[str, Row] = {}
     for row in rows:
-        found.setdefault(json.dumps(row["messages"]), row)
+        said = [[turn["role"], same(turn["content"]), turn.get("trained", True)] for turn in row["messages"]]
+        found.setdefault(json.dumps(said), row)
     return list(found.values())
 
 

@@ -1,6 +1,7 @@
 """Every form in which people publish conversations and rankings comes out as ours, or is refused by file and line."""
 
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from malmoi.data.formats import FORMATS, Report, conversations, prompts, rankings, tree_of
 from malmoi.errors import DataError
+from malmoi.text import is_empty
 from malmoi.tokenizer.chat_template import check_messages
 
 Row = dict[str, Any]
@@ -284,7 +286,7 @@ def test_anything_is_either_well_formed_or_refused(tmp_path: Path, rows: list[An
             json.dumps(row, ensure_ascii=False).encode()
 
 
-SAID = st.text(min_size=1).map(str.strip).filter(lambda said: said and "\n\n" not in said)
+SAID = st.text(min_size=1).map(str.strip).filter(lambda said: not is_empty(said) and "\n\n" not in said)
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
@@ -296,3 +298,60 @@ def test_transcripts_are_split_at_every_turn(tmp_path: Path, turns: list[str]) -
     pair = {"chosen": f"{before}\n\nAssistant: a", "rejected": f"{before}\n\nAssistant: b"}
     [(_, found)] = rankings(write(tmp_path, pair))
     assert [turn["content"] for turn in found["messages"]] == turns and found["answers"] == ["a", "b"]
+
+
+@pytest.mark.parametrize("tree", [1, 0, 1.0, 2**70, True, "t1"])
+@pytest.mark.parametrize("name", ["tree", "message_tree_id"])
+def test_any_scalar_groups_rows(tmp_path: Path, name: str, tree: Any) -> None:
+    rows = [{"question": question, "answer": "A cat.", name: tree} for question in ("What?", "Who?")]
+    first, second = (row["tree"] for _, row in conversations(write(tmp_path, *rows)))
+    assert first == second == str(int(tree) if isinstance(tree, float) else tree)
+
+
+@pytest.mark.parametrize("value", [[1], {}, float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["tree", "message_tree_id", "source", "message_id", "parent_id"])
+def test_what_is_no_id_is_refused_by_line(tmp_path: Path, name: str, value: Any) -> None:
+    row = {**node("a", None, "prompter"), name: value} if "_id" in name else {"messages": TALK, name: value}
+    with pytest.raises(DataError, match=rf'rows\.jsonl:1: "{name}" is no id'):
+        list(conversations(write(tmp_path, row, node("b", "a", "assistant"))))
+
+
+def test_one_question_is_one_tree_in_either_unicode_form() -> None:
+    question = "말모이는 무엇인가요?"
+    assert tree_of([user(question)]) == tree_of([user(unicodedata.normalize("NFD", f"\u200b{question}"))])
+
+
+@pytest.mark.parametrize("answer", ["\u200b", "\x07\x1b", "\u3164"])
+def test_an_answer_that_nobody_can_see_is_empty(tmp_path: Path, answer: str) -> None:
+    with pytest.raises(DataError, match="an empty"):
+        list(conversations(write(tmp_path, {"prompt": "What?", "completion": answer})))
+    with pytest.raises(DataError, match="an empty"):
+        list(rankings(write(tmp_path, {"prompt": "What?", "chosen": answer, "rejected": "b"})))
+
+
+def test_answers_that_differ_in_spelling_alone_are_the_same(tmp_path: Path) -> None:
+    chosen = "사전이다."
+    row = {"prompt": "What?", "chosen": chosen, "rejected": unicodedata.normalize("NFD", chosen)}
+    with pytest.raises(DataError, match="are the same"):
+        list(rankings(write(tmp_path, row)))
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        (
+            {"prompt": "What?", "chosen": "a", "rejected": None},
+            '"rejected" is null; it is needed beside chosen',
+        ),
+        ({"messages": ASKED, "answers": ["a", "b"]}, '"ranks" is missing; it is needed beside answers, messages'),
+    ],
+)
+def test_a_row_that_is_almost_of_a_form_is_told_what_it_lacks(tmp_path: Path, row: Row, says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        list(rankings(write(tmp_path, row)))
+
+
+def test_a_question_beside_whole_conversations(tmp_path: Path) -> None:
+    row = {"question": "What?", "chosen": [*ASKED, says("a")], "rejected": [*ASKED, says("b")]}
+    [(_, found)] = rankings(write(tmp_path, row))
+    assert (found["messages"], found["answers"]) == (ASKED, ["a", "b"])

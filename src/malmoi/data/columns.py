@@ -1,0 +1,125 @@
+"""Columns that mean something in the published forms: what is neither read nor refused is ignored, and named.
+
+`docs/reference/data-columns.md` lists them form by form. The makers in `rows` and `trees` read; this is the rest: what
+changes a row's meaning and cannot be followed is refused here, and marks such as `"weight": 0` are understood here.
+"""
+
+import math
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from malmoi.data.table import BadRow, brief
+
+SYSTEM = ("system", "system_prompt", "system_message")
+FACTS = ("source", "origin", "tree", "lang", "message_tree_id")
+LABELS = ("label", "kto_tag")
+# 0 or false in one of these says that a turn, or a whole row, is not to be learnt from; in MASKS 1 or true says so.
+WEIGHTS = ("weight", "train", "training", "trainable", "trained", "loss", "loss_scale", "loss_mask")
+MASKS = ("mask", "masked", "masking")
+
+_TEXT_ONLY = "only text is read"
+_NO_TOOLS = "tools are not taught"
+_PICTURES = dict.fromkeys(("images", "image", "videos", "video", "audios", "audio", "objects"), _TEXT_ONLY)
+_THOUGHT = dict.fromkeys(
+    ("reasoning_content", "reasoning", "reasoning_details", "thinking"),
+    "a thought apart from the answer is not taught; put it into the text",
+)
+REFUSED = {
+    **_PICTURES,
+    "rejected_images": _TEXT_ONLY,
+    "tools": _NO_TOOLS,
+    "functions": _NO_TOOLS,
+    "chat_template_kwargs": "templates are called without arguments",
+    "margin": "pairs are learnt from without a margin",
+}
+REFUSED_IN_TURN = {
+    **_PICTURES,
+    **_THOUGHT,
+    "tools": _NO_TOOLS,
+    "functions": _NO_TOOLS,
+    "tool_calls": _NO_TOOLS,
+    "tool_call_id": _NO_TOOLS,
+    "function_call": _NO_TOOLS,
+    "refusal": "put it into the text",
+    "prefix": "an answer is learnt whole",
+    "train_detail": 'a turn is learnt whole or not at all; split it, or say "train"',
+}
+# Read by some forms; elsewhere they would change what a row means.
+NEEDS_READER = ("history", "input", "context", "rejected_response", "rejected_messages")
+IN_TURN = {"role", "content", "from", "value", *WEIGHTS, *MASKS}
+_NOTHING: tuple[Any, ...] = (None, "", [], {}, "[]", "{}", "null", False)
+
+
+def says(value: Any) -> bool:
+    """Whether a column holds anything; tools are published as "[]" too."""
+    return not any(type(value) is type(nothing) and value == nothing for nothing in _NOTHING)
+
+
+def id_of(row: Mapping[str, Any], name: str) -> str | None:
+    """An id: any JSON scalar, as text; None where there is none. 1, 1.0 (what tables make of it) and "1" are one."""
+    value = row.get(name)
+    if value is None or value == "":
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, str | int | float) or (isinstance(value, float) and not math.isfinite(value)):
+        raise BadRow(f'"{name}" is no id', f" but {brief(value)}; an id is a text or a number")
+    return value if isinstance(value, str) else str(value)
+
+
+def is_trained(row: Mapping[str, Any]) -> bool:
+    """What the marks of a turn or a row say; True where there are none. Any that says no is believed."""
+    wanted = True
+    for name in (*WEIGHTS, *MASKS):
+        value = row.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, bool | int | float) or value not in (0, 1):
+            raise BadRow(f'"{name}" is neither 0 nor 1', f" but {brief(value)}; a turn is learnt from or not")
+        wanted &= bool(value) != (name in MASKS)
+    return wanted
+
+
+def check_turn(number: int, turn: Mapping[str, Any]) -> None:
+    for name in turn.keys() & REFUSED_IN_TURN.keys():
+        if says(turn[name]):
+            raise BadRow(f'"{name}" of a turn cannot be followed', f" (message {number}): {REFUSED_IN_TURN[name]}")
+
+
+def check_row(row: Mapping[str, Any], reads: Collection[str], *, is_learnt: bool) -> None:
+    """Refuse a row of which a column says something that nobody reads. is_learnt: False for a prompt, which no mark
+    concerns."""
+    for name in row.keys() & REFUSED.keys() - set(reads):
+        if says(row[name]):
+            raise BadRow(f'"{name}" cannot be followed', f": {REFUSED[name]}")
+    for name in NEEDS_READER:
+        if name not in reads and says(row.get(name)):
+            raise BadRow(f'"{name}" is not read in this form', f", but says {brief(row[name])}; empty or remove it")
+    if not is_learnt:
+        return
+    for name in LABELS:
+        if row.get(name) is False:  # a number is the class of a text in many sets
+            raise BadRow(f'"{name}" says that the answer is not wanted', "; leave the row out")
+    if not is_trained(row):
+        raise BadRow("marked as not to be learnt from", harmless=True)
+
+
+def unused(row: Mapping[str, Any], reads: Collection[str]) -> Iterator[str]:
+    """Columns that hold something and are ignored; of turns as "messages[].name"."""
+    known = {*reads, *FACTS, *SYSTEM, *WEIGHTS, *MASKS, *(name for name in LABELS if row.get(name) is True)}
+    for name, value in row.items():
+        if not says(value):
+            continue
+        if name not in known and not re.fullmatch(r"annotator\d+|prediction \d+", name):
+            yield name
+        elif isinstance(value, list):
+            keys = {key for turn in value if isinstance(turn, Mapping) for key, held in turn.items() if says(held)}
+            yield from (f"{name}[].{key}" for key in sorted(map(str, keys - IN_TURN - {*TURN_EXTRAS.get(name, ())})))
+
+
+# What lists of other things than turns hold.
+TURN_EXTRAS = {
+    "instances": ("input", "output"),
+    "completions": ("response", "overall_score", "fine-grained_score"),
+}
