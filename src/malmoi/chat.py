@@ -25,7 +25,8 @@ ORDER = ("base", "sft", "ppo")
 COMMANDS = {
     "/model": "/model [NAME]: the models to talk with, or another one; the conversation stays",
     "/reset": "/reset: forget the conversation",
-    "/help": "/help: this list (to say a line that begins with a slash, put a space before it)",
+    "/help": "/help: this list (to say a line that begins with a slash, put a space before it; pasted lines "
+    "are one message)",
     "/quit": "/quit: leave, as Ctrl-D does; Ctrl-C stops an answer",
 }
 # These turn the direction of what follows, and can make a line read as another.
@@ -193,7 +194,9 @@ def describe(chat: Chat) -> str:
 def typed_lines() -> Iterator[str]:
     """Lines from the terminal. Ctrl-D, or Ctrl-C twice in a row, ends them."""
     with contextlib.suppress(ImportError):
-        import readline  # noqa: F401 (gives `input` arrow keys and a history)
+        import readline  # gives `input` arrow keys and a history
+
+        readline.parse_and_bind("set enable-bracketed-paste on")  # pasted lines are one message
     warned = False
     while True:
         try:

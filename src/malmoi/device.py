@@ -219,6 +219,25 @@ def barrier() -> None:
         dist.barrier()
 
 
+def memory_bytes() -> tuple[int, int]:
+    """Free and total bytes: of the GPU that is computed on, else of main memory as far as a container has it."""
+    if current().torch_device.type == "cuda":
+        return torch.cuda.mem_get_info()
+    total = free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if (meminfo := Path("/proc/meminfo")).exists():
+        rows = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+        free = int(rows["MemAvailable"].split()[0]) * 1024
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        path = Path("/sys/fs/cgroup", limit)
+        if path.exists() and (text := path.read_text().strip()).isdecimal() and int(text) < total:
+            total = int(text)
+            free = min(free, total - int(Path("/sys/fs/cgroup", used).read_text()))
+    return free, total
+
+
 def peak_memory_bytes() -> int:
     """The most memory this process has held: of the GPU when it computes there, else resident."""
     if current().torch_device.type == "cuda":

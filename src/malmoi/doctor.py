@@ -108,7 +108,7 @@ def inspect_machine(folder: Path) -> Machine:
     text = Path("/proc/cpuinfo").read_text("ascii", "ignore") if Path("/proc/cpuinfo").exists() else ""
     lines = dict(line.split(":", 1) for line in text.replace("\t", "").splitlines() if ":" in line)
     on_gpu = here.torch_device.type == "cuda"
-    free, total = torch.cuda.mem_get_info() if on_gpu else _memory()
+    free, total = device.memory_bytes()
     return Machine(
         cpu=lines.get("model name", platform.processor() or platform.machine()).strip(),
         n_cores=device.n_cores(),
@@ -121,23 +121,6 @@ def inspect_machine(folder: Path) -> Machine:
         load=os.getloadavg()[0],
         decodes_in_c=not on_gpu and native.library() is not None,
     )
-
-
-def _memory() -> tuple[int, int]:
-    """Free and total bytes of main memory, as far as a container lets us have them."""
-    total = free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if (meminfo := Path("/proc/meminfo")).exists():
-        rows = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
-        free = int(rows["MemAvailable"].split()[0]) * 1024
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
-        path = Path("/sys/fs/cgroup", limit)
-        if path.exists() and (text := path.read_text().strip()).isdecimal() and int(text) < total:
-            total = int(text)
-            free = min(free, total - int(Path("/sys/fs/cgroup", used).read_text()))
-    return free, total
 
 
 def versions() -> dict[str, str]:

@@ -1,8 +1,11 @@
 """`malmoi generate`: answers to the prompts of a file, each with all that it takes to make it again; best-of-n too."""
 
+import contextlib
+import fcntl
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -12,7 +15,7 @@ from malmoi.data.formats import prompts as read_prompts
 from malmoi.errors import DataError, UserError
 from malmoi.evals.best_of import MISSING_EOS_PENALTY, best
 from malmoi.evals.rewards import score_all
-from malmoi.files import disk_errors, read_jsonl, sha256_of, to_json, write_bytes, write_jsonl
+from malmoi.files import disk_errors, read_jsonl, sha256_of, sweep_dead, to_json, write_jsonl
 from malmoi.generate.engine import Engine
 from malmoi.generate.sampling import Sampling
 from malmoi.model.folder import load_model, load_text, score_std
@@ -56,19 +59,34 @@ def generate(
     }  # fmt: skip
     jobs = list(_jobs(prompts, tokenizer, template, network.config.seq_len, seed, n, about))
     partial = out.with_name(f"{out.name}.partial")
-    done = _gathered(partial, jobs)
-    waiting = [job for number, job in enumerate(jobs) if number not in done]
     with disk_errors(partial):
         out.parent.mkdir(parents=True, exist_ok=True)
-    with disk_errors(partial), partial.open("ab") as file:
+    sweep_dead(out)
+    with disk_errors(partial), partial.open("ab") as file, _alone(file, out):
+        done = _gathered(partial, jobs)
+        waiting = [job for number, job in enumerate(jobs) if number not in done]
         for line in _answers(network, tokenizer, waiting, sampling, weights):
             file.write(to_json(line).encode() + b"\n")
             file.flush()
-    done = _gathered(partial, jobs)
-    lines = [done[number] for number in range(len(jobs))]
-    n_lines = write_jsonl(out, lines if chooser is None else chooser.choose(lines, n))
-    partial.unlink()
+        done = _gathered(partial, jobs)
+        lines = [done[number] for number in range(len(jobs))]
+        n_lines = write_jsonl(out, lines if chooser is None else chooser.choose(lines, n))
+        partial.unlink()
     return n_lines
+
+
+@contextlib.contextmanager
+def _alone(file: IO[bytes], out: Path) -> Iterator[None]:
+    """Raises UserError when another process writes the same answers, or has written them meanwhile."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(
+            f"{out}: another process is writing it; wait until it is done, or choose another --out"
+        ) from None
+    if out.exists():
+        raise UserError(f"{out}: exists already; choose another --out")
+    yield
 
 
 class Chooser:
@@ -144,10 +162,8 @@ def _answers(
 
 def _gathered(partial: Path, jobs: Sequence[Job]) -> dict[int, dict[str, Any]]:
     """Number of a job -> its line, of those that are done; a last line that was cut off goes."""
-    if not partial.exists():
-        return {}
     whole, newline, _ = partial.read_bytes().rpartition(b"\n")
-    write_bytes(partial, whole + newline)
+    os.truncate(partial, len(whole + newline))  # in place: the lock is on this very file
     numbers = {(job.line["prompt"], job.line["sample"]): number for number, job in enumerate(jobs)}
     done = {}
     for line in read_jsonl(partial):

@@ -6,6 +6,7 @@ beginning are taken from any row that has them, also from answers that have ende
 Sources: continuous batching, Yu et al. 2022 (Orca); prefix reuse, Zheng et al. 2023 (arXiv:2312.07104).
 """
 
+import itertools
 import threading
 from collections import deque
 from collections.abc import Collection, Sequence
@@ -18,7 +19,7 @@ from torch import Tensor
 from malmoi import device
 from malmoi.data.batch import pad
 from malmoi.errors import BusyError, DataError
-from malmoi.generate.sampling import Choosing, Sampling, adjust, uniforms
+from malmoi.generate.sampling import Choosing, Sampling, Uniforms, adjust
 from malmoi.generate.text import TextAssembler
 from malmoi.model.inference import Weights, decoder_of, dtype_of, for_inference
 from malmoi.model.kv_cache import KVCache
@@ -27,8 +28,10 @@ from malmoi.tokenizer.bpe import Tokenizer
 
 MOST_ROWS = 256
 SHORTEST_SHARED = 16
-CACHE_BYTES = 2**31
-FinishReason = Literal["stop", "length", "cancelled"]
+FIRST_POSITIONS = 64
+# Of the memory that is free, how much keys and values may take: while they move to a larger place, both are there.
+SHARE_OF_FREE = 0.5
+FinishReason = Literal["stop", "length", "cancelled", "error"]
 
 
 @dataclass(frozen=True)
@@ -72,13 +75,22 @@ class Request:
     sampling: Sampling
     seed: int
     room: int
-    uniforms: Tensor
+    uniforms: Uniforms
     assembler: TextAssembler | None = None
     ids: list[int] = field(default_factory=list)
     logprobs: list[Likeliest] = field(default_factory=list)
     finish_reason: FinishReason | None = None
     n_shared: int = 0
     end_id: int | None = None
+
+    @property
+    def said(self) -> list[int]:
+        """All that is to be read before the next token."""
+        return self.prompt + self.ids
+
+    @property
+    def n_said(self) -> int:
+        return len(self.prompt) + len(self.ids)
 
     @property
     def text(self) -> str:
@@ -94,8 +106,11 @@ class Engine:
 
     weights: number format of the projections; "auto" is the compute dtype
     end_ids: tokens that end an answer; tokenizer: for `Request.text` and stop texts
+    n_rows: the most that run together; fewer where memory does not suffice for the keys and values of more
     n_max: longest prompt and answer together; n_waiting: requests that may queue before `submit` raises BusyError
     join_at: free rows to wait for before newcomers are read, which is cheaper together (1: at once)
+    After an exception in `step` the requests that ran have ended with "error", those that wait still wait, and the
+    engine goes on as a new one would.
     """
 
     def __init__(
@@ -108,13 +123,11 @@ class Engine:
         self.dtype = dtype_of(weights)
         self.end_ids, self.tokenizer = frozenset(end_ids), tokenizer
         self.n_max = min(n_max or config.seq_len, config.seq_len)
-        row_bytes = 2 * config.n_layer * config.n_kv_head * self.n_max * config.head_dim * self.dtype.itemsize
-        self.n_rows = max(1, min(n_rows, CACHE_BYTES // row_bytes))
-        self.n_waiting, self.join_at = n_waiting, min(join_at, self.n_rows)
+        self.n_rows, self.n_waiting, self.join_at = n_rows, n_waiting, min(join_at, n_rows)
+        n_first = min(self.n_max, FIRST_POSITIONS)
         self.cache = KVCache(
-            config.n_layer, self.n_rows, config.n_kv_head, self.n_max, config.head_dim, self.dtype,
-            self.here.torch_device,
-        )  # fmt: skip
+            config.n_layer, 1, config.n_kv_head, n_first, config.head_dim, self.dtype, self.here.torch_device
+        )
         # Rows [0, n) run request 0 to n - 1; the rest keep what they read last. `stored` says what stands in each.
         self.running: list[Request] = []
         self.stored: list[list[int]] = [[] for _ in range(self.n_rows)]
@@ -124,7 +137,7 @@ class Engine:
         self._lock = threading.Lock()
         self._choosing: Choosing | None = None
         self._chosen_for: list[Request] = []
-        self._uniforms = torch.empty(0)
+        self._joining: list[Request] = []
 
     def submit(self, prompt: Sequence[int], sampling: Sampling, seed: int = 0) -> Request:
         """Queue a prompt. The same prompt, sampling and seed give the same answer in any company.
@@ -138,7 +151,7 @@ class Engine:
             raise DataError("stop: an engine without a tokenizer knows no text to stop at")
         room = min(sampling.max_tokens, self.n_max - len(prompt))
         assembler = TextAssembler(self.tokenizer, sampling.stop) if self.tokenizer else None
-        request = Request(list(prompt), sampling, seed, room, uniforms([seed], room)[0], assembler)
+        request = Request(list(prompt), sampling, seed, room, Uniforms(seed), assembler)
         with self._lock:
             if len(self.waiting) >= self.n_waiting:
                 raise BusyError(f"engine: {self.n_waiting} requests are waiting; try again later")
@@ -147,22 +160,30 @@ class Engine:
 
     def cancel(self, request: Request) -> None:
         """End a request; its row is free at the next step."""
+        self._end(request, "cancelled")
         with self._lock:
-            request.finish_reason = request.finish_reason or "cancelled"
             if request in self.waiting:
                 self.waiting.remove(request)
 
     @property
     def is_idle(self) -> bool:
-        return not self.running and not self.waiting
+        return not self.running and not self.waiting and not self._joining
 
     def step(self) -> list[Request]:
         """Read newcomers, give every running request one token; returns those that moved or ended."""
+        try:
+            return self._step()
+        except BaseException:
+            self._forget()
+            raise
+
+    def _step(self) -> list[Request]:
         self.n_steps += 1
         with torch.inference_mode(), device.autocast(self.dtype):
             self._leave()
             moved = self._join()
             if self.running and not moved:
+                self._make_place()
                 moved = list(self.running)
                 last = torch.tensor([request.ids[-1] for request in moved], device=self.here.torch_device)
                 rows = self.cache.rows(0, len(moved))
@@ -170,77 +191,170 @@ class Engine:
                 rows.advance(1)
                 for row, request in enumerate(moved):
                     self.stored[row].append(request.ids[-1])
-                self._choose(moved, logits, 0)
+                self._choose(moved, logits)
             self._leave()
         return moved
 
+    def _forget(self) -> None:
+        """End what was under way, and trust nothing of what the rows hold: half of it may be written."""
+        for request in (*self.running, *self._joining):
+            self._end(request, "error")
+        with self._lock:
+            for request in self._joining:
+                if request in self.waiting:
+                    self.waiting.remove(request)
+        self.running, self._joining = [], []
+        self.stored = [[] for _ in range(self.n_rows)]
+        self.left_at = [0] * self.n_rows
+        self._choosing, self._chosen_for = None, []
+        with torch.inference_mode():
+            self.cache.lengths.zero_()
+
+    def _end(self, request: Request, reason: FinishReason) -> None:
+        with self._lock:
+            request.finish_reason = request.finish_reason or reason
+
     def _join(self) -> list[Request]:
-        """Read the prompts of waiting requests into free rows, and choose their first tokens."""
-        newcomers = self._admitted()
-        if not newcomers:
+        """Read the prompts of waiting requests into free rows, and choose their next tokens."""
+        if not (newcomers := self._admitted()):
             return []
         first = len(self.running)
-        shared = [r for r in newcomers if self._longest_shared(r.prompt)[1] >= SHORTEST_SHARED]
-        ordered: list[Request] = []
-        found: list[Tensor] = []
-        for request in shared:
-            found.append(self._prefill_after_shared(request, first + len(ordered)))
-            ordered.append(request)
-        fresh: dict[tuple[int, ...], Request] = {}
+        # Those that a row has the beginning of, and those of which nothing was read; each text once.
+        texts: dict[tuple[int, ...], list[Request]] = {}
         for request in newcomers:
-            if request not in shared:
-                fresh.setdefault(tuple(request.prompt), request)
+            texts.setdefault(tuple(request.said), []).append(request)
+        ordered: list[Request] = []
+        shared: list[tuple[int, Request]] = []
+        fresh: list[Request] = []
+        known = {text: self._longest_shared(same[0].said)[1] for text, same in texts.items()}
+        # The longest first: who takes a row over leaves to the others what it shares with it.
+        for text in sorted(texts, key=lambda text: -known[text]):
+            if known[text] >= SHORTEST_SHARED:
+                shared.append((self._take_shared(texts[text][0], first + len(shared)), texts[text][0]))
+            else:
+                fresh.append(texts[text][0])
+        found: list[Tensor] = []
+        start = 0
+        while start < len(shared):  # little padding: those with about as much to read, side by side
+            end = self._alike(shared, start)
+            group = [request for _, request in shared[start:end]]
+            found.append(self._prefill([n for n, _ in shared[start:end]], group, first + start))
+            ordered += group
+            start = end
         if fresh:
-            start = first + len(ordered)
-            logits = self._prefill_together(list(fresh.values()), start)
-            ordered += fresh.values()
-            found.append(logits)
-            twins = {prompt: place for place, prompt in enumerate(fresh)}
-            for request in newcomers:  # several answers to one prompt, which is read once
-                if request not in ordered:
-                    place = twins[tuple(request.prompt)]
-                    self._take(start + place, first + len(ordered), len(request.prompt))
-                    request.n_shared = len(request.prompt)
-                    ordered.append(request)
-                    found.append(logits[place : place + 1])
+            for row in range(first + len(ordered), first + len(ordered) + len(fresh)):
+                self._make_room(row)
+            found.append(self._prefill([0] * len(fresh), fresh, first + len(ordered)))
+            ordered += fresh
+        logits = torch.cat(found)
+        twins = []
+        for place, request in enumerate(list(ordered)):  # several answers to one prompt, which is read once
+            for twin in texts[tuple(request.said)][1:]:
+                self._take(first + place, first + len(ordered), len(request.said))
+                twin.n_shared = len(request.said)
+                ordered.append(twin)
+                twins.append(place)
         self.running += ordered
-        self._choose(ordered, torch.cat(found), first)
+        self._joining = []
+        self._choose(ordered, torch.cat((logits, logits[twins])) if twins else logits)
         return ordered
 
     def _admitted(self) -> list[Request]:
-        free = self.n_rows - len(self.running)
+        """The waiting requests that there are rows and memory for now."""
+        n_running = len(self.running)
+        free = self.n_rows - n_running
         with self._lock:
-            if not self.waiting or (self.running and free < min(self.join_at, len(self.waiting))):
+            n_waiting = len(self.waiting)
+            if not n_waiting or free < 1 or (n_running and free < min(self.join_at, n_waiting)):
                 return []
-            return [self.waiting.popleft() for _ in range(min(free, len(self.waiting)))]
+            asked = list(itertools.islice(self.waiting, min(free, n_waiting)))
+        while asked:
+            self._joining = asked
+            longest = max(r.n_said + min(r.room - len(r.ids), FIRST_POSITIONS) for r in (*asked, *self.running))
+            n_kept = sum(bool(stored) for stored in self.stored[n_running:])
+            if self._reserve(n_running + len(asked), longest, n_kept, must=n_running == 0 and len(asked) == 1):
+                break
+            asked = asked[: len(asked) // 2]  # the others wait
+        with self._lock:
+            self._joining = [request for request in asked if request in self.waiting]  # none was cancelled meanwhile
+            for request in self._joining:
+                self.waiting.remove(request)
+        return self._joining
 
-    def _prefill_together(self, requests: list[Request], first: int) -> Tensor:
-        """Read whole prompts side by side into the rows from `first`; returns the logits after each, (B, V)."""
-        ids, lengths = (t.to(self.here.torch_device) for t in pad([request.prompt for request in requests], pad_id=0))
-        for row in range(first, first + len(requests)):
-            self._make_room(row)
+    def _reserve(self, n_rows: int, n_positions: int, n_kept: int = 0, must: bool = False) -> bool:
+        """Have memory for the first n rows with so many positions, and if it suffices for what others have read.
+
+        must: try whatever is free, and raise when it is not enough; else False says that it is not
+        """
+        had_rows, had = self.cache.capacity
+        n_positions = min(n_positions, self.n_max)
+        wanted = min(max(n_rows + n_kept, had_rows), self.n_rows)
+        if wanted <= had_rows and n_positions <= had:
+            return True
+        doubled = min(max(n_positions, 2 * had), self.n_max) if n_positions > had else had
+        many = min(max(wanted, 2 * had_rows), self.n_rows) if wanted > had_rows else had_rows
+        most = device.memory_bytes()[0] * SHARE_OF_FREE
+        least = (n_rows, max(n_positions, had if n_rows <= had_rows else n_positions))
+        for rows, positions in ((many, doubled), (wanted, doubled), (n_rows, doubled), least):
+            if rows * self.cache.row_bytes(positions) <= most or (must and (rows, positions) == least):
+                try:
+                    self.cache.resize(rows, positions)
+                except RuntimeError:  # the memory that was free a moment ago is not
+                    if must and (rows, positions) == least:
+                        raise
+                    continue
+                self.model.model.reach(positions)
+                for row in range(min(rows, had_rows), self.n_rows):
+                    self.stored[row] = []
+                for row in range(self.n_rows):
+                    self.stored[row] = self.stored[row][:positions]
+                return True
+        return False
+
+    def _make_place(self) -> None:
+        """One position more for every running row; where memory does not suffice, the last ones wait again."""
+        while not self._reserve(
+            len(self.running), max(request.n_said for request in self.running), must=len(self.running) == 1
+        ):
+            with self._lock:
+                self.waiting.appendleft(self.running.pop())
+
+    def _alike(self, shared: list[tuple[int, Request]], start: int) -> int:
+        """Where those end that have at most twice as much to read as the least of them, or little."""
+        least = most = len(shared[start][1].said) - shared[start][0]
+        for end in range(start + 1, len(shared)):
+            n_new = len(shared[end][1].said) - shared[end][0]
+            least, most = min(least, n_new), max(most, n_new)
+            if most > 2 * least + SHORTEST_SHARED:
+                return end
+        return len(shared)
+
+    def _prefill(self, n_shared: list[int], requests: list[Request], first: int) -> Tensor:
+        """Read the rest of some texts side by side into the rows from `first`; returns the logits after each, (B, V).
+
+        n_shared: of each, the tokens that its row holds already
+        """
+        rest = [request.said[n:] for n, request in zip(n_shared, requests, strict=True)]
+        ids, lengths = (t.to(self.here.torch_device) for t in pad(rest, pad_id=0))
         rows = self.cache.rows(first, first + len(requests))
-        rows.lengths.zero_()
+        rows.lengths.copy_(torch.tensor(n_shared))
+        for row, n in enumerate(n_shared, start=first):
+            self.stored[row] = self.stored[row][:n]
         hidden = self.model.model(ids, rows)
         rows.advance(lengths)
         for row, request in enumerate(requests, start=first):
-            self.stored[row] = list(request.prompt)
+            self.stored[row] = request.said
         return self.model.lm_head(hidden[torch.arange(len(requests)), lengths - 1])
 
-    def _prefill_after_shared(self, request: Request, row: int) -> Tensor:
-        """Read what no row has read yet of a prompt; returns the logits after it, (1, V)."""
-        source, n_shared = self._longest_shared(request.prompt)
+    def _take_shared(self, request: Request, row: int) -> int:
+        """Give a row the longest beginning of a text that any row has; returns its length."""
+        source, n_shared = self._longest_shared(request.said)
         if source > row:  # an answer that has ended gives its place
             self._swap(source, row)
             source = row
         self._take(source, row, n_shared)
         request.n_shared = n_shared
-        rows = self.cache.rows(row, row + 1)
-        ids = torch.tensor([request.prompt[n_shared:]], device=self.here.torch_device)
-        hidden = self.model.model(ids, rows)
-        rows.advance(ids.shape[1])
-        self.stored[row] = list(request.prompt)
-        return self.model.lm_head(hidden[:, -1])
+        return n_shared
 
     def _take(self, source: int, row: int, n_tokens: int) -> None:
         if source != row:
@@ -250,7 +364,8 @@ class Engine:
 
     def _make_room(self, row: int) -> None:
         """Let the free row whose text was used longest ago be the one that is overwritten."""
-        self._swap(row, min(range(row, self.n_rows), key=lambda other: (self.left_at[other], other)))
+        n_rows = self.cache.capacity[0]
+        self._swap(row, min(range(row, n_rows), key=lambda other: (self.left_at[other], other)))
 
     def _swap(self, a: int, b: int) -> None:
         if a != b:
@@ -258,56 +373,55 @@ class Engine:
             self.stored[a], self.stored[b] = self.stored[b], self.stored[a]
             self.left_at[a], self.left_at[b] = self.left_at[b], self.left_at[a]
 
-    def _longest_shared(self, prompt: list[int]) -> tuple[int, int]:
-        """The row with the longest beginning of this prompt, and its length; the last token is always read anew."""
-        best, longest = 0, 0
+    def _longest_shared(self, text: list[int]) -> tuple[int, int]:
+        """The row with the longest beginning of this text, and its length; the last token is always read again."""
+        best, longest, text = 0, 0, text[:-1]
         for row, stored in enumerate(self.stored):
-            if stored[:SHORTEST_SHARED] == prompt[:SHORTEST_SHARED]:
-                n_shared = _common(stored, prompt[:-1])
-                if n_shared > longest:
-                    best, longest = row, n_shared
+            n_least = max(longest + 1, SHORTEST_SHARED)
+            if len(text) >= n_least and stored[:n_least] == text[:n_least]:
+                best, longest = row, _common(stored, text)
         return best, longest
 
-    def _choose(self, requests: list[Request], logits: Tensor, first: int) -> None:
-        """One token for each request, which stand in the rows from `first`."""
+    def _choose(self, requests: list[Request], logits: Tensor) -> None:
+        """One token for each request."""
         if any(r.sampling.repetition_penalty != 1 or r.sampling.logit_bias for r in requests):
             raw, logits = logits, logits.float().clone()
             for row, request in enumerate(requests):
-                logits[row] = adjust(raw[row], request.sampling, request.prompt + request.ids)
+                logits[row] = adjust(raw[row], request.sampling, request.said)
         else:
             raw = logits
-        n_done = torch.tensor([len(request.ids) for request in requests], device=logits.device)
-        choose, numbers = self._settings_of(requests)
-        tokens = choose(logits, numbers.gather(1, n_done[:, None])[:, 0]).tolist()
+        numbers = torch.tensor([request.uniforms[len(request.ids)] for request in requests], device=logits.device)
+        tokens = self._settings_of(requests)(logits, numbers).tolist()
         for row, (request, token) in enumerate(zip(requests, tokens, strict=True)):
             if request.sampling.logprobs >= 0:
                 request.logprobs.append(_likeliest(raw[row], token, request.sampling.logprobs))
             self._accept(request, token)
 
-    def _settings_of(self, requests: list[Request]) -> tuple[Choosing, Tensor]:
-        """Sampling settings and random numbers of these rows, kept while the same requests run."""
+    def _settings_of(self, requests: list[Request]) -> Choosing:
+        """Sampling settings of these rows, kept while the same requests run."""
         if self._choosing is None or self._chosen_for != requests:
             self._chosen_for = list(requests)
             self._choosing = Choosing(
                 [request.sampling for request in requests], self.model.config.vocab_size, self.here.torch_device
             )
-            numbers = torch.nn.utils.rnn.pad_sequence([request.uniforms for request in requests], batch_first=True)
-            self._uniforms = numbers.to(self.here.torch_device)
-        return self._choosing, self._uniforms
+        return self._choosing
 
     def _accept(self, request: Request, token: int) -> None:
         if request.finish_reason:
             return
+        reason: FinishReason | None = None
         if token in self.end_ids:
-            request.finish_reason, request.end_id = "stop", token
+            reason, request.end_id = "stop", token
         else:
             request.ids.append(token)
             if request.assembler and request.assembler.push(token):
-                request.finish_reason = "stop"
+                reason = "stop"
             elif len(request.ids) >= request.room:
-                request.finish_reason = "length"
-        if request.finish_reason and request.assembler:
-            request.assembler.finish()
+                reason = "length"
+        if reason:
+            if request.assembler:
+                request.assembler.finish()
+            self._end(request, reason)
 
     def _leave(self) -> None:
         """Free the rows of requests that have ended: the last running row takes their place."""
@@ -358,13 +472,12 @@ def check_prompts(prompts: Sequence[Sequence[int]], seq_len: int, vocab_size: in
 
 
 def _common(a: Sequence[int], b: Sequence[int]) -> int:
-    """Length of the common beginning."""
-    n = 0
-    for x, y in zip(a, b, strict=False):
-        if x != y:
-            break
-        n += 1
-    return n
+    """Length of the common beginning, by halves: lists are compared at once, tokens one by one are not."""
+    low, high = 0, min(len(a), len(b))
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if a[low:middle] == b[low:middle] else (low, middle - 1)
+    return low
 
 
 def _likeliest(logits: Tensor, token: int, n_top: int) -> Likeliest:

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
 from malmoi.config import Settings
+from malmoi.errors import CheckpointError, DataError
 
-LEAST_TEMPERATURE = 1e-5
+LEAST_TEMPERATURE, AT_ONCE = 1e-5, 32
 
 
 class Sampling(Settings):
@@ -80,17 +82,22 @@ class Choosing:
         Inverse-CDF sampling: a row's choice depends on its own logits and number alone, not on its neighbours.
         """
         logits = logits.float()  # the likeliest of bfloat16 numbers takes six times as long to find
-        likeliest = logits.argmax(dim=-1) if self.any_greedy else None
-        if likeliest is not None and self.all_greedy:
+        most, likeliest = logits.max(dim=-1)
+        # One number tells of all: a NaN anywhere in a row is its maximum.
+        if not bool(most.isfinite().all()):
+            raise CheckpointError("the model computes numbers that are not finite (NaN or infinity); is it damaged?")
+        if self.all_greedy:
             return likeliest
         probabilities = (logits if self.all_plain else logits / self.temperature).softmax(dim=-1)
         if self.filtered:
             kept = _filter(probabilities[self.filtered], self.top_k, self.top_p, self.min_p)
             probabilities[self.filtered] = kept
         cumulative = probabilities.cumsum(dim=-1)
-        point = uniform[:, None].to(cumulative) * cumulative[:, -1:]
-        index = torch.searchsorted(cumulative, point, right=True)[:, 0].clamp_max(logits.shape[-1] - 1)
-        return index if likeliest is None else torch.where(self.greedy, likeliest, index)
+        total = cumulative[:, -1:]
+        # The product may round up to the total, behind which no token is: the last possible one is meant.
+        point = torch.minimum(uniform[:, None].to(cumulative) * total, total.nextafter(torch.zeros_like(total)))
+        index = torch.searchsorted(cumulative, point, right=True)[:, 0]
+        return torch.where(self.greedy, likeliest, index) if self.any_greedy else index
 
 
 def _filter(probabilities: Tensor, top_k: Tensor, top_p: Tensor, min_p: Tensor) -> Tensor:
@@ -115,7 +122,19 @@ def adjust(logits: Tensor, sampling: Sampling, seen: Sequence[int]) -> Tensor:
     return logits
 
 
-def uniforms(seeds: Sequence[int], n: int) -> Tensor:
-    """(B, n) numbers in [0, 1): a row's depend on its seed alone, whoever else is in the batch."""
-    rows = [torch.rand(n, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-    return torch.stack(rows)
+class Uniforms:
+    """Numbers in [0, 1), drawn as they are asked for: they depend on the seed alone, whoever else is in the batch.
+
+    Raises DataError for a seed that has no 64 bits.
+    """
+
+    def __init__(self, seed: int) -> None:
+        if not 0 <= seed < 2**64:
+            raise DataError(f"seed: {seed}: not a whole number from 0 to 2^64 - 1")
+        self._generator = np.random.default_rng(seed)
+        self._drawn: list[float] = []
+
+    def __getitem__(self, place: int) -> float:
+        while place >= len(self._drawn):
+            self._drawn += self._generator.random(AT_ONCE, dtype=np.float32).tolist()
+        return self._drawn[place]

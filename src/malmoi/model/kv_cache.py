@@ -10,7 +10,7 @@ from malmoi.model.attention import bias_of
 
 
 class KVCache:
-    """Preallocated keys and values, (n_layer, B, H_kv, n_max, K).
+    """Keys and values, (n_layer, B, H_kv, n_max, K).
 
     lengths: (B,) tokens already stored for each row
     """
@@ -25,6 +25,31 @@ class KVCache:
         self.lengths = torch.zeros(n_batch, dtype=torch.long, device=device)
         self._plan: _Plan | None = None
 
+    @property
+    def capacity(self) -> tuple[int, int]:
+        """Rows, and positions of each, that there is memory for."""
+        return self.keys.shape[1], self.keys.shape[3]
+
+    def row_bytes(self, n_positions: int) -> int:
+        """What a row of so many positions takes."""
+        n_layer, _, n_head, _, head_dim = self.keys.shape
+        return 2 * n_layer * n_head * n_positions * head_dim * self.keys.itemsize
+
+    def resize(self, n_rows: int, n_positions: int) -> None:
+        """Go on in memory of another size; what fits is kept. Views that `rows` gave do not follow.
+
+        Nothing changes when memory does not suffice, which raises.
+        """
+        kept_rows, kept = min(n_rows, self.keys.shape[1]), min(n_positions, self.keys.shape[3])
+        made = []
+        for old in (self.keys, self.values):
+            new = old.new_zeros(old.shape[0], n_rows, old.shape[2], n_positions, old.shape[4])
+            new[:, :kept_rows, :, :kept] = old[:, :kept_rows, :, :kept]
+            made.append(new)
+        lengths = self.lengths.new_zeros(n_rows)
+        lengths[:kept_rows] = self.lengths[:kept_rows].clamp_max(kept)
+        self.keys, self.values, self.lengths, self._plan = made[0], made[1], lengths, None
+
     def rows(self, start: int, end: int) -> "KVCache":
         """The same storage, seen as these rows alone: what is written to one stands in the other."""
         part = KVCache.__new__(KVCache)
@@ -35,14 +60,14 @@ class KVCache:
 
     def positions(self, n_new: int) -> Tensor:
         """(B, n_new) positions that the next tokens take."""
-        self._plan = _Plan(self.lengths, n_new, self.keys.dtype)
+        self._plan = _Plan(self.lengths, n_new, self.keys.shape[3], self.keys.dtype)
         return self._plan.positions
 
     def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Store k, v (B, H_kv, n_new, K); returns all keys, all values, and the bias of `attend`, which hides some."""
         plan = self._plan
         if plan is None or plan.positions.shape[1] != k.shape[2]:
-            plan = self._plan = _Plan(self.lengths, k.shape[2], self.keys.dtype)
+            plan = self._plan = _Plan(self.lengths, k.shape[2], self.keys.shape[3], self.keys.dtype)
         keys, values = self.keys[layer], self.values[layer]
         if plan.start is not None:
             keys[:, :, plan.start : plan.n_seen] = k
@@ -78,13 +103,16 @@ class _Plan:
     """Where the next tokens of all rows go, worked out once for all layers.
 
     start: where they go in every row, when that is one place; n_seen: keys up to the last that any query sees
+    Padding that has no place left goes to the last one of n_max, which no prompt fills.
     """
 
-    def __init__(self, lengths: Tensor, n_new: int, dtype: torch.dtype) -> None:
+    def __init__(self, lengths: Tensor, n_new: int, n_max: int, dtype: torch.dtype) -> None:
         self.positions = lengths[:, None] + torch.arange(n_new, device=lengths.device)
         shortest, longest = int(lengths.min()), int(lengths.max())
         self.start = longest if shortest == longest else None
-        self.n_seen = longest + n_new
+        self.n_seen = min(longest + n_new, n_max)
+        if self.start is None:
+            self.positions.clamp_max_(n_max - 1)
         self.row_index = torch.arange(len(lengths), device=lengths.device)[:, None]
         self.bias: Tensor | None = None
         if longest > 0 and not (shortest == longest and n_new == 1):

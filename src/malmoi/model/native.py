@@ -211,11 +211,12 @@ class Decoder:
             )
         )
         self._kept.append(layers)
-        tables = (table.squeeze(1) for table in (backbone.cos, backbone.sin))
+        self._backbone = backbone
+        self._tables = [table.float().contiguous() for table in (backbone.cos, backbone.sin)]
         self._network = _Network(
             config.n_layer, config.n_head, config.n_kv_head, config.head_dim, config.n_embd, config.n_ff,
             device.current().n_threads, config.norm_eps, layers, self._floats(backbone.norm.weight),
-            *map(self._floats, tables), self._matrix(model.lm_head),
+            *map(pointer, self._tables), self._matrix(model.lm_head),
         )  # fmt: skip
         self._vocab_size = config.vocab_size
         self._scratch = torch.empty(0)
@@ -228,6 +229,8 @@ class Decoder:
         code = _code()
         assert ids.device.type == "cpu" and cache.keys.dtype == torch.bfloat16
         n_rows, n_positions = len(ids), int(cache.lengths.max()) + 1
+        self._reach(n_positions)
+        assert n_positions <= cache.capacity[1] and n_rows <= cache.capacity[0], "C writes there"
         needed = code.scratch_size(ctypes.byref(self._network), ctypes.c_int64(n_rows), ctypes.c_int64(n_positions))
         if len(self._scratch) < needed:
             self._scratch = torch.empty(2 * needed)
@@ -241,6 +244,14 @@ class Decoder:
             *map(pointer, (hidden, logits, self._scratch)),
         )  # fmt: skip
         return logits
+
+    def _reach(self, n_positions: int) -> None:
+        """Have rotary tables for so many positions."""
+        if n_positions > len(self._tables[0]):
+            self._backbone.reach(n_positions)
+            self._tables = [table.float().contiguous() for table in (self._backbone.cos, self._backbone.sin)]
+            self._network.cos, self._network.sin = (table.data_ptr() for table in self._tables)
+        assert n_positions <= len(self._tables[0]), "more positions than the network has"
 
     def _matrix(self, linear: nn.Module) -> _Matrix:
         matrix = Matrix(linear)

@@ -19,7 +19,7 @@ from malmoi.model.config import ModelConfig, RopeScaling
 from malmoi.model.cross_entropy import cross_entropy_sum, token_logps
 from malmoi.model.kv_cache import KVCache
 
-ROUND_TO = 64
+ROUND_TO, FIRST_POSITIONS = 64, 2048
 
 
 class RMSNorm(nn.Module):
@@ -190,11 +190,21 @@ class Backbone(nn.Module):
         if config.positions == "learned":
             self.embed_positions = nn.Embedding(config.seq_len, config.n_embd)
         else:
-            cos, sin = rotary_tables(config.seq_len, config.head_dim, config.rope_theta, config.rope_scaling)
             self.cos: Tensor
             self.sin: Tensor
-            self.register_buffer("cos", cos, persistent=False)
-            self.register_buffer("sin", sin, persistent=False)
+            self._tabulate(min(config.seq_len, FIRST_POSITIONS))
+
+    def reach(self, n_positions: int) -> None:
+        """Have rotary tables for so many positions: a long context's are made when a long text comes."""
+        if self.config.positions == "rope" and len(self.cos) < min(n_positions, self.config.seq_len):
+            self._tabulate(min(max(n_positions, 2 * len(self.cos)), self.config.seq_len))
+
+    def _tabulate(self, n_positions: int) -> None:
+        config = self.config
+        where = self.embed_tokens.weight.device
+        tables = rotary_tables(n_positions, config.head_dim, config.rope_theta, config.rope_scaling)
+        for name, table in zip(("cos", "sin"), tables, strict=True):
+            self.register_buffer(name, table if where.type == "meta" else table.to(where), persistent=False)
 
     def forward(
         self, ids: Tensor, cache: KVCache | None = None, real: Tensor | None = None, branches: Branches | None = None
@@ -202,6 +212,7 @@ class Backbone(nn.Module):
         """Hidden states of all ids, (B, T, D), or of the N real ones alone, (N, D), when `real` (B, T) says which."""
         shape = (ids.shape[0], ids.shape[1])
         indices = None
+        self.reach(shape[1] if cache is None else cache.capacity[1])
         if cache is not None:
             positions = cache.positions(shape[1])
         elif real is None:

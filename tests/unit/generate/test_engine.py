@@ -5,8 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from malmoi import device
 from malmoi.data.batch import pad
-from malmoi.errors import BusyError, DataError
+from malmoi.errors import BusyError, CheckpointError, DataError
 from malmoi.generate import engine
 from malmoi.generate.engine import Engine, Request, generate
 from malmoi.generate.sampling import Sampling
@@ -235,3 +236,129 @@ def test_requests_that_make_no_sense_are_refused(
 ) -> None:
     with pytest.raises(DataError, match=says):
         Engine(model, end_ids=[END], n_rows=1).submit(prompt, sampling)
+
+
+class Raised(Exception):
+    pass
+
+
+def answers_of(made: Engine, prompts: list[list[int]]) -> list[list[int]]:
+    requests = [made.submit(prompt, GREEDY) for prompt in prompts]
+    run(made, *requests)
+    return [request.ids for request in requests]
+
+
+BEGINNING = list(range(6, 26))
+LONG = [[7, 8, 9], [10, 11], [12, 13, 14, 15]]
+
+
+@pytest.mark.parametrize("error", [Raised, KeyboardInterrupt, torch.OutOfMemoryError])
+@pytest.mark.parametrize("place", ["first layer", "last layer", "head"])
+@pytest.mark.parametrize("call", [1, 2, 3, 5])
+def test_after_an_exception_in_any_part_answers_are_those_of_a_new_engine(
+    model: LanguageModel, place: str, call: int, error: type[BaseException]
+) -> None:
+    old, new = [[*BEGINNING[:18], 30], [31, 32]], [[*BEGINNING[:18], 33], [31, 34], [*BEGINNING[:17], 35, 36]]
+    made = Engine(model, end_ids=[END], n_rows=2)
+    answers_of(made, [BEGINNING[:18]])
+    part = {"first layer": made.model.model.layers[0], "last layer": made.model.model.layers[1]}
+    n_calls = 0
+
+    def fail(*_: object) -> None:
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls == call:
+            raise error("here")
+
+    handle = part.get(place, made.model.lm_head).register_forward_hook(fail)
+    requests = [made.submit(prompt, GREEDY) for prompt in [*old, [37, 38]]]
+    with pytest.raises(error):
+        run(made, *requests)
+    handle.remove()
+    assert not made.running and all(request.finish_reason or request in made.waiting for request in requests)
+    run(made, *requests)
+    assert "error" in [request.finish_reason for request in requests]
+    assert answers_of(made, new) == answers_of(Engine(model, end_ids=[END], n_rows=2), new)
+
+
+class Unreadable:
+    """Stands for a tokenizer that cannot say a token."""
+
+    def push(self, _: int) -> bool:
+        raise Raised
+
+
+def test_after_an_exception_in_sampling_or_in_the_text_the_engine_goes_on(model: LanguageModel) -> None:
+    made = Engine(model, end_ids=[END], n_rows=2)
+    expected = answers_of(Engine(model, end_ids=[END], n_rows=2), LONG)
+    request = made.submit([*BEGINNING[:17], 30], GREEDY)
+    handle = made.model.lm_head.register_forward_hook(lambda *args: args[2] * torch.nan)
+    with pytest.raises(CheckpointError, match="not finite"):
+        made.step()
+    handle.remove()
+    assert request.finish_reason == "error" and made.is_idle and answers_of(made, LONG) == expected
+    request = made.submit([*BEGINNING[:17], 30], GREEDY)
+    request.assembler = Unreadable()  # type: ignore[assignment]
+    with pytest.raises(Raised):
+        made.step()
+    assert request.finish_reason == "error" and made.is_idle and answers_of(made, LONG) == expected
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    rests=st.lists(st.tuples(st.integers(0, 19), st.lists(st.integers(6, 39), max_size=6)), min_size=1, max_size=8),
+    n_rows=st.integers(1, 5),
+)
+def test_prompts_that_share_beginnings_of_any_length_are_read_together(
+    model: LanguageModel, rests: list[tuple[int, list[int]]], n_rows: int
+) -> None:
+    prompts = [([*BEGINNING[:n], *rest] or [6])[: SEQ_LEN - 1] for n, rest in rests]
+    made = Engine(model, end_ids=[END], n_rows=n_rows)
+    answers_of(made, [BEGINNING])
+    assert answers_of(made, prompts) == [answer_anew(model, prompt, 12)[0] for prompt in prompts]
+
+
+def test_newcomers_after_one_shared_prompt_are_read_in_one_pass(model: LanguageModel) -> None:
+    made = Engine(model, end_ids=[], n_rows=8)
+    answers_of(made, [[*BEGINNING, 30]])
+    shapes: list[tuple[int, ...]] = []
+    made.model.model.register_forward_hook(lambda _, args, __: shapes.append(tuple(args[0].shape)))
+    requests = [made.submit([*BEGINNING[: 17 + i % 3], 31 + i], GREEDY) for i in range(7)]
+    made.step()
+    assert [request.n_shared for request in requests] == [17, 18, 19, 17, 18, 19, 17] and shapes == [(7, 1)]
+
+
+def test_memory_is_for_what_is_said() -> None:
+    torch.manual_seed(1)
+    shape = ModelConfig(
+        vocab_size=64, n_layer=8, n_embd=64, n_head=8, n_kv_head=8, head_dim=128, n_ff=64, seq_len=131_072
+    )
+    model = LanguageModel(shape)
+    made = Engine(model, end_ids=[], n_rows=32)
+    said = made.submit([6, 7], Sampling(temperature=0, max_tokens=300))
+    while said.finish_reason is None:
+        made.step()
+    n_rows, n_positions = made.cache.capacity
+    assert (n_rows, len(said.ids)) == (1, 300) and 302 <= n_positions + 1 <= 1024
+    tables = model.model.cos.nbytes + model.model.sin.nbytes
+    assert n_rows * made.cache.row_bytes(n_positions) + tables < 50e6
+
+
+def test_rows_that_memory_does_not_suffice_for_wait(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For two and a half rows of the whole context; what runs out of it while it answers waits again."""
+    monkeypatch.setattr(engine, "FIRST_POSITIONS", 2)
+    made = Engine(model, end_ids=[], n_rows=8)
+    enough = 2.5 * made.cache.row_bytes(SEQ_LEN)
+    monkeypatch.setattr(engine, "SHARE_OF_FREE", enough / device.memory_bytes()[0])
+    prompts = [[6 + i] * (1 + i) for i in range(7)]
+    requests = [made.submit(prompt, GREEDY) for prompt in prompts]
+    most = 0
+    while not made.is_idle:
+        made.step()
+        most = max(most, len(made.running))
+        n_rows, n_positions = made.cache.capacity
+        assert n_rows * made.cache.row_bytes(n_positions) < 1.5 * enough
+    assert 2 <= most < 8
+    assert [request.ids for request in requests] == [
+        generate(model, [prompt], GREEDY, end_ids=[], seeds=[0])[0].ids for prompt in prompts
+    ]

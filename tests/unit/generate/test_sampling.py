@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from malmoi.generate.sampling import LEAST_TEMPERATURE, Choosing, Sampling, adjust, uniforms
+from malmoi.errors import CheckpointError, DataError
+from malmoi.generate.sampling import LEAST_TEMPERATURE, Choosing, Sampling, Uniforms, adjust
 
 LOGITS = torch.tensor([2.0, 1.0, 0.5, 0.0, -1.0, -8.0])
 N_DRAWS = 40_000
@@ -79,12 +80,31 @@ def test_the_ends_of_the_unit_interval_choose_something_possible(
         assert (logits[0] > logits[0, token]).sum() < top_k
 
 
-def test_a_rows_numbers_depend_on_its_seed_alone() -> None:
-    together = uniforms([3, 2**62 - 1, 3], 40)
-    assert torch.equal(together[0], together[2]) and not torch.equal(together[0], together[1])
-    assert torch.equal(uniforms([2**62 - 1], 40)[0], together[1])
-    assert torch.equal(uniforms([3], 17)[0], together[0, :17])
-    assert together.min() >= 0 and together.max() < 1
+def test_numbers_depend_on_all_64_bits_of_the_seed() -> None:
+    seeds = [3, 3 + 2**32, 2**62 - 1, 2**64 - 1]
+    drawn = [[numbers[place] for place in range(100)] for numbers in map(Uniforms, seeds)]
+    assert len({tuple(numbers) for numbers in drawn}) == 4
+    assert drawn[0][70] == Uniforms(3)[70] and all(0 <= number < 1 for row in drawn for number in row)
+    for seed in (-1, 2**64):
+        with pytest.raises(DataError, match=f"seed: {seed}: not a whole number"):
+            Uniforms(seed)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_logits_that_are_no_numbers_are_an_error(temperature: float, wrong: float) -> None:
+    logits = torch.stack([LOGITS, LOGITS])
+    logits[1, 2] = wrong
+    with pytest.raises(CheckpointError, match="not finite"):
+        choose(logits, torch.tensor([0.5, 0.5]), Sampling(temperature=temperature))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_number_next_to_1_never_takes_a_token_that_was_left_out(seed: int) -> None:
+    logits = torch.randn(1, 5000, generator=torch.Generator().manual_seed(seed))
+    logits[0, -1] = -9.0
+    kept = logits[0].topk(40).indices.tolist()
+    assert int(choose(logits, torch.tensor([1 - 2**-24]), Sampling(top_k=40))) in kept
 
 
 @pytest.mark.parametrize(("min_p", "n_kept"), [(0.04, 5), (0.1, 4), (0.3, 2), (0.9, 1)])
