@@ -81,12 +81,12 @@ def test_log_probabilities_are_of_the_chosen_tokens_at_the_sampling_temperature(
 
 
 def test_the_mask_covers_the_answer_and_its_end_but_not_the_prompt(tokenizer: Tokenizer) -> None:
-    steps = stream(tokenizer, small(batch_size=8, max_tokens=30))
+    steps = stream(tokenizer, small(batch_size=32, max_tokens=30))
     with torch.no_grad():  # an end of turn that is likely enough to come now and then
         steps.policy.lm_head.weight[tokenizer.end_of_turn_id] *= 8
     next(iter(steps))
     rollouts = steps.rollouts
-    assert rollouts is not None and 0 < int(rollouts.finished.sum()) < 8
+    assert rollouts is not None and 0 < int(rollouts.finished.sum()) < 32
     for row, (prompt, answer) in enumerate(steps.latest):
         response = rollouts.ids[row, 1:][rollouts.mask[row]].tolist()
         assert response == answer.sampled
@@ -103,13 +103,13 @@ def test_an_answer_that_never_ended_always_loses_the_price_of_that(
     """However low scores lie and whatever they are divided by: two of the scores' standard deviations of 0.25."""
 
     def scored(penalty: float) -> tuple[RolloutSteps, Rollouts]:
-        config = small(batch_size=8, max_tokens=30, missing_eos_penalty=penalty, normalise_rewards=normalise)
+        config = small(batch_size=32, max_tokens=30, missing_eos_penalty=penalty, normalise_rewards=normalise)
         steps = stream(tokenizer, config, score_std=0.25)
         with torch.no_grad():
             steps.policy.lm_head.weight[tokenizer.end_of_turn_id] *= 8
             steps.reward_model.score_bias += bias
         next(iter(steps))
-        assert steps.rollouts is not None and 0 < int(steps.rollouts.finished.sum()) < 8
+        assert steps.rollouts is not None and 0 < int(steps.rollouts.finished.sum()) < 32
         return steps, steps.rollouts
 
     (free, without), (steps, paid) = scored(0.0), scored(2.0)
