@@ -1,7 +1,7 @@
 """Recipe files -> frozen settings. An unknown key is an error that names the nearest one."""
 
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
@@ -56,8 +56,10 @@ def override(table: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any
 S = TypeVar("S", bound="Settings")
 
 
-def parse(schema: type[S], table: dict[str, Any], where: str) -> S:
+def parse(schema: type[S], table: dict[str, Any], where: str, changed: Set[str] = frozenset()) -> S:
     """Check a table against its schema. `where` is the file's name, for the error's first words.
+
+    changed: settings, a.b, that were given with --set: these are not the file's fault
 
     Raises ConfigError that names the setting, what is wrong, and for an unknown one the nearest name.
     """
@@ -67,6 +69,7 @@ def parse(schema: type[S], table: dict[str, Any], where: str) -> S:
         first = error.errors()[0]
         path = [str(part) for part in first["loc"]]
         key = ".".join(path)
+        where = _blamed(key, where, changed)
         if first["type"] == "extra_forbidden":
             near = get_close_matches(path[-1], _fields_at(schema, path[:-1]), n=1, cutoff=0.5)
             hint = f'; did you mean "{near[0]}"?' if near else ""
@@ -78,6 +81,14 @@ def parse(schema: type[S], table: dict[str, Any], where: str) -> S:
         is_table = first["type"] == "value_error" and isinstance(first["input"], dict)
         got = "" if is_table else f" (got {first['input']!r})"
         raise ConfigError(f"{where}: {key}: {message}{got}".replace(": : ", ": ")) from None
+
+
+def _blamed(key: str, where: str, changed: Set[str]) -> str:
+    """Where the setting was given: in the file, with --set, or, of settings that do not go together, in both."""
+    if any(key == name or key.startswith(f"{name}.") for name in changed):
+        return "--set"
+    below = [name for name in sorted(changed) if not key or name.startswith(f"{key}.")]
+    return f"{where} with --set {' '.join(below)}" if below else where
 
 
 def _fields_at(schema: type[BaseModel], path: list[str]) -> list[str]:

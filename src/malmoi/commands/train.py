@@ -41,7 +41,8 @@ def train(algorithm: str, config_path: Path, assignments: Sequence[str], out: Pa
     """
     module = find_algorithm(algorithm)
     table = override(read_toml(config_path), assignments)
-    config = parse(module.Config, table, config_path.name)
+    changed = {assignment.partition("=")[0].strip() for assignment in assignments}
+    config = parse(module.Config, table, config_path.name, changed)
     inputs = hash_inputs(config, config_path.name)
     out = Path(config_path.stem) if out is None else out
     console = Console()

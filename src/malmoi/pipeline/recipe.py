@@ -1,5 +1,6 @@
 """A recipe: the stages to run, in order, and the settings of each."""
 
+from collections.abc import Set
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -27,6 +28,24 @@ STAGES: tuple[StageName, ...] = (
     "corpus", "tokenizer", "pretrain", "demonstrations", "sft", "sample", "rank", "reward", "ppo", "eval",
 )  # fmt: skip
 """Of a recipe that does not say: the whole ring, from raw text."""
+
+
+READ_FROM = {
+    "pretrain.shards": "the stage tokenizer",
+    "sft.model": "the stage pretrain or base", "sft.data": "the stage demonstrations or data (data.conversations)",
+    "reward.model": "the stage sft", "reward.data": "the stage rank or data (data.rankings)",
+    "judge.model": "the stage sft", "judge.data": "the stage data (data.rankings)",
+    "dpo.policy": "the stage sft", "dpo.data": "the stage data (data.rankings)",
+    "ppo.ptx_shards": "the stage tokenizer",
+} | {
+    f"{stage}.{name}": source
+    for stage in ("ppo", "grpo")
+    for name, source in {
+        "policy": "the stage sft", "reward_model": "the stage reward",
+        "data": "the stage demonstrations or data (data.prompts)",
+    }.items()
+}  # fmt: skip
+"""Where a stage's paths come from in a recipe."""
 
 
 class CorpusSettings(Settings):
@@ -194,12 +213,59 @@ def _schema_of(recipe: type[Settings], stage: StageName) -> type[Settings]:
 
 def read_recipe(path: Path, assignments: list[str] | None = None) -> Recipe:
     """Read a recipe file and apply `--set` assignments. Raises ConfigError that names the setting."""
-    table = override(read_toml(path), assignments or [])
-    recipe = parse(Recipe, {"name": path.stem, **table}, path.name)
+    assignments = assignments or []
+    written = read_toml(path)
+    table = override(written, assignments)
+    changed = {assignment.partition("=")[0].strip() for assignment in assignments}
+    _check_unused(written, table, path.name, changed)
+    _check_given_paths(table, path.name, changed)
+    recipe = parse(Recipe, {"name": path.stem, **table}, path.name, changed)
     known = [name for name in ORDER if name in recipe.stages]
-    if list(recipe.stages) != known:
-        raise ConfigError(f"{path.name}: stages: expected each at most once, in this order: {', '.join(ORDER)}")
+    if list(recipe.stages) != known or not known:
+        where = "--set" if "stages" in changed else path.name
+        raise ConfigError(
+            f"{where}: stages: expected at least one, each at most once, in this order: {', '.join(ORDER)}"
+        )
+    _check_ptx(recipe, path.name, changed)
     return recipe
+
+
+def _check_given_paths(table: dict[str, Any], where: str, changed: Set[str]) -> None:
+    """What a stage reads of other stages is no setting of a recipe; only `malmoi train` takes it from its file."""
+    for stage in ORDER:
+        table_of = table.get(stage)
+        given: dict[str, Any] = table_of if isinstance(table_of, dict) else {}
+        for name, field in _schema_of(Recipe, stage).model_fields.items():
+            if Path in (field.annotation, *get_args(field.annotation)) and name in given:
+                key = f"{stage}.{name}"
+                raise ConfigError(
+                    f"{'--set' if key in changed else where}: {key}: a recipe takes this from {READ_FROM[key]}; leave "
+                    f"it out, or train outside of a recipe with `malmoi train {_algorithm_of(stage)}`"
+                )
+
+
+def _check_unused(written: dict[str, Any], table: dict[str, Any], where: str, changed: Set[str]) -> None:
+    """Refuse settings that nothing in this recipe reads. A file may hold tables of stages that --set leaves out."""
+    stages, of_file = table.get("stages", STAGES), written.get("stages", STAGES)
+    if not isinstance(stages, list | tuple) or not isinstance(of_file, list | tuple):
+        return  # which is refused for that
+    for stage in ORDER:
+        if any(key.partition(".")[0] == stage for key in changed) and stage not in stages:
+            raise ConfigError(f"--set {stage}.…: this recipe has no stage {stage}; add it to stages, or leave that out")
+        if stage in written and stage not in of_file and stage not in stages:
+            raise ConfigError(f"{where}: {stage}: is not among the stages; add it there, or leave its table out")
+
+
+def _check_ptx(recipe: Recipe, where: str, changed: Set[str]) -> None:
+    if "ppo" in recipe.stages and recipe.ppo and recipe.ppo.ptx_coef and "tokenizer" not in recipe.stages:
+        raise ConfigError(
+            f"{'--set' if 'ppo.ptx_coef' in changed else where}: ppo.ptx_coef: mixes in pretraining text, which a "
+            "recipe without the stage tokenizer has none of; leave it out, or use `malmoi train ppo` with ptx_shards"
+        )
+
+
+def _algorithm_of(stage: str) -> str:
+    return "reward" if stage == "judge" else stage
 
 
 def find_recipe(name: str) -> Path:
