@@ -23,14 +23,13 @@ from malmoi.evals.rewards import score_spread
 from malmoi.files import disk_errors, read_json, sha256_of, write_json
 from malmoi.model.config import ModelConfig
 from malmoi.model.folder import load_text, save_model
-from malmoi.model.lora import LoraLinear, merged
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.pipeline.console import Console
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
+from malmoi.train.finished import finished
 from malmoi.train.hooks import MetricsFile
-from malmoi.train.loop import Hook, Job, fit
-from malmoi.train.optim import whole
+from malmoi.train.loop import Hook, fit
 from malmoi.train.signals import listening
 
 
@@ -61,8 +60,9 @@ def train(algorithm: str, config_path: Path, assignments: Sequence[str], out: Pa
         hooks: list[Hook] = [MetricsFile(out / "metrics.jsonl"), console.step]
         with listening():
             fit(job, config.loop, hooks, out / "checkpoint.safetensors")
-        model = _trained(job)
+        model = finished(job)
         if device.current().is_main:
+            assert model is not None
             about = {"run": out.name, "algorithm": algorithm, "parents": inputs, **_facts(model, config, text)}
             save_model(out / "model", model, *text, about)
             (out / "checkpoint.safetensors").unlink(missing_ok=True)
@@ -152,16 +152,3 @@ def _facts(model: LanguageModel | ScalarModel, config: Any, text: tuple[Tokenize
     rankings = read_rankings(config.data, *text, model.config.seq_len)
     scores = model.to(device.current().torch_device)
     return {"score_std": score_spread(scores, rankings, text[0].pad_id, config.seed)}
-
-
-def _trained(job: Job) -> LanguageModel | ScalarModel:
-    """What is to be saved: the averaged weights where there are some, the policy alone of PPO; adapters merged,
-    shards put together."""
-    trained: Any = job.averaged if job.averaged is not None else job.model
-    trained = getattr(trained, "policy", trained)
-    if any(isinstance(module, LoraLinear) for module in trained.modules()):
-        return merged(trained)
-    is_scalar = isinstance(trained, ScalarModel)
-    plain = ScalarModel(trained.config, trained.n_heads) if is_scalar else LanguageModel(trained.config)
-    plain.load_state_dict({name: whole(tensor) for name, tensor in trained.state_dict().items()})
-    return plain

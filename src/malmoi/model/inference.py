@@ -8,7 +8,7 @@ are quantised, activations are not. One token after another is computed in C (`m
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from functools import partial
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ from malmoi import device
 from malmoi.errors import ConfigError
 from malmoi.model import native
 from malmoi.model.config import ModelConfig
-from malmoi.model.lora import merged
+from malmoi.model.lora import LoraLinear, sharing_copy
 from malmoi.model.transformer import LanguageModel
 
 Weights = Literal["auto", "float32", "bfloat16", "int8", "int4"]
@@ -181,13 +181,14 @@ def for_inference(model: LanguageModel, weights: Weights = "auto", n_rows: int =
 
     n_rows: the most that will decode together
     """
-    fast = merged(model)  # shares what it does not change
+    fast = sharing_copy(model)
     if weights == "auto":
         weights = "float32" if dtype_of(weights) == torch.float32 else "bfloat16"
     layout = _layout(weights, model.config, n_rows)
     for module in list(fast.modules()):
         for first, *others in FUSED:
-            projections = [getattr(module, name, None) for name in (first, *others)]
+            # Adapters are worked in a few matrices at a time, so that no second model is held.
+            projections = [_without_adapter(getattr(module, name, None)) for name in (first, *others)]
             if isinstance(projections[0], nn.Linear):
                 setattr(module, first, _fused([p for p in projections if p is not None], layout))
                 for name in others:
@@ -199,6 +200,10 @@ def for_inference(model: LanguageModel, weights: Weights = "auto", n_rows: int =
         fast.model.embed_tokens.weight = table
     fast.lm_head = head  # type: ignore[assignment]
     return fast.eval()
+
+
+def _without_adapter(projection: Any) -> Any:
+    return projection.merged() if isinstance(projection, LoraLinear) else projection
 
 
 def decoder_of(fast: LanguageModel, weights: Weights) -> native.Decoder | None:

@@ -42,7 +42,10 @@ class LoraConfig(Settings):
 
 
 class LoraLinear(nn.Module):
-    """x (W + scale B A)ᵀ + bias, W and bias frozen. W is kept in the compute dtype: it is only multiplied with."""
+    """x (W + scale B A)ᵀ + bias, W and bias frozen.
+
+    W is kept once, in the compute dtype: adapters are merged into what they were learned beside.
+    """
 
     def __init__(self, linear: nn.Linear, config: LoraConfig, generator: torch.Generator) -> None:
         super().__init__()
@@ -50,7 +53,6 @@ class LoraLinear(nn.Module):
         kept = linear.weight.detach().to(device.current().compute_dtype)
         self.weight = nn.Parameter(kept, requires_grad=False)
         self.bias = None if linear.bias is None else nn.Parameter(linear.bias.detach(), requires_grad=False)
-        self.exact = linear.weight.detach()
         bound = 1 / math.sqrt(n_in)
         self.lora_A = nn.Parameter(torch.empty(config.rank, n_in).uniform_(-bound, bound, generator=generator))
         self.lora_B = nn.Parameter(torch.zeros(n_out, config.rank))
@@ -64,9 +66,14 @@ class LoraLinear(nn.Module):
     def merged(self) -> nn.Linear:
         """One matrix that does the same."""
         linear = nn.Linear(self.weight.shape[1], self.weight.shape[0], bias=self.bias is not None, device="meta")
-        linear.weight = nn.Parameter(self.exact.float() + self.scale * (self.lora_B @ self.lora_A).detach())
+        linear.weight = nn.Parameter(worked_in(self.weight, self.lora_A, self.lora_B, self.scale))
         linear.bias = self.bias
         return linear
+
+
+def worked_in(weight: Tensor, lora_a: Tensor, lora_b: Tensor, scale: float) -> Tensor:
+    """W + scale B A in float32. weight: (out, in); lora_a: (rank, in); lora_b: (out, rank)"""
+    return torch.addmm(weight.detach().float(), lora_b.detach(), lora_a.detach(), alpha=scale)
 
 
 def add_lora(model: nn.Module, config: LoraConfig) -> None:
@@ -123,10 +130,16 @@ def policy_and_reference(folder: Path, config: LoraConfig) -> tuple[LanguageMode
     return policy, WithoutAdapters(policy)
 
 
+def sharing_copy(model: Model) -> Model:
+    """A copy whose modules can be replaced; weights and adapters are the model's own."""
+    kept = [*model.parameters(), *(module for module in model.modules() if isinstance(module, LoraLinear))]
+    return copy.deepcopy(model, {id(one): one for one in kept})
+
+
 @torch.no_grad()
 def merged(model: Model) -> Model:
     """A copy without adapters that does what the model does with them; the model itself keeps them as they are."""
-    plain = copy.deepcopy(model, {id(parameter): parameter for parameter in model.parameters()})
+    plain = sharing_copy(model)
     for module in list(plain.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, LoraLinear):

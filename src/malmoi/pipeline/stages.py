@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import torch
 
+from malmoi import device
 from malmoi.algorithms import dpo, grpo, ppo, pretrain, reward, sft
 from malmoi.config import Settings
 from malmoi.corpus.shards import TokenShards
@@ -30,7 +31,6 @@ from malmoi.feedback.labeler import SimulatedLabeler, gold_score
 from malmoi.files import disk_errors, read_json, read_jsonl, write_json, write_jsonl
 from malmoi.generate.sampling import Sampling
 from malmoi.model.folder import load_config, load_model, load_text, save_model
-from malmoi.model.lora import merged
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.pipeline.compare import CURVE, compare, heldout_prompts
 from malmoi.pipeline.context import Context
@@ -49,6 +49,7 @@ from malmoi.pipeline.sources import data
 from malmoi.pipeline.watch import CURVE_PROMPTS, CurveWatch, PolicyWatch
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
+from malmoi.train.finished import finished
 from malmoi.train.hooks import MetricsFile, every
 from malmoi.train.loop import Hook, Job, LoopConfig, fit
 from malmoi.train.rollouts import RolloutSteps
@@ -77,7 +78,7 @@ def train_pretrain(context: Context, settings: pretrain.Config) -> None:
     if not before_path.exists():
         write_json(before_path, {"bpb": heldout()})
     _train(context, job, settings.loop, [every(max(1, settings.n_steps // 4), "bpb", heldout)])
-    _save(context, model, text, {"bpb_before": read_json(before_path)["bpb"], "bpb_after": heldout()})
+    _save(context, job, text, {"bpb_before": read_json(before_path)["bpb"], "bpb_after": heldout()})
 
 
 def base_folder(model: str, workspace: Workspace) -> Path:
@@ -114,7 +115,7 @@ def train_sft(context: Context, settings: sft.Config) -> None:
     data = context.given("demonstrations", "data") / "train.jsonl"
     job = sft.build(settings.model_copy(update={"model": start, "data": data}))
     _train(context, job, settings.loop)
-    _save(context, job.model, load_text(start))
+    _save(context, job, load_text(start))
 
 
 def sample(context: Context, settings: SampleSettings) -> None:
@@ -192,14 +193,17 @@ def _train_scores(context: Context, settings: reward.Config, data: Path) -> None
     start = context.inputs["sft"] / MODEL
     job = reward.build(settings.model_copy(update={"model": start, "data": data}))
     _train(context, job, settings.loop)
-    model, text = job.model, load_text(start)
+    model, text = finished(job), load_text(start)
+    if model is None:  # the first rank has it
+        return
     assert isinstance(model, ScalarModel)
+    model.to(device.current().torch_device)
     shown = read_jsonl(context.given("demonstrations", "data") / "train.jsonl")
     random.Random(settings.seed).shuffle(shown)
     bias = torch.tensor(reward_bias(model, text, [row["messages"] for row in shown[:256]]))
     model.score_bias.sub_(bias.reshape(model.score_bias.shape).to(model.score_bias.device))
     rankings = read_rankings(data, *text, model.config.seq_len)
-    _save(context, model, text, {"score_std": score_spread(model, rankings, text[0].pad_id, settings.seed)})
+    _write(context, model, text, {"score_std": score_spread(model, rankings, text[0].pad_id, settings.seed)})
 
 
 def train_ppo(context: Context, settings: ppo.Config) -> None:
@@ -219,7 +223,7 @@ def train_dpo(context: Context, settings: dpo.Config) -> None:
     data = context.inputs["data"] / "rankings.train.jsonl"
     job = dpo.build(settings.model_copy(update={"policy": start, "data": data}))
     _train(context, job, settings.loop)
-    _save(context, job.model, load_text(start))
+    _save(context, job, load_text(start))
 
 
 def train_grpo(context: Context, settings: grpo.Config) -> None:
@@ -244,8 +248,7 @@ def _train_on_answers(context: Context, job: Job, loop: LoopConfig) -> None:
         asked = heldout_prompts(context.inputs["data"], text, longest)[:CURVE_PROMPTS]
         hooks.append(CurveWatch(steps, asked, context.out / CURVE))
     _train(context, job, loop, hooks)
-    trained = job.model if job.averaged is None else job.averaged
-    _save(context, getattr(trained, "policy", trained), text, {"alarms": watch.alarms})
+    _save(context, job, text, {"alarms": watch.alarms})
 
 
 def measure(context: Context, settings: EvalSettings) -> None:
@@ -264,10 +267,21 @@ def _train(context: Context, job: Job, loop: LoopConfig, hooks: Iterable[Hook] =
 
 
 def _save(
-    context: Context, model: Any, text: tuple[Tokenizer, ChatTemplate], facts: dict[str, Any] | None = None
+    context: Context, job: Job, text: tuple[Tokenizer, ChatTemplate], facts: dict[str, Any] | None = None
 ) -> None:
-    about = {"run": context.run_id, "parents": context.hashes, **(facts or {})}
-    save_model(context.out / MODEL, merged(model), *text, about)
+    """Write what the job has trained; all ranks take part."""
+    model = finished(job)
+    if model is not None:
+        _write(context, model, text, facts)
+
+
+def _write(
+    context: Context, model: LanguageModel | ScalarModel, text: tuple[Tokenizer, ChatTemplate],
+    facts: dict[str, Any] | None,
+) -> None:  # fmt: skip
+    if device.current().is_main:
+        about = {"run": context.run_id, "parents": context.hashes, **(facts or {})}
+        save_model(context.out / MODEL, model, *text, about)
 
 
 # Each stage: what it does, and which stages' work it reads: of a|b the first that the recipe has, a? if it has it.

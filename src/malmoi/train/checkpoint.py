@@ -4,6 +4,7 @@ Nothing is pickled: tensors are tensors, the rest is JSON in the file's header.
 """
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,23 +23,41 @@ if TYPE_CHECKING:
 
 
 def save(path: Path, step: int, job: "Job", optimizers: list[torch.optim.Optimizer]) -> None:
-    """Write the job's state after `step`. With several ranks all take part and the first one writes."""
-    tensors: dict[str, Tensor] = {"rng": torch.get_rng_state()}
-    tensors |= {f"model.{name}": whole(tensor) for name, tensor in moving(job.model, job.model).items()}
+    """Write the job's state after `step`. With several ranks all take part and the first one writes.
+
+    Shards are put together one tensor after the other, and only the first rank keeps them, outside its accelerator.
+    """
+    is_main = device.current().is_main
+    tensors: dict[str, Tensor] = {}
+    plain: dict[str, Any] = {}
+    for name, value in _state(job, optimizers):
+        if not isinstance(value, Tensor):
+            plain[name] = value
+            continue
+        tensor = whole(value.detach())
+        if is_main:
+            # Tied weights share memory, which safetensors refuses: each name gets its own copy.
+            tensors[name] = tensor.to("cpu", copy=True).contiguous()
+    if is_main:
+        write_bytes(path, to_bytes(tensors, {"step": str(step), "plain": json.dumps(plain)}))
+    device.barrier()
+
+
+def _state(job: "Job", optimizers: list[torch.optim.Optimizer]) -> Iterator[tuple[str, Any]]:
+    """All that a checkpoint holds, by name, in the same order on every rank."""
+    yield "rng", torch.get_rng_state()
+    for name, tensor in moving(job.model, job.model).items():
+        yield f"model.{name}", tensor
     if job.averaged is not None:
-        tensors |= {f"averaged.{name}": whole(tensor) for name, tensor in moving(job.averaged, job.model).items()}
+        for name, tensor in moving(job.averaged, job.model).items():
+            yield f"averaged.{name}", tensor
     names: dict[Tensor, str] = {parameter: name for name, parameter in job.model.named_parameters()}
     for optimizer in optimizers:
         for parameter, state in optimizer.state.items():
-            tensors |= {f"optim.{names[parameter]}.{key}": whole(value) for key, value in state.items()}
-    plain: dict[str, Any] = {}
+            for key, value in state.items():
+                yield f"optim.{names[parameter]}.{key}", value
     for key, value in job.steps.state_dict().items():
-        (tensors if isinstance(value, Tensor) else plain)[f"stream.{key}"] = value
-    if device.current().is_main:
-        # Tied weights share memory, which safetensors refuses: each name gets its own copy.
-        whole_tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-        write_bytes(path, to_bytes(whole_tensors, {"step": str(step), "plain": json.dumps(plain)}))
-    device.barrier()
+        yield f"stream.{key}", value
 
 
 def load(path: Path, job: "Job", optimizers: list[torch.optim.Optimizer]) -> int:

@@ -16,12 +16,13 @@ from typing import Any, Protocol
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from malmoi import device
 from malmoi.config import Settings
 from malmoi.errors import ConfigError, DivergedError
 from malmoi.train import checkpoint
-from malmoi.train.optim import OptimConfig, lr_ratio, make_optimizers, whole
+from malmoi.train.optim import OptimConfig, lr_ratio, make_optimizers
 from malmoi.train.parallel import prepare, sum_gradients
 from malmoi.train.signals import deferring, stop_requested
 
@@ -70,7 +71,8 @@ class LoopConfig(Settings):
     optim: OptimConfig = OptimConfig()
     """The optimizer and its schedule."""
     checkpoint_every_s: float = Field(20.0, ge=0)
-    """Seconds between checkpoints; 0 writes one after every step."""
+    """Seconds between checkpoints, or 20 times as long as the last one took to write where that is more, so that they
+    take less than a twentieth of the time; 0 writes one after every step."""
     compile: bool = False
     """Compile the model with torch.compile; pays for its start-up on a GPU or in long runs."""
     recompute: bool = False
@@ -109,7 +111,7 @@ def fit(job: Job, config: LoopConfig, hooks: Sequence[Hook] = (), resume_from: P
     first = 1
     if resume_from is not None and resume_from.exists():
         first = checkpoint.load(resume_from, job, optimizers) + 1
-    saved_at = time.monotonic()
+    saved_at, save_s = time.monotonic(), 0.0
     steps = iter(job.steps)
     for step in range(first, job.n_steps + 1):
         started = time.monotonic()
@@ -144,13 +146,15 @@ def fit(job: Job, config: LoopConfig, hooks: Sequence[Hook] = (), resume_from: P
         for hook in hooks:
             hook(record)
         stopping = device.any_rank(stop_requested())
-        is_due = device.any_rank(time.monotonic() - saved_at >= config.checkpoint_every_s)
+        is_due = device.any_rank(time.monotonic() - saved_at >= wait_s(config.checkpoint_every_s, save_s))
         if resume_from is not None and (stopping or is_due):
             if not _are_finite(job.model):
                 raise DivergedError(f"step {step}: the update made weights that are not finite; {_KEPT}")
+            began = time.monotonic()
             checkpoint.save(resume_from, step, job, optimizers)
             device.release_memory()  # batches of unlike sizes leave holes, which would grow as long as training runs
             saved_at = time.monotonic()
+            save_s = saved_at - began
         if stopping:
             raise KeyboardInterrupt
 
@@ -164,8 +168,15 @@ def _what_diverged(losses: list[Tensor], n_micros: int) -> str:
     return f"the loss of micro-batch {', '.join(map(str, wrong))} of {n_micros} is not finite"
 
 
+def wait_s(checkpoint_every_s: float, save_s: float) -> float:
+    """Seconds from one checkpoint to the next, if the last one took `save_s` to write."""
+    return max(checkpoint_every_s, 20 * save_s) if checkpoint_every_s else 0.0
+
+
 def _are_finite(model: nn.Module) -> bool:
-    return all(bool(torch.isfinite(whole(p)).all()) for p in model.parameters() if p.requires_grad)
+    """Each rank looks at what it holds itself."""
+    trained = (p.to_local() if isinstance(p, DTensor) else p for p in model.parameters() if p.requires_grad)
+    return not device.any_rank(not all(bool(torch.isfinite(tensor).all()) for tensor in trained))
 
 
 def _update(

@@ -15,6 +15,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from malmoi import device
 from malmoi.config import Settings
+from malmoi.errors import ConfigError
 
 
 class OptimConfig(Settings):
@@ -25,7 +26,7 @@ class OptimConfig(Settings):
     lr: float = Field(3e-4, gt=0)
     """Peak learning rate of the matrices (muon: about 0.02, adamw: about 3e-4)."""
     embedding_lr: float | None = Field(None, gt=0)
-    """Peak learning rate of the token embedding; as `lr` when absent."""
+    """Peak learning rate of the embeddings of tokens and of learned positions; as `lr` when absent."""
     head_lr: float | None = Field(None, gt=0)
     """Peak learning rate of the output head, of norms and scalars; as `lr` when absent."""
     warmup_steps: int = Field(0, ge=0)
@@ -109,14 +110,18 @@ def placed_like(tensor: Tensor, like: Tensor) -> Tensor:
 
 
 def make_optimizers(model: nn.Module, config: OptimConfig) -> list[torch.optim.Optimizer]:
-    """One optimizer, or two with Muon. Only parameters that require gradients are moved."""
+    """One optimizer, or two where Muon leaves something to AdamW. Only parameters that require gradients are moved.
+
+    Raises ConfigError when none does.
+    """
     matrices: list[nn.Parameter] = []
     embeddings: list[nn.Parameter] = []
     rest: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             is_matrix = parameter.ndim == 2 and ".layers." in name
-            group = matrices if is_matrix else embeddings if "embed_tokens" in name else rest
+            is_embedding = "embed_tokens" in name or "embed_positions" in name
+            group = matrices if is_matrix else embeddings if is_embedding else rest
             group.append(parameter)
     head_lr = config.head_lr or config.lr
     groups: list[dict[str, Any]] = [
@@ -129,7 +134,10 @@ def make_optimizers(model: nn.Module, config: OptimConfig) -> list[torch.optim.O
     else:
         groups.append({"params": matrices, "lr": config.lr, "weight_decay": config.weight_decay})
     groups = [group for group in groups if group["params"]]
-    optimizers.append(torch.optim.AdamW(groups, betas=(config.beta1, config.beta2), eps=config.eps, fused=True))
+    if groups:
+        optimizers.append(torch.optim.AdamW(groups, betas=(config.beta1, config.beta2), eps=config.eps, fused=True))
+    if not optimizers:
+        raise ConfigError("nothing is left to train: every weight is frozen; name projections of the model in lora")
     for optimizer in optimizers:
         for param_group in optimizer.param_groups:
             param_group["peak_lr"] = param_group["lr"]

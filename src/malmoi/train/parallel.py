@@ -1,11 +1,15 @@
 """Several processes, one update: `torchrun` starts them, gradients are summed, FSDP2 shards when asked."""
 
+from typing import TypeVar
+
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 
 from malmoi import device
+
+T = TypeVar("T")
 
 
 def prepare(model: nn.Module, fsdp: bool, compile_: bool, recompute: bool = False) -> nn.Module:
@@ -33,6 +37,21 @@ def prepare(model: nn.Module, fsdp: bool, compile_: bool, recompute: bool = Fals
             for block in blocks:
                 block.compile()
     return model
+
+
+def share_of(n: int, rank: int, world_size: int) -> slice:
+    """Which of n things a rank does: neighbours, as evenly as may be."""
+    return slice(n * rank // world_size, n * (rank + 1) // world_size)
+
+
+def gathered(own: list[T]) -> list[T]:
+    """What every rank has, in the order of `share_of`."""
+    world_size = device.current().world_size
+    if world_size == 1:
+        return own
+    parts: list[list[T]] = [[] for _ in range(world_size)]
+    dist.all_gather_object(parts, own)
+    return [one for part in parts for one in part]
 
 
 def sum_gradients(parameters: list[nn.Parameter]) -> None:

@@ -3,6 +3,7 @@
 What PPO and GRPO share: their settings, the rollouts, and the stream that makes them.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from malmoi.model.lora import LoraConfig, WithoutAdapters
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.train.loop import LoopConfig
+from malmoi.train.parallel import gathered, share_of
 from malmoi.train.policy_maths import adapted_beta, priced
 
 
@@ -125,15 +127,20 @@ def sample(
     """Answers, (B, T + 1) ids of prompt and response, and (B, T) which positions choose a response token.
 
     A response ends with the token that was sampled to end it, whichever of the tokenizer's `stop_ids` that is.
+    With several ranks each writes a share of the answers, and all get all of them.
     """
-    answers = generate(policy, prompts, sampling, end_ids=tokenizer.stop_ids, seeds=seeds)
+    here = device.current()
+    own = share_of(len(prompts), here.rank, here.world_size)
+    answers: list[Answer] = []
+    if prompts[own]:
+        answers = generate(policy, prompts[own], sampling, end_ids=tokenizer.stop_ids, seeds=seeds[own])
+    answers = gathered(answers)
     rows = [[*prompt, *answer.sampled] for prompt, answer in zip(prompts, answers, strict=True)]
     ids, lengths = pad(rows, tokenizer.end_of_turn_id)
     position = torch.arange(ids.shape[1] - 1)
     first = torch.tensor([len(prompt) - 1 for prompt in prompts])[:, None]
     mask = (position >= first) & (position < lengths[:, None] - 1)
-    here = device.current().torch_device
-    return answers, ids.to(here), mask.to(here)
+    return answers, ids.to(here.torch_device), mask.to(here.torch_device)
 
 
 @torch.no_grad()
@@ -143,23 +150,24 @@ def score_rollouts(
 ) -> Rollouts:  # fmt: skip
     """One forward pass of each of the networks, in the mode that training uses (there is no dropout).
 
+    With several ranks each reads some micro-batches, the same as one rank would read, and all get all numbers.
+
     value: None where nothing is to be expected of an answer; values are then zero
     end_id: the reward model reads every answer as if its last token were this (`whole_turns`)
     """
-    parts, turns = [], whole_turns(ids, mask, end_id)
-    for start in range(0, len(ids), micro_batch_size):
+    here, turns = device.current(), whole_turns(ids, mask, end_id)
+    logps, ref_logps, values = torch.zeros(3, *mask.shape, device=ids.device)
+    scores = torch.zeros(len(ids), device=ids.device)
+    for start in range(0, len(ids), micro_batch_size)[here.rank :: here.world_size]:
         rows = slice(start, start + micro_batch_size)
         with device.autocast():
-            logps = response_logps(policy, ids[rows], mask[rows], temperature)[0]
-            parts.append(
-                (
-                    logps,
-                    response_logps(ref, ids[rows], mask[rows], temperature)[0],
-                    torch.zeros_like(logps) if value is None else response_values(value, ids[rows], mask[rows]),
-                    scores_at_end(reward_model, turns[rows], mask[rows]),
-                )
-            )
-    logps, ref_logps, values, scores = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+            logps[rows] = response_logps(policy, ids[rows], mask[rows], temperature)[0]
+            ref_logps[rows] = response_logps(ref, ids[rows], mask[rows], temperature)[0]
+            if value is not None:
+                values[rows] = response_values(value, ids[rows], mask[rows])
+            scores[rows] = scores_at_end(reward_model, turns[rows], mask[rows])
+    for found in (logps, ref_logps, values, scores):  # zeros where another rank has a number
+        device.sum_over_ranks(found)
     zeros = torch.zeros_like(logps)
     return Rollouts(ids, mask, logps, ref_logps, values * mask, zeros, zeros, scores, finished)
 
@@ -318,18 +326,22 @@ class RolloutSteps:
             "finished": float(rollouts.finished.float().mean()),
             "distinct": len({tuple(answer.ids) for answer in answers}) / len(answers),
         }
-        self.is_over_budget = self.info["kl"] > self.config.kl_budget
+        # Ranks stop together, also if their last bits differ.
+        self.is_over_budget = device.any_rank(self.info["kl"] > self.config.kl_budget)
         if self.config.kl_target is not None:
             self.beta = adapted_beta(self.beta, self.info["kl"], self.config.kl_target, 10_000, len(answers))
 
 
 def prompt_order(n_prompts: int, batch_size: int, seed: int, iteration: int) -> list[int]:
     """Which prompts an iteration takes: shuffled passes over all of them."""
-    chosen = []
-    for position in range(iteration * batch_size, (iteration + 1) * batch_size):
-        epoch, place = divmod(position, n_prompts)
-        chosen.append(int(np.random.default_rng((seed, 0, epoch)).permutation(n_prompts)[place]))
-    return chosen
+    places = (divmod(position, n_prompts) for position in range(iteration * batch_size, (iteration + 1) * batch_size))
+    return [int(_pass(n_prompts, seed, epoch)[place]) for epoch, place in places]
+
+
+@functools.lru_cache(maxsize=4)
+def _pass(n_prompts: int, seed: int, epoch: int) -> np.ndarray:
+    """The order of one pass over all prompts; drawn once, however many iterations it lasts."""
+    return np.random.default_rng((seed, 0, epoch)).permutation(n_prompts)
 
 
 def _under(values: dict[str, Any], prefix: str) -> dict[str, Any]:

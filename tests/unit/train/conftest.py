@@ -16,7 +16,7 @@ from malmoi.train.optim import OptimConfig
 Jobs = dict[str, Callable[[], tuple[Job, LoopConfig]]]
 ALGORITHMS: dict[str, Any] = {
     "pretrain": pretrain, "sft": sft, "reward": reward, "ppo": ppo, "ppo mixed": ppo, "dpo": dpo, "dpo lora": dpo,
-    "grpo": grpo, "grpo lora": grpo,
+    "grpo": grpo, "grpo lora": grpo, "sft lora": sft, "reward lora": reward, "ppo lora": ppo,
 }  # fmt: skip
 WORDS = ("cat", "dog", "mat", "log", "list", "낱말", "order")
 
@@ -56,6 +56,14 @@ def configs(
             **rlhf, "n_iterations": 2, "batch_size": 6, "group_size": 3, "n_epochs": 2, "n_minibatches": 2,
             "kl_target": 1e-3, "loop": adamw,
         },
+        "sft lora": {
+            "model": policy_folder, "data": chats, "n_steps": 5, "batch_size": 3, "lora": {"rank": 2}, "loop": adamw,
+        },
+        "reward lora": {
+            "model": policy_folder, "data": rankings, "n_steps": 4, "batch_size": 4, "lora": {"rank": 2}, "loop": adamw,
+            "n_heads": 3,
+        },
+        "ppo lora": {**rlhf, "n_iterations": 4, "batch_size": 6, "n_epochs": 1, "lora": {"rank": 2}, "loop": muon},
         "grpo lora": {**rlhf, "n_iterations": 4, "batch_size": 6, "group_size": 2, "lora": {"rank": 2}, "loop": adamw},
     }  # fmt: skip
     return {name: ALGORITHMS[name].Config(micro_batch_size=2, **settings) for name, settings in given.items()}

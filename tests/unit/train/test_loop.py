@@ -14,7 +14,7 @@ from malmoi.data.comparisons import Ranking, collate_rankings
 from malmoi.errors import DivergedError
 from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel, ScalarModel
-from malmoi.train.loop import Job, LoopConfig, Step, fit
+from malmoi.train.loop import Job, LoopConfig, Step, fit, wait_s
 from malmoi.train.optim import OptimConfig
 
 pytestmark = pytest.mark.usefixtures("float32")
@@ -178,6 +178,12 @@ def test_weights_that_are_not_finite_are_never_a_checkpoint(tmp_path: Path) -> N
     with pytest.raises(DivergedError, match="step 1: the update made weights that are not finite"):
         fit(Job(Line(), Given([[Slope(1.0)]]), slope_loss, n_steps=1), loop, resume_from=tmp_path / "checkpoint")
     assert not (tmp_path / "checkpoint").exists()
+
+
+def test_checkpoints_take_a_twentieth_of_the_time_at_most() -> None:
+    assert wait_s(20.0, 0.5) == 20.0
+    assert wait_s(20.0, 12.0) == 240.0
+    assert wait_s(0.0, 12.0) == 0.0
 
 
 def test_a_stream_that_ends_early_ends_the_run() -> None:

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from malmoi.errors import ConfigError
 from malmoi.model.config import ModelConfig
+from malmoi.model.lora import LoraConfig, add_lora
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.train.optim import Muon, OptimConfig, lr_ratio, make_optimizers, orthogonalise
 
@@ -94,6 +96,29 @@ def test_every_weight_is_moved_by_one_optimizer_at_its_own_rate(shape: ModelConf
             assert group == ("AdamW", 0.2, 0.0), parameter
         else:
             assert group == ("AdamW", 0.3, 0.0), parameter
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_adapters_need_no_second_optimizer(shape: ModelConfig, name: str) -> None:
+    model = LanguageModel(shape)
+    add_lora(model, LoraConfig(rank=2))
+    [optimizer] = make_optimizers(model, OptimConfig.model_validate({"name": name}))
+    moved = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    assert len(moved) == sum(parameter.requires_grad for parameter in model.parameters()) > 0
+
+
+def test_where_every_weight_is_frozen_there_is_nothing_to_train(shape: ModelConfig) -> None:
+    model = LanguageModel(shape)
+    add_lora(model, LoraConfig(rank=2, projections=()))
+    with pytest.raises(ConfigError, match="nothing is left to train"):
+        make_optimizers(model, OptimConfig())
+
+
+def test_learned_positions_move_as_embeddings_do(shape: ModelConfig) -> None:
+    model = LanguageModel(shape.model_copy(update={"positions": "learned"}))
+    optimizers = make_optimizers(model, OptimConfig(lr=0.1, embedding_lr=0.2, head_lr=0.3))
+    rates = {id(p): group["peak_lr"] for o in optimizers for group in o.param_groups for p in group["params"]}
+    assert rates[id(model.model.embed_positions.weight)] == rates[id(model.model.embed_tokens.weight)] == 0.2
 
 
 def test_frozen_weights_have_no_optimizer(shape: ModelConfig) -> None:

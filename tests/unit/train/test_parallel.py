@@ -13,8 +13,10 @@ import torch
 from safetensors.torch import load_file
 
 from malmoi.files import read_jsonl, write_text
+from malmoi.train.finished import finished
 from malmoi.train.hooks import MetricsFile
-from malmoi.train.loop import fit
+from malmoi.train.loop import Hook, Step, fit
+from malmoi.train.parallel import share_of
 
 pytestmark = [pytest.mark.usefixtures("float32"), pytest.mark.slow]
 WORKER = """
@@ -23,29 +25,46 @@ from pathlib import Path
 from safetensors.torch import save_file
 from malmoi import device
 from malmoi.errors import ConfigError
+from malmoi.train.finished import finished
 from malmoi.train.hooks import MetricsFile
 from malmoi.train.loop import fit
 from malmoi.train.optim import whole
+class Stopped(Exception):
+    pass
+def stop_at(n):
+    def hook(step):
+        if step.step == n:
+            raise Stopped
+    return hook
 for argument in sys.argv[1:]:
-    name, folder = argument.split("=")
+    name, folder, last = argument.split("=")
     algorithm, folder = importlib.import_module(f"malmoi.algorithms.{name}"), Path(folder)
     config = algorithm.Config.model_validate_json((folder / "config.json").read_text())
+    hooks = [MetricsFile(folder / "metrics.jsonl"), stop_at(int(last))]
     try:
-        fit(algorithm.build(config), config.loop, [MetricsFile(folder / "metrics.jsonl")], folder / "checkpoint")
+        fit(algorithm.build(config), config.loop, hooks, folder / "checkpoint")
     except ConfigError as error:
         (folder / "refused").write_text(str(error))
+        continue
+    except Stopped:
         continue
     resumed = algorithm.build(config)
     fit(resumed, config.loop, resume_from=folder / "checkpoint")
     weights = {name: whole(tensor) for name, tensor in resumed.model.state_dict().items()}
+    saved = finished(resumed)
     if device.current().is_main:
         save_file(weights, folder / "weights")
+        save_file(saved.state_dict(), folder / "saved")
 device.barrier()
 """
 CASES: dict[str, tuple[str, dict[str, Any], bool]] = {
     "more for the first": ("sft", {"micro_batch_size": 1}, False),
     "nothing for the second": ("sft", {"micro_batch_size": 3}, False),
     "answers for one, text for the other": ("ppo mixed", {"micro_batch_size": 3}, False),
+    "answers of both": ("grpo", {}, False),
+    "fewer answers than are scored together": ("ppo", {"micro_batch_size": 64}, False),
+    "adapters": ("dpo lora", {}, False),
+    "sharded adapters": ("sft lora", {"batch_size": 4, "micro_batch_size": 1}, True),
     "sharded": ("pretrain", {"batch_size": 4}, True),
     "sharded unevenly": ("sft", {"micro_batch_size": 1}, True),
 }
@@ -80,7 +99,7 @@ def test_two_ranks_make_the_weights_and_metrics_of_one(configs: dict[str, Any], 
         alone[case] = configs[name].model_copy(update=change)
         loop = configs[name].loop.model_copy(update={"fsdp": fsdp})
         write_text(tmp_path / case / "config.json", alone[case].model_copy(update={"loop": loop}).model_dump_json())
-        arguments.append(f"{name.split()[0]}={tmp_path / case}")
+        arguments.append(f"{name.split()[0]}={tmp_path / case}=0")
     run_on_two_ranks(arguments)
     del alone["sharded unevenly"]
     assert "3 micro-batches do not divide over 2 ranks" in (tmp_path / "sharded unevenly" / "refused").read_text()
@@ -90,6 +109,55 @@ def test_two_ranks_make_the_weights_and_metrics_of_one(configs: dict[str, Any], 
         found = load_file(tmp_path / case / "weights")
         for key, tensor in job.model.state_dict().items():
             torch.testing.assert_close(found[key], tensor, atol=1e-4, rtol=1e-3, msg=f"{case}: {key}")
+        saved, expected_model = load_file(tmp_path / case / "saved"), finished(job)
+        assert expected_model is not None and saved.keys() == expected_model.state_dict().keys()
+        for key, tensor in expected_model.state_dict().items():
+            torch.testing.assert_close(saved[key], tensor, atol=1e-4, rtol=1e-3, msg=f"{case}: {key} as saved")
         rows, expected = (read_jsonl(tmp_path / case / name) for name in ("metrics.jsonl", "alone.jsonl"))
         for row, one in zip(rows, expected, strict=True):
             assert row | {"seconds": 0} == pytest.approx(one | {"seconds": 0}, rel=1e-3, abs=1e-4), case
+
+
+class Stopped(Exception):
+    """Stands for a kill."""
+
+
+def stop_at(n: int) -> Hook:
+    def hook(step: Step) -> None:
+        if step.step == n:
+            raise Stopped
+
+    return hook
+
+
+def test_a_job_goes_on_at_another_number_of_ranks(configs: dict[str, Any], tmp_path: Path) -> None:
+    """Weights, moments, answers in hand and the stream, sharded or not: from two ranks to one, and from one to two."""
+    cases = {"pretrain": {"batch_size": 4}, "ppo": {}, "sft lora": {"batch_size": 4, "micro_batch_size": 1}}
+    wide, narrow, expected = list[str](), list[str](), {}
+    for name, change in cases.items():
+        config, algorithm = configs[name].model_copy(update=change), name.split()[0]
+        sharded = {"loop": config.loop.model_copy(update={"fsdp": name != "ppo"})}
+        for folder in (tmp_path / f"{name} to one", tmp_path / f"{name} to two"):
+            write_text(folder / "config.json", config.model_copy(update=sharded).model_dump_json())
+        build = importlib.import_module(type(config).__module__).build
+        job = build(config)
+        fit(job, config.loop)
+        expected[name] = (job.model.state_dict(), config, build)
+        with pytest.raises(Stopped):
+            fit(build(config), config.loop, [stop_at(3)], tmp_path / f"{name} to two" / "checkpoint")
+        narrow.append(f"{algorithm}={tmp_path / f'{name} to one'}=3")
+        wide.append(f"{algorithm}={tmp_path / f'{name} to two'}=0")
+    run_on_two_ranks([*narrow, *wide])
+    for name, (weights, config, build) in expected.items():
+        job = build(config)
+        fit(job, config.loop, resume_from=tmp_path / f"{name} to one" / "checkpoint")
+        for found in (job.model.state_dict(), load_file(tmp_path / f"{name} to two" / "weights")):
+            for key, tensor in weights.items():
+                torch.testing.assert_close(found[key], tensor, atol=1e-4, rtol=1e-3, msg=f"{name}: {key}")
+
+
+def test_every_rank_has_a_share_and_nothing_is_done_twice() -> None:
+    for n, world_size in ((12, 2), (7, 3), (1, 4), (0, 2)):
+        shares = [list(range(n))[share_of(n, rank, world_size)] for rank in range(world_size)]
+        assert [one for share in shares for one in share] == list(range(n))
+        assert max(map(len, shares)) - min(map(len, shares)) <= 1

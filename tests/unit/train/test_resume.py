@@ -16,7 +16,10 @@ from malmoi.train.hooks import MetricsFile
 from malmoi.train.loop import Hook, Job, Step, fit
 
 pytestmark = pytest.mark.usefixtures("float32")
-NAMES = ["pretrain", "sft", "reward", "ppo", "ppo mixed", "dpo", "dpo lora", "grpo", "grpo lora"]
+NAMES = [
+    "pretrain", "sft", "sft lora", "reward", "reward lora", "ppo", "ppo mixed", "ppo lora", "dpo", "dpo lora", "grpo",
+    "grpo lora",
+]  # fmt: skip
 
 
 class Killed(Exception):

@@ -1,0 +1,47 @@
+"""What is saved of a job in the end."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from malmoi import device
+from malmoi.model.lora import LoraLinear, merged, worked_in
+from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.train.loop import Job
+from malmoi.train.optim import whole
+
+
+def finished(job: Job) -> LanguageModel | ScalarModel | None:
+    """The averaged weights where there are some, of PPO the policy only; adapters worked in, shards put together.
+
+    All ranks take part. Where weights are sharded only the first one gets the model, on the CPU; the others get None.
+    """
+    trained: Any = job.averaged if job.averaged is not None else job.model
+    trained = getattr(trained, "policy", trained)
+    if not any(isinstance(parameter, DTensor) for parameter in trained.parameters()):
+        plain: LanguageModel | ScalarModel = merged(trained)
+        return plain
+    state = _gathered(trained)
+    if not device.current().is_main:
+        return None
+    for name, module in trained.named_modules():
+        if isinstance(module, LoraLinear):
+            weight, lora_a, lora_b = (state.pop(f"{name}.{part}") for part in ("weight", "lora_A", "lora_B"))
+            state[f"{name}.weight"] = worked_in(weight, lora_a, lora_b, module.scale)
+    is_scalar = isinstance(trained, ScalarModel)
+    found = ScalarModel(trained.config, trained.n_heads) if is_scalar else LanguageModel(trained.config)
+    found.load_state_dict(state)
+    return found
+
+
+@torch.no_grad()
+def _gathered(model: nn.Module) -> dict[str, Tensor]:
+    """Every tensor in full, one after the other; only the first rank keeps them."""
+    state = {}
+    for name, tensor in model.state_dict().items():
+        full = whole(tensor.detach())
+        if device.current().is_main:
+            state[name] = full.cpu()
+    return state
