@@ -118,8 +118,12 @@ def _countable(document: Document, lines: list[str]) -> Iterator[tuple[int, tupl
 
 def is_heldout(document_id: str, heldout_fraction: float, seed: int) -> bool:
     """Whether a document is held out: its id and the seed alone decide, never the other documents."""
+    return _place(document_id, seed) < heldout_fraction * 2**64
+
+
+def _place(document_id: str, seed: int) -> int:
     digest = hashlib.sha256(f"{seed}:{document_id}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") < heldout_fraction * 2**64
+    return int.from_bytes(digest[:8], "big")
 
 
 def split(
@@ -127,16 +131,30 @@ def split(
 ) -> Iterator[tuple[Split, Document]]:
     """Each document with its side. A training document whose text is held out as well is left out and counted.
 
-    documents: a list, or a function that opens the stream anew; it is read twice
-    heldout_fraction: in [0, 1]; of few documents it may hold out none. Counts "copy of held-out text".
+    documents: a list, or a function that opens the stream anew; it is read three times
+    heldout_fraction: in [0, 1]. Where chance would leave one side of two or more documents empty, the document that
+    is nearest to it goes there. Counts "copy of held-out text".
     """
     dropped = Counter() if dropped is None else dropped
     open_documents = _opener(documents)
-    heldout = {text_key(d.text) for d in open_documents() if is_heldout(d.id, heldout_fraction, seed)}
+    border = _border(open_documents(), heldout_fraction, seed)
+    heldout = {text_key(d.text) for d in open_documents() if _place(d.id, seed) < border}
     for document in open_documents():
-        if is_heldout(document.id, heldout_fraction, seed):
+        if _place(document.id, seed) < border:
             yield "heldout", document
         elif text_key(document.text) in heldout:
             dropped["copy of held-out text"] += 1
         else:
             yield "train", document
+
+
+def _border(documents: Iterable[Document], heldout_fraction: float, seed: int) -> float:
+    """Documents whose place is below it are held out: the share's, moved as far as two documents of few need."""
+    border = heldout_fraction * 2**64
+    lowest, highest = 2**64, -1
+    for document in documents:
+        place = _place(document.id, seed)
+        lowest, highest = min(lowest, place), max(highest, place)
+    if lowest < highest and 0 < heldout_fraction < 1:
+        border = min(max(border, lowest + 1), highest)
+    return border

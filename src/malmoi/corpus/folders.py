@@ -6,6 +6,7 @@ it takes stays small, and a single large file has parts to hold out.
 
 import codecs
 import gzip
+import hashlib
 import json
 import os
 import re
@@ -19,7 +20,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from malmoi.corpus.documents import Document
+from malmoi.corpus.encodings import advice, marked
 from malmoi.errors import DataError
+from malmoi.files import sha256_of
+from malmoi.text import is_empty
 
 Errors = Literal["strict", "skip"]
 KINDS = (".txt", ".md", ".jsonl", ".jsonl.gz", ".html", ".htm")
@@ -61,19 +65,30 @@ def read_folder(path: Path, errors: Errors = "strict", report: ReadReport | None
     return _read(path, list(_find_files(path, errors, report)), errors, report)
 
 
+def identity(path: Path) -> str:
+    """SHA-256 over the names and contents of the files that `read_folder` would read, links followed, and no others."""
+    digest = hashlib.sha256()
+    for file in _find_files(path, "skip", ReadReport()):
+        name = os.fsencode(file.name if file == path else file.relative_to(path).as_posix())
+        content = sha256_of(file) if os.access(file, os.R_OK) else "cannot be opened"
+        digest.update(name + f"\0{content}\n".encode())
+    return digest.hexdigest()
+
+
 def _read(root: Path, files: list[Path], errors: Errors, report: ReadReport) -> Iterator[Document]:
     for file in files:
         report.n_files += 1
         for found in _documents(file, root):
             if isinstance(found, _Unreadable):
                 _pass_over(found, errors, report)
-            elif not found.text.strip():
+            elif is_empty(found.text):
                 report.skipped["no text in it"] += 1
             else:
                 report.n_documents += 1
                 yield found
     if not report.n_documents:
-        raise DataError(f"{root}: no text in it; the kinds that are read are {' '.join(KINDS)}")
+        said = ", ".join(f"{n} {reason}" for reason, n in report.skipped.items())
+        raise DataError(f"{root}: no text in it ({said or 'nothing to read'}); give files with text: {' '.join(KINDS)}")
 
 
 def _pass_over(problem: _Unreadable, errors: Errors, report: ReadReport) -> None:
@@ -135,16 +150,17 @@ def _documents(file: Path, root: Path) -> Iterator[Document | _Unreadable]:
         yield _Unreadable("cannot be opened", f"{file}: cannot be read ({error.strerror}); mend or move it")
 
 
-def _not_utf8(where: str, at: int, byte: int) -> _Unreadable:
-    message = f"{where}: not UTF-8 at byte {at} (0x{byte:02x}); convert it, or pass --errors skip"
+def _not_utf8(where: str, at: int, data: bytes, name: str) -> _Unreadable:
+    message = f"{where}: not UTF-8 at byte {at} (0x{data[0]:02x}); {advice(data, name)}, or pass --errors skip"
     return _Unreadable("not UTF-8", message)
 
 
 def _chunks(file: Path) -> Iterator[str]:
     """The text of a file piece by piece, without its byte-order mark."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
     n_read, data = 0, b"\n"
     with file.open("rb") as stream:
+        decoder = codecs.getincrementaldecoder(marked(stream.read(4)) or "utf-8")()
+        stream.seek(0)
         while data:
             data = stream.read(CHUNK_BYTES)
             n_pending = len(decoder.getstate()[0])
@@ -152,7 +168,7 @@ def _chunks(file: Path) -> Iterator[str]:
                 text = decoder.decode(data, final=not data)
             except UnicodeDecodeError as error:
                 at = n_read - n_pending + error.start
-                raise _not_utf8(str(file), at, error.object[error.start]) from None
+                raise _not_utf8(str(file), at, error.object[error.start :], file.name) from None
             yield text if n_read else text.removeprefix("\ufeff")
             n_read += len(data)
 
@@ -179,7 +195,7 @@ def _rows(file: Path, source: str) -> Iterator[Document | _Unreadable]:
                 if line.strip():
                     yield _document(json.loads(line), source)
             except UnicodeDecodeError as error:
-                yield _not_utf8(where, n_read + error.start, data[error.start])
+                yield _not_utf8(where, n_read + error.start, data[error.start :], file.name)
             except DataError as error:
                 yield _Unreadable("unusable row", f"{where}: {error}")
             except (ValueError, RecursionError) as error:

@@ -22,7 +22,7 @@ from typing import Any
 from malmoi.corpus.documents import Document
 
 LICENSE = "PSF-2.0"
-PACKAGES = ("click", "jinja2", "rich", "typer")
+PACKAGES = ("jinja2", "rich", "typer")
 # Importing these opens a browser, prints a poem, needs a display, or runs tests.
 SKIPPED = {
     "antigravity",
@@ -151,6 +151,10 @@ def _is_guest(value: Any, module: ModuleType) -> bool:
 
 def _found(name: str, kind: str, module: str, value: Any) -> Iterator[_Found]:
     text = getattr(value, "__doc__", None)
+    if not inspect.isclass(value) and text == type(value).__doc__:
+        return  # its type's documentation, which says nothing of this attribute
+    if inspect.isclass(value) and kind == "method" and value.__qualname__ != name[len(module) + 1 :]:
+        return  # another class, under the name of an attribute
     if isinstance(text, str) and len(text.strip()) >= 10:
         yield _Found(name, kind, module, inspect.cleandoc(text), None if kind == "module" else _signature(value))
 

@@ -46,7 +46,7 @@ def corpus(context: Context, settings: CorpusSettings) -> None:
     for side, found in sides.items():
         if not found:
             raise DataError(
-                f"corpus: {len(kept)} documents leave none {side}; give more text or another heldout_fraction"
+                f"corpus: {len(kept)} document(s) leave none {side}; at least two different texts are needed"
             )
         write_jsonl(context.out / f"{side}.jsonl", (document.to_row() for document in found))
     if not settings.text:
@@ -63,7 +63,15 @@ def corpus(context: Context, settings: CorpusSettings) -> None:
         "skipped": dict(report.skipped),
     }
     write_json(context.out / "corpus.json", facts)
-    context.say(f"{len(kept):,} documents, {sum(n_bytes.values()) / 1e6:.2f} MB; dropped {sum(counts.values()):,}")
+    context.say(
+        f"{len(kept):,} documents, {sum(n_bytes.values()) / 1e6:.2f} MB; dropped: {_listed(counts) or 'nothing'}"
+    )
+    if report.skipped:
+        context.say(f"passed over: {_listed(report.skipped)}")
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{n:,} × {reason}" for reason, n in counts.items() if n)
 
 
 def tokenizer(context: Context, settings: TokenizerSettings) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from malmoi import __version__, device
+from malmoi.corpus.folders import identity as text_identity
 from malmoi.errors import ConfigError, UserError, WorkspaceError
 from malmoi.files import partial_name, sweep_partials, write_json
 from malmoi.pipeline.console import Console
@@ -113,7 +114,7 @@ def _text_identity(settings: CorpusSettings, workspace: Workspace, hashes: Hashe
         path = Path(settings.text)
         if not path.exists():
             raise UserError(f"{path}: no such file or folder; give --text a folder of .txt, .md, .jsonl or .html files")
-        return {"text": hashes.sha256_of(path)}
+        return {"text": text_identity(path)}
     import platform
 
     versions = {"python": platform.python_version()}

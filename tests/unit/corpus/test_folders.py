@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from malmoi.corpus.folders import KINDS, PART_CHARS, ReadReport, read_folder
+from malmoi.corpus.folders import KINDS, PART_CHARS, ReadReport, identity, read_folder
 from malmoi.errors import DataError
 
 
@@ -105,7 +105,7 @@ def test_what_is_not_utf8_is_named_by_its_byte(tmp_path, name):
     write(tmp_path / "good.txt", "good")
     with pytest.raises(DataError) as caught:
         list(read_folder(path))
-    assert str(caught.value) == f"{path}: not UTF-8 at byte 200004 (0xff); convert it, or pass --errors skip"
+    assert str(caught.value).startswith(f"{path}: not UTF-8 at byte 200004 (0xff); convert it: iconv -f ENCODING ")
     report = ReadReport()
     assert "good" in [document.text for document in read_folder(tmp_path, "skip", report)]
     assert report.skipped == {"not UTF-8": 1}
@@ -247,3 +247,39 @@ def test_a_malformed_declaration_does_not_stop_the_others(tmp_path):
     write(tmp_path / "a.html", "<p>page</p><![unknown[x]]>")
     write(tmp_path / "b.txt", "text")
     assert [document.text for document in read_folder(tmp_path, "skip")][-1] == "text"
+
+
+def test_the_identity_is_that_of_what_is_read(tmp_path: Path) -> None:
+    texts, linked = tmp_path / "texts", tmp_path / "linked"
+    texts.mkdir(), linked.mkdir()
+    (texts / "a.txt").write_text("One.")
+    (linked / "b.txt").write_text("Two.")
+    (texts / "more").symlink_to(linked)
+    first = identity(texts)
+    (texts / ".DS_Store").write_text("x")
+    (texts / "paper.pdf").write_text("x")
+    assert identity(texts) == first
+    (linked / "b.txt").write_text("Three.")
+    second = identity(texts)
+    assert second != first
+    (linked / "b.txt").rename(linked / "c.txt")
+    assert identity(texts) not in (first, second)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
+def test_a_mark_tells_the_encoding(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "a.txt").write_bytes("말모이 words".encode(encoding))
+    assert [document.text for document in read_folder(tmp_path)] == ["말모이 words"]
+
+
+def test_korean_of_older_windows_is_named_with_its_remedy(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("말모이는 우리말 사전이다.".encode("cp949"))
+    with pytest.raises(DataError, match=r"not UTF-8 at byte 0 .*iconv -f CP949 -t UTF-8 a\.txt > utf8-a\.txt"):
+        list(read_folder(tmp_path))
+
+
+def test_a_page_of_scripts_alone_is_said_to_hold_no_text(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text("<script>x = 1</script>")
+    (tmp_path / "b.txt").write_text("\u200b\n")
+    with pytest.raises(DataError, match=r"no text in it \(2 no text in it\)"):
+        list(read_folder(tmp_path))

@@ -1,5 +1,6 @@
 """The documentation of this Python as documents and facts."""
 
+import inspect
 from collections import Counter
 
 import pytest
@@ -59,3 +60,11 @@ def test_language_topics_are_documents_without_items(library: list[tuple[Documen
 )
 def test_first_sentence(text: str, sentence: str) -> None:
     assert first_sentence(text) == sentence
+
+
+def test_an_attribute_that_does_not_document_itself_is_no_item() -> None:
+    found = [(item.name, document.text) for document, item in read_python_docs(()) if item is not None]
+    for type_ in (int, str, list, dict, bool):
+        assert [name for name, text in found if inspect.cleandoc(type_.__doc__ or "") in text] == [
+            f"builtins.{type_.__name__}"
+        ]
