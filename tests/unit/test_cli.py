@@ -393,3 +393,11 @@ def test_doctor_speaks_to_people_and_machines(tmp_path: Path, monkeypatch: pytes
     assert refused.exit_code == 2
     assert refused.stderr == f"error: {json.loads(refused.stdout)['refused'][0]}\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_train_says_why_ppo_stopped_before_its_last_step(files: Path) -> None:
+    words = ["--set", "kl_budget=1e-9", "--set", "n_iterations=3", "--set", "loop.optim.lr=0.1"]
+    said = malmoi("train", "ppo", "ppo.toml", "--out", "short", *words)
+    last = read_jsonl(Path("short/metrics.jsonl"))[-1]["step"]
+    assert "alarm: step" in said and f"stopped after {last} of 12 steps" in said
+    assert "kl_budget" in json.loads(Path("short/model/malmoi.json").read_bytes())["alarms"]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from malmoi.config import Seed, Settings
 from malmoi.data.comparisons import Comparisons, Ranking, ranking_steps, read_rankings
-from malmoi.errors import ConfigError
+from malmoi.errors import ConfigError, DataError
 from malmoi.model.folder import load_model, load_text
 from malmoi.model.lora import LoraConfig, add_lora
 from malmoi.model.transformer import ScalarModel, keep_layers
@@ -84,6 +84,11 @@ def build(config: Config) -> Job:
     add_lora(model, config.lora)
     tokenizer, template = load_text(config.model)
     rankings = read_rankings(config.data, tokenizer, template, model.config.seq_len)
+    if all(len(set(ranking.ranks)) == 1 for ranking in rankings):
+        raise DataError(
+            f"{config.data}: every ranking is a tie, so nothing says which answer is better; rank some answers apart, "
+            "or where a simulated labeler ranked, lower rank.tie_margin"
+        )
     if config.n_heads > 1:
         rankings = resampled(rankings, config.n_heads, config.seed)
     steps = ranking_steps(rankings, tokenizer.pad_id, config.batch_size, config.micro_batch_size, config.seed)

@@ -25,11 +25,13 @@ from malmoi.model.config import ModelConfig
 from malmoi.model.folder import load_text, save_model
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.pipeline.console import Console
+from malmoi.pipeline.watch import PolicyWatch
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.train.finished import finished
 from malmoi.train.hooks import MetricsFile
 from malmoi.train.loop import Hook, fit
+from malmoi.train.rollouts import RolloutSteps
 from malmoi.train.signals import listening
 
 
@@ -57,13 +59,23 @@ def train(algorithm: str, config_path: Path, assignments: Sequence[str], out: Pa
         config = _with_vocabulary(config, text[0].vocab_size)
         job = module.build(config)
         console.started(f"{algorithm} → {out}", "", resumed=(out / "checkpoint.safetensors").exists())
-        hooks: list[Hook] = [MetricsFile(out / "metrics.jsonl"), console.step]
+        metrics = MetricsFile(out / "metrics.jsonl")
+        hooks: list[Hook] = [metrics, console.step]
+        watch = None
+        if isinstance(job.steps, RolloutSteps):
+            watch = PolicyWatch(job.steps, text[0], out, console.say)
+            hooks.insert(0, watch)
         with listening():
             fit(job, config.loop, hooks, out / "checkpoint.safetensors")
+        if metrics.last_step < job.n_steps:
+            console.say(
+                f"stopped after {metrics.last_step} of {job.n_steps} steps: the KL budget (kl_budget) is used up"
+            )
         model = finished(job)
         if device.current().is_main:
             assert model is not None
             about = {"run": out.name, "algorithm": algorithm, "parents": inputs, **_facts(model, config, text)}
+            about |= {} if watch is None else {"alarms": watch.alarms}
             save_model(out / "model", model, *text, about)
             (out / "checkpoint.safetensors").unlink(missing_ok=True)
         device.barrier()

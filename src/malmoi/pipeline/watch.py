@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from malmoi import device
 from malmoi.data.prompts import Prompt
 from malmoi.feedback.labeler import gold_score
 from malmoi.files import disk_errors, read_jsonl, write_jsonl
@@ -50,7 +51,8 @@ class PolicyWatch:
         if golds:
             self.steps.info["gold"] = step.metrics["gold"] = sum(golds) / len(golds)
         if step.step > self.last_step:
-            self._write(step.step, [(prompt.messages[-1]["content"], text) for prompt, text, _ in texts[:4]])
+            if device.current().is_main:
+                self._write(step.step, [(prompt.messages[-1]["content"], text) for prompt, text, _ in texts[:4]])
             self._judge(step.step, step.metrics)
 
     def _judge(self, step: int, metrics: dict[str, float]) -> None:
@@ -101,19 +103,25 @@ class CurveWatch:
             {"step": step, "kl": float(kl), "prompt_ids": ids, "ids": answer.ids, "finished": answer.finished}
             for kl, ids, (answer,) in zip(ours - before, self.prompts, answers, strict=True)
         ]
-        write_jsonl(self.path, self.rows)
+        if device.current().is_main:
+            write_jsonl(self.path, self.rows)
 
 
 def find_alarms(metrics: dict[str, float], kl_budget: float, scores: list[float], golds: list[float]) -> dict[str, str]:
     """Name -> cause of each alarm that the latest iteration gives. scores, golds: means of all iterations so far."""
     found = {}
-    if metrics["kl"] < -3 * metrics["kl_error"] - 1e-3:
+    # A few answers are skewed: five errors of the mean, so that noise does not ring.
+    if metrics["kl"] < -5 * metrics["kl_error"] - 1e-3:
         found["negative_kl"] = (
             f"the KL estimate is {metrics['kl']:.3f} nats, below zero by more than its noise: answers are not sampled "
             "from the policy that scores them (temperature, top-p, or a stale copy)"
         )
     if metrics["kl"] > kl_budget:
         found["kl_budget"] = f"KL {metrics['kl']:.1f} nats is over the budget of {kl_budget:g}: stopped; raise beta"
+    if metrics.get("finished") == 0:
+        found["never_ends"] = (
+            "no sampled answer ever ended: raise max_tokens, or start from a model that ends its turns"
+        )
     if metrics["distinct"] < FEWEST_DISTINCT:
         found["collapse"] = f"only {metrics['distinct']:.0%} of the answers differ: the policy says one thing to all"
     if len(scores) >= 2 * WINDOW and len(golds) == len(scores):
