@@ -107,7 +107,12 @@ def share_prompts(ids: Tensor, mask: Tensor) -> SharedPrompts | None:
     )  # fmt: skip
 
 
-def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
+def as_ids(ids: Sequence[int]) -> np.ndarray:
+    """Ids as they are held in memory: 4 bytes each, where a list takes 36."""
+    return np.array(ids, dtype=np.int32)
+
+
+def pad(rows: Sequence[Sequence[int] | np.ndarray], pad_id: int) -> tuple[Tensor, Tensor]:
     """Rows of ids -> (B, T) padded on the right, and (B,) their lengths."""
     lengths = [len(row) for row in rows]
     ids = np.full((len(rows), max(lengths)), pad_id, dtype=np.int64)

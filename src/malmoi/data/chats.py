@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from malmoi.data.batch import Tokens, pad, shift
+from malmoi.data.batch import Tokens, as_ids, pad, shift
 from malmoi.data.formats import conversations
 from malmoi.data.stream import Shuffled
 from malmoi.errors import DataError
@@ -21,46 +20,35 @@ from malmoi.tokenizer.chat_template import ChatTemplate
 class Chat:
     """One conversation as ids, and which of them are trained on."""
 
-    ids: list[int]
-    trained: list[bool]
+    ids: Sequence[int] | np.ndarray
+    trained: Sequence[bool] | np.ndarray
 
 
 def read_chats(path: Path, tokenizer: Tokenizer, template: ChatTemplate, seq_len: int) -> list[Chat]:
-    """Conversations of a file in any of `formats.FORMATS`.
+    """Conversations of a file in any of `formats.FORMATS`; one may be several (`ChatTemplate.training_rows`).
 
     Raises DataError, with file and line, for a row that is malformed, has nothing to train on, or is too long.
     """
     chats = []
     for number, row in conversations(path):
         try:
-            ids, trained = encode_chat(tokenizer, template, row["messages"])
+            found = template.training_rows(tokenizer, row["messages"])
         except DataError as error:
             raise DataError(f"{path}:{number}: {error}") from None
-        if not any(trained):
+        if not any(any(trained) for _, trained in found):
             raise DataError(f"{path}:{number}: no assistant turn, so nothing to train on")
-        if len(ids) > seq_len + 1:
-            raise DataError(f"{path}:{number}: {len(ids)} tokens are more than the model's context ({seq_len})")
-        chats.append(Chat(ids, trained))
+        longest = max(len(ids) for ids, _ in found)
+        if longest > seq_len + 1:
+            raise DataError(f"{path}:{number}: {longest} tokens are more than the model's context ({seq_len})")
+        chats += [Chat(as_ids(ids), np.array(trained)) for ids, trained in found if any(trained)]
     return chats
 
 
 def encode_chat(
     tokenizer: Tokenizer, template: ChatTemplate, messages: Sequence[Mapping[str, Any]]
 ) -> tuple[list[int], list[bool]]:
-    """Ids of a conversation and which of them are trained on: all that the assistant says, but for the turns that are
-    marked `"trained": False`.
-
-    Raises DataError where turns are marked and the template does not train on each answer as one piece.
-    """
-    ids, trained = template.encode(tokenizer, messages)
-    wanted = [bool(message.get("trained", True)) for message in messages if message["role"] == "assistant"]
-    if all(wanted):
-        return ids, trained
-    pieces = [(is_on, len(list(part))) for is_on, part in groupby(trained)]
-    if sum(is_on for is_on, _ in pieces) != len(wanted):
-        raise DataError("some answers are marked as not to be trained on, and the chat template runs answers together")
-    wishes = iter(wanted)
-    return ids, [on for is_on, n in pieces for on in [is_on and next(wishes)] * n]
+    """The row of `ChatTemplate.training_rows` that holds the whole conversation."""
+    return template.training_rows(tokenizer, messages)[-1]
 
 
 def chat_steps(chats: list[Chat], pad_id: int, batch_size: int, micro_batch_size: int, seed: int) -> Shuffled:
@@ -79,5 +67,5 @@ def collate_chats(chats: Sequence[Chat], pad_id: int) -> Tokens:
     ids, _ = pad([chat.ids for chat in chats], pad_id)
     trained = torch.zeros_like(ids, dtype=torch.bool)
     for i, chat in enumerate(chats):
-        trained[i, : len(chat.trained)] = torch.tensor(chat.trained)
+        trained[i, : len(chat.trained)] = torch.from_numpy(np.asarray(chat.trained, dtype=np.bool_))
     return shift(ids, trained)

@@ -1,6 +1,6 @@
 """People's rankings -> micro-batches in which all answers to a prompt, and all their pairs, stand together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from malmoi.data.batch import Branches, pad
+from malmoi.data.batch import Branches, as_ids, pad
 from malmoi.data.formats import rankings
 from malmoi.data.stream import Shuffled
 from malmoi.errors import DataError
@@ -24,7 +24,7 @@ class Ranking:
     counted: (H,) how often each head of an ensemble counts this ranking
     """
 
-    ids: list[list[int]]
+    ids: Sequence[Sequence[int] | np.ndarray]
     ranks: list[int]
     counted: tuple[float, ...] = (1.0,)
 
@@ -74,39 +74,52 @@ def read_rankings(path: Path, tokenizer: Tokenizer, template: ChatTemplate, seq_
         longest = max(map(len, ids))
         if longest > seq_len:
             raise DataError(f"{path}:{number}: {longest} tokens are more than the model's context ({seq_len})")
-        found.append(Ranking(ids, row["ranks"]))
+        found.append(Ranking([as_ids(one) for one in ids], row["ranks"]))
     return found
 
 
 def conversation_ids(
-    tokenizer: Tokenizer, template: ChatTemplate, messages: Sequence[dict[str, str]], answer: str
+    tokenizer: Tokenizer, template: ChatTemplate, messages: Sequence[Mapping[str, str]], answer: str
 ) -> list[int]:
-    """The conversation with this answer as its last turn, end of turn included.
+    """The conversation with this answer as its last turn, end of turn included: what PPO reads of the same answer.
 
-    What a template puts behind that is left off: a policy never writes it, so nothing may be read off it.
+    That is the prompt as a policy is asked, then the answer. What a template puts behind the end of the turn is left
+    off: a policy never writes it, so nothing may be read off it.
     """
-    ids, trained = template.encode(tokenizer, [*messages, {"role": "assistant", "content": answer}])
-    return ids[: max((i for i, is_trained in enumerate(trained, start=1) if is_trained), default=len(ids))]
+    prompt, _ = template.encode(tokenizer, messages, add_generation_prompt=True)
+    ids, _ = template.encode(tokenizer, [*messages, {"role": "assistant", "content": answer}])
+    if ids[: len(prompt)] != prompt:  # the template writes answers otherwise than its prompt lets them begin
+        return [*prompt, *tokenizer.encode_answer(answer), tokenizer.end_of_turn_id]
+    end = tokenizer.end_of_turn_id
+    return ids[: ids.index(end, len(prompt)) + 1] if end in ids[len(prompt) :] else [*ids, end]
 
 
-def shared_length(answers: Sequence[Sequence[int]]) -> int:
+def demonstration_ids(tokenizer: Tokenizer, template: ChatTemplate, messages: Sequence[Mapping[str, str]]) -> list[int]:
+    """`conversation_ids` of a conversation whose last message is its answer."""
+    return conversation_ids(tokenizer, template, messages[:-1], messages[-1]["content"])
+
+
+def shared_length(answers: Sequence[Sequence[int] | np.ndarray]) -> int:
     """Tokens that all answers begin with; the last token of each is its own, though another may go on from it."""
     longest = min(map(len, answers)) - 1
-    return next((i for i in range(longest) if len({ids[i] for ids in answers}) > 1), longest)
+    first = np.asarray(answers[0][:longest])
+    parts = [np.flatnonzero(first != np.asarray(ids[:longest])) for ids in answers[1:]]
+    return min((int(places[0]) for places in parts if len(places)), default=longest)
 
 
 def collate_rankings(rankings: Sequence[Ranking], pad_id: int, n_repeated: int = 0) -> Comparisons:
     """n_repeated: last tokens of what is shared that every answer has for itself. With 1 each answer's first own token
     is predicted by the token before it in the row, as all others are."""
-    rows: list[list[int]] = []
-    positions: list[list[int]] = []
-    segments: list[list[int]] = []
+    rows: list[np.ndarray] = []
+    positions: list[np.ndarray] = []
+    segments: list[np.ndarray] = []
     row: list[int] = []
     last: list[int] = []
     better, worse, target, weight, counted = [], [], [], [], []
     for number, ranking in enumerate(rankings):
         n_shared = max(0, shared_length(ranking.ids) - n_repeated)
-        ids, places, parts = list(ranking.ids[0][:n_shared]), list(range(n_shared)), [0] * n_shared
+        answers = [np.asarray(answer) for answer in ranking.ids]
+        own = [len(answer) - n_shared for answer in answers]
         pairs = list(combinations(range(len(ranking.ranks)), 2))
         for i, j in pairs:
             i, j = (i, j) if ranking.ranks[i] <= ranking.ranks[j] else (j, i)
@@ -115,15 +128,11 @@ def collate_rankings(rankings: Sequence[Ranking], pad_id: int, n_repeated: int =
             target.append(0.5 if ranking.ranks[i] == ranking.ranks[j] else 1.0)
             weight.append(1 / len(pairs))
             counted.append(ranking.counted)
-        for segment, answer in enumerate(ranking.ids, start=1):
-            ids += answer[n_shared:]
-            places += range(n_shared, len(answer))
-            parts += [segment] * (len(answer) - n_shared)
-            row.append(number)
-            last.append(len(ids) - 1)
-        rows.append(ids)
-        positions.append(places)
-        segments.append(parts)
+        row += [number] * len(own)
+        last += (n_shared + np.cumsum(own) - 1).tolist()
+        rows.append(np.concatenate([answers[0][:n_shared], *(answer[n_shared:] for answer in answers)]))
+        positions.append(np.concatenate([np.arange(n_shared), *(n_shared + np.arange(n) for n in own)]))
+        segments.append(np.repeat(np.arange(len(own) + 1), [n_shared, *own]))
     return Comparisons(
         pad(rows, pad_id)[0], Branches(pad(positions, 0)[0], pad(segments, -1)[0]), torch.tensor(row),
         torch.tensor(last), torch.tensor(better), torch.tensor(worse), torch.tensor(target), torch.tensor(weight),

@@ -16,7 +16,7 @@ class Prompt:
     """One conversation that waits for an answer. row: everything its line said, for those who judge the answer."""
 
     messages: Sequence[Message]
-    ids: list[int]
+    ids: Sequence[int]
     row: dict[str, Any]
 
 

@@ -7,7 +7,9 @@
 import json
 import math
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
@@ -289,7 +291,18 @@ def load_text(folder: Path) -> tuple[Tokenizer, ChatTemplate]:
     tokenizer = Tokenizer.load(folder)
     if (folder / CONFIG).exists():
         check_vocabulary(folder, load_config(folder), tokenizer)
-    return tokenizer, ChatTemplate.load(folder)
+    template = ChatTemplate.load(folder)
+    if not template.is_continued(tokenizer):
+        _say_once(
+            f"{folder}: the chat template's answers do not begin where its generation prompt ends; what is trained on "
+            "begins behind what both begin with"
+        )
+    return tokenizer, template
+
+
+@lru_cache
+def _say_once(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def check_vocabulary(folder: Path, config: ModelConfig, tokenizer: Tokenizer) -> None:

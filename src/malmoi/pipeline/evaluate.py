@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from malmoi.corpus.questions import Question
-from malmoi.data.comparisons import Ranking, conversation_ids
+from malmoi.data.comparisons import Ranking, conversation_ids, demonstration_ids
 from malmoi.evals.answers import Answered, answer_all, answer_kl, distinct_share, is_exact
 from malmoi.evals.bits_per_byte import xz_bits_per_byte
 from malmoi.evals.interval import bootstrap
@@ -41,13 +41,9 @@ def evaluate(inputs: dict[str, Path], settings: EvalSettings, say: Callable[[str
 
 
 def reward_bias(model: ScalarModel, text: Text, conversations: Sequence[Sequence[dict[str, str]]]) -> list[float]:
-    """Mean score of these demonstrations, by each head, at the token where the model learned to score: the end of the
-    last turn."""
+    """Mean score of these demonstrations, by each head, read where the model was trained: at the end of the turn."""
     tokenizer, template = text
-    rankings = [
-        Ranking([conversation_ids(tokenizer, template, messages, last["content"])], [1])
-        for *messages, last in conversations
-    ]
+    rankings = [Ranking([demonstration_ids(tokenizer, template, messages)], [1]) for messages in conversations]
     scores = head_scores(model, rankings, tokenizer.pad_id)
     return [float(np.mean([float(row[0, head]) for row in scores])) for head in range(model.n_heads)]
 

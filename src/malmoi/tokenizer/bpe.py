@@ -29,6 +29,7 @@ FILE = "tokenizer.json"
 _ENDS_OF_TEXT = (END_OF_TEXT, "<|end_of_text|>", "</s>", "<eos>")
 _NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _ANSWER = "\ue000"
+_ANCHORS = ("\n", "\x01", "\u200b", "。")
 
 
 def any_of(tokens: Iterable[str]) -> re.Pattern[str]:
@@ -36,12 +37,12 @@ def any_of(tokens: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(map(re.escape, sorted(tokens, key=len, reverse=True))) or "(?!)")
 
 
-class Piece(NamedTuple):
-    """A part of a rendered conversation. is_markup: the template's, in which special tokens are real."""
+class Coded(NamedTuple):
+    """A text's ids, and for each where in the text it begins and ends (what a normalizer puts in has no width)."""
 
-    text: str
-    is_markup: bool = False
-    is_trained: bool = False
+    ids: list[int]
+    starts: list[int]
+    ends: list[int]
 
 
 class Tokenizer:
@@ -72,7 +73,7 @@ class Tokenizer:
         eos = named["eos_token"] or self._find_eos(stops)
         self.special |= {*self.names.values(), *stops}
         self.plain_tokens = [token.content for token in added if token.content not in self.special]
-        self._any_special = any_of(self.special)
+        self.any_special = any_of(self.special)
         self.end_of_turn = self._find_end_of_turn() or eos
         text = next((token for token in _ENDS_OF_TEXT if token in self.special), eos)
         pads = (self.names.get("pad_token"), text, self.names.get("unk_token"))
@@ -99,7 +100,7 @@ class Tokenizer:
             _, mark, after = render(source, asked, self.names).rpartition(_ANSWER)
         except DataError:  # a template that cannot be used says so when it is
             return None
-        found = self._any_special.search(after) if mark else None
+        found = self.any_special.search(after) if mark else None
         return found and found[0]
 
     def _build_coder(self, added: Sequence[AddedToken]) -> None:
@@ -109,14 +110,14 @@ class Tokenizer:
         switch needs to be thrown that threads share.
         """
         secret = f"\ue003{secrets.token_hex(8)}\ue003"
-        self._spelling, self.gap = secret + "\ue004", secret + "\ue005"
+        self.spelling, self.gap = secret + "\ue004", secret + "\ue005"
         self._coder = Engine(self.engine.model)
         for part in ("normalizer", "pre_tokenizer"):
             if (value := getattr(self.engine, part)) is not None:
                 setattr(self._coder, part, value)
         tokens = {token.content: token for token in added}
         tokens |= {name: AddedToken(name, normalized=False) for name in sorted(self.special - tokens.keys())}
-        spelled = {(self._spelling if name in self.special else "") + name: token for name, token in tokens.items()}
+        spelled = {(self.spelling if name in self.special else "") + name: token for name, token in tokens.items()}
         self._coder.add_tokens([_respelled(token, spelling) for spelling, token in spelled.items()])
         self._coder.add_tokens([AddedToken(self.gap, normalized=False)])
         self._real = {self._coder.token_to_id(s): self.engine.token_to_id(t.content) for s, t in spelled.items()}
@@ -145,52 +146,65 @@ class Tokenizer:
         return frozenset(map(self.special_id, self.special))
 
     def encode(self, text: str) -> list[int]:
-        return self.encode_pieces([Piece(text)])[0]
+        return self.encode_batch([text])[0]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of texts in which nothing is special. Raises DataError for one that would become a special token."""
         rows = [row.ids for row in self._coder.encode_batch_fast(list(texts), add_special_tokens=False)]
         return [
-            ids if self._typed.isdisjoint(ids) and self._real.keys().isdisjoint(ids) else self.encode(text)
+            ids if self._typed.isdisjoint(ids) and self._real.keys().isdisjoint(ids) else self._apart_ids(text)
             for ids, text in zip(rows, texts, strict=True)
         ]
 
-    def encode_pieces(self, pieces: Sequence[Piece]) -> tuple[list[int], list[bool]]:
-        """Ids of the joined pieces and, for each, whether a trained-on piece is in it.
+    def encode_answer(self, text: str) -> list[int]:
+        """Ids of an answer as one that goes on behind a prompt: nothing is put before it."""
+        lead = self.encode(_ANCHORS[0])
+        ids = self.encode(_ANCHORS[0] + text)
+        return ids[len(lead) :] if ids[: len(lead)] == lead else self.encode(text)
 
-        Raises DataError for text that this tokenizer cannot tell from a special token.
-        """
-        found = self._encode(pieces)
-        if found is None:
-            found = self._encode(
-                [p if p.is_markup else p._replace(text=self.apart(p.text, self.special)) for p in pieces]
-            )
+    def _apart_ids(self, text: str) -> list[int]:
+        found = self.code(text) or self.code(self.apart(text, self.special))
         if found is None:
             raise DataError("text: this tokenizer cannot tell it from a special token; leave that out")
-        return found
+        return found.ids
 
-    def _encode(self, pieces: Sequence[Piece]) -> tuple[list[int], list[bool]] | None:
-        """None when typed text became a special token."""
-        spelled = [self._any_special.sub(self._spell, p.text) if p.is_markup else p.text for p in pieces]
-        coded = self._coder.encode("".join(spelled), add_special_tokens=False)
+    def code(self, text: str) -> Coded | None:
+        """A text in which `spelling` before a special token makes it real, and `gap` keeps apart what it stands in.
+
+        None when typed text became a special token.
+        """
+        coded = self._coder.encode(text, add_special_tokens=False)
         if not self._typed.isdisjoint(coded.ids):
             return None
         ids: list[int] = coded.ids
-        trained = [False] * len(ids)
-        if any(piece.is_trained for piece in pieces):
-            flags = b"".join(bytes([p.is_trained]) * len(text) for p, text in zip(pieces, spelled, strict=True))
-            # An added token may take in the white space after it, and what a normalizer puts in is as wide as nothing.
-            trained = [
-                any(flags[begin : begin + 1 if id in self._real else max(end, begin + 1)])
-                for id, (begin, end) in zip(ids, coded.offsets, strict=True)
-            ]
+        starts, ends = map(list, zip(*coded.offsets, strict=True)) if ids else ([], [])
         if not self._real.keys().isdisjoint(ids):
-            real = [(self._real.get(id, id), is_trained) for id, is_trained in zip(ids, trained, strict=True)]
-            ids = [id for id, _ in real if id is not None]
-            trained = [is_trained for id, is_trained in real if id is not None]
-        return ids, trained
+            real = [(self._real.get(id, id), *span) for id, span in zip(ids, coded.offsets, strict=True)]
+            kept = [(id, start, end) for id, start, end in real if id is not None]
+            ids, starts, ends = ([token[i] for token in kept] for i in range(3))
+        return Coded(ids, starts, ends)
 
-    def _spell(self, found: re.Match[str]) -> str:
-        return self._spelling + found[0]
+    def go_on(self, before: Sequence[int], rest: str, whole: Sequence[int]) -> Coded | None:
+        """The ids of `rest` where `before` are ids already, so that no token is made of both.
+
+        whole: another way to encode both, which says the same. None where this tokenizer has no way to do it.
+        """
+        said = self._written(whole)
+        # A tokenizer may write a space before all that follows a gap; a character that no merge holds does not draw it.
+        for anchor in ("", *_ANCHORS):
+            lead = self.code(self.gap + anchor)
+            found = self.code(self.gap + anchor + rest)
+            if lead is None or found is None or found.ids[: len(lead.ids)] != lead.ids:
+                continue
+            n, shift = len(lead.ids), len(self.gap) + len(anchor)
+            ids = found.ids[n:]
+            if self._written([*before, *ids]) == said:
+                starts = [max(0, start - shift) for start in found.starts[n:]]
+                return Coded(ids, starts, [max(0, end - shift) for end in found.ends[n:]])
+        return None
+
+    def _written(self, ids: Sequence[int]) -> str:
+        return str(self.engine.decode(list(ids), skip_special_tokens=False))
 
     def apart(self, text: str, tokens: Iterable[str]) -> str:
         """The text with a gap in these tokens: it is encoded as the same text, but they are not tokens in it."""

@@ -1,12 +1,11 @@
 """Messages -> ids, and which of them are trained on.
 
-The template is Jinja, travels in the model folder and is the one description of the format. `{% generation %}` marks
-what the assistant says, as in transformers; a template without it is trained on from the assistant's text to the end
-of its turn. What people write is encoded as plain text, so nobody can end a turn or speak as another role by typing
-`<|end|>`.
+The template is Jinja, travels in the model folder and is the one description of the format. What is trained on begins
+where the template's generation prompt ends: there a model that answers begins to write. `{% generation %}` marks where
+an answer ends, as in transformers; without it that is the end of its turn. What people write is encoded as plain text,
+so nobody can end a turn or speak as another role by typing `<|end|>`.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -16,14 +15,15 @@ from typing import Any
 from malmoi.errors import CheckpointError, DataError
 from malmoi.files import write_text
 from malmoi.text import spelt
-from malmoi.tokenizer.bpe import ROLES, Piece, Tokenizer, any_of
-from malmoi.tokenizer.jinja import BEGIN, END, FILE, find_template, render
+from malmoi.tokenizer.bpe import ROLES, Tokenizer
+from malmoi.tokenizer.conversation import Conversation
+from malmoi.tokenizer.jinja import FILE, find_template
 
 Message = Mapping[str, Any]
-
-# Private-use characters around the number of the message and of its part that stand here in the rendered text.
-_OPEN, _CLOSE = "\ue000", "\ue006"
-_PARTS = re.compile(f"({_OPEN}[0-9]+[.][0-9]+{_CLOSE}|{BEGIN}|{END})")
+Row = tuple[list[int], list[bool]]
+"""Ids and, for each, whether it is trained on."""
+_ASKED = {"role": "user", "content": "a"}
+_ANSWERED = {"role": "assistant", "content": "b"}
 
 
 @dataclass(frozen=True)
@@ -52,35 +52,54 @@ class ChatTemplate:
     def save(self, folder: Path) -> None:
         write_text(folder / FILE, self.source)
 
-    def encode(
-        self, tokenizer: Tokenizer, messages: Sequence[Message], *, add_generation_prompt: bool = False
-    ) -> tuple[list[int], list[bool]]:
+    def encode(self, tokenizer: Tokenizer, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> Row:
         """Ids of a conversation and, for each, whether it is trained on (what the assistant says, end of turn too).
 
-        With `add_generation_prompt` the ids end where the assistant begins to speak. Whatever is trained on, typed in
-        a chat or asked in an evaluation passes here, so here its spelling becomes Unicode NFC.
+        With `add_generation_prompt` the ids end where the assistant begins to speak. The ids of the same conversation
+        with an answer begin with these, and the first behind them is trained on. Where the template writes a prompt
+        that its answers do not begin with, what is trained on begins behind what both begin with. Whatever is trained
+        on, typed in a chat or asked in an evaluation passes here, so here its spelling becomes Unicode NFC.
         Raises DataError when a message lacks a known role or its text, or the template refuses the conversation.
         """
         check_messages(messages)
-        messages = [{**message, "content": spelt(message["content"])} for message in messages]
-        # Tokens that are not special but structure this format, such as <think>: an assistant may write them.
-        structure = [token for token in tokenizer.plain_tokens if token in self.source]
-        marked, texts = [], {}
-        for number, message in enumerate(messages):
-            content, parts = _mark(number, message, structure)
-            marked.append({"role": message["role"], "content": content})
-            apart = () if message["role"] == "assistant" else structure
-            texts.update({mark: tokenizer.apart(part, apart) for mark, part in parts.items()})
-        rendered = render(self.source, marked, tokenizer.names, add_generation_prompt=add_generation_prompt)
-        if BEGIN not in rendered:
-            rendered = _mark_trained(rendered, messages, tokenizer.end_of_turn)
-        pieces, is_trained = [], False
-        for part in _PARTS.split(rendered):
-            if part in (BEGIN, END):
-                is_trained = part == BEGIN
-            else:
-                pieces.append(Piece(texts.get(part, part), part not in texts, is_trained))
-        return tokenizer.encode_pieces(pieces)
+        return Conversation(self.source, tokenizer, _spelt(messages), add_generation_prompt).row()
+
+    def training_rows(self, tokenizer: Tokenizer, messages: Sequence[Message]) -> list[Row]:
+        """A conversation as it is learned from: every answer as it was written when it was the last one.
+
+        Some templates write an earlier answer otherwise than the last (without its thoughts). Such an answer has a row
+        of its own, which ends with it; all others are in the last row. Nothing is learned from answers that are marked
+        `"trained": False`. Errors as of `encode`, and where answers are marked that the template runs together.
+        """
+        check_messages(messages)
+        said = _spelt(messages)
+        whole = Conversation(self.source, tokenizer, said, False)
+        unwanted = {number for number in whole.turns if not messages[number].get("trained", True)}
+        if unwanted and not whole.is_told_apart:
+            raise DataError(
+                "some answers are marked as not to be trained on, and the chat template runs answers together"
+            )
+        apart = whole.otherwise_written()
+        rows = []
+        for number in apart:
+            if number not in unwanted:
+                own = Conversation(self.source, tokenizer, said[: number + 1], False)
+                rows.append(own.row({n for n in own.turns if n != number}))
+        return [*rows, whole.row({*apart, *unwanted})]
+
+    def is_continued(self, tokenizer: Tokenizer) -> bool:
+        """Whether its answers begin where its generation prompt ends."""
+        try:
+            prompt, _ = self.encode(tokenizer, [_ASKED], add_generation_prompt=True)
+            whole, _ = self.encode(tokenizer, [_ASKED, _ANSWERED])
+        except DataError:  # a template that cannot be used says so when it is
+            return True
+        return whole[: len(prompt)] == prompt
+
+
+def _spelt(messages: Sequence[Message]) -> list[dict[str, str]]:
+    """What the template is shown."""
+    return [{"role": message["role"], "content": spelt(message["content"])} for message in messages]
 
 
 def check_messages(messages: Sequence[Message]) -> None:
@@ -97,46 +116,6 @@ def check_messages(messages: Sequence[Message]) -> None:
             message["content"].encode()
         except UnicodeEncodeError as error:
             raise DataError(f"message {number}: half a character (lone surrogate) at {error.start}") from None
-
-
-def _mark(number: int, message: Message, structure: Sequence[str]) -> tuple[str, dict[str, str]]:
-    """The content with marks in place of text, and mark -> text.
-
-    What templates look at stays: white space at the ends, which many trim, and in the assistant's words the
-    structure, such as </think>, at which some split. The assistant's words have a mark even where there are none.
-    """
-    is_assistant = message["role"] == "assistant"
-    parts = re.split(f"({any_of(structure).pattern})", message["content"]) if is_assistant else [message["content"]]
-    texts: dict[str, str] = {}
-    content = ""
-    for part_number, part in enumerate(parts):
-        text = part.strip()
-        if part_number % 2 or not (text or is_assistant):
-            content += part
-        else:
-            mark = f"{_OPEN}{number}.{part_number}{_CLOSE}"
-            texts[mark] = text
-            lead = _lead(part)
-            content += lead + mark + part[len(lead) + len(text) :]
-    return content, texts
-
-
-def _lead(text: str) -> str:
-    """The white space that it begins with."""
-    return text[: len(text) - len(text.lstrip())]
-
-
-def _mark_trained(rendered: str, messages: Sequence[Message], end_of_turn: str) -> str:
-    """Put markers around each text of the assistant and what follows it up to the end of its turn."""
-    for number, message in enumerate(messages):
-        if message["role"] == "assistant":
-            mark = f"{_OPEN}{number}[.][0-9]+{_CLOSE}"
-            span = re.search(f"(?s){mark}(?:.*{mark})?(?:[^{_OPEN}]*?{re.escape(end_of_turn)})?", rendered)
-            if span is not None:
-                lead = _lead(message["content"])
-                begin = span.start() - len(lead) * rendered.endswith(lead, 0, span.start())
-                rendered = rendered[:begin] + BEGIN + rendered[begin : span.end()] + END + rendered[span.end() :]
-    return rendered
 
 
 def _resource(name: str) -> str:

@@ -18,6 +18,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from malmoi.errors import CheckpointError, DataError
 from malmoi.files import read_json
+from malmoi.tokenizer.said import ASSISTANT, Said, real
 
 FILE = "chat_template.jinja"
 # Private-use characters that stand where `{% generation %}` begins and ends.
@@ -47,14 +48,18 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 
 def render(
-    source: str, messages: Sequence[Mapping[str, str]], names: Mapping[str, str], *, add_generation_prompt: bool = False
-) -> str:
+    source: str, messages: Sequence[Mapping[str, str]], names: Mapping[str, str], *,
+    add_generation_prompt: bool = False, marked: bool = False,
+) -> str:  # fmt: skip
     """A conversation as the template writes it. names: bos_token, eos_token, … -> the token.
 
+    marked: with BEGIN and END around what stands in `{% generation %}`
     Raises DataError when the template refuses the conversation or cannot be run.
     """
     try:
-        return _compile(source).render(messages=messages, add_generation_prompt=add_generation_prompt, **names)
+        return _compile(source, marked).render(
+            messages=messages, tools=None, documents=None, add_generation_prompt=add_generation_prompt, **names
+        )
     except TemplateError as error:
         raise DataError(f"chat template: {error}") from None
     except Exception as error:  # the template's own: None + "text", a missing key
@@ -62,7 +67,7 @@ def render(
 
 
 class _Generation(Extension):
-    """`{% generation %}…{% endgeneration %}`: wraps what the assistant says in markers."""
+    """`{% generation %}…{% endgeneration %}`: what the assistant says, between markers where they are asked for."""
 
     tags = {"generation"}  # noqa: RUF012 (jinja2's own interface)
 
@@ -71,6 +76,11 @@ class _Generation(Extension):
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
         return nodes.CallBlock(self.call_method("_mark"), [], [], body).set_lineno(line)
 
+    def _mark(self, caller: Any) -> str:
+        return str(caller())
+
+
+class _MarkedGeneration(_Generation):
     def _mark(self, caller: Any) -> str:
         return f"{BEGIN}{caller()}{END}"
 
@@ -85,14 +95,39 @@ def _strftime_now(form: str) -> str:
 
 def _to_json(value: Any, ensure_ascii: bool = False, **options: Any) -> str:
     """Jinja's own would escape HTML."""
-    return json.dumps(value, ensure_ascii=ensure_ascii, **options)
+    written = json.dumps(_ready(value, ensure_ascii), ensure_ascii=False, **options)
+    if not ensure_ascii:
+        return written
+    return "".join(c if c.isascii() or ord(c) >= ASSISTANT else json.dumps(c)[1:-1] for c in written)
 
 
-@lru_cache(maxsize=16)
-def _compile(source: str) -> Template:
+def _ready(value: Any, ensure_ascii: bool) -> Any:
+    """What is said, escaped as JSON has it; so it may be written as it is."""
+    if isinstance(value, Said):
+        return value.as_json(ensure_ascii)
+    if isinstance(value, Mapping):
+        return {key: _ready(item, ensure_ascii) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_ready(item, ensure_ascii) for item in value]
+    return value
+
+
+class _TemplateDict:
+    """`dict(…)` and `dict.fromkeys(…)`, and nothing else of the type."""
+
+    def __call__(self, *values: Any, **more: Any) -> dict[Any, Any]:
+        return dict(*values, **more)
+
+    def fromkeys(self, *values: Any) -> dict[Any, Any]:
+        return dict.fromkeys(*values)
+
+
+@lru_cache(maxsize=32)
+def _compile(source: str, marked: bool) -> Template:
     environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+        trim_blocks=True, lstrip_blocks=True, extensions=[_MarkedGeneration if marked else _Generation, loopcontrols]
     )
-    environment.globals |= {"raise_exception": _raise_exception, "strftime_now": _strftime_now}
-    environment.filters["tojson"] = _to_json
+    environment.globals |= {"raise_exception": _raise_exception, "strftime_now": _strftime_now, "dict": _TemplateDict()}
+    count_words = environment.filters["wordcount"]
+    environment.filters |= {"tojson": _to_json, "wordcount": lambda text: count_words(real(text))}
     return environment.from_string(source)

@@ -91,7 +91,7 @@ def test_an_empty_answer_can_be_ranked(tmp_path: Path, tokenizer: Tokenizer, tem
     row = {"messages": [USER], "answers": ["cat", ""], "ranks": [1, 2]}
     (tmp_path / "rankings.jsonl").write_text(json.dumps(row))
     [ranking] = read_rankings(tmp_path / "rankings.jsonl", tokenizer, template, seq_len=30)
-    assert ranking.ids[1][-2:] == [tokenizer.special_id("<|assistant|>"), tokenizer.end_of_turn_id]
+    assert ranking.ids[1][-2:].tolist() == [tokenizer.special_id("<|assistant|>"), tokenizer.end_of_turn_id]
 
 
 def test_a_step_of_chats_holds_each_once_short_beside_short(
@@ -154,3 +154,12 @@ def test_a_turn_marked_as_not_to_be_trained_on_is_read_and_not_learnt(
     together = ChatTemplate("{% generation %}{% for m in messages %}{{ m.content }}{% endfor %}{% endgeneration %}")
     with pytest.raises(DataError, match="runs answers together"):
         encode_chat(tokenizer, together, [USER, {**ANSWER, "trained": False}, *talk[2:]])
+
+
+def test_ids_are_held_in_four_bytes(tmp_path: Path, tokenizer: Tokenizer, template: ChatTemplate) -> None:
+    for name in ("chats", "rankings"):
+        read, row = READERS[name]
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(row))
+        [held] = read(tmp_path / f"{name}.jsonl", tokenizer, template, 32)
+        for ids in [held.ids] if name == "chats" else held.ids:
+            assert ids.dtype.itemsize == 4
