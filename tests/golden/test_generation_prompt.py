@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from malmoi.data.comparisons import conversation_ids
+from malmoi.data.comparisons import conversation_ids, demonstration_ids
 from malmoi.model.folder import load_text
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
@@ -225,3 +225,13 @@ def test_a_template_whose_answers_do_not_begin_with_its_prompt_is_named_once(
     for _ in range(2):
         load_text(tmp_path)
     assert capsys.readouterr().err.count("do not begin where its generation prompt ends") == 1
+
+
+def test_a_reward_models_zero_is_read_at_the_end_of_the_turn() -> None:
+    """ChatML ends with a line break that no ranking holds."""
+    family = KINDS["smollm2"]()
+    tokenizer, template = family.ours(), ChatTemplate(family.source())
+    messages = conversation(None, ["Where?", "On the mat.", "And the dog?", "On the log."])
+    whole, _ = template.encode(tokenizer, messages)
+    assert demonstration_ids(tokenizer, template, messages) == whole[:-1]
+    assert whole[-2:] == [tokenizer.end_of_turn_id, *tokenizer.encode("\n")]

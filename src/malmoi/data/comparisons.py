@@ -95,8 +95,11 @@ def conversation_ids(
 
 
 def demonstration_ids(tokenizer: Tokenizer, template: ChatTemplate, messages: Sequence[Mapping[str, str]]) -> list[int]:
-    """`conversation_ids` of a conversation whose last message is its answer."""
-    return conversation_ids(tokenizer, template, messages[:-1], messages[-1]["content"])
+    """`conversation_ids` of a conversation up to its last answer. Raises DataError where it has none behind a prompt."""
+    last = max((place for place, message in enumerate(messages) if message["role"] == "assistant"), default=0)
+    if not last:
+        raise DataError("conversation: has no answer to anything")
+    return conversation_ids(tokenizer, template, messages[:last], messages[last]["content"])
 
 
 def shared_length(answers: Sequence[Sequence[int] | np.ndarray]) -> int:
