@@ -92,7 +92,7 @@ KINDS = {
 }
 # The first writes an empty thought into its prompt and not into its answers, the second the beginning of one.
 NOT_CONTINUED = {"qwen3", "split"}
-FIRST = ("7", " ", "말", "👩‍👩‍👧", "\n", "\n\n", "", "s>", "cat", "</think>", "<", "e\u0301", "\t ")
+FIRST = ("7", " ", "말", "👩‍👩‍👧", "\n", "\n\n", "", "s>", "cat", "</think>", "<", "é", "\t ")
 WORDS = ("cat", "The", "12", "말모이", " ", "\n", ".", "👍", "<b>", "[/INST]", "/no_think", "<think>", "</think>\n")
 
 

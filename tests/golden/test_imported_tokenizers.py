@@ -18,6 +18,7 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 from tokenizers import Tokenizer as Engine
 
 from malmoi.errors import CheckpointError, DataError
+from malmoi.text import spelt
 from malmoi.tokenizer.bpe import StreamDecoder, Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 
@@ -225,7 +226,7 @@ WORDS = (
     *("cat", "The", "1234", "a < b", "[INST]", " s>", "'", ".", "<", "|>", "말모이", "낱말을", "👩‍👩‍👧", "e\u0301"),
     *(" ", "  ", "\n", "\n\n", "\t", "\u00a0", "\x1c"),
 )
-contents = st.lists(st.sampled_from(WORDS), min_size=1, max_size=12).map("".join).filter(str.strip)
+contents = st.lists(st.sampled_from(WORDS), min_size=1, max_size=12).map("".join).map(spelt).filter(str.strip)
 
 
 def conversation(system: str | None, turns: Sequence[str]) -> list[dict[str, str]]:

@@ -13,6 +13,7 @@ from malmoi.data.batch import Branches, as_ids, pad
 from malmoi.data.formats import rankings
 from malmoi.data.stream import Shuffled
 from malmoi.errors import DataError
+from malmoi.text import spelt
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 
@@ -86,6 +87,7 @@ def conversation_ids(
     That is the prompt as a policy is asked, then the answer. What a template puts behind the end of the turn is left
     off: a policy never writes it, so nothing may be read off it.
     """
+    answer = spelt(answer)
     prompt, _ = template.encode(tokenizer, messages, add_generation_prompt=True)
     ids, _ = template.encode(tokenizer, [*messages, {"role": "assistant", "content": answer}])
     if ids[: len(prompt)] != prompt:  # the template writes answers otherwise than its prompt lets them begin
@@ -95,7 +97,10 @@ def conversation_ids(
 
 
 def demonstration_ids(tokenizer: Tokenizer, template: ChatTemplate, messages: Sequence[Mapping[str, str]]) -> list[int]:
-    """`conversation_ids` of a conversation up to its last answer. Raises DataError where it has none behind a prompt."""
+    """`conversation_ids` of a conversation up to its last answer.
+
+    Raises DataError where no answer follows a prompt.
+    """
     last = max((place for place, message in enumerate(messages) if message["role"] == "assistant"), default=0)
     if not last:
         raise DataError("conversation: has no answer to anything")
