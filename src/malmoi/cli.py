@@ -179,20 +179,25 @@ def _make(
     again: the words that run the same once more; the first may be several
     """
     began = time.monotonic()
-    from malmoi.doctor import inspect_machine, refuse
+    from malmoi.commands.estimate import estimate_rest
+    from malmoi.doctor import inspect_machine, plan_of, refuse, show_plan
     from malmoi.pipeline.console import Console
     from malmoi.pipeline.run import run_recipe
     from malmoi.report import summary_table, write_report
     from malmoi.workspace.folder import Workspace
 
     recipe = _recipe(name, assignments)
-    refuse(recipe, inspect_machine(folder), use_total=True)
+    machine = inspect_machine(folder)
+    refuse(recipe, machine, use_total=True)
     workspace = Workspace.open(folder)
     if "base" in recipe.stages:
         from malmoi.commands.models import bring
 
         bring(workspace, recipe.base.model)
     with contextlib.closing(Console()) as console:
+        if needs := estimate_rest(recipe, workspace, machine.compute_dtype, only=only, start=start):
+            console.rich.print(f"plan    of {recipe.name}, as measured now:")
+            show_plan(plan_of(needs), machine, console.rich.print)
         done = run_recipe(recipe, workspace, console, only=only, start=start)
         here = shlex.quote(str(folder))
         if done.keys() & {"eval", "compare"}:
@@ -451,11 +456,13 @@ def lineage(
 def doctor(
     recipe: Annotated[str | None, typer.Argument(help="Also: what would this recipe need here?")] = None,
     set_: Set = None,
+    workspace: WorkspaceOption = Path("workspace"),
     as_json: Json = False,
 ) -> None:
     """Look at this machine and, for a recipe, at the memory and time it will need; refuse what cannot fit.
 
-    The times are measured: some optimizer steps of the recipe's real model, a few seconds in all.
+    The times are measured, in a few seconds: optimizer steps and answers of the recipe's own networks, beside whatever
+    else this machine does now. For smollm too, before its model is there.
 
     \b
     Example:
@@ -465,7 +472,7 @@ def doctor(
     from malmoi.commands.runs import print_json
     from malmoi.doctor import examine, show_examination
 
-    found = examine(_recipe(recipe, set_ or []) if recipe else None, Path())
+    found = examine(_recipe(recipe, set_ or []) if recipe else None, workspace)
     print_json(found) if as_json else show_examination(found)
     if found["refused"]:
         raise ConfigError(found["refused"][0])

@@ -1,12 +1,13 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from malmoi import doctor
-from malmoi.doctor import Machine, Work, disk_of, estimate, inspect_machine, memory_of, refusals, shape_of, works_of
+from malmoi.commands import estimate as estimates
+from malmoi.commands.estimate import BASE_BYTES, Trials, Work, disk_of, estimate, memory_of, shape_of, works_of
+from malmoi.doctor import Machine, inspect_machine, refusals
 from malmoi.errors import ConfigError
 from malmoi.pipeline.recipe import Recipe, find_recipe, read_recipe
 from malmoi.train.optim import OptimConfig
@@ -80,12 +81,14 @@ def test_the_work_is_counted_in_micro_batches() -> None:
         "ppo.n_epochs=2", "ppo.n_minibatches=4", "ppo.batch_size=32", "ppo.micro_batch_size=4", "reward.batch_size=5",
         "reward.micro_batch_size=99", "reward.n_steps=2",
     )  # fmt: skip
-    works = {work.stage: work for work in works_of(recipe)}
+    works = {work.stage: work for work in works_of(recipe, shape_of(recipe))}
     assert works["pretrain"].n_micros == 10 * 3
     assert (works["reward"].n_micros, works["reward"].rows) == (2, 5 * recipe.sample.n_answers)
     assert (works["ppo"].n_micros, works["ppo"].n_answers) == (3 * 2 * 4 * 2, 3 * 32)
     assert list(works) == ["pretrain", "sft", "reward", "ppo"]
-    assert [work.stage for work in works_of(nano('stages=["corpus", "tokenizer", "pretrain"]'))] == ["pretrain"]
+    assert [work.stage for work in works_of(nano('stages=["corpus", "tokenizer", "pretrain"]'), shape_of(recipe))] == [
+        "pretrain"
+    ]
 
 
 def test_memory_is_weights_gradients_optimizer_and_activations() -> None:
@@ -93,7 +96,7 @@ def test_memory_is_weights_gradients_optimizer_and_activations() -> None:
     n = shape.n_parameters()
     tiny = Work("pretrain", OptimConfig(name="adamw"), 1, 1, 1, 1)
     # Without activations to speak of, a checkpoint being written is the peak: three copies of weights and moments.
-    assert memory_of(tiny, shape, "float32") == pytest.approx(doctor.BASE_BYTES + 3 * 12 * n, rel=1e-3)
+    assert memory_of(tiny, shape, "float32") == pytest.approx(BASE_BYTES + 3 * 12 * n, rel=1e-3)
     muon = replace(tiny, optim=OptimConfig(name="muon"))
     assert memory_of(muon, shape, "float32") < memory_of(tiny, shape, "float32")
     rows = [memory_of(replace(tiny, rows=rows, longest=256), shape, "float32") for rows in (64, 128, 192)]
@@ -102,26 +105,52 @@ def test_memory_is_weights_gradients_optimizer_and_activations() -> None:
 
 
 def test_the_estimate_adds_up_and_follows_the_number_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "TRIAL_S", 0.05)
-    needs = {need.stage: need for need in estimate(nano(*SMALL), AMPLE)}
-    assert list(needs) == ["pretrain", "sft", "reward", "ppo", "sample", "eval", "the rest"]
-    assert all(need.seconds > 0 and need.memory_bytes >= doctor.BASE_BYTES for need in needs.values())
-    more = {need.stage: need for need in estimate(nano(*SMALL, "pretrain.n_steps=6000"), AMPLE)}
+    monkeypatch.setattr(estimates, "TRIAL_S", 0.05)
+    recipe = nano(*SMALL)
+    needs = {need.stage: need for need in estimate(recipe, shape_of(recipe), "float32")}
+    assert list(needs) == list(recipe.stages)
+    assert all(need.seconds > 0 and need.memory_bytes >= BASE_BYTES for need in needs.values())
+    longer = nano(*SMALL, "pretrain.n_steps=6000")
+    more = {need.stage: need for need in estimate(longer, shape_of(longer), "float32", ["pretrain"])}
+    assert list(more) == ["pretrain"]
     assert more["pretrain"].seconds > 50 * needs["pretrain"].seconds
 
 
-def test_a_large_network_is_tried_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "TRIAL_S", 0.02)
+def test_a_large_network_is_tried_in_part() -> None:
     recipe = nano(*SMALL, "pretrain.model.n_layer=400", "pretrain.model.n_embd=64", "pretrain.model.n_ff=256")
-    monkeypatch.setattr(doctor, "LARGEST_TRIAL_FLOPS", 1e8)
-    tried: list[Any] = []
-    made = doctor._trial
-    monkeypatch.setattr(doctor, "_trial", lambda *given: tried.append(given[1:]) or made(*given))
-    work = works_of(recipe)[0]
-    seconds = doctor._try_step(work, shape_of(recipe))
-    assert tried[0][0].n_layer < 10
-    assert tried[0][1] == 2 < work.rows
-    assert seconds > 0
+    shape = shape_of(recipe)
+    part, rows = Trials(shape, flops=1e8).part_of(64, 2, 8)
+    assert part.n_layer < 10
+    assert rows == 2
+    whole, rows = Trials(shape, flops=1e15).part_of(64, 2, 8)
+    assert (whole.n_layer, rows) == (400, 8)
+
+
+def test_trials_are_scaled_and_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimates, "TRIAL_S", 0.02)
+    recipe = nano(*SMALL)
+    trials = Trials(shape_of(recipe), flops=1e7)
+    work = works_of(recipe, shape_of(recipe))[0]
+    once = trials.step(work)
+    assert once > 0
+    assert trials.step(replace(work, rows=2 * work.rows)) == pytest.approx(2 * once)
+    assert trials.read(20) == pytest.approx(2 * trials.read(10))
+    assert trials.answer(10, 5) == pytest.approx(trials.answer(20, 10) / 2)
+
+
+def test_a_known_base_is_estimated_before_it_is_here(tmp_path: Path) -> None:
+    recipe = read_recipe(find_recipe("smollm"), [])
+    shape = shape_of(recipe, tmp_path)
+    assert shape.n_parameters() == 134_515_008
+    works = {work.stage: work for work in works_of(recipe, shape)}
+    assert list(works) == ["sft", "reward", "judge", "ppo", "dpo", "grpo"]
+    assert works["judge"].n_micros == 80 * 2
+    assert works["reward"].depth == 0.5
+    assert (works["ppo"].n_answers, works["grpo"].n_answers) == (5 * 32 + 64, 5 * 32)
+    plain = replace(works["dpo"], lora=type(works["dpo"].lora)())
+    assert memory_of(works["dpo"], shape, "float32") < memory_of(plain, shape, "float32")
+    with pytest.raises(ConfigError, match="is not here yet; malmoi models pull qwen3-0.6b"):
+        shape_of(read_recipe(find_recipe("smollm"), ["base.model=qwen3-0.6b"]), tmp_path)
 
 
 def test_an_examination_is_plain_json_and_tries_nothing_that_cannot_fit(capsys: pytest.CaptureFixture[str]) -> None:

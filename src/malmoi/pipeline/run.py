@@ -70,6 +70,22 @@ def run_recipe(
     return done
 
 
+def stages_to_run(
+    recipe: Recipe, workspace: Workspace, *, only: str | None = None, start: str | None = None
+) -> tuple[StageName, ...]:
+    """The stages that `run_recipe` would run now: from the first one whose work is not there."""
+    if only is not None:
+        return tuple(stage for stage in recipe.stages if stage == only)
+    done: dict[str, Done] = {}
+    with contextlib.closing(Ledger.open(workspace)) as ledger:
+        for number, stage in enumerate(recipe.stages):
+            found = _find_done(stage, _identity(recipe, stage, done, workspace, ledger), ledger)
+            if found is None or stage == start:
+                return recipe.stages[number:]
+            done[stage] = found
+    return ()
+
+
 def inputs_of(stage: StageName, done: dict[str, Done]) -> dict[str, str]:
     """Stage -> SHA-256 of what it made, for all that this stage reads. Raises ConfigError when one is missing."""
     return {parent: done[parent].sha256 for parent in parents_of(stage, done)}
