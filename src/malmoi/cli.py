@@ -422,7 +422,10 @@ def quantise(
         print_json(found)
         return
     show(as_table(found))
-    typer.secho(f"next: malmoi chat {shlex.quote(found['model'])} --weights int8", err=True, dim=True)
+    fastest = max(found["formats"], key=lambda row: row["tokens_per_s"])["weights"]
+    place = "" if workspace == Path("workspace") else f" --workspace {shlex.quote(str(workspace))}"
+    command = f"malmoi chat {shlex.quote(found['model'])}{place} --weights {fastest}"
+    typer.secho(f"next: {command}  (the fastest here)", err=True, dim=True)
 
 
 @app.command()

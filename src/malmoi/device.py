@@ -168,10 +168,10 @@ def _compute_dtype(torch_device: torch.device) -> torch.dtype:
         # Older GPUs emulate bfloat16, slower than they compute float32.
         has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if has_bf16 else torch.float32
-    return torch.bfloat16 if _cpu_multiplies_bf16() else torch.float32
+    return torch.bfloat16 if cpu_multiplies_bf16() else torch.float32
 
 
-def _cpu_multiplies_bf16() -> bool:
+def cpu_multiplies_bf16() -> bool:
     """Emulated bfloat16 is slower than float32; AVX512-BF16 and AMX are several times faster."""
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     if capabilities:

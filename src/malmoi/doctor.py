@@ -27,7 +27,7 @@ from malmoi.commands.estimate import (
 )
 from malmoi.commands.runs import size
 from malmoi.errors import ConfigError
-from malmoi.model import native
+from malmoi.model import compiled
 from malmoi.pipeline.recipe import Recipe
 from malmoi.report.summary import duration
 
@@ -48,7 +48,7 @@ class Machine:
     free_disk_bytes: int
     load: float
     """Processes that wait for a core, on average over a minute, when this one began."""
-    decodes_in_c: bool = False
+    answers: str = ""
     """Whether a C compiler was found: several times faster answers on a CPU."""
 
 
@@ -70,7 +70,7 @@ def inspect_machine(folder: Path) -> Machine:
         free_memory_bytes=free,
         free_disk_bytes=shutil.disk_usage(folder).free,
         load=os.getloadavg()[0],
-        decodes_in_c=not on_gpu and native.library() is not None,
+        answers="by PyTorch" if on_gpu else compiled.state().text,
     )
 
 
@@ -163,7 +163,7 @@ def show_examination(found: dict[str, Any]) -> None:
     say(f"machine   {here['cpu']}, {here['n_cores']} cores ({', '.join(here['cpu_flags']) or 'no vector extensions'})")
     say(f"computes  in {here['compute_dtype']} on {here['gpu'] or 'the CPU; no GPU'}")
     if here["gpu"] is None:
-        say(f"answers   {'in C' if here['decodes_in_c'] else 'by PyTorch; a C compiler (cc) makes it faster'}")
+        say(f"answers   {here['answers']}")
     say(f"memory    {size(here['free_memory_bytes'])} free of {size(here['memory_bytes'])}")
     say(f"disk      {size(here['free_disk_bytes'])} free")
     say("versions  " + ", ".join(f"{name} {version}" for name, version in found["versions"].items()))

@@ -47,7 +47,7 @@ def test_int8_takes_fewer_bytes_and_moves_the_answers_little(wide_folder: Path, 
 
 @pytest.mark.parametrize(
     ("weights", "says"),
-    [("int7", 'did you mean "int'), ("int8", "int8 needs widths in steps of 32")],
+    [("int7", 'did you mean "int'), ("int4", "int4 has groups of 32 inputs")],
 )
 def test_a_format_that_cannot_be_is_refused_in_one_line(
     policy_folder: Path, text: Path, weights: str, says: str
@@ -60,3 +60,15 @@ def test_text_too_short_to_measure_on_is_refused(policy_folder: Path, tmp_path: 
     (tmp_path / "short.txt").write_text("One line.", encoding="utf-8")
     done = CliRunner().invoke(app, ["quantise", str(policy_folder), "--text", str(tmp_path / "short.txt")])
     assert done.exit_code == 2 and "--text" in done.output
+
+
+def test_the_next_line_names_the_workspace_and_the_fastest_format(
+    wide_folder: Path, text: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "a place"
+    command = ["quantise", str(wide_folder), "--weights", "int8", "--text", str(text), "--workspace", str(place)]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    said = done.stderr.rsplit("next: ", 1)[1]
+    assert f"--workspace '{place}'" in said
+    assert "--weights auto " in said or "--weights int8 " in said

@@ -1,10 +1,15 @@
 """A model as it answers: projections of one input fused, weights in the format that is read fastest.
 
 Decoding one token reads every weight once, so its speed is bytes over bandwidth: bfloat16 halves float32, int8 halves
-bfloat16, int4 halves int8 (Dettmers et al. 2022, arXiv:2208.07339; Frantar et al. 2022, arXiv:2210.17323). Only weights
-are quantised, activations are not. One token after another is computed in C (`model/native.py`), prompts by PyTorch.
+bfloat16, int4 halves int8 (Dettmers et al. 2022, arXiv:2208.07339; Frantar et al. 2022, arXiv:2210.17323). One token
+after another is computed in C (`model/native.py`), prompts by PyTorch.
+
+What weights are stored in is not what they are multiplied in: where the processor has no products of bfloat16,
+activations stay float32, and C takes those of int8 and int4 weights as integers of up to 16 bits, one scale a row,
+which keeps more of them than bfloat16 would.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from functools import partial
@@ -22,7 +27,7 @@ from malmoi.model.lora import LoraLinear, sharing_copy
 from malmoi.model.transformer import LanguageModel
 
 Weights = Literal["auto", "float32", "bfloat16", "int8", "int4"]
-GROUP, ROWS = 32, 1024
+GROUP, ROWS, ALL = 32, 1024, slice(None)
 # Inputs from which PyTorch multiplies faster, weights made bfloat16 for it first.
 MANY_ROWS = 64
 # Of 12 bits: with more rows the time that unpacking takes is not hidden behind memory's, and with more weights apart
@@ -44,7 +49,7 @@ def weights_named(name: str) -> Weights:
 
 
 class Int8Linear(nn.Module):
-    """x · (int8 weight · scale)ᵀ + bias, one scale per output, symmetric. Products run in bfloat16."""
+    """x · (int8 weight · scale)ᵀ + bias, one scale per output, symmetric."""
 
     bits = 8
 
@@ -60,8 +65,8 @@ class Int8Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return _multiplied(self, x)
 
-    def dequantised(self) -> Tensor:
-        return self.weight * self.scale[:, None]
+    def dequantised(self, rows: slice = ALL) -> Tensor:
+        return self.weight[rows] * self.scale[rows, None]
 
 
 class Int4Linear(nn.Module):
@@ -86,10 +91,28 @@ class Int4Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return _multiplied(self, x)
 
-    def dequantised(self) -> Tensor:
-        halves = self.weight.view(len(self.weight), -1, GROUP // 2)
+    def dequantised(self, rows: slice = ALL) -> Tensor:
+        weight, scale, zero = self.weight[rows], self.scale[rows], self.zero[rows]
+        halves = weight.view(len(weight), -1, GROUP // 2)
         codes = torch.cat((halves & 15, halves >> 4), dim=2)
-        return (codes * self.scale[..., None] + self.zero[..., None]).flatten(1)
+        return (codes * scale[..., None] + zero[..., None]).flatten(1)
+
+
+class StoredLinear(nn.Module):
+    """x · weightᵀ + bias, the weight stored in bfloat16 and multiplied in float32: half as much to read."""
+
+    bits = 16
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        self.weight = _frozen(weight, torch.bfloat16)
+        self.bias = bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _multiplied(self, x, most_rows=MANY_ROWS)
+
+    def dequantised(self, rows: slice = ALL) -> Tensor:
+        return self.weight[rows]
 
 
 def _by_rows(quantise: Callable[[Tensor], tuple[Tensor, ...]], weight: Tensor) -> Iterator[Tensor]:
@@ -155,11 +178,21 @@ class PackedLinear(nn.Module):
         return out.view(*x.shape[:-1], -1)
 
 
-def _multiplied(linear: Int8Linear | Int4Linear, x: Tensor) -> Tensor:
-    if native.library() is None:
-        bias = None if linear.bias is None else linear.bias.to(torch.bfloat16)
-        return F.linear(x.to(torch.bfloat16), linear.dequantised().to(torch.bfloat16), bias)
-    return native.Matrix(linear).multiply(x.flatten(0, -2)).to(torch.bfloat16).view(*x.shape[:-1], -1)
+def _multiplied(linear: Int8Linear | Int4Linear | StoredLinear, x: Tensor, most_rows: int | None = None) -> Tensor:
+    """In C, or, beyond `most_rows` or where there is none, by PyTorch, a part of the weights at a time."""
+    dtype, flat = _activations(), x.flatten(0, -2)
+    if native.multiplies(linear) and (most_rows is None or len(flat) < most_rows):
+        out = native.Matrix(linear).multiply(flat).to(dtype)
+    else:
+        flat = flat.to(dtype)
+        out = flat.new_empty(len(flat), len(linear.weight))
+        with torch.autocast(flat.device.type, enabled=False):
+            for first in range(0, out.shape[1], ROWS):
+                rows = slice(first, first + ROWS)
+                torch.mm(flat, linear.dequantised(rows).to(dtype).T, out=out[:, rows])
+        if linear.bias is not None:
+            out += linear.bias.to(dtype)
+    return out.view(*x.shape[:-1], -1)
 
 
 def stored_dtype(weights: Weights) -> torch.dtype | None:
@@ -169,10 +202,20 @@ def stored_dtype(weights: Weights) -> torch.dtype | None:
 
 
 def dtype_of(weights: Weights) -> torch.dtype:
-    """What activations are computed in: quantised weights are multiplied in bfloat16."""
+    """What activations, keys and values are computed in; "auto" is what models are trained in."""
     if weights == "auto":
-        return device.current().compute_dtype
-    return torch.float32 if weights == "float32" else torch.bfloat16
+        weights = _trained_in()
+    return torch.float32 if weights == "float32" else _activations()
+
+
+def _activations() -> torch.dtype:
+    """Of weights that are not float32: bfloat16, unless this processor only emulates its products."""
+    on_cpu = device.current().torch_device.type == "cpu"
+    return torch.float32 if on_cpu and not device.cpu_multiplies_bf16() else torch.bfloat16
+
+
+def _trained_in() -> Weights:
+    return "float32" if device.current().compute_dtype == torch.float32 else "bfloat16"
 
 
 @torch.no_grad()
@@ -183,7 +226,7 @@ def for_inference(model: LanguageModel, weights: Weights = "auto", n_rows: int =
     """
     fast = sharing_copy(model)
     if weights == "auto":
-        weights = "float32" if dtype_of(weights) == torch.float32 else "bfloat16"
+        weights = _trained_in()
     layout = _layout(weights, model.config, n_rows)
     for module in list(fast.modules()):
         for first, *others in FUSED:
@@ -196,7 +239,9 @@ def for_inference(model: LanguageModel, weights: Weights = "auto", n_rows: int =
     # The head decides which token comes next: 4 bits are too few for it.
     head = _fused([fast.lm_head], _layout("int8", model.config, n_rows) if weights == "int4" else layout)
     if weights == "bfloat16" and model.config.tie_embeddings:
-        table = head.weight if isinstance(head, nn.Linear) else _frozen(fast.lm_head.weight, torch.bfloat16)
+        table = (
+            head.weight if isinstance(head, nn.Linear | StoredLinear) else _frozen(fast.lm_head.weight, torch.bfloat16)
+        )
         fast.model.embed_tokens.weight = table
     fast.lm_head = head  # type: ignore[assignment]
     return fast.eval()
@@ -208,7 +253,8 @@ def _without_adapter(projection: Any) -> Any:
 
 def decoder_of(fast: LanguageModel, weights: Weights) -> native.Decoder | None:
     """The faster way to decode what `for_inference` made; None where there is only the model itself."""
-    return native.Decoder(fast) if dtype_of(weights) == torch.bfloat16 and native.supports(fast.config) else None
+    dtype, is_exact = dtype_of(weights), fast.lm_head.weight.dtype == torch.float32
+    return native.Decoder(fast) if native.supports(fast.config, dtype, is_exact) else None
 
 
 def _fused(projections: list[nn.Linear], layout: Layout) -> nn.Module:
@@ -224,12 +270,25 @@ def _layout(weights: Weights, config: ModelConfig, n_rows: int) -> Layout:
     if weights in ("int8", "int4"):
         return partial(_quantised, weights)
     if weights == "bfloat16" and device.current().torch_device.type == "cpu":
-        if native.supports(config):
+        if _activations() == torch.float32:
+            return StoredLinear
+        if native.supports(config, torch.bfloat16):
             is_faster = n_rows <= FEW_ROWS and native.prefers_compact()
             return _compact if is_faster else partial(_plain, torch.bfloat16)
-        if torch._C._has_mkldnn:
+        if _packs_bf16():
             return PackedLinear
     return partial(_plain, torch.float32 if weights == "float32" else torch.bfloat16)
+
+
+@functools.cache
+def _packs_bf16() -> bool:
+    """Whether `PackedLinear` works here: oneDNN asks for instructions that not every build and processor has."""
+    try:
+        with torch.no_grad():
+            PackedLinear(torch.ones(32, 32), None)(torch.ones(1, 32))
+    except (RuntimeError, AttributeError):
+        return False
+    return True
 
 
 def _plain(dtype: torch.dtype, weight: Tensor, bias: Tensor | None) -> nn.Module:
@@ -249,9 +308,11 @@ def _compact(weight: Tensor, bias: Tensor | None) -> nn.Module:
 
 
 def _quantised(weights: Weights, weight: Tensor, bias: Tensor | None) -> nn.Module:
-    if weight.shape[0] % native.TILE or weight.shape[1] % GROUP:
-        shape = " x ".join(map(str, weight.shape))
-        raise ConfigError(f"weights: {weights} needs widths in steps of {GROUP}, and a matrix here is {shape}")
+    if weights == "int4" and weight.shape[1] % GROUP:
+        width = weight.shape[1]
+        raise ConfigError(
+            f"weights: int4 has groups of {GROUP} inputs, and a layer here has {width}; int8 takes any width"
+        )
     if weight.device.type != "cpu":
         raise ConfigError(f"weights: {weights} runs on a CPU alone so far; bfloat16 runs here")
     return (Int8Linear if weights == "int8" else Int4Linear)(weight, bias)

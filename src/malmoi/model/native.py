@@ -1,34 +1,20 @@
-"""Decoding in C: compiled when it is first needed, and done without where there is no compiler.
-
-The library lies in the user's cache folder, under the hash of its source, its compiler's options and this processor.
-"""
+"""Decoding in C: what a network and its weights look like there, and its calls. `compiled.py` has the library."""
 
 import ctypes
-import functools
-import hashlib
-import os
-import platform
-import shutil
-import subprocess
-import tempfile
-from pathlib import Path
+import threading
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from malmoi import device
+from malmoi.model.compiled import library
 from malmoi.model.config import ModelConfig
 from malmoi.model.kv_cache import KVCache
 from malmoi.model.transformer import Block, FeedForward, LanguageModel
 
-SOURCES = tuple(Path(__file__).with_name(name) for name in ("products.h", "decode.c", "weights.c"))
-# Sums may be reordered; all of -ffast-math would also change how the whole process rounds.
-REORDERED = ("-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math", "-fno-math-errno", "-freciprocal-math")
-OPTIONS = ("-O3", "-march=native", *REORDERED, "-fopenmp", "-fPIC", "-shared", "-std=gnu11")
 UNIT, PAIR, TILE = 32, 64, 4
-KINDS = {16: 0, 8: 1, 4: 2, 12: 3}  # by the bits of a weight
-LONGEST_COMPILATION_S = 120
+KINDS = {16: 0, 8: 1, 4: 2, 12: 3, 32: 4}  # by the bits of a weight
 
 
 class _Matrix(ctypes.Structure):
@@ -68,89 +54,75 @@ class _Cache(ctypes.Structure):
     ]
 
 
-def supports(config: ModelConfig) -> bool:
-    """Whether `Decoder` computes this network here: Llama and its near relatives, on a CPU, with a C compiler."""
+def supports(config: ModelConfig, dtype: torch.dtype, is_exact: bool = False) -> bool:
+    """Whether `Decoder` computes this network here: Llama and its near relatives, on a CPU, with a C compiler.
+
+    dtype: of its activations; is_exact: whether its weights are float32
+    """
     widths = (config.n_embd, config.n_ff, config.head_dim)
     return (
         (config.norm, config.ff, config.positions) == ("rms", "swiglu", "rope")
         and not any(width % UNIT for width in widths)
-        and not config.vocab_size % TILE
         and device.current().torch_device.type == "cpu"
         and library() is not None
+        and multiplied_in(is_exact) == dtype
     )
 
 
-@functools.cache
-def library() -> ctypes.CDLL | None:
-    """The compiled code; None where there is no compiler, or MALMOI_NATIVE=0 forbids it."""
-    compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None or os.environ.get("MALMOI_NATIVE") == "0":
-        return None
-    try:
-        found = ctypes.CDLL(str(_compiled(compiler)))
-    except (OSError, subprocess.SubprocessError):
-        return None
-    for function in (found.scratch_size, found.prefers_compact):
-        function.restype = ctypes.c_int64
-    return found
+def multiplies(linear: nn.Module) -> bool:
+    """Whether `Matrix` multiplies with these weights here."""
+    weight = cast(Tensor, linear.weight)
+    fits = len(weight) >= TILE and _n_in(linear) % UNIT == 0
+    return fits and weight.device.type == "cpu" and library() is not None
 
 
-def _compiled(compiler: str) -> Path:
-    """Raises SubprocessError when the compiler fails, OSError when nothing can be written or run."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "malmoi"
-    named = "\0".join((*(source.read_text() for source in SOURCES), compiler, *OPTIONS, _processor()))
-    path = folder / f"decode-{hashlib.sha256(named.encode()).hexdigest()[:16]}.so"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryDirectory(dir=folder) as partial:
-            made = Path(partial) / path.name
-            command = [compiler, *OPTIONS, "-o", str(made), *(str(s) for s in SOURCES if s.suffix == ".c"), "-lm"]
-            subprocess.run(command, check=True, capture_output=True, timeout=LONGEST_COMPILATION_S)
-            made.replace(path)
-    return path
-
-
-def _processor() -> str:
-    """What -march=native looks at: a home folder may be shared by machines."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(errors="ignore").splitlines()
-    except OSError:
-        lines = []
-    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
+def multiplied_in(is_exact: bool) -> torch.dtype:
+    """What C takes as inputs: bfloat16 where this processor multiplies that, unless weights are float32."""
+    return torch.bfloat16 if not is_exact and _code().multiplies_bf16() else torch.float32
 
 
 def pointer(tensor: Tensor | None) -> ctypes.c_void_p:
     return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
 
 
+def _bits(linear: nn.Module) -> int:
+    return getattr(linear, "bits", 8 * cast(Tensor, linear.weight).itemsize)
+
+
+def _n_in(linear: nn.Module) -> int:
+    weight = cast(Tensor, linear.weight)
+    return weight.shape[1] * weight.itemsize * 8 // _bits(linear)
+
+
 class Matrix:
     """The weights of a projection where C finds them.
 
-    weight: (N, D) bfloat16 or int8, (N, D / 2) uint8 with two int4 in each, or (N, D · 3/2) uint8 of `Compact`
+    weight: (N, D) float32, bfloat16 or int8, (N, D / 2) uint8 with two int4 in each, or (N, D · 3/2) uint8 of `Compact`
     scale: (N,) of int8, (N, D / 32) of int4; zero: (N, D / 32); bias: (N,)
     """
 
     def __init__(self, linear: nn.Module) -> None:
-        bits: int = getattr(linear, "bits", 16)
         self.weight: Tensor = linear.weight.detach().contiguous()  # type: ignore[operator]
         floats = [getattr(linear, name, None) for name in ("scale", "zero", "bias")]
         self._kept = [tensor if tensor is None else tensor.detach().float() for tensor in floats]
         self._kept += [getattr(linear, name, None) for name in Compact._fields[1:]]
         self.n_out = len(self.weight)
-        self.n_in = self.weight.shape[1] * self.weight.itemsize * 8 // bits
-        self.c = _Matrix(KINDS[bits], self.n_out, self.n_in, self.weight.data_ptr(), *map(pointer, self._kept))
+        self.n_in = _n_in(linear)
+        self.c = _Matrix(KINDS[_bits(linear)], self.n_out, self.n_in, self.weight.data_ptr(), *map(pointer, self._kept))
 
     def multiply(self, x: Tensor) -> Tensor:
-        """x (B, D) · weightᵀ, and the bias -> (B, N), float32; products run in bfloat16."""
-        code, x = _code(), x.to(torch.bfloat16).contiguous()
-        out = torch.empty(len(x), self.n_out)
-        code.multiply(ctypes.byref(self.c), pointer(x), ctypes.c_int64(len(x)), pointer(out), _n_threads())
+        """x (B, D) · weightᵀ, and the bias -> (B, N), float32."""
+        x = x.float().contiguous()
+        out, packed = torch.empty(len(x), self.n_out), torch.empty_like(x)
+        n_rows = ctypes.c_int64(len(x))
+        _code().multiply(ctypes.byref(self.c), pointer(x), n_rows, pointer(out), pointer(packed), _n_threads())
         return out
 
-    def unpacked(self) -> Tensor:
-        """(N, D), bfloat16; int8 waits for its scale."""
-        out = torch.empty(self.n_out, self.n_in, dtype=torch.bfloat16)
-        _code().unpack(ctypes.byref(self.c), pointer(out), _n_threads())
+    def unpacked(self, first: int = 0, last: int | None = None) -> Tensor:
+        """Rows [first, last) of (N, D), in what C multiplies them in; int8 waits for its scale."""
+        n_rows = (self.n_out if last is None else last) - first
+        out = torch.empty(n_rows, self.n_in, dtype=multiplied_in(is_exact=False))
+        _code().unpack(ctypes.byref(self.c), ctypes.c_int64(first), ctypes.c_int64(n_rows), pointer(out), _n_threads())
         return out
 
 
@@ -183,8 +155,8 @@ def compacted(weight: Tensor) -> Compact:
 
 
 def prefers_compact() -> bool:
-    """Whether this processor reads 12 bits faster than 16."""
-    return bool(_code().prefers_compact())
+    """Whether this processor reads 12 bits, and faster than 16."""
+    return bool(_code().multiplies_bf16())
 
 
 def _code() -> ctypes.CDLL:
@@ -198,7 +170,10 @@ def _n_threads() -> ctypes.c_int64:
 
 
 class Decoder:
-    """Gives each of some rows its next token's logits. Made from a model as `for_inference` leaves it."""
+    """Gives each of some rows its next token's logits. Made from a model as `for_inference` leaves it.
+
+    It has one scratch memory: calls from several threads wait for each other.
+    """
 
     def __init__(self, model: LanguageModel) -> None:
         config, backbone = model.config, model.model
@@ -219,7 +194,9 @@ class Decoder:
             *map(pointer, self._tables), self._matrix(model.lm_head),
         )  # fmt: skip
         self._vocab_size = config.vocab_size
+        self._dtype = multiplied_in(is_exact=layers[0].qkv.kind == KINDS[32])
         self._scratch = torch.empty(0)
+        self._lock = threading.Lock()
 
     def __call__(self, ids: Tensor, cache: KVCache) -> Tensor:
         """ids (B,), one new token a row -> logits (B, V), float32; its keys and values go into the cache.
@@ -227,22 +204,27 @@ class Decoder:
         The cache's lengths stay as they are: `advance` counts the token.
         """
         code = _code()
-        assert ids.device.type == "cpu" and cache.keys.dtype == torch.bfloat16
         n_rows, n_positions = len(ids), int(cache.lengths.max()) + 1
-        self._reach(n_positions)
-        assert n_positions <= cache.capacity[1] and n_rows <= cache.capacity[0], "C writes there"
-        needed = code.scratch_size(ctypes.byref(self._network), ctypes.c_int64(n_rows), ctypes.c_int64(n_positions))
-        if len(self._scratch) < needed:
-            self._scratch = torch.empty(2 * needed)
+        assert ids.device.type == "cpu" and cache.keys.dtype == cache.values.dtype == self._dtype
+        # C writes and reads there without asking.
+        assert n_rows == len(cache.lengths) <= cache.capacity[0] and int(cache.lengths.min()) >= 0
+        assert n_positions <= cache.capacity[1], "the cache is full"
+        stride = cache.keys.stride()
+        assert stride == cache.values.stride() and stride[3:] == (cache.keys.shape[4], 1)
         hidden = self._embed(ids).float().contiguous()
         logits = torch.empty(n_rows, self._vocab_size)
-        stride = cache.keys.stride()
         lengths = cache.lengths.contiguous()
         into = _Cache(cache.keys.data_ptr(), cache.values.data_ptr(), *stride[:3], lengths.data_ptr())
-        code.decode(
-            ctypes.byref(self._network), ctypes.byref(into), ctypes.c_int64(n_rows), ctypes.c_int64(n_positions),
-            *map(pointer, (hidden, logits, self._scratch)),
-        )  # fmt: skip
+        sizes = (ctypes.c_int64(n_rows), ctypes.c_int64(n_positions))
+        with self._lock:
+            self._reach(n_positions)
+            needed = code.scratch_size(ctypes.byref(self._network), *sizes)
+            if len(self._scratch) < needed:
+                self._scratch = torch.empty(2 * needed)
+            code.decode(
+                ctypes.byref(self._network), ctypes.byref(into), *sizes,
+                *map(pointer, (hidden, logits, self._scratch)),
+            )  # fmt: skip
         return logits
 
     def _reach(self, n_positions: int) -> None:

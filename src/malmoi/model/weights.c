@@ -1,28 +1,8 @@
 /* Weights by themselves: a product, and the ways between bfloat16 and its 12 bits (products.h says how they lie). */
 #include "products.h"
 
-/* out[b] = x_b · weightᵀ + bias; x: (n_rows, n_in), out: (n_rows, n_out) */
-void multiply(const Matrix *w, const bf16 *x, int64_t n_rows, float *out, int64_t n_threads) {
-#pragma omp parallel num_threads(n_threads)
-    {
-        int64_t begin, end;
-        share(w->n_out, TILE, &begin, &end);
-        product(w, x, n_rows, begin, end, (Target){out, w->n_out, 0});
-    }
-}
-
-/* All weights as bfloat16, (n_out, n_in); int8 waits for its scale. */
-void unpack(const Matrix *w, bf16 *out, int64_t n_threads) {
-#pragma omp parallel num_threads(n_threads)
-    {
-        int64_t begin, end;
-        share(w->n_out, TILE, &begin, &end);
-        for (int64_t n = begin; n < end; n += TILE) unpack_rows(w, n, TILE, out + n * w->n_in);
-    }
-}
-
-/* Whether this processor reads 12 bits faster than 16. */
-int64_t prefers_compact(void) {
+/* Whether inputs are multiplied as bfloat16, and 12 bits are read faster than 16. */
+int64_t multiplies_bf16(void) {
 #ifdef __AVX512BF16__
     return 1;
 #else
@@ -30,6 +10,31 @@ int64_t prefers_compact(void) {
 #endif
 }
 
+/* out[b] = x_b · weightᵀ + bias; x: (n_rows, n_in), out: (n_rows, n_out); packed: as large as x, for scratch */
+void multiply(const Matrix *w, const float *x, int64_t n_rows, float *out, float *packed, int64_t n_threads) {
+#pragma omp parallel num_threads(n_threads)
+    {
+        int64_t begin, end;
+        share(n_rows, 1, &begin, &end);
+        for (int64_t row = begin; row < end; row++) pack(w->kind, x + row * w->n_in, w->n_in, packed + row * w->n_in);
+#pragma omp barrier
+        share(w->n_out, TILE, &begin, &end);
+        product(w, packed, n_rows, begin, end, (Target){out, w->n_out, 0});
+    }
+}
+
+/* Rows [first, first + n_rows) of the weights, (n_rows, n_in), as `unpack_rows` gives them. */
+void unpack(const Matrix *w, int64_t first, int64_t n_rows, char *out, int64_t n_threads) {
+    const int64_t row_bytes = w->n_in * (multiplies_bf16() ? sizeof(bf16) : sizeof(float));
+#pragma omp parallel num_threads(n_threads)
+    {
+        int64_t begin, end;
+        share(n_rows, 1, &begin, &end);
+        unpack_rows(w, first + begin, end - begin, out + begin * row_bytes);
+    }
+}
+
+#ifdef __AVX512BF16__
 /* high: 0 and the 15 other high bytes that most weights have; rare_from: n_out + 1 sums of how many weights of the rows
  * before have none of them. */
 void choose_high(const bf16 *from, int64_t n_out, int64_t n_in, uint8_t *high, int64_t *rare_from, int64_t n_threads) {
@@ -82,3 +87,4 @@ void compact(const bf16 *from, int64_t n_out, int64_t n_in, const uint8_t *high,
         }
     }
 }
+#endif

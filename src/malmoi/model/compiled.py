@@ -1,0 +1,220 @@
+"""The code in C as a library: compiled when it is first needed, kept for later, and done without where that fails.
+
+The library lies in a folder that only its user can write to, under the hash of its source, its compiler and this
+processor. A note (JSON) next to it holds its SHA-256, so that a damaged file is never loaded, or the compiler's words
+where it failed: that is tried again when the source or the compiler changes.
+"""
+
+import contextlib
+import ctypes
+import functools
+import hashlib
+import json
+import os
+import platform
+import shlex
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("products.h", "products.c", "decode.c", "weights.c"))
+# Sums may be reordered; all of -ffast-math would also change how the whole process rounds.
+REORDERED = ("-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math", "-fno-math-errno", "-freciprocal-math")
+OPTIONS = ("-O3", *REORDERED, "-ffp-contract=fast", "-fPIC", "-shared", "-std=gnu11", "-Wno-psabi")
+NATIVE = "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
+# Apple's Clang has no OpenMP, and some compilers do not know this processor.
+ATTEMPTS = ((NATIVE, "-fopenmp"), (NATIVE,), ())
+LONGEST_COMPILATION_S = 600
+
+
+class State(NamedTuple):
+    """What is known of the library without compiling it: one line for people, and whether C is, or will be, used."""
+
+    is_used: bool
+    text: str
+
+
+class _FailedError(Exception):
+    """In words, why there is no library."""
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """The compiled code; None where there is no compiler, it failed, or MALMOI_NATIVE=0 forbids it (see `state`)."""
+    if _obstacle() is not None:
+        return None
+    try:
+        found = ctypes.CDLL(str(_found_or_made(_compiler())))
+    except (OSError, _FailedError):
+        return None
+    for function in (found.scratch_size, found.multiplies_bf16):
+        function.restype = ctypes.c_int64
+    return found
+
+
+def state() -> State:
+    """Whether answers are computed in C, and why not; compiles nothing."""
+    if (obstacle := _obstacle()) is not None:
+        return State(False, f"by PyTorch: {obstacle}")
+    compiler = _compiler()
+    for folder in filter(_is_safe, _folders()):
+        note = _note_of(folder / _name(compiler))
+        if "failure" in note:
+            where = (folder / _name(compiler)).with_suffix(".json")
+            return State(
+                False, f"by PyTorch: {compiler[0]} does not compile the code in C: {note['failure']} ({where})"
+            )
+        if _is_whole(folder / _name(compiler)):
+            return State(True, "in C" + note.get("lacks", ""))
+    return State(True, f"in C, which {compiler[0]} compiles when it is first needed")
+
+
+def _obstacle() -> str | None:
+    if os.environ.get("MALMOI_NATIVE") == "0":
+        return "MALMOI_NATIVE=0 forbids C"
+    if not _compiler():
+        return "there is no C compiler (cc, gcc or clang); with one, answers come several times faster"
+    return None
+
+
+def _compiler() -> list[str]:
+    """$CC with its options, else the first of the usual names; empty where there is none."""
+    with contextlib.suppress(ValueError):  # of shlex: a quotation that does not end
+        named = shlex.split(os.environ.get("CC", ""))
+        if named and shutil.which(named[0]):
+            return named
+    return [name for name in ("cc", "gcc", "clang") if shutil.which(name)][:1]
+
+
+def _name(compiler: list[str]) -> str:
+    program = Path(shutil.which(compiler[0]) or "").resolve().stat()
+    made_of = (
+        *(source.read_text() for source in SOURCES), *compiler, str(program.st_size), str(program.st_mtime_ns),
+        *OPTIONS, *map(str, ATTEMPTS), processor(),
+    )  # fmt: skip
+    named = hashlib.sha256("\0".join(made_of).encode()).hexdigest()
+    return f"decode-{named[:16]}.so"
+
+
+def processor() -> str:
+    """What -march=native looks at: a home folder may be shared by machines."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="ignore").splitlines()
+    except OSError:
+        lines = []
+    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
+
+
+def _folders() -> Iterator[Path]:
+    """Where the library may lie: the user's cache, or a temporary folder where there is no home or it is read-only."""
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(cache):
+        yield Path(cache) / "malmoi"
+    else:
+        with contextlib.suppress(RuntimeError):  # a user without a home
+            yield Path.home() / ".cache" / "malmoi"
+    yield Path(tempfile.gettempdir()) / f"malmoi-{os.getuid()}"
+
+
+def _is_safe(folder: Path) -> bool:
+    """A library is code: nobody else may have put it there. Makes the folder where it can."""
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return _is_ours(folder, stat.S_ISDIR)
+    return False
+
+
+def _is_ours(path: Path, is_kind: Any) -> bool:
+    found = path.lstat()
+    return is_kind(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _note_of(path: Path) -> dict[str, str]:
+    """What lies beside a library; empty where nothing usable does."""
+    with contextlib.suppress(OSError, ValueError):
+        beside = path.with_suffix(".json")
+        found = json.loads(beside.read_bytes()) if _is_ours(beside, stat.S_ISREG) else None
+        if isinstance(found, dict) and all(isinstance(value, str) for value in found.values()):
+            return found
+    return {}
+
+
+def _is_whole(path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        expected = _note_of(path).get("sha256")
+        return _is_ours(path, stat.S_ISREG) and hashlib.sha256(path.read_bytes()).hexdigest() == expected
+    return False
+
+
+def _found_or_made(compiler: list[str]) -> Path:
+    """Raises _FailedError when it does not compile, now or earlier, or can be kept nowhere."""
+    name = _name(compiler)
+    folders = [folder for folder in _folders() if _is_safe(folder)]
+    for folder in folders:
+        if "failure" in _note_of(folder / name):
+            raise _FailedError
+        if _is_whole(folder / name):
+            return folder / name
+    for folder in folders:
+        with contextlib.suppress(OSError), _alone(folder / name):
+            if not _is_whole(folder / name) and "failure" not in _note_of(folder / name):
+                _make(compiler, folder / name)
+            if not _is_whole(folder / name):
+                raise _FailedError
+            return folder / name
+    raise _FailedError
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """One process compiles; the others wait for it."""
+    import fcntl
+
+    with path.with_suffix(".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _make(compiler: list[str], path: Path) -> None:
+    """Compile, and leave the library with its note, or a note that says what went wrong. Raises OSError."""
+    print(f"compiling the decoder in C with {compiler[0]}, once: some seconds", file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as partial:
+        made, beside = Path(partial) / path.name, Path(partial) / path.with_suffix(".json").name
+        failure = ""
+        for options in ATTEMPTS:
+            said = _run(compiler, options, made)
+            if said is None:
+                lacks = "" if "-fopenmp" in options else f", on one thread: {compiler[0]} lacks OpenMP"
+                note = {"sha256": hashlib.sha256(made.read_bytes()).hexdigest(), "lacks": lacks}
+                break
+            failure = failure or said
+        else:
+            note = {"failure": _gist(failure), "output": failure}
+            print(f"it does not compile, so PyTorch computes answers: {note['failure']}", file=sys.stderr, flush=True)
+        beside.write_text(json.dumps(note))
+        for file in (beside, made):
+            if file.exists():
+                file.chmod(0o600)
+                file.replace(path.parent / file.name)
+
+
+def _run(compiler: list[str], options: tuple[str, ...], made: Path) -> str | None:
+    """What the compiler complained about; None when it succeeded."""
+    sources = [str(source) for source in SOURCES if source.suffix == ".c"]
+    command = [*compiler, *OPTIONS, *options, "-o", str(made), *sources, "-lm"]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=LONGEST_COMPILATION_S, stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired:
+        return f"error: it took more than {LONGEST_COMPILATION_S} seconds"
+    said = done.stderr.decode(errors="replace")[-4000:]
+    return None if done.returncode == 0 and made.exists() else said or f"error: it ended with {done.returncode}"
+
+
+def _gist(said: str) -> str:
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return next((line for line in lines if "error" in line.lower()), lines[0])[:200]
