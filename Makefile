@@ -3,10 +3,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo test test-avx2 check bench clean
 
 help:            ## Show what can be made
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/'
+	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/'
 
 setup: $(INSTALLED)  ## Make the virtual environment .venv and install Malmoi in it
 
@@ -21,7 +21,11 @@ demo: $(INSTALLED)   ## Build an assistant from nothing, and report (minutes)
 	$(BIN)/malmoi demo --workspace ./demo
 
 test: $(INSTALLED)   ## Pass the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -rs
+
+test-avx2: $(INSTALLED)  ## Pass the tests of numbers as on a processor without AVX-512
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MALMOI_CFLAGS=-mno-avx512f $(BIN)/python -m pytest -q -rs \
+		tests/golden tests/unit/model tests/unit/generate tests/unit/train tests/unit/algorithms
 
 check: $(INSTALLED)  ## Lint and types
 	$(BIN)/ruff check src tests benchmarks

@@ -1,6 +1,7 @@
 """The database for tests: SQLite, and PostgreSQL too where MALMOI_TEST_DATABASE_URL names a server."""
 
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,10 @@ import pytest
 
 if TYPE_CHECKING:
     from malmoi.workspace.ledger import Ledger
+
+# A suite that a shell starts in the background, and all that it starts, ignores Ctrl-C, which some tests press.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 POSTGRES = os.environ.get("MALMOI_TEST_DATABASE_URL")
 ENGINES = ["sqlite", *([pytest.param("postgresql", marks=pytest.mark.postgres)] if POSTGRES else [])]

@@ -20,7 +20,7 @@ def malmoi(*words: object) -> list[str]:
 
 def run(workspace: Path, *words: object, code: int = 0) -> str:
     done = subprocess.run(
-        malmoi("run", TINY, "--workspace", workspace, *words), capture_output=True, text=True, timeout=300
+        malmoi("run", TINY, "--workspace", workspace, *words), capture_output=True, text=True, timeout=1800
     )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -121,11 +121,11 @@ def kill_at(workspace: Path, stage: str, n_steps: int, number: signal.Signals) -
     process = subprocess.Popen(
         malmoi("run", TINY, "--workspace", workspace), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 1800
     while time.monotonic() < deadline and process.poll() is None:
         folder = folder_of(workspace, stage)
         if folder is not None and n_lines(folder / "metrics.jsonl") >= n_steps:
             process.send_signal(number)
             break
         time.sleep(0.002)
-    return process.wait(timeout=60)
+    return process.wait(timeout=600)

@@ -234,13 +234,13 @@ def test_other_contents_of_an_input_are_another_training(files: Path) -> None:
 def test_a_stopped_training_goes_on_to_the_same_weights(files: Path) -> None:
     words = ["train", "sft", "sft.toml", "--set", "n_steps=300", "--out"]
     child = subprocess.Popen([sys.executable, "-m", "malmoi", *words, "stopped"], stderr=subprocess.PIPE, text=True)
-    metrics, until = Path("stopped/metrics.jsonl"), time.monotonic() + 60
+    metrics, until = Path("stopped/metrics.jsonl"), time.monotonic() + 600
     while not metrics.exists() or metrics.read_bytes().count(b"\n") < 3:
         assert time.monotonic() < until and child.poll() is None
         time.sleep(0.01)
     assert "another process trains here" in fails(*words, "stopped")
     child.send_signal(signal.SIGTERM)
-    _, err = child.communicate(timeout=60)
+    _, err = child.communicate(timeout=600)
     assert (child.returncode, err) == (130, "stopped; run the same command again to go on\n")
     assert not Path("stopped/model").exists()
     assert "(resumed)" in malmoi(*words, "stopped")
@@ -254,7 +254,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(files: Path) -> None:
 def test_two_ranks_train_what_one_does(files: Path) -> None:
     words = ["train", "sft", "sft.toml", "--set", "micro_batch_size=1", "--out"]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "malmoi"]
-    done = subprocess.run([*torchrun, *words, "two"], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*torchrun, *words, "two"], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("made two/model") == 1
     malmoi(*words, "one")

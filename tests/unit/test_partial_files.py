@@ -64,7 +64,7 @@ def test_threads_that_write_one_file_do_not_share_what_they_write(tmp_path: Path
         try:
             with open_atomic(tmp_path / "file") as file:
                 file.write(letter * 1000)
-                both.wait(timeout=30)
+                both.wait(timeout=600)
         except BaseException as error:
             errors.append(error)
 

@@ -119,6 +119,7 @@ TASKS = {
     )
 }
 DEFAULT = tuple(TASKS)[:12]
+WHERE_FROM = "docs/reference/evaluation.md says where the files come from"
 
 
 def named(names: Sequence[str]) -> list[Task]:
@@ -134,13 +135,17 @@ def named(names: Sequence[str]) -> list[Task]:
 def find_file(task: Task, folder: Path | None) -> Path:
     """Where a task's rows are: in `folder`, else in the folder that MALMOI_DATA names, or below it.
 
-    Raises DataError that says where was looked.
+    Raises DataError that says where was looked, or that there is no folder to look in.
     """
-    root = folder or Path(os.environ.get("MALMOI_DATA", "../shared/data"))
+    root = folder or Path(os.environ.get("MALMOI_DATA", ""))
+    if root == Path():
+        raise DataError(f"{task.name}: no folder of tasks; give --data DIR or set MALMOI_DATA; {WHERE_FROM}")
     stems = [place / (task.file or task.name) for place in (root, root / "eval", root / "pretrain")]
     found = next((path for stem in stems for kind in KINDS if (path := Path(f"{stem}{kind}")).exists()), None)
     if found is None:
-        raise DataError(f"{root}: has no {stems[0].name}{KINDS[1]} for {task.name}; name its folder with --data")
+        raise DataError(
+            f"{root}: has no {stems[0].name}{KINDS[1]} for {task.name}; name its folder with --data; {WHERE_FROM}"
+        )
     return found
 
 

@@ -28,6 +28,10 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
     if q.device.type == "cpu" and q.dtype == torch.bfloat16 and k.shape[2] <= LONGEST_PLAIN:
         return _attend_plain(q, k, v, bias)
     is_causal = bias is None and q.shape[2] > 1
+    if q.device.type == "cuda" and bias is not None and q.shape[1] != k.shape[1]:
+        # With a bias and grouped heads most builds have only the kernel that keeps all scores, (B, H, T, S).
+        n_group = q.shape[1] // k.shape[1]
+        k, v = k.repeat_interleave(n_group, dim=1), v.repeat_interleave(n_group, dim=1)
     return F.scaled_dot_product_attention(
         q, k, v, attn_mask=bias, is_causal=is_causal, enable_gqa=q.shape[1] != k.shape[1]
     )

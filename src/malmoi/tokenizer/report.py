@@ -27,7 +27,8 @@ def compression_report(tokenizer: Tokenizer, heldout: Sequence[str]) -> dict[str
     GPT-2's vocabulary is read from `tokenizer/` under the folder that MALMOI_DATA names.
     """
     texts = {"held-out": "\n".join(heldout[:200]), "korean": KOREAN, "code": CODE}
-    gpt2 = gpt2_engine(Path(os.environ.get("MALMOI_DATA", "../shared/data")) / "tokenizer")
+    data = os.environ.get("MALMOI_DATA")
+    gpt2 = gpt2_engine(Path(data) / "tokenizer") if data else None
     report = {}
     for name, text in texts.items():
         n_bytes = len(text.encode())

@@ -132,6 +132,13 @@ def test_tasks_and_files_that_are_not_there_are_named(tmp_path: Path, subject: S
         named(["pika"])
     with pytest.raises(DataError, match="for piqa; name its folder"):
         find_file(TASKS["piqa"], tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MALMOI_DATA", raising=False)
+        with pytest.raises(DataError, match=r"no folder of tasks; give --data DIR or set MALMOI_DATA; docs/reference"):
+            find_file(TASKS["piqa"], None)
+        patch.setenv("MALMOI_DATA", str(tmp_path))
+        with pytest.raises(DataError, match=f"{tmp_path}: has no piqa.jsonl"):
+            find_file(TASKS["piqa"], None)
     write_jsonl(tmp_path / "piqa.jsonl", [{"query": "?", "choices": ["a"], "gold": 0}, {"query": "?"}])
     with pytest.raises(DataError, match="2: not a row of piqa"):
         evaluate(TASKS["piqa"], find_file(TASKS["piqa"], tmp_path), subject, 0)

@@ -1,12 +1,11 @@
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, event, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from malmoi.errors import DataError
@@ -300,13 +299,14 @@ def test_a_snapshot_is_registered_and_its_people_are_in_the_lineage(study: Study
     assert [one.sha256 for one in study.ledger.descendants(with_sim)] == [made]
 
 
-def test_thousands_of_rows_take_a_moment(study: Study) -> None:
+def test_thousands_of_rows_take_few_statements(study: Study) -> None:
     rows: list[dict[str, Any]] = [
         {"prompt_id": f"many{n}", "prompt": f"{n}?", "split": "train",
          "answers": [{"text": f"{n} {k}", "ids": [n] * 40, "finished": True} for k in range(4)]}
         for n in range(2000)
     ]  # fmt: skip
-    began = time.perf_counter()
+    statements: list[str] = []
+    event.listen(study.ledger.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
     ids = study.record(rows)
     said = [
         Said(person_id="sim", prompt_id=row["prompt_id"], generation_ids=each, ranks=[1, 2, 3, 4])
@@ -314,8 +314,7 @@ def test_thousands_of_rows_take_a_moment(study: Study) -> None:
     ]
     assert record_judgements(study.ledger, said) == 2000
     assert len(study.frozen()) == 2000
-    # About a second; the bound leaves room for a busy machine, not for a statement a row.
-    assert time.perf_counter() - began < 8
+    assert len(statements) < 1000  # far fewer than one for each of the 12,000 rows
     assert study.count(Generation) == 8009
 
 
