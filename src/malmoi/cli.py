@@ -125,10 +125,15 @@ def demo(
         given.append(f"seed={seed}")
     if text is not None:
         given.append(f"corpus.text={json.dumps(str(text.resolve()), ensure_ascii=False)}")
-    typer.echo(f"size    {chosen} ({RECIPES[chosen]}): {why}")
     again = ["malmoi demo", *(["--text", str(text), "--errors", errors] if text else [])]
     again += ["--seed", str(seed)] if seed is not None else []
-    _make(RECIPES[chosen], [*given, *(set_ or [])], workspace, [*again, *_sets(set_)])
+    _make(
+        RECIPES[chosen],
+        [*given, *(set_ or [])],
+        workspace,
+        [*again, *_sets(set_)],
+        f"size    {chosen} ({RECIPES[chosen]}): {why}",
+    )
 
 
 @app.command()
@@ -171,12 +176,12 @@ def _recipe(name: str, assignments: list[str]) -> "Recipe":
 
 
 def _make(
-    name: str, assignments: list[str], folder: Path, again: list[str], *, only: str | None = None,
+    name: str, assignments: list[str], folder: Path, again: list[str], said: str = "", *, only: str | None = None,
     start: str | None = None,
 ) -> None:  # fmt: skip
     """Run a recipe, report on it when it was measured, and say what to type next.
 
-    again: the words that run the same once more; the first may be several
+    again: the words that run the same once more; the first may be several; said: a line to begin with
     """
     began = time.monotonic()
     from malmoi.commands.estimate import estimate_rest
@@ -195,7 +200,11 @@ def _make(
 
         bring(workspace, recipe.base.model)
     with contextlib.closing(Console()) as console:
-        if needs := estimate_rest(recipe, workspace, machine.compute_dtype, only=only, start=start):
+        with workspace.lock():  # who is refused is told so at once
+            needs = estimate_rest(recipe, workspace, machine.compute_dtype, only=only, start=start)
+        if said:
+            console.rich.print(said)
+        if needs:
             console.rich.print(f"plan    of {recipe.name}, as measured now:")
             show_plan(plan_of(needs), machine, console.rich.print)
         done = run_recipe(recipe, workspace, console, only=only, start=start)

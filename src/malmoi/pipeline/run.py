@@ -73,15 +73,20 @@ def run_recipe(
 def stages_to_run(
     recipe: Recipe, workspace: Workspace, *, only: str | None = None, start: str | None = None
 ) -> tuple[StageName, ...]:
-    """The stages that `run_recipe` would run now: from the first one whose work is not there."""
-    if only is not None:
-        return tuple(stage for stage in recipe.stages if stage == only)
+    """The stages that `run_recipe` would run now: from the first one whose work is not there; `only` of them, if given.
+
+    Empty where `run_recipe` would refuse: a stage that the recipe has not, or whose parents' work is not there.
+    """
+    if any(name is not None and name not in recipe.stages for name in (only, start)):
+        return ()
     done: dict[str, Done] = {}
     with contextlib.closing(Ledger.open(workspace)) as ledger:
         for number, stage in enumerate(recipe.stages):
+            if stage == only:
+                return (stage,)
             found = _find_done(stage, _identity(recipe, stage, done, workspace, ledger), ledger)
             if found is None or stage == start:
-                return recipe.stages[number:]
+                return () if only is not None else recipe.stages[number:]
             done[stage] = found
     return ()
 
