@@ -29,9 +29,11 @@ class Console:
         self.stage = ""
         self.shown_at = 0.0
         self.seen: dict[str, float] = {}
+        self.first_step, self.began = 0, 0.0
 
     def started(self, stage: str, run_id: str, resumed: bool) -> None:
         self.stage, self.shown_at, self.seen = stage, time.monotonic(), {}
+        self.first_step = 0
         self.rich.print(f"[bold]{stage}[/bold]  [dim]{run_id}{' (resumed)' if resumed else ''}[/dim]")
 
     def skipped(self, stage: str, run_id: str) -> None:
@@ -50,24 +52,34 @@ class Console:
     def step(self, step: Step) -> None:
         """A hook of the loop."""
         self.seen |= step.metrics
+        pace = self._pace(step)
         shown = figures(self.seen)
         if self.rich.is_terminal:
-            self._live(step, shown)
+            self._live(step, f"{pace}  {shown}")
         elif time.monotonic() - self.shown_at >= PLAIN_EVERY_S or step.step == step.n_steps:
             self.shown_at = time.monotonic()
-            self.rich.print(f"  step {step.step}/{step.n_steps}  {shown}")
+            self.rich.print(f"  step {step.step}/{step.n_steps}  {pace}  {shown}")
             sys.stdout.flush()
         if step.step == step.n_steps:
             self._close()
+
+    def _pace(self, step: Step) -> str:
+        """Elapsed, remaining and rate of the steps that were taken here."""
+        if not self.first_step:
+            self.first_step, self.began = step.step, time.monotonic() - step.seconds
+        elapsed = time.monotonic() - self.began
+        n_taken = step.step - self.first_step + 1
+        left = elapsed / n_taken * (step.n_steps - step.step)
+        return f"{elapsed:.0f} s, {left:.0f} s left, {n_taken / max(elapsed, 1e-9):.2f} steps/s"
 
     def close(self) -> None:
         self._close()
 
     def _live(self, step: Step, shown: str) -> None:
         if self.bar is None:
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-            columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+            columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
             self.bar = Progress(*columns, console=self.rich, transient=True, refresh_per_second=4)
             self.bar.start()
             self.task = self.bar.add_task("", total=step.n_steps)
