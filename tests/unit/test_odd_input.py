@@ -44,7 +44,7 @@ NUMBERS = (
 # What each command needs beside the word that is tried, so that it gets as far as it can, and how it stays short.
 SHORT = ["--set", 'stages=["corpus"]', "--set", 'corpus.text="text"']
 BESIDE: dict[str, list[str]] = {
-    "demo": SHORT, "run": ["nano", *SHORT], "train": ["sft", "sft.toml", "--set", "n_steps=1"],
+    "demo": ["--size", "small", *SHORT], "run": ["nano", *SHORT], "train": ["sft", "sft.toml", "--set", "n_steps=1"],
     "chat": ["policy", "--prompt", "hi", "--max-tokens", "2"], "eval": ["policy", "--data", "folder", "--limit", "1"],
     "generate": ["policy", "--prompts", "prompts.jsonl", "--out", "answers.jsonl", "--max-tokens", "2"],
     "quantise": ["policy", "--text", "file.txt"], "lineage": ["1"], "doctor": [], "runs list": [],

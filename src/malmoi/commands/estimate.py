@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from math import ceil
 from pathlib import Path
 from typing import Any, cast
@@ -321,8 +321,12 @@ class Trials:
     def __init__(self, shape: ModelConfig, flops: float | None = None) -> None:
         # Rows here are short: the longest context would count as attention that nobody computes.
         self.shape = shape.model_copy(update={"seq_len": min(shape.seq_len, 512)})
-        self.flops = TRIAL_FLOPS_S * product_speed() if flops is None else flops
+        self.given_flops = flops
         self.tried: dict[Any, float] = {}
+
+    @cached_property
+    def flops(self) -> float:
+        return TRIAL_FLOPS_S * product_speed() if self.given_flops is None else self.given_flops
 
     def part_of(self, n_tokens: float, least_rows: int, most_rows: int) -> tuple[ModelConfig, int]:
         """As many layers and rows of so many tokens as a trial may cost."""
