@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from malmoi.errors import DataError
+from malmoi.evals.interval import bootstrap
 from malmoi.files import write_json, write_jsonl
 from malmoi.pipeline.recipe import STAGES, read_recipe
 from malmoi.pipeline.run import Done
@@ -170,6 +171,18 @@ def test_peak_of_an_earlier_report_counts_while_its_runs_do(workspace: Workspace
     assert write_report(RECIPE, workspace, anew, 0.0)["peak_memory_bytes"] < 10**15
     write_json(path, {"peak_memory_bytes": 10**15, "runs": {"corpus": {"run": "0077-corpus"}}})
     assert write_report(RECIPE, workspace, done, 0.0)["peak_memory_bytes"] < 10**15
+
+
+def test_figures_of_nothing_are_shown_as_such(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All held-out answers tied: there is no pair to judge a reward model by, and the report says so."""
+    nothing = bootstrap([]).to_row()
+    tied = EVAL["reward"] | {"accuracy": nothing, "labeler_accuracy": nothing, "calibration": []}
+    monkeypatch.setitem(FILES["eval"], "eval.json", EVAL | {"reward": tied})
+    write_report(RECIPE, workspace, lay_out(workspace), wall_seconds=1.0)
+    page = page_of(workspace)
+    assert "nothing to measure" in page and "None" not in page
+    rows = {figure: shown for figure, *shown in summary_rows(report_of(workspace))}
+    assert rows["reward model's pairwise accuracy"] == ["–", "nothing to measure"]
 
 
 def test_page_is_whole_and_asks_nothing_of_the_network(whole: Workspace) -> None:

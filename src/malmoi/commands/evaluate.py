@@ -66,7 +66,7 @@ def tasks_table(found: Mapping[str, Any]) -> Table:
         (
             row["task"] if first else "",
             name,
-            f"{v['mean']:.3f}",
+            _mean(v),
             _range(v),
             _chance(row, name),
             row["n"] if first else "",
@@ -121,15 +121,15 @@ def rewards_table(found: Mapping[str, Any]) -> Table:
     lines = ["chance: accuracy 0.5, log loss 0.693"]
     if found["temperature"]:
         lines.append(f"temperature that fits these rankings best: {found['temperature']:.2f}")
-    if "disagreement" in found:
+    if found.get("disagreement", {}).get("divided") is not None:
         lines.append(f"the heads do not agree on {found['disagreement']['divided']:.1%} of the pairs")
     made.caption = "\n".join([*lines, *(f"left out: {n:,}, {why}" for why, n in found["left_out"].items())])
     return made
 
 
 def _mean(interval: Mapping[str, Any] | None) -> str:
-    return "–" if interval is None else f"{interval['mean']:.3f}"
+    return f"{interval['mean']:.3f}" if interval and interval["n"] else "–"
 
 
 def _range(interval: Mapping[str, Any] | None) -> str:
-    return "" if interval is None else f"{interval['low']:.3f} – {interval['high']:.3f}"
+    return "" if not interval or not interval["n"] else f"{interval['low']:.3f} – {interval['high']:.3f}"

@@ -1,5 +1,6 @@
 """Every figure comes with its interval: the bootstrap, by prompt where answers to one prompt depend on each other."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,7 +12,10 @@ N_RESAMPLES = 2_000
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its 95 % bootstrap interval. n: values, or prompts when resampled by prompt."""
+    """A mean and its 95 % bootstrap interval. n: values, or prompts when resampled by prompt.
+
+    Of no values: n is 0 and the rest is NaN, which a row shows as None.
+    """
 
     mean: float
     low: float
@@ -19,10 +23,10 @@ class Interval:
     n: int
 
     def to_row(self) -> dict[str, Any]:
-        return asdict(self)
+        return asdict(self) if self.n else {"mean": None, "low": None, "high": None, "n": 0}
 
     def __str__(self) -> str:
-        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]" if self.n else "no values"
 
 
 def bootstrap(
@@ -32,10 +36,10 @@ def bootstrap(
 
     groups: what each value belongs to (its prompt); whole groups are drawn. None: every value by itself.
     weights: of the values in the mean, by default equal
-    Raises ValueError when there is no value. Source: Efron 1979, percentile method.
+    Source: Efron 1979, percentile method.
     """
     if not len(values):
-        raise ValueError("no values to take an interval of")
+        return Interval(math.nan, math.nan, math.nan, 0)
     data = np.asarray(values, dtype=np.float64)
     keys = np.arange(len(data)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     n_groups = int(keys.max()) + 1

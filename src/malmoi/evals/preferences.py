@@ -87,11 +87,13 @@ def disagreement(scores: Sequence[np.ndarray], ranks: Sequence[Sequence[int]]) -
 
     scores: as `head_scores` gives them. `std`: of a pair's gap over the heads, in nats (scores themselves may differ by
     a constant of each head); `divided`: share of the pairs that not all heads order alike; and the accuracy of the
-    ensemble where they are divided and where they agree, None where there is no such pair
+    ensemble where they are divided and where they agree; each None where there is no such pair
     """
     gaps = np.stack(
         [pairs_of([row[:, head].tolist() for row in scores], ranks).gaps for head in range(len(scores[0].T))]
     )
+    if not gaps.size:
+        return dict.fromkeys(("std", "divided", "accuracy_divided", "accuracy_agreed"))
     right = gaps.mean(axis=0) > 0
     is_divided = (gaps > 0).any(axis=0) & (gaps <= 0).any(axis=0)
     return {

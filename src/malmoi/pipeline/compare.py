@@ -319,4 +319,6 @@ def _interval(values: np.ndarray) -> dict[str, Any]:
 
 
 def _mean(interval: Mapping[str, float] | None) -> str:
-    return "none" if interval is None else f"{interval['mean']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
+    if not interval or not interval["n"]:
+        return "none"
+    return f"{interval['mean']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"

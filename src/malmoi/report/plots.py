@@ -177,7 +177,7 @@ def _exact(section: Mapping[str, Any]) -> Draw:
 def _accuracy(section: Mapping[str, Any], rows: Rows) -> Draw:
     def draw(axes: "Axes") -> None:
         _curve(rows, "accuracy", REWARD)(axes)
-        if "labeler_accuracy" in section:
+        if section.get("labeler_accuracy", {}).get("n"):
             ceiling = section["labeler_accuracy"]["mean"]
             _level(axes, ceiling, f"the simulated labeler itself {ceiling:.2f}", GOLD)
 
@@ -242,7 +242,8 @@ def _reliability(models: Mapping[str, Any]) -> Draw:
         axes.plot([0.5, 1], [0.5, 1], color=BASE, linestyle=(0, (4, 3)), linewidth=1.1)
         for name, colour in (("reward", REWARD), ("judge", GOLD)):
             points = [(row["confidence"], row["accuracy"]) for row in models[name]["calibration"]]
-            axes.plot(*zip(*points, strict=True), "o-", color=colour, markersize=3.5)
+            if points:
+                axes.plot(*zip(*points, strict=True), "o-", color=colour, markersize=3.5)
         axes.set_xlabel("confidence")
         axes.set_ylabel("ordered as people did")
 

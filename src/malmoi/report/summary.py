@@ -64,12 +64,16 @@ def summary_table(report: Report) -> "Table":
 def show(value: Any) -> str:
     """A figure for people: the mean of an interval, three decimals, thousands with commas."""
     number = value["mean"] if isinstance(value, Mapping) else value
+    if number is None:
+        return "–"
     return f"{number:,}" if isinstance(number, int) else f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.3f}"
 
 
 def show_interval(value: Any) -> str:
     """[low, high], or nothing for a plain number."""
-    return f"[{value['low']:.3f}, {value['high']:.3f}]" if isinstance(value, Mapping) else ""
+    if not isinstance(value, Mapping):
+        return ""
+    return f"[{value['low']:.3f}, {value['high']:.3f}]" if value["n"] else "nothing to measure"
 
 
 def duration(seconds: float) -> str:

@@ -48,5 +48,9 @@ def test_the_same_values_have_the_same_interval() -> None:
     assert bootstrap(values) == bootstrap(values) == bootstrap(values, groups=[7, 8, 9, 10])
     assert bootstrap([0.25]) == Interval(0.25, 0.25, 0.25, 1)
     assert str(bootstrap([0.25])) == "0.250 [0.250, 0.250]"
-    with pytest.raises(ValueError, match="no values"):
-        bootstrap([])
+
+
+def test_of_nothing_there_is_no_interval_and_no_error() -> None:
+    found = bootstrap([])
+    assert found.to_row() == {"mean": None, "low": None, "high": None, "n": 0}
+    assert str(found) == "no values"
