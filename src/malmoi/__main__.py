@@ -1,4 +1,4 @@
-"""`python -m malmoi`, which is how `torchrun -m malmoi train …` starts it."""
+"""`python -m malmoi`, which is how `torchrun -m malmoi run …` starts it."""
 
 from malmoi.cli import main
 

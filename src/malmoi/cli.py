@@ -15,6 +15,7 @@ import typer
 from malmoi import __version__
 from malmoi.commands.groups import data_app, models_app, runs_app
 from malmoi.commands.options import HELP, MOST_SEED, Json, WorkspaceOption, a_path, open_ledger
+from malmoi.commands.ranks import led
 from malmoi.commands.reporting import DEBUG, Reporting, finish_output, open_standard_streams
 from malmoi.errors import ConfigError
 
@@ -80,6 +81,7 @@ Weights = Annotated[
 
 
 @app.command()
+@led
 def demo(
     workspace: WorkspaceOption = Path("demo"),
     text: Annotated[
@@ -137,6 +139,7 @@ def demo(
 
 
 @app.command()
+@led
 def run(
     recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of one that comes with Malmoi.")],
     only: Annotated[str | None, typer.Option(metavar="STAGE", help="Run this stage alone, anew.")] = None,
@@ -154,6 +157,7 @@ def run(
     Example:
       malmoi run nano --set ppo.beta=0.02
       malmoi run recipes/nano.toml --from reward --workspace demo
+      torchrun --nproc-per-node 2 -m malmoi run nano
     """
     if only and start:
         raise ConfigError("--only and --from: give one of them")

@@ -26,18 +26,37 @@ class Device:
 
     torch_device: cpu, or cuda:local_rank
     compute_dtype: what matrix products run in under `autocast`; weights that learn stay float32
-    rank, world_size: this process among those that train together
+    rank, n_ranks: this process among those that train together
     """
 
     torch_device: torch.device
     compute_dtype: torch.dtype
     n_threads: int
     rank: int
-    world_size: int
+    n_ranks: int
+
+    @property
+    def world_size(self) -> int:
+        """How many processes share the work that is done now: one within `alone`."""
+        return 1 if _is_alone else self.n_ranks
 
     @property
     def is_main(self) -> bool:
         return self.rank == 0
+
+
+_is_alone = False
+
+
+@contextlib.contextmanager
+def alone(yes: bool = True) -> Iterator[None]:
+    """Work that one rank does while the others do something else, or nothing: it must not wait for them."""
+    global _is_alone
+    before, _is_alone = _is_alone, yes
+    try:
+        yield
+    finally:
+        _is_alone = before
 
 
 @functools.cache

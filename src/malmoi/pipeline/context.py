@@ -15,6 +15,7 @@ class Context:
 
     folder: the run's folder; `out` below it is what the run makes, its artefact
     inputs: stage -> what that stage's run made; hashes: the same as SHA-256
+    records: the ledger, which only the first rank has
     hooks: look on while a training stage runs; say: one line for whoever watches
     """
 
@@ -22,10 +23,16 @@ class Context:
     folder: Path
     inputs: dict[str, Path]
     hashes: dict[str, str]
-    ledger: Ledger
+    records: Ledger | None
     workspace: Workspace
     say: Callable[[str], None] = lambda line: None
     hooks: list[Hook] = field(default_factory=list)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The workspace's records."""
+        assert self.records is not None
+        return self.records
 
     @property
     def out(self) -> Path:

@@ -15,6 +15,7 @@ from malmoi.files import partial_name, sweep_partials, write_json
 from malmoi.pipeline.console import Console
 from malmoi.pipeline.context import Context
 from malmoi.pipeline.log import RunLog
+from malmoi.pipeline.ranks import all_ranks
 from malmoi.pipeline.recipe import BaseSettings, CorpusSettings, Recipe, StageName
 from malmoi.pipeline.sources import data_identity
 from malmoi.pipeline.stages import MODEL, STAGE_TABLE, base_folder, parents_of, settings_of
@@ -204,13 +205,14 @@ def _run_stage(
             run_id, folder, {parent: done[parent].out for parent in inputs}, {**inputs, **brought}, ledger, workspace,
             _both(console.say, log.say), [console.step, log.step],
         )  # fmt: skip
-        try:
-            with listening(), log.following():
-                STAGE_TABLE[stage][0](context, settings_of(recipe, stage))
+        with listening(), log.following():
+            try:
+                with all_ranks(stage, context, settings):
+                    STAGE_TABLE[stage][0](context, settings_of(recipe, stage))
                 sha256 = _record(context, stage)
-        except BaseException as error:
-            _record_end(error, run_id, ledger, log, time.monotonic() - began)
-            raise
+            except BaseException as error:
+                _record_end(error, run_id, ledger, log, time.monotonic() - began)
+                raise
         seconds = time.monotonic() - began
         log.say(f"done in {seconds:.1f} s")
         ledger.finish_run(run_id, seconds)

@@ -76,7 +76,9 @@ def train_pretrain(context: Context, settings: pretrain.Config) -> None:
 
     before_path = context.folder / "before.json"
     if not before_path.exists():
-        write_json(before_path, {"bpb": heldout()})
+        before = heldout()
+        if device.current().is_main:
+            write_json(before_path, {"bpb": before})
     _train(context, job, settings.loop, [every(max(1, settings.n_steps // 4), "bpb", heldout)])
     _save(context, job, text, {"bpb_before": read_json(before_path)["bpb"], "bpb_after": heldout()})
 

@@ -2,11 +2,17 @@
 
 import contextlib
 import signal
+import time
 from collections.abc import Iterator
 from types import FrameType
 
+from malmoi import device
+
+TWICE_S = 1.0
+"""Ctrl-C reaches a rank from the terminal and, at once again, from `torchrun`: within this time it is one request."""
 _requested = False
 _deferring = False
+_asked_at = 0.0
 
 
 def stop_requested() -> bool:
@@ -17,8 +23,8 @@ def stop_requested() -> bool:
 @contextlib.contextmanager
 def listening() -> Iterator[None]:
     """Turn SIGINT and SIGTERM into KeyboardInterrupt; while the loop runs, the first of them into a request."""
-    global _requested
-    _requested = False
+    global _requested, _asked_at
+    _requested, _asked_at = False, 0.0
     previous = {number: signal.signal(number, _request) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -39,7 +45,11 @@ def deferring() -> Iterator[None]:
 
 
 def _request(number: int, frame: FrameType | None) -> None:
-    global _requested
+    global _requested, _asked_at
+    now = time.monotonic()
+    again, _asked_at = _asked_at and now - _asked_at < TWICE_S, now
+    if again and device.current().n_ranks > 1:
+        return
     if _requested or not _deferring:
         raise KeyboardInterrupt
     _requested = True

@@ -1,0 +1,196 @@
+"""Several processes on one recipe: the first decides, records and speaks; the others train with it when it says so.
+
+The first rank holds the workspace and runs all stages. At a stage that trains it leaves an order in the store that the
+ranks have in common; the others, who ask for the next one as long as it takes, then run that stage beside it. A rank
+that fails leaves word there too, and waits until the first one has recorded it.
+"""
+
+import atexit
+import contextlib
+import functools
+import itertools
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+from pydantic import TypeAdapter
+from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
+
+from malmoi import device
+from malmoi.errors import UserError
+from malmoi.pipeline.context import Context
+from malmoi.pipeline.recipe import Recipe, StageName
+from malmoi.pipeline.stages import STAGE_TABLE
+from malmoi.train.signals import listening
+from malmoi.workspace.folder import Workspace
+
+TRAINING: frozenset[StageName] = frozenset(("pretrain", "sft", "reward", "judge", "ppo", "dpo", "grpo"))
+"""The stages that all ranks run; the rest is the first one's."""
+ASK_EVERY_S = 0.05
+PATIENCE_S = 15.0
+"""How long a rank that failed waits for the first one to record that."""
+WORD_WITHIN_S = 3.0
+"""How long the first rank waits, when a connection broke, for word of why."""
+_numbers = itertools.count()
+
+
+@contextlib.contextmanager
+def leading() -> Iterator[None]:
+    """What the first rank does between its stages that train, alone. The others follow until it ends."""
+    device.current()
+    code = 1
+    try:
+        with device.alone():
+            yield
+        code = 0
+    except KeyboardInterrupt:
+        code = 130
+        raise
+    except UserError:
+        code = 2
+        raise
+    finally:
+        if device.current().world_size > 1:
+            # Not before this process has told its user, or `torchrun` would end it together with the others.
+            atexit.register(_say_over, code)
+
+
+def _say_over(code: int) -> None:
+    with contextlib.suppress(dist.DistError):
+        _tell("over", {"code": code})
+
+
+@contextlib.contextmanager
+def all_ranks(stage: StageName, context: Context, settings: dict[str, Any]) -> Iterator[None]:
+    """Where the first rank runs a stage: one that trains, all others run beside it.
+
+    Raises UserError when another rank could not do its part, RuntimeError when that was a bug.
+    """
+    with device.alone(False):
+        n_others = device.current().world_size - 1
+    if stage not in TRAINING or not n_others:
+        yield
+        return
+    number = next(_numbers)
+    _tell(f"order {number}", {
+        "stage": stage, "settings": settings, "run_id": context.run_id, "workspace": str(context.workspace.path),
+        "inputs": {name: str(path) for name, path in context.inputs.items()}, "hashes": context.hashes,
+    })  # fmt: skip
+    try:
+        with device.alone(False):
+            yield
+        for rank in range(1, n_others + 1):
+            _wait(f"done {number} {rank}", "failed")
+    except UserError:
+        raise
+    except Exception as error:
+        if (word := _ask("failed", within_s=WORD_WITHIN_S if is_lost_connection(error) else 0.0)) is not None:
+            raise _error_of(word) from None
+        if is_lost_connection(error):
+            raise UserError(
+                "another rank ended without a word (killed, or out of memory?); run the same command again to go on"
+            ) from None
+        raise
+    if (word := _ask("failed", within_s=0.0)) is not None:
+        raise _error_of(word)
+
+
+def is_lost_connection(error: Exception) -> bool:
+    """Whether an exception is what the other ranks' end looks like from here. gloo has no class for it."""
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error).lower())
+
+
+def follow() -> int:
+    """What every rank but the first does: train when told to, until the first one has ended; returns its exit code."""
+    here = device.current()
+    for number in itertools.count():
+        order = _wait(f"order {number}", "over")
+        if "code" in order:
+            return int(order["code"])
+        try:
+            with listening():
+                _take_part(order)
+        except BaseException as error:
+            return _leave(error)
+        _tell(f"done {number} {here.rank}", {})
+    raise AssertionError("unreachable")
+
+
+def _take_part(order: dict[str, Any]) -> None:
+    stage: StageName = order["stage"]
+    settings = settings_from(stage, order["settings"])
+    workspace = Workspace(Path(order["workspace"]))
+    inputs = {name: Path(path) for name, path in order["inputs"].items()}
+    folder = workspace.runs / order["run_id"]
+    STAGE_TABLE[stage][0](Context(order["run_id"], folder, inputs, order["hashes"], None, workspace), settings)
+
+
+def settings_from(stage: StageName, dumped: dict[str, Any]) -> Any:
+    """A stage's settings, of what `model_dump(mode="json")` made of them."""
+    kind: Any = Recipe.model_fields[stage].annotation
+    return TypeAdapter(kind).validate_python(dumped)
+
+
+def _leave(error: BaseException) -> int:
+    """Leave word of an error, break off what the first rank waits for, and end when it has; returns the exit code."""
+    is_stop, is_users = not isinstance(error, Exception), isinstance(error, UserError)
+    line = str(error) if is_users else f"{type(error).__name__}: {error}"
+    rank = device.current().rank
+    trace = "".join(traceback.format_exception(error))
+    with contextlib.suppress(dist.DistError):  # the first rank may be gone, and the store with it
+        _tell("failed", {"rank": rank, "is_stop": is_stop, "is_users": is_users, "line": line, "trace": trace})
+        dist.destroy_process_group()
+        if (over := _ask("over", within_s=PATIENCE_S)) is not None:
+            return int(over["code"])
+    if not is_stop:
+        print(f"error: rank {rank}: {' '.join(line.splitlines())}", file=sys.stderr, flush=True)
+    return 130 if is_stop else 2 if is_users else 1
+
+
+def _error_of(word: dict[str, Any]) -> BaseException:
+    """What another rank left word of, as an error of the first."""
+    if word["is_stop"]:
+        return KeyboardInterrupt()
+    line = f"rank {word['rank']}: {word['line']}"
+    if word["is_users"]:
+        return UserError(line)
+    error = RuntimeError(line)
+    error.add_note(word["trace"])
+    return error
+
+
+@functools.cache
+def _store() -> PrefixStore:
+    """Where all ranks read and write a few words. `torchrun` may start all of them again: each time has its own."""
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    there = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
+    return PrefixStore(f"malmoi {attempt}", there)
+
+
+def _tell(key: str, value: dict[str, Any]) -> None:
+    _store().set(key, json.dumps(value))
+
+
+def _wait(*keys: str) -> dict[str, Any]:
+    """What was told under the first of the keys that there is, however long that takes; a signal may interrupt."""
+    while (found := _ask(*keys, within_s=60.0)) is None:
+        pass
+    return found
+
+
+def _ask(*keys: str, within_s: float) -> dict[str, Any] | None:
+    store, until = _store(), time.monotonic() + within_s
+    while True:
+        for key in keys:
+            if store.check([key]):
+                told: dict[str, Any] = json.loads(store.get(key))
+                return told
+        if time.monotonic() >= until:
+            return None
+        time.sleep(ASK_EVERY_S)
