@@ -29,6 +29,7 @@ FILE = "tokenizer.json"
 _ENDS_OF_TEXT = (END_OF_TEXT, "<|end_of_text|>", "</s>", "<eos>")
 _NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _ANSWER = "\ue000"
+_SHORT, _N_SHORT = 200, 4096
 _ANCHORS = ("\n", "\x01", "\u200b", "。")
 
 
@@ -126,6 +127,7 @@ class Tokenizer:
         unknown = getattr(self.engine.model, "unk_token", None)
         typed = {self.engine.model.token_to_id(token) for token in self.special - {unknown}}
         self._typed = typed - {None}
+        self._short: dict[str, Coded | None] = {}
 
     @cached_property
     def vocab_size(self) -> int:
@@ -171,17 +173,28 @@ class Tokenizer:
     def code(self, text: str) -> Coded | None:
         """A text in which `spelling` before a special token makes it real, and `gap` keeps apart what it stands in.
 
-        None when typed text became a special token.
+        None when typed text became a special token. Do not change what comes back: short texts, such as the beginning
+        of a turn, are coded once.
         """
+        if len(text) > _SHORT:
+            return self._code(text)
+        if text not in self._short:
+            if len(self._short) >= _N_SHORT:
+                self._short.clear()
+            self._short[text] = self._code(text)
+        return self._short[text]
+
+    def _code(self, text: str) -> Coded | None:
         coded = self._coder.encode(text, add_special_tokens=False)
         if not self._typed.isdisjoint(coded.ids):
             return None
         ids: list[int] = coded.ids
-        starts, ends = map(list, zip(*coded.offsets, strict=True)) if ids else ([], [])
+        offsets = coded.offsets
         if not self._real.keys().isdisjoint(ids):
-            real = [(self._real.get(id, id), *span) for id, span in zip(ids, coded.offsets, strict=True)]
-            kept = [(id, start, end) for id, start, end in real if id is not None]
-            ids, starts, ends = ([token[i] for token in kept] for i in range(3))
+            real = [self._real.get(id, id) for id in ids]
+            offsets = [span for id, span in zip(real, offsets, strict=True) if id is not None]
+            ids = [id for id in real if id is not None]
+        starts, ends = map(list, zip(*offsets, strict=True)) if ids else ([], [])
         return Coded(ids, starts, ends)
 
     def go_on(self, before: Sequence[int], rest: str, whole: Sequence[int]) -> Coded | None:

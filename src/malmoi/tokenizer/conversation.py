@@ -11,7 +11,7 @@ from functools import cached_property
 
 from malmoi.errors import DataError
 from malmoi.tokenizer.bpe import Coded, Tokenizer, any_of
-from malmoi.tokenizer.jinja import render
+from malmoi.tokenizer.jinja import generation_prompt, render
 from malmoi.tokenizer.said import n_unspelled
 from malmoi.tokenizer.written import Written, write
 
@@ -66,8 +66,13 @@ class Conversation:
 
     def _render(self, n_messages: int, prompt: bool) -> str | None:
         """The first messages as the template writes them, or None where it refuses them."""
+        names = self.tokenizer.names
+        if self.written.begins is not None and n_messages:
+            asks = generation_prompt(self.source, tuple(sorted(names.items()))) if prompt else ""
+            if asks is not None:
+                return self.written.text[: self.written.begins[n_messages]] + asks
         try:
-            return render(self.source, self.messages[:n_messages], self.tokenizer.names, add_generation_prompt=prompt)
+            return render(self.source, self.messages[:n_messages], names, add_generation_prompt=prompt)
         except DataError:
             return None
 
@@ -138,9 +143,9 @@ class Conversation:
         return begin, self.written.last_said(begin)
 
     @cached_property
-    def _spelled(self) -> tuple[str, list[int], list[int]]:
-        """The text with special tokens spelled as real ones and gaps in what must not be a token; the places in the
-        text where something was put in, and how much up to each."""
+    def _spelled(self) -> tuple[str, Coded, list[int], list[int]]:
+        """The text with special tokens spelled as real ones and gaps in what must not be a token; its ids; the places
+        in the text where something was put in, and how much up to each."""
         coder = self.tokenizer
         inserts = [(begin, coder.spelling) for begin, _, _ in self._specials]
         text = self.written.text
@@ -151,30 +156,31 @@ class Conversation:
                 if self.written.has_others(*found.span())
             ]
         spelled = _put_in(text, inserts)
-        if coder.code(spelled) is None:
+        coded = coder.code(spelled)
+        if coded is None:
             real = {begin for begin, _, _ in self._specials}
             typed = (found.start() for found in coder.any_special.finditer(text))
             inserts += [(begin + 1, coder.gap) for begin in typed if begin not in real]
             spelled = _put_in(text, inserts)
+            coded = coder.code(spelled)
+        if coded is None:
+            raise DataError("text: this tokenizer cannot tell it from a special token; leave that out")
         inserts.sort()
         sizes, total = [0], 0
         for _, put in inserts:
             total += len(put)
             sizes.append(total)
-        return spelled, [place for place, _ in inserts], sizes
+        return spelled, coded, [place for place, _ in inserts], sizes
 
     def _place(self, place: int) -> int:
         """Where in the spelled text a place of the text is."""
-        _, places, sizes = self._spelled
+        *_, places, sizes = self._spelled
         return place + sizes[bisect_left(places, place)]
 
     @cached_property
     def _coded(self) -> tuple[Coded, dict[int, int]]:
         """The ids, and with which of them each answer begins."""
-        text = self._spelled[0]
-        found = self.tokenizer.code(text)
-        if found is None:
-            raise DataError("text: this tokenizer cannot tell it from a special token; leave that out")
+        text, found, *_ = self._spelled
         begins: dict[int, int] = {}
         starts = [self._place(begin) for begin, _, _ in self._specials]
         # What stands before the floor is settled: there an answer began whose first token was kept apart.
@@ -216,8 +222,14 @@ class Conversation:
 
 def _n_shared(one: Sequence[int] | str, other: Sequence[int] | str) -> int:
     """How much two begin with."""
-    parts = zip(one, other, strict=False)
-    return next((place for place, (a, b) in enumerate(parts) if a != b), min(len(one), len(other)))
+    same, most = 0, min(len(one), len(other))
+    while same < most:  # halving: slices are compared faster than their elements one by one
+        half = (same + most + 1) // 2
+        if one[same:half] == other[same:half]:
+            same = half
+        else:
+            most = half - 1
+    return same
 
 
 def _put_in(text: str, inserts: Sequence[tuple[int, str]]) -> str:

@@ -18,11 +18,14 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from malmoi.errors import CheckpointError, DataError
 from malmoi.files import read_json
+from malmoi.tokenizer.flat import find_flat_loop
 from malmoi.tokenizer.said import ASSISTANT, Said, real
 
 FILE = "chat_template.jinja"
 # Private-use characters that stand where `{% generation %}` begins and ends.
 BEGIN, END = "\ue001", "\ue002"
+# Stands where each message begins, in templates that write one after another.
+NEXT = "\ue006"
 
 
 def find_template(folder: Path) -> str | None:
@@ -53,7 +56,7 @@ def render(
 ) -> str:  # fmt: skip
     """A conversation as the template writes it. names: bos_token, eos_token, … -> the token.
 
-    marked: with BEGIN and END around what stands in `{% generation %}`
+    marked: with BEGIN and END around what stands in `{% generation %}`, and NEXT before each message (see `flat`)
     Raises DataError when the template refuses the conversation or cannot be run.
     """
     try:
@@ -130,4 +133,18 @@ def _compile(source: str, marked: bool) -> Template:
     environment.globals |= {"raise_exception": _raise_exception, "strftime_now": _strftime_now, "dict": _TemplateDict()}
     count_words = environment.filters["wordcount"]
     environment.filters |= {"tojson": _to_json, "wordcount": lambda text: count_words(real(text))}
-    return environment.from_string(source)
+    tree = environment.parse(source)
+    if marked and (loop := find_flat_loop(tree)) is not None:
+        loop.body.insert(0, nodes.Output([nodes.TemplateData(NEXT)]))
+    return environment.from_string(tree)
+
+
+@lru_cache(maxsize=32)
+def generation_prompt(source: str, names: tuple[tuple[str, str], ...]) -> str | None:
+    """What a flat template writes after any message where an answer is asked for; None where it cannot be told."""
+    asked = [{"role": "user", "content": "a"}]
+    try:
+        without, prompt = (render(source, asked, dict(names), add_generation_prompt=wanted) for wanted in (False, True))
+    except DataError:
+        return None
+    return prompt[len(without) :] if prompt.startswith(without) else None

@@ -23,6 +23,22 @@ _N_SPELLED = 0x10000
 _STAYS = np.array([chr(code).isspace() for code in range(_N_SPELLED)])
 
 
+class _Spelled(dict[int, int]):
+    """Code -> its spelling in a plane, made when first asked for."""
+
+    def __init__(self, plane: int) -> None:
+        self.plane = plane
+
+    def __missing__(self, code: int) -> int:
+        self[code] = code if code >= _N_SPELLED or _STAYS[code] else code + self.plane
+        return self[code]
+
+
+# Up to this length a table is faster than arrays.
+_SHORT = 200
+_SPELLED = {plane: _Spelled(plane) for plane in (ASSISTANT, OTHERS)}
+
+
 def codes_of(text: str) -> np.ndarray:
     """The code points of a text, (len(text),), uint32."""
     return np.frombuffer(str.encode(text, "utf-32-le", "surrogatepass"), dtype="<u4")
@@ -30,6 +46,8 @@ def codes_of(text: str) -> np.ndarray:
 
 def spell(text: str, plane: int) -> str:
     """Every character of the first plane but white space, moved to `plane`."""
+    if len(text) < _SHORT:
+        return text.translate(_SPELLED[plane])
     codes = codes_of(text).copy()
     moves = codes < _N_SPELLED
     moves[moves] = ~_STAYS[codes[moves]]

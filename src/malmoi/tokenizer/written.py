@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from malmoi.errors import DataError
 from malmoi.tokenizer.bpe import Tokenizer, any_of
-from malmoi.tokenizer.jinja import BEGIN, END, render
+from malmoi.tokenizer.jinja import BEGIN, END, NEXT, render
 from malmoi.tokenizer.said import BY_ASSISTANT, BY_OTHERS, is_spelling_of, said
 
-_MARKS = re.compile(f"[{BEGIN}{END}]")
+_MARKS = re.compile(f"[{BEGIN}{END}{NEXT}]")
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,14 @@ class Written:
 
     marked: the same text, what people said spelled in planes of its own (see `said`); the rest is markup
     spans: where `{% generation %}` begins and ends; None where the template has none
+    begins: where each message begins, and all before it reads as it would without what follows; None where the template
+        may look ahead
     """
 
     text: str
     marked: str
     spans: list[tuple[int, int]] | None
+    begins: list[int] | None = None
 
     def specials(self, tokenizer: Tokenizer) -> list[tuple[int, int, str]]:
         """Where the template's own special tokens begin and end, and which they are."""
@@ -54,11 +57,11 @@ def write(
     """
     text = render(source, messages, tokenizer.names, add_generation_prompt=prompt)
     spelled = render(source, [said(m) for m in messages], tokenizer.names, add_generation_prompt=prompt, marked=True)
-    marked, spans = _spans(spelled)
+    marked, spans, begins = _unmarked(spelled)
     if is_spelling_of(marked, text):
-        return Written(text, marked, spans)
+        return Written(text, marked, spans, begins if len(begins) == len(messages) else None)
     # The template looked into what is said in a way that is not followed. The text is right; whose it is must be sure.
-    kept = (*tokenizer.special, *structure, BEGIN, END)
+    kept = (*tokenizer.special, *structure, BEGIN, END, NEXT)
     said_text = "".join(message["content"] for message in messages).casefold()
     is_typed = any(token.casefold() in said_text for token in kept)
     found = any_of(kept)
@@ -68,16 +71,14 @@ def write(
             "leave them out of the text"
         )
     if spans is not None:
-        text, spans = _spans(render(source, messages, tokenizer.names, add_generation_prompt=prompt, marked=True))
+        remarked = render(source, messages, tokenizer.names, add_generation_prompt=prompt, marked=True)
+        text, spans, _ = _unmarked(remarked)
     return Written(text, text, spans)
 
 
-def _spans(rendered: str) -> tuple[str, list[tuple[int, int]] | None]:
-    """The text without the marks, and where it stood between two."""
-    places = [found.start() for found in _MARKS.finditer(rendered)]
-    if not places:
-        return rendered, None
+def _unmarked(rendered: str) -> tuple[str, list[tuple[int, int]] | None, list[int]]:
+    """The text without the marks, where it stood between BEGIN and END, and where each NEXT was."""
     # Each mark that is taken out moves what follows by one.
-    begins = [place - n for n, place in enumerate(places) if rendered[place] == BEGIN]
-    ends = [place - n for n, place in enumerate(places) if rendered[place] == END]
-    return _MARKS.sub("", rendered), list(zip(begins, ends, strict=True))
+    places = [(found[0], found.start() - n) for n, found in enumerate(_MARKS.finditer(rendered))]
+    begins, ends, nexts = ([place for mark, place in places if mark == one] for one in (BEGIN, END, NEXT))
+    return _MARKS.sub("", rendered), list(zip(begins, ends, strict=True)) or None, nexts
