@@ -337,15 +337,17 @@ def evaluate(
     from malmoi.commands import evaluate as evaluation
     from malmoi.commands.runs import print_json, show
     from malmoi.files import write_json
+    from malmoi.pipeline.console import watched
 
     if errors not in ("skip", "strict"):
         raise ConfigError(f"--errors {errors}: skip or strict")
-    if preferences is not None:
-        found = evaluation.evaluate_rewards(workspace, model, preferences, errors)  # type: ignore[arg-type]
-    else:
-        names = [name.strip() for name in tasks.split(",") if name.strip()]
-        say = partial(typer.secho, err=True, dim=True)
-        found = evaluation.evaluate_tasks(workspace, model, names, data, limit, say)
+    with watched():
+        if preferences is not None:
+            found = evaluation.evaluate_rewards(workspace, model, preferences, errors)  # type: ignore[arg-type]
+        else:
+            names = [name.strip() for name in tasks.split(",") if name.strip()]
+            say = partial(typer.secho, err=True, dim=True)
+            found = evaluation.evaluate_tasks(workspace, model, names, data, limit, say)
     if out is not None:
         write_json(out, found)
     if as_json:
@@ -390,10 +392,12 @@ def generate(
     from malmoi.config import parse
     from malmoi.generate.sampling import Sampling
     from malmoi.model.inference import weights_named
+    from malmoi.pipeline.console import watched
 
     given = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
     sampling = parse(Sampling, given, "generate")
-    n_answers = write_answers(workspace, model, prompts, out, sampling, seed, n, weights_named(weights), best_by)
+    with watched():
+        n_answers = write_answers(workspace, model, prompts, out, sampling, seed, n, weights_named(weights), best_by)
     typer.secho(f"{out}: {n_answers:,} answers", err=True, dim=True)
 
 

@@ -9,6 +9,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
+from malmoi import progress
 from malmoi.chat import find_model
 from malmoi.data.comparisons import Ranking, conversation_ids
 from malmoi.data.formats import prompts as read_prompts
@@ -65,9 +66,10 @@ def generate(
     with disk_errors(partial), partial.open("ab") as file, _alone(file, out):
         done = _gathered(partial, jobs)
         waiting = [job for number, job in enumerate(jobs) if number not in done]
-        for line in _answers(network, tokenizer, waiting, sampling, weights):
+        for number, line in enumerate(_answers(network, tokenizer, waiting, sampling, weights), start=1):
             file.write(to_json(line).encode() + b"\n")
             file.flush()
+            progress.report(number, len(waiting), "answers")
         done = _gathered(partial, jobs)
         lines = [done[number] for number in range(len(jobs))]
         n_lines = write_jsonl(out, lines if chooser is None else chooser.choose(lines, n))

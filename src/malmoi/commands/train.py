@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from malmoi import __version__, algorithms, device
+from malmoi import __version__, algorithms, device, progress
 from malmoi.config import Settings, override, parse, read_toml
 from malmoi.data.comparisons import read_rankings
 from malmoi.errors import ConfigError, UserError
@@ -65,7 +65,7 @@ def train(algorithm: str, config_path: Path, assignments: Sequence[str], out: Pa
         if isinstance(job.steps, RolloutSteps):
             watch = PolicyWatch(job.steps, text[0], out, console.say)
             hooks.insert(0, watch)
-        with listening():
+        with listening(), progress.listening(console.progress):
             fit(job, config.loop, hooks, out / "checkpoint.safetensors")
         if metrics.last_step < job.n_steps:
             console.say(

@@ -19,6 +19,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
+from malmoi import progress
 from malmoi.corpus.documents import Document
 from malmoi.corpus.encodings import advice, marked
 from malmoi.errors import DataError
@@ -76,7 +77,7 @@ def identity(path: Path) -> str:
 
 
 def _read(root: Path, files: list[Path], errors: Errors, report: ReadReport) -> Iterator[Document]:
-    for file in files:
+    for file in progress.each(files, "files"):
         report.n_files += 1
         for found in _documents(file, root):
             if isinstance(found, _Unreadable):

@@ -19,6 +19,7 @@ from importlib import metadata
 from types import ModuleType
 from typing import Any
 
+from malmoi import progress
 from malmoi.corpus.documents import Document
 
 LICENSE = "PSF-2.0"
@@ -73,7 +74,7 @@ def read_python_docs(packages: tuple[str, ...] = PACKAGES) -> Iterator[tuple[Doc
     """Every documented name once, in sorted order, then the language topics (which are no items)."""
     seen: set[str] = set()
     library = sorted(name for name in sys.stdlib_module_names if not name.startswith("_") and name not in SKIPPED)
-    for name in (*library, *packages):
+    for name in progress.each((*library, *packages), "modules"):
         license_ = LICENSE if name in sys.stdlib_module_names else _package_license(name)
         for module in _modules(name):
             with warnings.catch_warnings():  # some modules warn when one of their names is looked at

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from malmoi import device
+from malmoi import device, progress
 from malmoi.data.batch import pad
 from malmoi.generate.engine import generate
 from malmoi.generate.sampling import Sampling
@@ -54,7 +54,7 @@ def answer_kl(
         spans.append(len(ids))
     found = np.zeros(len(rows))
     order = sorted(range(len(rows)), key=lambda row: len(rows[row]))  # like lengths together: less padding
-    for start in range(0, len(order), batch_size):
+    for start in progress.each(range(0, len(order), batch_size), "batches of answers"):
         chosen = order[start : start + batch_size]
         batch, lengths = pad([rows[row] for row in chosen], tokenizer.pad_id)
         position = torch.arange(1, batch.shape[1])

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from malmoi import device
+from malmoi import device, progress
 from malmoi.data.batch import Branches, pad
 from malmoi.data.comparisons import shared_length
 from malmoi.evals.batches import batches_by_length
@@ -61,6 +61,7 @@ def likelihoods(
     """Of every continuation of every question."""
     rows = [_pack(question) for question in questions]
     found: list[list[Likelihood]] = [[] for _ in questions]
+    n_done = 0
     for batch in batches_by_length([len(row.ids) for row in rows], MOST_TOKENS):
         logps, likeliest = _read(model, [rows[i] for i in batch], pad_id)
         start = 0
@@ -69,6 +70,8 @@ def likelihoods(
                 end = start + len(one.ids) - one.start
                 found[i].append(Likelihood(float(logps[start:end].sum()), bool(likeliest[start:end].all())))
                 start = end
+        n_done += len(batch)
+        progress.report(n_done, len(questions), "questions")
     return found
 
 

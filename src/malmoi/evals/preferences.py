@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import torch
 
-from malmoi import device
+from malmoi import device, progress
 from malmoi.data.comparisons import Ranking, collate_rankings
 from malmoi.evals.interval import Interval, bootstrap
 from malmoi.model.transformer import ScalarModel
@@ -72,6 +72,8 @@ def head_scores(
         with device.autocast():
             flat = model.scores(batch.ids, batch.branches)[batch.row, batch.last].cpu().numpy()
         scores += np.split(flat, np.cumsum([len(ranking.ids) for ranking in part])[:-1])
+        if len(rankings) > batch_size:
+            progress.report(len(scores), len(rankings), "rankings")
     return scores
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from malmoi import progress
 from malmoi.data.comparisons import Ranking
 from malmoi.evals.batches import batches_by_length
 from malmoi.evals.interval import bootstrap
@@ -59,6 +60,7 @@ def score_heads(model: ScalarModel, rankings: Sequence[Ranking], pad_id: int) ->
     for batch in batches_by_length([sum(map(len, ranking.ids)) for ranking in rankings], MOST_TOKENS):
         scores = head_scores(model, [rankings[row] for row in batch], pad_id, batch_size=len(batch))
         found.update(zip(batch, scores, strict=True))
+        progress.report(len(found), len(rankings), "rankings")
     return [found[row] for row in range(len(rankings))]
 
 

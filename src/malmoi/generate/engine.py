@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from malmoi import device
+from malmoi import device, progress
 from malmoi.data.batch import pad
 from malmoi.errors import BusyError, DataError
 from malmoi.generate.sampling import Choosing, Sampling, Uniforms, adjust
@@ -456,8 +456,10 @@ def generate(
     # Prompts of like length are read together, so that little is padding.
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     requests = {i: engine.submit(prompts[i], sampling, seeds[i]) for i in order}
+    n_done = 0
     while not engine.is_idle:
-        engine.step()
+        n_done += sum(request.finish_reason is not None for request in engine.step())
+        progress.report(n_done, len(prompts), "answers")
     return [requests[i].answer for i in range(len(prompts))]
 
 

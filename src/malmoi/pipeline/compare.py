@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from malmoi import device
+from malmoi import device, progress
 from malmoi.data.batch import pad
 from malmoi.data.comparisons import Ranking, conversation_ids
 from malmoi.data.prompts import Prompt, read_prompts
@@ -115,7 +115,7 @@ def answer_logps(
     spans = [(list(ids), answer) for ids, group in zip(prompts, answers, strict=True) for answer in group]
     rows = [[*ids, *answer.sampled] for ids, answer in spans]
     found, here = np.zeros(len(rows)), device.current().torch_device
-    for batch in batches_by_length([len(row) for row in rows], MOST_TOKENS):
+    for batch in progress.each(batches_by_length([len(row) for row in rows], MOST_TOKENS), "batches of answers"):
         ids, lengths = pad([rows[row] for row in batch], pad_id=0)
         position = torch.arange(1, ids.shape[1])
         first = torch.tensor([len(spans[row][0]) for row in batch])[:, None]

@@ -1,11 +1,13 @@
-"""Progress for whoever watches: a live bar on a terminal, plain lines elsewhere."""
+"""Progress for whoever watches: a live line on a terminal, plain lines elsewhere."""
 
+import contextlib
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from malmoi import device
+from malmoi import device, progress
+from malmoi.progress import Pace
 from malmoi.train.loop import Step
 
 PLAIN_EVERY_S = 10.0
@@ -17,30 +19,42 @@ def figures(metrics: Mapping[str, float]) -> str:
     return "  ".join(f"{name} {metrics[name]:.3f}" for name in SHOWN if name in metrics)
 
 
-class Console:
-    """Where a recipe says what it does. All ranks compute, one speaks."""
+def counted(done: int, total: int | None, unit: str) -> str:
+    """How far a piece of work is: n of N, where N is known."""
+    return f"{done:,} {unit}" if total is None else f"{done:,}/{total:,} {unit}"
 
-    def __init__(self, quiet: bool = False) -> None:
+
+class Console:
+    """Where a recipe says what it does. All ranks compute, one speaks.
+
+    stderr: speak there, where a command's result goes to the standard output; clock: seconds that only grow
+    """
+
+    def __init__(
+        self, quiet: bool = False, stderr: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:  # fmt: skip
         from rich.console import Console as Rich
 
-        self.rich = Rich(stderr=False, quiet=quiet or not device.current().is_main, soft_wrap=True, highlight=False)
+        self.rich = Rich(stderr=stderr, quiet=quiet or not device.current().is_main, soft_wrap=True, highlight=False)
+        self.clock = clock
         self.bar: Any = None
         self.task: Any = None
-        self.stage = ""
-        self.shown_at = 0.0
+        self._begin()
+
+    def _begin(self) -> None:
+        self.shown_at = self.clock()
         self.seen: dict[str, float] = {}
-        self.first_step, self.began = 0, 0.0
+        self.steps, self.work = Pace(self.clock), Pace(self.clock)
 
     def started(self, stage: str, run_id: str, resumed: bool) -> None:
-        self.stage, self.shown_at, self.seen = stage, time.monotonic(), {}
-        self.first_step = 0
+        self._begin()
         self.rich.print(f"[bold]{stage}[/bold]  [dim]{run_id}{' (resumed)' if resumed else ''}[/dim]")
 
     def skipped(self, stage: str, run_id: str) -> None:
         self.rich.print(f"[bold]{stage}[/bold]  [dim]{run_id} unchanged, not run again[/dim]")
 
     def finished(self, stage: str, run_id: str, seconds: float) -> None:
-        self._close()
+        self.close()
         self.rich.print(f"  [dim]done in {seconds:.1f} s[/dim]")
 
     def say(self, line: str) -> None:
@@ -52,40 +66,51 @@ class Console:
     def step(self, step: Step) -> None:
         """A hook of the loop."""
         self.seen |= step.metrics
-        pace = self._pace(step)
-        shown = figures(self.seen)
+        self.steps.follow(step.step, step.n_steps, "steps", step.seconds)
+        shown, is_last = f"{self.steps}  {figures(self.seen)}", step.step == step.n_steps
         if self.rich.is_terminal:
-            self._live(step, f"{pace}  {shown}")
-        elif time.monotonic() - self.shown_at >= PLAIN_EVERY_S or step.step == step.n_steps:
-            self.shown_at = time.monotonic()
-            self.rich.print(f"  step {step.step}/{step.n_steps}  {pace}  {shown}")
-            sys.stdout.flush()
-        if step.step == step.n_steps:
-            self._close()
+            self._live(step.step, step.n_steps, shown)
+        elif is_last or self._is_due():
+            self._plain(f"step {step.step}/{step.n_steps}  {shown}")
+        if is_last:
+            self.close()
 
-    def _pace(self, step: Step) -> str:
-        """Elapsed, remaining and rate of the steps that were taken here."""
-        if not self.first_step:
-            self.first_step, self.began = step.step, time.monotonic() - step.seconds
-        elapsed = time.monotonic() - self.began
-        n_taken = step.step - self.first_step + 1
-        left = elapsed / n_taken * (step.n_steps - step.step)
-        return f"{elapsed:.0f} s, {left:.0f} s left, {n_taken / max(elapsed, 1e-9):.2f} steps/s"
+    def progress(self, done: int, total: int | None, unit: str) -> None:
+        """A listener of `malmoi.progress`. Work that is over within ten seconds says nothing on a plain console."""
+        self.work.follow(done, total, unit)
+        if self.rich.is_terminal:
+            self._live(done, total, f"{unit}  {self.work}")
+        elif self._is_due():
+            self._plain(f"{counted(done, total, unit)}  {self.work}")
 
-    def close(self) -> None:
-        self._close()
+    def _is_due(self) -> bool:
+        return self.clock() - self.shown_at >= PLAIN_EVERY_S
 
-    def _live(self, step: Step, shown: str) -> None:
+    def _plain(self, line: str) -> None:
+        self.shown_at = self.clock()
+        self.rich.print(f"  {line}")
+        sys.stdout.flush()
+
+    def _live(self, done: int, total: int | None, shown: str) -> None:
+        if self.rich.quiet:
+            return
         if self.bar is None:
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-            columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+            columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
             self.bar = Progress(*columns, console=self.rich, transient=True, refresh_per_second=4)
             self.bar.start()
-            self.task = self.bar.add_task("", total=step.n_steps)
-        self.bar.update(self.task, completed=step.step, description=shown)
+            self.task = self.bar.add_task("", total=total)
+        self.bar.update(self.task, completed=done, total=total, description=shown)
 
-    def _close(self) -> None:
+    def close(self) -> None:
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[None]:
+    """Show on standard error how far the work within is, for a command whose result goes elsewhere."""
+    with contextlib.closing(Console(stderr=True)) as console, progress.listening(console.progress):
+        yield

@@ -4,14 +4,15 @@ import contextlib
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from malmoi import device
 from malmoi.files import disk_errors
-from malmoi.pipeline.console import PLAIN_EVERY_S, figures
+from malmoi.pipeline.console import PLAIN_EVERY_S, counted, figures
+from malmoi.progress import Pace
 from malmoi.train.loop import Step
 from malmoi.workspace.folder import LOG
 
@@ -19,9 +20,11 @@ from malmoi.workspace.folder import LOG
 class RunLog:
     """`log.txt` in the run's folder, append-only: a run that goes on writes on. With several ranks one writes."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self.path = folder / LOG
-        self.told_at = 0.0
+        self.clock = clock
+        self.told_at = clock()
+        self.steps, self.work = Pace(clock), Pace(clock)
         self.seen: dict[str, float] = {}
         if device.current().is_main and self.path.exists() and not self.path.read_bytes().endswith(b"\n"):
             with disk_errors(self.path), self.path.open("a") as file:  # a killed run may have left half a line
@@ -38,9 +41,20 @@ class RunLog:
     def step(self, step: Step) -> None:
         """A hook of the loop: a line of progress now and then, and after the last step."""
         self.seen |= step.metrics
-        if time.monotonic() - self.told_at >= PLAIN_EVERY_S or step.step == step.n_steps:
-            self.told_at = time.monotonic()
-            self.say(f"step {step.step}/{step.n_steps}  {figures(self.seen)}")
+        self.steps.follow(step.step, step.n_steps, "steps", step.seconds)
+        if self._is_due() or step.step == step.n_steps:
+            self.told_at = self.clock()
+            self.say(f"step {step.step}/{step.n_steps}  {self.steps}  {figures(self.seen)}")
+
+    def progress(self, done: int, total: int | None, unit: str) -> None:
+        """A listener of `malmoi.progress`: a line now and then, none of work that is over soon."""
+        self.work.follow(done, total, unit)
+        if self._is_due():
+            self.told_at = self.clock()
+            self.say(f"{counted(done, total, unit)}  {self.work}")
+
+    def _is_due(self) -> bool:
+        return self.clock() - self.told_at >= PLAIN_EVERY_S
 
     @contextlib.contextmanager
     def following(self) -> Iterator[None]:

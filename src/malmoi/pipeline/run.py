@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from malmoi import __version__, device
+from malmoi import __version__, device, progress
 from malmoi.corpus.folders import identity as text_identity
 from malmoi.errors import ConfigError, UserError, WorkspaceError
 from malmoi.files import partial_name, sweep_partials, write_json
@@ -205,7 +205,7 @@ def _run_stage(
             run_id, folder, {parent: done[parent].out for parent in inputs}, {**inputs, **brought}, ledger, workspace,
             _both(console.say, log.say), [console.step, log.step],
         )  # fmt: skip
-        with listening(), log.following():
+        with listening(), log.following(), progress.listening(console.progress, log.progress):
             try:
                 with all_ranks(stage, context, settings):
                     STAGE_TABLE[stage][0](context, settings_of(recipe, stage))

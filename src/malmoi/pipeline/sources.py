@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
+from malmoi import progress
 from malmoi.config import Seed, Settings
 from malmoi.data.comparisons import conversation_ids
 from malmoi.data.formats import Origin, Report, conversations, name_of, prompts, rankings, tree_of
@@ -160,7 +161,8 @@ class _Reader:
         except UnreachableError as error:
             raise UnreachableError(f"{error}; files do as well: --set 'data.{kind}=[\"FILE\"]'") from None
         report = Report()
-        rows = [row for file in source.files for _, row in read(file, self.settings.errors, report, source.name)]
+        given = (row for file in source.files for _, row in read(file, self.settings.errors, report, source.name))
+        rows = list(progress.each(given, "rows read"))
         left_out: Counter[str] = Counter(report.skipped)
         if self.settings.languages:
             spoken = [row for row in rows if row.get("lang") in (None, *self.settings.languages)]
@@ -171,7 +173,7 @@ class _Reader:
         order = list(range(len(rows)))
         random.Random(f"{self.settings.seed} {source.name}").shuffle(order)
         taken: list[int] = []
-        for n_seen, place in enumerate(order):
+        for n_seen, place in enumerate(progress.each(order, "rows measured")):
             if n_most is not None and len(taken) == n_most:
                 left_out["more than wanted"] += len(order) - n_seen
                 break

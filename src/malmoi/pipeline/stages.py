@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import torch
 
-from malmoi import device
+from malmoi import device, progress
 from malmoi.algorithms import dpo, grpo, ppo, pretrain, reward, sft
 from malmoi.config import Settings
 from malmoi.corpus.shards import TokenShards
@@ -154,7 +154,10 @@ def sample(context: Context, settings: SampleSettings) -> None:
 def rank(context: Context, settings: RankSettings) -> None:
     """A simulated labeler ranks the answers; its judgements go into the tables that people's go into."""
     rows = read_jsonl(context.inputs["sample"] / "generations.jsonl")
-    scores = [[gold_score(a["text"], row["references"], a["finished"]) for a in row["answers"]] for row in rows]
+    scores = [
+        [gold_score(a["text"], row["references"], a["finished"]) for a in row["answers"]]
+        for row in progress.each(rows, "prompts")
+    ]
     labeler = SimulatedLabeler(settings.error_rate, settings.tie_margin, settings.seed).calibrated(scores)
     ledger = context.ledger
     record_person(ledger, labeler.person_id, "simulated labeler", "simulated", labeler.rule)
@@ -165,7 +168,7 @@ def rank(context: Context, settings: RankSettings) -> None:
             generation_ids=row["generation_ids"],
             ranks=labeler.rank(row_scores, labeler.rng(row["prompt_id"])),
         )
-        for row, row_scores in zip(rows, scores, strict=True)
+        for row, row_scores in zip(progress.each(rows, "rankings"), scores, strict=True)
     ]
     record_judgements(ledger, said)
     for split in ("train", "heldout"):
