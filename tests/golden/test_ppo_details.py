@@ -101,7 +101,7 @@ def test_scores_are_normalised_once_over_answers_of_the_reference(tokenizer: Tok
     mean, std = scaled.score_mean, scaled.score_std
     torch.testing.assert_close(scaled.rollouts.scores * std + mean, plain.rollouts.scores, atol=1e-5, rtol=1e-5)
     every = [scaled.prompts[i % 2] for i in range(256)]
-    _, drawn = scaled._sample(every, np.random.default_rng(5))
+    _, drawn, _ = scaled._sample(every, np.random.default_rng(5))
     assert float(drawn.scores.mean()) == pytest.approx(0, abs=0.35)
     assert float(drawn.scores.std()) == pytest.approx(1, abs=0.3)
     assert ppo.Config(n_iterations=1, recipe="ziegler").normalise_rewards == 256

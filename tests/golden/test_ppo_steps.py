@@ -199,9 +199,34 @@ def test_pretraining_text_is_divided_by_its_own_tokens(tokenizer: Tokenizer, tmp
     assert mixed == pytest.approx(27.8 * nats / sum(text.count for text in texts), rel=1e-5)
 
 
+@pytest.mark.parametrize(("per_answer", "n_windows"), [(None, 64), (0.25, 2), (0.01, 1)])
+def test_every_answer_brings_as_many_windows_of_pretraining_text_as_asked(
+    tokenizer: Tokenizer, tmp_path: Path, per_answer: float | None, n_windows: int
+) -> None:
+    """None: InstructGPT's eight."""
+    with ShardWriter(tmp_path, "train", tokenizer.vocab_size) as writer:
+        writer.append(list(range(6, 250)), n_bytes=300)
+    asked = {} if per_answer is None else {"ptx_windows_per_answer": per_answer}
+    config = small(
+        ptx_coef=27.8, ptx_shards=tmp_path, batch_size=16, n_minibatches=2, micro_batch_size=5, max_tokens=3, **asked
+    )
+    texts = [batch.tokens for batch in next(iter(stream(tokenizer, config))) if isinstance(batch, ppo.PtxTokens)]
+    assert sum(len(text.ids) for text in texts) == n_windows
+    assert all(len(text.ids) <= config.micro_batch_size for text in texts)
+
+
 def test_pretraining_text_that_is_asked_for_must_be_given(tokenizer: Tokenizer) -> None:
     with pytest.raises(ConfigError, match="ptx_shards"):
         stream(tokenizer, small(ptx_coef=1.0))
+
+
+def test_the_range_of_what_the_reward_model_says_is_zero_where_it_says_one_thing(tokenizer: Tokenizer) -> None:
+    steps, usual = (stream(tokenizer, small(batch_size=16)) for _ in range(2))
+    with torch.no_grad():
+        steps.reward_model.score.weight.zero_()
+    next(iter(steps))
+    next(iter(usual))
+    assert steps.info["score_range"] == 0.0 and usual.info["score_range"] > 1e-3
 
 
 @pytest.mark.parametrize(("budget", "n_taken"), [(1e6, 3 * 4), (1e-3, 4)])

@@ -75,6 +75,8 @@ class Config(RolloutConfig):
     """Weight of the pretraining loss mixed in (InstructGPT: 27.8); 0 mixes none."""
     ptx_shards: Path | None = None
     """Token shards of the pretraining text."""
+    ptx_windows_per_answer: float = Field(8.0, gt=0)
+    """Windows of pretraining text, each as long as the model's context, for every sampled answer (InstructGPT: 8)."""
     average_decay: float = Field(0.0, ge=0, lt=1)
     """Keep and save a moving average of the policy (InstructGPT: 0.992); 0 saves the policy itself."""
 
@@ -213,5 +215,6 @@ def _ptx_steps(policy: LanguageModel, config: Config) -> Shuffled | None:
         return None
     if config.ptx_shards is None:
         raise ConfigError("ppo.ptx_coef: mixes in pretraining text; name its token shards in ppo.ptx_shards")
-    n_windows = max(1, config.batch_size // config.n_minibatches // 8)
-    return window_steps(config.ptx_shards, policy.config.seq_len, n_windows, n_windows, config.seed)
+    n_windows = max(1, round(config.ptx_windows_per_answer * config.batch_size / config.n_minibatches))
+    at_once = min(n_windows, config.micro_batch_size)
+    return window_steps(config.ptx_shards, policy.config.seq_len, n_windows, at_once, config.seed)

@@ -59,18 +59,15 @@ def train(algorithm: str, config_path: Path, assignments: Sequence[str], out: Pa
         config = _with_vocabulary(config, text[0].vocab_size)
         job = module.build(config)
         console.started(f"{algorithm} → {out}", "", resumed=(out / "checkpoint.safetensors").exists())
-        metrics = MetricsFile(out / "metrics.jsonl")
-        hooks: list[Hook] = [metrics, console.step]
+        hooks: list[Hook] = [MetricsFile(out / "metrics.jsonl"), console.step]
         watch = None
         if isinstance(job.steps, RolloutSteps):
             watch = PolicyWatch(job.steps, text[0], out, console.say)
             hooks.insert(0, watch)
         with listening(), progress.listening(console.progress):
             fit(job, config.loop, hooks, out / "checkpoint.safetensors")
-        if metrics.last_step < job.n_steps:
-            console.say(
-                f"stopped after {metrics.last_step} of {job.n_steps} steps: the KL budget (kl_budget) is used up"
-            )
+        if watch is not None:
+            watch.ended(job.n_steps)
         model = finished(job)
         if device.current().is_main:
             assert model is not None

@@ -253,6 +253,7 @@ def _train_on_answers(context: Context, job: Job, loop: LoopConfig) -> None:
         asked = heldout_prompts(context.inputs["data"], text, longest)[:CURVE_PROMPTS]
         hooks.append(CurveWatch(steps, asked, context.out / CURVE))
     _train(context, job, loop, hooks)
+    watch.ended(job.n_steps)
     _save(context, job, text, {"alarms": watch.alarms})
 
 

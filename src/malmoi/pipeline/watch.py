@@ -14,11 +14,10 @@ from malmoi.files import disk_errors, read_jsonl, write_jsonl
 from malmoi.generate.sampling import Sampling
 from malmoi.pipeline.compare import answer_logps, answer_prompts
 from malmoi.tokenizer.bpe import Tokenizer
+from malmoi.train.alarms import find_alarms
 from malmoi.train.loop import Step
 from malmoi.train.rollouts import RolloutSteps
 
-WINDOW = 8
-FEWEST_DISTINCT = 0.1
 CURVE_POINTS, CURVE_PROMPTS = 5, 24
 """How often on its way a policy is asked, and how many held-out prompts."""
 
@@ -54,6 +53,11 @@ class PolicyWatch:
             if device.current().is_main:
                 self._write(step.step, [(prompt.messages[-1]["content"], text) for prompt, text, _ in texts[:4]])
             self._judge(step.step, step.metrics)
+
+    def ended(self, n_steps: int) -> None:
+        """Say how far training came, where the KL budget ended it before its `n_steps`."""
+        if self.steps.n_taken < n_steps:
+            self.say(f"stopped after {self.steps.n_taken} of {n_steps} steps: the KL budget (kl_budget) is used up")
 
     def _judge(self, step: int, metrics: dict[str, float]) -> None:
         self.scores.append(metrics["score"])
@@ -105,35 +109,3 @@ class CurveWatch:
         ]
         if device.current().is_main:
             write_jsonl(self.path, self.rows)
-
-
-def find_alarms(metrics: dict[str, float], kl_budget: float, scores: list[float], golds: list[float]) -> dict[str, str]:
-    """Name -> cause of each alarm that the latest iteration gives. scores, golds: means of all iterations so far."""
-    found = {}
-    # A few answers are skewed: five errors of the mean, so that noise does not ring.
-    if metrics["kl"] < -5 * metrics["kl_error"] - 1e-3:
-        found["negative_kl"] = (
-            f"the KL estimate is {metrics['kl']:.3f} nats, below zero by more than its noise: answers are not sampled "
-            "from the policy that scores them (temperature, top-p, or a stale copy)"
-        )
-    if metrics["kl"] > kl_budget:
-        found["kl_budget"] = f"KL {metrics['kl']:.1f} nats is over the budget of {kl_budget:g}: stopped; raise beta"
-    if metrics.get("finished") == 0:
-        found["never_ends"] = (
-            "no sampled answer ever ended: raise max_tokens, or start from a model that ends its turns"
-        )
-    if metrics["distinct"] < FEWEST_DISTINCT:
-        found["collapse"] = f"only {metrics['distinct']:.0%} of the answers differ: the policy says one thing to all"
-    if len(scores) >= 2 * WINDOW and len(golds) == len(scores):
-        score_rise = _mean(scores[-WINDOW:]) - _mean(scores[:WINDOW])
-        gold_rise = _mean(golds[-WINDOW:]) - _mean(golds[:WINDOW])
-        if score_rise > 0.1 and gold_rise < -0.02:
-            found["overoptimised"] = (
-                f"the reward rose by {score_rise:.2f} while the simulated labeler's own rule fell by {-gold_rise:.3f}: "
-                "the policy exploits the reward model; raise beta or stop earlier"
-            )
-    return found
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)

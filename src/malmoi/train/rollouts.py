@@ -285,13 +285,14 @@ class RolloutSteps:
         n_prompts = config.batch_size // self.group_size
         order = prompt_order(len(self.prompts), n_prompts, config.seed, iteration)
         chosen = [self.prompts[i] for i in order for _ in range(self.group_size)]
-        answers, rollouts = self._sample(chosen, np.random.default_rng((config.seed, 1, iteration)))
+        answers, rollouts, said = self._sample(chosen, np.random.default_rng((config.seed, 1, iteration)))
         rollouts = self.with_advantages(rollouts, self.beta)
         self.latest = list(zip(chosen, answers, strict=True))
-        self._measure(rollouts, answers)
+        self._measure(rollouts, answers, said)
         return rollouts
 
-    def _sample(self, prompts: Sequence[Prompt], rng: np.random.Generator) -> tuple[list[Answer], Rollouts]:
+    def _sample(self, prompts: Sequence[Prompt], rng: np.random.Generator) -> tuple[list[Answer], Rollouts, Tensor]:
+        """Answers, what is known of them, and (B,) what the reward model says of them: scores without any price."""
         config = self.config
         seeds = [int(seed) for seed in rng.integers(2**62, size=len(prompts))]
         sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens)
@@ -306,7 +307,7 @@ class RolloutSteps:
         scores = priced(rollouts.scores, finished, self.price)
         if self.score_std:
             scores = (scores - self.score_mean) / self.score_std
-        return answers, replace(rollouts, scores=scores)
+        return answers, replace(rollouts, scores=scores), rollouts.scores
 
     def _measure_reference(self) -> None:
         """Mean and deviation of the scores of the policy as it is before its first update: of the reference."""
@@ -315,12 +316,13 @@ class RolloutSteps:
         scores = self._sample(prompts, rng)[1].scores
         self.score_mean, self.score_std = float(scores.mean()), max(1e-6, float(scores.std(correction=0)))
 
-    def _measure(self, rollouts: Rollouts, answers: list[Answer]) -> None:
+    def _measure(self, rollouts: Rollouts, answers: list[Answer], said: Tensor) -> None:
         kl = ((rollouts.logps - rollouts.ref_logps) * rollouts.mask).sum(dim=1)
         self.info = {
             "kl": float(kl.mean()),
             "kl_error": float(kl.std(correction=0)) / max(1, len(kl) - 1) ** 0.5,
             "score": float(rollouts.scores.mean()),
+            "score_range": float(said.max() - said.min()),
             "beta": self.beta,
             "response_tokens": rollouts.count / len(answers),
             "finished": float(rollouts.finished.float().mean()),
