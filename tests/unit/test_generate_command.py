@@ -1,6 +1,8 @@
 """`malmoi generate`: every answer with what it takes to make it again; what was written is not written twice."""
 
+import fcntl
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -107,3 +109,18 @@ def test_bad_input_is_one_line(policy_folder: Path, reward_folder: Path, prompts
     prompts.write_text(json.dumps(PROMPTS[0]) + "\n{", encoding="utf-8")
     assert "prompts.jsonl:2: not valid JSON" in generate(policy_folder, prompts, tmp_path / "broken.jsonl", code=2)
     assert "top_p" in generate(policy_folder, prompts, tmp_path / "p.jsonl", "--top-p", 0, code=2)
+
+
+def test_a_second_one_waits_and_what_killed_ones_left_is_swept(
+    policy_folder: Path, prompts: Path, tmp_path: Path
+) -> None:
+    out, dead = tmp_path / "out.jsonl", subprocess.Popen(["true"])
+    dead.wait()
+    left = tmp_path / f".out.jsonl.{dead.pid}.partial"
+    left.write_text("half", encoding="utf-8")
+    with (tmp_path / "out.jsonl.partial").open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        said = generate(policy_folder, prompts, out, code=2)
+        assert "another process is writing it; wait" in said and said.count("\n") == 1 and not out.exists()
+    generate(policy_folder, prompts, out)
+    assert len(read_jsonl(out)) == 3 and not left.exists()

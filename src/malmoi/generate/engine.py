@@ -1,17 +1,16 @@
 """The engine: requests join and leave between steps, and all that run decode together.
 
 One engine serves chat, rollouts, evaluation and the server. Prompts are read at once (prefill), then every step gives
-each running request one token (decode). What was read before is not read again: the keys and values of a shared
-beginning are taken from any row that has them, also from answers that have ended.
-Sources: continuous batching, Yu et al. 2022 (Orca); prefix reuse, Zheng et al. 2023 (arXiv:2312.07104).
+each running request one token (decode). What was read before is not read again (`generate/rows.py`).
+Source: continuous batching, Yu et al. 2022 (Orca).
 """
 
 import itertools
 import threading
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,18 +18,17 @@ from torch import Tensor
 from malmoi import device, progress
 from malmoi.data.batch import pad
 from malmoi.errors import BusyError, DataError
+from malmoi.generate.rows import FIRST_POSITIONS, SHORTEST_SHARED, Beginning, Rows, common
 from malmoi.generate.sampling import Choosing, Sampling, Uniforms, adjust
 from malmoi.generate.text import TextAssembler
 from malmoi.model.inference import Weights, decoder_of, dtype_of, for_inference
-from malmoi.model.kv_cache import KVCache
 from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer
 
 MOST_ROWS = 256
-SHORTEST_SHARED = 16
-FIRST_POSITIONS = 64
-# Of the memory that is free, how much keys and values may take: while they move to a larger place, both are there.
-SHARE_OF_FREE = 0.5
+# Tokens that reading a shared beginning first has to save: a pass over all weights costs about as much.
+WORTH_A_PASS = 64
+LITTLE_PADDING = 64
 FinishReason = Literal["stop", "length", "cancelled", "error"]
 
 
@@ -101,6 +99,18 @@ class Request:
         return Answer(self.ids, self.finish_reason == "stop", self.end_id)
 
 
+class Newcomer(NamedTuple):
+    """A request that is read now, and the beginning of its text that a row holds already."""
+
+    request: Request
+    beginning: Beginning
+
+    @property
+    def n_new(self) -> int:
+        """Tokens to read."""
+        return self.request.n_said - self.beginning.n_tokens
+
+
 class Engine:
     """Decodes up to `n_rows` requests together. `submit` and `cancel` may be called from any thread, `step` from one.
 
@@ -124,14 +134,8 @@ class Engine:
         self.end_ids, self.tokenizer = frozenset(end_ids), tokenizer
         self.n_max = min(n_max or config.seq_len, config.seq_len)
         self.n_rows, self.n_waiting, self.join_at = n_rows, n_waiting, min(join_at, n_rows)
-        n_first = min(self.n_max, FIRST_POSITIONS)
-        self.cache = KVCache(
-            config.n_layer, 1, config.n_kv_head, n_first, config.head_dim, self.dtype, self.here.torch_device
-        )
-        # Rows [0, n) run request 0 to n - 1; the rest keep what they read last. `stored` says what stands in each.
+        self.rows = Rows(config, n_rows, self.n_max, self.dtype, self.here.torch_device)
         self.running: list[Request] = []
-        self.stored: list[list[int]] = [[] for _ in range(self.n_rows)]
-        self.left_at = [0] * self.n_rows
         self.n_steps = 0
         self.waiting: deque[Request] = deque()
         self._lock = threading.Lock()
@@ -186,11 +190,11 @@ class Engine:
                 self._make_place()
                 moved = list(self.running)
                 last = torch.tensor([request.ids[-1] for request in moved], device=self.here.torch_device)
-                rows = self.cache.rows(0, len(moved))
+                rows = self.rows.cache.rows(0, len(moved))
                 logits = self.decoder(last, rows) if self.decoder else self.model(last[:, None], rows)[:, 0]
                 rows.advance(1)
                 for row, request in enumerate(moved):
-                    self.stored[row].append(request.ids[-1])
+                    self.rows.rows[row].text.append(request.ids[-1])
                 self._choose(moved, logits)
             self._leave()
         return moved
@@ -204,11 +208,8 @@ class Engine:
                 if request in self.waiting:
                     self.waiting.remove(request)
         self.running, self._joining = [], []
-        self.stored = [[] for _ in range(self.n_rows)]
-        self.left_at = [0] * self.n_rows
         self._choosing, self._chosen_for = None, []
-        with torch.inference_mode():
-            self.cache.lengths.zero_()
+        self.rows.forget()
 
     def _end(self, request: Request, reason: FinishReason) -> None:
         with self._lock:
@@ -219,45 +220,54 @@ class Engine:
         if not (newcomers := self._admitted()):
             return []
         first = len(self.running)
-        # Those that a row has the beginning of, and those of which nothing was read; each text once.
-        texts: dict[tuple[int, ...], list[Request]] = {}
+        texts: dict[tuple[int, ...], list[Request]] = {}  # several answers to one prompt, which is read once
         for request in newcomers:
             texts.setdefault(tuple(request.said), []).append(request)
+        unread = [same[0] for same in texts.values()]
         ordered: list[Request] = []
-        shared: list[tuple[int, Request]] = []
-        fresh: list[Request] = []
-        known = {text: self._longest_shared(same[0].said)[1] for text, same in texts.items()}
-        # The longest first: who takes a row over leaves to the others what it shares with it.
-        for text in sorted(texts, key=lambda text: -known[text]):
-            if known[text] >= SHORTEST_SHARED:
-                shared.append((self._take_shared(texts[text][0], first + len(shared)), texts[text][0]))
-            else:
-                fresh.append(texts[text][0])
         found: list[Tensor] = []
-        start = 0
-        while start < len(shared):  # little padding: those with about as much to read, side by side
-            end = self._alike(shared, start)
-            group = [request for _, request in shared[start:end]]
-            found.append(self._prefill([n for n, _ in shared[start:end]], group, first + start))
-            ordered += group
-            start = end
-        if fresh:
-            for row in range(first + len(ordered), first + len(ordered) + len(fresh)):
-                self._make_room(row)
-            found.append(self._prefill([0] * len(fresh), fresh, first + len(ordered)))
-            ordered += fresh
+        while unread:
+            now, unread = self._read_first(unread)
+            self.rows.take([one.request.said for one in now], [one.beginning for one in now], first + len(ordered))
+            for group in _alike(now):
+                found.append(self._prefill(group, first + len(ordered)))
+                ordered += [one.request for one in group]
         logits = torch.cat(found)
-        twins = []
-        for place, request in enumerate(list(ordered)):  # several answers to one prompt, which is read once
-            for twin in texts[tuple(request.said)][1:]:
-                self._take(first + place, first + len(ordered), len(request.said))
-                twin.n_shared = len(request.said)
-                ordered.append(twin)
-                twins.append(place)
+        twins = [(place, twin) for place, r in enumerate(ordered) for twin in texts[tuple(r.said)][1:]]
+        for place, twin in twins:
+            source = self.rows.rows[first + place]
+            twin.n_shared = len(source.text)
+            self.rows.take([twin.said], [Beginning(source, twin.n_shared)], first + len(ordered))
+            ordered.append(twin)
         self.running += ordered
         self._joining = []
-        self._choose(ordered, torch.cat((logits, logits[twins])) if twins else logits)
+        self._choose(ordered, torch.cat((logits, logits[[place for place, _ in twins]])) if twins else logits)
         return ordered
+
+    def _read_first(self, requests: list[Request]) -> tuple[list[Newcomer], list[Request]]:
+        """Whom to read now, by the tokens to read, and whom after them.
+
+        Who shares a beginning with one that is read now waits and copies it, where that saves more than a pass costs.
+        """
+        now: list[Newcomer] = []
+        later: list[Newcomer] = []
+        texts: list[list[int]] = []  # of those that are read now
+        n_saved = 0
+        for request in sorted(requests, key=lambda request: -request.n_said):
+            one = Newcomer(request, self.rows.longest(text := request.said))
+            n_known = one.beginning.n_tokens
+            n_least = n_known + SHORTEST_SHARED
+            alike = [other for other in texts if other[:n_least] == text[:n_least]]
+            n_more = max((common(other, text[:-1]) for other in alike), default=0) - n_known
+            if n_more >= SHORTEST_SHARED:
+                later.append(one)
+                n_saved += n_more
+            else:
+                now.append(one)
+                texts.append(text)
+        if n_saved < WORTH_A_PASS:
+            now, later = now + later, []
+        return sorted(now, key=lambda one: one.n_new), [one.request for one in later]
 
     def _admitted(self) -> list[Request]:
         """The waiting requests that there are rows and memory for now."""
@@ -271,8 +281,8 @@ class Engine:
         while asked:
             self._joining = asked
             longest = max(r.n_said + min(r.room - len(r.ids), FIRST_POSITIONS) for r in (*asked, *self.running))
-            n_kept = sum(bool(stored) for stored in self.stored[n_running:])
-            if self._reserve(n_running + len(asked), longest, n_kept, must=n_running == 0 and len(asked) == 1):
+            n_kept = sum(bool(row.text) for row in self.rows.rows[n_running:])
+            if self.rows.reserve(n_running + len(asked), longest, n_kept, must=n_running == 0 and len(asked) == 1):
                 break
             asked = asked[: len(asked) // 2]  # the others wait
         with self._lock:
@@ -281,106 +291,29 @@ class Engine:
                 self.waiting.remove(request)
         return self._joining
 
-    def _reserve(self, n_rows: int, n_positions: int, n_kept: int = 0, must: bool = False) -> bool:
-        """Have memory for the first n rows with so many positions, and if it suffices for what others have read.
-
-        must: try whatever is free, and raise when it is not enough; else False says that it is not
-        """
-        had_rows, had = self.cache.capacity
-        n_positions = min(n_positions, self.n_max)
-        wanted = min(max(n_rows + n_kept, had_rows), self.n_rows)
-        if wanted <= had_rows and n_positions <= had:
-            return True
-        doubled = min(max(n_positions, 2 * had), self.n_max) if n_positions > had else had
-        many = min(max(wanted, 2 * had_rows), self.n_rows) if wanted > had_rows else had_rows
-        most = device.memory_bytes()[0] * SHARE_OF_FREE
-        least = (n_rows, max(n_positions, had if n_rows <= had_rows else n_positions))
-        for rows, positions in ((many, doubled), (wanted, doubled), (n_rows, doubled), least):
-            if rows * self.cache.row_bytes(positions) <= most or (must and (rows, positions) == least):
-                try:
-                    self.cache.resize(rows, positions)
-                except RuntimeError:  # the memory that was free a moment ago is not
-                    if must and (rows, positions) == least:
-                        raise
-                    continue
-                self.model.model.reach(positions)
-                for row in range(min(rows, had_rows), self.n_rows):
-                    self.stored[row] = []
-                for row in range(self.n_rows):
-                    self.stored[row] = self.stored[row][:positions]
-                return True
-        return False
-
     def _make_place(self) -> None:
         """One position more for every running row; where memory does not suffice, the last ones wait again."""
-        while not self._reserve(
+        while not self.rows.reserve(
             len(self.running), max(request.n_said for request in self.running), must=len(self.running) == 1
         ):
             with self._lock:
                 self.waiting.appendleft(self.running.pop())
 
-    def _alike(self, shared: list[tuple[int, Request]], start: int) -> int:
-        """Where those end that have at most twice as much to read as the least of them, or little."""
-        least = most = len(shared[start][1].said) - shared[start][0]
-        for end in range(start + 1, len(shared)):
-            n_new = len(shared[end][1].said) - shared[end][0]
-            least, most = min(least, n_new), max(most, n_new)
-            if most > 2 * least + SHORTEST_SHARED:
-                return end
-        return len(shared)
-
-    def _prefill(self, n_shared: list[int], requests: list[Request], first: int) -> Tensor:
-        """Read the rest of some texts side by side into the rows from `first`; returns the logits after each, (B, V).
-
-        n_shared: of each, the tokens that its row holds already
-        """
-        rest = [request.said[n:] for n, request in zip(n_shared, requests, strict=True)]
+    def _prefill(self, group: list[Newcomer], first: int) -> Tensor:
+        """Read the rest of some texts together into the rows from `first`; returns the logits after each, (B, V)."""
+        rest = [one.request.said[one.beginning.n_tokens :] for one in group]
         ids, lengths = (t.to(self.here.torch_device) for t in pad(rest, pad_id=0))
-        rows = self.cache.rows(first, first + len(requests))
-        rows.lengths.copy_(torch.tensor(n_shared))
-        for row, n in enumerate(n_shared, start=first):
-            self.stored[row] = self.stored[row][:n]
-        hidden = self.model.model(ids, rows)
+        rows = self.rows.cache.rows(first, first + len(group))
+        if len(rest[0]) == len(rest[-1]):
+            last = self.model.model(ids, rows)[:, -1]
+        else:
+            real = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
+            last = self.model.model(ids, rows, real)[lengths.cumsum(0) - 1]
         rows.advance(lengths)
-        for row, request in enumerate(requests, start=first):
-            self.stored[row] = request.said
-        return self.model.lm_head(hidden[torch.arange(len(requests)), lengths - 1])
-
-    def _take_shared(self, request: Request, row: int) -> int:
-        """Give a row the longest beginning of a text that any row has; returns its length."""
-        source, n_shared = self._longest_shared(request.said)
-        if source > row:  # an answer that has ended gives its place
-            self._swap(source, row)
-            source = row
-        self._take(source, row, n_shared)
-        request.n_shared = n_shared
-        return n_shared
-
-    def _take(self, source: int, row: int, n_tokens: int) -> None:
-        if source != row:
-            self._make_room(row)
-        self.cache.copy(source, row, n_tokens)
-        self.stored[row] = self.stored[source][:n_tokens]
-
-    def _make_room(self, row: int) -> None:
-        """Let the free row whose text was used longest ago be the one that is overwritten."""
-        n_rows = self.cache.capacity[0]
-        self._swap(row, min(range(row, n_rows), key=lambda other: (self.left_at[other], other)))
-
-    def _swap(self, a: int, b: int) -> None:
-        if a != b:
-            self.cache.swap(a, b)
-            self.stored[a], self.stored[b] = self.stored[b], self.stored[a]
-            self.left_at[a], self.left_at[b] = self.left_at[b], self.left_at[a]
-
-    def _longest_shared(self, text: list[int]) -> tuple[int, int]:
-        """The row with the longest beginning of this text, and its length; the last token is always read again."""
-        best, longest, text = 0, 0, text[:-1]
-        for row, stored in enumerate(self.stored):
-            n_least = max(longest + 1, SHORTEST_SHARED)
-            if len(text) >= n_least and stored[:n_least] == text[:n_least]:
-                best, longest = row, _common(stored, text)
-        return best, longest
+        for row, one in enumerate(group, start=first):
+            self.rows.rows[row].text, one.request.n_shared = one.request.said, one.beginning.n_tokens
+        logits: Tensor = self.model.lm_head(last)
+        return logits
 
     def _choose(self, requests: list[Request], logits: Tensor) -> None:
         """One token for each request."""
@@ -428,8 +361,8 @@ class Engine:
         for row in range(len(self.running) - 1, -1, -1):
             if self.running[row].finish_reason:
                 last = len(self.running) - 1
-                self._swap(row, last)
-                self.left_at[last] = self.n_steps
+                self.rows.swap(row, last)
+                self.rows.rows[last].left_at = self.n_steps
                 self.running[row] = self.running[last]
                 self.running.pop()
 
@@ -473,13 +406,14 @@ def check_prompts(prompts: Sequence[Sequence[int]], seq_len: int, vocab_size: in
             raise DataError(f"prompt {number}: has a token outside the model's {vocab_size}; is it its tokenizer?")
 
 
-def _common(a: Sequence[int], b: Sequence[int]) -> int:
-    """Length of the common beginning, by halves: lists are compared at once, tokens one by one are not."""
-    low, high = 0, min(len(a), len(b))
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if a[low:middle] == b[low:middle] else (low, middle - 1)
-    return low
+def _alike(found: list[Newcomer]) -> Iterator[list[Newcomer]]:
+    """Newcomers, by the tokens to read, in groups of about as many: attention looks at padding, nothing else does."""
+    start = 0
+    while start < len(found):
+        most = 2 * found[start].n_new + LITTLE_PADDING
+        end = next((at for at in range(start, len(found)) if found[at].n_new > most), len(found))
+        yield found[start:end]
+        start = end
 
 
 def _likeliest(logits: Tensor, token: int, n_top: int) -> Likeliest:

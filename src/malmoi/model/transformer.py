@@ -215,6 +215,9 @@ class Backbone(nn.Module):
         self.reach(shape[1] if cache is None else cache.capacity[1])
         if cache is not None:
             positions = cache.positions(shape[1])
+            if real is not None:
+                indices = real.flatten().nonzero()[:, 0]
+                positions, ids = positions.flatten()[indices], ids.flatten()[indices]
         elif real is None:
             positions = torch.arange(shape[1], device=ids.device)
         else:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from malmoi import device
 from malmoi.data.batch import pad
 from malmoi.errors import BusyError, CheckpointError, DataError
-from malmoi.generate import engine
+from malmoi.generate import engine, rows
 from malmoi.generate.engine import Engine, Request, generate
 from malmoi.generate.sampling import Sampling
 from malmoi.model.config import ModelConfig
@@ -338,27 +338,86 @@ def test_memory_is_for_what_is_said() -> None:
     said = made.submit([6, 7], Sampling(temperature=0, max_tokens=300))
     while said.finish_reason is None:
         made.step()
-    n_rows, n_positions = made.cache.capacity
+    n_rows, n_positions = made.rows.cache.capacity
     assert (n_rows, len(said.ids)) == (1, 300) and 302 <= n_positions + 1 <= 1024
     tables = model.model.cos.nbytes + model.model.sin.nbytes
-    assert n_rows * made.cache.row_bytes(n_positions) + tables < 50e6
+    assert n_rows * made.rows.cache.row_bytes(n_positions) + tables < 50e6
 
 
 def test_rows_that_memory_does_not_suffice_for_wait(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """For two and a half rows of the whole context; what runs out of it while it answers waits again."""
+    monkeypatch.setattr(rows, "FIRST_POSITIONS", 2)
     monkeypatch.setattr(engine, "FIRST_POSITIONS", 2)
     made = Engine(model, end_ids=[], n_rows=8)
-    enough = 2.5 * made.cache.row_bytes(SEQ_LEN)
-    monkeypatch.setattr(engine, "SHARE_OF_FREE", enough / device.memory_bytes()[0])
+    enough = 2.5 * made.rows.cache.row_bytes(SEQ_LEN)
+    monkeypatch.setattr(rows, "SHARE_OF_FREE", enough / device.memory_bytes()[0])
     prompts = [[6 + i] * (1 + i) for i in range(7)]
     requests = [made.submit(prompt, GREEDY) for prompt in prompts]
     most = 0
     while not made.is_idle:
         made.step()
         most = max(most, len(made.running))
-        n_rows, n_positions = made.cache.capacity
-        assert n_rows * made.cache.row_bytes(n_positions) < 1.5 * enough
+        n_rows, n_positions = made.rows.cache.capacity
+        assert n_rows * made.rows.cache.row_bytes(n_positions) < 1.5 * enough
     assert 2 <= most < 8
     assert [request.ids for request in requests] == [
         generate(model, [prompt], GREEDY, end_ids=[], seeds=[0])[0].ids for prompt in prompts
     ]
+
+
+def shapes_read(made: Engine) -> list[tuple[int, ...]]:
+    """Fills with the shape of the ids of every pass."""
+    shapes: list[tuple[int, ...]] = []
+    made.model.model.register_forward_hook(lambda _, args, __: shapes.append(tuple(args[0].shape)))
+    return shapes
+
+
+def test_newcomers_that_share_what_nobody_has_read_read_it_once(model: LanguageModel) -> None:
+    """One reads the beginning, the others copy it; for so little that a pass costs more, all read it."""
+    prompts = [[*BEGINNING[:18], 30 + i, 7] for i in range(6)]
+    made = Engine(model, end_ids=[END], n_rows=8)
+    shapes = shapes_read(made)
+    requests = [made.submit(prompt, GREEDY) for prompt in prompts]
+    made.step()
+    assert shapes == [(1, 20), (5, 2)] and [request.n_shared for request in requests] == [0, 18, 18, 18, 18, 18]
+    run(made, *requests)
+    assert [request.ids for request in requests] == [answer_anew(model, prompt, 12)[0] for prompt in prompts]
+    few = Engine(model, end_ids=[END], n_rows=8)
+    shapes = shapes_read(few)
+    few.submit(prompts[0], GREEDY), few.submit(prompts[1], GREEDY)
+    few.step()
+    assert shapes == [(2, 20)]
+
+
+def test_only_attention_looks_at_padding(model: LanguageModel) -> None:
+    made = Engine(model, end_ids=[], n_rows=4)
+    n_tokens: list[int] = []
+    made.model.model.layers[0].mlp.register_forward_hook(lambda _, args, __: n_tokens.append(args[0].numel() // 16))
+    for length in (1, 5, 20):
+        made.submit([6 + length] * length, GREEDY)
+    made.step()
+    assert n_tokens == [26]
+
+
+def test_a_beginning_that_is_needed_stays_when_rows_are_overwritten(model: LanguageModel) -> None:
+    """All rows are taken; the one that was used longest ago has what a later newcomer shares."""
+    made = Engine(model, end_ids=[], n_rows=3)
+    for text in (BEGINNING, [7] * 18, [8] * 18):
+        run(made, made.submit(text, Sampling(temperature=0, max_tokens=1)))
+    prompts = [[9], [*BEGINNING[:18], 30, 31], [10, 11]]
+    requests = [made.submit(prompt, GREEDY) for prompt in prompts]
+    run(made, *requests)
+    assert [request.n_shared for request in requests] == [0, 18, 0]
+    assert [request.ids for request in requests] == [answer_anew(model, prompt, 12)[0] for prompt in prompts]
+
+
+def test_a_request_that_is_cancelled_while_it_is_read_ends_and_frees_its_row(model: LanguageModel) -> None:
+    made = Engine(model, end_ids=[END], n_rows=2)
+    cancelled, other, third = (made.submit([6 + i, 9], GREEDY) for i in range(3))
+    handle = made.model.model.layers[0].register_forward_hook(lambda *_: made.cancel(cancelled))
+    made.step()
+    handle.remove()
+    assert cancelled.finish_reason == "cancelled" and cancelled.ids == [] and made.running == [other]
+    run(made, other, third)
+    assert made.is_idle
+    assert [r.ids for r in (other, third)] == [answer_anew(model, r.prompt, 12)[0] for r in (other, third)]
