@@ -28,6 +28,7 @@ from malmoi.commands.estimate import (
 from malmoi.commands.runs import size
 from malmoi.errors import ConfigError
 from malmoi.model import compiled
+from malmoi.model.config import ModelConfig
 from malmoi.pipeline.recipe import Recipe
 from malmoi.report.summary import duration
 
@@ -105,15 +106,21 @@ def refusals(recipe: Recipe, machine: Machine, *, use_total: bool = False) -> li
         need = memory_of(work, shape, machine.compute_dtype)
         if need > room:
             smallest = memory_of(Work(work.stage, work.optim, 1, 1, 1, 1, 0, work.n_trained, work.n_frozen), shape, "")
-            lower = "pretrain.model.n_layer or n_embd" if smallest > room else f"{work.stage}.micro_batch_size"
+            lower = _largest(shape) if smallest > room else f"{work.stage}.micro_batch_size"
             has = f"has {size(room)}" if use_total else f"has {size(room)} free"
             found.append(f"{work.stage}: needs about {size(need)} of memory, this machine {has}; lower {lower}")
     if not use_total and (need := disk_of(recipe, shape)) > machine.free_disk_bytes:
         found.append(
             f"disk: about {size(need)} are needed, {size(machine.free_disk_bytes)} are free; free some or lower "
-            "pretrain.model.n_layer or n_embd"
+            + _largest(shape)
         )
     return [f"{recipe.name}: {reason}" for reason in found]
+
+
+def _largest(shape: ModelConfig) -> str:
+    """The setting that most of the weights come from."""
+    n_words = shape.vocab_size * shape.n_embd * (1 if shape.tie_embeddings else 2)
+    return "tokenizer.vocab_size" if 2 * n_words > shape.n_parameters() else "pretrain.model.n_layer or n_embd"
 
 
 def refuse(recipe: Recipe, machine: Machine, *, use_total: bool = False) -> None:

@@ -40,6 +40,7 @@ def test_the_shipped_recipe_fits_a_small_machine() -> None:
 @pytest.mark.parametrize(
     ("assignment", "words"),
     [
+        ("tokenizer.vocab_size=100000000", ("nano: pretrain: needs about", "lower tokenizer.vocab_size")),
         ("pretrain.model.n_embd=16384", ("nano: pretrain: needs about", "memory", "lower pretrain.model.n_layer")),
         ("pretrain.model.n_ff=4000000", ("nano: pretrain: needs about", "lower pretrain.model.n_layer or n_embd")),
         ("ppo.micro_batch_size=100000 ppo.batch_size=100000", ("ppo: needs about", "lower ppo.micro_batch_size")),
