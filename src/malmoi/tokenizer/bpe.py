@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Engine
 
 from malmoi.errors import CheckpointError, ConfigError, DataError
@@ -29,6 +29,7 @@ FILE = "tokenizer.json"
 _ENDS_OF_TEXT = (END_OF_TEXT, "<|end_of_text|>", "</s>", "<eos>")
 _NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _ANSWER = "\ue000"
+LONGEST_WORD = 1000
 _SHORT, _N_SHORT = 200, 4096
 _ANCHORS = ("\n", "\x01", "\u200b", "。")
 
@@ -116,6 +117,8 @@ class Tokenizer:
         for part in ("normalizer", "pre_tokenizer"):
             if (value := getattr(self.engine, part)) is not None:
                 setattr(self._coder, part, value)
+        if (splits := self.engine.pre_tokenizer) is not None and len(splits.pre_tokenize_str("a b")) > 1:
+            self._coder.pre_tokenizer = _cut_long_words(splits)
         tokens = {token.content: token for token in added}
         tokens |= {name: AddedToken(name, normalized=False) for name in sorted(self.special - tokens.keys())}
         spelled = {(self.spelling if name in self.special else "") + name: token for name, token in tokens.items()}
@@ -273,7 +276,8 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     if vocab_size < smallest:
         raise ConfigError(f"tokenizer.vocab_size: {vocab_size} is too small; bytes and special tokens take {smallest}")
     engine = Engine(models.BPE())
-    engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    words = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    engine.pre_tokenizer = _cut_long_words(words)
     engine.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
@@ -282,6 +286,7 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> Tokenizer:
         show_progress=False,
     )
     engine.train_from_iterator(texts, trainer)
+    engine.pre_tokenizer = words  # the cut is not part of what is saved: no family's files have it
     settings = {"eos_token": END_OF_TURN, "pad_token": PAD, "clean_up_tokenization_spaces": False}
     tokenizer = Tokenizer(engine, settings, {"do_sample": True, "temperature": 1.0})
     if tokenizer.vocab_size < vocab_size:
@@ -290,6 +295,15 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> Tokenizer:
             "set it lower or give more text"
         )
     return tokenizer
+
+
+def _cut_long_words(words: Any) -> Any:
+    """The pre-tokenizer, with each word of more than LONGEST_WORD characters (or bytes) cut in parts of that length.
+
+    Merging takes time with the square of a word's length, and cannot be interrupted. Other words stay as they are.
+    """
+    cut = pre_tokenizers.Split(Regex(f"(?m:.{{{LONGEST_WORD}}})"), "isolated")
+    return pre_tokenizers.Sequence([words, cut])
 
 
 def _text_of(token: Any) -> str | None:
