@@ -423,7 +423,7 @@ def quantise(
     """Measure what a model loses, and wins, when its weights have 8 or 4 bits.
 
     Bytes of all weights, tokens per second of one stream, perplexity, and how often the likeliest next token stays.
-    Quantising takes a second and is done on loading: malmoi chat --weights int8.
+    Quantising takes a second and is done on loading, by --weights of malmoi chat.
 
     \b
     Example:

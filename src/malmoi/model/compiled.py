@@ -22,6 +22,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from malmoi.errors import ConfigError
+
 SOURCES = tuple(Path(__file__).with_name(name) for name in ("products.h", "products.c", "decode.c", "weights.c"))
 # Sums may be reordered; all of -ffast-math would also change how the whole process rounds.
 REORDERED = ("-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math", "-fno-math-errno", "-freciprocal-math")
@@ -91,11 +93,20 @@ def _compiler() -> list[str]:
     return [name for name in ("cc", "gcc", "clang") if shutil.which(name)][:1]
 
 
+def _wanted_options() -> list[str]:
+    """What MALMOI_CFLAGS adds to the compiler's options. Raises ConfigError for a quotation that does not end."""
+    wanted = os.environ.get("MALMOI_CFLAGS", "")
+    try:
+        return shlex.split(wanted)
+    except ValueError as error:
+        raise ConfigError(f"MALMOI_CFLAGS={wanted}: {error}; expected options of the C compiler, or nothing") from None
+
+
 def _name(compiler: list[str]) -> str:
     program = Path(shutil.which(compiler[0]) or "").resolve().stat()
     made_of = (
         *(source.read_text() for source in SOURCES), *compiler, str(program.st_size), str(program.st_mtime_ns),
-        *OPTIONS, *map(str, ATTEMPTS), processor(),
+        *OPTIONS, *map(str, ATTEMPTS), *_wanted_options(), processor(),
     )  # fmt: skip
     named = hashlib.sha256("\0".join(made_of).encode()).hexdigest()
     return f"decode-{named[:16]}.so"
@@ -206,7 +217,7 @@ def _make(compiler: list[str], path: Path) -> None:
 def _run(compiler: list[str], options: tuple[str, ...], made: Path) -> str | None:
     """What the compiler complained about; None when it succeeded."""
     sources = [str(source) for source in SOURCES if source.suffix == ".c"]
-    command = [*compiler, *OPTIONS, *options, "-o", str(made), *sources, "-lm"]
+    command = [*compiler, *OPTIONS, *options, *_wanted_options(), "-o", str(made), *sources, "-lm"]
     try:
         done = subprocess.run(command, capture_output=True, timeout=LONGEST_COMPILATION_S, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from malmoi.errors import ConfigError
 from malmoi.model import compiled
 
 SMALL = "long long scratch_size(void) { return 1; }\nlong long multiplies_bf16(void) { return 0; }\n"
@@ -81,6 +82,24 @@ def test_without_openmp_it_runs_on_one_thread_and_says_so(monkeypatch: pytest.Mo
     monkeypatch.setattr(compiled, "ATTEMPTS", (("-fno-such-option-as-this",), ()))
     assert compiled.library() is not None
     assert "lacks OpenMP" in compiled.state().text
+
+
+def test_options_for_the_compiler_are_used_and_have_a_library_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = load_again()
+    compiled.SOURCES[0].write_text("#ifdef WANTED\n" + SMALL + "#else\n#error not wanted\n#endif\n")
+    monkeypatch.setenv("MALMOI_CFLAGS", "-DWANTED '-DOTHER=a b'")
+    wanted = load_again()
+    assert wanted != plain
+    monkeypatch.setenv("MALMOI_CFLAGS", "-DWANTED")
+    assert load_again() != wanted
+
+
+def test_options_that_cannot_be_read_end_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MALMOI_CFLAGS", "-D'WANTED")
+    with pytest.raises(ConfigError, match="MALMOI_CFLAGS=-D'WANTED: No closing quotation"):
+        compiled.library()
+    with pytest.raises(ConfigError, match="MALMOI_CFLAGS"):
+        compiled.state()
 
 
 def test_a_user_without_a_home_has_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
