@@ -127,8 +127,8 @@ def test_the_score_of_a_reward_model_that_likes_one_word_rises(
         said = [np.where(random.random(8) < share, cat, random.integers(6, 300, 8)) for share in (0.8, 0.3, 0.0)]
         return Ranking([[*prompt, *answer.tolist()] for answer in said], [1, 2, 3])
 
-    steps = ranking_steps([ranking() for _ in range(256)], tokenizer.pad_id, 32, 32, seed=0)
-    fit(Job(reward_model, steps, reward.loss, n_steps=60), adamw(1e-2))
+    steps = ranking_steps([ranking() for _ in range(2048)], tokenizer.pad_id, 32, 32, seed=0)
+    fit(Job(reward_model, steps, reward.loss, n_steps=120), adamw(1e-2))
     settings = {
         "n_iterations": 20, "batch_size": 64, "n_epochs": 4, "max_tokens": 8, "temperature": 1.0, "beta": 0.0,
         "kl_budget": 1e6, "missing_eos_penalty": 0, "loop": adamw(0.03),
