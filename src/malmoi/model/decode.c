@@ -6,7 +6,6 @@
  * of int8 and int4 weights integers of 16 bits. `model/native.py` compiles and calls it.
  */
 #include <math.h>
-#include <sched.h>
 
 #include "products.h"
 
@@ -241,46 +240,11 @@ static void feed_forward_wide(const Network *net, const Layer *layer, const floa
     }
 }
 
-/* Where the threads of one step wait for each other, seven or eight times a layer. OpenMP's own barrier sleeps, and to be
- * woken takes as long as a small product. Each number has a cache line of its own. */
-typedef struct {
-    _Alignas(64) int n_arrived;
-    _Alignas(64) int n_met;
-} Meeting;
-
-/* About 20 microseconds; after that the core is offered to whoever needs it, perhaps to the thread that is waited for. */
-enum { MOST_SPINS = 1000 };
-
-INLINE void pause_briefly(void) {
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("isb" ::: "memory");
-#endif
-}
-
-/* What any thread wrote before, all see after. */
-static void meet(Meeting *at) {
-    const int n_threads = omp_get_num_threads();
-    if (n_threads == 1) return;
-    const int n_met = __atomic_load_n(&at->n_met, __ATOMIC_RELAXED); /* does not change before this thread arrives */
-    if (__atomic_add_fetch(&at->n_arrived, 1, __ATOMIC_ACQ_REL) == n_threads) {
-        __atomic_store_n(&at->n_arrived, 0, __ATOMIC_RELAXED);
-        __atomic_store_n(&at->n_met, n_met + 1, __ATOMIC_RELEASE);
-        return;
-    }
-    for (int spins = 0; __atomic_load_n(&at->n_met, __ATOMIC_ACQUIRE) == n_met;)
-        if (spins < MOST_SPINS) {
-            spins++;
-            pause_briefly();
-        } else sched_yield();
-}
-
 /* Rows that all threads have written, as integers. */
-static void pack_together(const Matrix *w, const float *from, int64_t stride, int64_t n_rows, float *to, Meeting *meeting) {
+static void pack_together(const Matrix *w, const float *from, int64_t stride, int64_t n_rows, float *to) {
     if (form_of(w->kind) != AS_INT16) return;
     int64_t first, last;
-    meet(meeting);
+#pragma omp barrier
     share(n_rows, 1, &first, &last);
     for (int64_t row = first; row < last; row++) pack(w->kind, from + row * stride, w->n_in, to + row * w->n_in);
 }
@@ -312,7 +276,6 @@ void decode(const Network *net, const Cache *cache, int64_t n_rows, int64_t n_po
     const int64_t width = net->width;
     float *large = scratch + net->n_threads * scores_of(n_positions), *small = large + n_rows * w.wide;
     float *hidden = small + n_rows * w.narrow;
-    Meeting meeting = {0, 0};
 #pragma omp parallel num_threads(net->n_threads)
     {
         int64_t begin, end, first, last;
@@ -323,35 +286,34 @@ void decode(const Network *net, const Cache *cache, int64_t n_rows, int64_t n_po
             float *attended = form_of(layer->o.kind) == AS_INT16 ? hidden : small;
             for (int64_t row = first; row < last; row++)
                 normalise_packed(x + row * width, layer->input_norm, width, net->norm_eps, layer->qkv.kind, small + row * width);
-            meet(&meeting);
+#pragma omp barrier
             share(w.heads, TILE, &begin, &end);
             product(&layer->qkv, small, n_rows, begin, end, (Target){large, w.heads, 0});
-            meet(&meeting);
+#pragma omp barrier
             share(n_rows * net->n_kv_head, 1, &begin, &end);
             for (int64_t i = begin; i < end; i++) {
                 const int64_t row = i / net->n_kv_head;
                 attend_group(net, number, cache, row, i % net->n_kv_head, large + row * w.heads, scores, attended + row * w.attended);
             }
-            pack_together(&layer->o, attended, w.attended, n_rows, small, &meeting);
-            meet(&meeting);
+            pack_together(&layer->o, attended, w.attended, n_rows, small);
+#pragma omp barrier
             share(width, TILE, &begin, &end);
             product(&layer->o, small, n_rows, begin, end, (Target){x, width, 1});
-            meet(&meeting);
+#pragma omp barrier
             for (int64_t row = first; row < last; row++)
                 normalise_packed(x + row * width, layer->ff_norm, width, net->norm_eps, layer->gate_up.kind, small + row * width);
-            meet(&meeting);
+#pragma omp barrier
             feed_forward_wide(net, layer, small, n_rows, large, hidden);
-            pack_together(&layer->down, large, 2 * net->n_ff, n_rows, hidden, &meeting);
-            meet(&meeting);
+            pack_together(&layer->down, large, 2 * net->n_ff, n_rows, hidden);
+#pragma omp barrier
             share(width, TILE, &begin, &end);
             product(&layer->down, hidden, n_rows, begin, end, (Target){x, width, 1});
-            meet(&meeting);
+#pragma omp barrier
         }
         for (int64_t row = first; row < last; row++)
             normalise_packed(x + row * width, net->norm, width, net->norm_eps, net->head.kind, small + row * width);
-        meet(&meeting);
+#pragma omp barrier
         share(net->head.n_out, TILE, &begin, &end);
         product(&net->head, small, n_rows, begin, end, (Target){logits, net->head.n_out, 0});
-        meet(&meeting); /* so that none sleeps at the end of the region */
     }
 }
