@@ -22,7 +22,7 @@ from benchmarks.curves import Form, Point, centred, draw, frontier, mean_curve, 
 from malmoi.algorithms import ppo, reward
 from malmoi.data.comparisons import Ranking
 from malmoi.errors import UserError
-from malmoi.evals.answers import Answered, answer_all, answer_kl, squeeze
+from malmoi.evals.answers import Answered, answer_all, answer_kl
 from malmoi.evals.best_of import best_weights, kl_bound
 from malmoi.evals.preferences import pairs_of, score_rankings
 from malmoi.feedback.labeler import gold_score, true_ranks
@@ -31,6 +31,7 @@ from malmoi.generate.sampling import Sampling
 from malmoi.model.folder import load_model, load_text, save_model, score_std
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.pipeline.evaluate import reward_bias
+from malmoi.text import same
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.train.loop import LoopConfig, Step, fit
@@ -237,7 +238,7 @@ def policy_point(
         "golds": subject.golds(groups).mean(axis=1).tolist(),
         "tokens": float(np.mean([len(answer.ids) for answer in flat])),
         "finished": float(np.mean([answer.finished for answer in flat])),
-        "distinct": len({squeeze(answer.text) for answer in flat}) / len(flat),
+        "distinct": len({same(answer.text) for answer in flat}) / len(flat),
         "example": {"prompt": asked[0], "answer": flat[0].text},
     }
 

@@ -8,9 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from malmoi.workspace.ledger import Ledger
+
+# No test depends on the speed of a machine, or on what else it does.
+settings.register_profile("malmoi", deadline=None)
+settings.load_profile("malmoi")
 
 # A suite that a shell starts in the background, and all that it starts, ignores Ctrl-C, which some tests press.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

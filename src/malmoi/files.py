@@ -173,18 +173,22 @@ def read_json(path: Path) -> Any:
 
 def read_jsonl(path: Path) -> list[Any]:
     """All rows of a JSON-lines file; a broken line is named by file and number."""
-    rows = []
+    return list(iterate_jsonl(path))
+
+
+def iterate_jsonl(path: Path) -> Iterator[Any]:
+    """As `read_jsonl`, a row at a time."""
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     try:
-                        rows.append(json.loads(line))
+                        row = json.loads(line)
                     except ValueError as error:
                         raise DataError(f"{path}:{number}: not valid JSON ({error})") from None
+                    yield row
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
-    return rows
 
 
 def sha256_of(path: Path, of_file: Callable[[Path], str] | None = None) -> str:

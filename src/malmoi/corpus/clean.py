@@ -132,8 +132,11 @@ def split(
     """Each document with its side. A training document whose text is held out as well is left out and counted.
 
     documents: a list, or a function that opens the stream anew; it is read three times
-    heldout_fraction: in [0, 1]. Where chance would leave one side of two or more documents empty, the document that
-    is nearest to it goes there. Counts "copy of held-out text".
+    heldout_fraction: in (0, 1). Each document's id (a hash of its source and text) and the seed decide, as in
+    `is_heldout`. There is one exception: if that would hold out none of several documents, the one with the smallest
+    hash is held out, and if it would hold out all, the one with the largest is trained on. So a document more moves
+    no other but the exception, and a second document may move a single one.
+    Counts "copy of held-out text".
     """
     dropped = Counter() if dropped is None else dropped
     open_documents = _opener(documents)
@@ -146,6 +149,21 @@ def split(
             dropped["copy of held-out text"] += 1
         else:
             yield "train", document
+
+
+def cut_end(document: Document, share: float) -> tuple[str, str] | None:
+    """The text of a single document as its beginning and its last part, which is to be held out.
+
+    The cut is at the blank line that leaves nearest to `share` of the characters for the end; at a line end where
+    there is no blank line. None for a text of one line.
+    """
+    text = document.text
+    for border in (r"\n{2,}", r"\n"):
+        cuts = [found.span() for found in re.finditer(border, text)]
+        if cuts:
+            start, end = min(cuts, key=lambda cut: abs(len(text) - cut[1] - share * len(text)))
+            return text[:start], text[end:]
+    return None
 
 
 def _border(documents: Iterable[Document], heldout_fraction: float, seed: int) -> float:

@@ -1,7 +1,10 @@
 """Text that is not UTF-8: told by its mark, or by what it would be."""
 
 import codecs
+import io
 import shlex
+from collections.abc import Iterator
+from typing import IO
 
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -14,6 +17,23 @@ _MARKS = (
 def marked(head: bytes) -> str | None:
     """The encoding that the first four bytes of a file name, or None: UTF-8."""
     return next((name for mark, name in _MARKS if head.startswith(mark)), None)
+
+
+def utf8_lines(file: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a file in UTF-8: of one that begins with the mark of another encoding, converted.
+
+    What cannot be converted comes out as bytes that are no UTF-8, for whoever decodes the line to refuse.
+    """
+    encoding = marked(file.read(4))
+    file.seek(0)
+    if encoding is None:
+        yield from file
+        return
+    with io.TextIOWrapper(file, encoding, errors="surrogatepass", newline="\n") as lines:
+        try:
+            yield from (line.encode("utf-8", "surrogatepass") for line in lines)
+        except UnicodeDecodeError:
+            yield b"\xff"
 
 
 def advice(data: bytes, name: str) -> str:

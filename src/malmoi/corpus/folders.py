@@ -12,7 +12,7 @@ import os
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from itertools import groupby
@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from malmoi import progress
 from malmoi.corpus.documents import Document
-from malmoi.corpus.encodings import advice, marked
+from malmoi.corpus.encodings import advice, marked, utf8_lines
 from malmoi.errors import DataError
 from malmoi.files import sha256_of
 from malmoi.text import is_empty
@@ -66,12 +66,15 @@ def read_folder(path: Path, errors: Errors = "strict", report: ReadReport | None
     return _read(path, list(_find_files(path, errors, report)), errors, report)
 
 
-def identity(path: Path) -> str:
-    """SHA-256 over the names and contents of the files that `read_folder` would read, links followed, and no others."""
+def identity(path: Path, of_file: Callable[[Path], str] = sha256_of) -> str:
+    """SHA-256 over the names and contents of the files that `read_folder` would read, links followed, and no others.
+
+    of_file: gives a file's SHA-256, by default by reading it
+    """
     digest = hashlib.sha256()
     for file in _find_files(path, "skip", ReadReport()):
         name = os.fsencode(file.name if file == path else file.relative_to(path).as_posix())
-        content = sha256_of(file) if os.access(file, os.R_OK) else "cannot be opened"
+        content = of_file(file) if os.access(file, os.R_OK) else "cannot be opened"
         digest.update(name + f"\0{content}\n".encode())
     return digest.hexdigest()
 
@@ -188,8 +191,9 @@ def _parts(file: Path) -> Iterator[str]:
 
 def _rows(file: Path, source: str) -> Iterator[Document | _Unreadable]:
     n_read = 0
-    with gzip.open(file, "rb") if file.name.lower().endswith(".gz") else file.open("rb") as stream:
-        for number, data in enumerate(stream, start=1):
+    opened: Any = gzip.open if file.name.lower().endswith(".gz") else open
+    with opened(file, "rb") as stream:
+        for number, data in enumerate(utf8_lines(stream), start=1):
             where = f"{file}:{number}"
             try:
                 line = data.decode().removeprefix("\ufeff" if number == 1 else "")

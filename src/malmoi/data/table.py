@@ -6,8 +6,9 @@ import zlib
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from malmoi.corpus.encodings import advice, utf8_lines
 from malmoi.errors import ConfigError, DataError
 
 KINDS = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".ndjson", ".parquet")
@@ -56,22 +57,22 @@ def each_row(path: Path) -> Iterator[tuple[int, Any]]:
             yield from _parquet_rows(path)
         else:
             with gzip.open(path) if name.endswith(".gz") else path.open("rb") as file:
-                yield from _json_rows(file)  # type: ignore[arg-type]
+                yield from _json_rows(utf8_lines(file), path.name)  # type: ignore[arg-type]
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: cut short or damaged ({error}); copy or download it again") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); mend or move it") from None
 
 
-def _json_rows(file: IO[bytes]) -> Iterator[tuple[int, Any]]:
+def _json_rows(given: Iterator[bytes], name: str) -> Iterator[tuple[int, Any]]:
     """A list of rows, or a row a line: what stands first tells."""
-    lines = enumerate(file, start=1)
+    lines = enumerate(given, start=1)
     for number, line in lines:
         first = line.removeprefix(b"\xef\xbb\xbf").strip()
         if not first:
             continue
         if first.startswith(b"["):
-            found = _parsed(first + b"\n" + file.read() if first != b"[]" else first)
+            found = _parsed(first + b"\n" + b"".join(given) if first != b"[]" else first, name)
             if isinstance(found, list):
                 yield from enumerate(found, start=1)
                 return
@@ -81,14 +82,15 @@ def _json_rows(file: IO[bytes]) -> Iterator[tuple[int, Any]]:
             return
         for later, text in chain([(number, first)], lines):
             if text.strip():
-                yield later, _parsed(text)
+                yield later, _parsed(text, name)
 
 
-def _parsed(text: bytes) -> Any:
+def _parsed(text: bytes, name: str) -> Any:
     try:
         return json.loads(text.decode())
     except UnicodeDecodeError as error:
-        return BadRow("not UTF-8", f" at byte {error.start} (0x{text[error.start]:02x}); convert the file")
+        rest = text[error.start :]
+        return BadRow("not UTF-8", f" at byte {error.start} (0x{rest[0]:02x}); {advice(rest, name)}")
     except (ValueError, RecursionError) as error:
         return BadRow("not valid JSON", f" ({error})")
 

@@ -1,6 +1,5 @@
 """Answers to questions whose right answers are known."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from malmoi.data.batch import pad
 from malmoi.generate.engine import generate
 from malmoi.generate.sampling import Sampling
 from malmoi.model.transformer import LanguageModel
+from malmoi.text import same
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 
@@ -67,14 +67,10 @@ def answer_kl(
 
 
 def is_exact(answer: Answered, references: Sequence[str]) -> bool:
-    """Whether the answer is, but for white space, one of the right ones, and was ended."""
-    return answer.finished and squeeze(answer.text) in {squeeze(reference) for reference in references}
-
-
-def squeeze(text: str) -> str:
-    return re.sub(r"\s+", " ", text).strip()
+    """Whether the answer is, but for white space and invisible characters, one of the right ones, and was ended."""
+    return answer.finished and same(answer.text) in {same(reference) for reference in references}
 
 
 def distinct_share(answers: Sequence[Sequence[str]]) -> list[float]:
     """Per prompt: different answers over answers drawn."""
-    return [len({squeeze(text) for text in texts}) / len(texts) for texts in answers]
+    return [len({same(text) for text in texts}) / len(texts) for texts in answers]

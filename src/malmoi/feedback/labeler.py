@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from malmoi.errors import DataError
+from malmoi.text import is_empty, spelt
 
 # What the labeler looks at, and how much each weighs.
 AGREEMENT, FORM, LENGTH = 0.5, 0.4, 0.1
@@ -37,7 +38,8 @@ def gold_score(answer: str, reference: str | Sequence[str], finished: bool) -> f
     references = [reference] if isinstance(reference, str) else reference
     if not references:
         raise ValueError("reference: expected at least one")
-    if not answer.strip():
+    answer, references = spelt(answer), [spelt(one) for one in references]
+    if is_empty(answer):
         return 0.0
     # In tenths, so that the best score is 1 and not 0.9999999999999999.
     return max(

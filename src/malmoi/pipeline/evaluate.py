@@ -16,7 +16,7 @@ from malmoi.evals.interval import bootstrap
 from malmoi.evals.preferences import head_scores, pairs_of, score_rankings
 from malmoi.feedback.agreement import pairwise_agreement
 from malmoi.feedback.labeler import gold_score, true_ranks
-from malmoi.files import read_json, read_jsonl
+from malmoi.files import iterate_jsonl, read_json, read_jsonl
 from malmoi.generate.sampling import Sampling
 from malmoi.model.folder import load_model, load_text
 from malmoi.model.transformer import LanguageModel, ScalarModel
@@ -25,6 +25,9 @@ from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 
 Text = tuple[Tokenizer, ChatTemplate]
+
+XZ_MOST_BYTES = {"train": 2**24, "heldout": 2**21}
+"""What xz is measured on, at most: it is slow, and of a large corpus a sample tells as much."""
 
 
 def evaluate(inputs: dict[str, Path], settings: EvalSettings, say: Callable[[str], None]) -> dict[str, Any]:
@@ -50,18 +53,29 @@ def reward_bias(model: ScalarModel, text: Text, conversations: Sequence[Sequence
 
 def _pretraining(inputs: dict[str, Path]) -> dict[str, Any]:
     made = read_json(inputs["pretrain"] / "model" / "malmoi.json")
+    n_bytes = read_json(inputs["corpus"] / "corpus.json")["bytes"]
     sides = {
-        side: "\n\n".join(row["text"] for row in read_jsonl(inputs["corpus"] / f"{side}.jsonl")).encode()
-        for side in ("train", "heldout")
+        side: _sample(inputs["corpus"] / f"{side}.jsonl", n_bytes[side], most) for side, most in XZ_MOST_BYTES.items()
     }
     return {
         "bpb_before": made["bpb_before"],
         "bpb_after": made["bpb_after"],
         "bpb_xz": xz_bits_per_byte(sides["heldout"]),
         "bpb_xz_primed": xz_bits_per_byte(sides["heldout"], primer=sides["train"]),
+        "xz_bytes": {side: len(text) for side, text in sides.items()},
         "corpus": read_json(inputs["corpus"] / "corpus.json"),
         "tokenizer": read_json(inputs["tokenizer"] / "report.json"),
     }
+
+
+def _sample(path: Path, n_bytes: int, most: int) -> bytes:
+    """The texts of a file of documents, of n_bytes altogether; of more than `most`, documents drawn by chance."""
+    draw, texts, room = random.Random(0), [], most
+    for row in iterate_jsonl(path):
+        if (n_bytes <= most or draw.random() < most / n_bytes) and room > 0:
+            texts.append(row["text"].encode()[:room])
+            room -= len(texts[-1])
+    return b"\n\n".join(texts)
 
 
 def _answers(inputs: dict[str, Path], settings: EvalSettings) -> dict[str, Any]:

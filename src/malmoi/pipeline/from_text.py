@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from malmoi import progress
@@ -18,6 +19,7 @@ from malmoi.errors import DataError
 from malmoi.files import read_jsonl, write_json, write_jsonl
 from malmoi.pipeline.context import Context
 from malmoi.pipeline.recipe import CorpusSettings, DemonstrationSettings, TokenizerSettings
+from malmoi.text import text_key
 from malmoi.tokenizer.bpe import Tokenizer, train_bpe
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.tokenizer.report import compression_report
@@ -41,14 +43,8 @@ def corpus(context: Context, settings: CorpusSettings) -> None:
     kept = list(clean.drop_duplicates(clean.normalised(documents()), counts))
     if settings.text:
         kept = list(clean.drop_boilerplate(kept, settings.min_chars, counts))
-    sides: dict[clean.Split, list[Document]] = {"train": [], "heldout": []}
-    for side, document in clean.split(kept, settings.heldout_fraction, settings.seed, counts):
-        sides[side].append(document)
+    sides = _sides(context, settings, kept, counts)
     for side, found in sides.items():
-        if not found:
-            raise DataError(
-                f"corpus: {len(kept)} document(s) leave none {side}; at least two different texts are needed"
-            )
         write_jsonl(context.out / f"{side}.jsonl", (document.to_row() for document in found))
     if not settings.text:
         known = {document.id for document in sides["train"]}
@@ -69,6 +65,28 @@ def corpus(context: Context, settings: CorpusSettings) -> None:
     )
     if report.skipped:
         context.say(f"passed over: {_listed(report.skipped)}")
+
+
+def _sides(
+    context: Context, settings: CorpusSettings, kept: list[Document], counts: Counter[str]
+) -> dict[clean.Split, list[Document]]:
+    """The documents of each side; of a single document the end is held out."""
+    sides: dict[clean.Split, list[Document]] = {"train": [], "heldout": []}
+    if len(kept) == 1:
+        parts = clean.cut_end(kept[0], settings.heldout_fraction)
+        if parts is None or text_key(parts[0]) == text_key(parts[1]):
+            raise DataError("corpus: one document of one line leaves nothing to hold out; give more text or more files")
+        begin, end = (replace(kept[0], text=part, id="") for part in parts)
+        context.say(f"one document: its last {len(end.text) / len(kept[0].text):.0%} is held out")
+        return {"train": [begin], "heldout": [end]}
+    for side, document in clean.split(kept, settings.heldout_fraction, settings.seed, counts):
+        sides[side].append(document)
+    for side, found in sides.items():
+        if not found:
+            raise DataError(
+                f"corpus: {len(kept)} document(s) leave none {side}; at least two different texts are needed"
+            )
+    return sides
 
 
 def _listed(counts: Counter[str]) -> str:

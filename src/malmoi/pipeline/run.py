@@ -136,7 +136,8 @@ def _text_identity(settings: CorpusSettings, workspace: Workspace, hashes: Hashe
         path = Path(settings.text)
         if not path.exists():
             raise UserError(f"{path}: no such file or folder; give --text a folder of .txt, .md, .jsonl or .html files")
-        return {"text": text_identity(path)}
+        with hashes.keeping() as of_file:
+            return {"text": text_identity(path, of_file)}
     import platform
 
     versions = {"python": platform.python_version()}

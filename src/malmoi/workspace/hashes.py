@@ -3,6 +3,7 @@
 import contextlib
 import json
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from malmoi.errors import UserError
@@ -29,12 +30,17 @@ class Hashes:
 
     def sha256_of(self, path: Path) -> str:
         """Of a file or folder: what `files.sha256_of` gives."""
+        with self.keeping() as of_file:
+            return sha256_of(path, of_file)
+
+    @contextlib.contextmanager
+    def keeping(self) -> Iterator[Callable[[Path], str]]:
+        """Gives what hashes a file; at the end, what is new is written once for all the files that it hashed."""
         n_known = len(self.known)
-        found = sha256_of(path, self._of_file)
+        yield self._of_file
         if len(self.known) != n_known:
             with contextlib.suppress(OSError, UserError):
                 write_text(self.path, json.dumps(self.known, indent=0))
-        return found
 
     def _of_file(self, path: Path) -> str:
         stat = path.stat()

@@ -7,6 +7,7 @@ import pytest
 
 from malmoi.corpus.folders import KINDS, PART_CHARS, ReadReport, identity, read_folder
 from malmoi.errors import DataError
+from malmoi.files import sha256_of
 
 
 def write(path: Path, data: str | bytes) -> Path:
@@ -283,3 +284,26 @@ def test_a_page_of_scripts_alone_is_said_to_hold_no_text(tmp_path: Path) -> None
     (tmp_path / "b.txt").write_text("\u200b\n")
     with pytest.raises(DataError, match=r"no text in it \(2 no text in it\)"):
         list(read_folder(tmp_path))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+def test_rows_with_the_mark_of_another_encoding_are_converted(tmp_path: Path, encoding: str, name: str) -> None:
+    data = '{"text": "첫째\u2028줄"}\n{"text": "둘째"}\n'.encode(encoding)
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    assert [document.text for document in read_folder(tmp_path)] == ["첫째\u2028줄", "둘째"]
+    (tmp_path / name).write_bytes(gzip.compress(data[:-1]) if name.endswith(".gz") else data[:-1])
+    with pytest.raises(DataError, match="not UTF-8"):
+        list(read_folder(tmp_path))
+
+
+def test_identity_asks_for_the_hash_of_each_file_that_it_is_given(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one")
+    asked: list[Path] = []
+
+    def of_file(path: Path) -> str:
+        asked.append(path)
+        return sha256_of(path)
+
+    assert identity(tmp_path, of_file) == identity(tmp_path)
+    assert asked == [tmp_path / "a.txt"]

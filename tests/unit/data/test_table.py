@@ -85,3 +85,18 @@ def test_no_file_and_no_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ConfigError, match=r'pip install "malmoi\[parquet\]"'):
         list(read_table(tmp_path / "a.parquet"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+@pytest.mark.parametrize("text", ['{"a": "가"}\n{"a": "나"}\n', '[{"a": "가"},\n{"a": "나"}]'])
+def test_a_table_with_the_mark_of_another_encoding_is_converted(tmp_path: Path, encoding: str, text: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(text.encode(encoding))
+    assert [row for _, row in read_table(path)] == [{"a": "가"}, {"a": "나"}]
+
+
+def test_a_korean_table_in_another_encoding_names_the_command_that_converts_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes('{"a": "오늘은 비가 온다"}\n'.encode("cp949"))
+    with pytest.raises(DataError, match=r"iconv -f CP949 -t UTF-8 a\.jsonl > utf8-a\.jsonl"):
+        list(read_table(path))
