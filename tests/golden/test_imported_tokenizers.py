@@ -330,6 +330,41 @@ def test_nobody_ends_a_turn_or_takes_a_role_by_typing_it(family: Family, ours: T
         assert ours.decode(typed_ids).count(token) == sum(m["content"].count(token) for m in typed)
 
 
+def flagged(engine: Engine, **flags: bool) -> Engine:
+    """The same tokenizer, from a file that stores its special tokens with these flags."""
+    described = json.loads(engine.to_str())
+    for token in described["added_tokens"]:
+        if token["special"]:
+            token.update(flags)
+    return Engine.from_str(json.dumps(described))
+
+
+@pytest.mark.parametrize("flags", [{"normalized": True}, {"single_word": True}], ids=str)
+def test_special_tokens_are_found_whatever_their_flags(family: Family, flags: dict[str, bool]) -> None:
+    """After a word too; the spelling that marks them inside is never encoded as text."""
+    said = "cat" + "cat".join((*TYPED, *family.names.values()))
+    messages = conversation(None, [said, "On the mat", said, "On the log"])
+    found, expected = (
+        ChatTemplate(family.source()).encode(
+            Tokenizer(engine, {**family.names, "chat_template": family.source()}), messages
+        )
+        for engine in (flagged(family.engine, **flags), family.engine)
+    )
+    assert found == expected
+
+
+def test_no_neighbour_hides_a_special_token() -> None:
+    """A normalizer composes `>` with the mark after it; a digit may be a token of its own."""
+    source = "{% for message in messages %}{{ '<turn>' + message['content'] + '<end>' }}{% endfor %}"
+    engine = byte_level("<turn>", "<end>", plain=tuple("0123456789abcdef"))
+    engine.normalizer = normalizers.NFC()
+    tokenizer = Tokenizer(flagged(engine, normalized=True), {"eos_token": "<end>", "chat_template": source})
+    ids, _ = ChatTemplate(source).encode(tokenizer, conversation(None, ["\u0338 cat", "\u0338 The"]))
+    turn, end = map(tokenizer.special_id, ("<turn>", "<end>"))
+    assert [id for id in ids if id in (turn, end)] == [turn, end] * 2
+    assert tokenizer.decode(ids) == "\u0338 cat\u0338 The"
+
+
 def test_structure_that_is_not_special_is_the_assistants_alone() -> None:
     """A file may forget to flag what controls; what the template spells is not for people to type."""
     engine = byte_level("<|endoftext|>", plain=("<|im_start|>", "<|im_end|>"))

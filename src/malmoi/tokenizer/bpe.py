@@ -122,7 +122,9 @@ class Tokenizer:
         tokens = {token.content: token for token in added}
         tokens |= {name: AddedToken(name, normalized=False) for name in sorted(self.special - tokens.keys())}
         spelled = {(self.spelling if name in self.special else "") + name: token for name, token in tokens.items()}
-        self._coder.add_tokens([_respelled(token, spelling) for spelling, token in spelled.items()])
+        self._coder.add_tokens(
+            [_secret(token, s) if token.content in self.special else token for s, token in spelled.items()]
+        )
         self._coder.add_tokens([AddedToken(self.gap, normalized=False)])
         self._real = {self._coder.token_to_id(s): self.engine.token_to_id(t.content) for s, t in spelled.items()}
         self._real[self._coder.token_to_id(self.gap)] = None
@@ -317,10 +319,14 @@ def _ids_of(value: Any) -> list[int]:
     return [id for id in (value if isinstance(value, list) else [value]) if type(id) is int and id >= 0]
 
 
-def _respelled(token: AddedToken, spelling: str) -> AddedToken:
-    """The same token under another spelling."""
-    flags = {flag: getattr(token, flag) for flag in ("single_word", "lstrip", "rstrip", "normalized", "special")}
-    return AddedToken(spelling, **flags)
+def _secret(token: AddedToken, spelling: str) -> AddedToken:
+    """The same token under a spelling that is found wherever it is written.
+
+    A file may ask to find a token only in normalized text, where its neighbours can change it, or only as a word of its
+    own. A spelling that is not found would be encoded as text.
+    """
+    strips = {flag: getattr(token, flag) for flag in ("lstrip", "rstrip")}
+    return AddedToken(spelling, **strips, single_word=False, normalized=False, special=token.special)
 
 
 class StreamDecoder:
