@@ -39,8 +39,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 @contextlib.contextmanager
 def open_ledger(folder: Path) -> "Iterator[Ledger]":
+    """The ledger, to read in it; the workspace may be one that cannot be written."""
     from malmoi.workspace.folder import Workspace
     from malmoi.workspace.ledger import Ledger
 
-    with Ledger.open(Workspace.open(folder, create=False)) as ledger:
+    with Ledger.open(Workspace.open(folder, create=False), only_read=True) as ledger:
         yield ledger

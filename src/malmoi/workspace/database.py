@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from alembic import command
 from alembic.config import Config
@@ -27,10 +28,16 @@ MIGRATION_LOCK = 0x6D616C6D6F69
 """Any constant would do: PostgreSQL's advisory locks are numbers. This one spells malmoi."""
 
 
-def open_database(url: str | URL, migrations: str = MIGRATIONS) -> Engine:
-    """Connect and migrate. Raises WorkspaceError when the database cannot be reached, read, or is newer."""
+def open_database(url: str | URL, migrations: str = MIGRATIONS, *, only_read: bool = False) -> Engine:
+    """Connect and migrate. Raises WorkspaceError when the database cannot be reached, read, or is newer.
+
+    only_read: an SQLite file that may not be written, or whose folder may not, is opened too; WorkspaceError when it
+    would have to be migrated first
+    """
     try:
-        engine = _create_engine(make_url(url))
+        parsed = make_url(url)
+        frozen = only_read and _is_frozen(parsed)
+        engine = _create_engine(parsed, frozen)
     except ArgumentError:
         # The text may hold a password, so it is not repeated.
         raise WorkspaceError(
@@ -39,7 +46,7 @@ def open_database(url: str | URL, migrations: str = MIGRATIONS) -> Engine:
     except ModuleNotFoundError as error:
         raise WorkspaceError(f"database: {error.name} is not installed; pip install 'malmoi[postgres]'") from None
     try:
-        _migrate(engine, migrations)
+        _migrate(engine, migrations, frozen)
     except DBAPIError as error:
         engine.dispose()
         reason = str(error.orig).strip().splitlines()[0]
@@ -71,15 +78,45 @@ def chunks(values: Iterable[str], size: int = 5000) -> Iterator[list[str]]:
         yield ordered[start : start + size]
 
 
-def _create_engine(url: URL) -> Engine:
+def _is_frozen(url: URL) -> bool:
+    """Whether it is an SQLite file that this process can read and cannot write."""
+    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+        return False
+    path = Path(str(url.database))
+    return path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+
+
+def _connect_frozen(path: Path) -> sqlite3.Connection:
+    """Open without writing anything, as far as SQLite can.
+
+    While somebody writes, or was killed while writing, the log and its index are there, and are read along. Without
+    them SQLite would have to make them: it is told that nothing changes, and reads the file alone.
+    """
+    log, index = (path.with_name(f"{path.name}-{part}") for part in ("wal", "shm"))
+    is_logged = log.exists() and log.stat().st_size > 0
+    if is_logged and not index.exists():
+        raise WorkspaceError(
+            f"{path}: its last entries lie in {log.name}, which cannot be read where nothing may be written; "
+            "make the folder writable once, or copy it to where you may write"
+        )
+    mode = "mode=ro" if is_logged or index.exists() else "mode=ro&immutable=1"
+    return sqlite3.connect(f"file:{quote(str(path.absolute()))}?{mode}", uri=True, check_same_thread=False)
+
+
+def _create_engine(url: URL, frozen: bool = False) -> Engine:
     if url.drivername in ("postgres", "postgresql"):
         url = url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() not in ("sqlite", "postgresql"):
         raise WorkspaceError(f"database: {url.get_backend_name()} is not supported; use PostgreSQL or SQLite")
     # Korean stays readable in the file, and takes a third of the room.
-    engine = create_engine(url, json_serializer=partial(json.dumps, ensure_ascii=False))
+    options: dict[str, Any] = {"json_serializer": partial(json.dumps, ensure_ascii=False)}
+    if frozen:
+        options["creator"] = partial(_connect_frozen, Path(str(url.database)))
+    engine = create_engine(url, **options)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
+        if not frozen:
+            event.listen(engine, "connect", _log_ahead)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
 
@@ -88,6 +125,9 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # `_begin_sqlite` begins; the driver's own way leaves DDL outside
     for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _log_ahead(connection: sqlite3.Connection, _record: object) -> None:
     deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
     while True:
         try:
@@ -106,7 +146,7 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _migrate(engine: Engine, migrations: str) -> None:
+def _migrate(engine: Engine, migrations: str, frozen: bool) -> None:
     config = Config()
     config.set_main_option("script_location", migrations)
     scripts = ScriptDirectory.from_config(config)
@@ -115,6 +155,11 @@ def _migrate(engine: Engine, migrations: str) -> None:
     with engine.connect() as connection:
         if _revision(connection, known) == head:
             return
+    if frozen:
+        raise WorkspaceError(
+            f"{_name(engine)}: must be brought to this Malmoi's layout, and may not be written here; "
+            "run this once as somebody who may write it, or copy the workspace to where you may write"
+        )
     with writing(engine) as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))

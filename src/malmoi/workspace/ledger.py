@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, case, func, insert, select, update
+from sqlalchemy import URL, Engine, case, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from malmoi import __version__
@@ -99,10 +99,13 @@ class Ledger:
         self.hashes = Hashes(self.root / "runs" / ".hashes.json")
 
     @classmethod
-    def open(cls, workspace: Workspace, url: str | None = None) -> "Ledger":
-        """Open a workspace's database: `url`, else MALMOI_DATABASE_URL, else its own SQLite file."""
-        url = url or os.environ.get(URL_VARIABLE) or f"sqlite:///{workspace.database}"
-        return cls(open_database(url), workspace.path)
+    def open(cls, workspace: Workspace, url: str | None = None, *, only_read: bool = False) -> "Ledger":
+        """Open a workspace's database: `url`, else MALMOI_DATABASE_URL, else its own SQLite file.
+
+        only_read: nothing will be recorded, so a workspace that may not be written will do
+        """
+        own = URL.create("sqlite", database=str(workspace.database))  # a path may hold what a URL gives a meaning
+        return cls(open_database(url or os.environ.get(URL_VARIABLE) or own, only_read=only_read), workspace.path)
 
     def close(self) -> None:
         self.engine.dispose()
