@@ -207,22 +207,22 @@ def _make(
         with workspace.lock():  # who is refused is told so at once
             needs = estimate_rest(recipe, workspace, machine.compute_dtype, only=only, start=start)
         if said:
-            console.rich.print(said)
+            console.line(said)
         if needs:
-            console.rich.print(f"plan    of {recipe.name}, as measured now:")
-            show_plan(plan_of(needs), machine, console.rich.print)
+            console.line(f"plan    of {recipe.name}, as measured now:")
+            show_plan(plan_of(needs), machine, console.line)
         done = run_recipe(recipe, workspace, console, only=only, start=start)
         here = shlex.quote(str(folder))
         if done.keys() & {"eval", "compare"}:
             report = write_report(recipe, workspace, done, time.monotonic() - began)
             console.rich.print(summary_table(report))
-            console.rich.print(f"\nreport  {folder / 'report.html'}")
+            console.line(f"\nreport  {folder / 'report.html'}")
         commands = [f"malmoi chat --workspace {here}"] if done.keys() & {"pretrain", "sft", "ppo"} else []
         commands.append(f"malmoi runs list --workspace {here}")
         if "ppo" in done:
             commands.append(f"{again[0]} {shlex.join([*again[1:], '--workspace', str(folder)])} --set ppo.beta=0.02")
         for number, command in enumerate(commands):
-            console.rich.print(f"{'' if number else 'next':<8}{command}")
+            console.line(f"{'' if number else 'next':<8}{command}")
 
 
 @app.command()

@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import importlib
 import pkgutil
+import shlex
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from malmoi import __version__, algorithms, device, progress
+from malmoi.algorithms import reward
 from malmoi.config import Settings, override, parse, read_toml
 from malmoi.data.comparisons import read_rankings
 from malmoi.errors import ConfigError, UserError
@@ -53,7 +55,7 @@ def train(algorithm: str, config_path: Path, assignments: Sequence[str], out: Pa
             _claim(out, described)
         device.barrier()
         if (out / "model").exists():
-            console.rich.print(f"{out / 'model'} is done with these settings; not trained again")
+            console.line(f"{out / 'model'} is done with these settings; not trained again")
             return
         text = load_text(_text_folder(config))
         config = _with_vocabulary(config, text[0].vocab_size)
@@ -76,7 +78,14 @@ def train(algorithm: str, config_path: Path, assignments: Sequence[str], out: Pa
             save_model(out / "model", model, *text, about)
             (out / "checkpoint.safetensors").unlink(missing_ok=True)
         device.barrier()
-        console.rich.print(f"made {out / 'model'}; next: malmoi chat {out / 'model'}")
+        console.line(f"made {out / 'model'}; next: {next_command(config, out / 'model')}")
+
+
+def next_command(config: Settings, model: Path) -> str:
+    """What to type after a training: talk with a policy, or hold a reward model against rankings."""
+    if isinstance(config, reward.Config):
+        return shlex.join(["malmoi", "eval", str(model), "--preferences", str(config.data)])
+    return shlex.join(["malmoi", "chat", str(model)])
 
 
 def find_algorithm(name: str) -> ModuleType:

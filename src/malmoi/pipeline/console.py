@@ -47,15 +47,23 @@ class Console:
         self.steps, self.work = Pace(self.clock), Pace(self.clock)
 
     def started(self, stage: str, run_id: str, resumed: bool) -> None:
+        from rich.markup import escape
+
         self._begin()
-        self.rich.print(f"[bold]{stage}[/bold]  [dim]{run_id}{' (resumed)' if resumed else ''}[/dim]")
+        self.rich.print(f"[bold]{escape(stage)}[/bold]  [dim]{escape(run_id)}{' (resumed)' if resumed else ''}[/dim]")
 
     def skipped(self, stage: str, run_id: str) -> None:
-        self.rich.print(f"[bold]{stage}[/bold]  [dim]{run_id} unchanged, not run again[/dim]")
+        from rich.markup import escape
+
+        self.rich.print(f"[bold]{escape(stage)}[/bold]  [dim]{escape(run_id)} unchanged, not run again[/dim]")
 
     def finished(self, stage: str, run_id: str, seconds: float) -> None:
         self.close()
         self.rich.print(f"  [dim]done in {seconds:.1f} s[/dim]")
+
+    def line(self, text: str) -> None:
+        """Print the text as it is: brackets in a path are no markup, and a command stays on one line."""
+        self.rich.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def say(self, line: str) -> None:
         from rich.markup import escape

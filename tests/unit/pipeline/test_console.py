@@ -18,6 +18,14 @@ from malmoi.train.loop import Step
 pytestmark = pytest.mark.usefixtures("float32")
 
 
+def test_paths_and_commands_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    console, command = Console(), "malmoi chat '말 모이 [red]/model' " + "x" * 200
+    console.line(command)
+    console.started("sft → out [1]", "", resumed=False)
+    command_line, started = capsys.readouterr().out.splitlines()
+    assert command_line == command and started.startswith("sft → out [1]")
+
+
 def test_the_last_step_says_how_far_how_long_and_how_fast(capsys: pytest.CaptureFixture[str]) -> None:
     console = Console()
     for stage in ("sft", "reward"):  # the clock begins again with each stage
