@@ -50,7 +50,7 @@ class Machine:
     load: float
     """Processes that wait for a core, on average over a minute, when this one began."""
     answers: str = ""
-    """Whether a C compiler was found: several times faster answers on a CPU."""
+    """How answers are computed here: in C, or why not; C is several times faster on a CPU."""
 
 
 def inspect_machine(folder: Path) -> Machine:
