@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import malmoi
 from malmoi import device
 from malmoi.errors import ConfigError
 
@@ -141,9 +142,31 @@ def test_other_limits_and_none_are_no_share(tmp_path: Path) -> None:
     assert device.cgroup_folders("cpu", tmp_path / "nowhere") == []
 
 
-@pytest.mark.parametrize(("given", "policy"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "active"}, "active")])
-def test_threads_that_wait_leave_the_cores_to_others_unless_told(given: dict[str, str], policy: str) -> None:
+def _policy_of(given: dict[str, str]) -> list[str]:
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"} | given
-    show = "import malmoi, os, sys; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    show = "import malmoi, os, sys; print(os.environ.get('OMP_WAIT_POLICY'), 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", show], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == [policy, "False"]
+    return done.stdout.split()
+
+
+@pytest.mark.skipif(not Path("/proc/loadavg").exists(), reason="no /proc/loadavg here")
+def test_threads_that_wait_leave_the_cores_to_others_that_compute_unless_told() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", "print(flush=True)\nwhile True: pass"], stdout=subprocess.PIPE
+    ) as busy:
+        assert busy.stdout is not None
+        busy.stdout.readline()
+        try:
+            assert _policy_of({}) == ["PASSIVE", "False"]
+            assert _policy_of({"OMP_WAIT_POLICY": "active"}) == ["active", "False"]
+        finally:
+            busy.kill()
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [("0.9 1.0 1.1 1/99 7", False), ("0.0 0.0 0.0 2/99 7", True), ("", False), ("a b c d e", False)]
+)
+def test_another_process_computes_where_more_than_this_one_runs(tmp_path: Path, text: str, found: bool) -> None:
+    (tmp_path / "loadavg").write_text(text)
+    assert malmoi._others_compute(tmp_path / "loadavg") is found
+    assert not malmoi._others_compute(tmp_path / "nowhere")
