@@ -328,22 +328,6 @@ def test_newcomers_after_one_shared_prompt_are_read_in_one_pass(model: LanguageM
     assert [request.n_shared for request in requests] == [17, 18, 19, 17, 18, 19, 17] and shapes == [(7, 1)]
 
 
-def test_memory_is_for_what_is_said() -> None:
-    torch.manual_seed(1)
-    shape = ModelConfig(
-        vocab_size=64, n_layer=8, n_embd=64, n_head=8, n_kv_head=8, head_dim=128, n_ff=64, seq_len=131_072
-    )
-    model = LanguageModel(shape)
-    made = Engine(model, end_ids=[], n_rows=32)
-    said = made.submit([6, 7], Sampling(temperature=0, max_tokens=300))
-    while said.finish_reason is None:
-        made.step()
-    n_rows, n_positions = made.rows.cache.capacity
-    assert (n_rows, len(said.ids)) == (1, 300) and 302 <= n_positions + 1 <= 1024
-    tables = model.model.cos.nbytes + model.model.sin.nbytes
-    assert n_rows * made.rows.cache.row_bytes(n_positions) + tables < 50e6
-
-
 def test_rows_that_memory_does_not_suffice_for_wait(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """For two and a half rows of the whole context; what runs out of it while it answers waits again."""
     monkeypatch.setattr(rows, "FIRST_POSITIONS", 2)
