@@ -3,9 +3,9 @@
 import contextlib
 import json
 import os
-import shlex
 import sys
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from malmoi import __version__
+from malmoi.commands.following import after_quantising, after_recipe, typed
 from malmoi.commands.groups import data_app, models_app, runs_app
 from malmoi.commands.options import HELP, MOST_SEED, Json, WorkspaceOption, a_path, open_ledger
 from malmoi.commands.ranks import led
@@ -123,19 +124,16 @@ def demo(
 
     chosen, why = choose_size(size, workspace)
     given = [f"corpus.errors={json.dumps(errors)}"]
+    again = ["malmoi", "demo", *(["--errors", errors] if errors != "strict" else [])]
+    again += ["--size", size] if size != "auto" else []
     if seed is not None:
         given.append(f"seed={seed}")
+        again += ["--seed", str(seed)]
     if text is not None:
         given.append(f"corpus.text={json.dumps(str(text.resolve()), ensure_ascii=False)}")
-    again = ["malmoi demo", *(["--text", str(text), "--errors", errors] if text else [])]
-    again += ["--seed", str(seed)] if seed is not None else []
-    _make(
-        RECIPES[chosen],
-        [*given, *(set_ or [])],
-        workspace,
-        [*again, *_sets(set_)],
-        f"size    {chosen} ({RECIPES[chosen]}): {why}",
-    )
+        again += ["--text", typed(text)]
+    said = f"size    {chosen} ({RECIPES[chosen]}): {why}"
+    _make(RECIPES[chosen], workspace, again, set_ or [], given, said)
 
 
 @app.command()
@@ -161,12 +159,7 @@ def run(
     """
     if only and start:
         raise ConfigError("--only and --from: give one of them")
-    _make(recipe, set_ or [], workspace, ["malmoi run", recipe, *_sets(set_)], only=only, start=start)
-
-
-def _sets(assignments: list[str] | None) -> list[str]:
-    """Settings as they are typed."""
-    return [word for assignment in assignments or [] for word in ("--set", assignment)]
+    _make(recipe, workspace, ["malmoi", "run", recipe], set_ or [], only=only, start=start)
 
 
 def _recipe(name: str, assignments: list[str]) -> "Recipe":
@@ -180,12 +173,13 @@ def _recipe(name: str, assignments: list[str]) -> "Recipe":
 
 
 def _make(
-    name: str, assignments: list[str], folder: Path, again: list[str], said: str = "", *, only: str | None = None,
-    start: str | None = None,
+    name: str, folder: Path, again: list[str], assignments: list[str], given: Sequence[str] = (), said: str = "",
+    *, only: str | None = None, start: str | None = None,
 ) -> None:  # fmt: skip
     """Run a recipe, report on it when it was measured, and say what to type next.
 
-    again: the words that run the same once more; the first may be several; said: a line to begin with
+    again: the words that run the same once more, without the workspace and `assignments`, which are those of --set
+    given: settings that other options gave; said: a line to begin with
     """
     began = time.monotonic()
     from malmoi.commands.estimate import estimate_rest
@@ -195,7 +189,7 @@ def _make(
     from malmoi.report import summary_table, write_report
     from malmoi.workspace.folder import Workspace
 
-    recipe = _recipe(name, assignments)
+    recipe = _recipe(name, [*given, *assignments])
     machine = inspect_machine(folder)
     refuse(recipe, machine, use_total=True)
     workspace = Workspace.open(folder)
@@ -212,16 +206,12 @@ def _make(
             console.line(f"plan    of {recipe.name}, as measured now:")
             show_plan(plan_of(needs), machine, console.line)
         done = run_recipe(recipe, workspace, console, only=only, start=start)
-        here = shlex.quote(str(folder))
         if done.keys() & {"eval", "compare"}:
             report = write_report(recipe, workspace, done, time.monotonic() - began)
             console.rich.print(summary_table(report))
             console.line(f"\nreport  {folder / 'report.html'}")
-        commands = [f"malmoi chat --workspace {here}"] if done.keys() & {"pretrain", "sft", "ppo"} else []
-        commands.append(f"malmoi runs list --workspace {here}")
-        if "ppo" in done:
-            commands.append(f"{again[0]} {shlex.join([*again[1:], '--workspace', str(folder)])} --set ppo.beta=0.02")
-        for number, command in enumerate(commands):
+        beta = recipe.ppo.beta if recipe.ppo else None
+        for number, command in enumerate(after_recipe(done, beta, folder, again, assignments)):
             console.line(f"{'' if number else 'next':<8}{command}")
 
 
@@ -440,9 +430,8 @@ def quantise(
         return
     show(as_table(found))
     fastest = max(found["formats"], key=lambda row: row["tokens_per_s"])["weights"]
-    place = "" if workspace == Path("workspace") else f" --workspace {shlex.quote(str(workspace))}"
-    command = f"malmoi chat {shlex.quote(found['model'])}{place} --weights {fastest}"
-    typer.secho(f"next: {command}  (the fastest here)", err=True, dim=True)
+    command = after_quantising(model or found["model"], workspace, fastest)
+    typer.secho(f"{fastest} is the fastest here; next: {command}", err=True, dim=True)
 
 
 @app.command()

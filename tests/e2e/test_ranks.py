@@ -121,7 +121,7 @@ def test_two_ranks_make_what_one_makes_however_they_were_interrupted(tmp_path: P
     with two_ranks(two) as ranks:
         codes, said, errors = ended(ranks)
     assert codes == [0, 0], errors
-    assert f"malmoi chat --workspace {two}" in said[0] and said[1] == ""
+    assert f"malmoi chat ppo --workspace {two}" in said[0] and said[1] == ""
     subprocess.run([sys.executable, "-m", "malmoi", *words(one)], env={**os.environ, **HERE}, check=True, timeout=600)
     for stage, n_steps in TRAINED.items():
         folders = [next((workspace / "runs").glob(f"*-{stage}")) for workspace in (one, two)]

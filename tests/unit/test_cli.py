@@ -272,7 +272,7 @@ def test_run_makes_a_workspace_and_says_what_comes_next(tmp_path: Path) -> None:
              "pretrain.n_steps=2", "pretrain.model.seq_len=64", "pretrain.model.n_layer=1")  # fmt: skip
     words = ["run", "nano", "--workspace", tmp_path / "w", *(word for value in given for word in ("--set", value))]
     out = malmoi(*words)
-    assert f"malmoi chat --workspace {tmp_path / 'w'}" in out
+    assert f"malmoi chat base --workspace {tmp_path / 'w'}" in out
     assert "report" not in out
     assert (tmp_path / "w/models/base/model.safetensors").exists()
     assert malmoi(*words).count("unchanged, not run again") == 3

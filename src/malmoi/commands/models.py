@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shlex
 import shutil
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.table import Table
 
+from malmoi.commands.following import after_import
 from malmoi.commands.runs import flatten, size, table
 from malmoi.errors import ConfigError, UserError
 from malmoi.files import sha256_of
@@ -120,7 +120,7 @@ def _add(incoming: _Incoming, name: str, path: Path, facts: Mapping[str, Any], *
     lines = [f"{name}  {about['family']}, {about['parameters']:,} parameters, from {about['source']}"]
     lines += [remark] if remark else []
     if about["kind"] == "policy":
-        lines.append(f"next    malmoi chat {name} --workspace {shlex.quote(str(incoming.workspace.path))}")
+        lines.append(f"next    {after_import(name, incoming.workspace.path)}")
     return "\n".join(lines)
 
 

@@ -9,7 +9,6 @@ import contextlib
 import fcntl
 import importlib
 import pkgutil
-import shlex
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 from malmoi import __version__, algorithms, device, progress
 from malmoi.algorithms import reward
+from malmoi.commands.following import after_training
 from malmoi.config import Settings, override, parse, read_toml
 from malmoi.data.comparisons import read_rankings
 from malmoi.errors import ConfigError, UserError
@@ -78,14 +78,8 @@ def train(algorithm: str, config_path: Path, assignments: Sequence[str], out: Pa
             save_model(out / "model", model, *text, about)
             (out / "checkpoint.safetensors").unlink(missing_ok=True)
         device.barrier()
-        console.line(f"made {out / 'model'}; next: {next_command(config, out / 'model')}")
-
-
-def next_command(config: Settings, model: Path) -> str:
-    """What to type after a training: talk with a policy, or hold a reward model against rankings."""
-    if isinstance(config, reward.Config):
-        return shlex.join(["malmoi", "eval", str(model), "--preferences", str(config.data)])
-    return shlex.join(["malmoi", "chat", str(model)])
+        rankings = config.data if isinstance(config, reward.Config) else None
+        console.line(f"made {out / 'model'}; next: {after_training(out / 'model', rankings)}")
 
 
 def find_algorithm(name: str) -> ModuleType:

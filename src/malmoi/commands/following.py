@@ -1,0 +1,59 @@
+"""What a command says to type next: words that a shell takes as they are printed, and that do what they say."""
+
+import os
+import shlex
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+POLICIES = ("pretrain", "base", "sft", "dpo", "grpo", "ppo")
+"""Stages that make a model to talk with; the last one that ran is talked with."""
+BETA = "ppo.beta"
+
+
+def typed(path: Path | str) -> str:
+    """A path as it is typed: one that begins with a hyphen is no option."""
+    return f"./{path}" if str(path).startswith("-") else str(path)
+
+
+def after_recipe(
+    stages: Collection[str], beta: float | None, workspace: Path, again: Sequence[str], assignments: Sequence[str]
+) -> list[str]:
+    """Talk with what was made, look at the runs, and try another pull towards the SFT model.
+
+    stages: those that were run or need not be; beta: that of PPO, if the recipe has it
+    again, assignments: the words and settings that run the same once more
+    """
+    place = ["--workspace", typed(workspace)]
+    commands = [["malmoi", "runs", "list", *place]]
+    if policies := [stage for stage in POLICIES if stage in stages]:
+        name = "base" if policies[-1] == "pretrain" else policies[-1]
+        commands.insert(0, ["malmoi", "chat", name, *place])
+    if "ppo" in stages and beta is not None:
+        kept = [given for given in assignments if given.partition("=")[0].strip() != BETA]
+        commands.append([*again, *place, *sets([*kept, f"{BETA}={0.05 if beta != 0.05 else 0.02}"])])
+    return [shlex.join(words) for words in commands]
+
+
+def after_training(model: Path, rankings: Path | None) -> str:
+    """Talk with a policy, or, given the rankings of a reward model, hold it against them."""
+    # A name without a folder would be looked for in the workspace first.
+    folder = typed(model if len(model.parts) > 1 else f"./{model}")
+    if rankings is not None:
+        return shlex.join(["malmoi", "eval", folder, "--preferences", typed(rankings)])
+    return shlex.join(["malmoi", "chat", folder])
+
+
+def after_import(name: str, workspace: Path) -> str:
+    return shlex.join(["malmoi", "chat", name, "--workspace", str(workspace)])
+
+
+def after_quantising(model: str, workspace: Path, weights: str) -> str:
+    """model: as the user named it, or the one that was chosen"""
+    is_default = workspace == Path("workspace") and "MALMOI_WORKSPACE" not in os.environ
+    place = [] if is_default else ["--workspace", typed(workspace)]
+    return shlex.join(["malmoi", "chat", typed(model), *place, "--weights", weights])
+
+
+def sets(assignments: Sequence[str]) -> list[str]:
+    """Settings as they are typed."""
+    return [word for assignment in assignments for word in ("--set", assignment)]
