@@ -2,8 +2,10 @@
 
 import contextlib
 import fcntl
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -24,6 +26,7 @@ from malmoi.model.inference import Weights, stored_dtype
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
+from malmoi.tokenizer.clock import asks_time, dated, recorded, told
 from malmoi.workspace.models import describe
 
 N_ROWS = 32
@@ -39,11 +42,12 @@ class Job(NamedTuple):
 
 def generate(
     workspace: Path, model: str, prompts: Path, out: Path, sampling: Sampling, seed: int, n: int, weights: Weights,
-    reward_model: str | None = None,
+    reward_model: str | None = None, now: datetime | None = None,
 ) -> int:  # fmt: skip
     """Write `n` answers to every prompt, a JSON line each in the prompts' order; returns how many.
 
     reward_model: write only the answer that it likes best of the n
+    now: what chat templates are told; None: what the clock shows
     They gather in `OUT.partial`: stopped or killed, the same command goes on from there.
     Raises UserError when `out` exists, what has gathered was begun otherwise or a model is of the wrong kind,
     DataError for unreadable prompts.
@@ -54,27 +58,44 @@ def generate(
     _, folder = find_model(model, workspace / "models")
     network = load_model(folder, LanguageModel, dtype=stored_dtype(weights))
     tokenizer, template = load_text(folder)
-    about = {
+    about: dict[str, Any] = {
         "sampling": sampling.model_dump(mode="json", exclude={"logprobs"}), "model": model,
         "model_sha256": sha256_of(folder), "weights": weights,
     }  # fmt: skip
-    jobs = list(_jobs(prompts, tokenizer, template, network.config.seq_len, seed, n, about))
     partial = out.with_name(f"{out.name}.partial")
     with disk_errors(partial):
         out.parent.mkdir(parents=True, exist_ok=True)
-    sweep_dead(out)
-    with disk_errors(partial), partial.open("ab") as file, _alone(file, out):
-        done = _gathered(partial, jobs)
-        waiting = [job for number, job in enumerate(jobs) if number not in done]
-        for number, line in enumerate(_answers(network, tokenizer, waiting, sampling, weights), start=1):
-            file.write(to_json(line).encode() + b"\n")
-            file.flush()
-            progress.report(number, len(waiting), "answers")
-        done = _gathered(partial, jobs)
-        lines = [done[number] for number in range(len(jobs))]
-        n_lines = write_jsonl(out, lines if chooser is None else chooser.choose(lines, n))
-        partial.unlink()
+        moment = _begun(partial) or now
+    with dated(moment):
+        if asks_time(template.source) or (chooser is not None and asks_time(chooser.text[1].source)):
+            about["begun"] = told().isoformat()
+        jobs = list(_jobs(prompts, tokenizer, template, network.config.seq_len, seed, n, about))
+        sweep_dead(out)
+        with disk_errors(partial), partial.open("ab") as file, _alone(file, out):
+            done = _gathered(partial, jobs)
+            waiting = [job for number, job in enumerate(jobs) if number not in done]
+            for number, line in enumerate(_answers(network, tokenizer, waiting, sampling, weights), start=1):
+                file.write(to_json(line).encode() + b"\n")
+                file.flush()
+                progress.report(number, len(waiting), "answers")
+            done = _gathered(partial, jobs)
+            lines = [done[number] for number in range(len(jobs))]
+            n_lines = write_jsonl(out, lines if chooser is None else chooser.choose(lines, n))
+            partial.unlink()
     return n_lines
+
+
+def _begun(partial: Path) -> datetime | None:
+    """When the first answer that gathered there was asked for, as its line says."""
+    if not partial.exists():
+        return None
+    with partial.open("rb") as file:
+        first = file.readline()
+    try:
+        line = json.loads(first)
+    except ValueError:  # cut off: nothing has gathered; or no file of ours, which is refused when it is read
+        return None
+    return recorded(line, partial) if isinstance(line, dict) else None
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import fcntl
 import importlib
 import pkgutil
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
@@ -30,6 +31,7 @@ from malmoi.pipeline.console import Console
 from malmoi.pipeline.watch import PolicyWatch
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
+from malmoi.tokenizer.clock import begun, dated
 from malmoi.train.finished import finished
 from malmoi.train.hooks import MetricsFile
 from malmoi.train.loop import Hook, fit
@@ -37,9 +39,12 @@ from malmoi.train.rollouts import RolloutSteps
 from malmoi.train.signals import listening
 
 
-def train(algorithm: str, config_path: Path, assignments: Sequence[str], out: Path | None) -> None:
+def train(
+    algorithm: str, config_path: Path, assignments: Sequence[str], out: Path | None, now: datetime | None = None
+) -> None:
     """Train and save `out`/model; out: the config's name by default, in the current folder.
 
+    now: what chat templates are told in a training that begins; None: what the clock shows
     Raises ConfigError for an unknown algorithm or setting, and when `out` holds another training.
     """
     module = find_algorithm(algorithm)
@@ -52,34 +57,40 @@ def train(algorithm: str, config_path: Path, assignments: Sequence[str], out: Pa
     with _holding(out), contextlib.closing(console):
         described = {"algorithm": algorithm, "settings": config.model_dump(mode="json"), "inputs": inputs}
         if device.current().is_main:
-            _claim(out, described)
+            _claim(out, described, now)
         device.barrier()
         if (out / "model").exists():
             console.line(f"{out / 'model'} is done with these settings; not trained again")
             return
-        text = load_text(_text_folder(config))
-        config = _with_vocabulary(config, text[0].vocab_size)
-        job = module.build(config)
-        console.started(f"{algorithm} → {out}", "", resumed=(out / "checkpoint.safetensors").exists())
-        hooks: list[Hook] = [MetricsFile(out / "metrics.jsonl"), console.step]
-        watch = None
-        if isinstance(job.steps, RolloutSteps):
-            watch = PolicyWatch(job.steps, text[0], out, console.say)
-            hooks.insert(0, watch)
-        with listening(), progress.listening(console.progress):
-            fit(job, config.loop, hooks, out / "checkpoint.safetensors")
-        if watch is not None:
-            watch.ended(job.n_steps)
-        model = finished(job)
-        if device.current().is_main:
-            assert model is not None
-            about = {"run": out.name, "algorithm": algorithm, "parents": inputs, **_facts(model, config, text)}
-            about |= {} if watch is None else {"alarms": watch.alarms}
-            save_model(out / "model", model, *text, about)
-            (out / "checkpoint.safetensors").unlink(missing_ok=True)
-        device.barrier()
-        rankings = config.data if isinstance(config, reward.Config) else None
-        console.line(f"made {out / 'model'}; next: {after_training(out / 'model', rankings)}")
+        with dated(begun(out / "config.json")):
+            _train(module, config, inputs, out, console)
+
+
+def _train(module: ModuleType, config: Any, inputs: dict[str, str], out: Path, console: Console) -> None:
+    algorithm = module.__name__.rpartition(".")[2]
+    text = load_text(_text_folder(config))
+    config = _with_vocabulary(config, text[0].vocab_size)
+    job = module.build(config)
+    console.started(f"{algorithm} → {out}", "", resumed=(out / "checkpoint.safetensors").exists())
+    hooks: list[Hook] = [MetricsFile(out / "metrics.jsonl"), console.step]
+    watch = None
+    if isinstance(job.steps, RolloutSteps):
+        watch = PolicyWatch(job.steps, text[0], out, console.say)
+        hooks.insert(0, watch)
+    with listening(), progress.listening(console.progress):
+        fit(job, config.loop, hooks, out / "checkpoint.safetensors")
+    if watch is not None:
+        watch.ended(job.n_steps)
+    model = finished(job)
+    if device.current().is_main:
+        assert model is not None
+        about = {"run": out.name, "algorithm": algorithm, "parents": inputs, **_facts(model, config, text)}
+        about |= {} if watch is None else {"alarms": watch.alarms}
+        save_model(out / "model", model, *text, about)
+        (out / "checkpoint.safetensors").unlink(missing_ok=True)
+    device.barrier()
+    rankings = config.data if isinstance(config, reward.Config) else None
+    console.line(f"made {out / 'model'}; next: {after_training(out / 'model', rankings)}")
 
 
 def find_algorithm(name: str) -> ModuleType:
@@ -103,7 +114,7 @@ def hash_inputs(config: Settings, where: str) -> dict[str, str]:
     return {name: sha256_of(path) for name, path in paths.items()}
 
 
-def _claim(out: Path, described: dict[str, Any]) -> None:
+def _claim(out: Path, described: dict[str, Any], now: datetime | None) -> None:
     """Say in `out` what is trained there. Raises ConfigError when it holds anything else."""
     path = out / "config.json"
     if path.exists():
@@ -114,7 +125,7 @@ def _claim(out: Path, described: dict[str, Any]) -> None:
     elif any(file.name != ".lock" for file in out.iterdir()):
         raise ConfigError(f"{out}: is not empty and holds no training of ours; choose another --out")
     else:
-        write_json(path, {**described, "malmoi": __version__})
+        write_json(path, {**described, "malmoi": __version__, "begun": begun(path, now).isoformat()})
 
 
 def _first_difference(there: Any, here: Any) -> str:

@@ -15,6 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from malmoi.errors import UserError
 from malmoi.pipeline.context import Context
 from malmoi.pipeline.recipe import Recipe, StageName
 from malmoi.pipeline.stages import STAGE_TABLE
+from malmoi.tokenizer.clock import dated, told
 from malmoi.train.signals import listening
 from malmoi.workspace.folder import Workspace
 
@@ -81,6 +83,7 @@ def all_ranks(stage: StageName, context: Context, settings: dict[str, Any]) -> I
     _tell(f"order {number}", {
         "stage": stage, "settings": settings, "run_id": context.run_id, "workspace": str(context.workspace.path),
         "inputs": {name: str(path) for name, path in context.inputs.items()}, "hashes": context.hashes,
+        "begun": told().isoformat(),
     })  # fmt: skip
     try:
         with device.alone(False):
@@ -114,7 +117,7 @@ def follow() -> int:
         if "code" in order:
             return int(order["code"])
         try:
-            with listening():
+            with dated(datetime.fromisoformat(order["begun"])), listening():
                 _take_part(order)
         except BaseException as error:
             return _leave(error)

@@ -16,6 +16,7 @@ from malmoi.errors import CheckpointError, DataError
 from malmoi.files import write_text
 from malmoi.text import spelt
 from malmoi.tokenizer.bpe import ROLES, Tokenizer
+from malmoi.tokenizer.clock import dated
 from malmoi.tokenizer.conversation import Conversation
 from malmoi.tokenizer.jinja import FILE, find_template
 
@@ -52,6 +53,7 @@ class ChatTemplate:
     def save(self, folder: Path) -> None:
         write_text(folder / FILE, self.source)
 
+    @dated()
     def encode(self, tokenizer: Tokenizer, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> Row:
         """Ids of a conversation and, for each, whether it is trained on (what the assistant says, end of turn too).
 
@@ -64,6 +66,7 @@ class ChatTemplate:
         check_messages(messages)
         return Conversation(self.source, tokenizer, _spelt(messages), add_generation_prompt).row()
 
+    @dated()
     def training_rows(self, tokenizer: Tokenizer, messages: Sequence[Message]) -> list[Row]:
         """A conversation as it is learned from: every answer as it was written when it was the last one.
 

@@ -7,7 +7,6 @@ Jinja's sandbox.
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from malmoi.errors import CheckpointError, DataError
 from malmoi.files import read_json
+from malmoi.tokenizer.clock import told
 from malmoi.tokenizer.flat import find_flat_loop
 from malmoi.tokenizer.said import ASSISTANT, Said, real
 
@@ -93,7 +93,7 @@ def _raise_exception(message: str) -> None:
 
 
 def _strftime_now(form: str) -> str:
-    return datetime.now().strftime(form)
+    return told().strftime(form)
 
 
 def _to_json(value: Any, ensure_ascii: bool = False, **options: Any) -> str:
