@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from malmoi import __version__, device
 from malmoi.cli import app
+from malmoi.cli.reporting import DEBUG, reported
 from malmoi.commands import runs
-from malmoi.commands.reporting import DEBUG, reported
 from malmoi.commands.train import find_algorithm
 from malmoi.errors import DivergedError
 from malmoi.feedback.judgements import (

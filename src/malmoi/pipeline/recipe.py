@@ -269,9 +269,11 @@ def _algorithm_of(stage: str) -> str:
 
 
 def find_recipe(name: str) -> Path:
-    """A recipe by path, or one that Malmoi ships by its name."""
-    path = Path(name)
-    if path.exists() or path.suffix == ".toml" or "/" in name:
-        shipped = Path(str(resources.files("malmoi"))) / "recipes" / path.name
-        return path if path.exists() or not shipped.exists() else shipped
-    return Path(str(resources.files("malmoi"))) / "recipes" / f"{name}.toml"
+    """A recipe by path, or by name one that Malmoi ships. Raises ConfigError where there is none."""
+    path, shipped = Path(name), Path(str(resources.files("malmoi"))) / "recipes"
+    found = shipped / (path.name if path.suffix == ".toml" or "/" in name else f"{name}.toml")
+    for place in (path, found):
+        if place.exists() and not place.is_dir():
+            return place
+    names = ", ".join(sorted(other.stem for other in shipped.glob("*.toml")))
+    raise ConfigError(f"{name}: no such recipe; give a .toml file, or one that comes with Malmoi: {names}")

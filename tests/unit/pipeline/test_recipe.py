@@ -41,3 +41,11 @@ def test_a_table_of_no_stage_is_refused_but_stages_may_be_left_out_with_set(tmp_
 def test_recipes_that_come_with_malmoi_are_read(name: str) -> None:
     recipe = read_recipe(find_recipe(name))
     assert isinstance(recipe, Recipe) and set(recipe.stages) <= set(ORDER)
+
+
+def test_a_folder_named_like_a_recipe_does_not_hide_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nano").mkdir()
+    assert read_recipe(find_recipe("nano")).name == "nano"
+    with pytest.raises(ConfigError, match=r"\./own: no such recipe; .*: nano, nano-small, smollm"):
+        find_recipe("./own")

@@ -1,104 +1,13 @@
-"""Commands that come in groups: `malmoi runs`, `malmoi models`, `malmoi data`; as thin as `cli.py`."""
+"""`malmoi models`: models come in, have a name here, and go out."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from malmoi.commands.options import HELP, Json, WorkspaceOption, a_path, open_ledger
-from malmoi.errors import ConfigError
+from malmoi.cli.options import HELP, Json, WorkspaceOption, a_path
 
-runs_app = typer.Typer(no_args_is_help=True, help="What was run in a workspace: list, show, compare.", context_settings=HELP)  # fmt: skip # noqa: E501
-models_app = typer.Typer(no_args_is_help=True, help="Models come in, have a name here, and go out: pull, import, export, list, show, remove.", context_settings=HELP)  # fmt: skip # noqa: E501
-data_app = typer.Typer(no_args_is_help=True, help="Conversations, rankings and prompts: show.", context_settings=HELP)
-
-RunArgument = Annotated[str, typer.Argument(metavar="ID", help="A run: 0007-ppo, or 7.", show_default=False)]
-
-
-@runs_app.command("list")
-def runs_list(workspace: WorkspaceOption = Path("workspace"), as_json: Json = False) -> None:
-    """List all runs, oldest first.
-
-    \b
-    Example:
-      malmoi runs list --workspace demo
-    """
-    from malmoi.commands import runs
-
-    with open_ledger(workspace) as ledger:
-        rows = runs.list_runs(ledger)
-    runs.print_json(rows) if as_json else runs.show(runs.runs_table(rows))
-
-
-@runs_app.command("show")
-def runs_show(run: RunArgument, workspace: WorkspaceOption = Path("workspace"), as_json: Json = False) -> None:
-    """Show one run: its settings, what it took in and made, its last metrics.
-
-    \b
-    Example:
-      malmoi runs show 7 --workspace demo
-    """
-    from malmoi.commands import runs
-
-    with open_ledger(workspace) as ledger:
-        row = runs.show_run(ledger, run)
-    runs.print_json(row) if as_json else runs.show(runs.run_table(row))
-
-
-@runs_app.command("compare")
-def runs_compare(
-    names: Annotated[list[str], typer.Argument(metavar="ID ID...", help="Two or more runs.", show_default=False)],
-    workspace: WorkspaceOption = Path("workspace"),
-    as_json: Json = False,
-) -> None:
-    """Compare runs: the settings that differ, and the last metrics of each.
-
-    \b
-    Example:
-      malmoi runs compare 7 9 --workspace demo
-    """
-    from malmoi.commands import runs
-
-    if len(set(names)) < 2:
-        raise ConfigError("runs compare: give two or more different runs")
-    with open_ledger(workspace) as ledger:
-        rows = runs.compare_runs(ledger, names)
-    runs.print_json(rows) if as_json else runs.show(runs.compare_table(rows))
-
-
-@data_app.command("show")
-def data_show(
-    source: Annotated[
-        str, typer.Argument(metavar="FILE", help="A file, or OWNER/NAME on the hub.", show_default=False)
-    ],
-    n: Annotated[int, typer.Option("-n", metavar="N", min=0, help="How many examples.")] = 3,
-    model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Show them as this model reads them, with what is trained on.")
-    ] = None,
-    kind: Annotated[
-        str | None,
-        typer.Option(
-            "--as", metavar="KIND", help="rankings, conversations or prompts; by default what the file holds."
-        ),
-    ] = None,
-    workspace: WorkspaceOption = Path("workspace"),
-    as_json: Json = False,
-) -> None:
-    """Show what a file of conversations, rankings or prompts holds: its format, counts, bad rows, examples.
-
-    JSON lines, JSON and Parquet, packed or not; the columns tell the format. With --model, tokens that are trained on
-    are coloured, and stand in ⟦ ⟧ where there are no colours.
-
-    \b
-    Example:
-      malmoi data show rankings.jsonl.gz -n 1
-      malmoi data show chats.parquet --model smollm2-135m
-    """
-    from malmoi.commands import data
-
-    found = data.look(source, n, kind, workspace)
-    print(data.as_json(found)) if as_json else data.show_found(found, model, workspace / "models")
-
+app = typer.Typer(no_args_is_help=True, help="Models come in, have a name here, and go out: pull, import, export, list, show, remove.", context_settings=HELP)  # fmt: skip # noqa: E501
 
 ModelName = Annotated[str, typer.Argument(metavar="NAME", help="A model of the workspace.", show_default=False)]
 NewName = Annotated[
@@ -109,7 +18,7 @@ Revision = Annotated[
 ]
 
 
-@models_app.command("pull")
+@app.command("pull")
 def models_pull(
     model: Annotated[str, typer.Argument(help="A short name, such as smollm2-135m.", show_default=False)],
     name: NewName = None,
@@ -130,7 +39,7 @@ def models_pull(
     print(pull(workspace, model, name, revision))
 
 
-@models_app.command("import")
+@app.command("import")
 def models_import(
     source: Annotated[
         str,
@@ -152,7 +61,7 @@ def models_import(
     print(import_(workspace, source, name, revision))
 
 
-@models_app.command("export")
+@app.command("export")
 def models_export(
     name: ModelName,
     to: Annotated[
@@ -179,7 +88,7 @@ def models_export(
     print(export(workspace, name, to, out, dtype, quant))
 
 
-@models_app.command("list")
+@app.command("list")
 def models_list(workspace: WorkspaceOption = Path("workspace"), as_json: Json = False) -> None:
     """List the models of a workspace.
 
@@ -193,7 +102,7 @@ def models_list(workspace: WorkspaceOption = Path("workspace"), as_json: Json = 
     runs.print_json(rows) if as_json else runs.show(models.models_table(rows))
 
 
-@models_app.command("show")
+@app.command("show")
 def models_show(name: ModelName, workspace: WorkspaceOption = Path("workspace"), as_json: Json = False) -> None:
     """Show one model: its size and shape, and where it came from.
 
@@ -207,7 +116,7 @@ def models_show(name: ModelName, workspace: WorkspaceOption = Path("workspace"),
     runs.print_json(row) if as_json else runs.show(models.model_table(row))
 
 
-@models_app.command("remove")
+@app.command("remove")
 def models_remove(name: ModelName, workspace: WorkspaceOption = Path("workspace")) -> None:
     """Remove a model: its name and its weights. What was made of it, and the ledger, stay as they are.
 

@@ -1,0 +1,64 @@
+"""The command line: parses, calls, prints. Every command imports what it needs itself, so that `--help` is quick."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from malmoi import __version__
+from malmoi.cli import data, making, models, runs, using
+from malmoi.cli.options import HELP
+from malmoi.cli.reporting import DEBUG, Reporting, finish_output, open_standard_streams
+
+app = typer.Typer(cls=Reporting, no_args_is_help=True, pretty_exceptions_enable=False, context_settings=HELP)  # fmt: skip # noqa: E501
+commands: dict[str, Callable[..., None]] = {
+    "demo": making.demo, "run": making.run, "train": making.train,
+    "chat": using.chat, "eval": using.evaluate, "generate": using.generate, "quantise": using.quantise,
+    "lineage": runs.lineage, "doctor": making.doctor,
+}  # fmt: skip
+"""In the order of the help page."""
+for name, command in commands.items():
+    app.command(name)(command)
+app.add_typer(runs.app, name="runs")
+app.add_typer(models.app, name="models")
+app.add_typer(data.app, name="data")
+
+
+def main() -> None:
+    if sys.platform == "win32":
+        print(
+            "error: Malmoi runs on Linux and macOS; on Windows, install WSL (wsl --install), run it there",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    open_standard_streams()
+    # What a terminal cannot show, or should not have sent, must not end the program.
+    for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace")):
+        stream.reconfigure(errors=errors)  # type: ignore[union-attr]
+    try:
+        app(prog_name="malmoi")
+    finally:
+        finish_output()
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"malmoi {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help=f"Show where an error comes from (or {DEBUG}=1).")] = False,
+) -> None:
+    """Build an assistant of your own: text, tokenizer, pretraining, demonstrations, rankings, reward model, PPO, chat.
+
+    Begin with `malmoi demo`; then `malmoi chat --workspace demo`.
+    """
+    if debug:
+        os.environ[DEBUG] = "1"

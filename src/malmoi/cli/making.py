@@ -1,0 +1,159 @@
+"""Commands that make an assistant: demo, run, train; and doctor, which says whether they can."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from malmoi.cli.options import MOST_SEED, Json, WorkspaceOption, a_path
+from malmoi.cli.ranks import led
+from malmoi.errors import ConfigError
+
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Another value for a setting; may be given several times."),
+]
+
+
+@led
+def demo(
+    workspace: WorkspaceOption = Path("demo"),
+    text: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Your own text (.txt .md .jsonl .jsonl.gz .html) in place of Python's.", parser=a_path
+        ),
+    ] = None,
+    errors: Annotated[
+        str, typer.Option(metavar="skip|strict", help="What to do with text that cannot be read.")
+    ] = "strict",
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=0, max=MOST_SEED, help="Of everything that is chosen by chance; by default the recipe's."
+        ),
+    ] = None,
+    size: Annotated[
+        str,
+        typer.Option(
+            metavar="small|full|auto",
+            help="How much is learned; auto measures this machine, once for each workspace.",
+        ),
+    ] = "auto",
+    set_: Set = None,
+) -> None:
+    """Build a small assistant from nothing, in minutes, and report how good it is.
+
+    Runs the recipe `nano`, or on a slower machine `nano-small`, and says which. Stopped or killed, the same command
+    goes on where it was.
+
+    \b
+    Example:
+      malmoi demo
+      malmoi demo --workspace ./stories --text ./my-text --errors skip
+      malmoi demo --size full
+    """
+    from malmoi.commands import recipes
+    from malmoi.commands.demo import RECIPES, choose_size
+    from malmoi.commands.following import typed
+
+    chosen, why = choose_size(size, workspace)
+    again, given = ["malmoi", "demo"], [f"corpus.errors={json.dumps(errors)}"]
+    if errors != "strict":
+        again += ["--errors", errors]
+    if size != "auto":
+        again += ["--size", size]
+    if seed is not None:
+        again += ["--seed", str(seed)]
+        given.append(f"seed={seed}")
+    if text is not None:
+        again += ["--text", typed(text)]
+        given.append(f"corpus.text={json.dumps(str(text.resolve()), ensure_ascii=False)}")
+    about = f"size    {chosen} ({RECIPES[chosen]}): {why}"
+    recipes.run(RECIPES[chosen], workspace, again, set_ or [], given, about)
+
+
+@led
+def run(
+    recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of one that comes with Malmoi.")],
+    only: Annotated[
+        str | None, typer.Option(metavar="STAGE", help="Run only this stage, even if nothing has changed.")
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option("--from", metavar="STAGE", help="Run this stage and all after it, even if nothing has changed."),
+    ] = None,
+    set_: Set = None,
+    workspace: WorkspaceOption = Path("workspace"),
+) -> None:
+    """Run a recipe's stages in order, into a workspace.
+
+    A stage whose settings and inputs are unchanged is not run again; one that was interrupted goes on.
+
+    \b
+    Example:
+      malmoi run nano --set ppo.beta=0.02
+      malmoi run recipes/nano.toml --from reward --workspace demo
+      torchrun --nproc-per-node 2 -m malmoi run nano
+    """
+    from malmoi.commands import recipes
+
+    if only and start:
+        raise ConfigError("--only and --from: give one of them")
+    recipes.run(recipe, workspace, ["malmoi", "run", recipe], set_ or [], only=only, start=start)
+
+
+def train(
+    algorithm: Annotated[
+        str, typer.Argument(help="pretrain, sft, reward, ppo, dpo, grpo: a module of malmoi.algorithms.")
+    ],
+    config: Annotated[
+        Path, typer.Argument(help="Its settings (.toml); paths in it start at the current folder.", parser=a_path)
+    ],
+    set_: Set = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Where the model goes; by default a folder named like the config.", parser=a_path
+        ),
+    ] = None,
+) -> None:
+    """Train one algorithm on model folders and data files, outside of any workspace.
+
+    Writes DIR/metrics.jsonl and DIR/model. Run again with the same settings, it goes on where it stopped.
+
+    \b
+    Example:
+      malmoi train sft sft.toml --set n_steps=200
+      torchrun --nproc-per-node 2 -m malmoi train pretrain big.toml --out big
+    """
+    from malmoi.commands.train import train as train_one
+
+    train_one(algorithm, config, set_ or [], out)
+
+
+def doctor(
+    recipe: Annotated[str | None, typer.Argument(help="Also: what would this recipe need here?")] = None,
+    set_: Set = None,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: Json = False,
+) -> None:
+    """Look at this machine and, for a recipe, at the memory and time it will need; refuse what cannot fit.
+
+    The times are measured, in a few seconds: optimizer steps and answers of the recipe's own networks, beside whatever
+    else this machine does now. For smollm too, before its model is there.
+
+    \b
+    Example:
+      malmoi doctor
+      malmoi doctor nano --set pretrain.model.n_layer=8
+    """
+    from malmoi.commands.runs import print_json
+    from malmoi.doctor import examine, show_examination
+    from malmoi.pipeline.recipe import find_recipe, read_recipe
+
+    found = examine(read_recipe(find_recipe(recipe), set_ or []) if recipe else None, workspace)
+    print_json(found) if as_json else show_examination(found)
+    if found["refused"]:
+        raise ConfigError(found["refused"][0])

@@ -1,0 +1,90 @@
+"""`malmoi runs` and `malmoi lineage`: what is in the ledger of a workspace."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from malmoi.cli.options import HELP, Json, WorkspaceOption, open_ledger
+from malmoi.errors import ConfigError
+
+app = typer.Typer(no_args_is_help=True, help="What was run in a workspace: list, show, compare.", context_settings=HELP)  # fmt: skip # noqa: E501
+
+RunArgument = Annotated[str, typer.Argument(metavar="ID", help="A run: 0007-ppo, or 7.", show_default=False)]
+
+
+@app.command("list")
+def runs_list(workspace: WorkspaceOption = Path("workspace"), as_json: Json = False) -> None:
+    """List all runs, oldest first.
+
+    \b
+    Example:
+      malmoi runs list --workspace demo
+    """
+    from malmoi.commands import runs
+
+    with open_ledger(workspace) as ledger:
+        rows = runs.list_runs(ledger)
+    runs.print_json(rows) if as_json else runs.show(runs.runs_table(rows))
+
+
+@app.command("show")
+def runs_show(run: RunArgument, workspace: WorkspaceOption = Path("workspace"), as_json: Json = False) -> None:
+    """Show one run: its settings, what it took in and made, its last metrics.
+
+    \b
+    Example:
+      malmoi runs show 7 --workspace demo
+    """
+    from malmoi.commands import runs
+
+    with open_ledger(workspace) as ledger:
+        row = runs.show_run(ledger, run)
+    runs.print_json(row) if as_json else runs.show(runs.run_table(row))
+
+
+@app.command("compare")
+def runs_compare(
+    names: Annotated[list[str], typer.Argument(metavar="ID ID...", help="Two or more runs.", show_default=False)],
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: Json = False,
+) -> None:
+    """Compare runs: the settings that differ, and the last metrics of each.
+
+    \b
+    Example:
+      malmoi runs compare 7 9 --workspace demo
+    """
+    from malmoi.commands import runs
+
+    if len(set(names)) < 2:
+        raise ConfigError("runs compare: give two or more different runs")
+    with open_ledger(workspace) as ledger:
+        rows = runs.compare_runs(ledger, names)
+    runs.print_json(rows) if as_json else runs.show(runs.compare_table(rows))
+
+
+def lineage(
+    what: Annotated[str, typer.Argument(help="A run, a path, or the first digits of an artefact's SHA-256.")],
+    down: Annotated[
+        bool, typer.Option("--down", help="The other way: all that was made out of it, or of a person's judgements.")
+    ] = False,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: Json = False,
+) -> None:
+    """Where something came from: runs, seeds, settings and people, down to the text.
+
+    \b
+    Example:
+      malmoi lineage models/ppo --workspace demo
+      malmoi lineage 0001-corpus --down --workspace demo
+    """
+    from malmoi.commands import runs
+
+    with open_ledger(workspace) as ledger:
+        if down:
+            found = runs.descend(ledger, what)
+            runs.print_json([runs.made_row(m) for m in found]) if as_json else runs.show(runs.made_table(found))
+        else:
+            tree = runs.trace(ledger, what)
+            runs.print_json(runs.lineage_rows(tree, ledger)) if as_json else runs.show(runs.lineage_tree(tree, ledger))

@@ -1,0 +1,51 @@
+"""`malmoi demo` and `malmoi run`: run a recipe, report on it, and say what to type next."""
+
+import contextlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from malmoi.commands.estimate import estimate_rest
+from malmoi.commands.following import after_recipe
+from malmoi.commands.models import bring
+from malmoi.doctor import inspect_machine, plan_of, refuse, show_plan
+from malmoi.pipeline.console import Console
+from malmoi.pipeline.recipe import find_recipe, read_recipe
+from malmoi.pipeline.run import run_recipe
+from malmoi.report import summary_table, write_report
+from malmoi.workspace.folder import Workspace
+
+
+def run(
+    name: str, folder: Path, again: Sequence[str], assignments: Sequence[str], given: Sequence[str] = (),
+    about: str = "", *, only: str | None = None, start: str | None = None,
+) -> None:  # fmt: skip
+    """Run a recipe, report on it when it was measured, and say what to type next.
+
+    folder: the workspace
+    again: the words that run the same once more, without the workspace and `assignments`, which are those of --set
+    given: settings that other options gave; about: a line to begin with; only, start: as in `run_recipe`
+    """
+    began = time.monotonic()
+    recipe = read_recipe(find_recipe(name), [*given, *assignments])
+    machine = inspect_machine(folder)
+    refuse(recipe, machine, use_total=True)
+    workspace = Workspace.open(folder)
+    if "base" in recipe.stages:
+        bring(workspace, recipe.base.model)
+    with contextlib.closing(Console()) as console:
+        with workspace.lock():  # who is refused is told so at once
+            needs = estimate_rest(recipe, workspace, machine.compute_dtype, only=only, start=start)
+        if about:
+            console.line(about)
+        if needs:
+            console.line(f"plan    of {recipe.name}, as measured now:")
+            show_plan(plan_of(needs), machine, console.line)
+        done = run_recipe(recipe, workspace, console, only=only, start=start)
+        if done.keys() & {"eval", "compare"}:
+            report = write_report(recipe, workspace, done, time.monotonic() - began)
+            console.rich.print(summary_table(report))
+            console.line(f"\nreport  {folder / 'report.html'}")
+        beta = recipe.ppo.beta if recipe.ppo else None
+        for number, command in enumerate(after_recipe(done, beta, folder, again, assignments)):
+            console.line(f"{'' if number else 'next':<8}{command}")
