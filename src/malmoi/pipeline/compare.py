@@ -25,7 +25,8 @@ from malmoi.evals.interval import bootstrap
 from malmoi.evals.rewards import MOST_TOKENS, Sourced, judge_rewards, score_heads
 from malmoi.feedback.agreement import pairwise_agreement
 from malmoi.files import read_json, read_jsonl
-from malmoi.generate.engine import Answer, generate
+from malmoi.generate.engine import generate
+from malmoi.generate.requests import Answer
 from malmoi.generate.sampling import Sampling
 from malmoi.model.folder import load_model, load_text, score_std
 from malmoi.model.lora import WithoutAdapters

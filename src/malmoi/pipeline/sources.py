@@ -25,7 +25,8 @@ from malmoi.pipeline.context import Context
 from malmoi.text import same
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
-from malmoi.workspace.hub import Dataset, Hub, Progress, UnreachableError
+from malmoi.workspace.download import Progress
+from malmoi.workspace.hub import Dataset, Hub, UnreachableError
 
 Text = tuple[Tokenizer, ChatTemplate]
 Side = Literal["train", "judge", "heldout"]

