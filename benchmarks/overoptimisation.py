@@ -23,7 +23,7 @@ from malmoi.algorithms import ppo, reward
 from malmoi.data.comparisons import Ranking
 from malmoi.errors import UserError
 from malmoi.evals.answers import Answered, answer_all, answer_kl
-from malmoi.evals.best_of import best_weights, kl_bound
+from malmoi.evals.best_of import MISSING_EOS_PENALTY, best_weights, kl_bound
 from malmoi.evals.preferences import pairs_of, score_rankings
 from malmoi.feedback.labeler import gold_score, true_ranks
 from malmoi.files import read_json, read_jsonl, write_json, write_jsonl, write_text
@@ -40,8 +40,6 @@ from malmoi.train.policy_maths import priced
 from malmoi.train.rollouts import RolloutSteps
 
 MAX_TOKENS = 48
-MISSING_EOS_PENALTY = 1.0
-"""Score of an answer that never ended, for best-of-n as for PPO."""
 AT_ONCE = 8
 """Answers to one prompt in one row of the reward model."""
 TIE_MARGIN = 0.05

@@ -13,7 +13,7 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from malmoi.workspace.ledger import Ledger
 
-# No test depends on the speed of a machine, or on what else it does.
+# No test depends on the speed of a machine, or on its other work.
 settings.register_profile("malmoi", deadline=None)
 settings.load_profile("malmoi")
 

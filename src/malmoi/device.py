@@ -102,7 +102,7 @@ def _whole(name: str, value: str, least: int, most: int) -> int:
 
 
 def _n_threads(local_world: int) -> int:
-    """MALMOI_THREADS, else OMP_NUM_THREADS, else the cores, divided among the ranks of this machine."""
+    """MALMOI_THREADS, or OMP_NUM_THREADS, or the cores, divided among the ranks of this machine."""
     if wanted := _number("MALMOI_THREADS", 0, most=MOST_THREADS):
         return wanted
     # OpenMP takes a list, one number for each level of nesting; the first is ours.
@@ -148,7 +148,7 @@ def n_cores() -> int:
 
 
 def cgroup_folders(controller: str, proc: Path = Path("/proc/self/cgroup"), root: Path = CGROUPS) -> list[Path]:
-    """The folders that limit this process, innermost first: of version 2, else of version 1's controller."""
+    """The folders that limit this process, innermost first: of version 2, or of version 1's controller."""
     try:
         lines = [line.split(":", 2) for line in proc.read_text("utf-8", "replace").splitlines()]
     except OSError:
@@ -239,7 +239,7 @@ def barrier() -> None:
 
 
 def memory_bytes() -> tuple[int, int]:
-    """Free and total bytes: of the GPU that is computed on, else of main memory as far as a container has it."""
+    """Free and total bytes: of the GPU that is computed on, or of main memory as far as a container has it."""
     if current().torch_device.type == "cuda":
         return torch.cuda.mem_get_info()
     total = free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

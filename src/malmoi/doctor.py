@@ -160,7 +160,7 @@ def show_plan(plan: Mapping[str, Any], machine: Machine, say: Callable[[str], No
         say(f"  {stage:<15} about {duration(need['seconds']):>11}, {size(need['memory_bytes']):>7} of memory")
     say(f"  {'in all':<15} about {duration(plan['seconds']):>11}, {size(plan['peak_memory_bytes']):>7} of memory")
     if machine.load > machine.n_cores / 2:
-        say(f"  measured beside other processes (load {machine.load:.1f}); alone, it takes less time")
+        say(f"  measured while other processes ran (load {machine.load:.1f}); without them it takes less time")
 
 
 def show_examination(found: dict[str, Any]) -> None:

@@ -101,7 +101,7 @@ def _lives(pid: int) -> bool:
 
 
 def sweep_partials(folder: Path) -> None:
-    """Remove what killed processes were writing anywhere in a folder; only for whoever alone may write there."""
+    """Remove what killed processes were writing anywhere in a folder; only while nobody else can write there."""
     for path in sorted(folder.rglob(".*.partial")):
         _remove(path)
 

@@ -11,7 +11,7 @@ import unicodedata
 _NEWLINE = re.compile(r"\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 # Control characters, and marks that nobody sees: soft hyphen, zero-width space, word joiner, byte-order mark.
 _UNSEEN = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u200b\u2060\ufeff]")
-# Zero-width joiners hold emoji together and shape Persian and Indic words; beside these letters they do nothing.
+# Zero-width joiners hold emoji together and shape Persian and Indic words; next to these letters they do nothing.
 _UNJOINED = r"\s\x00-\u036f\u1100-\u11ff\u3000-\u9fff\ua960-\ua97f\uac00-\ud7ff\uff00-\uffef"
 _JOINER = re.compile(rf"(?<![^{_UNJOINED}])[\u200c\u200d]++|(?<![\u200c\u200d])[\u200c\u200d]++(?![^{_UNJOINED}])")
 # Unicode counts these as letters, marks or symbols, but they are blank: fillers of Hangul and Khmer, braille's empty
@@ -26,7 +26,7 @@ def spelt(text: str) -> str:
 
 
 def is_empty(text: str) -> bool:
-    """Whether nothing of it can be seen: white space, zero-width and control characters alone."""
+    """Whether nothing of it can be seen: it is all white space, zero-width and control characters."""
     return all(unicodedata.category(character) in _BLANK_CATEGORIES for character in _BLANK.sub("", text))
 
 

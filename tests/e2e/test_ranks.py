@@ -37,7 +37,7 @@ def build(config):
 sft.build = build
 main()
 """
-"""Stands for a file that one machine of several cannot read."""
+"""In place of a file that one machine of several cannot read."""
 
 
 def words(workspace: Path, *more: str) -> list[str]:

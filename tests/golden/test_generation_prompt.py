@@ -126,7 +126,7 @@ def test_an_answered_conversation_begins_with_its_prompt_and_the_next_token_is_t
         if ids[: len(prompt)] == prompt:
             assert trained[len(prompt)] and trained[len(prompt) - 1] is False
         else:
-            # Mistral's kind says the system's words in the last turn of the user alone.
+            # Mistral's kind says the system's words only in the last turn of the user.
             assert name in NOT_CONTINUED or (name.startswith("mistral") and messages[0]["role"] == "system")
 
 

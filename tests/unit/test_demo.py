@@ -45,7 +45,7 @@ def test_a_workspace_keeps_its_size(
     tmp_path: Path, text: str, begun: str, limit: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [*ONE_STAGE, text, "--workspace", str(tmp_path / "w")]
-    monkeypatch.setattr(demo, "FULL_FROM", limit)  # the machine alone would choose the other
+    monkeypatch.setattr(demo, "FULL_FROM", limit)  # by its speed the machine would get the other
     assert f"size    {begun}" in run(*words, "--size", begun)
     assert f"size    {begun} ({demo.RECIPES[begun]}): as this workspace was begun" in run(*words)
     other = "full" if begun == "small" else "small"

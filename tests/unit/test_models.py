@@ -385,7 +385,7 @@ class StandInHub:
 def serve(hub: StandInHub) -> ThreadingHTTPServer:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            path = urlsplit(self.path).path  # all of an address where this stands in for a proxy too
+            path = urlsplit(self.path).path  # all of an address where this server is in place of a proxy too
             hub.seen.append((path, self.headers["Authorization"], self.headers["Range"]))
             name = path.rpartition("/")[2]
             if hub.status != 200 or (hub.token and self.headers["Authorization"] != f"Bearer {hub.token}"):

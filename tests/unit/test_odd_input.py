@@ -41,7 +41,7 @@ NUMBERS = (
     "two",
     "²",
 )
-# What each command needs beside the word that is tried, so that it gets as far as it can, and how it stays short.
+# What each command needs besides the word that is tried, so that it gets as far as it can, and how it stays short.
 SHORT = ["--set", 'stages=["corpus"]', "--set", 'corpus.text="text"']
 BESIDE: dict[str, list[str]] = {
     "demo": ["--size", "small", *SHORT], "run": ["nano", *SHORT], "train": ["sft", "sft.toml", "--set", "n_steps=1"],

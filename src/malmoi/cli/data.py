@@ -31,7 +31,7 @@ def data_show(
     """Show what a file of conversations, rankings or prompts holds: its format, counts, bad rows, examples.
 
     JSON lines, JSON and Parquet, packed or not; the columns tell the format. With --model, tokens that are trained on
-    are coloured, and stand in ⟦ ⟧ where there are no colours.
+    are coloured, or are put in ⟦ ⟧ where there are no colours.
 
     \b
     Example:

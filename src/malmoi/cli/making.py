@@ -141,8 +141,8 @@ def doctor(
 ) -> None:
     """Look at this machine and, for a recipe, at the memory and time it will need; refuse what cannot fit.
 
-    The times are measured, in a few seconds: optimizer steps and answers of the recipe's own networks, beside whatever
-    else this machine does now. For smollm too, before its model is there.
+    The times are measured, in a few seconds: optimizer steps and answers of the recipe's own networks, while this
+    machine does whatever else it does now. For smollm too, before its model is there.
 
     \b
     Example:

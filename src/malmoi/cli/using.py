@@ -174,7 +174,7 @@ def quantise(
         Path | None,
         typer.Option(
             metavar="PATH",
-            help="Held-out text; default: the newest corpus's, else Python's documentation.",
+            help="Held-out text; default: the newest corpus's, or Python's documentation.",
             parser=a_path,
         ),
     ] = None,

@@ -20,7 +20,7 @@ def after_recipe(
 ) -> list[str]:
     """Talk with what was made, look at the runs, and try another pull towards the SFT model.
 
-    stages: those that were run or need not be; beta: that of PPO, if the recipe has it
+    stages: those that were run or did not have to be; beta: that of PPO, if the recipe has it
     again, assignments: the words and settings that run the same once more
     """
     place = ["--workspace", typed(workspace)]

@@ -49,7 +49,7 @@ def drop_boilerplate(documents: Reopened, min_chars: int, dropped: Counter[str] 
 
     A family is a host, a folder, or a file of rows. A line counts when it has 20 characters and more and stands in
     at least 5 documents and 2 % of its family. Code, lists, tables, headings and indented lines are never touched.
-    documents: a list, or a function that opens the stream anew; it is read twice
+    documents: a list, or a function that opens the stream again; it is read twice
     min_chars: a document that loses lines and keeps fewer characters is dropped
     Counts "boilerplate line" and "boilerplate document". Rare lines are forgotten after 5 million distinct ones
     (lossy counting, Manku and Motwani 2002), which can only leave a line in.
@@ -131,7 +131,7 @@ def split(
 ) -> Iterator[tuple[Split, Document]]:
     """Each document with its side. A training document whose text is held out as well is left out and counted.
 
-    documents: a list, or a function that opens the stream anew; it is read three times
+    documents: a list, or a function that opens the stream again; it is read three times
     heldout_fraction: in (0, 1). Each document's id (a hash of its source and text) and the seed decide, as in
     `is_heldout`. There is one exception: if that would hold out none of several documents, the one with the smallest
     hash is held out, and if it would hold out all, the one with the largest is trained on. So a document more moves

@@ -23,7 +23,7 @@ _NO_TOOLS = "tools are not taught"
 _PICTURES = dict.fromkeys(("images", "image", "videos", "video", "audios", "audio", "objects"), _TEXT_ONLY)
 _THOUGHT = dict.fromkeys(
     ("reasoning_content", "reasoning", "reasoning_details", "thinking"),
-    "a thought apart from the answer is not taught; put it into the text",
+    "a thought that is separate from the answer is not taught; put it into the text",
 )
 REFUSED = {
     **_PICTURES,

@@ -84,7 +84,7 @@ def conversation_ids(
 ) -> list[int]:
     """The conversation with this answer as its last turn, end of turn included: what PPO reads of the same answer.
 
-    That is the prompt as a policy is asked, then the answer. What a template puts behind the end of the turn is left
+    That is the prompt as a policy is asked, then the answer. What a template puts after the end of the turn is left
     off: a policy never writes it, so nothing may be read off it.
     """
     answer = spelt(answer)

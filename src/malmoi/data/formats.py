@@ -105,7 +105,7 @@ def rankings(
 def prompts(
     path: Path, errors: Errors = "strict", report: Report | None = None, source: str | None = None
 ) -> Iterator[Numbered]:
-    """Line number and prompt: what is before the last answer, in any format, or a prompt alone."""
+    """Line number and prompt: what is before the last answer, in any format, or only a prompt."""
     for number, raw, turns in raw_prompts(path, errors, report):
         facts = _facts(raw, turns, source or name_of(path), "unknown")
         yield number, {"messages": turns, **{key: value for key, value in facts.items() if key != "origin"}}
@@ -217,7 +217,7 @@ def _recognise(row: Any, wanted: str) -> Format:
     if missing <= row.keys() or len(missing) * 2 < len(nearest.columns):
         names = ", ".join(f'"{name}"' for name in sorted(missing))
         problem = "is null" if missing <= row.keys() else "is missing"
-        raise BadRow(f"{names} {problem}", f"; it is needed beside {', '.join(sorted(nearest.columns & there))}")
+        raise BadRow(f"{names} {problem}", f"; it is needed with {', '.join(sorted(nearest.columns & there))}")
     raise BadRow(
         f"expected {EXPECTED[wanted]}", f" or another known format; the row has {', '.join(map(str, row)) or 'nothing'}"
     )

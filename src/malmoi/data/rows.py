@@ -113,7 +113,7 @@ def asked(row: Row, names: Sequence[str] = PROMPTS) -> Turns:
         turns = turns[:-1]
     if turns or name is None or not isinstance(row[name], str):
         if before:
-            raise BadRow('"history" beside messages', "; give one of them")
+            raise BadRow('both "history" and messages', "; give one of them")
         return turns
     below = [text_of(row, given) for given in ("input", "context") if name == "instruction" and row.get(given)]
     return [*before, {"role": "user", "content": "\n\n".join([row[name], *(text for text in below if text.strip())])}]

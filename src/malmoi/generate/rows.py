@@ -1,7 +1,7 @@
 """The rows of an engine's cache: which text each has read, which is overwritten next, and memory for more.
 
 Running requests take the first rows, in order. The rows after them keep what ended requests have read, so that a text
-with the same beginning need not be read from its start.
+with the same beginning is not read from its start again.
 Source: prefix reuse, Zheng et al. 2023 (arXiv:2312.07104).
 """
 
@@ -60,7 +60,7 @@ class Rows:
             self.rows[a], self.rows[b] = self.rows[b], self.rows[a]
 
     def longest(self, text: list[int]) -> Beginning:
-        """What need not be read of a text. The last token is always read, for the logits after it."""
+        """What does not have to be read of a text. The last token is always read, for the logits after it."""
         found, longest, text = None, 0, text[:-1]
         for row in self.rows:
             n_least = max(longest + 1, SHORTEST_SHARED)
@@ -85,8 +85,8 @@ class Rows:
     def _loss(self, row: Row, beginning: Beginning, needed: Counter[Row]) -> tuple[bool, bool, bool, int]:
         """What is lost when a text goes into a free row; the least first.
 
-        Nothing, where it goes on from all that the row holds; else a beginning that others need, or the row's text,
-        which matters less the longer ago it was used.
+        Nothing, where it goes on from all that the row holds; otherwise a beginning that others need, or the row's
+        text, which matters less the longer ago it was used.
         """
         goes_on = row is beginning.row and len(row.text) == beginning.n_tokens
         return needed[row] > 0 and not goes_on, not goes_on, bool(row.text), row.left_at
@@ -94,7 +94,7 @@ class Rows:
     def reserve(self, n_rows: int, n_positions: int, n_kept: int = 0, must: bool = False) -> bool:
         """Have memory for the first n rows with so many positions, and if it suffices for what others have read.
 
-        must: try whatever is free, and raise when it is not enough; else False says that it is not
+        must: try whatever is free, and raise when it is not enough; without it, return False then
         """
         had_rows, had = self.cache.capacity
         n_positions = min(n_positions, self.n_max)

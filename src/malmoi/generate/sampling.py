@@ -94,7 +94,7 @@ class Choosing:
             probabilities[self.filtered] = kept
         cumulative = probabilities.cumsum(dim=-1)
         total = cumulative[:, -1:]
-        # The product may round up to the total, behind which no token is: the last possible one is meant.
+        # The product may round up to the total, after which no token is: the last possible one is meant.
         point = torch.minimum(uniform[:, None].to(cumulative) * total, total.nextafter(torch.zeros_like(total)))
         index = torch.searchsorted(cumulative, point, right=True)[:, 0]
         return torch.where(self.greedy, likeliest, index) if self.any_greedy else index
@@ -123,7 +123,7 @@ def adjust(logits: Tensor, sampling: Sampling, seen: Sequence[int]) -> Tensor:
 
 
 class Uniforms:
-    """Numbers in [0, 1), drawn as they are asked for: they depend on the seed alone, whoever else is in the batch.
+    """Numbers in [0, 1), drawn as they are asked for: they depend only on the seed, whatever else is in the batch.
 
     Raises DataError for a seed that has no 64 bits.
     """

@@ -85,7 +85,7 @@ def _obstacle() -> str | None:
 
 
 def _compiler() -> list[str]:
-    """$CC with its options, else the first of the usual names; empty where there is none."""
+    """$CC with its options, or the first of the usual names; empty where there is none."""
     with contextlib.suppress(ValueError):  # of shlex: a quotation that does not end
         named = shlex.split(os.environ.get("CC", ""))
         if named and shutil.which(named[0]):
@@ -146,7 +146,7 @@ def _is_ours(path: Path, is_kind: Any) -> bool:
 
 
 def _note_of(path: Path) -> dict[str, str]:
-    """What lies beside a library; empty where nothing usable does."""
+    """The note next to a library; empty where there is no usable one."""
     with contextlib.suppress(OSError, ValueError):
         beside = path.with_suffix(".json")
         found = json.loads(beside.read_bytes()) if _is_ours(beside, stat.S_ISREG) else None

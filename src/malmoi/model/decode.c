@@ -2,7 +2,7 @@
  *
  * Decoding a token reads every weight once: this reads them at the speed of memory (products.h), and everything between
  * two products costs little. The residual stream, norms, softmax and sums are float32. What is multiplied is bfloat16 where
- * the processor multiplies that and the weights are not float32; else keys, values and activations are float32, and inputs
+ * the processor multiplies that and the weights are not float32; otherwise keys, values and activations are float32, and inputs
  * of int8 and int4 weights integers of 16 bits. `model/native.py` compiles and calls it.
  */
 #include <math.h>

@@ -295,7 +295,7 @@ def load_text(folder: Path) -> tuple[Tokenizer, ChatTemplate]:
     if not template.is_continued(tokenizer):
         _say_once(
             f"{folder}: the chat template's answers do not begin where its generation prompt ends; what is trained on "
-            "begins behind what both begin with"
+            "begins after what both begin with"
         )
     return tokenizer, template
 

@@ -73,7 +73,7 @@ def check_pointer(path: Path) -> None:
 
 
 def is_gguf(path: Path) -> bool:
-    """By what the file begins with, else by its ending."""
+    """By what the file begins with, or by its ending."""
     return path.is_file() and (_begin(path).startswith(GGUF_MAGIC) or path.suffix.lower() == ".gguf")
 
 
@@ -98,7 +98,7 @@ def _file(path: Path) -> Path:
 
 
 def _snapshot(folder: Path) -> Path | None:
-    """The snapshot of a hub's cache folder (models--OWNER--NAME): what `main` names, else the only one."""
+    """The snapshot of a hub's cache folder (models--OWNER--NAME): what `main` names, or the only one."""
     if not folder.absolute().name.startswith(_CACHED):
         return None
     found = sorted(path for path in folder.glob("snapshots/*") if path.is_dir())

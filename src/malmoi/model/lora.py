@@ -44,7 +44,7 @@ class LoraConfig(Settings):
 class LoraLinear(nn.Module):
     """x (W + scale B A)ᵀ + bias, W and bias frozen.
 
-    W is kept once, in the compute dtype: adapters are merged into what they were learned beside.
+    W is kept once, in the compute dtype: adapters are merged into the numbers that they were learned with.
     """
 
     def __init__(self, linear: nn.Linear, config: LoraConfig, generator: torch.Generator) -> None:

@@ -129,7 +129,7 @@ INLINE const float *packed_row(const float *x, int64_t row, int64_t n_in) { retu
 /* out[b][n] (+)= x_b · w_n + bias_n for n in [begin, end), as `share` gives them in TILEs; x: packed rows */
 void product(const Matrix *w, const float *x, int64_t n_rows, int64_t begin, int64_t end, Target target);
 
-/* Rows of weights: bfloat16 where the processor multiplies that, else float32; int8 waits for its scale. */
+/* Rows of weights: bfloat16 where the processor multiplies that, otherwise float32; int8 waits for its scale. */
 void unpack_rows(const Matrix *w, int64_t row, int64_t n_rows, void *to);
 
 /* This thread's part of n things, in whole units; the last unit may be a part of one. */

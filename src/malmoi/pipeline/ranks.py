@@ -1,7 +1,7 @@
 """Several processes on one recipe: the first decides, records and speaks; the others train with it when it says so.
 
 The first rank holds the workspace and runs all stages. At a stage that trains it leaves an order in the store that the
-ranks have in common; the others, who ask for the next one as long as it takes, then run that stage beside it. A rank
+ranks have in common; the others, who ask for the next one as long as it takes, then run that stage with it. A rank
 that fails leaves word there too, and waits until the first one has recorded it.
 """
 
@@ -44,7 +44,7 @@ _numbers = itertools.count()
 
 @contextlib.contextmanager
 def leading() -> Iterator[None]:
-    """What the first rank does between its stages that train, alone. The others follow until it ends."""
+    """What the first rank does by itself between its stages that train. The others follow until it ends."""
     device.current()
     code = 1
     try:
@@ -70,7 +70,7 @@ def _say_over(code: int) -> None:
 
 @contextlib.contextmanager
 def all_ranks(stage: StageName, context: Context, settings: dict[str, Any]) -> Iterator[None]:
-    """Where the first rank runs a stage: one that trains, all others run beside it.
+    """Where the first rank runs a stage: one that trains, all others run with it.
 
     Raises UserError when another rank could not do its part, RuntimeError when that was a bug.
     """

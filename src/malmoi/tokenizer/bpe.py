@@ -164,7 +164,7 @@ class Tokenizer:
         ]
 
     def encode_answer(self, text: str) -> list[int]:
-        """Ids of an answer as one that goes on behind a prompt: nothing is put before it."""
+        """Ids of an answer as one that continues a prompt: nothing is put before it."""
         lead = self.encode(_ANCHORS[0])
         ids = self.encode(_ANCHORS[0] + text)
         return ids[len(lead) :] if ids[: len(lead)] == lead else self.encode(text)
@@ -176,7 +176,7 @@ class Tokenizer:
         return found.ids
 
     def code(self, text: str) -> Coded | None:
-        """A text in which `spelling` before a special token makes it real, and `gap` keeps apart what it stands in.
+        """A text in which `spelling` before a special token makes it real, and `gap` in a token makes it plain text.
 
         None when typed text became a special token. Do not change what comes back: short texts, such as the beginning
         of a turn, are coded once.

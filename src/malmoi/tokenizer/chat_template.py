@@ -58,8 +58,8 @@ class ChatTemplate:
         """Ids of a conversation and, for each, whether it is trained on (what the assistant says, end of turn too).
 
         With `add_generation_prompt` the ids end where the assistant begins to speak. The ids of the same conversation
-        with an answer begin with these, and the first behind them is trained on. Where the template writes a prompt
-        that its answers do not begin with, what is trained on begins behind what both begin with. Whatever is trained
+        with an answer begin with these, and the first after them is trained on. Where the template writes a prompt
+        that its answers do not begin with, what is trained on begins after what both begin with. Whatever is trained
         on, typed in a chat or asked in an evaluation passes here, so here its spelling becomes Unicode NFC.
         Raises DataError when a message lacks a known role or its text, or the template refuses the conversation.
         """

@@ -18,7 +18,7 @@ _told: ContextVar[datetime | None] = ContextVar("told", default=None)
 
 @contextmanager
 def dated(moment: datetime | None = None) -> Iterator[None]:
-    """Templates are told this time. None: the time that they are told already, else what the clock shows now.
+    """Templates are told this time. None: the time that they are told already, or what the clock shows now.
 
     moment: local and without a time zone, as transformers tells it
     """
@@ -40,7 +40,10 @@ def asks_time(source: str) -> bool:
 
 
 def begun(path: Path, now: datetime | None = None) -> datetime:
-    """When the work that this file describes began: as it says there, else now. None: what the clock shows."""
+    """When the work that this file describes began: as it says there, otherwise now.
+
+    now: None: what the clock shows
+    """
     return (path.exists() and recorded(read_json(path), path)) or (now or datetime.now()).replace(microsecond=0)
 
 

@@ -183,7 +183,7 @@ class Conversation:
         text, found, *_ = self._spelled
         begins: dict[int, int] = {}
         starts = [self._place(begin) for begin, _, _ in self._specials]
-        # What stands before the floor is settled: there an answer began whose first token was kept apart.
+        # What is before the floor is settled: an answer began there whose first token was kept separate.
         floor, floor_token, before = 0, 0, Coded([], [], [])
         for number, (shared, is_seam) in self._shared.items():
             if not is_seam:
@@ -212,7 +212,7 @@ class Conversation:
         return found, begins
 
     def _begin_apart(self, turn: _Turn, coded: Coded) -> int:
-        """The first id of an answer that does not go on where the prompt ends: behind what both begin with."""
+        """The first id of an answer that does not go on where the prompt ends: after what both begin with."""
         begin = bisect_right(coded.ends, self._place(turn.begin))
         if turn.begin != self._shared[turn.number][0]:
             return begin

@@ -17,7 +17,7 @@ _PLAIN = (nodes.Output, nodes.TemplateData, nodes.Const, nodes.Name, nodes.Add, 
 
 
 def find_flat_loop(tree: nodes.Template) -> nodes.For | None:
-    """The loop over the messages, in a template that consists of what stands before it, the loop, and a generation
+    """The loop over the messages, in a template that consists of what is before it, the loop, and a generation
     prompt that is always the same; None in any other."""
     loops = [node for node in tree.body if isinstance(node, nodes.For) and _is_name(node.iter, "messages")]
     if len(loops) != 1 or any(True for _ in tree.find_all(_ODD)):

@@ -22,9 +22,9 @@ from malmoi.tokenizer.flat import find_flat_loop
 from malmoi.tokenizer.said import ASSISTANT, Said, real
 
 FILE = "chat_template.jinja"
-# Private-use characters that stand where `{% generation %}` begins and ends.
+# Private-use characters that mark where `{% generation %}` begins and ends.
 BEGIN, END = "\ue001", "\ue002"
-# Stands where each message begins, in templates that write one after another.
+# Marks where each message begins, in templates that write one after another.
 NEXT = "\ue006"
 
 
@@ -56,7 +56,7 @@ def render(
 ) -> str:  # fmt: skip
     """A conversation as the template writes it. names: bos_token, eos_token, … -> the token.
 
-    marked: with BEGIN and END around what stands in `{% generation %}`, and NEXT before each message (see `flat`)
+    marked: with BEGIN and END around what is in `{% generation %}`, and NEXT before each message (see `flat`)
     Raises DataError when the template refuses the conversation or cannot be run.
     """
     try:

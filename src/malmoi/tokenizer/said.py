@@ -19,7 +19,7 @@ ASSISTANT, OTHERS = 0xF0000, 0x100000
 BY_OTHERS = re.compile(f"[{chr(OTHERS)}-\U0010ffff]")
 BY_ASSISTANT = re.compile(f"[{chr(ASSISTANT)}-{chr(OTHERS - 1)}]")
 _N_SPELLED = 0x10000
-# White space stays: templates trim it, and no special token is made of it alone.
+# White space stays: templates trim it, and no special token consists only of it.
 _STAYS = np.array([chr(code).isspace() for code in range(_N_SPELLED)])
 
 
@@ -69,7 +69,7 @@ def real(value: Any) -> Any:
 
 
 def is_spelling_of(spelled: str, text: str) -> bool:
-    """Whether `spelled` reads as `text`. Characters that people typed in the private planes stand for themselves."""
+    """Whether `spelled` reads as `text`. Characters that people typed in the private planes are themselves."""
     if len(spelled) != len(text):
         return False
     codes, found = codes_of(text), codes_of(spelled)
@@ -135,7 +135,7 @@ class Said(str):
         return [self[begin:end] for begin, end in places]
 
     def _cut_at(self, parts: list[str], sep: str) -> list[str]:
-        """What stands where the parts of the real text do, one separator apart."""
+        """The spelled text of these parts of the real one, between which there is one separator each."""
         ends = np.cumsum([len(part) + len(sep) for part in parts]).tolist()
         return self._between(
             (end - len(part) - len(sep), end - len(sep)) for part, end in zip(parts, ends, strict=True)
@@ -197,7 +197,7 @@ class Said(str):
         return bool(real(self).endswith(_all_real(suffix), *place))
 
     def as_json(self, ensure_ascii: bool) -> "Said":
-        """What is spelled in it as it stands inside a JSON string."""
+        """The text as it is written inside a JSON string, each character that is spelled stays so."""
 
         def escape(character: str) -> str:
             is_kept = ord(character) < ASSISTANT
@@ -210,7 +210,7 @@ class Said(str):
         return Said("".join(_respelled(character, change) for character in super().__iter__()))
 
     def _changed(self, change: Callable[[str], str]) -> "Said":
-        """The text after a change that keeps its length; else, of its characters one by one."""
+        """The text after a change that keeps its length; otherwise its characters are changed one by one."""
         text = change(real(self))
         if len(text) != len(self):
             return self._by_character(change)

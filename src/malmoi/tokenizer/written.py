@@ -1,4 +1,4 @@
-"""A conversation as its template writes it: the text, and whose every character is."""
+"""A conversation as its template writes it: the text, and who said each character of it."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -43,7 +43,7 @@ class Written:
         return words[-1].end() if words else begin
 
     def has_others(self, begin: int, end: int) -> bool:
-        """Whether words of others stand between."""
+        """Whether words of others are between."""
         return BY_OTHERS.search(self.marked, begin, end) is not None
 
 
@@ -77,7 +77,7 @@ def write(
 
 
 def _unmarked(rendered: str) -> tuple[str, list[tuple[int, int]] | None, list[int]]:
-    """The text without the marks, where it stood between BEGIN and END, and where each NEXT was."""
+    """The text without the marks, where it was between BEGIN and END, and where each NEXT was."""
     # Each mark that is taken out moves what follows by one.
     places = [(found[0], found.start() - n) for n, found in enumerate(_MARKS.finditer(rendered))]
     begins, ends, nexts = ([place for mark, place in places if mark == one] for one in (BEGIN, END, NEXT))

@@ -90,7 +90,7 @@ def _connect_frozen(path: Path) -> sqlite3.Connection:
     """Open without writing anything, as far as SQLite can.
 
     While somebody writes, or was killed while writing, the log and its index are there, and are read along. Without
-    them SQLite would have to make them: it is told that nothing changes, and reads the file alone.
+    them SQLite would have to make them: it is told that nothing changes, and reads only the file.
     """
     log, index = (path.with_name(f"{path.name}-{part}") for part in ("wal", "shm"))
     is_logged = log.exists() and log.stat().st_size > 0

@@ -85,7 +85,7 @@ class Workspace:
 
 @contextlib.contextmanager
 def holding(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock file, alone among all processes; the operating system frees it however the process ends.
+    """Hold a lock file, as the only one of all processes; the operating system frees it however the process ends.
 
     Raises WorkspaceError that names the process which holds it.
     """
@@ -104,7 +104,7 @@ def holding(path: Path, what: str) -> Iterator[None]:
             yield
         finally:
             os.ftruncate(handle, 0)
-            # Closing alone would leave the lock with any child that was forked meanwhile.
+            # Just closing would leave the lock with any child that was forked meanwhile.
             fcntl.flock(handle, fcntl.LOCK_UN)
     finally:
         os.close(handle)

@@ -14,7 +14,7 @@ SETTLED_NS = 2_000_000_000
 
 
 class Hashes:
-    """Remembers the hash of every file by its inode, size and time of change, in a file beside the runs.
+    """Remembers the hash of every file by its inode, size and time of change, in a file next to the runs.
 
     It saves reading, and is no check: who wants to know whether contents are still what they were asks `sha256_of`.
     A file that cannot be read back or written is as none.

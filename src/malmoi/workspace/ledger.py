@@ -100,7 +100,7 @@ class Ledger:
 
     @classmethod
     def open(cls, workspace: Workspace, url: str | None = None, *, only_read: bool = False) -> "Ledger":
-        """Open a workspace's database: `url`, else MALMOI_DATABASE_URL, else its own SQLite file.
+        """Open a workspace's database: `url`, or MALMOI_DATABASE_URL, or its own SQLite file.
 
         only_read: nothing will be recorded, so a workspace that may not be written will do
         """

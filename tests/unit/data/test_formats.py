@@ -341,9 +341,9 @@ def test_answers_that_differ_in_spelling_alone_are_the_same(tmp_path: Path) -> N
     [
         (
             {"prompt": "What?", "chosen": "a", "rejected": None},
-            '"rejected" is null; it is needed beside chosen',
+            '"rejected" is null; it is needed with chosen',
         ),
-        ({"messages": ASKED, "answers": ["a", "b"]}, '"ranks" is missing; it is needed beside answers, messages'),
+        ({"messages": ASKED, "answers": ["a", "b"]}, '"ranks" is missing; it is needed with answers, messages'),
     ],
 )
 def test_a_row_that_is_almost_of_a_form_is_told_what_it_lacks(tmp_path: Path, row: Row, says: str) -> None:

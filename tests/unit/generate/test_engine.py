@@ -283,7 +283,7 @@ def test_after_an_exception_in_any_part_answers_are_those_of_a_new_engine(
 
 
 class Unreadable:
-    """Stands for a tokenizer that cannot say a token."""
+    """In place of a tokenizer that cannot say a token."""
 
     def push(self, _: int) -> bool:
         raise Raised

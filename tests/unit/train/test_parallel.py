@@ -119,7 +119,7 @@ def test_two_ranks_make_the_weights_and_metrics_of_one(configs: dict[str, Any], 
 
 
 class Stopped(Exception):
-    """Stands for a kill."""
+    """In place of a kill."""
 
 
 def stop_at(n: int) -> Hook:
