@@ -119,13 +119,16 @@ def data(context: Context, settings: DataSettings) -> None:
         context.say(f"{name}: {len(rows):,}")
 
 
-def data_identity(settings: DataSettings) -> dict[str, str]:
-    """Source -> SHA-256 of its file, for the fingerprint of the run; a hub's source is what its name says."""
+def data_identity(settings: DataSettings, of_file: Callable[[Path], str] = sha256_of) -> dict[str, str]:
+    """Source -> SHA-256 of its file, for the fingerprint of the run; a hub's source is what its name says.
+
+    of_file: gives a file's SHA-256, by default by reading it
+    """
     found = {}
     for entry in (*settings.conversations, *settings.rankings, *settings.prompts):
         path = Path(entry)
         if path.is_file():
-            found[entry] = sha256_of(path)
+            found[entry] = of_file(path)
         elif Dataset.parse(entry) is None:
             raise DataError(
                 f"{entry}: no such file, nor a name on the hub (OWNER/NAME); paths are relative to {Path.cwd()}"

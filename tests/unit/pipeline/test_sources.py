@@ -6,6 +6,7 @@
 import gzip
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,10 +19,12 @@ from typer.testing import CliRunner
 from malmoi.cli import app
 from malmoi.data.formats import tree_of
 from malmoi.errors import ConfigError, DataError, UserError
-from malmoi.files import read_json, read_jsonl, write_jsonl
+from malmoi.files import read_json, read_jsonl, write_jsonl, write_text
 from malmoi.pipeline.context import Context
+from malmoi.pipeline.run import OUTSIDE
 from malmoi.pipeline.sources import DataSettings, data, data_identity, open_source
 from malmoi.workspace.folder import Workspace
+from malmoi.workspace.hashes import Hashes
 from malmoi.workspace.hub import Dataset, Hub, UnreachableError
 
 SIDES = ("train", "heldout", "rankings.train", "rankings.judge", "rankings.heldout", "prompts.train", "prompts.heldout")
@@ -155,6 +158,20 @@ def test_another_file_under_the_same_name_is_another_input(context: Context) -> 
     assert data_identity(DataSettings(rankings=("Anthropic/hh-rlhf",))) == {}
     with pytest.raises(DataError, match=r"typo\.jsonl: no such file"):
         data_identity(DataSettings(rankings=("typo.jsonl",)))
+
+
+def test_a_source_that_is_as_it_was_is_not_read_again(tmp_path: Path) -> None:
+    source, workspace = tmp_path / "chats.jsonl", Workspace.open(tmp_path / "w")
+    settings, memory = DataSettings(conversations=(str(source),)), workspace.runs / ".hashes.json"
+    write_text(source, "one")
+    os.utime(source, ns=(1_000_000_000, 1_000_000_000))
+    first = OUTSIDE["data"](settings, workspace, Hashes(memory))
+    assert first == data_identity(settings)
+    # Same place, size and time: read again it would give another hash.
+    with source.open("r+") as file:
+        file.write("ONE")
+    os.utime(source, ns=(1_000_000_000, 1_000_000_000))
+    assert OUTSIDE["data"](settings, workspace, Hashes(memory)) == first != data_identity(settings)
 
 
 # Data sets of the hub.

@@ -33,6 +33,35 @@ def test_what_changed_just_now_is_not_remembered(tmp_path: Path) -> None:
 
 def test_a_broken_memory_is_none(tmp_path: Path) -> None:
     settled(tmp_path / "a.txt", "one")
-    for broken in ("", "[1]", '{"1:2:3:4": 5}'):
+    for broken in ("", "[1]", '{"1:2:3:4": 5}', '{"1:2:3:4": [5, "a.txt"]}', '{"1:2:3:4": "5ce6"}', '{"1": ["a"]}'):
         write_text(tmp_path / "hashes.json", broken)
+        assert not Hashes(tmp_path / "hashes.json").known
         assert Hashes(tmp_path / "hashes.json").sha256_of(tmp_path / "a.txt") == sha256_of(tmp_path / "a.txt")
+
+
+def test_what_is_gone_or_changed_is_forgotten_and_what_moved_or_has_another_name_is_not(tmp_path: Path) -> None:
+    work, text = tmp_path / "work", tmp_path / "text"
+    (work / "runs").mkdir(parents=True)
+    memory = work / "runs" / ".hashes.json"
+    for name in ("stays", "goes", "changes"):
+        settled(text / name, name)
+    settled(work / "made", "of the workspace")
+    first = Hashes(memory)
+    assert len({first.sha256_of(folder) for folder in (text, work / "made")}) == 2
+    assert len(Hashes(memory).known) == 4
+    (text / "goes").unlink()
+    settled(text / "changes", "changed", at=3_000_000_000)
+    (text / "another name").hardlink_to(text / "stays")
+    moved = work.rename(tmp_path / "moved")
+    again = Hashes(moved / "runs" / ".hashes.json")
+    again.sha256_of(text)
+    (text / "stays").unlink()
+    last = Hashes(moved / "runs" / ".hashes.json")
+    assert sorted(known.path for known in last.known.values()) == sorted(
+        ["made", str(text / "changes"), str(text / "stays")]
+    )
+    settled(text / "new", "new")
+    assert last.sha256_of(text) == sha256_of(text)
+    assert {Path(known.path).name for known in Hashes(last.path).known.values()} == {
+        "made", "changes", "another name", "new",
+    }  # fmt: skip
