@@ -17,6 +17,7 @@ from malmoi.algorithms import sft as fine_tuning
 from malmoi.generate.engine import Engine
 from malmoi.generate.sampling import Sampling
 from malmoi.model.config import ModelConfig
+from malmoi.model.fastest import way_of
 from malmoi.model.folder import load_model
 from malmoi.model.inference import Weights, stored_dtype
 from malmoi.train.loop import Job, LoopConfig, Step, fit
@@ -29,12 +30,14 @@ N_COMPARED = 8
 
 
 def decode(work: Work, weights: str) -> Result:
-    """weights: float32, bfloat16, int8, int4, or auto: what this machine computes in."""
+    """weights: float32, bfloat16, int8, int4, or auto: what `malmoi chat` takes here."""
     model = load_model(Path(work["model"]), dtype=stored_dtype(cast(Weights, weights)))
     longest = max(len(ids) for name in ("warm_up", "prompts") for ids in work[name])
+    n_rows = len(work["prompts"])
+    way = way_of(model, cast(Weights, weights), n_rows)
     engine = Engine(
-        model, end_ids=[], weights=cast(Weights, weights), n_rows=len(work["prompts"]), n_max=longest + work["n_new"]
-    )
+        model, end_ids=[], weights=way.weights, in_c=way.in_c, n_rows=n_rows, n_max=longest + work["n_new"]
+    )  # fmt: skip
 
     def answer(prompts: list[list[int]], n_new: int, on_first: Callable[[], None]) -> list[list[int]]:
         requests = [engine.submit(ids, Sampling(temperature=0, max_tokens=n_new)) for ids in prompts]
@@ -45,7 +48,8 @@ def decode(work: Work, weights: str) -> Result:
             engine.step()
         return [request.ids for request in requests]
 
-    return time_decoding(answer, work) | {"configuration": _compute_dtype() if weights == "auto" else weights}
+    configuration = way.weights if weights != "auto" else f"auto: {way.weights}{'' if way.in_c else ', by PyTorch'}"
+    return time_decoding(answer, work) | {"configuration": configuration}
 
 
 def sft(work: Work, _: str) -> Result:

@@ -16,6 +16,7 @@ import typer
 from malmoi.errors import DataError, UserError
 from malmoi.generate.engine import Engine
 from malmoi.generate.sampling import Sampling
+from malmoi.model.fastest import way_of
 from malmoi.model.folder import load_model, load_text
 from malmoi.model.inference import Weights, stored_dtype
 from malmoi.model.transformer import LanguageModel
@@ -86,10 +87,12 @@ class Chat:
         found, folder = find_model(name, self.models)
         model = load_model(folder, LanguageModel, dtype=stored_dtype(self.weights))
         self.tokenizer, self.template = load_text(folder)
+        way = way_of(model, self.weights)
         # One row: the next turn goes on where the last one ended, and only what is new is read.
         self.engine = Engine(
-            model, end_ids=self.tokenizer.stop_ids, tokenizer=self.tokenizer, weights=self.weights, n_rows=1
-        )
+            model, end_ids=self.tokenizer.stop_ids, tokenizer=self.tokenizer, n_rows=1, weights=way.weights,
+            in_c=way.in_c,
+        )  # fmt: skip
         self.seq_len, self.name = model.config.seq_len, found
 
     def answer(self, text: str) -> Generator[str]:

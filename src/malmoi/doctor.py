@@ -27,8 +27,9 @@ from malmoi.commands.estimate import (
 )
 from malmoi.commands.runs import size
 from malmoi.errors import ConfigError
-from malmoi.model import compiled
 from malmoi.model.config import ModelConfig
+from malmoi.model.fastest import described
+from malmoi.model.inference import trained_in
 from malmoi.pipeline.recipe import Recipe
 from malmoi.report.summary import duration
 
@@ -50,7 +51,7 @@ class Machine:
     load: float
     """Processes that wait for a core, on average over a minute, when this one began."""
     answers: str = ""
-    """How answers are computed here: in C, or why not; C is several times faster on a CPU."""
+    """Of which weights answers are computed here, and in C, or why not: on a CPU it is several times faster."""
 
 
 def inspect_machine(folder: Path) -> Machine:
@@ -71,7 +72,7 @@ def inspect_machine(folder: Path) -> Machine:
         free_memory_bytes=free,
         free_disk_bytes=shutil.disk_usage(folder).free,
         load=os.getloadavg()[0],
-        answers="by PyTorch" if on_gpu else compiled.state().text,
+        answers=f"{trained_in()} weights, by PyTorch" if on_gpu else described(),
     )
 
 

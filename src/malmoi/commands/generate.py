@@ -21,6 +21,7 @@ from malmoi.evals.rewards import score_all
 from malmoi.files import disk_errors, read_jsonl, sha256_of, sweep_dead, to_json, write_jsonl
 from malmoi.generate.engine import Engine
 from malmoi.generate.sampling import Sampling
+from malmoi.model.fastest import way_of
 from malmoi.model.folder import load_model, load_text, score_std
 from malmoi.model.inference import Weights, stored_dtype
 from malmoi.model.transformer import LanguageModel, ScalarModel
@@ -170,9 +171,11 @@ def _answers(
     if not jobs:
         return
     n_max = max(len(job.ids) for job in jobs) + sampling.max_tokens
+    n_rows = min(N_ROWS, len(jobs))
+    way = way_of(network, weights, n_rows)
     engine = Engine(
-        network, end_ids=tokenizer.stop_ids, tokenizer=tokenizer, weights=weights, n_rows=min(N_ROWS, len(jobs)),
-        n_max=n_max, n_waiting=len(jobs), join_at=N_ROWS // 4,
+        network, end_ids=tokenizer.stop_ids, tokenizer=tokenizer, weights=way.weights, n_rows=n_rows, n_max=n_max,
+        n_waiting=len(jobs), join_at=N_ROWS // 4, in_c=way.in_c,
     )  # fmt: skip
     ordered = sorted(jobs, key=lambda job: len(job.ids))
     running = {engine.submit(job.ids, sampling, job.line["seed"]): job for job in ordered}

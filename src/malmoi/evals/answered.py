@@ -6,6 +6,7 @@ from malmoi import progress
 from malmoi.evals.subject import Subject
 from malmoi.generate.engine import Engine
 from malmoi.generate.sampling import Sampling
+from malmoi.model.fastest import fastest_way
 
 N_ROWS = 64
 
@@ -32,9 +33,10 @@ def answer_greedily(
         return []
     model, tokenizer, _ = subject
     n_rows = min(N_ROWS, len(prompts))
+    way = fastest_way(model, n_rows)
     engine = Engine(
         model, end_ids=tokenizer.stop_ids, tokenizer=tokenizer, n_rows=n_rows, n_waiting=len(prompts),
-        n_max=max(map(len, prompts)) + max_tokens, join_at=max(1, n_rows // 4),
+        n_max=max(map(len, prompts)) + max_tokens, join_at=max(1, n_rows // 4), weights=way.weights, in_c=way.in_c,
     )  # fmt: skip
     sampling = Sampling(temperature=0, max_tokens=max_tokens, stop=tuple(stop))
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))

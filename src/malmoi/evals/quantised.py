@@ -11,6 +11,7 @@ from torch import nn
 from malmoi import device
 from malmoi.generate.engine import Engine
 from malmoi.generate.sampling import Sampling
+from malmoi.model.fastest import Way, way_of
 from malmoi.model.inference import Weights, dtype_of, for_inference
 from malmoi.model.transformer import LanguageModel
 
@@ -21,7 +22,7 @@ def compare_weights(
     model: LanguageModel, formats: Sequence[Weights], texts: Sequence[Sequence[int]], n_bytes: int,
     prompts: Sequence[Sequence[int]],
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """One row for each format, the first being what the others are compared with.
+    """One row for each format, the first being what the others are compared with; "auto" is what `malmoi chat` takes.
 
     texts: held-out documents as ids, of `n_bytes` bytes in all; prompts: to continue greedily, 32 tokens each
     Each row: weights, bytes, tokens_per_s (one stream, median of five), bits_per_byte, perplexity (per token), and
@@ -30,15 +31,16 @@ def compare_weights(
     rows: list[dict[str, Any]] = []
     expected: list[torch.Tensor] = []
     for weights in formats:
-        fast = for_inference(model, weights)
-        likeliest, nats, n_tokens = _read(fast, weights, texts)
+        way = way_of(model, weights)
+        fast = for_inference(model, way.weights)
+        likeliest, nats, n_tokens = _read(fast, way.weights, texts)
         expected = expected or likeliest
         agreeing = sum(int((a == b).sum()) for a, b in zip(likeliest, expected, strict=True))
         rows.append(
             {
                 "weights": weights,
                 "bytes": weight_bytes(fast),
-                "tokens_per_s": _tokens_per_s(model, weights, prompts),
+                "tokens_per_s": _tokens_per_s(model, way, prompts),
                 "bits_per_byte": nats / torch.tensor(2.0).log().item() / n_bytes,
                 "perplexity": float(torch.tensor(nats / n_tokens).exp()),
                 "agreement": agreeing / n_tokens,
@@ -69,8 +71,8 @@ def _read(
     return likeliest, nats, n_tokens
 
 
-def _tokens_per_s(model: LanguageModel, weights: Weights, prompts: Sequence[Sequence[int]]) -> float:
-    engine = Engine(model, end_ids=[], weights=weights, n_rows=1)
+def _tokens_per_s(model: LanguageModel, way: Way, prompts: Sequence[Sequence[int]]) -> float:
+    engine = Engine(model, end_ids=[], weights=way.weights, in_c=way.in_c, n_rows=1)
     speeds = []
     for prompt in list(prompts)[:6]:
         request = engine.submit(prompt, Sampling(temperature=0, max_tokens=N_NEW))

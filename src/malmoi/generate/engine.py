@@ -46,7 +46,8 @@ class Newcomer(NamedTuple):
 class Engine:
     """Decodes up to `n_rows` requests together. `submit` and `cancel` may be called from any thread, `step` from one.
 
-    weights: number format of the projections; "auto" is the compute dtype
+    weights: number format of the projections; "auto" is the compute dtype; in_c: whether C decodes, where it can
+    (`model/fastest.py` finds the faster for those who only want answers)
     end_ids: tokens that end an answer; tokenizer: for `Request.text` and stop texts
     n_rows: the most that run together; fewer where memory does not suffice for the keys and values of more
     n_max: longest prompt and answer together; n_waiting: requests that may queue before `submit` raises BusyError
@@ -58,9 +59,10 @@ class Engine:
     def __init__(
         self, model: LanguageModel, *, end_ids: Collection[int], tokenizer: Tokenizer | None = None,
         weights: Weights = "auto", n_rows: int = 32, n_max: int | None = None, n_waiting: int = 1024, join_at: int = 1,
+        in_c: bool = True,
     ) -> None:  # fmt: skip
         self.model, config = for_inference(model, weights, n_rows), model.config
-        self.decoder = decoder_of(self.model, weights)
+        self.decoder = decoder_of(self.model, weights) if in_c else None
         self.here = device.current()
         self.dtype = dtype_of(weights)
         self.end_ids, self.tokenizer = frozenset(end_ids), tokenizer

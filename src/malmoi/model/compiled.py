@@ -35,10 +35,14 @@ LONGEST_COMPILATION_S = 600
 
 
 class State(NamedTuple):
-    """What is known of the library without compiling it: one line for people, and whether C is, or will be, used."""
+    """What is known of the library without compiling it: one line for people, and whether C is, or will be, used.
+
+    is_made: whether it is compiled already
+    """
 
     is_used: bool
     text: str
+    is_made: bool = False
 
 
 class _FailedError(Exception):
@@ -64,15 +68,15 @@ def state() -> State:
     if (obstacle := _obstacle()) is not None:
         return State(False, f"by PyTorch: {obstacle}")
     compiler = _compiler()
-    for folder in filter(_is_safe, _folders()):
-        note = _note_of(folder / _name(compiler))
+    for folder in safe_folders():
+        note = note_of(folder / _name(compiler))
         if "failure" in note:
             where = (folder / _name(compiler)).with_suffix(".json")
             return State(
                 False, f"by PyTorch: {compiler[0]} does not compile the code in C: {note['failure']} ({where})"
             )
         if _is_whole(folder / _name(compiler)):
-            return State(True, "in C" + note.get("lacks", ""))
+            return State(True, "in C" + note.get("lacks", ""), is_made=True)
     return State(True, f"in C, which {compiler[0]} compiles when it is first needed")
 
 
@@ -132,8 +136,13 @@ def _folders() -> Iterator[Path]:
     yield Path(tempfile.gettempdir()) / f"malmoi-{os.getuid()}"
 
 
+def safe_folders() -> Iterator[Path]:
+    """Those of them that nobody else can write to, made where that is needed and possible."""
+    return filter(_is_safe, _folders())
+
+
 def _is_safe(folder: Path) -> bool:
-    """A library is code: nobody else may have put it there. Makes the folder where it can."""
+    """A library is code: nobody else may have put it there."""
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return _is_ours(folder, stat.S_ISDIR)
@@ -145,8 +154,8 @@ def _is_ours(path: Path, is_kind: Any) -> bool:
     return is_kind(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def _note_of(path: Path) -> dict[str, str]:
-    """The note next to a library; empty where there is no usable one."""
+def note_of(path: Path) -> dict[str, str]:
+    """What a file of JSON next to a library says, by the name of either; empty where it holds nothing usable."""
     with contextlib.suppress(OSError, ValueError):
         beside = path.with_suffix(".json")
         found = json.loads(beside.read_bytes()) if _is_ours(beside, stat.S_ISREG) else None
@@ -157,7 +166,7 @@ def _note_of(path: Path) -> dict[str, str]:
 
 def _is_whole(path: Path) -> bool:
     with contextlib.suppress(OSError):
-        expected = _note_of(path).get("sha256")
+        expected = note_of(path).get("sha256")
         return _is_ours(path, stat.S_ISREG) and hashlib.sha256(path.read_bytes()).hexdigest() == expected
     return False
 
@@ -165,15 +174,15 @@ def _is_whole(path: Path) -> bool:
 def _found_or_made(compiler: list[str]) -> Path:
     """Raises _FailedError when it does not compile, now or earlier, or can be kept nowhere."""
     name = _name(compiler)
-    folders = [folder for folder in _folders() if _is_safe(folder)]
+    folders = list(safe_folders())
     for folder in folders:
-        if "failure" in _note_of(folder / name):
+        if "failure" in note_of(folder / name):
             raise _FailedError
         if _is_whole(folder / name):
             return folder / name
     for folder in folders:
         with contextlib.suppress(OSError), _alone(folder / name):
-            if not _is_whole(folder / name) and "failure" not in _note_of(folder / name):
+            if not _is_whole(folder / name) and "failure" not in note_of(folder / name):
                 _make(compiler, folder / name)
             if not _is_whole(folder / name):
                 raise _FailedError

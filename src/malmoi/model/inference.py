@@ -198,13 +198,14 @@ def _multiplied(linear: Int8Linear | Int4Linear | StoredLinear, x: Tensor, most_
 def stored_dtype(weights: Weights) -> torch.dtype | None:
     """What the matrices of a model that only answers may be loaded in (None: as the file has them): less memory, the
     same answers."""
-    return None if weights in ("int8", "int4") else dtype_of(weights)
+    as_it_is = weights in ("int8", "int4") or (weights == "auto" and trained_in() == "float32")
+    return None if as_it_is else dtype_of(weights)
 
 
 def dtype_of(weights: Weights) -> torch.dtype:
     """What activations, keys and values are computed in; "auto" is what models are trained in."""
     if weights == "auto":
-        weights = _trained_in()
+        weights = trained_in()
     return torch.float32 if weights == "float32" else _activations()
 
 
@@ -214,7 +215,13 @@ def _activations() -> torch.dtype:
     return torch.float32 if on_cpu and not device.cpu_multiplies_bf16() else torch.bfloat16
 
 
-def _trained_in() -> Weights:
+def computes_float32() -> bool:
+    """Whether activations are float32 whatever weights are stored in: then bfloat16 is a way to store them, no more."""
+    return _activations() == torch.float32
+
+
+def trained_in() -> Weights:
+    """The format that "auto" is where models learn: the compute dtype."""
     return "float32" if device.current().compute_dtype == torch.float32 else "bfloat16"
 
 
@@ -226,7 +233,7 @@ def for_inference(model: LanguageModel, weights: Weights = "auto", n_rows: int =
     """
     fast = sharing_copy(model)
     if weights == "auto":
-        weights = _trained_in()
+        weights = trained_in()
     layout = _layout(weights, model.config, n_rows)
     for module in list(fast.modules()):
         for first, *others in FUSED:
