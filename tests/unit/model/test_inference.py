@@ -17,10 +17,11 @@ def model(request: pytest.FixtureRequest) -> LanguageModel:
                     tie_embeddings=request.param)
     )  # fmt: skip
     initialise(made, 1)
+    generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for parameter in made.parameters():
             if parameter.ndim == 2:
-                parameter.normal_(0, 0.1)
+                parameter.normal_(0, 0.1, generator=generator)
     return made
 
 
