@@ -113,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="pairs of runs (default 5)")
     parser.add_argument(
-        "--weights", choices=["auto", "bfloat16", "int8", "int4"],
+        "--weights", choices=["auto", "float32", "bfloat16", "int8", "int4"],
         help="Malmoi's, when decoding (default: auto; beside llama.cpp int8)",
     )  # fmt: skip
     parser.add_argument("--model", metavar="DIR", help="Hugging Face folder (default: MALMOI_BENCH_MODEL, or smollm2-135m of the workspace)")  # fmt: skip # noqa: E501

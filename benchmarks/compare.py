@@ -69,7 +69,8 @@ def compare(name: str, peer: str | None, options: Options) -> Result:
     if theirs:
         found |= _summary("peer_value", "peer_peak_memory_bytes", theirs)
         found |= ratio_and_spread(row.unit, [run["value"] for run in malmoi], [run["value"] for run in theirs])
-        found |= {"peer_configuration": _fastest(row, tried), "tried": tried}
+        their_configuration = theirs[0].get("configuration", _fastest(row, tried))
+        found |= {"peer_configuration": their_configuration, "tried": tried}
         found["versions"] = theirs[0]["versions"] | found["versions"]
     elif peer is not None:
         found["reason"] = tried["missing"]
@@ -186,7 +187,7 @@ def _prepare(row: Row, peer: str | None, options: Options, folder: Path) -> Resu
 def _run(name: str, configuration: str, work: Result) -> Result:
     """One side, once. Raises MissingError when what it needs is not installed."""
     if name == "llama.cpp" and not work["gguf"]:
-        raise MissingError("needs a Q4_1 GGUF of the model: name it with --gguf or MALMOI_BENCH_GGUF")
+        raise MissingError("needs a GGUF of the model, such as Q4_1: name it with --gguf or MALMOI_BENCH_GGUF")
     folder = Path(work["folder"])
     files = [folder / "run.json", folder / "result.json"]
     files[0].write_text(json.dumps(work | {"started": time.time()}))

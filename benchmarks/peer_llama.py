@@ -12,8 +12,8 @@ from benchmarks.side import Result, Work, time_decoding
 VERSIONS = {"llama-cpp-python": llama.__version__}
 
 
-def decode(work: Work, quant: str) -> Result:
-    """The file's own quantisation; `quant` only names it."""
+def decode(work: Work, _: str) -> Result:
+    """In the file's own quantisation, which the result names."""
     llama.llama_backend_init()
     model = llama.llama_model_load_from_file(work["gguf"].encode(), llama.llama_model_default_params())
     if not model:
@@ -54,7 +54,14 @@ def decode(work: Work, quant: str) -> Result:
                 ids.append(token)
         return made
 
-    return time_decoding(answer, work)
+    return time_decoding(answer, work) | {"configuration": _quantisation(model)}
+
+
+def _quantisation(model: Any) -> str:
+    """Such as Q8_0: what llama.cpp's description of a model ends with, behind architecture and size."""
+    description = ctypes.create_string_buffer(256)
+    llama.llama_model_desc(model, description, len(description))
+    return description.value.decode(errors="replace").split(maxsplit=2)[-1]
 
 
 def _logits(context: Any, index: int, n_vocab: int) -> np.ndarray:

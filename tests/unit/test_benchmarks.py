@@ -1,6 +1,7 @@
 """The benchmarks make one input for both sides, notice when the sides do other work, and say what is missing."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -16,7 +17,8 @@ from benchmarks.prepare import MAKERS, Source, spare_id, toy_model
 from benchmarks.rows import MODULES, QUICK, ROWS
 from malmoi.data.chats import read_chats
 from malmoi.errors import UserError
-from malmoi.model.folder import load_text
+from malmoi.model.folder import load_model, load_text
+from malmoi.model.gguf_export import export_gguf
 from malmoi.tokenizer.bpe import SPECIAL_TOKENS, Tokenizer
 
 pytestmark = pytest.mark.usefixtures("float32")
@@ -129,6 +131,17 @@ def test_row_without_its_model_is_kept_with_the_reason() -> None:
     assert row["malmoi"] is row["peer_value"] is row["ratio"] is None
     assert "malmoi models pull smollm2-135m" in row["reason"] and not row["failed"]
     assert "no figure: needs a model" in line(row)
+
+
+@pytest.mark.parametrize(("kind", "said"), [("f16", "F16"), ("q8_0", "Q8_0")])
+def test_llama_cpp_is_named_by_what_its_file_holds(tmp_path: Path, model: Path, kind: str, said: str) -> None:
+    if "MALMOI_BENCH_LLAMA_PYTHON" not in os.environ:
+        pytest.importorskip("llama_cpp")
+    gguf = tmp_path / "model.gguf"
+    export_gguf(gguf, load_model(model), *load_text(model), kind)
+    row = compare("decode_1", "llama.cpp", Options(1, 1, "int8", model, gguf, quick=True, tell=lambda text: None))
+    assert row["peer_configuration"] == said, row
+    assert f"({said}, " in line(row)
 
 
 def test_command_measures_malmoi_where_the_peer_is_missing(tmp_path: Path) -> None:
