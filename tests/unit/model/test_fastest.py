@@ -24,10 +24,11 @@ def drawn(is_rounded: bool, **features: object) -> LanguageModel:
     shape = {"vocab_size": 96, "n_layer": 3, "n_embd": 64, "n_head": 2, "n_kv_head": 1, "head_dim": 32, "n_ff": 96}
     model = LanguageModel(ModelConfig(**{**shape, "seq_len": 32, **features}))  # type: ignore[arg-type]
     initialise(model, 1)
+    generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim == 2:
-                parameter.normal_(0, 0.1)
+                parameter.normal_(0, 0.1, generator=generator)
                 parameter.copy_(parameter.bfloat16() if is_rounded else parameter)
     return model
 
