@@ -58,6 +58,8 @@ def test_a_window_longer_than_the_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "short.txt").write_text("한 줄의 글. " * 20, encoding="utf-8")
     found = refusals(nano(f"corpus.text={tmp_path}"), AMPLE)
     assert any("seq_len: 256 tokens are more than the text" in reason for reason in found), found
+    (tmp_path / "short.txt").write_text("")
+    assert any("holds no text" in reason for reason in refusals(nano(f"corpus.text={tmp_path}"), AMPLE))
 
 
 def test_a_full_disk_is_refused_unless_only_the_impossible_is() -> None:

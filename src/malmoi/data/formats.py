@@ -169,7 +169,7 @@ def _made(path: Path, wanted: str, errors: Errors, report: Report | None) -> Ite
             report.formats[form.name] += 1
             yield number, raw, form.origin, made
     if report.formats.total() == n_before:
-        said = f"; {report.examples[0]}" if report.examples else ""
+        said = f"; {report.examples[0]}" if report.examples else "" if report.n_recognised else "; it has no rows"
         raise DataError(f"{path}: holds no {NAMES[wanted]}{said}")
 
 

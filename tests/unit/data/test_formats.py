@@ -321,6 +321,12 @@ def test_one_question_is_one_tree_in_either_unicode_form() -> None:
     assert tree_of([user(question)]) == tree_of([user(unicodedata.normalize("NFD", f"\u200b{question}"))])
 
 
+def test_a_file_without_rows_says_so(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("\n \n")
+    with pytest.raises(DataError, match="holds no conversation; it has no rows"):
+        list(conversations(tmp_path / "rows.jsonl"))
+
+
 @pytest.mark.parametrize("answer", ["\u200b", "\x07\x1b", "\u3164"])
 def test_an_answer_that_nobody_can_see_is_empty(tmp_path: Path, answer: str) -> None:
     with pytest.raises(DataError, match="an empty"):
