@@ -18,7 +18,7 @@ from benchmarks.rows import Sizes
 from malmoi.corpus.pydocs import Item, read_python_docs
 from malmoi.corpus.questions import ask, choose_items
 from malmoi.corpus.shards import ShardWriter
-from malmoi.data.comparisons import conversation_ids
+from malmoi.data.comparisons import ranking_ids
 from malmoi.data.tokens import window_steps
 from malmoi.errors import UserError
 from malmoi.files import write_json, write_jsonl
@@ -90,7 +90,7 @@ def reward(source: Source, folder: Path, model: Path, sizes: Sizes, spec: dict[s
         question = [_user(read(n_words // 2))]
         answers = [read(n_words - n_words // 2) for _ in range(2)]
         rows.append({"messages": question, "answers": answers, "ranks": [1, 2]})
-        pairs.append([conversation_ids(tokenizer, template, question, answer) for answer in answers])
+        pairs.append(ranking_ids(tokenizer, template, question, answers))
     write_jsonl(folder / "pairs.jsonl", rows)
     return {
         "data": str(folder / "pairs.jsonl"),

@@ -169,6 +169,9 @@ def test_an_answer_that_was_written_otherwise_when_it_was_the_last_has_a_row_of_
     assert spoken(tokenizer, *last) == "<think>\n\n</think>\n\nOn the log.<|im_end|>"
     assert first[0] == template.encode(tokenizer, messages[:2])[0]
     assert last[0] == template.encode(tokenizer, messages)[0]
+    # Whoever asks once more and gets no answer does not take the thought from the last one.
+    _, again, whole = template.training_rows(tokenizer, [*messages, {"role": "user", "content": "And you?"}])
+    assert again == last and not any(whole[1])
 
 
 def test_answers_that_are_always_written_alike_share_a_row(kind: tuple[str, Tokenizer, ChatTemplate]) -> None:

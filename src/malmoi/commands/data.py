@@ -12,7 +12,7 @@ from rich.text import Text
 
 from malmoi.chat import find_model, printable
 from malmoi.commands.runs import WIDE
-from malmoi.data.chats import encode_chat
+from malmoi.data.comparisons import ranking_ids
 from malmoi.data.formats import Report, conversations, prompts, rankings
 from malmoi.data.rows import Row
 from malmoi.data.table import read_table
@@ -27,8 +27,10 @@ TRAINED = "green"
 
 
 class Found(NamedTuple):
-    """What a source holds. facts: counts by name; shown: the first rows, each with its file and line"""
+    """What a source holds. kind: as in READERS; facts: counts by name; shown: the first rows, each with its file and
+    line"""
 
+    kind: str
     facts: dict[str, Any]
     shown: list[tuple[str, Row]]
 
@@ -51,7 +53,7 @@ def look(entry: str, n: int, kind: str | None, folder: Path) -> Found:
         except DataError as error:
             refusals.append((report.n_recognised, error))
             continue
-        return Found(_facts(name, source.commit, report, [row for _, row in numbered]), numbered[:n])
+        return Found(name, _facts(name, source.commit, report, [row for _, row in numbered]), numbered[:n])
     for file in source.files:  # a file that is broken says so itself
         for _ in read_table(file):
             break
@@ -92,7 +94,7 @@ def show_found(found: Found, model: str | None, models: Path) -> None:
     for where, row in found.shown:
         console.print(Text(f"\n{where}  {row['source']}, tree {row['tree']}", style="bold"))
         marked = console.is_terminal
-        for text in _as_read(row, encode, marked) if encode else _as_said(row):
+        for text in _as_read(found.kind, row, encode, marked) if encode else _as_said(row):
             console.print(text)
 
 
@@ -114,37 +116,41 @@ def _best_first(row: Row) -> list[tuple[int, str]]:
     return sorted(zip(row.get("ranks", ()), row.get("answers", ()), strict=True), key=lambda ranked: ranked[0])
 
 
-Encode = Callable[[list[dict[str, str]]], list[tuple[str, bool]]]
+Piece = tuple[str, bool]
+"""Text as a model reads it, special tokens included, and whether it is learned from."""
+Encode = Callable[[str, Row], list[tuple[str, list[Piece]]]]
+"""The kind of a row, and the row -> what a model reads of it, each with its title."""
 
 
 def _encoder(model: str, models: Path) -> Encode:
-    """Messages -> pieces of text as the model reads it, special tokens included, and whether they are trained on."""
+    """Through the functions that training reads its files with."""
     from malmoi.model.folder import load_text
 
     tokenizer, template = load_text(find_model(model, models)[1])
 
-    def encode(messages: list[dict[str, str]]) -> list[tuple[str, bool]]:
-        if messages[-1]["role"] == "user":
-            ids, trained = template.encode(tokenizer, messages, add_generation_prompt=True)
-        else:
-            ids, trained = encode_chat(tokenizer, template, messages)
-        pieces = groupby(zip(ids, trained, strict=True), key=lambda token: token[1])
+    def pieces(ids: Sequence[int], trained: Sequence[bool]) -> list[Piece]:
+        parts = groupby(zip(ids, trained, strict=True), key=lambda token: token[1])
         decode = tokenizer.engine.decode
-        return [(str(decode([id for id, _ in part], skip_special_tokens=False)), is_on) for is_on, part in pieces]
+        return [(str(decode([id for id, _ in part], skip_special_tokens=False)), is_on) for is_on, part in parts]
+
+    def encode(kind: str, row: Row) -> list[tuple[str, list[Piece]]]:
+        if kind == "conversations":
+            read = template.training_rows(tokenizer, row["messages"])
+            return [("", pieces(ids, trained)) for ids, trained in read if any(trained)]
+        asked, _ = template.encode(tokenizer, row["messages"], add_generation_prompt=True)
+        if kind == "prompts":
+            return [("", pieces(asked, [False] * len(asked)))]
+        ranked = _best_first(row)
+        whole = ranking_ids(tokenizer, template, row["messages"], [answer for _, answer in ranked])
+        judged = [pieces(ids, [place >= len(asked) for place in range(len(ids))]) for ids in whole]
+        return [(f"rank {rank}  ", found) for (rank, _), found in zip(ranked, judged, strict=True)]
 
     return encode
 
 
-def _as_read(row: Row, encode: Encode, in_colour: bool) -> Iterator[Text]:
-    if "answers" not in row:
-        yield _marked(encode(row["messages"]), in_colour)
-        return
-    for rank, answer in _best_first(row):
-        pieces = encode([*row["messages"], {"role": "assistant", "content": answer}])
-        # What answers share is read, but only the last turn is judged.
-        last = max((place for place, (_, is_on) in enumerate(pieces) if is_on), default=0)
-        judged = [(text, place == last) for place, (text, _) in enumerate(pieces)]
-        yield Text.assemble((f"rank {rank}  ", "bold"), _marked(judged, in_colour))
+def _as_read(kind: str, row: Row, encode: Encode, in_colour: bool) -> Iterator[Text]:
+    for title, pieces in encode(kind, row):
+        yield Text.assemble((title, "bold"), _marked(pieces, in_colour))
 
 
 def _marked(pieces: Sequence[tuple[str, bool]], in_colour: bool) -> Text:

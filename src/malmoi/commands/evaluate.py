@@ -11,7 +11,7 @@ from malmoi import device
 from malmoi.chat import find_model
 from malmoi.commands.runs import table
 from malmoi.corpus.folders import Errors
-from malmoi.data.comparisons import Ranking, conversation_ids
+from malmoi.data.comparisons import Ranking, ranking_ids
 from malmoi.data.formats import Report, rankings
 from malmoi.errors import DataError, UserError
 from malmoi.evals.rewards import Sourced, judge_rewards
@@ -92,7 +92,7 @@ def _read_rankings(
     rows, report, too_long = [], Report(), f"longer than the model's context ({seq_len} tokens)"
     for number, row in rankings(path, errors, report):
         try:
-            ids = [conversation_ids(tokenizer, template, row["messages"], answer) for answer in row["answers"]]
+            ids = ranking_ids(tokenizer, template, row["messages"], row["answers"])
         except DataError as error:
             raise DataError(f"{path}:{number}: {error}") from None
         if max(map(len, ids)) > seq_len:

@@ -13,7 +13,7 @@ import numpy as np
 
 from malmoi import progress
 from malmoi.chat import find_model
-from malmoi.data.comparisons import Ranking, conversation_ids
+from malmoi.data.comparisons import Ranking, ranking_ids
 from malmoi.data.formats import prompts as read_prompts
 from malmoi.errors import DataError, UserError
 from malmoi.evals.best_of import MISSING_EOS_PENALTY, best
@@ -131,9 +131,9 @@ class Chooser:
         """Of each prompt's n lines the best, with the scores of all. Raises DataError when one is too long to read."""
         groups = [lines[start : start + n] for start in range(0, len(lines), n)]
         tokenizer, template = self.text
-        ids = [conversation_ids(tokenizer, template, line["messages"], line["answer"]) for line in lines]
-        turns = [Ranking(ids[start : start + n], [1] * n) for start in range(0, len(lines), n)]
-        longest = max(map(len, ids))
+        said = ((group[0]["messages"], [line["answer"] for line in group]) for group in groups)
+        turns = [Ranking(ranking_ids(tokenizer, template, *asked), [1] * n) for asked in said]
+        longest = max(len(ids) for turn in turns for ids in turn.ids)
         if longest > self.network.config.seq_len:
             raise DataError(
                 f"--best-by: {longest} tokens are more than the reward model's context ({self.network.config.seq_len})"

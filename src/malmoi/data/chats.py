@@ -1,9 +1,8 @@
 """Conversations -> padded micro-batches in which only the assistant's turns are trained on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -42,13 +41,6 @@ def read_chats(path: Path, tokenizer: Tokenizer, template: ChatTemplate, seq_len
             raise DataError(f"{path}:{number}: {longest} tokens are more than the model's context ({seq_len})")
         chats += [Chat(as_ids(ids), np.array(trained)) for ids, trained in found if any(trained)]
     return chats
-
-
-def encode_chat(
-    tokenizer: Tokenizer, template: ChatTemplate, messages: Sequence[Mapping[str, Any]]
-) -> tuple[list[int], list[bool]]:
-    """The row of `ChatTemplate.training_rows` that holds the whole conversation."""
-    return template.training_rows(tokenizer, messages)[-1]
 
 
 def chat_steps(chats: list[Chat], pad_id: int, batch_size: int, micro_batch_size: int, seed: int) -> Shuffled:

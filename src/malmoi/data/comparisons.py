@@ -1,6 +1,6 @@
 """People's rankings -> micro-batches in which all answers to a prompt, and all their pairs, stand together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -16,6 +16,7 @@ from malmoi.errors import DataError
 from malmoi.text import spelt
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
+from malmoi.tokenizer.clock import dated
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def read_rankings(path: Path, tokenizer: Tokenizer, template: ChatTemplate, seq_
     found = []
     for number, row in rankings(path):
         try:
-            ids = [conversation_ids(tokenizer, template, row["messages"], answer) for answer in row["answers"]]
+            ids = ranking_ids(tokenizer, template, row["messages"], row["answers"])
         except DataError as error:
             raise DataError(f"{path}:{number}: {error}") from None
         longest = max(map(len, ids))
@@ -77,6 +78,15 @@ def read_rankings(path: Path, tokenizer: Tokenizer, template: ChatTemplate, seq_
             raise DataError(f"{path}:{number}: {longest} tokens are more than the model's context ({seq_len})")
         found.append(Ranking([as_ids(one) for one in ids], row["ranks"]))
     return found
+
+
+@dated()
+def ranking_ids(
+    tokenizer: Tokenizer, template: ChatTemplate, messages: Sequence[Mapping[str, str]], answers: Iterable[str]
+) -> list[list[int]]:
+    """`conversation_ids` of several answers to one prompt, which is encoded once."""
+    prompt, _ = template.encode(tokenizer, messages, add_generation_prompt=True)
+    return [_answered_ids(tokenizer, template, messages, prompt, spelt(answer)) for answer in answers]
 
 
 def conversation_ids(
@@ -87,8 +97,12 @@ def conversation_ids(
     That is the prompt as a policy is asked, then the answer. What a template puts after the end of the turn is left
     off: a policy never writes it, so nothing may be read off it.
     """
-    answer = spelt(answer)
-    prompt, _ = template.encode(tokenizer, messages, add_generation_prompt=True)
+    return ranking_ids(tokenizer, template, messages, [answer])[0]
+
+
+def _answered_ids(
+    tokenizer: Tokenizer, template: ChatTemplate, messages: Sequence[Mapping[str, str]], prompt: list[int], answer: str
+) -> list[int]:
     ids, _ = template.encode(tokenizer, [*messages, {"role": "assistant", "content": answer}])
     if ids[: len(prompt)] != prompt:  # the template writes answers otherwise than its prompt lets them begin
         return [*prompt, *tokenizer.encode_answer(answer), tokenizer.end_of_turn_id]

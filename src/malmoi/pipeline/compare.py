@@ -16,7 +16,7 @@ import torch
 
 from malmoi import device, progress
 from malmoi.data.batch import pad
-from malmoi.data.comparisons import Ranking, conversation_ids
+from malmoi.data.comparisons import Ranking, ranking_ids
 from malmoi.data.prompts import Prompt, read_prompts
 from malmoi.evals.answers import distinct_share
 from malmoi.evals.batches import batches_by_length
@@ -166,7 +166,7 @@ def _judged(
     rows = read_jsonl(data / "rankings.heldout.jsonl")
     known = [
         Sourced(
-            Ranking([conversation_ids(tokenizer, template, r["messages"], a) for a in r["answers"]], r["ranks"]),
+            Ranking(ranking_ids(tokenizer, template, r["messages"], r["answers"]), r["ranks"]),
             r["source"], r["tree"],
         )
         for r in rows

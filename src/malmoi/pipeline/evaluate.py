@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from malmoi.corpus.questions import Question
-from malmoi.data.comparisons import Ranking, conversation_ids, demonstration_ids
+from malmoi.data.comparisons import Ranking, demonstration_ids, ranking_ids
 from malmoi.evals.answers import Answered, answer_all, answer_kl, distinct_share, is_exact
 from malmoi.evals.bits_per_byte import xz_bits_per_byte
 from malmoi.evals.interval import bootstrap
@@ -144,7 +144,7 @@ def _reward(inputs: dict[str, Path]) -> dict[str, Any]:
     margin = read_json(inputs["rank"] / "labeler.json")["tie_margin"]
     truth = [true_ranks(scores, margin) for scores in golds]
     rankings = [
-        Ranking([conversation_ids(tokenizer, template, row["prompt"], a["text"]) for a in row["answers"]], ranks)
+        Ranking(ranking_ids(tokenizer, template, row["prompt"], (a["text"] for a in row["answers"])), ranks)
         for row, ranks in zip(rows, truth, strict=True)
     ]
     scores = score_rankings(model, rankings, tokenizer.pad_id)

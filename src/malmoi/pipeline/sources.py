@@ -14,7 +14,7 @@ from pydantic import Field
 
 from malmoi import progress
 from malmoi.config import Seed, Settings
-from malmoi.data.comparisons import conversation_ids
+from malmoi.data.comparisons import ranking_ids
 from malmoi.data.formats import Origin, Report, conversations, name_of, prompts, rankings, tree_of
 from malmoi.data.rows import Row
 from malmoi.errors import ConfigError, DataError, UserError
@@ -153,7 +153,7 @@ class _Reader:
         tokenizer, template = self.text
         messages = row["messages"]
         if "answers" in row:
-            return max(len(conversation_ids(tokenizer, template, messages, answer)) for answer in row["answers"])
+            return max(map(len, ranking_ids(tokenizer, template, messages, row["answers"])))
         waits = messages[-1]["role"] == "user"
         return len(template.encode(tokenizer, messages, add_generation_prompt=waits)[0])
 

@@ -55,10 +55,10 @@ class Conversation:
         return len(self._found_turns) == len(self.turns)
 
     def otherwise_written(self) -> list[int]:
-        """Answers before the last one that the template wrote otherwise when they were the last."""
+        """Answers that the template wrote otherwise when they were the last message."""
         found = []
         for turn in self._found_turns:
-            if turn.number != self.turns[-1]:
+            if turn.number != len(self.messages) - 1:
                 own = self._render(turn.number + 1, prompt=False)
                 if own is not None and not own.startswith(self.written.text[: turn.end]):
                     found.append(turn.number)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from malmoi.data.batch import pad
-from malmoi.data.chats import chat_steps, encode_chat, read_chats
+from malmoi.data.chats import chat_steps, read_chats
 from malmoi.data.comparisons import Ranking, collate_rankings, ranking_steps, read_rankings
 from malmoi.data.prompts import read_prompts
 from malmoi.errors import DataError
@@ -146,14 +146,14 @@ def test_a_turn_marked_as_not_to_be_trained_on_is_read_and_not_learnt(
     tmp_path: Path, tokenizer: Tokenizer, template: ChatTemplate
 ) -> None:
     talk = [USER, ANSWER, {"role": "user", "content": "And?"}, {"role": "assistant", "content": "A dog."}]
-    [whole] = [encode_chat(tokenizer, template, talk)]
-    ids, trained = encode_chat(tokenizer, template, [USER, {**ANSWER, "trained": False}, *talk[2:]])
+    [whole] = template.training_rows(tokenizer, talk)
+    [(ids, trained)] = template.training_rows(tokenizer, [USER, {**ANSWER, "trained": False}, *talk[2:]])
     assert ids == whole[0]
     learnt = [token for token, on in zip(ids, trained, strict=True) if on]
     assert learnt == [*tokenizer.encode("A dog."), tokenizer.end_of_turn_id]
     together = ChatTemplate("{% generation %}{% for m in messages %}{{ m.content }}{% endfor %}{% endgeneration %}")
     with pytest.raises(DataError, match="runs answers together"):
-        encode_chat(tokenizer, together, [USER, {**ANSWER, "trained": False}, *talk[2:]])
+        together.training_rows(tokenizer, [USER, {**ANSWER, "trained": False}, *talk[2:]])
 
 
 def test_ids_are_held_in_four_bytes(tmp_path: Path, tokenizer: Tokenizer, template: ChatTemplate) -> None:

@@ -16,13 +16,17 @@ from typing import Any, cast
 import pytest
 from typer.testing import CliRunner
 
+from malmoi.chat import printable
 from malmoi.cli import app
+from malmoi.data.comparisons import conversation_ids
 from malmoi.data.formats import tree_of
 from malmoi.errors import ConfigError, DataError, UserError
 from malmoi.files import read_json, read_jsonl, write_jsonl, write_text
+from malmoi.model.folder import load_text
 from malmoi.pipeline.context import Context
 from malmoi.pipeline.run import OUTSIDE
 from malmoi.pipeline.sources import DataSettings, data, data_identity, open_source
+from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.hashes import Hashes
 from malmoi.workspace.hub import Dataset, Hub, UnreachableError
@@ -340,3 +344,36 @@ def test_what_cannot_be_shown_ends_in_one_line(context: Context, words: list[str
     Path("broken.jsonl").write_text('{"prompt": ')
     done = CliRunner().invoke(app, ["data", "show", *words])
     assert done.exit_code == 2 and says in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_rows_are_shown_as_training_reads_them(context: Context) -> None:
+    folder = context.inputs["base"] / "model"
+    tokenizer, before = load_text(folder)
+    # It writes a line break behind every turn, a prompt that answers do not begin with, and only the last answer whole.
+    template = ChatTemplate(
+        "{% for m in messages %}<|{{ m.role }}|>"
+        "{{ m.content if loop.last or m.role == 'user' else m.content.split('!')[-1] }}<|end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>…{% endif %}"
+    )
+    assert template != before
+    template.save(folder)
+    answers, asked = ["the cat", "the  dog"], [{"role": "user", "content": "What?"}]
+    write_jsonl(Path("three.jsonl"), [{"messages": asked, "answers": answers, "ranks": [2, 1]}])
+    said = [{"role": "assistant", "content": "Let me see!A cat."}, *asked, {"role": "assistant", "content": "A dog."}]
+    write_jsonl(Path("talk.jsonl"), [{"messages": asked + said}, {"messages": [*asked, *said[:2]]}])
+
+    def shown(*words: str) -> str:
+        done = CliRunner().invoke(app, ["data", "show", *words, "--model", str(folder)])
+        assert done.exit_code == 0, done.output
+        return done.stdout.replace("⏎", "\n")
+
+    told = shown("three.jsonl")
+    for answer in answers:
+        ids = conversation_ids(tokenizer, template, asked, answer)
+        text = tokenizer.engine.decode(ids, skip_special_tokens=False)
+        assert printable(text.removesuffix(f"{answer}<|end|>")) + f"⟦{answer}<|end|>⟧\n" in told
+    assert told.index("the  dog") < told.index("the cat")
+    told = shown("talk.jsonl")
+    assert told.count("⟦Let me see!A cat.<|end|>⟧") == 2 and told.count("⟦A dog.<|end|>⟧") == 1
+    assert "<|assistant|>A cat.<|end|>" in told and "…" not in told
+    assert "⟦" not in shown("talk.jsonl", "--as", "prompts")
