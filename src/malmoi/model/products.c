@@ -71,11 +71,7 @@ enum { FLOAT_ROWS = 3 }; /* with TILE rows of weights: 12 sums, 3 inputs and a w
 INLINE void dots_of_floats(const Matrix *w, const int64_t kind, int64_t row, int64_t place, const float *x,
                            const int n_rows, Ahead next, Target target) {
     const int64_t n_in = w->n_in;
-    f32x8 acc[TILE][FLOAT_ROWS];
-#pragma GCC unroll 8
-    for (int i = 0; i < TILE; i++)
-#pragma GCC unroll 8
-        for (int m = 0; m < n_rows; m++) acc[i][m] = (f32x8){0};
+    f32x8 acc[TILE][FLOAT_ROWS] = {0};
     for (int64_t k = 0; k < n_in; k += UNIT) {
 #pragma GCC unroll 8
         for (int i = 0; i < TILE; i++) ask_for(next, (i * n_in + k) / UNIT);
@@ -146,11 +142,7 @@ INLINE i16x16 load_bytes(const uint8_t *from) {
 INLINE void dots_of_int8(const Matrix *w, int64_t row, int64_t place, const float *x, const int n_rows, Ahead next,
                          Target target) {
     const int64_t n_in = w->n_in;
-    i32x8 acc[TILE][FLOAT_ROWS];
-#pragma GCC unroll 8
-    for (int i = 0; i < TILE; i++)
-#pragma GCC unroll 8
-        for (int m = 0; m < n_rows; m++) acc[i][m] = (i32x8){0};
+    i32x8 acc[TILE][FLOAT_ROWS] = {0};
     for (int64_t k = 0; k < n_in; k += UNIT) {
 #pragma GCC unroll 8
         for (int i = 0; i < TILE; i++) ask_for(next, (i * n_in + k) / UNIT);
@@ -174,21 +166,10 @@ INLINE void dots_of_int8(const Matrix *w, int64_t row, int64_t place, const floa
     }
 }
 
-/* Σ over groups g of zero_g · (the sum of the group's inputs) */
-INLINE float dot_of_zeros(const float *zeros, const float *sums, int64_t n_groups) {
-    float all = 0;
-    for (int64_t g = 0; g < n_groups; g++) all += zeros[g] * sums[g];
-    return all;
-}
-
 INLINE void dots_of_int4(const Matrix *w, int64_t row, int64_t place, const float *x, const int n_rows, Ahead next,
                          Target target) {
     const int64_t n_in = w->n_in, n_groups = n_in / UNIT;
-    f32x8 acc[TILE][FLOAT_ROWS];
-#pragma GCC unroll 8
-    for (int i = 0; i < TILE; i++)
-#pragma GCC unroll 8
-        for (int m = 0; m < n_rows; m++) acc[i][m] = (f32x8){0};
+    f32x8 acc[TILE][FLOAT_ROWS] = {0};
     for (int64_t g = 0; g < n_groups; g++) {
 #pragma GCC unroll 8
         for (int i = 0; i < TILE; i++) {
@@ -207,9 +188,14 @@ INLINE void dots_of_int4(const Matrix *w, int64_t row, int64_t place, const floa
     }
 #pragma GCC unroll 8
     for (int m = 0; m < n_rows; m++) {
-        const float *scale = scale_of_row(x + m * n_in, n_in), *zero = w->zero + row * n_groups;
+        const float *scale = scale_of_row(x + m * n_in, n_in), *inputs = scale + 1, *zero = w->zero + row * n_groups;
+        int64_t g = 0;
+        for (; g + 8 <= n_groups; g += 8) /* each group's zero times the sum of its inputs */
+#pragma GCC unroll 8
+            for (int i = 0; i < TILE; i++) acc[i][m] += load_f32(zero + i * n_groups + g) * load_f32(inputs + g);
         f32x4 sums = sums_of_8(acc[0][m], acc[1][m], acc[2][m], acc[3][m]);
-        for (int i = 0; i < TILE; i++) sums[i] += dot_of_zeros(zero + i * n_groups, scale + 1, n_groups);
+        for (; g < n_groups; g++)
+            for (int i = 0; i < TILE; i++) sums[i] += zero[i * n_groups + g] * inputs[g];
         give(w, place, sums * *scale, m, target);
     }
 }
@@ -285,11 +271,7 @@ INLINE void read_weights(const Matrix *w, const int64_t kind, int64_t row, int64
 INLINE void dots_of_bf16(const Matrix *w, const int64_t kind, int64_t row, int64_t place, const bf16 *x, const int n_rows,
                          Ahead next, Target target) {
     const int64_t n_in = w->n_in, stride = 2 * n_in;
-    f32x16 acc[TILE][MOST_ROWS_AT_ONCE];
-#pragma GCC unroll 8
-    for (int i = 0; i < TILE; i++)
-#pragma GCC unroll 8
-        for (int m = 0; m < n_rows; m++) acc[i][m] = (f32x16){0};
+    f32x16 acc[TILE][MOST_ROWS_AT_ONCE] = {0};
     const int n_units = step_of(kind) / UNIT;
     for (int64_t k = 0; k < n_in; k += step_of(kind)) {
         numbers inputs[2][MOST_ROWS_AT_ONCE], weights[2];

@@ -118,9 +118,13 @@ def test_a_step_is_what_the_network_computes(weights: Weights, name: str, n_rows
 @pytest.mark.usefixtures("processor")
 @pytest.mark.parametrize("weights", ["int8", "int4"])
 @pytest.mark.parametrize("n_rows", [1, 9])
+@pytest.mark.parametrize("widths", [(64, 96), (256, 352)], ids=["few groups", "many groups"])
 @torch.no_grad()
-def test_quantised_steps_are_those_of_the_rounded_weights(weights: Weights, n_rows: int) -> None:
-    fast = for_inference(drawn(qkv_bias=True, vocab_size=101), weights)  # no multiple of the rows that C takes at once
+def test_quantised_steps_are_those_of_the_rounded_weights(
+    weights: Weights, widths: tuple[int, int], n_rows: int
+) -> None:
+    shape = {"n_embd": widths[0], "n_ff": widths[1], "vocab_size": 101}  # no multiple of the rows that C takes at once
+    fast = for_inference(drawn(qkv_bias=True, **shape), weights)
     decode, dtype = decoder_of(fast, weights), dtype_of(weights)
     assert decode is not None
     prompts = torch.randint(0, 100, (n_rows, 7), generator=torch.Generator().manual_seed(4))
