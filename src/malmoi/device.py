@@ -246,15 +246,22 @@ def memory_bytes() -> tuple[int, int]:
     if (meminfo := Path("/proc/meminfo")).exists():
         rows = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
         free = int(rows["MemAvailable"].split()[0]) * 1024
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
-        path = Path("/sys/fs/cgroup", limit)
-        if path.exists() and (text := path.read_text().strip()).isdecimal() and int(text) < total:
-            total = int(text)
-            free = min(free, total - int(Path("/sys/fs/cgroup", used).read_text()))
+    for limit, used in filter(None, map(_memory_limit, cgroup_folders("memory"))):
+        total, free = min(total, limit), max(0, min(free, limit - used))
     return free, total
+
+
+def _memory_limit(folder: Path) -> tuple[int, int] | None:
+    """Bytes that a cgroup may hold, and those that it holds; None where it has no limit. Cached files make way."""
+    names = ("memory.max", "memory.current", "inactive_file")
+    if not (folder / names[0]).exists():
+        names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+    try:
+        limit, used = (int((folder / name).read_text()) for name in names[:2])
+        held = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        return limit, used - int(held.get(names[2], 0))
+    except (OSError, ValueError):  # "max", or no such limit
+        return None
 
 
 def peak_memory_bytes() -> int:

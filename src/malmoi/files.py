@@ -89,8 +89,6 @@ def sweep_dead(path: Path) -> None:
 
 
 def _lives(pid: int) -> bool:
-    if os.name != "posix":  # elsewhere signal 0 is no question
-        return True
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

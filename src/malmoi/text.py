@@ -1,4 +1,4 @@
-"""What is the same text, and what is no text at all: the one place that says so.
+"""What is the same text, what texts have in common, and what is no text at all: the one place that says so.
 
 Whatever groups, splits, deduplicates or compares texts asks here; whatever is trained on or typed is spelt as `spelt`
 spells it.
@@ -7,6 +7,7 @@ spells it.
 import hashlib
 import re
 import unicodedata
+from collections.abc import Sequence
 
 _NEWLINE = re.compile(r"\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 # Control characters, and marks that nobody sees: soft hyphen, zero-width space, word joiner, byte-order mark.
@@ -55,3 +56,15 @@ def same_question(text: str) -> str:
 def text_key(text: str) -> bytes:
     """16 bytes that texts with the same `same` share."""
     return hashlib.sha256(same(text).encode()).digest()[:16]
+
+
+def n_common(a: Sequence[int] | str, b: Sequence[int] | str) -> int:
+    """How many characters, or ids, two texts begin with in common.
+
+    The place is found by halving: slices are compared at once, which elements one by one are not.
+    """
+    low, high = 0, min(len(a), len(b))
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if a[low:middle] == b[low:middle] else (low, middle - 1)
+    return low

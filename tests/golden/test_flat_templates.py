@@ -6,8 +6,8 @@ from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.tokenizer.jinja import generation_prompt, render
 from malmoi.tokenizer.written import write
+from tests.golden.small_families import CHATML_TOKENS, QWEN, Family, byte_level
 from tests.golden.test_generation_prompt import KINDS, conversations
-from tests.golden.test_imported_tokenizers import CHATML_TOKENS, QWEN, Family, byte_level
 
 LOOP = "{% for message in messages %}{{ '<|im_start|>' + message.role + message.content + '<|im_end|>' }}{% endfor %}"
 PROMPT = "{% if add_generation_prompt %}{{ '<|im_start|>assistant' }}{% endif %}"

@@ -10,7 +10,7 @@ from malmoi.data.comparisons import conversation_ids, demonstration_ids
 from malmoi.model.folder import load_text
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
-from tests.golden.test_imported_tokenizers import (
+from tests.golden.small_families import (
     CHATML_TOKENS,
     MAKERS,
     QWEN,

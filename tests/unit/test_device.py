@@ -82,7 +82,6 @@ def test_threads(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], n
 
 def test_what_torchrun_sets_for_everybody_is_nobodys_wish(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
-    monkeypatch.setattr(device, "CGROUPS", Path("nowhere"))
     monkeypatch.setattr(device.cgroup_folders, "__defaults__", (Path("nowhere"), Path("nowhere")))
     assert put(monkeypatch, OMP_NUM_THREADS="1", LOCAL_WORLD_SIZE="2").n_threads == 4
     device.current.cache_clear()
@@ -140,6 +139,44 @@ def test_other_limits_and_none_are_no_share(tmp_path: Path) -> None:
         assert device._cpu_share(tmp_path / str(number)) is None
     assert device._cpu_share(tmp_path) is None
     assert device.cgroup_folders("cpu", tmp_path / "nowhere") == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "files", "expected"),
+    [
+        (
+            "0::/a\n",
+            {"a/memory.max": "600", "a/memory.current": "500", "a/memory.stat": "anon 460\ninactive_file 40\n"},
+            (140, 600),
+        ),
+        (
+            "0::/a\n",
+            {
+                "a/memory.max": "max", "a/memory.current": "500", "a/memory.stat": "inactive_file 40",
+                "memory.max": "700", "memory.current": "710", "memory.stat": "inactive_file 0",
+            },
+            (0, 700),
+        ),
+        (
+            "5:memory:/d\n",
+            {
+                "memory/d/memory.limit_in_bytes": "600\n", "memory/d/memory.usage_in_bytes": "500\n",
+                "memory/d/memory.stat": "total_inactive_file 40\n",
+            },
+            (140, 600),
+        ),
+    ],
+)  # fmt: skip
+def test_a_containers_memory_counts_without_the_files_that_are_only_cached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: str, files: dict[str, str], expected: tuple[int, int]
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "mine").write_text(lines)
+    monkeypatch.setattr(device.cgroup_folders, "__defaults__", (tmp_path / "mine", tmp_path))
+    put(monkeypatch, MALMOI_DEVICE="cpu")
+    assert device.memory_bytes() == expected
 
 
 def _policy_of(given: dict[str, str]) -> list[str]:

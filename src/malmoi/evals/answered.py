@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from malmoi import progress
 from malmoi.evals.subject import Subject
 from malmoi.generate.engine import Engine
 from malmoi.generate.sampling import Sampling
@@ -41,8 +40,5 @@ def answer_greedily(
     sampling = Sampling(temperature=0, max_tokens=max_tokens, stop=tuple(stop))
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     requests = {i: engine.submit(prompts[i], sampling) for i in order}
-    n_done = 0
-    while not engine.is_idle:
-        n_done += sum(request.finish_reason is not None for request in engine.step())
-        progress.report(n_done, len(prompts), "answers")
+    engine.finish()
     return [requests[i].text for i in range(len(prompts))]

@@ -18,11 +18,12 @@ from malmoi import device, progress
 from malmoi.data.batch import pad
 from malmoi.errors import BusyError, DataError
 from malmoi.generate.requests import Answer, FinishReason, Likeliest, Request
-from malmoi.generate.rows import FIRST_POSITIONS, SHORTEST_SHARED, Beginning, Rows, common
+from malmoi.generate.rows import FIRST_POSITIONS, SHORTEST_SHARED, Beginning, Rows
 from malmoi.generate.sampling import Choosing, Sampling, Uniforms, adjust
 from malmoi.generate.text import TextAssembler
 from malmoi.model.inference import Weights, decoder_of, dtype_of, for_inference
 from malmoi.model.transformer import LanguageModel
+from malmoi.text import n_common
 from malmoi.tokenizer.bpe import Tokenizer
 
 MOST_ROWS = 256
@@ -115,6 +116,13 @@ class Engine:
             self._forget()
             raise
 
+    def finish(self) -> None:
+        """Step until all requests have ended, and report how many have."""
+        n_done, n_all = 0, len(self.running) + len(self.waiting)
+        while not self.is_idle:
+            n_done += sum(request.finish_reason is not None for request in self.step())
+            progress.report(n_done, n_all, "answers")
+
     def _step(self) -> list[Request]:
         self.n_steps += 1
         with torch.inference_mode(), device.autocast(self.dtype):
@@ -192,7 +200,7 @@ class Engine:
             n_known = one.beginning.n_tokens
             n_least = n_known + SHORTEST_SHARED
             alike = [other for other in texts if other[:n_least] == text[:n_least]]
-            n_more = max((common(other, text[:-1]) for other in alike), default=0) - n_known
+            n_more = max((n_common(other, text[:-1]) for other in alike), default=0) - n_known
             if n_more >= SHORTEST_SHARED:
                 later.append(one)
                 n_saved += n_more
@@ -323,10 +331,7 @@ def generate(
     # Prompts of like length are read together, so that little is padding.
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     requests = {i: engine.submit(prompts[i], sampling, seeds[i]) for i in order}
-    n_done = 0
-    while not engine.is_idle:
-        n_done += sum(request.finish_reason is not None for request in engine.step())
-        progress.report(n_done, len(prompts), "answers")
+    engine.finish()
     return [requests[i].answer for i in range(len(prompts))]
 
 

@@ -15,6 +15,7 @@ import torch
 from malmoi import device
 from malmoi.model.config import ModelConfig
 from malmoi.model.kv_cache import KVCache
+from malmoi.text import n_common
 
 SHORTEST_SHARED = 16
 FIRST_POSITIONS = 64
@@ -65,7 +66,7 @@ class Rows:
         for row in self.rows:
             n_least = max(longest + 1, SHORTEST_SHARED)
             if len(text) >= n_least and row.text[:n_least] == text[:n_least]:
-                found, longest = row, common(row.text, text)
+                found, longest = row, n_common(row.text, text)
         return Beginning(found, longest)
 
     def take(self, texts: Sequence[list[int]], beginnings: Sequence[Beginning], first: int) -> None:
@@ -78,7 +79,7 @@ class Rows:
             free = range(place, self.cache.capacity[0])
             self.swap(place, min(free, key=lambda at: self._loss(self.rows[at], beginning, needed)))
             row = self.rows[place]
-            at = self.rows.index(source) if source and common(row.text, text) < n_tokens else place
+            at = self.rows.index(source) if source and n_common(row.text, text) < n_tokens else place
             self.cache.copy(at, place, n_tokens)
             row.text = text[:n_tokens]
 
@@ -117,12 +118,3 @@ class Rows:
                     row.text = row.text[:positions] if place < min(rows, had_rows) else []
                 return True
         return False
-
-
-def common(a: Sequence[int], b: Sequence[int]) -> int:
-    """Length of the common beginning, by halves: lists are compared at once, tokens one by one are not."""
-    low, high = 0, min(len(a), len(b))
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if a[low:middle] == b[low:middle] else (low, middle - 1)
-    return low

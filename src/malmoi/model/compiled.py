@@ -7,6 +7,7 @@ where it failed: that is tried again when the source or the compiler changes.
 
 import contextlib
 import ctypes
+import fcntl
 import functools
 import hashlib
 import json
@@ -157,8 +158,8 @@ def _is_ours(path: Path, is_kind: Any) -> bool:
 def note_of(path: Path) -> dict[str, str]:
     """What a file of JSON next to a library says, by the name of either; empty where it holds nothing usable."""
     with contextlib.suppress(OSError, ValueError):
-        beside = path.with_suffix(".json")
-        found = json.loads(beside.read_bytes()) if _is_ours(beside, stat.S_ISREG) else None
+        note = path.with_suffix(".json")
+        found = json.loads(note.read_bytes()) if _is_ours(note, stat.S_ISREG) else None
         if isinstance(found, dict) and all(isinstance(value, str) for value in found.values()):
             return found
     return {}
@@ -181,7 +182,7 @@ def _found_or_made(compiler: list[str]) -> Path:
         if _is_whole(folder / name):
             return folder / name
     for folder in folders:
-        with contextlib.suppress(OSError), _alone(folder / name):
+        with contextlib.suppress(OSError), _one_at_a_time(folder / name):
             if not _is_whole(folder / name) and "failure" not in note_of(folder / name):
                 _make(compiler, folder / name)
             if not _is_whole(folder / name):
@@ -191,10 +192,8 @@ def _found_or_made(compiler: list[str]) -> Path:
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def _one_at_a_time(path: Path) -> Iterator[None]:
     """One process compiles; the others wait for it."""
-    import fcntl
-
     with path.with_suffix(".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -204,7 +203,7 @@ def _make(compiler: list[str], path: Path) -> None:
     """Compile, and leave the library with its note, or a note that says what went wrong. Raises OSError."""
     print(f"compiling the decoder in C with {compiler[0]}, once: some seconds", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as partial:
-        made, beside = Path(partial) / path.name, Path(partial) / path.with_suffix(".json").name
+        made, noted = Path(partial) / path.name, Path(partial) / path.with_suffix(".json").name
         failure = ""
         for options in ATTEMPTS:
             said = _run(compiler, options, made)
@@ -216,8 +215,8 @@ def _make(compiler: list[str], path: Path) -> None:
         else:
             note = {"failure": _gist(failure), "output": failure}
             print(f"it does not compile, so PyTorch computes answers: {note['failure']}", file=sys.stderr, flush=True)
-        beside.write_text(json.dumps(note))
-        for file in (beside, made):
+        noted.write_text(json.dumps(note))
+        for file in (noted, made):
             if file.exists():
                 file.chmod(0o600)
                 file.replace(path.parent / file.name)

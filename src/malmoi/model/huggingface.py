@@ -175,9 +175,8 @@ def fold_score_bias(tensors: Mapping[str, Tensor], config: ModelConfig, dtype: D
     if config.norm != "layer" or dtype != "float32" or not bias.any():
         return folded
     heads = folded["score.weight"].double()
-    shift = torch.linalg.lstsq(heads, bias[:, None], driver="gelsd" if heads.device.type == "cpu" else None).solution[
-        :, 0
-    ]
+    driver = "gelsd" if heads.device.type == "cpu" else None
+    shift = torch.linalg.lstsq(heads, bias[:, None], driver=driver).solution[:, 0]
     if torch.allclose(heads @ shift, bias, rtol=1e-6):
         norm = folded["model.norm.bias"]
         folded["model.norm.bias"] = (norm.double() + shift).to(norm.dtype)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from malmoi.errors import DataError
+from malmoi.text import n_common
 from malmoi.tokenizer.bpe import Coded, Tokenizer, any_of
 from malmoi.tokenizer.jinja import generation_prompt, render
 from malmoi.tokenizer.said import n_unspelled
@@ -90,8 +91,8 @@ class Conversation:
             elif self.written.text.startswith(prompt):
                 found[number] = (len(prompt), True)
             else:
-                shared = self._before_tokens(_n_shared(prompt, self.written.text))
-                n_said = _n_shared(prompt, self._render(number, prompt=False) or prompt)
+                shared = self._before_tokens(n_common(prompt, self.written.text))
+                n_said = n_common(prompt, self._render(number, prompt=False) or prompt)
                 found[number] = (shared if shared >= n_said else -1, False)
         return found
 
@@ -208,7 +209,7 @@ class Conversation:
                 found = _spliced(found, first, beyond, [(lead, begin), (rest, seam)])
                 floor, floor_token, before = seam, begins[number], lead
             else:
-                begins[number] = first + _n_shared(found.ids[first:beyond], lead.ids)
+                begins[number] = first + n_common(found.ids[first:beyond], lead.ids)
         return found, begins
 
     def _begin_apart(self, turn: _Turn, coded: Coded) -> int:
@@ -217,19 +218,7 @@ class Conversation:
         if turn.begin != self._shared[turn.number][0]:
             return begin
         prompt = Conversation(self.source, self.tokenizer, self.messages[: turn.number], True)
-        return min(begin, _n_shared(prompt._coded[0].ids, coded.ids))
-
-
-def _n_shared(one: Sequence[int] | str, other: Sequence[int] | str) -> int:
-    """How much two begin with."""
-    same, most = 0, min(len(one), len(other))
-    while same < most:  # halving: slices are compared faster than their elements one by one
-        half = (same + most + 1) // 2
-        if one[same:half] == other[same:half]:
-            same = half
-        else:
-            most = half - 1
-    return same
+        return min(begin, n_common(prompt._coded[0].ids, coded.ids))
 
 
 def _put_in(text: str, inserts: Sequence[tuple[int, str]]) -> str:

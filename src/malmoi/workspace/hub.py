@@ -21,15 +21,15 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 from malmoi import __version__
 from malmoi.errors import ConfigError, UserError
 from malmoi.files import disk_errors, partial_name, read_json, sweep_dead
+from malmoi.model.locate import CONFIG, INDEX, WEIGHTS
 from malmoi.workspace.download import CHUNK, Progress, check_sha256, write
 
 ENDPOINT = "https://huggingface.co"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 SETTINGS = (
-    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+    CONFIG, "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
     "chat_template.jinja",
 )  # fmt: skip
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 _PRINTABLE = re.compile(r"[!-~]+")
 
 
@@ -173,7 +173,7 @@ class Hub:
         if HUB_ID.fullmatch(hub_id) is None:
             raise ConfigError(f"{hub_id}: not a name on the hub; they look like HuggingFaceTB/SmolLM2-135M-Instruct")
         commit, files = self._listing(hub_id, revision)
-        if "config.json" not in files or not files.keys() & {WEIGHTS, INDEX}:
+        if CONFIG not in files or not files.keys() & {WEIGHTS, INDEX}:
             raise UserError(f"{hub_id}: {_instead(files)}")
         base = f"{self.endpoint}/{hub_id}/resolve/{quote(commit, safe='')}"
 

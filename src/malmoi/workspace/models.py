@@ -13,9 +13,10 @@ from typing import Any
 
 from malmoi.errors import WorkspaceError
 from malmoi.files import disk_errors, folder_atomic, write_json
+from malmoi.model.locate import CONFIG, INDEX, WEIGHTS, check_pointer
 from malmoi.tokenizer.jinja import read_settings
 from malmoi.workspace.folder import LOCK, Workspace
-from malmoi.workspace.hub import INDEX, SETTINGS, WEIGHTS
+from malmoi.workspace.hub import SETTINGS
 from malmoi.workspace.ledger import Ledger, fingerprint
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
@@ -162,7 +163,6 @@ def _read_folder(path: Path, bring: Callable[[Path, Path], Any]) -> tuple[Writer
     """The files stay as they are, so that the weights keep their type; loading them is the check."""
     from malmoi import __version__
     from malmoi.model.folder import check_vocabulary, load_config, load_model
-    from malmoi.model.locate import check_pointer
     from malmoi.model.transformer import LanguageModel, ScalarModel
     from malmoi.tokenizer.bpe import Tokenizer
     from malmoi.tokenizer.chat_template import ChatTemplate
@@ -171,7 +171,7 @@ def _read_folder(path: Path, bring: Callable[[Path, Path], Any]) -> tuple[Writer
     for name in SETTINGS:
         check_pointer(path / name)
     config = load_config(path)
-    is_reward = _is_reward(read_settings(path / "config.json"))
+    is_reward = _is_reward(read_settings(path / CONFIG))
     load_model(path, ScalarModel) if is_reward else load_model(path, LanguageModel)
     check_vocabulary(path, config, Tokenizer.load(path))
     source = find_template(path)
@@ -197,7 +197,7 @@ def _is_reward(config: Mapping[str, Any]) -> bool:
 
 def describe(folder: Path) -> dict[str, Any]:
     """What a model is, out of its files; what they do not say is None."""
-    config, about = read_settings(folder / "config.json"), read_settings(folder / ABOUT)
+    config, about = read_settings(folder / CONFIG), read_settings(folder / ABOUT)
     tensors = [tensor for path in sorted(folder.glob("*.safetensors")) for tensor in _tensors(path)]
     return {
         "kind": about.get("kind") or ("reward" if _is_reward(config) else "policy"),

@@ -57,12 +57,11 @@ def shown(workspace: Workspace, name: str) -> dict[str, Any]:
         return show_run(ledger, name)
 
 
-@pytest.mark.filterwarnings("default")
 def test_a_crash_is_a_failed_run_whose_log_says_where_and_the_next_run_goes_on(
     policy_folder: Path, tmp_path: Path
 ) -> None:
     workspace = Workspace.open(tmp_path / "w")
-    with pytest.raises(RuntimeError):
+    with pytest.warns(UserWarning, match="it is getting hot"), pytest.raises(RuntimeError):
         run_recipe(recipe(policy_folder), workspace, Crashing(quiet=True))
     run_id, status = listed(workspace)[0]
     assert status == "failed"
