@@ -264,6 +264,22 @@ def test_two_ranks_train_what_one_does(files: Path) -> None:
     assert len(read_jsonl(Path("two/metrics.jsonl"))) == 3
 
 
+def test_settings_and_options_that_would_do_nothing_are_refused(files: Path) -> None:
+    dead = ("lora.alpha=9", "loop.optim.momentum=0.5")
+    for given in dead:
+        said = fails("train", "sft", "sft.toml", "--set", given, "--out", "never")
+        assert said.startswith(f"error: --set: {given.partition('=')[0]}: does nothing here: ")
+    assert not Path("never").exists()
+    write_text(Path("dead.toml"), Path("sft.toml").read_text() + "[lora]\nseed = 3\n")
+    assert fails("train", "sft", "dead.toml").startswith("error: dead.toml: lora.seed: does nothing here")
+    assert "leave --tasks" in fails("eval", "reward", "--preferences", "rankings.jsonl", "--tasks", "piqa")
+    assert "--errors" in fails("eval", "policy", "--errors", "skip")
+    assert "--n 2" in fails("generate", "policy", "--prompts", "prompts.jsonl", "--out", "a", "--best-by", "reward")
+    assert "leave one out" in fails("data", "show", "rankings.jsonl", "--json", "--model", "policy")
+    assert "corpus.errors: does nothing" in fails("demo", "--size", "small", "--errors", "skip")
+    assert "give one" in fails("demo", "--text", "text", "--set", "corpus.text=other")
+
+
 def test_run_makes_a_workspace_and_says_what_comes_next(tmp_path: Path) -> None:
     text = tmp_path / "text"
     for number in range(40):

@@ -95,7 +95,7 @@ def test_best_of_n_keeps_the_answer_that_the_reward_model_scores_highest(
 def test_bad_input_is_one_line(policy_folder: Path, reward_folder: Path, prompts: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     assert "is a reward model" in generate(reward_folder, prompts, out, code=2)
-    assert "name a reward model" in generate(policy_folder, prompts, out, "--best-by", policy_folder, code=2)
+    assert "name a reward model" in generate(policy_folder, prompts, out, "--n", 2, "--best-by", policy_folder, code=2)
     assert not list(tmp_path.glob("out*"))
     generate(policy_folder, prompts, out)
     written = out.read_bytes()

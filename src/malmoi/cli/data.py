@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from malmoi.cli.options import HELP, Json, WorkspaceOption
+from malmoi.errors import ConfigError
 
 app = typer.Typer(no_args_is_help=True, help="Conversations, rankings and prompts: show.", context_settings=HELP)
 
@@ -40,5 +41,7 @@ def data_show(
     """
     from malmoi.commands import data
 
+    if as_json and model is not None:
+        raise ConfigError("--model: shows rows to people; with --json they are as they were read, so leave one out")
     found = data.look(source, n, kind, workspace)
     print(data.as_json(found)) if as_json else data.show_found(found, model, workspace / "models")

@@ -59,8 +59,11 @@ def demo(
     from malmoi.commands.following import typed
 
     chosen, why = choose_size(size, workspace)
-    again, given = ["malmoi", "demo"], [f"corpus.errors={json.dumps(errors)}"]
+    if text is not None and any(one.partition("=")[0].strip() == "corpus.text" for one in set_ or []):
+        raise ConfigError("--text and --set corpus.text: give one of them")
+    again, given = ["malmoi", "demo"], []
     if errors != "strict":
+        given.append(f"corpus.errors={json.dumps(errors)}")
         again += ["--errors", errors]
     if size != "auto":
         again += ["--size", size]

@@ -104,6 +104,10 @@ def evaluate(
 
     if errors not in ("skip", "strict"):
         raise ConfigError(f"--errors {errors}: skip or strict")
+    if preferences is None and errors != "strict":
+        raise ConfigError("--errors: is about rankings; give --preferences, or leave it out")
+    if preferences is not None and (tasks or data):
+        raise ConfigError("--preferences: measures a reward model on rankings; leave --tasks and --data out")
     with watched():
         if preferences is not None:
             found = evaluation.evaluate_rewards(workspace, model, preferences, errors)  # type: ignore[arg-type]
@@ -156,6 +160,8 @@ def generate(
     from malmoi.model.inference import weights_named
     from malmoi.pipeline.console import watched
 
+    if best_by is not None and n == 1:
+        raise ConfigError("--best-by: chooses among several answers; give --n 2 or more, or leave it out")
     given = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
     sampling = parse(Sampling, given, "generate")
     with watched():

@@ -28,6 +28,7 @@ from malmoi.model.config import ModelConfig
 from malmoi.model.folder import load_text, save_model
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.pipeline.console import Console
+from malmoi.pipeline.unused import OF_ALGORITHMS, refuse_unused
 from malmoi.pipeline.watch import PolicyWatch
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
@@ -51,6 +52,7 @@ def train(
     table = override(read_toml(config_path), assignments)
     changed = {assignment.partition("=")[0].strip() for assignment in assignments}
     config = parse(module.Config, table, config_path.name, changed)
+    refuse_unused(config, table, OF_ALGORITHMS.get(algorithm, ()), config_path.name, changed)
     inputs = hash_inputs(config, config_path.name)
     out = Path(config_path.stem) if out is None else out
     console = Console()

@@ -17,6 +17,7 @@ from malmoi.config import Seed, Settings, override, parse, read_toml
 from malmoi.corpus.pydocs import PACKAGES
 from malmoi.errors import ConfigError
 from malmoi.pipeline.sources import DataSettings
+from malmoi.pipeline.unused import OF_ALGORITHMS, OF_RECIPES, refuse_unused
 
 StageName = Literal[
     "corpus", "tokenizer", "pretrain", "base", "demonstrations", "data", "sft", "sample", "rank", "reward", "judge",
@@ -227,6 +228,10 @@ def read_recipe(path: Path, assignments: list[str] | None = None) -> Recipe:
             f"{where}: stages: expected at least one, each at most once, in this order: {', '.join(ORDER)}"
         )
     _check_ptx(recipe, path.name, changed)
+    here = [rule for rule in OF_RECIPES if rule.key.partition(".")[0] in recipe.stages]
+    refuse_unused(recipe, table, here, path.name, changed)
+    for stage in recipe.stages:
+        refuse_unused(recipe, table, OF_ALGORITHMS.get(_algorithm_of(stage), ()), path.name, changed, stage)
     return recipe
 
 

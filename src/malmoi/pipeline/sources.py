@@ -80,6 +80,7 @@ def data(context: Context, settings: DataSettings) -> None:
         raise ConfigError(
             'data: no sources; name files or hub sets as data.conversations = ["…"], data.rankings = ["…"]'
         )
+    _check_origins(settings)
     text = load_text(context.given("base", "pretrain") / "model")
     reader = _Reader(settings, text, context.workspace.path / "data", context.say)
     chats = _unlike(reader.read("conversations", settings.conversations, conversations, settings.n_conversations))
@@ -117,6 +118,13 @@ def data(context: Context, settings: DataSettings) -> None:
     write_json(context.out / "data.json", facts)
     for name, rows in made.items():
         context.say(f"{name}: {len(rows):,}")
+
+
+def _check_origins(settings: DataSettings) -> None:
+    entries = (*settings.conversations, *settings.rankings, *settings.prompts)
+    names = {name_of(Path(entry)) if Path(entry).exists() else entry for entry in entries}
+    if unknown := sorted(settings.origins.keys() - names):
+        raise ConfigError(f"data.origins: {unknown[0]}: no source has this name; they are {', '.join(sorted(names))}")
 
 
 def data_identity(settings: DataSettings, of_file: Callable[[Path], str] = sha256_of) -> dict[str, str]:

@@ -154,6 +154,11 @@ def test_what_cannot_be_used_says_so(context: Context, change: dict[str, Any], s
     assert not (context.out / "data.json").exists()
 
 
+def test_an_origin_of_no_source_is_refused(context: Context) -> None:
+    with pytest.raises(ConfigError, match=r"data\.origins: chat: no source has this name; they are .*chats"):
+        data(context, SETTINGS.model_copy(update={"origins": {"chat": "human"}}))
+
+
 def test_another_file_under_the_same_name_is_another_input(context: Context) -> None:
     first = data_identity(SETTINGS)
     assert set(first) == {"chats.jsonl", *SETTINGS.rankings}
