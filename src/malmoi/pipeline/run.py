@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from malmoi.pipeline.ranks import all_ranks
 from malmoi.pipeline.recipe import BaseSettings, CorpusSettings, Recipe, StageName
 from malmoi.pipeline.sources import DataSettings, data_identity
 from malmoi.pipeline.stages import MODEL, STAGE_TABLE, base_folder, parents_of, settings_of
+from malmoi.tokenizer.clock import begun, dated
 from malmoi.train.signals import listening
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.hashes import Hashes
@@ -38,11 +40,13 @@ class Done:
 
 
 def run_recipe(
-    recipe: Recipe, workspace: Workspace, console: Console, *, only: str | None = None, start: str | None = None
-) -> dict[str, Done]:
+    recipe: Recipe, workspace: Workspace, console: Console, *, only: str | None = None, start: str | None = None,
+    now: datetime | None = None,
+) -> dict[str, Done]:  # fmt: skip
     """Run the recipe's stages in order; returns each as it stands.
 
     only: run this stage alone (its parents must be done); start: run it and all after it anew
+    now: what chat templates are told in stages that begin; None: what the clock shows then
     A stage whose settings and inputs are unchanged is not run again; one that was interrupted goes on.
     Raises UserError, with the run marked as failed or stopped, when a stage cannot end.
     """
@@ -65,7 +69,7 @@ def run_recipe(
                     f"--only {only}: stage {stage} has not been run with these settings; leave --only out"
                 )
             else:
-                done[stage] = _run_stage(recipe, stage, identity, done, ledger, workspace, console, anew=forced)
+                done[stage] = _run_stage(recipe, stage, identity, done, ledger, workspace, console, forced, now)
             if stage in done:
                 link_model(workspace, done[stage])
     return done
@@ -183,7 +187,7 @@ def _find_done(stage: StageName, identity: Identity, ledger: Ledger) -> Done | N
 
 def _run_stage(
     recipe: Recipe, stage: StageName, identity: Identity, done: dict[str, Done], ledger: Ledger, workspace: Workspace,
-    console: Console, anew: bool,
+    console: Console, anew: bool, now: datetime | None,
 ) -> Done:  # fmt: skip
     work, settings, inputs = identity.fingerprint(stage), identity.settings, identity.inputs
     brought = {} if stage != "base" else _brought(identity, workspace, ledger)
@@ -202,8 +206,9 @@ def _run_stage(
     with workspace.running(run_id):
         sweep_partials(folder)
         log = RunLog(folder)
+        moment = begun(folder / "config.json", now)
         shown = {"stage": stage, "settings": settings, "inputs": inputs, "malmoi": __version__}
-        write_json(folder / "config.json", shown)
+        write_json(folder / "config.json", shown | {"begun": moment.isoformat()})
         resumed = run is not None and run.status != "done"
         console.started(stage, run_id, resumed=resumed)
         log.say(f"{stage} {'goes on' if resumed else 'begins'}, malmoi {__version__}")
@@ -211,7 +216,8 @@ def _run_stage(
             run_id, folder, {parent: done[parent].out for parent in inputs}, {**inputs, **brought}, ledger, workspace,
             _both(console.say, log.say), [console.step, log.step],
         )  # fmt: skip
-        with listening(), log.following(), progress.listening(console.progress, log.progress):
+        watching = progress.listening(console.progress, log.progress)
+        with dated(moment), listening(), log.following(), watching:
             try:
                 with all_ranks(stage, context, settings):
                     STAGE_TABLE[stage][0](context, settings_of(recipe, stage))
