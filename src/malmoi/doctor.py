@@ -97,14 +97,8 @@ def refusals(recipe: Recipe, machine: Machine, *, use_total: bool = False) -> li
                 f"{stage}.max_tokens: answers of {longest} tokens leave no room for a prompt in pretrain.model.seq_len "
                 f"{seq_len}; lower the one or raise the other"
             )
-    # Two windows at the least; a token is seldom longer than eight bytes on average.
-    if "pretrain" in recipe.stages and (n_text := text_bytes(recipe)) < 2 * seq_len:
-        found.append(
-            f"pretrain.model.seq_len: {seq_len} tokens are more than the text of {size(n_text)} gives; lower it, or "
-            "give more text"
-            if n_text
-            else f"{recipe.corpus.text}: holds no text; give a file or folder with text"
-        )
+    if "pretrain" in recipe.stages and not text_bytes(recipe):
+        found.append(f"{recipe.corpus.text}: holds no text; give a file or folder with text")
     room = machine.memory_bytes if use_total else machine.free_memory_bytes
     for work in works_of(recipe, shape):
         need = memory_of(work, shape, machine.compute_dtype)

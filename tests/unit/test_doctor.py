@@ -54,11 +54,8 @@ def test_what_cannot_fit_is_refused_with_what_to_lower(assignment: str, words: t
     assert not any("\n" in reason for reason in found)
 
 
-def test_a_window_longer_than_the_text_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "short.txt").write_text("한 줄의 글. " * 20, encoding="utf-8")
-    found = refusals(nano(f"corpus.text={tmp_path}"), AMPLE)
-    assert any("seq_len: 256 tokens are more than the text" in reason for reason in found), found
-    (tmp_path / "short.txt").write_text("")
+def test_an_empty_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").write_text("")
     assert any("holds no text" in reason for reason in refusals(nano(f"corpus.text={tmp_path}"), AMPLE))
 
 
@@ -74,7 +71,7 @@ def test_a_full_disk_is_refused_unless_only_the_impossible_is() -> None:
 def test_own_text_counts(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("word " * 10)
     recipe = nano(f'corpus.text="{tmp_path}"')
-    assert any("more than the text of 50 B" in reason for reason in refusals(recipe, AMPLE))
+    assert refusals(recipe, AMPLE) == []  # so little is repeated
     assert disk_of(nano(), shape_of(nano())) - disk_of(recipe, shape_of(nano())) == 4 * (2_500_000 - 50)
 
 

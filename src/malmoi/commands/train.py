@@ -17,10 +17,11 @@ from types import ModuleType
 from typing import Any
 
 from malmoi import __version__, algorithms, device, progress
-from malmoi.algorithms import reward
+from malmoi.algorithms import pretrain, reward
 from malmoi.commands.following import after_training
 from malmoi.config import Settings, override, parse, read_toml
 from malmoi.data.comparisons import read_rankings
+from malmoi.data.tokens import shortness
 from malmoi.errors import ConfigError, UserError
 from malmoi.evals.rewards import score_spread
 from malmoi.files import disk_errors, read_json, sha256_of, write_json
@@ -74,6 +75,8 @@ def _train(module: ModuleType, config: Any, inputs: dict[str, str], out: Path, c
     config = _with_vocabulary(config, text[0].vocab_size)
     job = module.build(config)
     console.started(f"{algorithm} → {out}", "", resumed=(out / "checkpoint.safetensors").exists())
+    if isinstance(config, pretrain.Config) and (said := shortness(config.shards, config.model.seq_len)):
+        console.say(said)
     hooks: list[Hook] = [MetricsFile(out / "metrics.jsonl"), console.step]
     watch = None
     if isinstance(job.steps, RolloutSteps):

@@ -6,15 +6,14 @@ Each step passes documents on one by one and counts what it takes away in the `d
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Literal
 
-from malmoi.corpus.documents import Document
+from malmoi.corpus.documents import Document, Reopened, opener
 from malmoi.text import normalise, text_key
 
 Split = Literal["train", "heldout"]
-Reopened = Callable[[], Iterable[Document]] | Sequence[Document]
 
 
 def normalised(documents: Iterable[Document]) -> Iterator[Document]:
@@ -55,7 +54,7 @@ def drop_boilerplate(documents: Reopened, min_chars: int, dropped: Counter[str] 
     (lossy counting, Manku and Motwani 2002), which can only leave a line in.
     """
     dropped = Counter() if dropped is None else dropped
-    open_documents = _opener(documents)
+    open_documents = opener(documents)
     boilerplate = _repeated_lines(open_documents())
     for document in open_documents():
         lines = document.text.split("\n")
@@ -77,12 +76,6 @@ def family(source: str) -> str:
         return source.split("/")[2]
     path = source.partition("#")[0]
     return path if path.endswith((".jsonl", ".jsonl.gz")) else path.rpartition("/")[0]
-
-
-def _opener(documents: Reopened) -> Callable[[], Iterable[Document]]:
-    if isinstance(documents, Iterator):
-        raise TypeError("a stream can be read once only; pass a function that opens it")
-    return documents if callable(documents) else lambda: documents
 
 
 def _repeated_lines(documents: Iterable[Document]) -> set[tuple[str, int]]:
@@ -139,7 +132,7 @@ def split(
     Counts "copy of held-out text".
     """
     dropped = Counter() if dropped is None else dropped
-    open_documents = _opener(documents)
+    open_documents = opener(documents)
     border = _border(open_documents(), heldout_fraction, seed)
     heldout = {text_key(d.text) for d in open_documents() if _place(d.id, seed) < border}
     for document in open_documents():
@@ -154,11 +147,11 @@ def split(
 def cut_end(document: Document, share: float) -> tuple[str, str] | None:
     """The text of a single document as its beginning and its last part, which is to be held out.
 
-    The cut is at the blank line that leaves nearest to `share` of the characters for the end; at a line end where
-    there is no blank line. None for a text of one line.
+    The cut is at the blank line that leaves nearest to `share` of the characters for the end; where there is none, at
+    the end of a line, else of a sentence. None for a text of one sentence.
     """
     text = document.text
-    for border in (r"\n{2,}", r"\n"):
+    for border in (r"\n{2,}", r"\n", r"(?<=[.?!…。！？])\s+"):
         cuts = [found.span() for found in re.finditer(border, text)]
         if cuts:
             start, end = min(cuts, key=lambda cut: abs(len(text) - cut[1] - share * len(text)))

@@ -7,8 +7,10 @@ import random
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
+from typing import Literal, cast, get_args
 
-from malmoi.corpus.documents import Document
+from malmoi.corpus.documents import Document, Reopened, opener
 from malmoi.corpus.questions import Question
 from malmoi.errors import DataError
 
@@ -39,6 +41,11 @@ ITEMS_PER_DOCUMENT = 16
 DOCUMENT_CHARS = 50_000
 ANSWER_CHARS = 120
 SENTENCE_CHARS = range(12, 161)
+LINE_CHARS = range(4, 161)
+FEWEST_ITEMS = 2
+"""One to train on, one to hold out."""
+TOO_LITTLE = "too few sentences or lines in a row to ask about; give at least a page of prose, such as ten paragraphs"
+Pieces = Literal["sentences", "lines"]
 WRAPPED_CHARS = 40
 
 _CLOSING = "\"'”’»)\\]」』》〉"
@@ -50,6 +57,7 @@ _BORDER = re.compile(
 _ABBREVIATION = re.compile(r"(\b(Mr|Mrs|Ms|Dr|St|Prof|Jr|Sr|vs|etc|e\.g|i\.e|cf|No|Vol|Fig|pp)|\b[A-Z]|^\d+)\.$")
 _BEGUN = re.compile(r"[\"'“‘「『《(]?[^\W_]")
 _ODD = re.compile(r"[|{}<>=_*#~\\^`\[\]\n]|https?:|www\.|\.\.\.\.")
+_MARK = re.compile(r"^\s*([-*+•>#]+|\d+[.)]|\[[ xX]?\])+\s+")
 _WORD = re.compile(r"(?<=[ \"“(])([가-힣]{2,}|[A-Za-z][a-z]{3,})(?![\w'’-])")
 
 
@@ -62,17 +70,21 @@ class _Item:
     answer: str
 
 
-def cloze_questions(documents: Iterable[Document], n: int, seed: int) -> list[Question]:
+def cloze_questions(documents: Reopened, n: int, seed: int) -> list[Question]:
     """Questions about at most `n` items: each in one phrasing to train on and in the one that is held out.
 
-    An item is a sentence and the one before it; no two items share a sentence, and a fifth of them is unseen. The
-    documents are read once, and each item in them has the same chance. Same documents, `n` and seed, same questions.
-    Raises DataError when no document has two sentences in a row.
+    An item is a sentence and the one before it; no two items share a sentence, and a fifth of them is unseen. Each
+    item in the documents has the same chance. Same documents, `n` and seed, same questions. Where sentences give
+    fewer than two items, as in lists and notes without full stops, lines take their place.
+    documents: a list, or a function that opens the stream again
+    Raises DataError where lines give fewer than two items as well.
     """
     rng = random.Random(seed)
-    items = _choose((item for document in documents for item in _items(document, seed)), n, rng)
-    if not items:
-        raise DataError("the text has no two sentences in a row to ask about; give prose of a few paragraphs")
+    open_documents = opener(documents)
+    asked_by = what_is_asked(documents, seed)
+    if asked_by is None:
+        raise DataError(f"the text has {TOO_LITTLE}")
+    items = _choose(_all_items(open_documents(), seed, asked_by), n, rng)
     rng.shuffle(items)
     questions = []
     for number, item in enumerate(items):
@@ -87,6 +99,19 @@ def cloze_questions(documents: Iterable[Document], n: int, seed: int) -> list[Qu
     return questions
 
 
+def what_is_asked(documents: Reopened, seed: int) -> Pieces | None:
+    """What of the documents is asked about: sentences, lines where sentences give too few items, or None."""
+    open_documents = opener(documents)
+    for pieces in get_args(Pieces):
+        if len(list(islice(_all_items(open_documents(), seed, pieces), FEWEST_ITEMS))) == FEWEST_ITEMS:
+            return cast(Pieces, pieces)
+    return None
+
+
+def _all_items(documents: Iterable[Document], seed: int, pieces: Pieces) -> Iterator[_Item]:
+    return (item for document in documents for item in _items(document, seed, pieces))
+
+
 def _choose(items: Iterable[_Item], n: int, rng: random.Random) -> list[_Item]:
     """Reservoir sampling (Vitter 1985, algorithm R): n of a stream."""
     chosen: list[_Item] = []
@@ -98,13 +123,14 @@ def _choose(items: Iterable[_Item], n: int, rng: random.Random) -> list[_Item]:
     return chosen
 
 
-def _items(document: Document, seed: int) -> Iterator[_Item]:
+def _items(document: Document, seed: int, pieces: Pieces) -> Iterator[_Item]:
     rng = random.Random(f"{seed}:{document.id}")
-    found = sentences(document.text[:DOCUMENT_CHARS])
+    split, is_fit = (sentences, is_prose) if pieces == "sentences" else (lines, is_line)
+    found = split(document.text[:DOCUMENT_CHARS])
     position = n_items = 0
     while position + 1 < len(found) and n_items < ITEMS_PER_DOCUMENT:
         context, sentence = found[position : position + 2]
-        asked = _ask(context, sentence, rng) if is_prose(context) and is_prose(sentence) else None
+        asked = _ask(context, sentence, rng) if is_fit(context) and is_fit(sentence) else None
         if asked:
             yield _Item(document.id, position, *asked)
             n_items += 1
@@ -165,6 +191,16 @@ def is_prose(sentence: str) -> bool:
         and sentence.count('"') % 2 == 0
         and all(sentence.count(a) == sentence.count(b) for a, b in ("()", "“”", "「」", "『』", "《》"))
     )
+
+
+def lines(text: str) -> list[str]:
+    """The lines of a text that say something, without the marks of headings and lists."""
+    return [line for line in (_MARK.sub("", line).strip() for line in text.split("\n")) if line]
+
+
+def is_line(line: str) -> bool:
+    """Whether a line can be asked about: of a fair length, at least half letters."""
+    return len(line) in LINE_CHARS and 2 * sum(map(str.isalpha, line)) >= len(line)
 
 
 def is_korean(text: str) -> bool:

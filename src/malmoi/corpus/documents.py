@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -51,3 +52,14 @@ class Document:
         if bad:
             raise DataError(f'"{bad[0]}" of a document is missing, unknown or no text; make the corpus again')
         return cls(**row)
+
+
+Reopened = Callable[[], Iterable[Document]] | Sequence[Document]
+"""Documents that are read several times: a list, or a function that opens the stream again."""
+
+
+def opener(documents: Reopened) -> Callable[[], Iterable[Document]]:
+    """A function that opens the documents from their beginning. TypeError for a stream, which can be read once only."""
+    if isinstance(documents, Iterator):
+        raise TypeError("a stream can be read once only; pass a function that opens it")
+    return documents if callable(documents) else lambda: documents

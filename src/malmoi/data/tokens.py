@@ -9,25 +9,45 @@ import torch
 from malmoi.corpus.shards import TokenShards
 from malmoi.data.batch import Tokens, pad, shift
 from malmoi.data.stream import Shuffled
-from malmoi.errors import DataError
 
 
 def window_steps(folder: Path, seq_len: int, batch_size: int, micro_batch_size: int, seed: int) -> Shuffled:
-    """Steps of `batch_size` windows of `seq_len` tokens; each pass cuts the text at another offset."""
+    """Steps of `batch_size` windows of `seq_len` tokens; each pass cuts the text at another offset.
+
+    Text that is shorter than `fewest_tokens` is read in a circle: after its end comes its beginning.
+    """
     shards = TokenShards(folder, "train")
-    n_windows = (len(shards) - 1) // seq_len - 1
-    if n_windows < 1:
-        raise DataError(
-            f"{folder}: {len(shards)} tokens of training text are too few for one window of {seq_len}; "
-            "give more text or set model.seq_len lower"
-        )
+    is_short = len(shards) < fewest_tokens(seq_len)
+    n_windows = max(1, len(shards) // seq_len) if is_short else (len(shards) - 1) // seq_len - 1
+    circle = shards.read(0, len(shards) if is_short else 0)
+
+    def window(start: int) -> np.ndarray:
+        if is_short:
+            return circle[np.arange(start, start + seq_len + 1) % len(circle)]
+        return shards.read(start, seq_len + 1)
 
     def collate(epoch: int, rows: np.ndarray) -> list[Tokens]:
         offset = int(np.random.default_rng((seed, 1, epoch)).integers(seq_len))
-        windows = [shards.read(offset + int(row) * seq_len, seq_len + 1) for row in rows]
+        windows = [window(offset + int(row) * seq_len) for row in rows]
         return [_tokens(windows[i : i + micro_batch_size]) for i in range(0, len(windows), micro_batch_size)]
 
     return Shuffled(n_windows, batch_size, seed, collate)
+
+
+def fewest_tokens(seq_len: int) -> int:
+    """Tokens of a text that has a window of `seq_len` at every offset."""
+    return 2 * seq_len + 1
+
+
+def shortness(folder: Path, seq_len: int) -> str | None:
+    """A line about training text that is too short for windows of `seq_len`; None where it suffices."""
+    n_tokens, fewest = len(TokenShards(folder, "train")), fewest_tokens(seq_len)
+    if n_tokens >= fewest:
+        return None
+    return (
+        f"{n_tokens:,} tokens of training text are few for windows of {seq_len:,}: they are repeated; for more than a "
+        f"trial give at least {fewest:,}, or set model.seq_len lower"
+    )
 
 
 def heldout_documents(folder: Path, seq_len: int, pad_id: int, batch_size: int = 16) -> Iterator[Tokens]:

@@ -35,12 +35,19 @@ def evaluate(inputs: dict[str, Path], settings: EvalSettings, say: Callable[[str
     report = {"pretrain": _pretraining(inputs)}
     say(f"bits per byte {report['pretrain']['bpb_before']:.2f} -> {report['pretrain']['bpb_after']:.3f}")
     report["sft"] = _answers(inputs, settings)
-    say(f"exact answers: base {report['sft']['exact_base']['mean']:.3f}, SFT {report['sft']['exact_sft']['mean']:.3f}")
+    say(f"exact answers: base {_mean(report['sft']['exact_base'])}, SFT {_mean(report['sft']['exact_sft'])}")
     report["reward"] = _reward(inputs)
-    say(f"reward model orders {report['reward']['accuracy']['mean']:.3f} of the pairs rightly")
+    if report["reward"]["n_pairs"]:
+        say(f"reward model orders {_mean(report['reward']['accuracy'])} of the pairs rightly")
+    else:
+        say("reward model: nothing to measure, since all answers to the held-out prompts are equally good")
     report["ppo"] = _ppo(inputs, settings)
-    say(f"gold: SFT {report['ppo']['gold_sft']['mean']:.3f}, PPO {report['ppo']['gold_ppo']['mean']:.3f}")
+    say(f"gold: SFT {_mean(report['ppo']['gold_sft'])}, PPO {_mean(report['ppo']['gold_ppo'])}")
     return report
+
+
+def _mean(row: dict[str, Any]) -> str:
+    return f"{row['mean']:.3f}" if row["n"] else "–"
 
 
 def reward_bias(model: ScalarModel, text: Text, conversations: Sequence[Sequence[dict[str, str]]]) -> list[float]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from malmoi import progress
 from malmoi.corpus import clean
-from malmoi.corpus.cloze import cloze_questions
+from malmoi.corpus.cloze import FEWEST_ITEMS, TOO_LITTLE, cloze_questions, what_is_asked
 from malmoi.corpus.demonstrations import demonstrations, prompts
 from malmoi.corpus.documents import Document
 from malmoi.corpus.folders import ReadReport, read_folder
@@ -23,6 +23,9 @@ from malmoi.text import text_key
 from malmoi.tokenizer.bpe import Tokenizer, train_bpe
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.tokenizer.report import compression_report
+
+TRIAL_BYTES = 100_000
+"""Training text below which it is said what such a text is good for."""
 
 
 def corpus(context: Context, settings: CorpusSettings) -> None:
@@ -60,11 +63,14 @@ def corpus(context: Context, settings: CorpusSettings) -> None:
         "skipped": dict(report.skipped),
     }
     write_json(context.out / "corpus.json", facts)
-    context.say(
-        f"{len(kept):,} documents, {sum(n_bytes.values()) / 1e6:.2f} MB; dropped: {_listed(counts) or 'nothing'}"
-    )
+    said = _size(sum(n_bytes.values()))
+    context.say(f"{_number(len(kept), 'document')}, {said}; dropped: {_listed(counts) or 'nothing'}")
     if report.skipped:
         context.say(f"passed over: {_listed(report.skipped)}")
+    if settings.text and n_bytes["train"] < TRIAL_BYTES:
+        context.say("so little text is enough for a trial of every stage; to learn the language takes about 1 MB")
+    if settings.text and what_is_asked(sides["train"], settings.seed) is None:
+        context.say(f"no demonstrations can be made of it: it has {TOO_LITTLE}")
 
 
 def _sides(
@@ -75,7 +81,9 @@ def _sides(
     if len(kept) == 1:
         parts = clean.cut_end(kept[0], settings.heldout_fraction)
         if parts is None or text_key(parts[0]) == text_key(parts[1]):
-            raise DataError("corpus: one document of one line leaves nothing to hold out; give more text or more files")
+            raise DataError(
+                "corpus: one document of one sentence leaves nothing to hold out; give more text or more files"
+            )
         begin, end = (replace(kept[0], text=part, id="") for part in parts)
         context.say(f"one document: its last {len(end.text) / len(kept[0].text):.0%} is held out")
         return {"train": [begin], "heldout": [end]}
@@ -87,6 +95,14 @@ def _sides(
                 f"corpus: {len(kept)} document(s) leave none {side}; at least two different texts are needed"
             )
     return sides
+
+
+def _number(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:.2f} MB" if n_bytes >= 1e5 else f"{n_bytes / 1e3:.1f} kB"
 
 
 def _listed(counts: Counter[str]) -> str:
@@ -114,6 +130,10 @@ def tokenizer(context: Context, settings: TokenizerSettings) -> None:
     report = compression_report(learned, [document.text for document in sides["heldout"]])
     write_json(context.out / "report.json", report)
     shown = ", ".join(f"{name} {row['malmoi']:.2f}" for name, row in report.items())
+    if learned.vocab_size < settings.vocab_size:
+        context.say(
+            f"tokenizer.vocab_size is {settings.vocab_size:,}; the text gives no more than {learned.vocab_size:,}"
+        )
     context.say(f"{learned.vocab_size:,} tokens; bytes per token: {shown}")
 
 
@@ -125,15 +145,20 @@ def demonstrate(context: Context, settings: DemonstrationSettings) -> None:
         asked, unseen = choose_items(items, settings.n_items, settings.n_unseen, settings.seed)
         questions = list(ask(asked, unseen, settings.seed))
     else:
-        questions = cloze_questions(read_documents(source, "train"), settings.n_items, settings.seed)
+        documents = read_documents(source, "train")
+        questions = cloze_questions(documents, settings.n_items, settings.seed)
+        if what_is_asked(documents, settings.seed) == "lines":
+            context.say("the text has hardly two sentences in a row; its lines are asked about")
     learned = Tokenizer.load(context.inputs["tokenizer"])
     texts = learned.encode_batch([f"{question.prompt} {question.answers[0]}" for question in questions])
     n_found = len(questions)
     questions = [q for q, ids in zip(questions, texts, strict=True) if len(ids) <= settings.longest]
-    if not questions:
+    n_items = len({question.item for question in questions if not question.unseen})
+    if n_items < FEWEST_ITEMS:
         raise DataError(
-            f"demonstrations: the text gives no question of at most {settings.longest} tokens; it needs "
-            "sentences of at most 120 characters, a larger tokenizer.vocab_size, or more room (demonstrations.longest)"
+            f"demonstrations: the text gives {n_items} questions of at most {settings.longest} tokens, and needs "
+            f"{FEWEST_ITEMS}: more text, sentences of at most 120 characters, a larger tokenizer.vocab_size, or more "
+            "room (demonstrations.longest)"
         )
     if len(questions) < n_found:
         context.say(f"{n_found - len(questions):,} questions of more than {settings.longest} tokens are left out")
@@ -143,8 +168,7 @@ def demonstrate(context: Context, settings: DemonstrationSettings) -> None:
     asked_for = list(prompts(questions, settings.n_prompts, settings.n_heldout_prompts, settings.seed))
     for split in ("train", "heldout"):
         write_jsonl(context.out / f"prompts.{split}.jsonl", (row for row in asked_for if row["split"] == split))
-    n_items = len({question.item for question in questions if not question.unseen})
-    context.say(f"{len(rows):,} demonstrations about {n_items:,} items; {len(asked_for):,} prompts to rank")
+    context.say(f"{_number(len(rows), 'demonstration')} about {n_items:,} items; {len(asked_for):,} prompts to rank")
 
 
 def read_documents(corpus_out: Path, side: str) -> list[Document]:

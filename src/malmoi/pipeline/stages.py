@@ -14,7 +14,7 @@ from malmoi.algorithms import dpo, grpo, ppo, pretrain, reward, sft
 from malmoi.config import Settings
 from malmoi.corpus.shards import TokenShards
 from malmoi.data.comparisons import read_rankings
-from malmoi.data.tokens import heldout_documents
+from malmoi.data.tokens import heldout_documents, shortness
 from malmoi.errors import ConfigError
 from malmoi.evals.answers import answer_all
 from malmoi.evals.bits_per_byte import bits_per_byte
@@ -70,6 +70,8 @@ def train_pretrain(context: Context, settings: pretrain.Config) -> None:
     model = job.model
     assert isinstance(model, LanguageModel)
     n_bytes = TokenShards(shards, "heldout").n_text_bytes
+    if said := shortness(shards, model.config.seq_len):
+        context.say(said)
 
     def heldout() -> float:
         return bits_per_byte(model, heldout_documents(shards, model.config.seq_len, text[0].pad_id), n_bytes)

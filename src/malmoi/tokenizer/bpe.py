@@ -273,7 +273,10 @@ class Tokenizer:
 
 
 def train_bpe(texts: Iterable[str], vocab_size: int) -> Tokenizer:
-    """Learn `vocab_size` tokens, the special ones included. Raises ConfigError or DataError when that cannot be."""
+    """Learn `vocab_size` tokens, the special ones included; fewer where the text holds no more to join.
+
+    Raises ConfigError where it is less than bytes and special tokens take.
+    """
     smallest = 256 + len(SPECIAL_TOKENS)
     if vocab_size < smallest:
         raise ConfigError(f"tokenizer.vocab_size: {vocab_size} is too small; bytes and special tokens take {smallest}")
@@ -290,13 +293,7 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     engine.train_from_iterator(texts, trainer)
     engine.pre_tokenizer = words  # the cut is not part of what is saved: no family's files have it
     settings = {"eos_token": END_OF_TURN, "pad_token": PAD, "clean_up_tokenization_spaces": False}
-    tokenizer = Tokenizer(engine, settings, {"do_sample": True, "temperature": 1.0})
-    if tokenizer.vocab_size < vocab_size:
-        raise DataError(
-            f"tokenizer.vocab_size: {vocab_size} is more than the text supports ({tokenizer.vocab_size} tokens); "
-            "set it lower or give more text"
-        )
-    return tokenizer
+    return Tokenizer(engine, settings, {"do_sample": True, "temperature": 1.0})
 
 
 def _cut_long_words(words: Any) -> Any:

@@ -218,3 +218,10 @@ def test_a_single_document_is_cut_near_its_end(border: str) -> None:
     parts = cut_end(Document(border.join(paragraphs), "one.txt"), 0.1)
     assert parts == (border.join(paragraphs[:45]), border.join(paragraphs[45:]))
     assert cut_end(Document("one line", "one.txt"), 0.1) is None
+
+
+def test_a_single_line_is_cut_at_a_sentence() -> None:
+    assert cut_end(Document("비가 온다. 길이 젖었다. 우산을 쓴다.", "a.txt"), 0.1) == (
+        "비가 온다. 길이 젖었다.",
+        "우산을 쓴다.",
+    )

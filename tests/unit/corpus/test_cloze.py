@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from malmoi.corpus.cloze import ANSWER_CHARS, GAP, PHRASINGS, cloze_questions, is_prose, sentences
+from malmoi.corpus.cloze import ANSWER_CHARS, GAP, PHRASINGS, cloze_questions, is_prose, sentences, what_is_asked
 from malmoi.corpus.documents import Document
 from malmoi.errors import DataError
 
@@ -117,10 +117,22 @@ def test_no_two_items_share_a_sentence():
 
 def test_the_seed_decides():
     first = cloze_questions(ENGLISH, 50, 1)
-    assert first == cloze_questions(iter(ENGLISH), 50, 1)
+    assert first == cloze_questions(lambda: iter(ENGLISH), 50, 1)
     assert first != cloze_questions(ENGLISH, 50, 2)
 
 
-def test_text_without_sentences_is_an_error():
-    with pytest.raises(DataError, match="two sentences in a row"):
+def test_too_little_text_is_an_error_that_says_what_to_give():
+    with pytest.raises(DataError, match=r"too few sentences or lines in a row .* give at least a page of prose"):
         cloze_questions([Document("just words\n\na heading", "x"), Document("One sentence only here.", "y")], 10, 0)
+    assert what_is_asked(ENGLISH, 1) == "sentences"
+
+
+def test_of_text_without_sentences_lines_are_asked_about():
+    notes = [Document(f"# 할 일 {n}\n\n- [ ] 우유 {n}개 사기\n- 전화하기 {n}\n1. 빨래 {n}시", f"{n}") for n in range(4)]
+    assert what_is_asked(notes, 1) == "lines"
+    questions = cloze_questions(notes, 50, 1)
+    words = (
+        {f"할 일 {n}" for n in range(4)} | {f"우유 {n}개 사기" for n in range(4)} | {f"빨래 {n}시" for n in range(4)}
+    )
+    assert len({question.item for question in questions}) == 8
+    assert any(question.kind == "continue" and question.answers[0] in words for question in questions)
