@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from malmoi.errors import ConfigError
+from malmoi.errors import RENAME, ConfigError, spelt_out
 
 
 class Settings(BaseModel):
@@ -43,6 +43,8 @@ def override(table: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any
         key, equals, text = assignment.partition("=")
         if not equals or not key.strip():
             raise ConfigError(f"--set {assignment}: expected KEY=VALUE, for example ppo.beta=0.05")
+        if spelt_out(assignment) != assignment:
+            raise ConfigError(f"--set {assignment}: not UTF-8; if it names a file, rename it, such as by {RENAME} FILE")
         *parents, leaf = key.strip().split(".")
         target = table
         for parent in parents:

@@ -4,9 +4,35 @@ The command line prints a `UserError` as one line and exits with 2; anything els
 with 1.
 """
 
+import re
+import shlex
+
+RENAME = "convmv -f cp949 -t utf8 -r --notest"
+"""The command that renames files and folders to UTF-8, whose names Korean Windows has written into a zip file."""
+
+
+def spelt_out(text: str) -> str:
+    """Text that can be printed and written: bytes of a file name that are not UTF-8 as \\xNN, half characters as
+    \\uNNNN."""
+
+    def spelt(half: re.Match[str]) -> str:
+        code = ord(half.group())
+        return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+    return re.sub("[\ud800-\udfff]", spelt, text)
+
+
+def quoted(name: str) -> str:
+    """A file's name as one types it in a shell."""
+    plain = spelt_out(name)
+    return shlex.quote(name) if plain == name else "$'" + plain.replace("'", "\\'") + "'"
+
 
 class UserError(Exception):
-    """Something the user can mend: a file, a setting, a full disk."""
+    """Something the user can mend: a file, a setting, a full disk. The message may name any file."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(spelt_out(message))
 
 
 class ConfigError(UserError):

@@ -1,5 +1,6 @@
 """The demo's size: measured once, kept by its workspace."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,32 @@ def test_the_small_recipe_is_smaller_in_everything_that_takes_time() -> None:
     assert small.demonstrations.n_items < full.demonstrations.n_items == 1500
     assert small.eval.n_questions < full.eval.n_questions
     assert f"{small.demonstrations.n_items} topics of {full.demonstrations.n_items}" in demo.GIVES_UP
+
+
+def test_korean_of_older_windows_is_refused_with_its_remedy_and_read_with_it(tmp_path: Path) -> None:
+    text, workspace = tmp_path / "text", str(tmp_path / "w")
+    write_text(text / "a.txt", "비가 온다. 길이 젖었다. 우산을 쓴다.")
+    (text / "b.txt").write_bytes("말모이는 우리말 사전이다. 사람들이 낱말을 보냈다.".encode("cp949"))
+    words = ["--size", "small", "--workspace", workspace, *ONE_STAGE, str(text)]
+    refused = run(*words, code=2)
+    assert "b.txt: not UTF-8 at byte 0" in refused and "--encoding cp949" in refused and "iconv -f CP949" in refused
+    read = run(*words, "--encoding", "cp949")
+    assert "1 file read as cp949" in read and "--encoding cp949" in read.partition("next")[2]
+    assert "corpus.encoding: no encoding that is known" in run(*words, "--encoding", "klingon", code=2)
+
+
+def test_text_under_names_that_are_not_utf8(tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path) + b"/\xb1\xdb"
+    try:
+        os.mkdir(folder)
+    except OSError:
+        pytest.skip("this disk takes names in UTF-8 alone")
+    for n in range(3):
+        (Path(os.fsdecode(folder)) / f"{n}.txt").write_text(f"Cat number {n} sat. It saw dog number {n}. It ran. " * 3)
+    words = ["--size", "small", "--workspace", str(tmp_path / "w"), *ONE_STAGE]
+    assert "3 documents" in run(*words, str(tmp_path))
+    refused = run(*words, os.fsdecode(folder), code=2)
+    assert r"\xb1\xdb is not UTF-8; rename the file or folder, such as by convmv " in refused
+    assert r"--notest $'" in refused and refused.isascii()
+    setting = f"corpus.text={os.fsdecode(folder)}"
+    assert "not UTF-8; if it names a file, rename it" in run(*words[:-1], "--set", setting, code=2)

@@ -28,6 +28,9 @@ def demo(
     errors: Annotated[
         str, typer.Option(metavar="skip|strict", help="What to do with text that cannot be read.")
     ] = "strict",
+    encoding: Annotated[
+        str, typer.Option(metavar="NAME", help="Of text that is not UTF-8 and has no mark, such as cp949 or euc-kr.")
+    ] = "utf-8",
     seed: Annotated[
         int | None,
         typer.Option(
@@ -65,6 +68,9 @@ def demo(
     if errors != "strict":
         given.append(f"corpus.errors={json.dumps(errors)}")
         again += ["--errors", errors]
+    if encoding != "utf-8":
+        again += ["--encoding", encoding]
+        given.append(f"corpus.encoding={json.dumps(encoding)}")
     if size != "auto":
         again += ["--size", size]
     if seed is not None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from malmoi.errors import RENAME, quoted, spelt_out
+
 if TYPE_CHECKING:
     from malmoi.workspace.ledger import Ledger
 
@@ -24,7 +26,8 @@ def a_path(given: str | Path) -> Path:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise typer.BadParameter(f"{text!a} is not UTF-8; rename the file or folder") from None
+        named = f"{spelt_out(text)} is not UTF-8"
+        raise typer.BadParameter(f"{named}; rename the file or folder, such as by {RENAME} {quoted(text)}") from None
     return Path(text)
 
 

@@ -106,7 +106,12 @@ def _countable(document: Document, lines: list[str]) -> Iterator[tuple[int, tupl
             continue
         # One line with a # is a heading; a licence in # comments has several.
         if not line.startswith("#") or any(x.startswith("#") for x in (*lines[at - 1 : at], *lines[at + 1 : at + 2])):
-            yield at, (name, hash(words))
+            yield at, (name, _line_key(words))
+
+
+def _line_key(words: str) -> int:
+    """The same in every process, unlike Python's hash of a text."""
+    return int.from_bytes(hashlib.blake2b(words.encode(), digest_size=8).digest(), "big")
 
 
 def is_heldout(document_id: str, heldout_fraction: float, seed: int) -> bool:

@@ -17,19 +17,18 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from malmoi import progress
 from malmoi.corpus.documents import Document
-from malmoi.corpus.encodings import advice, marked, utf8_lines
-from malmoi.errors import DataError
+from malmoi.corpus.encodings import CHUNK_BYTES, UTF8, BadText, broken, conversion, encoding_of, likely, utf8_lines
+from malmoi.errors import DataError, spelt_out
 from malmoi.files import sha256_of
 from malmoi.text import is_empty
 
 Errors = Literal["strict", "skip"]
-KINDS = (".txt", ".md", ".jsonl", ".jsonl.gz", ".html", ".htm")
+KINDS = (".txt", ".md", ".markdown", ".jsonl", ".jsonl.gz", ".html", ".htm")
 PART_CHARS = 20_000
-CHUNK_BYTES = 2**16
 EXAMPLES_PER_REASON = 3
 
 
@@ -38,12 +37,14 @@ class ReadReport:
     """What was read, and what was not and why.
 
     skipped: reason -> files or rows; examples: the first few of each reason, naming file and line
+    converted: encoding that the user named -> files that were read in it
     """
 
     n_files: int = 0
     n_documents: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
+    converted: Counter[str] = field(default_factory=Counter)
 
 
 class _Unreadable(DataError):
@@ -54,16 +55,19 @@ class _Unreadable(DataError):
         self.reason = reason
 
 
-def read_folder(path: Path, errors: Errors = "strict", report: ReadReport | None = None) -> Iterator[Document]:
+def read_folder(
+    path: Path, errors: Errors = "strict", report: ReadReport | None = None, encoding: str = UTF8
+) -> Iterator[Document]:
     """Documents of a file, or of all files below a folder in the order of their names; hidden ones are left alone.
 
     A document's source is its row's "source", else the file's path below `path` (for a titled row, "FILE#TITLE").
     errors: what to do with a file or row that cannot be read: "strict" raises DataError, "skip" counts it in
     `report` and goes on. Blank texts and files of other kinds are counted and passed over in both.
+    encoding: of files that have no mark and are not UTF-8
     Raises DataError when there is nothing to read at all.
     """
     report = ReadReport() if report is None else report
-    return _read(path, list(_find_files(path, errors, report)), errors, report)
+    return _read(path, list(_find_files(path, errors, report)), errors, report, encoding)
 
 
 def identity(path: Path, of_file: Callable[[Path], str] = sha256_of) -> str:
@@ -79,10 +83,10 @@ def identity(path: Path, of_file: Callable[[Path], str] = sha256_of) -> str:
     return digest.hexdigest()
 
 
-def _read(root: Path, files: list[Path], errors: Errors, report: ReadReport) -> Iterator[Document]:
+def _read(root: Path, files: list[Path], errors: Errors, report: ReadReport, encoding: str) -> Iterator[Document]:
     for file in progress.each(files, "files"):
         report.n_files += 1
-        for found in _documents(file, root):
+        for found in _documents(file, root, encoding, report):
             if isinstance(found, _Unreadable):
                 _pass_over(found, errors, report)
             elif is_empty(found.text):
@@ -136,16 +140,19 @@ def _kind(file: Path) -> str:
     return next((kind for kind in KINDS if file.name.lower().endswith(kind)), "")
 
 
-def _documents(file: Path, root: Path) -> Iterator[Document | _Unreadable]:
-    name = file.name if file == root else file.relative_to(root).as_posix()
-    source = os.fsencode(name).decode("utf-8", "replace")
+def _documents(file: Path, root: Path, encoding: str, report: ReadReport) -> Iterator[Document | _Unreadable]:
+    source = spelt_out(file.name if file == root else file.relative_to(root).as_posix())
+    opened: Any = gzip.open if file.name.lower().endswith(".gz") else open
     try:
-        if _kind(file).startswith(".jsonl"):
-            yield from _rows(file, source)
-        elif _kind(file).startswith(".htm"):
-            yield Document(_page_text(file), source)
-        else:
-            yield from (Document(part, source) for part in _parts(file))
+        with opened(file, "rb") as stream:
+            found = encoding_of(stream, encoding)
+            report.converted[encoding] += found == encoding != UTF8
+            if _kind(file).startswith(".jsonl"):
+                yield from _rows(file, stream, source, found)
+            elif _kind(file).startswith(".htm"):
+                yield Document(_page_text(file, stream, found), source)
+            else:
+                yield from (Document(part, source) for part in _parts(_chunks(file, stream, found)))
     except _Unreadable as problem:
         yield problem
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -154,32 +161,37 @@ def _documents(file: Path, root: Path) -> Iterator[Document | _Unreadable]:
         yield _Unreadable("cannot be opened", f"{file}: cannot be read ({error.strerror}); mend or move it")
 
 
-def _not_utf8(where: str, at: int, data: bytes, name: str) -> _Unreadable:
-    message = f"{where}: not UTF-8 at byte {at} (0x{data[0]:02x}); {advice(data, name)}, or pass --errors skip"
+def _not_utf8(where: str, at: int, data: bytes, file: Path) -> _Unreadable:
+    encoding = likely(data)
+    looks = f", and looks like {encoding.upper()}" if encoding else ""
+    message = (
+        f"{where}: not UTF-8 at byte {at} (0x{data[0]:02x}){looks}; pass --encoding {encoding or 'NAME'} (in a recipe "
+        f"corpus.encoding), or convert it: {conversion(encoding, file)}; --errors skip leaves it out"
+    )
     return _Unreadable("not UTF-8", message)
 
 
-def _chunks(file: Path) -> Iterator[str]:
+def _chunks(file: Path, stream: IO[bytes], encoding: str) -> Iterator[str]:
     """The text of a file piece by piece, without its byte-order mark."""
     n_read, data = 0, b"\n"
-    with file.open("rb") as stream:
-        decoder = codecs.getincrementaldecoder(marked(stream.read(4)) or "utf-8")()
-        stream.seek(0)
-        while data:
-            data = stream.read(CHUNK_BYTES)
-            n_pending = len(decoder.getstate()[0])
-            try:
-                text = decoder.decode(data, final=not data)
-            except UnicodeDecodeError as error:
-                at = n_read - n_pending + error.start
-                raise _not_utf8(str(file), at, error.object[error.start :], file.name) from None
-            yield text if n_read else text.removeprefix("\ufeff")
-            n_read += len(data)
+    decoder = codecs.getincrementaldecoder(encoding)()
+    while data:
+        data = stream.read(CHUNK_BYTES)
+        n_pending = len(decoder.getstate()[0])
+        try:
+            text = decoder.decode(data, final=not data)
+        except UnicodeDecodeError as error:
+            at = n_read - n_pending + error.start
+            if encoding == UTF8:
+                raise _not_utf8(str(file), at, error.object[error.start :], file) from None
+            raise _Unreadable(f"not {encoding}", f"{file}: {broken(error, encoding, at)}") from None
+        yield text if n_read else text.removeprefix("\ufeff")
+        n_read += len(data)
 
 
-def _parts(file: Path) -> Iterator[str]:
+def _parts(chunks: Iterator[str]) -> Iterator[str]:
     rest = ""
-    for chunk in _chunks(file):
+    for chunk in chunks:
         rest += chunk
         while len(rest) > PART_CHARS:
             borders = (rest.rfind(border, 1, PART_CHARS) for border in ("\n\n", "\n\r\n", "\n", " "))
@@ -189,23 +201,24 @@ def _parts(file: Path) -> Iterator[str]:
     yield rest
 
 
-def _rows(file: Path, source: str) -> Iterator[Document | _Unreadable]:
+def _rows(file: Path, stream: IO[bytes], source: str, encoding: str) -> Iterator[Document | _Unreadable]:
     n_read = 0
-    opened: Any = gzip.open if file.name.lower().endswith(".gz") else open
-    with opened(file, "rb") as stream:
-        for number, data in enumerate(utf8_lines(stream), start=1):
+    try:
+        for number, data in enumerate(utf8_lines(stream, encoding), start=1):
             where = f"{file}:{number}"
             try:
                 line = data.decode().removeprefix("\ufeff" if number == 1 else "")
                 if line.strip():
                     yield _document(json.loads(line), source)
             except UnicodeDecodeError as error:
-                yield _not_utf8(where, n_read + error.start, data[error.start :], file.name)
+                yield _not_utf8(where, n_read + error.start, data[error.start :], file)
             except DataError as error:
                 yield _Unreadable("unusable row", f"{where}: {error}")
             except (ValueError, RecursionError) as error:
                 yield _Unreadable("not JSON", f"{where}: not valid JSON ({error}); write one object per line")
             n_read += len(data)
+    except BadText as problem:
+        yield _Unreadable(f"not {encoding}", f"{file}: {problem}")
 
 
 def _document(row: Any, source: str) -> Document:
@@ -305,11 +318,11 @@ class _Page(HTMLParser):
             self.n_linked += len(data.strip()) * self.is_link
 
 
-def _page_text(file: Path) -> str:
+def _page_text(file: Path, stream: IO[bytes], encoding: str) -> str:
     """The readable text of a web page, or all of its text when there is nothing of the kind."""
     page = _Page()
     try:
-        for chunk in _chunks(file):
+        for chunk in _chunks(file, stream, encoding):
             page.feed(chunk)
         page.close()
     except AssertionError as error:  # html.parser raises it on malformed declarations

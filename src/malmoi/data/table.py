@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from malmoi.corpus.encodings import advice, utf8_lines
+from malmoi.corpus.encodings import BadText, conversion, encoding_of, likely, utf8_lines
 from malmoi.errors import ConfigError, DataError
 
 KINDS = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".ndjson", ".parquet")
@@ -56,15 +56,18 @@ def each_row(path: Path) -> Iterator[tuple[int, Any]]:
         if name.endswith(".parquet"):
             yield from _parquet_rows(path)
         else:
-            with gzip.open(path) if name.endswith(".gz") else path.open("rb") as file:
-                yield from _json_rows(utf8_lines(file), path.name)  # type: ignore[arg-type]
+            opened: Any = gzip.open if name.endswith(".gz") else open
+            with opened(path, "rb") as file:
+                yield from _json_rows(utf8_lines(file, encoding_of(file)), path)
+    except BadText as problem:
+        raise DataError(f"{path}: {problem}") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: cut short or damaged ({error}); copy or download it again") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); mend or move it") from None
 
 
-def _json_rows(given: Iterator[bytes], name: str) -> Iterator[tuple[int, Any]]:
+def _json_rows(given: Iterator[bytes], path: Path) -> Iterator[tuple[int, Any]]:
     """A list of rows, or a row a line: what stands first tells."""
     lines = enumerate(given, start=1)
     for number, line in lines:
@@ -72,7 +75,7 @@ def _json_rows(given: Iterator[bytes], name: str) -> Iterator[tuple[int, Any]]:
         if not first:
             continue
         if first.startswith(b"["):
-            found = _parsed(first + b"\n" + b"".join(given) if first != b"[]" else first, name)
+            found = _parsed(first + b"\n" + b"".join(given) if first != b"[]" else first, path)
             if isinstance(found, list):
                 yield from enumerate(found, start=1)
                 return
@@ -82,15 +85,17 @@ def _json_rows(given: Iterator[bytes], name: str) -> Iterator[tuple[int, Any]]:
             return
         for later, text in chain([(number, first)], lines):
             if text.strip():
-                yield later, _parsed(text, name)
+                yield later, _parsed(text, path)
 
 
-def _parsed(text: bytes, name: str) -> Any:
+def _parsed(text: bytes, path: Path) -> Any:
     try:
         return json.loads(text.decode())
     except UnicodeDecodeError as error:
-        rest = text[error.start :]
-        return BadRow("not UTF-8", f" at byte {error.start} (0x{rest[0]:02x}); {advice(rest, name)}")
+        encoding = likely(text[error.start :])
+        looks = f", and looks like {encoding.upper()}" if encoding else ""
+        at = f" at byte {error.start} (0x{text[error.start]:02x}){looks}"
+        return BadRow("not UTF-8", f"{at}; convert it: {conversion(encoding, path)}")
     except (ValueError, RecursionError) as error:
         return BadRow("not valid JSON", f" ({error})")
 

@@ -36,7 +36,7 @@ def corpus(context: Context, settings: CorpusSettings) -> None:
 
     def documents() -> Iterator[Document]:
         if settings.text:
-            yield from read_folder(Path(settings.text), settings.errors, report)
+            yield from read_folder(Path(settings.text), settings.errors, report, settings.encoding)
             return
         for document, item in read_python_docs(settings.packages):
             if item is not None:
@@ -67,6 +67,8 @@ def corpus(context: Context, settings: CorpusSettings) -> None:
     context.say(f"{_number(len(kept), 'document')}, {said}; dropped: {_listed(counts) or 'nothing'}")
     if report.skipped:
         context.say(f"passed over: {_listed(report.skipped)}")
+    for name, n in (+report.converted).items():
+        context.say(f"{_number(n, 'file')} read as {name}")
     if settings.text and n_bytes["train"] < TRIAL_BYTES:
         context.say("so little text is enough for a trial of every stage; to learn the language takes about 1 MB")
     if settings.text and what_is_asked(sides["train"], settings.seed) is None:

@@ -3,9 +3,9 @@
 from collections.abc import Set
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from malmoi.algorithms.dpo import Config as DpoConfig
 from malmoi.algorithms.grpo import Config as GrpoConfig
@@ -14,6 +14,7 @@ from malmoi.algorithms.pretrain import Config as PretrainConfig
 from malmoi.algorithms.reward import Config as RewardConfig
 from malmoi.algorithms.sft import Config as SftConfig
 from malmoi.config import Seed, Settings, override, parse, read_toml
+from malmoi.corpus.encodings import UTF8, known
 from malmoi.corpus.pydocs import PACKAGES
 from malmoi.errors import ConfigError
 from malmoi.pipeline.sources import DataSettings
@@ -58,6 +59,8 @@ class CorpusSettings(Settings):
     """Installed packages whose docstrings are read beside the standard library's."""
     errors: Literal["strict", "skip"] = "strict"
     """What to do with a file or a row that cannot be read."""
+    encoding: Annotated[str, AfterValidator(known)] = UTF8
+    """Of the user's files that have no mark and are not UTF-8, such as cp949 or euc-kr."""
     heldout_fraction: float = Field(0.05, gt=0, lt=1)
     """Share of the documents that is never trained on."""
     min_chars: int = Field(20, ge=0)

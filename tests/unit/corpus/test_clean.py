@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 import unicodedata
 from collections import Counter
 
@@ -225,3 +228,19 @@ def test_a_single_line_is_cut_at_a_sentence() -> None:
         "비가 온다. 길이 젖었다.",
         "우산을 쓴다.",
     )
+
+
+def test_what_is_boilerplate_is_the_same_in_every_process() -> None:
+    script = (
+        "from malmoi.corpus.clean import _repeated_lines\n"
+        "from malmoi.corpus.documents import Document\n"
+        "text = 'All rights reserved by the makers'\n"
+        "print(sorted(_repeated_lines([Document(f'{text}\\n{n}', 'a/b') for n in range(9)])))\n"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", script], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(said) == 1 and b"a/b" in said.pop()

@@ -1,6 +1,7 @@
 import gzip
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -106,7 +107,8 @@ def test_what_is_not_utf8_is_named_by_its_byte(tmp_path, name):
     write(tmp_path / "good.txt", "good")
     with pytest.raises(DataError) as caught:
         list(read_folder(path))
-    assert str(caught.value).startswith(f"{path}: not UTF-8 at byte 200004 (0xff); convert it: iconv -f ENCODING ")
+    assert str(caught.value).startswith(f"{path}: not UTF-8 at byte 200004 (0xff); pass --encoding NAME ")
+    assert f"convert it: iconv -f ENCODING -t UTF-8 {path} > " in str(caught.value)
     report = ReadReport()
     assert "good" in [document.text for document in read_folder(tmp_path, "skip", report)]
     assert report.skipped == {"not UTF-8": 1}
@@ -275,8 +277,70 @@ def test_a_mark_tells_the_encoding(tmp_path: Path, encoding: str) -> None:
 
 def test_korean_of_older_windows_is_named_with_its_remedy(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes("말모이는 우리말 사전이다.".encode("cp949"))
-    with pytest.raises(DataError, match=r"not UTF-8 at byte 0 .*iconv -f CP949 -t UTF-8 a\.txt > utf8-a\.txt"):
+    with pytest.raises(DataError, match=r"not UTF-8 at byte 0 .*looks like CP949; pass --encoding cp949 ") as caught:
         list(read_folder(tmp_path))
+    assert "\n" not in str(caught.value)
+    # The command, as it is printed, mends the file.
+    command = str(caught.value).partition("convert it: ")[2].partition("; --errors")[0]
+    subprocess.run(["bash", "-c", command], check=True)
+    assert [document.text for document in read_folder(tmp_path)] == ["말모이는 우리말 사전이다."]
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.md", "a.markdown", "a.html", "a.jsonl", "a.jsonl.gz"])
+@pytest.mark.parametrize("encoding", ["cp949", "euc_kr", "shift_jis", "latin-1", "utf-16-le"])
+def test_an_encoding_is_for_files_that_have_no_mark_and_are_not_utf8(tmp_path: Path, name: str, encoding: str) -> None:
+    text = {"shift_jis": "これは本です。", "latin-1": "Le café est là."}.get(encoding, "말모이는 사전이다.")
+    rows = f'{{"text": "{text}"}}\n' if ".jsonl" in name else text
+    data = rows.encode(encoding)
+    write(tmp_path / name, gzip.compress(data) if name.endswith(".gz") else data)
+    report = ReadReport()
+    assert [document.text for document in read_folder(tmp_path, report=report, encoding=encoding)] == [text]
+    assert +report.converted == {encoding: 1}
+    write(tmp_path / name, gzip.compress(rows.encode("utf-16")) if name.endswith(".gz") else rows.encode("utf-16"))
+    assert [document.text for document in read_folder(tmp_path, encoding=encoding)] == [text]
+    if encoding != "utf-16-le":
+        write(tmp_path / name, gzip.compress(rows.encode()) if name.endswith(".gz") else rows.encode())
+        assert [document.text for document in read_folder(tmp_path, encoding=encoding)] == [text]
+
+
+def test_what_the_named_encoding_cannot_read_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "a.txt", "말모이".encode("cp949") + b"\xff")
+    with pytest.raises(DataError, match=r"a\.txt: not cp949 at byte 6; name another encoding, or copy it again"):
+        list(read_folder(tmp_path, encoding="cp949"))
+    write(tmp_path / "b.txt", "good")
+    report = ReadReport()
+    assert [document.text for document in read_folder(tmp_path, "skip", report, "cp949")] == ["good"]
+    assert report.skipped == {"not cp949": 1}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+@pytest.mark.parametrize("name", ["a.txt", "a.html", "a.jsonl"])
+def test_a_marked_file_that_is_cut_says_so(tmp_path: Path, name: str, encoding: str) -> None:
+    write(tmp_path / name, '{"text": "말모이"}'.encode(encoding)[:-1])
+    with pytest.raises(DataError, match=f"begins with the mark of {encoding} and ends in the middle of a character"):
+        list(read_folder(tmp_path))
+
+
+def test_names_that_are_not_utf8_are_read_and_named(tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path)
+    try:
+        Path(os.fsdecode(folder + b"/\xc7\xd1.txt")).write_text("Good text.")
+        Path(os.fsdecode(folder + b"/\xc7\xd2.txt")).write_text("More text.")
+    except OSError:
+        pytest.skip("this disk takes names in UTF-8 alone")
+    found = [(document.source, document.text) for document in read_folder(tmp_path)]
+    assert found == [(r"\xc7\xd1.txt", "Good text."), (r"\xc7\xd2.txt", "More text.")]
+    path = Path(os.fsdecode(folder + b"/\xc7\xd1.txt"))
+    path.write_bytes(b"\xff")
+    with pytest.raises(DataError) as caught:
+        list(read_folder(tmp_path))
+    assert str(caught.value).encode().startswith(folder + b"/\\xc7\\xd1.txt: not UTF-8 at byte 0")
+    path.write_bytes("말모이는 사전이다.".encode("cp949"))
+    with pytest.raises(DataError) as caught:
+        list(read_folder(tmp_path))
+    command = str(caught.value).partition("convert it: ")[2].partition("; --errors")[0]
+    subprocess.run(["bash", "-c", command.encode()], check=True)
+    assert path.read_text(encoding="utf-8") == "말모이는 사전이다."
 
 
 def test_a_page_of_scripts_alone_is_said_to_hold_no_text(tmp_path: Path) -> None:
@@ -293,7 +357,7 @@ def test_rows_with_the_mark_of_another_encoding_are_converted(tmp_path: Path, en
     (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
     assert [document.text for document in read_folder(tmp_path)] == ["첫째\u2028줄", "둘째"]
     (tmp_path / name).write_bytes(gzip.compress(data[:-1]) if name.endswith(".gz") else data[:-1])
-    with pytest.raises(DataError, match="not UTF-8"):
+    with pytest.raises(DataError, match="ends in the middle of a character"):
         list(read_folder(tmp_path))
 
 
