@@ -27,9 +27,9 @@ def report(done: int, total: int | None, unit: str) -> None:
         listener(done, total, unit)
 
 
-def each(items: Iterable[T], unit: str) -> Iterator[T]:
-    """The items as they are; each is reported when the next is asked for."""
-    total = len(items) if isinstance(items, Sized) else None
+def each(items: Iterable[T], unit: str, total: int | None = None) -> Iterator[T]:
+    """The items as they are; each is reported when the next is asked for. total: of a stream, how many there are"""
+    total = len(items) if isinstance(items, Sized) else total
     report(0, total, unit)
     for done, item in enumerate(items, start=1):
         yield item

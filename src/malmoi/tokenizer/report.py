@@ -11,6 +11,8 @@ from tokenizers import models, pre_tokenizers
 
 from malmoi.tokenizer.bpe import Tokenizer
 
+REPORTED = 200
+"""Held-out documents that are measured."""
 KOREAN = (
     "말모이는 조선어학회가 우리말 사전을 만들려고 온 나라 사람들에게서 낱말을 모으던 일이다. "
     "사람들은 자기 고장의 말을 종이에 적어 보냈고, 그 말들이 모여 큰 사전이 되었다."
@@ -26,7 +28,7 @@ def compression_report(tokenizer: Tokenizer, heldout: Sequence[str]) -> dict[str
 
     GPT-2's vocabulary is read from `tokenizer/` under the folder that MALMOI_DATA names.
     """
-    texts = {"held-out": "\n".join(heldout[:200]), "korean": KOREAN, "code": CODE}
+    texts = {"held-out": "\n".join(heldout[:REPORTED]), "korean": KOREAN, "code": CODE}
     data = os.environ.get("MALMOI_DATA")
     gpt2 = gpt2_engine(Path(data) / "tokenizer") if data else None
     report = {}
