@@ -160,6 +160,25 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> int:
     return n_rows
 
 
+def parsed_json(text: str) -> Any:
+    """JSON that people wrote. Raises ValueError where an object has one key twice, of which one would be lost, and for
+    a number too long to be read."""
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except ValueError as error:
+        if "integer string conversion" in str(error):
+            raise ValueError("a number of more than 4,300 digits; write it as text") from None
+        raise
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for at, (key, _) in enumerate(pairs) if key in dict(pairs[:at]))
+        raise ValueError(f'"{twice}" is there twice; leave one')
+    return found
+
+
 def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())

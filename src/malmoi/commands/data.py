@@ -44,21 +44,21 @@ def look(entry: str, n: int, kind: str | None, folder: Path) -> Found:
     if kind is not None and kind not in READERS:
         raise ConfigError(f"--as {kind}: not known; {', '.join(READERS)} are")
     source = open_source(entry, folder / "data")
-    refusals: list[tuple[int, DataError]] = []
+    refusals: list[tuple[int, bool, DataError]] = []
     for name in [kind] if kind else READERS:
         report, numbered = Report(), []
         try:
             for file in source.files:
                 numbered += [(f"{file}:{number}", row) for number, row in READERS[name](file, "skip", report)]
         except DataError as error:
-            refusals.append((report.n_recognised, error))
+            refusals.append((report.n_recognised, name == "conversations", error))
             continue
         return Found(name, _facts(name, source.commit, report, [row for _, row in numbered]), numbered[:n])
     for file in source.files:  # a file that is broken says so itself
         for _ in read_table(file):
             break
-    # What most rows have the columns of is what they were meant to be.
-    raise max(refusals, key=lambda refusal: refusal[0])[1]
+    # What most rows have the columns of is what they were meant to be; of unknown columns, conversations.
+    raise max(refusals, key=lambda refusal: refusal[:2])[2]
 
 
 def _facts(kind: str, commit: str | None, report: Report, rows: Sequence[Row]) -> dict[str, Any]:

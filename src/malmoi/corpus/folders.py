@@ -7,7 +7,6 @@ it takes stays small, and a single large file has parts to hold out.
 import codecs
 import gzip
 import hashlib
-import json
 import os
 import re
 import zlib
@@ -23,7 +22,7 @@ from malmoi import progress
 from malmoi.corpus.documents import Document
 from malmoi.corpus.encodings import CHUNK_BYTES, UTF8, BadText, broken, conversion, encoding_of, likely, utf8_lines
 from malmoi.errors import DataError, spelt_out
-from malmoi.files import sha256_of
+from malmoi.files import parsed_json, sha256_of
 from malmoi.text import is_empty
 
 Errors = Literal["strict", "skip"]
@@ -209,7 +208,7 @@ def _rows(file: Path, stream: IO[bytes], source: str, encoding: str) -> Iterator
             try:
                 line = data.decode().removeprefix("\ufeff" if number == 1 else "")
                 if line.strip():
-                    yield _document(json.loads(line), source)
+                    yield _document(parsed_json(line), source)
             except UnicodeDecodeError as error:
                 yield _not_utf8(where, n_read + error.start, data[error.start :], file)
             except DataError as error:

@@ -99,7 +99,8 @@ def check_row(row: Mapping[str, Any], reads: Collection[str], *, is_learnt: bool
     if not is_learnt:
         return
     for name in LABELS:
-        if row.get(name) is False:  # a number is the class of a text in many sets
+        said = row.get(name)  # a number is the class of a text in many sets
+        if said is False or (isinstance(said, str) and said.lower() == "false"):
             raise BadRow(f'"{name}" says that the answer is not wanted', "; leave the row out")
     if not is_trained(row):
         raise BadRow("marked as not to be learnt from", harmless=True)

@@ -37,6 +37,21 @@ EXPECTED = {
 }
 
 
+OTHER_NAMES = {
+    **dict.fromkeys(
+        ("prompt", "inputs", "input", "user", "human", "question", "query", "instruction", "ask"), "prompt"
+    ),
+    **dict.fromkeys(
+        ("completion", "targets", "target", "output", "assistant", "bot", "gpt", "answer", "reply", "response"),
+        "completion",
+    ),
+    **dict.fromkeys(("messages", "conversation", "conversations", "dialog", "dialogue", "chat"), "messages"),
+    **dict.fromkeys(("chosen", "better", "preferred", "winner_answer"), "chosen"),
+    **dict.fromkeys(("rejected", "worse", "dispreferred"), "rejected"),
+}
+"""Columns under other names than those that are read, in any case: what to call them."""
+
+
 @dataclass
 class Report:
     """What a reader found. formats: their rows; skipped: reason -> rows; examples: the first of each reason, by file
@@ -219,8 +234,25 @@ def _recognise(row: Any, wanted: str) -> Format:
         problem = "is null" if missing <= row.keys() else "is missing"
         raise BadRow(f"{names} {problem}", f"; it is needed with {', '.join(sorted(nearest.columns & there))}")
     raise BadRow(
-        f"expected {EXPECTED[wanted]}", f" or another known format; the row has {', '.join(map(str, row)) or 'nothing'}"
+        f"expected {EXPECTED[wanted]}",
+        f" or another known format; the row has {', '.join(map(str, row)) or 'nothing'}{_renames(row)}",
     )
+
+
+def _renames(row: Row) -> str:
+    """What a row's columns would have to be called, where their names say what they hold."""
+    found: dict[str, str] = {}
+    for name, value in row.items():
+        known = OTHER_NAMES.get(str(name).lower().replace(" ", "_"))
+        if known == "messages" and isinstance(value, list) and all(isinstance(turn, str) for turn in value):
+            known = "turns"
+        if known is not None and known not in found.values() and known != name:
+            found[name] = known
+    if len(found) < 2 and not {"messages", "turns"} & set(found.values()):
+        lists = {name: value for name, value in row.items() if isinstance(value, list) and value}
+        within = [name for name, value in lists.items() if all(isinstance(one, dict) for one in value)]
+        return f'; if "{within[0]}" holds the rows, give that list as the file' if within else ""
+    return "; rename " + ", ".join(f'"{name}" to "{known}"' for name, known in found.items())
 
 
 def _check(made: Any, needs_answer: bool) -> None:

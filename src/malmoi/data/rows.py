@@ -30,7 +30,9 @@ def text_of(row: Mapping[str, Any], name: str) -> str:
 def turns_of(value: Any) -> Turns:
     """Messages under their several names (role and content, from and value), with roles as we call them."""
     if not isinstance(value, list):
-        raise BadRow("expected a list of messages", f", got {brief(value)}")
+        is_number = isinstance(value, int | float)
+        hint = "; write numbers as text" if is_number else "; put it into a list" if isinstance(value, Mapping) else ""
+        raise BadRow("expected a list of messages", f" or a text, got {brief(value)}{hint}")
     turns = []
     for number, turn in enumerate(value):
         if not isinstance(turn, Mapping):
@@ -46,13 +48,16 @@ def turns_of(value: Any) -> Turns:
 
 def _joined(number: int, content: Any) -> Any:
     """Content given as parts, as one text."""
+    if content is not None and not isinstance(content, str | list):
+        raise BadRow("a message is no text", f" (message {number}: {brief(content)}); write it as text")
     if not isinstance(content, list):
         return content
     texts = []
     for part in content:
         is_text = isinstance(part, Mapping) and part.get("type") in ("text", "input_text", "output_text")
         if not is_text or not isinstance(part.get("text"), str):
-            raise BadRow("a part of a message is no text", f" (message {number}: {brief(part)}); only text is read")
+            said = f" (message {number}: {brief(part)})"
+            raise BadRow("a part of a message is no text", said + '; only text is read: {"type": "text", "text": …}')
         texts.append(part["text"])
     return "".join(texts)
 

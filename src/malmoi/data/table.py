@@ -1,7 +1,6 @@
 """Rows of JSON lines, JSON lists and Parquet, packed or not, each with the number by which an error names it."""
 
 import gzip
-import json
 import zlib
 from collections.abc import Iterator
 from itertools import chain
@@ -10,6 +9,7 @@ from typing import Any
 
 from malmoi.corpus.encodings import BadText, conversion, encoding_of, likely, utf8_lines
 from malmoi.errors import ConfigError, DataError
+from malmoi.files import parsed_json
 
 KINDS = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".ndjson", ".parquet")
 
@@ -83,14 +83,21 @@ def _json_rows(given: Iterator[bytes], path: Path) -> Iterator[tuple[int, Any]]:
                 found = BadRow("expected an object")
             yield number, found
             return
-        for later, text in chain([(number, first)], lines):
+        row = _parsed(first, path)
+        if isinstance(row, BadRow) and path.name.lower().endswith((".json", ".json.gz")):
+            rest = b"".join(given)
+            whole = _parsed(first + b"\n" + rest, path)  # one object on several lines
+            row = whole if not isinstance(whole, BadRow) else row
+            lines = enumerate(() if row is whole else rest.split(b"\n"), start=number + 1)
+        yield number, row
+        for later, text in lines:
             if text.strip():
                 yield later, _parsed(text, path)
 
 
 def _parsed(text: bytes, path: Path) -> Any:
     try:
-        return json.loads(text.decode())
+        return parsed_json(text.decode())
     except UnicodeDecodeError as error:
         encoding = likely(text[error.start :])
         looks = f", and looks like {encoding.upper()}" if encoding else ""

@@ -152,7 +152,22 @@ BAD: list[tuple[str, Row, str]] = [
     ("conversations", {"index": 1, "text": "What?"}, r"expected .* the row has index, text"),
     ("conversations", {"message_id": "a", "parent_id": None, "role": "prompter", "text": 3}, '"text" is no text'),
     ("conversations", {"message_tree_id": "a", "prompt": "What?"}, "malformed tree"),
-    ("prompts", {"prompt": 3}, "expected a list of messages"),
+    ("prompts", {"prompt": 3}, "expected a list of messages or a text, got 3; write numbers as text"),
+    ("conversations", {"inputs": "a", "Targets": "b"}, 'rename "inputs" to "prompt", "Targets" to "completion"'),
+    ("conversations", {"user": "a", "assistant": "b", "n": 1}, '"user" to "prompt", "assistant" to "completion"'),
+    ("conversations", {"conversation": TALK, "model": "m"}, 'rename "conversation" to "messages"'),
+    ("conversations", {"dialog": ["a", "b"]}, 'rename "dialog" to "turns"'),
+    ("conversations", {"data": [{"prompt": "a"}]}, 'if "data" holds the rows, give that list as the file'),
+    ("rankings", {"prompt": "p", "better": "a", "worse": "b"}, 'rename "better" to "chosen", "worse" to "rejected"'),
+    ("conversations", {"prompt": "a", "completion": 4}, "got 4; write numbers as text"),
+    ("conversations", {"prompt": "a", "completion": "b", "label": "False"}, "answer is not wanted"),
+    ("conversations", {"messages": [user("a"), None]}, "message 1: None"),
+    ("conversations", {"messages": [user("a"), says(None)]}, "message 1: lacks its text"),
+    ("conversations", {"messages": [user({"type": "text", "text": "a"}), says("b")]}, "message 0.*write it as text"),
+    ("conversations", {"messages": [user([["a"]]), says("b")]}, "a part of a message is no text"),
+    ("conversations", {"messages": [user("a"), says("b"), {"role": "system", "content": "c"}]}, "not alternate"),
+    ("conversations", {"messages": [user("a"), says("b"), says("c")]}, "not alternate: user, assistant, assistant"),
+    ("conversations", {"messages": [user("a"), {"role": "tool", "content": "b"}]}, "role 'tool'"),
 ]  # fmt: skip
 READERS = {"conversations": conversations, "rankings": rankings, "prompts": prompts}
 
@@ -172,6 +187,26 @@ def test_a_file_with_nothing_of_use_says_why(tmp_path: Path) -> None:
     path = write(tmp_path, {"en": "Go.", "ko": "가."})
     with pytest.raises(DataError, match=r"holds no conversation; .*rows\.jsonl:1: expected .* the row has en, ko"):
         list(conversations(path, "skip"))
+
+
+def test_of_a_file_with_forms_of_all_kinds_each_reader_takes_its_own(tmp_path: Path) -> None:
+    mixed = (
+        {"prompt": "What?", "completion": "b"},
+        {"messages": TALK},
+        {"prompt": "p", "chosen": "c", "rejected": "r"},
+    )
+    path = write(tmp_path, *mixed, {"text": "just text"})
+    for reader, n_read in ((conversations, 3), (rankings, 1), (prompts, 3)):
+        report = Report()
+        assert len(list(reader(path, "skip", report))) == n_read
+        assert report.skipped.total() == 4 - n_read
+
+
+def test_an_empty_file_says_so(tmp_path: Path) -> None:
+    for content in ("", "[]", " \n\n"):
+        (tmp_path / "a.json").write_text(content)
+        with pytest.raises(DataError, match=r"a\.json: holds no conversation; it has no rows"):
+            list(conversations(tmp_path / "a.json"))
 
 
 def node(name: str, parent: str | None, role: str, rank: int | None = None, **more: Any) -> Row:

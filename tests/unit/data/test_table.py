@@ -47,6 +47,8 @@ def test_every_kind_gives_the_same_rows_numbered_from_one(tmp_path: Path, name: 
         (b'{"a": "\xff"}', r"not UTF-8 at byte 7 \(0xff\)"),
         (b"[" * 100_000, r"not valid JSON"),
         (b'{"a": ' * 100_000, r"not valid JSON"),
+        (b'{"a": 1, "b": {"c": 2, "d": 3, "c": 4}}', r'not valid JSON \("c" is there twice; leave one\)'),
+        (b'{"a": ' + b"9" * 5000 + b"}", r"not valid JSON \(a number of more than 4,300 digits; write it as text\)"),
     ],
 )
 def test_a_broken_line_is_named_and_the_next_can_be_read(tmp_path: Path, line: bytes, says: str) -> None:
@@ -100,3 +102,17 @@ def test_a_korean_table_in_another_encoding_names_the_command_that_converts_it(t
     path.write_bytes('{"a": "오늘은 비가 온다"}\n'.encode("cp949"))
     with pytest.raises(DataError, match=r"looks like CP949; convert it: iconv -f CP949 -t UTF-8 \S+a\.jsonl > "):
         list(read_table(path))
+
+
+def test_one_object_on_several_lines_is_a_row(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(ROWS[0], indent=1))
+    assert list(read_table(path)) == [(1, ROWS[0])]
+
+
+def test_a_broken_first_line_of_a_json_file_loses_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(b'\xef\xbb\xbf\r\n{"a": }\r\n{"a": 1}\r\n\r\n{"a": 2}')
+    found = list(each_row(path))
+    assert [number for number, _ in found] == [2, 3, 5]
+    assert isinstance(found[0][1], BadRow) and [row for _, row in found[1:]] == [{"a": 1}, {"a": 2}]
