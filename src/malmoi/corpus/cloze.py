@@ -199,8 +199,8 @@ def lines(text: str) -> list[str]:
 
 
 def is_line(line: str) -> bool:
-    """Whether a line can be asked about: of a fair length, at least half letters."""
-    return len(line) in LINE_CHARS and 2 * sum(map(str.isalpha, line)) >= len(line)
+    """Whether a line can be asked about: of a fair length, at least half letters, white space aside."""
+    return len(line) in LINE_CHARS and 2 * sum(map(str.isalpha, line)) >= len("".join(line.split()))
 
 
 def is_korean(text: str) -> bool:

@@ -77,7 +77,10 @@ def calibrate_sigma(score_lists: Sequence[Sequence[float]], error_rate: float, t
         raise ValueError(f"error_rate {error_rate}: expected at least 0 and less than 0.5")
     gaps, counts = _gaps(score_lists, tie_margin)
     if not len(gaps):
-        raise DataError("rank: no two answers to a prompt differ in score; sample at a higher temperature")
+        raise DataError(
+            "rank: no two answers to a prompt differ in score; sample longer ones or at a higher temperature "
+            "(sample.max_tokens, sample.temperature), or give more text"
+        )
     if error_rate == 0:
         return 0.0
     low, high = 0.0, float(gaps.max())

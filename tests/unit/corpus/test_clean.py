@@ -235,7 +235,7 @@ def test_what_is_boilerplate_is_the_same_in_every_process() -> None:
         "from malmoi.corpus.clean import _repeated_lines\n"
         "from malmoi.corpus.documents import Document\n"
         "text = 'All rights reserved by the makers'\n"
-        "print(sorted(_repeated_lines([Document(f'{text}\\n{n}', 'a/b') for n in range(9)])))\n"
+        "print(sorted(_repeated_lines([Document(f'{text}\\n{n}', 'a/b/c') for n in range(9)])))\n"
     )
     said = {
         subprocess.run(
