@@ -37,7 +37,7 @@ def test_prose_is_not_taken_for_boilerplate(name):
 
 
 def test_korean_questions_from_korean_text():
-    documents = normalised(islice(read_folder(DATA / "pretrain" / "kowiki.valid.jsonl.gz"), 100))
+    documents = list(normalised(islice(read_folder(DATA / "pretrain" / "kowiki.valid.jsonl.gz"), 100)))
     questions = cloze_questions(documents, 100, 0)
     assert len(questions) == 200
     assert sum(is_korean(question.answers[0]) for question in questions) > 180
