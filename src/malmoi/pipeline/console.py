@@ -24,6 +24,44 @@ def counted(done: int, total: int | None, unit: str) -> str:
     return f"{done:,} {unit}" if total is None else f"{done:,}/{total:,} {unit}"
 
 
+class Lines:
+    """Progress in plain lines: one every ten seconds and one after the last step, none of work that is over sooner.
+
+    tell: where a line goes; clock: seconds that only grow
+    """
+
+    def __init__(self, tell: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self.tell, self.clock = tell, clock
+        self.told_at = clock()
+        self.seen: dict[str, float] = {}
+        self.steps, self.work = Pace(clock), Pace(clock)
+
+    def step(self, step: Step) -> None:
+        """A hook of the loop."""
+        shown = self.follow(step)
+        if step.step == step.n_steps or self._is_due():
+            self._line(f"step {step.step}/{step.n_steps}  {shown}")
+
+    def follow(self, step: Step) -> str:
+        """The pace up to this step, and the latest figures."""
+        self.seen |= step.metrics
+        self.steps.follow(step.step, step.n_steps, "steps", step.seconds)
+        return f"{self.steps}  {figures(self.seen)}"
+
+    def progress(self, done: int, total: int | None, unit: str) -> None:
+        """A listener of `malmoi.progress`."""
+        self.work.follow(done, total, unit)
+        if self._is_due():
+            self._line(f"{counted(done, total, unit)}  {self.work}")
+
+    def _is_due(self) -> bool:
+        return self.clock() - self.told_at >= PLAIN_EVERY_S
+
+    def _line(self, line: str) -> None:
+        self.told_at = self.clock()
+        self.tell(line)
+
+
 class Console:
     """Where a recipe says what it does. All ranks compute, one speaks.
 
@@ -39,17 +77,12 @@ class Console:
         self.clock = clock
         self.bar: Any = None
         self.task: Any = None
-        self._begin()
-
-    def _begin(self) -> None:
-        self.shown_at = self.clock()
-        self.seen: dict[str, float] = {}
-        self.steps, self.work = Pace(self.clock), Pace(self.clock)
+        self.lines = Lines(self._plain, clock)
 
     def started(self, stage: str, run_id: str, resumed: bool) -> None:
         from rich.markup import escape
 
-        self._begin()
+        self.lines = Lines(self._plain, self.clock)
         self.rich.print(f"[bold]{escape(stage)}[/bold]  [dim]{escape(run_id)}{' (resumed)' if resumed else ''}[/dim]")
 
     def skipped(self, stage: str, run_id: str) -> None:
@@ -73,29 +106,22 @@ class Console:
 
     def step(self, step: Step) -> None:
         """A hook of the loop."""
-        self.seen |= step.metrics
-        self.steps.follow(step.step, step.n_steps, "steps", step.seconds)
-        shown, is_last = f"{self.steps}  {figures(self.seen)}", step.step == step.n_steps
         if self.rich.is_terminal:
-            self._live(step.step, step.n_steps, shown)
-        elif is_last or self._is_due():
-            self._plain(f"step {step.step}/{step.n_steps}  {shown}")
-        if is_last:
+            self._live(step.step, step.n_steps, self.lines.follow(step))
+        else:
+            self.lines.step(step)
+        if step.step == step.n_steps:
             self.close()
 
     def progress(self, done: int, total: int | None, unit: str) -> None:
-        """A listener of `malmoi.progress`. Work that is over within ten seconds says nothing on a plain console."""
-        self.work.follow(done, total, unit)
+        """A listener of `malmoi.progress`."""
         if self.rich.is_terminal:
-            self._live(done, total, f"{unit}  {self.work}")
-        elif self._is_due():
-            self._plain(f"{counted(done, total, unit)}  {self.work}")
-
-    def _is_due(self) -> bool:
-        return self.clock() - self.shown_at >= PLAIN_EVERY_S
+            self.lines.work.follow(done, total, unit)
+            self._live(done, total, f"{unit}  {self.lines.work}")
+        else:
+            self.lines.progress(done, total, unit)
 
     def _plain(self, line: str) -> None:
-        self.shown_at = self.clock()
         self.rich.print(f"  {line}")
         sys.stdout.flush()
 

@@ -11,21 +11,16 @@ from typing import Any
 
 from malmoi import device
 from malmoi.files import disk_errors
-from malmoi.pipeline.console import PLAIN_EVERY_S, counted, figures
-from malmoi.progress import Pace
-from malmoi.train.loop import Step
+from malmoi.pipeline.console import Lines
 from malmoi.workspace.folder import LOG
 
 
-class RunLog:
+class RunLog(Lines):
     """`log.txt` in the run's folder, append-only: a run that goes on writes on. With several ranks one writes."""
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(self.say, clock)
         self.path = folder / LOG
-        self.clock = clock
-        self.told_at = clock()
-        self.steps, self.work = Pace(clock), Pace(clock)
-        self.seen: dict[str, float] = {}
         if device.current().is_main and self.path.exists() and not self.path.read_bytes().endswith(b"\n"):
             with disk_errors(self.path), self.path.open("a") as file:  # a killed run may have left half a line
                 file.write("\n")
@@ -37,24 +32,6 @@ class RunLog:
         now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
         with disk_errors(self.path), self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write("".join(f"{now}  {line}\n" for line in text.splitlines()))
-
-    def step(self, step: Step) -> None:
-        """A hook of the loop: a line of progress now and then, and after the last step."""
-        self.seen |= step.metrics
-        self.steps.follow(step.step, step.n_steps, "steps", step.seconds)
-        if self._is_due() or step.step == step.n_steps:
-            self.told_at = self.clock()
-            self.say(f"step {step.step}/{step.n_steps}  {self.steps}  {figures(self.seen)}")
-
-    def progress(self, done: int, total: int | None, unit: str) -> None:
-        """A listener of `malmoi.progress`: a line now and then, none of work that is over soon."""
-        self.work.follow(done, total, unit)
-        if self._is_due():
-            self.told_at = self.clock()
-            self.say(f"{counted(done, total, unit)}  {self.work}")
-
-    def _is_due(self) -> bool:
-        return self.clock() - self.told_at >= PLAIN_EVERY_S
 
     @contextlib.contextmanager
     def following(self) -> Iterator[None]:
