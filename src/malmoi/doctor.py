@@ -4,7 +4,7 @@ import os
 import platform
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -14,25 +14,18 @@ import torch
 from rich.console import Console
 
 from malmoi import __version__, device
-from malmoi.commands.estimate import (
-    PROMPT_TOKENS,
-    Need,
-    Work,
-    disk_of,
-    estimate,
-    memory_of,
-    shape_of,
-    text_bytes,
-    works_of,
-)
+from malmoi.commands.estimate import Need, estimate
 from malmoi.commands.runs import size
+from malmoi.commands.works import PROMPT_TOKENS, Work, disk_of, memory_of, shape_of, text_bytes, works_of
 from malmoi.errors import ConfigError
 from malmoi.model.config import ModelConfig
 from malmoi.model.fastest import described
 from malmoi.model.inference import trained_in
-from malmoi.pipeline.recipe import Recipe
+from malmoi.pipeline.recipe import Recipe, TokenizerSettings
 from malmoi.report.summary import duration
 
+SIZES = ("n_layer", "n_embd", "n_head", "n_kv_head", "head_dim", "n_ff", "seq_len")
+SAMPLES = ("ppo", "grpo")
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
 
@@ -103,22 +96,44 @@ def refusals(recipe: Recipe, machine: Machine, *, use_total: bool = False) -> li
     for work in works_of(recipe, shape):
         need = memory_of(work, shape, machine.compute_dtype)
         if need > room:
-            smallest = memory_of(Work(work.stage, work.optim, 1, 1, 1, 1, 0, work.n_trained, work.n_frozen), shape, "")
-            lower = _largest(shape) if smallest > room else f"{work.stage}.micro_batch_size"
+            lower = _to_lower(work, recipe, shape, partial(_exceeds, room, shape, machine.compute_dtype))
             has = f"has {size(room)}" if use_total else f"has {size(room)} free"
             found.append(f"{work.stage}: needs about {size(need)} of memory, this machine {has}; lower {lower}")
     if not use_total and (need := disk_of(recipe, shape)) > machine.free_disk_bytes:
         found.append(
             f"disk: about {size(need)} are needed, {size(machine.free_disk_bytes)} are free; free some or lower "
-            + _largest(shape)
+            + _largest(recipe, shape)
         )
     return [f"{recipe.name}: {reason}" for reason in found]
 
 
-def _largest(shape: ModelConfig) -> str:
-    """The setting that most of the weights come from."""
-    n_words = shape.vocab_size * shape.n_embd * (1 if shape.tie_embeddings else 2)
-    return "tokenizer.vocab_size" if 2 * n_words > shape.n_parameters() else "pretrain.model.n_layer or n_embd"
+def _exceeds(room: float, shape: ModelConfig, compute_dtype: str, work: Work) -> bool:
+    return memory_of(work, shape, compute_dtype) > room
+
+
+def _to_lower(work: Work, recipe: Recipe, shape: ModelConfig, exceeds: Callable[[Work], bool]) -> str:
+    """The setting that takes most of a stage's memory: what one row of one token does not need is the rows' or their
+    length's."""
+    ptx = work.ptx and replace(work.ptx, rows=1)
+    if exceeds(replace(work, rows=1, longest=1, ptx=None)):
+        return _largest(recipe, shape)
+    if not exceeds(replace(work, rows=1, ptx=ptx)):
+        return f"{work.stage}.micro_batch_size"
+    answers_fit = not exceeds(replace(work, rows=1, ptx=None))
+    return "pretrain.model.seq_len" if answers_fit or work.stage not in SAMPLES else f"{work.stage}.max_tokens"
+
+
+def _largest(recipe: Recipe, shape: ModelConfig) -> str:
+    """The setting that most of the weights come from: without it, as usual networks are, the fewest would be left."""
+    of_words = "pretrain.model" if recipe.pretrain is not None and recipe.pretrain.model.vocab_size else "tokenizer"
+    usual = {name: getattr(ModelConfig(), name) for name in SIZES} | {"vocab_size": TokenizerSettings().vocab_size}
+
+    def n_left(name: str) -> int:
+        lowered = min(getattr(shape, name), usual[name])
+        return shape.model_copy(update={name: lowered, "no_rope_layers": ()}).n_parameters()
+
+    name = min(usual, key=n_left)
+    return f"{of_words}.vocab_size" if name == "vocab_size" else f"pretrain.model.{name}"
 
 
 def refuse(recipe: Recipe, machine: Machine, *, use_total: bool = False) -> None:

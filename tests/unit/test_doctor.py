@@ -6,9 +6,21 @@ import pytest
 
 from malmoi import doctor
 from malmoi.commands import estimate as estimates
-from malmoi.commands.estimate import BASE_BYTES, Trials, Work, disk_of, estimate, memory_of, shape_of, works_of
+from malmoi.commands.estimate import Trials, estimate
+from malmoi.commands.works import (
+    BASE_BYTES,
+    Work,
+    disk_of,
+    learned_of,
+    memory_of,
+    parts_of,
+    shape_of,
+    works_of,
+)
 from malmoi.doctor import Machine, inspect_machine, refusals
 from malmoi.errors import ConfigError
+from malmoi.model.lora import LoraConfig, add_lora
+from malmoi.model.transformer import LanguageModel
 from malmoi.pipeline.recipe import Recipe, find_recipe, read_recipe
 from malmoi.train.optim import OptimConfig
 
@@ -41,8 +53,15 @@ def test_the_shipped_recipe_fits_a_small_machine() -> None:
     ("assignment", "words"),
     [
         ("tokenizer.vocab_size=100000000", ("nano: pretrain: needs about", "lower tokenizer.vocab_size")),
-        ("pretrain.model.n_embd=16384", ("nano: pretrain: needs about", "memory", "lower pretrain.model.n_layer")),
-        ("pretrain.model.n_ff=4000000", ("nano: pretrain: needs about", "lower pretrain.model.n_layer or n_embd")),
+        ("pretrain.model.n_embd=16384", ("nano: pretrain: needs about", "memory", "lower pretrain.model.n_embd")),
+        ("pretrain.model.n_ff=4000000", ("nano: pretrain: needs about", "lower pretrain.model.n_ff")),
+        ("pretrain.model.n_layer=1000", ("nano: pretrain: needs about", "lower pretrain.model.n_layer")),
+        ("pretrain.model.vocab_size=100000000", ("nano: sft: needs about", "lower pretrain.model.vocab_size")),
+        ("pretrain.model.seq_len=400000", ("nano: pretrain: needs about", "lower pretrain.model.seq_len")),
+        (
+            "ppo.ptx_coef=1 ppo.ptx_windows_per_answer=80 ppo.micro_batch_size=2000",
+            ("nano: ppo: needs about", "lower ppo.micro_batch_size"),
+        ),
         ("ppo.micro_batch_size=100000 ppo.batch_size=100000", ("ppo: needs about", "lower ppo.micro_batch_size")),
         ("pretrain.model.seq_len=20", ("sample.max_tokens", "no room for a prompt", "seq_len 20")),
         ("ppo.max_tokens=240", ("ppo.max_tokens: answers of 240", "seq_len 256")),
@@ -135,6 +154,80 @@ def test_trials_are_scaled_and_not_repeated(monkeypatch: pytest.MonkeyPatch) -> 
     assert trials.step(replace(work, rows=2 * work.rows)) == pytest.approx(2 * once)
     assert trials.read(20) == pytest.approx(2 * trials.read(10))
     assert trials.answer(10, 5) == pytest.approx(trials.answer(20, 10) / 2)
+
+
+@pytest.mark.parametrize("seq_len", [40, 600, 5000])
+def test_contexts_of_any_length_are_tried(seq_len: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimates, "TRIAL_S", 0.02)
+    recipe = nano(*SMALL, f"pretrain.model.seq_len={seq_len}", "ppo.ptx_coef=1")
+    trials = Trials(shape_of(recipe), flops=1e6)
+    for work in works_of(recipe, shape_of(recipe)):
+        assert all(trials.step(part) > 0 for part in parts_of(work))
+    assert trials.read(seq_len) > 0 and trials.answer(seq_len, 3) > 0
+
+
+def test_adapters_are_counted_as_they_are_made_and_moved_as_configured() -> None:
+    recipe = nano("sft.lora.rank=512", "sft.lora.frozen_share=0.5")
+    shape = shape_of(recipe).model_copy(update={"n_layer": 6})
+    work = replace(next(work for work in works_of(recipe, shape) if work.stage == "sft"), rows=1, longest=1)
+    assert work.optim.name == "muon"
+    model = LanguageModel(shape)
+    add_lora(model, work.lora)
+    n_learned = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert learned_of(shape, work.lora).n_matrices == n_learned
+    adamw = replace(work, optim=OptimConfig(name="adamw"))
+    # A checkpoint on its way to the disk is the peak: three copies of what learns and of the moments.
+    fewer = memory_of(adamw, shape, "float32") - memory_of(work, shape, "float32")
+    assert fewer == pytest.approx(3 * 4 * n_learned)
+    few, whole = replace(work, lora=LoraConfig(rank=8)), replace(work, lora=LoraConfig())
+    assert memory_of(few, shape, "float32") < memory_of(whole, shape, "float32")
+    assert learned_of(shape, LoraConfig()).n_matrices + learned_of(shape, LoraConfig()).n_others == (
+        shape.n_parameters()
+    )
+
+
+def test_adapters_need_no_second_policy_and_an_average_is_one_more_of_all_that_learns() -> None:
+    recipe = read_recipe(find_recipe("smollm"), [])
+    works = {work.stage: work for work in works_of(recipe, shape_of(recipe))}
+    assert [works[stage].n_frozen for stage in ("sft", "dpo", "ppo", "grpo")] == [0, 0, 1, 1]
+    recipe = read_recipe(find_recipe("smollm"), ["dpo.lora.rank=0", "ppo.lora.rank=0"])
+    works = {work.stage: work for work in works_of(recipe, shape_of(recipe))}
+    assert [works[stage].n_frozen for stage in ("dpo", "ppo")] == [1, 2]
+    shape = shape_of(nano())
+    ppo = next(replace(work, rows=1, longest=1) for work in works_of(nano(), shape) if work.stage == "ppo")
+    assert ppo.is_averaged
+    alone = memory_of(replace(ppo, is_averaged=False), shape, "float32")
+    assert memory_of(ppo, shape, "float32") - alone == pytest.approx(3 * 2 * 4 * shape.n_parameters())
+
+
+def test_text_that_is_mixed_into_ppo_takes_time_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ptx_windows_per_answer windows for each answer, in micro-batches of their own."""
+    monkeypatch.setattr(estimates, "TRIAL_S", 0.02)
+    small = (*SMALL, "ppo.n_iterations=2", "ppo.n_minibatches=4", "ppo.batch_size=16", "ppo.micro_batch_size=4")
+    plain, mixed = nano(*small), nano(*small, "ppo.ptx_coef=27.8")
+    shape = shape_of(plain)
+    (before,) = [work for work in works_of(plain, shape) if work.stage == "ppo"]
+    (after,) = [work for work in works_of(mixed, shape) if work.stage == "ppo"]
+    assert before.ptx is None and replace(after, ptx=None) == before
+    assert after.ptx is not None
+    assert (after.ptx.n_micros, after.ptx.rows, after.ptx.longest) == (2 * 4 * (8 * 16 // 4) // 4, 4, 64)
+    assert memory_of(replace(after, longest=8), shape, "float32") > memory_of(
+        replace(before, longest=8), shape, "float32"
+    )
+    assert [work.stage for work in parts_of(after)] == ["ppo", "pretrain"]
+    much = nano(*small, "ppo.ptx_coef=27.8", "ppo.ptx_windows_per_answer=8000")
+    needs = [estimate(recipe, shape, "float32", ["ppo"])[0].seconds for recipe in (plain, much)]
+    assert needs[1] > 50 * needs[0]
+
+
+@pytest.mark.parametrize("name", ["ppo.ptx_coef=1", "ppo.lora.rank=2", "ppo.value_from=policy"])
+def test_both_networks_of_ppo_are_tried(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = nano(*SMALL, name)
+    shape = shape_of(recipe)
+    (work,) = [work for work in works_of(recipe, shape) if work.stage == "ppo"]
+    made, loss, micros = estimates._trial(replace(work, n_tokens=12), shape, 3)
+    kinds = [sorted(loss(made, micro)[1]) for micro in micros]
+    assert kinds == [["approx_kl", "clip_fraction", "entropy", "policy_loss"], ["value_loss"]]
 
 
 def test_a_known_base_is_estimated_before_it_is_here(tmp_path: Path) -> None:

@@ -210,11 +210,16 @@ def build(config: Config) -> Job:
     return Job(actors, steps, step_loss, n_steps, averaged, config.average_decay)
 
 
+def ptx_windows(config: Config) -> int:
+    """Windows of pretraining text in one optimizer step, where some are mixed in."""
+    return max(1, round(config.ptx_windows_per_answer * config.batch_size / config.n_minibatches))
+
+
 def _ptx_steps(policy: LanguageModel, config: Config) -> Shuffled | None:
     if not config.ptx_coef:
         return None
     if config.ptx_shards is None:
         raise ConfigError("ppo.ptx_coef: mixes in pretraining text; name its token shards in ppo.ptx_shards")
-    n_windows = max(1, round(config.ptx_windows_per_answer * config.batch_size / config.n_minibatches))
+    n_windows = ptx_windows(config)
     at_once = min(n_windows, config.micro_batch_size)
     return window_steps(config.ptx_shards, policy.config.seq_len, n_windows, at_once, config.seed)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from malmoi import __version__, device, progress
 from malmoi.corpus.folders import identity as text_identity
@@ -19,8 +19,9 @@ from malmoi.pipeline.log import RunLog
 from malmoi.pipeline.ranks import all_ranks
 from malmoi.pipeline.recipe import BaseSettings, CorpusSettings, Recipe, StageName
 from malmoi.pipeline.sources import DataSettings, data_identity
-from malmoi.pipeline.stages import MODEL, STAGE_TABLE, base_folder, parents_of, settings_of
+from malmoi.pipeline.stages import CHECKPOINT, MODEL, STAGE_TABLE, base_folder, parents_of, settings_of
 from malmoi.tokenizer.clock import begun, dated
+from malmoi.train import checkpoint
 from malmoi.train.signals import listening
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.hashes import Hashes
@@ -75,25 +76,35 @@ def run_recipe(
     return done
 
 
-def stages_to_run(
-    recipe: Recipe, workspace: Workspace, *, only: str | None = None, start: str | None = None
-) -> tuple[StageName, ...]:
-    """The stages that `run_recipe` would run now: from the first one whose work is not there; `only` of them, if given.
+class Rest(NamedTuple):
+    """What `run_recipe` would run now. n_taken: optimizer steps of the first stage that need not be taken again."""
 
-    Empty where `run_recipe` would refuse: a stage that the recipe has not, or whose parents' work is not there.
+    stages: tuple[StageName, ...] = ()
+    n_taken: int = 0
+
+
+def rest_of(recipe: Recipe, workspace: Workspace, *, only: str | None = None, start: str | None = None) -> Rest:
+    """All from the first stage whose work is not there; `only` of them, if given.
+
+    Nothing where `run_recipe` would refuse: a stage that the recipe has not, or whose parents' work is not there.
+    Raises CheckpointError where the first stage's checkpoint is broken.
     """
     if any(name is not None and name not in recipe.stages for name in (only, start)):
-        return ()
+        return Rest()
     done: dict[str, Done] = {}
     with contextlib.closing(Ledger.open(workspace)) as ledger:
         for number, stage in enumerate(recipe.stages):
             if stage == only:
-                return (stage,)
-            found = _find_done(stage, _identity(recipe, stage, done, workspace, ledger), ledger)
-            if found is None or stage == start:
-                return () if only is not None else recipe.stages[number:]
+                return Rest((stage,))
+            identity = _identity(recipe, stage, done, workspace, ledger)
+            found = _find_done(stage, identity, ledger)
+            if stage == start or (found is None and only is None):
+                n_taken = 0 if stage == start else _n_taken(stage, identity, workspace, ledger)
+                return Rest(recipe.stages[number:], n_taken)
+            if found is None:
+                break
             done[stage] = found
-    return ()
+    return Rest()
 
 
 def inputs_of(stage: StageName, done: dict[str, Done]) -> dict[str, str]:
@@ -129,6 +140,15 @@ def _identity(
     settings = settings_of(recipe, stage)
     outside = OUTSIDE[stage](settings, workspace, ledger.hashes) if stage in OUTSIDE else {}
     return Identity(settings.model_dump(mode="json"), inputs_of(stage, done), outside)
+
+
+def _n_taken(stage: StageName, identity: Identity, workspace: Workspace, ledger: Ledger) -> int:
+    """The step of the checkpoint from which an interrupted stage would go on."""
+    run = ledger.find_run(stage, identity.fingerprint(stage))
+    if run is None or run.status == "done":
+        return 0
+    path = workspace.runs / run.id / CHECKPOINT
+    return checkpoint.step_of(path) if path.exists() else 0
 
 
 def _base_identity(settings: BaseSettings, workspace: Workspace, hashes: Hashes) -> dict[str, str]:
@@ -247,7 +267,7 @@ def _record(context: Context, stage: StageName) -> str:
     sha256 = context.ledger.add_artefact(context.run_id, "out", stage, context.out)
     if (context.out / MODEL).exists():
         context.ledger.add_artefact(context.run_id, MODEL, "model", context.out / MODEL)
-    (context.folder / "checkpoint.safetensors").unlink(missing_ok=True)
+    (context.folder / CHECKPOINT).unlink(missing_ok=True)
     return sha256
 
 

@@ -57,6 +57,7 @@ from malmoi.workspace.folder import Workspace
 from malmoi.workspace.models import ABOUT, describe, find_model
 
 MODEL = "model"
+CHECKPOINT = "checkpoint.safetensors"
 
 
 Stage = Callable[[Context, Any], None]
@@ -271,7 +272,7 @@ def compare_all(context: Context, settings: CompareSettings) -> None:
 
 def _train(context: Context, job: Job, loop: LoopConfig, hooks: Iterable[Hook] = ()) -> None:
     metrics = MetricsFile(context.folder / "metrics.jsonl")
-    fit(job, loop, [*hooks, metrics, *context.hooks], context.folder / "checkpoint.safetensors")
+    fit(job, loop, [*hooks, metrics, *context.hooks], context.folder / CHECKPOINT)
 
 
 def _save(

@@ -6,7 +6,7 @@ Nothing is pickled: tensors are tensors, the rest is JSON in the file's header.
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -60,32 +60,53 @@ def _state(job: "Job", optimizers: list[torch.optim.Optimizer]) -> Iterator[tupl
         yield f"stream.{key}", value
 
 
+class _Header(NamedTuple):
+    """What a checkpoint says of itself; its other tensors stay in the file until they are asked for."""
+
+    file: Any
+    step: int
+    plain: dict[str, Any]
+    rng: Tensor
+
+
+def step_of(path: Path) -> int:
+    """The step after which a checkpoint was written. Raises CheckpointError for a broken file."""
+    return _opened(path).step
+
+
 def load(path: Path, job: "Job", optimizers: list[torch.optim.Optimizer]) -> int:
-    """Put the job back to where `save` saw it; returns the step. Raises CheckpointError for a broken file."""
+    """Put the job back to where `save` saw it; returns the step. Raises CheckpointError for a broken file.
+
+    One tensor after the other is read and put in its place.
+    """
+    file, step, plain, rng = _opened(path)
+    torch.set_rng_state(rng)
+    _load_weights(path, file, "model.", moving(job.model, job.model))
+    if job.averaged is not None:
+        _load_weights(path, file, "averaged.", moving(job.averaged, job.model))
+    parameters = dict(job.model.named_parameters())
+    owner = {p: o for o in optimizers for group in o.param_groups for p in group["params"]}
+    for key in _under(file, "optim."):
+        name, _, slot = key.rpartition(".")
+        parameter = parameters[name]
+        # The step count too: the fused optimizer reads it where the weights are.
+        tensor = file.get_tensor(f"optim.{key}").to(parameter.device, copy=True)
+        owner[parameter].state[parameter][slot] = placed_like(tensor, parameter) if tensor.ndim else tensor
+    kept = {key: file.get_tensor(f"stream.{key}") for key in _under(file, "stream.")}
+    told = {key.removeprefix("stream."): value for key, value in plain.items() if key.startswith("stream.")}
+    job.steps.load_state_dict(kept | told)
+    return step
+
+
+def _opened(path: Path) -> _Header:
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            header = file.metadata()
-        plain = json.loads(header["plain"])
-        step = int(header["step"])
+        file: Any = safe_open(path, framework="pt")
+        header = file.metadata()
+        return _Header(file, int(header["step"]), json.loads(header["plain"]), file.get_tensor("rng"))
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise CheckpointError(
             f"{path}: not a usable checkpoint ({error}); delete it to start this stage anew"
         ) from None
-    torch.set_rng_state(tensors.pop("rng"))
-    _load_weights(path, moving(job.model, job.model), _under(tensors, "model."))
-    if job.averaged is not None:
-        _load_weights(path, moving(job.averaged, job.model), _under(tensors, "averaged."))
-    parameters = dict(job.model.named_parameters())
-    owner = {p: o for o in optimizers for group in o.param_groups for p in group["params"]}
-    for key, tensor in _under(tensors, "optim.").items():
-        name, _, slot = key.rpartition(".")
-        parameter = parameters[name]
-        like = tensor.to(parameter.device)
-        # The step count too: the fused optimizer reads it where the weights are.
-        owner[parameter].state[parameter][slot] = placed_like(like, parameter) if tensor.ndim else like
-    job.steps.load_state_dict(_under(tensors, "stream.") | _under(plain, "stream."))
-    return step
 
 
 def moving(model: torch.nn.Module, trained: torch.nn.Module) -> dict[str, Tensor]:
@@ -94,13 +115,18 @@ def moving(model: torch.nn.Module, trained: torch.nn.Module) -> dict[str, Tensor
     return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
 
 
-def _load_weights(path: Path, state: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
-    if state.keys() != tensors.keys() or any(state[n].shape != t.shape for n, t in tensors.items()):
+def _load_weights(path: Path, file: Any, prefix: str, state: dict[str, Tensor]) -> None:
+    names = _under(file, prefix)
+    if state.keys() != set(names) or any(
+        tuple(file.get_slice(prefix + name).get_shape()) != state[name].shape for name in names
+    ):
         raise CheckpointError(f"{path}: is of another architecture; delete it to start this stage anew")
     with torch.no_grad():
-        for name, tensor in tensors.items():
+        for name in names:
+            tensor = file.get_tensor(prefix + name)
             state[name].copy_(placed_like(tensor.to(state[name].device), state[name]))
 
 
-def _under(values: dict[str, Any], prefix: str) -> dict[str, Any]:
-    return {key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)}
+def _under(file: Any, prefix: str) -> list[str]:
+    """Names that begin so, without their beginning, in the file's order, which is the same on every rank."""
+    return [name.removeprefix(prefix) for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 (not a dict)

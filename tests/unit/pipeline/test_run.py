@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from malmoi.commands.estimate import Trials, estimate_rest
 from malmoi.commands.runs import list_runs, show_run
-from malmoi.files import sha256_of, write_text
+from malmoi.files import read_jsonl, sha256_of, write_jsonl, write_text
 from malmoi.pipeline.console import Console
 from malmoi.pipeline.recipe import Recipe
-from malmoi.pipeline.run import run_recipe
+from malmoi.pipeline.run import rest_of, run_recipe
+from malmoi.train.loop import Step
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.ledger import Ledger
 
@@ -107,3 +109,40 @@ def test_a_model_has_its_name_once_its_stage_ends_even_if_a_later_one_fails(
         run_recipe(both, workspace, Second(quiet=True))
     assert (workspace.models / "base" / "model.safetensors").exists()
     assert os.readlink(workspace.models / "base").startswith("../runs/")
+
+
+def test_only_what_is_left_of_an_interrupted_training_is_planned(
+    policy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stage that was stopped in the middle counts the steps behind its checkpoint, and from its start when forced."""
+    chats = [
+        {"messages": [{"role": "user", "content": "a" * n}, {"role": "assistant", "content": "b"}]} for n in range(1, 9)
+    ]
+    write_jsonl(tmp_path / "chats.jsonl", chats)
+    sft = {"n_steps": 8, "batch_size": 2, "lora": {"rank": 2}}
+    sft |= {"loop": {"checkpoint_every_s": 0, "optim": {"name": "muon"}}}
+    data = {"conversations": [str(tmp_path / "chats.jsonl")], "heldout_fraction": 0.3}
+    with_sft = recipe(policy_folder, stages=["base", "data", "sft"], data=data, sft=sft)
+    workspace = Workspace.open(tmp_path / "w")
+
+    class Stopping(Console):
+        def step(self, step: Step) -> None:
+            if step.step == 6:
+                raise KeyboardInterrupt
+
+    assert rest_of(with_sft, workspace) == (("base", "data", "sft"), 0)
+    with pytest.raises(KeyboardInterrupt):
+        run_recipe(with_sft, workspace, Stopping(quiet=True))
+    assert rest_of(with_sft, workspace) == (("sft",), 5)  # the checkpoint of the sixth step was not written yet
+    assert rest_of(with_sft, workspace, start="sft") == rest_of(with_sft, workspace, only="sft") == (("sft",), 0)
+    monkeypatch.setattr(Trials, "step", lambda *_: 2.0)
+    (need,) = estimate_rest(with_sft, workspace, "float32")
+    assert need.seconds == pytest.approx(8 * 2.0 * 3 / 8)
+    assert [step["step"] for step in metrics(workspace)] == [1, 2, 3, 4, 5, 6]
+    run_recipe(with_sft, workspace, Console(quiet=True))
+    assert [step["step"] for step in metrics(workspace)] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert rest_of(with_sft, workspace) == ((), 0)
+
+
+def metrics(workspace: Workspace) -> list[dict[str, Any]]:
+    return read_jsonl(next(workspace.runs.glob("*-sft")) / "metrics.jsonl")
