@@ -18,15 +18,22 @@ from malmoi.errors import DataError, UserError
 
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full disk or a refused write into one clear line that names the file."""
+    """Turn a full disk, or a file that may not be read or written, into one clear line that names it."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(f"{path}: the disk is full; free some space and run the same command again") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise UserError(f"{path}: may not be written ({error.strerror}); choose another workspace") from error
+            done = "read" if _hides(Path(error.filename or path)) else "written"
+            raise UserError(f"{path}: may not be {done} ({error.strerror}); choose another workspace") from error
         raise
+
+
+def _hides(path: Path) -> bool:
+    """Whether a path, or the folder above it that can be seen, may not even be read."""
+    seen = next((part for part in (path, *path.absolute().parents) if os.path.exists(part)), path)
+    return not os.access(seen, os.R_OK | os.X_OK if os.path.isdir(seen) else os.R_OK)
 
 
 @contextlib.contextmanager

@@ -49,7 +49,7 @@ def size_begun(folder: Path) -> str | None:
     """The size of the demo that was last run in a workspace; None where there was none."""
     if not (folder / "malmoi.toml").exists():
         return None
-    with Ledger.open(Workspace.open(folder, create=False)) as ledger:
+    with Ledger.open(Workspace.open(folder, create=False), only_read=True) as ledger:
         named = {recipe: size for size, recipe in RECIPES.items()}
         sizes = [named[run.recipe] for run in ledger.runs() if run.recipe in named]
     return sizes[-1] if sizes else None

@@ -47,7 +47,8 @@ class Workspace:
         by a Malmoi with a newer layout.
         """
         workspace = cls(Path(path).resolve())
-        existing = next(part for part in (workspace.path, *workspace.path.parents) if part.exists())
+        with disk_errors(workspace.path):
+            existing = next(part for part in (workspace.path, *workspace.path.parents) if part.exists())
         if not existing.is_dir():
             raise WorkspaceError(f"{existing}: is a file; a workspace is a folder, choose another path")
         with disk_errors(workspace.path):

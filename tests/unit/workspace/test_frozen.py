@@ -86,6 +86,8 @@ def forget_layout(path: Path) -> None:
         (["lineage", "0001-corpus"], "0001-corpus"),
         (["lineage", "0001-corpus", "--down"], "artefact"),
         (["models", "list"], "base"),
+        (["models", "show", "base"], "qwen"),
+        (["chat", "base", "--prompt", "What is a list?", "--max-tokens", "3", "--seed", "1"], ""),
     ],
 )
 def test_what_only_reads_works(folder: Path, words: list[str], says: str) -> None:
@@ -128,3 +130,30 @@ def test_what_writes_is_refused(folder: Path) -> None:
     done = read(folder, "run", "nano", "--set", "pretrain.n_steps=1")
     assert done.returncode == 2
     assert "may not be written" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["run", "nano"], ["demo"], ["models", "show", "base"], ["chat", "base"], ["runs", "list"]]
+)
+def test_what_may_not_even_be_read_is_one_line(folder: Path, words: list[str]) -> None:
+    hidden = folder.parent / "hidden"
+    hidden.mkdir()
+    inside = folder.rename(hidden / "w")
+    hidden.chmod(0o000)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", READ, *words, "--workspace", str(inside)], capture_output=True, text=True
+        )
+    finally:
+        hidden.chmod(0o755)
+        inside.rename(folder)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert "may not be read" in done.stderr or "Permission denied" in done.stderr
+    assert "written" not in done.stderr
+
+
+def test_the_demo_that_a_workspace_was_begun_with_is_read_where_nothing_may_be_written(folder: Path) -> None:
+    with Ledger.open(Workspace.open(folder)) as ledger:
+        ledger.start_run(stage="sft", recipe="nano-small", fingerprint="b", settings={}, seed=1, inputs={})
+    done = read(folder, "demo", "--set", 'stages=["corpus"]')
+    assert done.returncode == 2 and "may not be written" in done.stderr and done.stderr.count("\n") == 1, done.stderr
