@@ -52,7 +52,7 @@ def fastest_way(model: LanguageModel, n_rows: int = 1) -> Way:
     if len(ways) == 1:
         return ways[0]
     n_rows = 1 << (n_rows - 1).bit_length()  # so that few choices serve all
-    name = _name(model, n_rows)
+    name = _name(model, ways, n_rows)
     folders = list(compiled.safe_folders())
     for folder in folders:
         if (found := _read(folder / name)) in ways:
@@ -113,11 +113,11 @@ def _chosen(times: dict[Way, float]) -> Way:
     return best
 
 
-def _name(model: LanguageModel, n_rows: int) -> str:
-    """A file for each processor, network, number of threads and rows, and version of what computes."""
+def _name(model: LanguageModel, ways: list[Way], n_rows: int) -> str:
+    """A file for each choice, processor, network, number of threads and rows, and version of what computes."""
     library = compiled.library()
     made_of = (
-        compiled.processor(), model.config.model_dump_json(), str(device.current().n_threads), str(n_rows),
+        str(ways), compiled.processor(), model.config.model_dump_json(), str(device.current().n_threads), str(n_rows),
         torch.__version__, Path(library._name).name if library else "",
     )  # fmt: skip
     named = hashlib.sha256("\0".join(made_of).encode()).hexdigest()

@@ -105,11 +105,16 @@ def test_a_damaged_memory_costs_timing_again_and_no_more(cache: Path, damaged: s
 
 
 @pytest.mark.usefixtures("without_units")
-def test_a_choice_that_would_lose_something_is_not_taken_from_memory(cache: Path) -> None:
-    fastest_way(drawn(is_rounded=True))
+def test_a_network_of_the_same_shape_whose_weights_would_be_rounded_has_its_own_choice(cache: Path) -> None:
+    exact, other = drawn(is_rounded=True), drawn(is_rounded=False)
+    fastest_way(exact)
     [path] = remembered(cache)
-    path.write_text('{"weights": "bfloat16", "engine": "C"}')
-    assert fastest_way(drawn(is_rounded=False)).weights == "float32"
+    path.write_text('{"weights": "bfloat16", "engine": "PyTorch"}')
+    assert fastest_way(other).weights == "float32"
+    assert fastest_way(exact) == Way("bfloat16", in_c=False)
+    [second] = set(remembered(cache)) - {path}
+    second.write_text('{"weights": "bfloat16", "engine": "C"}')
+    assert fastest_way(other).weights == "float32"
 
 
 @pytest.mark.usefixtures("without_units")
