@@ -9,6 +9,7 @@ import torch
 from pydantic import ValidationError
 
 from malmoi.algorithms import grpo
+from malmoi.data.batch import as_ids
 from malmoi.data.prompts import Prompt
 from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel, ScalarModel
@@ -31,7 +32,7 @@ def stream(tokenizer: Tokenizer, config: grpo.Config, away: float = 0.0) -> Roll
     with torch.no_grad():
         for parameter in ref.parameters():
             parameter.add_(torch.randn(parameter.shape) * away)
-    prompts = [Prompt([], tokenizer.encode(text), {}) for text in ("cat", "What is a list?", "낱말", "dog on")]
+    prompts = [Prompt([], as_ids(tokenizer.encode(text)), {}) for text in ("cat", "What is a list?", "낱말", "dog on")]
     return grpo.rollout_steps(policy, ref, reward_model, prompts, tokenizer, config)
 
 
@@ -47,7 +48,7 @@ def test_advantages_are_over_the_group_alone() -> None:
 def test_each_prompt_is_answered_by_a_whole_group(tokenizer: Tokenizer) -> None:
     steps = stream(tokenizer, small())
     next(iter(steps))
-    asked = [prompt.ids for prompt, _ in steps.latest]
+    asked = [prompt.ids.tolist() for prompt, _ in steps.latest]
     assert asked == [asked[0]] * 3 + [asked[3]] * 3 and asked[0] != asked[3]
     assert len({tuple(answer.ids) for _, answer in steps.latest}) > 2
     rollouts = steps.rollouts

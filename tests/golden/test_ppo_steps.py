@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from malmoi.algorithms import ppo
 from malmoi.corpus.shards import ShardWriter
+from malmoi.data.batch import as_ids
 from malmoi.data.prompts import Prompt
 from malmoi.errors import ConfigError
 from malmoi.model.config import ModelConfig
@@ -44,7 +45,7 @@ def stream(tokenizer: Tokenizer, config: ppo.Config, away: float = 0.0, score_st
     for question in QUESTIONS:
         messages = [{"role": "user", "content": question}]
         ids, _ = template.encode(tokenizer, messages, add_generation_prompt=True)
-        prompts.append(Prompt(messages, ids, {}))
+        prompts.append(Prompt(messages, as_ids(ids), {}))
     return ppo.rollout_steps(ppo.Actors(policy, value), ref, reward_model, prompts, tokenizer, config, score_std)
 
 
@@ -90,7 +91,7 @@ def test_the_mask_covers_the_answer_and_its_end_but_not_the_prompt(tokenizer: To
     for row, (prompt, answer) in enumerate(steps.latest):
         response = rollouts.ids[row, 1:][rollouts.mask[row]].tolist()
         assert response == answer.sampled
-        assert rollouts.ids[row, : len(prompt.ids)].tolist() == prompt.ids
+        assert rollouts.ids[row, : len(prompt.ids)].tolist() == prompt.ids.tolist()
         assert int(rollouts.mask[row].nonzero()[0]) == len(prompt.ids) - 1
         assert bool(rollouts.finished[row]) == answer.finished
 

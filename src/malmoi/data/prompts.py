@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from malmoi.data.batch import as_ids
 from malmoi.data.formats import raw_prompts
 from malmoi.errors import DataError
 from malmoi.tokenizer.bpe import Tokenizer
@@ -13,10 +16,13 @@ from malmoi.tokenizer.chat_template import ChatTemplate, Message
 
 @dataclass(frozen=True)
 class Prompt:
-    """One conversation that waits for an answer. row: everything its line said, for those who judge the answer."""
+    """One conversation that waits for an answer.
+
+    ids: (T,) int32; row: everything its line said, for those who judge the answer
+    """
 
     messages: Sequence[Message]
-    ids: Sequence[int]
+    ids: np.ndarray
     row: dict[str, Any]
 
 
@@ -33,5 +39,5 @@ def read_prompts(path: Path, tokenizer: Tokenizer, template: ChatTemplate, longe
             raise DataError(f"{path}:{number}: {error}") from None
         if len(ids) > longest:
             raise DataError(f"{path}:{number}: {len(ids)} tokens leave no room for an answer (at most {longest})")
-        prompts.append(Prompt(messages, ids, row))
+        prompts.append(Prompt(messages, as_ids(ids), row))
     return prompts

@@ -52,7 +52,7 @@ def compare(inputs: Mapping[str, Path], settings: CompareSettings, say: Callable
     text = load_text(inputs["sft"] / "model")
     asked, sampled, kl = _sample(inputs, text, settings)
     curves = {method: rows for method in TRAINED if method in inputs and (rows := _read_curve(inputs[method]))}
-    to_score = {name: ([prompt.ids for prompt in asked], answers) for name, answers in sampled.items()}
+    to_score = {name: ([prompt.ids.tolist() for prompt in asked], answers) for name, answers in sampled.items()}
     for method, points in curves.items():
         to_score |= {f"{method} at {point['step']}": (point["prompts"], point["answers"]) for point in points}
     rewards, facts, spread = _judged(inputs["reward"], inputs["data"], text, to_score)
@@ -143,7 +143,7 @@ def _sample(
     """The prompts, every method's answers, and log π - log SFT of each answer of those that were trained."""
     sft = load_model(inputs["sft"] / "model", LanguageModel)
     asked = heldout_prompts(inputs["data"], text, sft.config.seq_len - settings.max_tokens)[: settings.n_prompts]
-    prompts, ends = [prompt.ids for prompt in asked], text[0].stop_ids
+    prompts, ends = [prompt.ids.tolist() for prompt in asked], text[0].stop_ids
     how = Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens)
     sampled = {"sft": answer_prompts(sft, prompts, settings.n_best, how, ends, settings.seed)}
     kl = {}

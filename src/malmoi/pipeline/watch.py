@@ -81,7 +81,7 @@ class CurveWatch:
     """
 
     def __init__(self, steps: RolloutSteps, prompts: Sequence[Prompt], path: Path) -> None:
-        self.steps, self.prompts, self.path = steps, [prompt.ids for prompt in prompts], path
+        self.steps, self.prompts, self.path = steps, [prompt.ids.tolist() for prompt in prompts], path
         n_iterations, per_iteration = steps.config.n_iterations, steps.config.n_epochs * steps.config.n_minibatches
         shares = (point / CURVE_POINTS for point in range(1, CURVE_POINTS + 1))
         self.due = {round(n_iterations * share) * per_iteration for share in shares}

@@ -17,6 +17,7 @@ from tokenizers import Tokenizer as Engine
 from malmoi.errors import CheckpointError, ConfigError, DataError
 from malmoi.files import write_json, write_text
 from malmoi.tokenizer.jinja import find_template, read_settings, render
+from malmoi.tokenizer.pieces import calls, in_pieces, is_cut_at_spaces, learn
 
 END_OF_TEXT = "<|endoftext|>"
 END_OF_TURN = "<|end|>"
@@ -133,6 +134,7 @@ class Tokenizer:
         typed = {self.engine.model.token_to_id(token) for token in self.special - {unknown}}
         self._typed = typed - {None}
         self._short: dict[str, Coded | None] = {}
+        self._is_cut_at_spaces = is_cut_at_spaces(self.engine, added)
 
     @cached_property
     def vocab_size(self) -> int:
@@ -157,7 +159,12 @@ class Tokenizer:
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of texts in which nothing is special. Raises DataError for one that would become a special token."""
-        rows = [row.ids for row in self._coder.encode_batch_fast(list(texts), add_special_tokens=False)]
+        rows: list[list[int]] = [[] for _ in texts]
+        cut = in_pieces if self._is_cut_at_spaces else lambda text: [text]
+        for group in calls((number, piece) for number, text in enumerate(texts) for piece in cut(text)):
+            coded = self._coder.encode_batch_fast([piece for _, piece in group], add_special_tokens=False)
+            for (number, _), row in zip(group, coded, strict=True):
+                rows[number] += row.ids
         return [
             ids if self._typed.isdisjoint(ids) and self._real.keys().isdisjoint(ids) else self._apart_ids(text)
             for ids, text in zip(rows, texts, strict=True)
@@ -290,7 +297,7 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> Tokenizer:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    engine.train_from_iterator(texts, trainer)
+    learn(engine, trainer, texts)
     engine.pre_tokenizer = words  # the cut is not part of what is saved: no family's files have it
     settings = {"eos_token": END_OF_TURN, "pad_token": PAD, "clean_up_tokenization_spaces": False}
     return Tokenizer(engine, settings, {"do_sample": True, "temperature": 1.0})

@@ -298,7 +298,7 @@ class RolloutSteps:
         seeds = [int(seed) for seed in rng.integers(2**62, size=len(prompts))]
         sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens)
         answers, ids, mask = sample(
-            self.policy, [prompt.ids for prompt in prompts], sampling, tokenizer=self.tokenizer, seeds=seeds
+            self.policy, [prompt.ids.tolist() for prompt in prompts], sampling, tokenizer=self.tokenizer, seeds=seeds
         )
         finished = torch.tensor([answer.finished for answer in answers], device=ids.device)
         rollouts = score_rollouts(

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from malmoi.algorithms import dpo, grpo, ppo, pretrain, reward, sft
+from malmoi.data.batch import as_ids
 from malmoi.data.comparisons import Ranking, ranking_steps
 from malmoi.data.prompts import Prompt
 from malmoi.evals.answers import answer_all
@@ -118,7 +119,8 @@ def test_the_score_of_a_reward_model_that_likes_one_word_rises(
     prompts = []
     for word in ANSWERS:
         messages = [{"role": "user", "content": word}]
-        prompts.append(Prompt(messages, template.encode(tokenizer, messages, add_generation_prompt=True)[0], {}))
+        ids, _ = template.encode(tokenizer, messages, add_generation_prompt=True)
+        prompts.append(Prompt(messages, as_ids(ids), {}))
     random = np.random.default_rng(0)
 
     def ranking() -> Ranking:

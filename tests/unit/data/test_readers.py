@@ -157,9 +157,9 @@ def test_a_turn_marked_as_not_to_be_trained_on_is_read_and_not_learnt(
 
 
 def test_ids_are_held_in_four_bytes(tmp_path: Path, tokenizer: Tokenizer, template: ChatTemplate) -> None:
-    for name in ("chats", "rankings"):
+    for name in ("chats", "rankings", "prompts"):
         read, row = READERS[name]
         (tmp_path / f"{name}.jsonl").write_text(json.dumps(row))
         [held] = read(tmp_path / f"{name}.jsonl", tokenizer, template, 32)
-        for ids in [held.ids] if name == "chats" else held.ids:
+        for ids in held.ids if name == "rankings" else [held.ids]:
             assert ids.dtype.itemsize == 4
