@@ -25,7 +25,7 @@ test: $(INSTALLED)   ## Pass the tests
 
 test-avx2: $(INSTALLED)  ## Pass the tests of numbers as on a processor without AVX-512
 	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MALMOI_CFLAGS=-mno-avx512f $(BIN)/python -m pytest -q -rs \
-		tests/golden tests/unit/model tests/unit/generate tests/unit/train tests/unit/algorithms
+		tests/golden tests/unit/model tests/unit/inference tests/unit/train tests/unit/algorithms
 
 check: $(INSTALLED)  ## Lint and types
 	$(BIN)/ruff check src tests benchmarks

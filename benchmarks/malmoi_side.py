@@ -14,12 +14,12 @@ from malmoi.algorithms import grpo, ppo
 from malmoi.algorithms import pretrain as pretraining
 from malmoi.algorithms import reward as reward_model
 from malmoi.algorithms import sft as fine_tuning
-from malmoi.generate.engine import Engine
-from malmoi.generate.sampling import Sampling
+from malmoi.formats.folder import load_model
+from malmoi.inference.engine import Engine
+from malmoi.inference.fastest import way_of
+from malmoi.inference.sampling import Sampling
+from malmoi.inference.weights import Weights, stored_dtype
 from malmoi.model.config import ModelConfig
-from malmoi.model.fastest import way_of
-from malmoi.model.folder import load_model
-from malmoi.model.inference import Weights, stored_dtype
 from malmoi.train.loop import Job, LoopConfig, Step, fit
 from malmoi.train.optim import OptimConfig
 from malmoi.train.rollouts import RolloutSteps

@@ -25,12 +25,12 @@ from malmoi.errors import UserError
 from malmoi.evals.answers import Answered, answer_all, answer_kl
 from malmoi.evals.best_of import MISSING_EOS_PENALTY, best_weights, kl_bound
 from malmoi.evals.preferences import pairs_of, score_rankings
-from malmoi.feedback.labeler import gold_score, true_ranks
+from malmoi.evals.ring import reward_bias
 from malmoi.files import read_json, read_jsonl, write_json, write_jsonl, write_text
-from malmoi.generate.sampling import Sampling
-from malmoi.model.folder import load_model, load_text, save_model, score_std
+from malmoi.formats.folder import load_model, load_text, save_model, score_std
+from malmoi.inference.sampling import Sampling
 from malmoi.model.transformer import LanguageModel, ScalarModel
-from malmoi.pipeline.evaluate import reward_bias
+from malmoi.synthetic.labeler import gold_score, true_ranks
 from malmoi.text import same
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate

@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 
 from benchmarks.rows import Sizes
-from malmoi.corpus.pydocs import Item, read_python_docs
-from malmoi.corpus.questions import ask, choose_items
 from malmoi.corpus.shards import ShardWriter
 from malmoi.data.comparisons import ranking_ids
 from malmoi.data.tokens import window_steps
 from malmoi.errors import UserError
 from malmoi.files import write_json, write_jsonl
+from malmoi.formats.folder import load_model, load_text, save_model
 from malmoi.model.config import ModelConfig
-from malmoi.model.folder import load_model, load_text, save_model
 from malmoi.model.transformer import LanguageModel, ScalarModel, initialise
+from malmoi.synthetic.pydocs import Item, read_python_docs
+from malmoi.synthetic.questions import ask, choose_items
 from malmoi.tokenizer.bpe import Tokenizer, train_bpe
 from malmoi.tokenizer.chat_template import ChatTemplate
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import typer
 
 from malmoi.errors import DataError, UserError
-from malmoi.generate.engine import Engine
-from malmoi.generate.sampling import Sampling
-from malmoi.model.fastest import way_of
-from malmoi.model.folder import load_model, load_text
-from malmoi.model.inference import Weights, stored_dtype
+from malmoi.formats.folder import load_model, load_text
+from malmoi.inference.engine import Engine
+from malmoi.inference.fastest import way_of
+from malmoi.inference.sampling import Sampling
+from malmoi.inference.weights import Weights, stored_dtype
 from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.jinja import read_settings
 

@@ -18,9 +18,9 @@ from malmoi.commands.estimate import Need, estimate
 from malmoi.commands.runs import size
 from malmoi.commands.works import PROMPT_TOKENS, Work, disk_of, memory_of, shape_of, text_bytes, works_of
 from malmoi.errors import ConfigError
+from malmoi.inference.fastest import described
+from malmoi.inference.weights import trained_in
 from malmoi.model.config import ModelConfig
-from malmoi.model.fastest import described
-from malmoi.model.inference import trained_in
 from malmoi.pipeline.recipe import Recipe, TokenizerSettings
 from malmoi.report.summary import duration
 

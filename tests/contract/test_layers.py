@@ -8,8 +8,8 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "malmoi"
 ORDER = (
-    "errors < files, text, progress < config, device < corpus, tokenizer < data, model < generate < train < algorithms "
-    "< evals < feedback, workspace < pipeline, report < serve < cli"
+    "errors < files, text, progress < config, device < corpus < synthetic, tokenizer < data, model "
+    "< formats, inference < train < algorithms < evals < feedback, workspace < pipeline, report < serve < cli"
 )
 LEVELS = {name: level for level, names in enumerate(ORDER.split(" < ")) for name in names.split(", ")}
 # The only imports between neighbours, one way: judgements live in the ledger, and a report reads what a recipe ran.

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from malmoi.files import read_json, read_jsonl, write_jsonl
+from malmoi.formats.folder import save_model
 from malmoi.model.config import ModelConfig
-from malmoi.model.folder import save_model
 from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import train_bpe
 from malmoi.tokenizer.chat_template import ChatTemplate

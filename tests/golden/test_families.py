@@ -14,11 +14,11 @@ from torch import nn
 
 from malmoi.errors import CheckpointError
 from malmoi.files import read_json, write_json
+from malmoi.formats.folder import load_model, save_model
+from malmoi.formats.huggingface import Dtype, family_of, read_config, to_ours, to_theirs, write_config
+from malmoi.formats.locate import INDEX, WEIGHTS
 from malmoi.model.config import ModelConfig
-from malmoi.model.folder import load_model, save_model
-from malmoi.model.huggingface import Dtype, family_of, read_config, to_ours, to_theirs, write_config
 from malmoi.model.kv_cache import KVCache
-from malmoi.model.locate import INDEX, WEIGHTS
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from malmoi.data.comparisons import conversation_ids, demonstration_ids
-from malmoi.model.folder import load_text
+from malmoi.formats.folder import load_text
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from tests.golden.small_families import (

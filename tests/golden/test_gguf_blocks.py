@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from malmoi.errors import CheckpointError
-from malmoi.model.gguf_blocks import ENCODERS, FORMATS, dequantise, quantise
+from malmoi.formats.gguf.blocks import ENCODERS, FORMATS, dequantise, quantise
 
 gguf = pytest.importorskip("gguf", reason="the oracle for GGUF: pip install gguf")
 BY_NAME = {block_format.name: (number, block_format) for number, block_format in FORMATS.items()}

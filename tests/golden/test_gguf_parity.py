@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import torch
 
+from malmoi.formats.gguf.file import read_gguf
+from malmoi.formats.gguf.read import Imported, import_gguf
+from malmoi.formats.gguf.write import KINDS, export_gguf
 from malmoi.model.config import LinearRope, Llama3Rope, ModelConfig, YarnRope
-from malmoi.model.gguf import Imported, import_gguf
-from malmoi.model.gguf_export import KINDS, export_gguf
-from malmoi.model.gguf_file import read_gguf
 from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate

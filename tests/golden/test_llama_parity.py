@@ -13,9 +13,9 @@ from torch import nn
 from malmoi.data.batch import pad
 from malmoi.errors import CheckpointError
 from malmoi.files import read_json, write_json
+from malmoi.formats.folder import load_model, save_model
+from malmoi.formats.huggingface import write_config
 from malmoi.model.config import ModelConfig
-from malmoi.model.folder import load_model, save_model
-from malmoi.model.huggingface import write_config
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate

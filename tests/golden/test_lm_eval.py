@@ -21,8 +21,8 @@ from malmoi.evals.choice import Question
 from malmoi.evals.likelihood import continuation, likelihoods
 from malmoi.evals.subject import Subject
 from malmoi.evals.tasks import READERS, TASKS, find_file
+from malmoi.formats.folder import load_model, load_text, save_model
 from malmoi.model.config import ModelConfig
-from malmoi.model.folder import load_model, load_text, save_model
 from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate

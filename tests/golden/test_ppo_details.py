@@ -14,8 +14,8 @@ from malmoi.algorithms import ppo
 from malmoi.data.batch import as_ids, pad
 from malmoi.data.prompts import Prompt
 from malmoi.files import write_jsonl
+from malmoi.formats.folder import save_model
 from malmoi.model.config import ModelConfig
-from malmoi.model.folder import save_model
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate

@@ -8,10 +8,10 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import pytest
 import torch
 
-from malmoi.generate.engine import generate
-from malmoi.generate.sampling import Sampling
-from malmoi.model.folder import load_model, load_text, save_model
-from malmoi.model.gguf import import_gguf
+from malmoi.formats.folder import load_model, load_text, save_model
+from malmoi.formats.gguf.read import import_gguf
+from malmoi.inference.engine import generate
+from malmoi.inference.sampling import Sampling
 
 SMOLLM2 = Path(os.environ.get("MALMOI_SMOLLM2_GGUF", "no such file"))
 pytestmark = [

@@ -15,8 +15,8 @@ from malmoi.algorithms import dpo, grpo, reward
 from malmoi.data.batch import pad
 from malmoi.data.comparisons import Ranking, collate_rankings, ranking_steps
 from malmoi.evals.preferences import pairs_of, score_rankings
+from malmoi.formats.folder import save_model
 from malmoi.model.config import ModelConfig
-from malmoi.model.folder import save_model
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate

@@ -9,8 +9,8 @@ import torch
 
 from malmoi import device
 from malmoi.corpus.shards import ShardWriter
+from malmoi.formats.folder import save_model
 from malmoi.model.config import ModelConfig
-from malmoi.model.folder import save_model
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer, train_bpe
 from malmoi.tokenizer.chat_template import ChatTemplate

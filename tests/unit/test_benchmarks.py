@@ -17,8 +17,8 @@ from benchmarks.prepare import MAKERS, Source, spare_id, toy_model
 from benchmarks.rows import MODULES, QUICK, ROWS
 from malmoi.data.chats import read_chats
 from malmoi.errors import UserError
-from malmoi.model.folder import load_model, load_text
-from malmoi.model.gguf_export import export_gguf
+from malmoi.formats.folder import load_model, load_text
+from malmoi.formats.gguf.write import export_gguf
 from malmoi.tokenizer.bpe import SPECIAL_TOKENS, Tokenizer
 
 pytestmark = pytest.mark.usefixtures("float32")

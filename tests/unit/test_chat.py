@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from malmoi.chat import Chat, converse, find_model, model_names, printable
 from malmoi.errors import CheckpointError, DataError, UserError
-from malmoi.generate.sampling import Sampling
+from malmoi.formats.folder import save_model
+from malmoi.inference.sampling import Sampling
 from malmoi.model.config import ModelConfig
-from malmoi.model.folder import save_model
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate

@@ -28,8 +28,8 @@ from malmoi.feedback.judgements import (
     record_person,
 )
 from malmoi.files import read_jsonl, write_jsonl, write_text
+from malmoi.formats.folder import load_model, score_std
 from malmoi.model.config import ModelConfig
-from malmoi.model.folder import load_model, score_std
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate

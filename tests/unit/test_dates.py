@@ -20,8 +20,8 @@ from malmoi.commands.train import train
 from malmoi.data.comparisons import conversation_ids
 from malmoi.errors import ConfigError
 from malmoi.files import read_json, read_jsonl, write_json, write_jsonl, write_text
-from malmoi.generate.sampling import Sampling
-from malmoi.model.folder import save_model
+from malmoi.formats.folder import save_model
+from malmoi.inference.sampling import Sampling
 from malmoi.model.transformer import LanguageModel
 from malmoi.pipeline.console import Console
 from malmoi.pipeline.recipe import Recipe

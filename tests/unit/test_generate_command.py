@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from malmoi.cli import app
 from malmoi.data.comparisons import conversation_ids
 from malmoi.files import read_jsonl, write_jsonl
-from malmoi.model.folder import load_model, load_text
+from malmoi.formats.folder import load_model, load_text
 from malmoi.model.transformer import ScalarModel
 
 pytestmark = pytest.mark.usefixtures("float32")

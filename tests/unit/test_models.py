@@ -26,8 +26,8 @@ from malmoi.cli import app
 from malmoi.commands import models
 from malmoi.errors import CheckpointError, ConfigError, UserError, WorkspaceError
 from malmoi.files import read_json, write_json
-from malmoi.generate.sampling import Sampling
-from malmoi.model.folder import load_model, load_text
+from malmoi.formats.folder import load_model, load_text
+from malmoi.inference.sampling import Sampling
 from malmoi.model.transformer import ScalarModel
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.workspace.folder import Workspace

@@ -79,7 +79,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
     here = root / "a" / "b"
     here.mkdir(parents=True)
     shape, tokenizer, template = (request.getfixturevalue(name) for name in ("shape", "tokenizer", "template"))
-    from malmoi.model.folder import save_model
+    from malmoi.formats.folder import save_model
     from malmoi.model.transformer import LanguageModel
 
     with contextlib.chdir(here):

@@ -8,8 +8,8 @@ import torch
 from typer.testing import CliRunner
 
 from malmoi.cli import app
+from malmoi.formats.folder import save_model
 from malmoi.model.config import ModelConfig
-from malmoi.model.folder import save_model
 from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate

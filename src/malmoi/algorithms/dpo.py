@@ -14,10 +14,11 @@ from torch import Tensor
 from malmoi.config import Seed, Settings
 from malmoi.data.comparisons import Comparisons, ranking_steps, read_rankings
 from malmoi.errors import DataError
-from malmoi.model.folder import load_text
-from malmoi.model.lora import LoraConfig, WithoutAdapters, policy_and_reference
+from malmoi.formats.folder import load_text
+from malmoi.model.lora import LoraConfig, WithoutAdapters
 from malmoi.model.transformer import LanguageModel
 from malmoi.train.loop import Job, LoopConfig
+from malmoi.train.reference import policy_and_reference
 
 
 class Config(Settings):

@@ -13,12 +13,13 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from malmoi.data.prompts import Prompt, read_prompts
-from malmoi.model.folder import load_reward_model, load_text, score_std
-from malmoi.model.lora import WithoutAdapters, policy_and_reference
+from malmoi.formats.folder import load_reward_model, load_text, score_std
+from malmoi.model.lora import WithoutAdapters
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.train.loop import Job
 from malmoi.train.policy_maths import clipped_policy_loss, group_advantages, kl_estimate
+from malmoi.train.reference import policy_and_reference
 from malmoi.train.rollouts import RolloutConfig, Rollouts, RolloutSteps, response_logps
 
 

@@ -20,12 +20,13 @@ from malmoi.data.prompts import Prompt, read_prompts
 from malmoi.data.stream import Shuffled
 from malmoi.data.tokens import window_steps
 from malmoi.errors import ConfigError
-from malmoi.model.folder import load_model, load_reward_model, load_text, score_std
-from malmoi.model.lora import WithoutAdapters, add_lora, policy_and_reference
+from malmoi.formats.folder import load_model, load_reward_model, load_text, score_std
+from malmoi.model.lora import WithoutAdapters, add_lora
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.train.loop import Job
 from malmoi.train.policy_maths import clipped_policy_loss, clipped_value_loss, gae, kl_estimate, token_rewards, whiten
+from malmoi.train.reference import policy_and_reference
 from malmoi.train.rollouts import (
     RolloutConfig,
     Rollouts,

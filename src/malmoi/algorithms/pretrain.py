@@ -14,8 +14,8 @@ from malmoi.corpus.shards import TokenShards
 from malmoi.data.batch import Tokens
 from malmoi.data.tokens import window_steps
 from malmoi.errors import ConfigError
+from malmoi.formats.huggingface import family_of
 from malmoi.model.config import ModelConfig
-from malmoi.model.huggingface import family_of
 from malmoi.model.transformer import LanguageModel, initialise
 from malmoi.train.loop import Job, LoopConfig
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from malmoi.config import Seed, Settings
 from malmoi.data.comparisons import Comparisons, Ranking, ranking_steps, read_rankings
 from malmoi.errors import ConfigError, DataError
-from malmoi.model.folder import load_model, load_text
+from malmoi.formats.folder import load_model, load_text
 from malmoi.model.lora import LoraConfig, add_lora
 from malmoi.model.transformer import ScalarModel, keep_layers
 from malmoi.train.loop import Job, LoopConfig

@@ -11,7 +11,7 @@ from torch import Tensor
 from malmoi.config import Seed, Settings
 from malmoi.data.batch import Tokens
 from malmoi.data.chats import chat_steps, read_chats
-from malmoi.model.folder import load_model, load_text
+from malmoi.formats.folder import load_model, load_text
 from malmoi.model.lora import LoraConfig, add_lora
 from malmoi.model.transformer import LanguageModel
 from malmoi.train.loop import Job, LoopConfig

@@ -47,8 +47,8 @@ def chat(
     """
     from malmoi.chat import Chat, converse, describe, typed_lines
     from malmoi.config import parse
-    from malmoi.generate.sampling import Sampling
-    from malmoi.model.inference import weights_named
+    from malmoi.inference.sampling import Sampling
+    from malmoi.inference.weights import weights_named
 
     given = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "max_tokens": max_tokens}
     talk = Chat(model, workspace / "models", parse(Sampling, given, "chat"), seed, weights_named(weights))
@@ -156,8 +156,8 @@ def generate(
     """
     from malmoi.commands.generate import generate as write_answers
     from malmoi.config import parse
-    from malmoi.generate.sampling import Sampling
-    from malmoi.model.inference import weights_named
+    from malmoi.inference.sampling import Sampling
+    from malmoi.inference.weights import weights_named
     from malmoi.pipeline.console import watched
 
     if best_by is not None and n == 1:
@@ -200,7 +200,7 @@ def quantise(
     from malmoi.commands.quantise import as_table
     from malmoi.commands.quantise import quantise as measure
     from malmoi.commands.runs import print_json, show
-    from malmoi.model.inference import weights_named
+    from malmoi.inference.weights import weights_named
 
     found = measure(workspace, model, ["auto", *map(weights_named, weights.split(","))], text)
     if as_json:

@@ -124,7 +124,7 @@ Encode = Callable[[str, Row], list[tuple[str, list[Piece]]]]
 
 def _encoder(model: str, models: Path) -> Encode:
     """Through the functions that training reads its files with."""
-    from malmoi.model.folder import load_text
+    from malmoi.formats.folder import load_text
 
     tokenizer, template = load_text(find_model(model, models)[1])
 

@@ -35,8 +35,8 @@ from malmoi.commands.works import (
 )
 from malmoi.data.batch import Tokens
 from malmoi.data.comparisons import Ranking, collate_rankings
-from malmoi.generate.engine import generate
-from malmoi.generate.sampling import Sampling
+from malmoi.inference.engine import generate
+from malmoi.inference.sampling import Sampling
 from malmoi.model.config import ModelConfig
 from malmoi.model.lora import add_lora
 from malmoi.model.transformer import LanguageModel, ScalarModel

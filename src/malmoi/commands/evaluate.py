@@ -18,7 +18,7 @@ from malmoi.evals.rewards import Sourced, judge_rewards
 from malmoi.evals.subject import Subject
 from malmoi.evals.tasks import DEFAULT, evaluate, find_file, named
 from malmoi.files import sha256_of
-from malmoi.model.folder import load_model, load_text
+from malmoi.formats.folder import load_model, load_text
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate

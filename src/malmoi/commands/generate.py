@@ -19,11 +19,11 @@ from malmoi.errors import DataError, UserError
 from malmoi.evals.best_of import MISSING_EOS_PENALTY, best
 from malmoi.evals.rewards import score_all
 from malmoi.files import disk_errors, read_jsonl, sha256_of, sweep_dead, to_json, write_jsonl
-from malmoi.generate.engine import Engine
-from malmoi.generate.sampling import Sampling
-from malmoi.model.fastest import way_of
-from malmoi.model.folder import load_model, load_text, score_std
-from malmoi.model.inference import Weights, stored_dtype
+from malmoi.formats.folder import load_model, load_text, score_std
+from malmoi.inference.engine import Engine
+from malmoi.inference.fastest import way_of
+from malmoi.inference.sampling import Sampling
+from malmoi.inference.weights import Weights, stored_dtype
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate

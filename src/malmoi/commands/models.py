@@ -17,7 +17,7 @@ from malmoi.commands.following import after_import
 from malmoi.commands.runs import flatten, size, table
 from malmoi.errors import ConfigError, UserError
 from malmoi.files import sha256_of
-from malmoi.model.locate import locate
+from malmoi.formats.locate import locate
 from malmoi.tokenizer.jinja import read_settings
 from malmoi.workspace.download import Progress
 from malmoi.workspace.folder import LOCK, Workspace, holding, is_held
@@ -39,7 +39,7 @@ from malmoi.workspace.models import (
 from malmoi.workspace.wheel import Wheel, fetch_wheel
 
 if TYPE_CHECKING:
-    from malmoi.model.huggingface import Dtype
+    from malmoi.formats.huggingface import Dtype
 
 DTYPES: dict[str, "Dtype"] = {"float32": "float32", "bfloat16": "bfloat16", "float16": "float16"}
 GGUF_KINDS: dict["Dtype", str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
@@ -176,9 +176,9 @@ def export(
     folder: Path, name: str, to: str, out: Path | None = None, dtype: str | None = None, quant: str | None = None
 ) -> str:
     """Write a model of the workspace as a Hugging Face folder or a GGUF file; returns what to tell."""
-    from malmoi.model.folder import load_model, load_text, save_model
-    from malmoi.model.gguf_export import export_gguf
-    from malmoi.model.huggingface import SCORE_BIAS
+    from malmoi.formats.folder import load_model, load_text, save_model
+    from malmoi.formats.gguf.write import export_gguf
+    from malmoi.formats.huggingface import SCORE_BIAS
     from malmoi.model.transformer import LanguageModel, ScalarModel
 
     options = {"--to": (to, ("hf", "gguf")), "--dtype": (dtype, DTYPES), "--quant": (quant, ("q8_0",))}

@@ -9,12 +9,12 @@ from rich.table import Table
 from malmoi.chat import find_model
 from malmoi.commands.runs import size, table
 from malmoi.corpus.folders import ReadReport, read_folder
-from malmoi.corpus.pydocs import PACKAGES, read_python_docs
 from malmoi.errors import DataError
 from malmoi.evals.quantised import compare_weights
 from malmoi.files import read_jsonl
-from malmoi.model.folder import load_model, load_text
-from malmoi.model.inference import Weights
+from malmoi.formats.folder import load_model, load_text
+from malmoi.inference.weights import Weights
+from malmoi.synthetic.pydocs import PACKAGES, read_python_docs
 
 LONGEST = 256
 N_TEXTS = 40

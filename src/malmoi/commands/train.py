@@ -24,13 +24,13 @@ from malmoi.data.comparisons import read_rankings
 from malmoi.data.tokens import shortness
 from malmoi.errors import ConfigError, UserError
 from malmoi.evals.rewards import score_spread
+from malmoi.evals.watch import PolicyWatch
 from malmoi.files import disk_errors, read_json, sha256_of, write_json
+from malmoi.formats.folder import load_text, save_model
 from malmoi.model.config import ModelConfig
-from malmoi.model.folder import load_text, save_model
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.pipeline.console import Console
 from malmoi.pipeline.unused import OF_ALGORITHMS, refuse_unused
-from malmoi.pipeline.watch import PolicyWatch
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.tokenizer.clock import begun, dated

@@ -11,9 +11,9 @@ from typing import cast
 
 from malmoi.algorithms import grpo, ppo
 from malmoi.errors import ConfigError
+from malmoi.formats.folder import load_config
+from malmoi.formats.locate import CONFIG
 from malmoi.model.config import ModelConfig
-from malmoi.model.folder import load_config
-from malmoi.model.locate import CONFIG
 from malmoi.model.lora import LoraConfig
 from malmoi.pipeline.recipe import Recipe, StageName
 from malmoi.train.optim import OptimConfig

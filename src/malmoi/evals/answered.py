@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from malmoi.evals.subject import Subject
-from malmoi.generate.engine import Engine
-from malmoi.generate.sampling import Sampling
-from malmoi.model.fastest import fastest_way
+from malmoi.inference.engine import Engine
+from malmoi.inference.fastest import fastest_way
+from malmoi.inference.sampling import Sampling
 
 N_ROWS = 64
 

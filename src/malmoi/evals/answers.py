@@ -8,8 +8,8 @@ import torch
 
 from malmoi import device, progress
 from malmoi.data.batch import pad
-from malmoi.generate.engine import generate
-from malmoi.generate.sampling import Sampling
+from malmoi.inference.engine import generate
+from malmoi.inference.sampling import Sampling
 from malmoi.model.transformer import LanguageModel
 from malmoi.text import same
 from malmoi.tokenizer.bpe import Tokenizer

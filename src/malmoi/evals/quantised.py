@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from malmoi import device
-from malmoi.generate.engine import Engine
-from malmoi.generate.sampling import Sampling
-from malmoi.model.fastest import Way, way_of
-from malmoi.model.inference import Weights, dtype_of, for_inference
+from malmoi.inference.engine import Engine
+from malmoi.inference.fastest import Way, way_of
+from malmoi.inference.sampling import Sampling
+from malmoi.inference.weights import Weights, dtype_of, for_inference
 from malmoi.model.transformer import LanguageModel
 
 N_NEW = 32

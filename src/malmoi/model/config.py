@@ -1,4 +1,4 @@
-"""The shape of a network by its features, not by its brand: `model/huggingface.py` knows which family has which."""
+"""The shape of a network by its features, not by its brand: `formats/huggingface.py` knows which family has which."""
 
 import math
 from collections.abc import Iterator

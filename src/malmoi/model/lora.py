@@ -8,7 +8,6 @@ import contextlib
 import copy
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Literal, TypeVar
 
 import torch
@@ -18,7 +17,6 @@ from torch import Tensor, nn
 
 from malmoi import device
 from malmoi.config import Seed, Settings
-from malmoi.model.folder import frozen, load_model
 from malmoi.model.transformer import Branches, LanguageModel
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -118,16 +116,6 @@ class WithoutAdapters:
     ) -> tuple[Tensor, Tensor]:
         with adapters_off(self.policy):
             return self.policy.logps(ids, targets, mask, temperature, branches)
-
-
-def policy_and_reference(folder: Path, config: LoraConfig) -> tuple[LanguageModel, LanguageModel | WithoutAdapters]:
-    """A language model to train, and itself as it is now: with its adapters off, or, where all weights are trained, as
-    a second copy."""
-    policy = load_model(folder, LanguageModel)
-    if not config.rank:
-        return policy, frozen(load_model(folder, LanguageModel))
-    add_lora(policy, config)
-    return policy, WithoutAdapters(policy)
 
 
 def sharing_copy(model: Model) -> Model:

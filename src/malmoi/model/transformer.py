@@ -1,6 +1,6 @@
 """The network: a decoder-only transformer whose features make it Llama, Qwen, SmolLM3 or GPT-2.
 
-Parameters carry the names that Hugging Face gives Llama's; `model/huggingface.py` translates where a family has others.
+Parameters have Hugging Face's names of Llama; `formats/huggingface.py` translates those of other families.
 Shapes: B batch, T tokens, D width, H heads, K head dim, V vocab.
 """
 

@@ -15,17 +15,17 @@ from typing import IO
 
 from malmoi import progress
 from malmoi.corpus import clean
-from malmoi.corpus.cloze import FEWEST_ITEMS, TOO_LITTLE, cloze_questions, what_is_asked
-from malmoi.corpus.demonstrations import demonstrations, prompts
 from malmoi.corpus.documents import Document
 from malmoi.corpus.folders import ReadReport, read_folder
-from malmoi.corpus.pydocs import Item, read_python_docs
-from malmoi.corpus.questions import ask, choose_items
 from malmoi.corpus.shards import ShardWriter
 from malmoi.errors import DataError
 from malmoi.files import iterate_jsonl, open_atomic, read_jsonl, to_json, write_json, write_jsonl
 from malmoi.pipeline.context import Context
 from malmoi.pipeline.recipe import CorpusSettings, DemonstrationSettings, TokenizerSettings
+from malmoi.synthetic.cloze import FEWEST_ITEMS, TOO_LITTLE, cloze_questions, what_is_asked
+from malmoi.synthetic.demonstrations import demonstrations, prompts
+from malmoi.synthetic.pydocs import Item, read_python_docs
+from malmoi.synthetic.questions import ask, choose_items
 from malmoi.text import text_key
 from malmoi.tokenizer.bpe import Tokenizer, train_bpe
 from malmoi.tokenizer.chat_template import ChatTemplate

@@ -15,10 +15,12 @@ from malmoi.algorithms.reward import Config as RewardConfig
 from malmoi.algorithms.sft import Config as SftConfig
 from malmoi.config import Seed, Settings, override, parse, read_toml
 from malmoi.corpus.encodings import UTF8, known
-from malmoi.corpus.pydocs import PACKAGES
 from malmoi.errors import ConfigError
+from malmoi.evals.compare import CompareSettings
+from malmoi.evals.ring import EvalSettings
 from malmoi.pipeline.sources import DataSettings
 from malmoi.pipeline.unused import OF_ALGORITHMS, OF_RECIPES, refuse_unused
+from malmoi.synthetic.pydocs import PACKAGES
 
 StageName = Literal[
     "corpus", "tokenizer", "pretrain", "base", "demonstrations", "data", "sft", "sample", "rank", "reward", "judge",
@@ -126,45 +128,6 @@ class RankSettings(Settings):
     """Gold scores no further apart than this are a tie."""
     seed: Seed = 1
     """Of the labeler's errors."""
-
-
-class EvalSettings(Settings):
-    """What is measured, on what nobody trained on."""
-
-    n_questions: int = Field(4000, gt=0)
-    """Held-out phrasings asked, at most."""
-    n_base_questions: int = Field(400, gt=0)
-    """Of these, how many the base and the PPO model are asked too."""
-    n_answers: int = Field(4, ge=2)
-    """Answers sampled for each held-out prompt at temperature 1."""
-    max_tokens: int = Field(48, gt=0)
-    """Longest answer."""
-    seed: Seed = 1
-    """Of sampling."""
-
-
-class CompareSettings(Settings):
-    """What is asked of every method, and of whom."""
-
-    n_prompts: int = Field(64, gt=1)
-    """Held-out prompts."""
-    n_answers: int = Field(4, gt=0)
-    """Answers of each trained policy to each prompt."""
-    n_best: int = Field(16, gt=1)
-    """Answers of the SFT model to each prompt: the others are held against these, and best-of-n chooses from them."""
-    temperature: float = Field(1.0, gt=0)
-    """Of sampling, and of the log-probabilities in the KL; that of training, if the KL is to mean the same."""
-    max_tokens: int = Field(64, gt=0)
-    """Longest answer."""
-    missing_eos_penalty: float = Field(1.0, ge=0)
-    """Taken from the reward model's score, here and in best-of-n, of an answer that never ended its turn, in standard
-    deviations of its scores; that of training."""
-    n_shown: int = Field(20, ge=0)
-    """Prompts whose answers stand in the report."""
-    not_shown: tuple[str, ...] = ("harmless",)
-    """Words in the names of sources whose prompts do not: collected to be offensive."""
-    seed: Seed = 1
-    """Of sampling."""
 
 
 class Recipe(Settings):

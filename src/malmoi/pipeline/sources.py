@@ -18,9 +18,9 @@ from malmoi.data.comparisons import ranking_ids
 from malmoi.data.formats import Origin, Report, conversations, name_of, prompts, rankings, tree_of
 from malmoi.data.rows import Row
 from malmoi.errors import ConfigError, DataError, UserError
-from malmoi.feedback.agreement import pairwise_agreement
+from malmoi.evals.agreement import pairwise_agreement
 from malmoi.files import sha256_of, write_json, write_jsonl
-from malmoi.model.folder import load_text
+from malmoi.formats.folder import load_text
 from malmoi.pipeline.context import Context
 from malmoi.text import same
 from malmoi.tokenizer.bpe import Tokenizer

@@ -18,7 +18,10 @@ from malmoi.data.tokens import heldout_documents, shortness
 from malmoi.errors import ConfigError
 from malmoi.evals.answers import answer_all
 from malmoi.evals.bits_per_byte import bits_per_byte
+from malmoi.evals.compare import CURVE, CompareSettings, compare, heldout_prompts
 from malmoi.evals.rewards import score_spread
+from malmoi.evals.ring import EvalSettings, evaluate, reward_bias
+from malmoi.evals.watch import CURVE_PROMPTS, CurveWatch, PolicyWatch
 from malmoi.feedback.judgements import (
     Said,
     SnapshotFilter,
@@ -27,26 +30,21 @@ from malmoi.feedback.judgements import (
     record_judgements,
     record_person,
 )
-from malmoi.feedback.labeler import SimulatedLabeler, gold_score
 from malmoi.files import disk_errors, read_json, read_jsonl, write_json, write_jsonl
-from malmoi.generate.sampling import Sampling
-from malmoi.model.folder import load_config, load_model, load_text, save_model
+from malmoi.formats.folder import load_config, load_model, load_text, save_model
+from malmoi.inference.sampling import Sampling
 from malmoi.model.transformer import LanguageModel, ScalarModel
-from malmoi.pipeline.compare import CURVE, compare, heldout_prompts
 from malmoi.pipeline.context import Context
-from malmoi.pipeline.evaluate import evaluate, reward_bias
 from malmoi.pipeline.from_text import corpus, demonstrate, tokenizer
 from malmoi.pipeline.recipe import (
     BaseSettings,
-    CompareSettings,
-    EvalSettings,
     RankSettings,
     Recipe,
     SampleSettings,
     StageName,
 )
 from malmoi.pipeline.sources import data
-from malmoi.pipeline.watch import CURVE_PROMPTS, CurveWatch, PolicyWatch
+from malmoi.synthetic.labeler import SimulatedLabeler, gold_score
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.train.finished import finished

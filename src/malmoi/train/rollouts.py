@@ -18,9 +18,9 @@ from malmoi import device
 from malmoi.config import Seed, Settings
 from malmoi.data.batch import pad, share_prompts
 from malmoi.data.prompts import Prompt
-from malmoi.generate.engine import generate
-from malmoi.generate.requests import Answer
-from malmoi.generate.sampling import Sampling
+from malmoi.inference.engine import generate
+from malmoi.inference.requests import Answer
+from malmoi.inference.sampling import Sampling
 from malmoi.model.lora import LoraConfig, WithoutAdapters
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer

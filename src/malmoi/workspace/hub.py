@@ -21,7 +21,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 from malmoi import __version__
 from malmoi.errors import ConfigError, UserError
 from malmoi.files import disk_errors, partial_name, read_json, sweep_dead
-from malmoi.model.locate import CONFIG, INDEX, WEIGHTS
+from malmoi.formats.locate import CONFIG, INDEX, WEIGHTS
 from malmoi.workspace.download import CHUNK, Progress, check_sha256, write
 
 ENDPOINT = "https://huggingface.co"

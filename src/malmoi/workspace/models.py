@@ -13,7 +13,7 @@ from typing import Any
 
 from malmoi.errors import WorkspaceError
 from malmoi.files import disk_errors, folder_atomic, write_json
-from malmoi.model.locate import CONFIG, INDEX, WEIGHTS, check_pointer
+from malmoi.formats.locate import CONFIG, INDEX, WEIGHTS, check_pointer
 from malmoi.tokenizer.jinja import read_settings
 from malmoi.workspace.folder import LOCK, Workspace
 from malmoi.workspace.hub import SETTINGS
@@ -149,8 +149,8 @@ def read_model(path: Path, *, move: bool = False) -> tuple[Writer, str]:
 
 
 def _read_gguf(path: Path) -> tuple[Writer, str]:
-    from malmoi.model.folder import save_model
-    from malmoi.model.gguf import import_gguf
+    from malmoi.formats.folder import save_model
+    from malmoi.formats.gguf.read import import_gguf
     from malmoi.tokenizer.chat_template import ChatTemplate
 
     imported = import_gguf(path)
@@ -162,7 +162,7 @@ def _read_gguf(path: Path) -> tuple[Writer, str]:
 def _read_folder(path: Path, bring: Callable[[Path, Path], Any]) -> tuple[Writer, str]:
     """The files stay as they are, so that the weights keep their type; loading them is the check."""
     from malmoi import __version__
-    from malmoi.model.folder import check_vocabulary, load_config, load_model
+    from malmoi.formats.folder import check_vocabulary, load_config, load_model
     from malmoi.model.transformer import LanguageModel, ScalarModel
     from malmoi.tokenizer.bpe import Tokenizer
     from malmoi.tokenizer.chat_template import ChatTemplate

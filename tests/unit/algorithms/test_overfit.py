@@ -13,7 +13,7 @@ from malmoi.data.comparisons import Ranking, ranking_steps
 from malmoi.data.prompts import Prompt
 from malmoi.evals.answers import answer_all
 from malmoi.files import write_jsonl
-from malmoi.generate.sampling import Sampling
+from malmoi.inference.sampling import Sampling
 from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from malmoi.corpus.clean import drop_boilerplate, drop_duplicates, normalised, split
-from malmoi.corpus.cloze import cloze_questions, is_korean
 from malmoi.corpus.folders import ReadReport, read_folder
+from malmoi.synthetic.cloze import cloze_questions, is_korean
 
 DATA = Path(os.environ.get("MALMOI_DATA", Path(__file__).parents[3] / ".." / "shared" / "data"))
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no data in {DATA}; MALMOI_DATA names its folder")

@@ -16,7 +16,7 @@ from malmoi.data.comparisons import Ranking
 from malmoi.evals.answers import Answered, answer_all, answer_kl, distinct_share, is_exact
 from malmoi.evals.bits_per_byte import bits_per_byte, xz_bits_per_byte
 from malmoi.evals.preferences import Pairs, disagreement, head_scores, pairs_of, score_rankings
-from malmoi.generate.sampling import Sampling
+from malmoi.inference.sampling import Sampling
 from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer

@@ -7,8 +7,8 @@ import pytest
 from malmoi import progress
 from malmoi.data.comparisons import Ranking
 from malmoi.evals.rewards import score_all
-from malmoi.generate.engine import generate
-from malmoi.generate.sampling import Sampling
+from malmoi.inference.engine import generate
+from malmoi.inference.sampling import Sampling
 from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.pipeline.console import Console

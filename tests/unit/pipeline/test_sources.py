@@ -22,7 +22,7 @@ from malmoi.data.comparisons import conversation_ids
 from malmoi.data.formats import tree_of
 from malmoi.errors import ConfigError, DataError, UserError
 from malmoi.files import read_json, read_jsonl, write_jsonl, write_text
-from malmoi.model.folder import load_text
+from malmoi.formats.folder import load_text
 from malmoi.pipeline.context import Context
 from malmoi.pipeline.run import OUTSIDE
 from malmoi.pipeline.sources import DataSettings, data, data_identity, open_source

@@ -1,0 +1,350 @@
+"""SFT, PPO, DPO, GRPO and best-of-n side by side: held-out prompts, and a judge that none of them was trained against.
+
+The judge is a reward model too, trained on people's rankings of other prompts; it is named so wherever its word is
+quoted. Sources: best-of-n, and √KL as the measure of distance, Gao et al. 2022 (arXiv:2210.10760).
+"""
+
+import math
+import random
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from malmoi import device, progress
+from malmoi.config import Seed, Settings
+from malmoi.data.batch import pad
+from malmoi.data.comparisons import Ranking, ranking_ids
+from malmoi.data.prompts import Prompt, read_prompts
+from malmoi.evals.agreement import pairwise_agreement
+from malmoi.evals.answers import distinct_share
+from malmoi.evals.batches import batches_by_length
+from malmoi.evals.best_of import best_weights, kl_bound
+from malmoi.evals.interval import bootstrap
+from malmoi.evals.rewards import MOST_TOKENS, Sourced, judge_rewards, score_heads
+from malmoi.files import read_json, read_jsonl
+from malmoi.formats.folder import load_model, load_text, score_std
+from malmoi.inference.engine import generate
+from malmoi.inference.requests import Answer
+from malmoi.inference.sampling import Sampling
+from malmoi.model.lora import WithoutAdapters
+from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.tokenizer.bpe import Tokenizer
+from malmoi.tokenizer.chat_template import ChatTemplate
+from malmoi.train.policy_maths import priced
+
+TRAINED = ("ppo", "dpo", "grpo")
+CURVE = "curve.jsonl"
+JUDGE = "a reward model that was trained on people's rankings of other prompts, and that nothing was trained against"
+Text = tuple[Tokenizer, ChatTemplate]
+Ids = Sequence[Sequence[int]]
+Grouped = list[list[Answer]]
+"""The answers to each prompt, equally many to all."""
+Scores = dict[str, np.ndarray]
+"""What was scored -> (prompts, answers)."""
+
+
+class CompareSettings(Settings):
+    """What is asked of every method, and of whom."""
+
+    n_prompts: int = Field(64, gt=1)
+    """Held-out prompts."""
+    n_answers: int = Field(4, gt=0)
+    """Answers of each trained policy to each prompt."""
+    n_best: int = Field(16, gt=1)
+    """Answers of the SFT model to each prompt: the others are held against these, and best-of-n chooses from them."""
+    temperature: float = Field(1.0, gt=0)
+    """Of sampling, and of the log-probabilities in the KL; that of training, if the KL is to mean the same."""
+    max_tokens: int = Field(64, gt=0)
+    """Longest answer."""
+    missing_eos_penalty: float = Field(1.0, ge=0)
+    """Taken from the reward model's score, here and in best-of-n, of an answer that never ended its turn, in standard
+    deviations of its scores; that of training."""
+    n_shown: int = Field(20, ge=0)
+    """Prompts whose answers stand in the report."""
+    not_shown: tuple[str, ...] = ("harmless",)
+    """Words in the names of sources whose prompts do not: collected to be offensive."""
+    seed: Seed = 1
+    """Of sampling."""
+
+
+def compare(inputs: Mapping[str, Path], settings: CompareSettings, say: Callable[[str], None]) -> dict[str, Any]:
+    """Every figure of the comparison. inputs: stage -> what it made. Sampling is seeded, so it says the same twice."""
+    text = load_text(inputs["sft"] / "model")
+    asked, sampled, kl = _sample(inputs, text, settings)
+    curves = {method: rows for method in TRAINED if method in inputs and (rows := _read_curve(inputs[method]))}
+    to_score = {name: ([prompt.ids.tolist() for prompt in asked], answers) for name, answers in sampled.items()}
+    for method, points in curves.items():
+        to_score |= {f"{method} at {point['step']}": (point["prompts"], point["answers"]) for point in points}
+    rewards, facts, spread = _judged(inputs["reward"], inputs["data"], text, to_score)
+    price = settings.missing_eos_penalty * score_std(inputs["reward"] / "model")
+    for name, (_, answers) in to_score.items():  # as PPO and GRPO are paid; the judge takes nothing off
+        rewards[name] = priced(rewards[name], _finished(answers), price)
+    judged, judge_facts, _ = _judged(inputs["judge"], inputs["data"], text, to_score)
+    models = {"reward": facts, "judge": judge_facts}
+    for name, found in models.items():
+        say(f"{name}: orders {_mean(found['accuracy'])} of the held-out pairs as people did")
+    texts = {name: [[_text(text[0], answer) for answer in group] for group in found] for name, found in sampled.items()}
+    methods = {
+        name: _row(sampled[name], texts[name], kl.get(name), rewards[name], judged[name], rewards["sft"], judged["sft"],
+                   name == "sft")
+        for name in sampled
+    }  # fmt: skip
+    for n in _powers(settings.n_best):
+        methods[f"best of {n}"] = _best_of(n, sampled["sft"], rewards["sft"], judged["sft"])
+    for name in sampled.keys() & spread.keys():
+        methods[name]["disagreement"] = _interval(spread[name])
+    for name in kl:
+        methods[name]["best_of_n_there"] = _best_of_n_at(methods[name]["kl"], methods)
+    for name, row in methods.items():
+        say(f"{name}: wins {_mean(row['win_rate'])}, judge {_mean(row['judge'])}, KL {row['kl']:.2f} nats")
+    return {
+        "judge": JUDGE,
+        "n_prompts": len(asked),
+        "temperature": settings.temperature,
+        "methods": methods,
+        "curves": {method: _curve(method, points, rewards, judged) for method, points in curves.items()},
+        "models": models,
+        "annotators": read_json(inputs["data"] / "data.json")["agreement"],
+        "agreement": bootstrap(_agreement(rewards["sft"], judged["sft"])).to_row(),
+        "samples": _shown(asked, texts, rewards["sft"], settings),
+        "alarms": {method: _alarms(inputs[method]) for method in TRAINED if method in inputs},
+    }
+
+
+def heldout_prompts(data: Path, text: Text, longest: int) -> list[Prompt]:
+    """The prompts that nobody trains on and that leave room for an answer, their sources mixed."""
+    rows = read_prompts(data / "prompts.heldout.jsonl", *text, longest)
+    random.Random(0).shuffle(rows)
+    return rows
+
+
+def answer_prompts(
+    model: LanguageModel, prompts: Ids, n_answers: int, sampling: Sampling, end_ids: Collection[int], seed: int
+) -> Grouped:
+    """n answers to each prompt. The same seed gives the same randomness to whichever model."""
+    repeated = [ids for ids in prompts for _ in range(n_answers)]
+    seeds = [int(n) for n in np.random.default_rng((seed, len(repeated))).integers(2**62, size=len(repeated))]
+    answers = generate(model, repeated, sampling, end_ids=end_ids, seeds=seeds)
+    return [answers[i : i + n_answers] for i in range(0, len(answers), n_answers)]
+
+
+@torch.no_grad()
+def answer_logps(
+    model: LanguageModel | WithoutAdapters, prompts: Ids, answers: Grouped, temperature: float
+) -> np.ndarray:
+    """log p of every answer, its end of turn included where the model ended it: (prompts, answers), in nats."""
+    spans = [(list(ids), answer) for ids, group in zip(prompts, answers, strict=True) for answer in group]
+    rows = [[*ids, *answer.sampled] for ids, answer in spans]
+    found, here = np.zeros(len(rows)), device.current().torch_device
+    for batch in progress.each(batches_by_length([len(row) for row in rows], MOST_TOKENS), "batches of answers"):
+        ids, lengths = pad([rows[row] for row in batch], pad_id=0)
+        position = torch.arange(1, ids.shape[1])
+        first = torch.tensor([len(spans[row][0]) for row in batch])[:, None]
+        mask = ((position >= first) & (position < lengths[:, None])).to(here)
+        ids = ids.to(here)
+        with device.autocast():
+            found[batch] = model.logps(ids[:, :-1], ids[:, 1:], mask, temperature)[0].sum(dim=1).cpu().numpy()
+    return found.reshape(len(answers), -1)
+
+
+def win_rates(ours: np.ndarray, theirs: np.ndarray, is_same: bool = False) -> np.ndarray:
+    """How often each of our answers scores above their answers to the same prompt; a tie counts half. (prompts, n)
+
+    is_same: ours are theirs, and no answer is held against itself
+    """
+    a, b = ours[:, :, None], theirs[:, None, :]
+    wins = ((a > b) + 0.5 * (a == b)).sum(axis=2)
+    return np.asarray((wins - 0.5 * is_same) / max(1, theirs.shape[1] - is_same))
+
+
+def _sample(
+    inputs: Mapping[str, Path], text: Text, settings: CompareSettings
+) -> tuple[list[Prompt], dict[str, Grouped], Scores]:
+    """The prompts, every method's answers, and log π - log SFT of each answer of those that were trained."""
+    sft = load_model(inputs["sft"] / "model", LanguageModel)
+    asked = heldout_prompts(inputs["data"], text, sft.config.seq_len - settings.max_tokens)[: settings.n_prompts]
+    prompts, ends = [prompt.ids.tolist() for prompt in asked], text[0].stop_ids
+    how = Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens)
+    sampled = {"sft": answer_prompts(sft, prompts, settings.n_best, how, ends, settings.seed)}
+    kl = {}
+    for method in TRAINED:
+        if method in inputs:
+            model = load_model(inputs[method] / "model", LanguageModel)
+            answers = answer_prompts(model, prompts, settings.n_answers, how, ends, settings.seed)
+            ours, before = (answer_logps(m, prompts, answers, settings.temperature) for m in (model, sft))
+            sampled[method], kl[method] = answers, ours - before
+    return asked, sampled, kl
+
+
+def _judged(
+    made: Path, data: Path, text: Text, to_score: Mapping[str, tuple[Ids, Grouped]]
+) -> tuple[Scores, dict[str, Any], Scores]:
+    """What one reward model says of all answers, what it is worth on the held-out rankings, and how far its heads
+    differ on the answers if it has several: a deviation in reward units (a head's mean on demonstrations is 0)."""
+    tokenizer, template = text
+    model = load_model(made / "model", ScalarModel)
+    rows = read_jsonl(data / "rankings.heldout.jsonl")
+    known = [
+        Sourced(
+            Ranking(ranking_ids(tokenizer, template, r["messages"], r["answers"]), r["ranks"]),
+            r["source"], r["tree"],
+        )
+        for r in rows
+    ]  # fmt: skip
+    facts = judge_rewards(model, known, tokenizer.pad_id)
+    # An answer that ran out of room is read as if its last token had ended it, as in PPO: whole turns were learned.
+    end = tokenizer.end_of_turn_id
+    scores, spread = {}, {}
+    for name, (prompts, answers) in to_score.items():
+        turns = [
+            Ranking(
+                [[*ids, *(answer.ids if answer.finished else answer.ids[:-1]), end] for answer in group],
+                [1] * len(group),
+            )
+            for ids, group in zip(prompts, answers, strict=True)
+        ]
+        heads = np.array(score_heads(model, turns, tokenizer.pad_id))
+        scores[name], spread[name] = heads.mean(axis=2), heads.std(axis=2)
+    return scores, facts, spread if model.n_heads > 1 else {}
+
+
+def _row(
+    answers: Grouped, texts: list[list[str]], kl: np.ndarray | None, rewards: np.ndarray, judged: np.ndarray,
+    rewards_sft: np.ndarray, judged_sft: np.ndarray, is_sft: bool,
+) -> dict[str, Any]:  # fmt: skip
+    """One method's figures: means by prompt, and prompts are what is drawn again."""
+    wins = np.full(judged.shape, 0.5) if is_sft else win_rates(judged, judged_sft)
+    gains = judged.mean(axis=1) - judged_sft.mean(axis=1)
+    reward_gains = rewards.mean(axis=1) - rewards_sft.mean(axis=1)
+    kl = np.zeros(judged.shape) if kl is None else kl
+    return {
+        **{name: _interval(found) for name, found in (("judge", judged), ("reward", rewards), ("win_rate", wins))},
+        "gain": bootstrap(gains).to_row(),
+        "reward_gain": bootstrap(reward_gains).to_row(),
+        "kl": float(kl.mean()),
+        "kl_interval": None if is_sft else _interval(kl),
+        "tokens": float(np.mean([len(answer.ids) for group in answers for answer in group])),
+        "finished": float(_finished(answers).mean()),
+        "distinct": float(np.mean(distinct_share([group[: min(map(len, texts))] for group in texts]))),
+    }
+
+
+def _best_of(n: int, answers: Grouped, rewards: np.ndarray, judged: np.ndarray) -> dict[str, Any]:
+    """The best of n of SFT's answers by the reward model."""
+    weights = best_weights(rewards, n)
+    tokens = np.array([[len(answer.ids) for answer in group] for group in answers])
+    finished = _finished(answers)
+    found = {"judge": judged, "reward": rewards, "win_rate": win_rates(judged, judged, is_same=True)}
+    chosen = {name: (weights * values).sum(axis=1) for name, values in found.items()}
+    return {
+        **{name: bootstrap(values).to_row() for name, values in chosen.items()},
+        "gain": bootstrap(chosen["judge"] - judged.mean(axis=1)).to_row(),
+        "reward_gain": bootstrap(chosen["reward"] - rewards.mean(axis=1)).to_row(),
+        "kl": kl_bound(n),
+        "kl_interval": None,
+        "tokens": float((weights * tokens).sum(axis=1).mean()),
+        "finished": float((weights * finished).sum(axis=1).mean()),
+    }
+
+
+def _finished(answers: Grouped) -> np.ndarray:
+    """Which answers ended their turn, (prompts, n)."""
+    return np.array([[answer.finished for answer in group] for group in answers])
+
+
+def _best_of_n_at(kl: float, methods: Mapping[str, Mapping[str, Any]]) -> dict[str, float] | None:
+    """Gain and win rate of best-of-n as far from SFT, between two n on a line in √KL; None beyond the last."""
+    rows = [row for name, row in methods.items() if name.startswith("best of ")]
+    places = [math.sqrt(row["kl"]) for row in rows]
+    if kl < 0 or math.sqrt(kl) > places[-1]:
+        return None
+    return {
+        key: float(np.interp(math.sqrt(kl), places, [row[key]["mean"] for row in rows])) for key in ("gain", "win_rate")
+    }
+
+
+def _powers(most: int) -> list[int]:
+    """1, 2, 4, … and `most`."""
+    return sorted({*(2**power for power in range(most.bit_length())), most})
+
+
+def _read_curve(made: Path) -> list[dict[str, Any]]:
+    """What a policy answered on its way, written by `watch.CurveWatch`: a point for each step."""
+    rows = read_jsonl(made / CURVE) if (made / CURVE).exists() else []
+    return [
+        {
+            "step": step,
+            "kl": float(np.mean([row["kl"] for row in part])),
+            "prompts": [row["prompt_ids"] for row in part],
+            "answers": [[Answer(row["ids"], row["finished"])] for row in part],
+        }
+        for step, part in ((step, list(same)) for step, same in groupby(rows, lambda row: row["step"]))
+    ]
+
+
+def _curve(method: str, points: Sequence[Mapping[str, Any]], rewards: Scores, judged: Scores) -> dict[str, Any]:
+    """The gains over the first point, which is SFT, by the judge and by the reward model; and where the judge's ends.
+
+    best: the step with the highest gain; fall: from there to the last, paired by prompt
+    """
+    names = [f"{method} at {point['step']}" for point in points]
+    gains = {
+        key: [(scores[name] - scores[names[0]]).mean(axis=1) for name in names]
+        for key, scores in (("judge", judged), ("reward", rewards))
+    }
+    best = int(np.argmax([gain.mean() for gain in gains["judge"]]))
+    return {
+        "points": [
+            {"step": point["step"], "kl": point["kl"]}
+            | {key: bootstrap(found[i]).to_row() for key, found in gains.items()}
+            for i, point in enumerate(points)
+        ],
+        "best": points[best]["step"],
+        "fall": bootstrap(gains["judge"][-1] - gains["judge"][best]).to_row(),
+    }
+
+
+def _agreement(a: np.ndarray, b: np.ndarray) -> list[float]:
+    """By prompt: the share of pairs of answers that both put in the same order."""
+    return [pairwise_agreement(x, y).with_ties for x, y in zip(a, b, strict=True)]
+
+
+def _shown(
+    asked: Sequence[Prompt], texts: Mapping[str, list[list[str]]], rewards: np.ndarray, settings: CompareSettings
+) -> list[dict[str, Any]]:
+    """The first prompts, none chosen for its answers; sources that collect offensive text on purpose are not shown."""
+    hidden = settings.not_shown
+    places = [i for i, prompt in enumerate(asked) if not any(name in prompt.row.get("source", "") for name in hidden)]
+    return [
+        {
+            "messages": list(asked[i].messages),
+            "source": asked[i].row.get("source", ""),
+            "answers": {name: found[i][0] for name, found in texts.items()}
+            | {f"best of {rewards.shape[1]}": texts["sft"][i][int(rewards[i].argmax())]},
+        }
+        for i in places[: settings.n_shown]
+    ]
+
+
+def _alarms(made: Path) -> dict[str, str]:
+    alarms: dict[str, str] = read_json(made / "model" / "malmoi.json").get("alarms", {})
+    return alarms
+
+
+def _text(tokenizer: Tokenizer, answer: Answer) -> str:
+    return tokenizer.decode(answer.ids).strip()
+
+
+def _interval(values: np.ndarray) -> dict[str, Any]:
+    return bootstrap(values.mean(axis=1)).to_row()
+
+
+def _mean(interval: Mapping[str, float] | None) -> str:
+    if not interval or not interval["n"]:
+        return "none"
+    return f"{interval['mean']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"

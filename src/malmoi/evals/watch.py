@@ -1,0 +1,111 @@
+"""Looks on while a policy learns from its own answers: alarms with their cause, and what becomes of held-out prompts.
+
+Nothing here changes what is learned.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from malmoi import device
+from malmoi.data.prompts import Prompt
+from malmoi.evals.compare import answer_logps, answer_prompts
+from malmoi.files import disk_errors, read_jsonl, write_jsonl
+from malmoi.inference.sampling import Sampling
+from malmoi.synthetic.labeler import gold_score
+from malmoi.tokenizer.bpe import Tokenizer
+from malmoi.train.alarms import find_alarms
+from malmoi.train.loop import Step
+from malmoi.train.rollouts import RolloutSteps
+
+CURVE_POINTS, CURVE_PROMPTS = 5, 24
+"""How often on its way a policy is asked, and how many held-out prompts."""
+
+
+class PolicyWatch:
+    """A hook: adds `gold` to the metrics, writes samples, and raises each alarm once.
+
+    gold: mean score of the simulated labeler's rule over the sampled answers, which training never sees
+    folder: of the run; what an interrupted run had measured there is read first, so that it alarms as one that was not
+    """
+
+    def __init__(self, steps: RolloutSteps, tokenizer: Tokenizer, folder: Path, say: Callable[[str], None]) -> None:
+        self.steps, self.tokenizer, self.samples, self.say = steps, tokenizer, folder / "samples.jsonl", say
+        self.alarms: dict[str, str] = {}
+        self.scores: list[float] = []
+        self.golds: list[float] = []
+        self.last_step = 0
+        per_iteration = steps.config.n_epochs * steps.config.n_minibatches
+        for row in read_jsonl(folder / "metrics.jsonl") if (folder / "metrics.jsonl").exists() else []:
+            if row["step"] % per_iteration == 1 % per_iteration:
+                self._judge(row["step"], row)
+            self.last_step = row["step"]
+
+    def __call__(self, step: Step) -> None:
+        if not self.steps.latest:
+            return
+        sampled, self.steps.latest = self.steps.latest, []
+        texts = [(prompt, self.tokenizer.decode(answer.ids).strip(), answer) for prompt, answer in sampled]
+        golds = [gold_score(text, p.row["references"], a.finished) for p, text, a in texts if "references" in p.row]
+        if golds:
+            self.steps.info["gold"] = step.metrics["gold"] = sum(golds) / len(golds)
+        if step.step > self.last_step:
+            if device.current().is_main:
+                self._write(step.step, [(prompt.messages[-1]["content"], text) for prompt, text, _ in texts[:4]])
+            self._judge(step.step, step.metrics)
+
+    def ended(self, n_steps: int) -> None:
+        """Say how far training came, where the KL budget ended it before its `n_steps`."""
+        if self.steps.n_taken < n_steps:
+            self.say(f"stopped after {self.steps.n_taken} of {n_steps} steps: the KL budget (kl_budget) is used up")
+
+    def _judge(self, step: int, metrics: dict[str, float]) -> None:
+        self.scores.append(metrics["score"])
+        self.golds.append(metrics.get("gold", 0.0))
+        for name, cause in find_alarms(metrics, self.steps.config.kl_budget, self.scores, self.golds).items():
+            if name not in self.alarms:
+                self.alarms[name] = f"step {step}: {cause}"
+                self.say(f"alarm: {self.alarms[name]}")
+
+    def _write(self, step: int, pairs: list[tuple[str, str]]) -> None:
+        with disk_errors(self.samples), self.samples.open("a", encoding="utf-8") as file:
+            for prompt, answer in pairs:
+                file.write(json.dumps({"step": step, "prompt": prompt, "answer": answer}, ensure_ascii=False) + "\n")
+
+
+class CurveWatch:
+    """A hook: what the policy answers to held-out prompts before its first step and on its way, for a judge to score.
+
+    path: JSON lines, one an answer: its step, the ids of prompt and answer, log π - log ref in nats
+    Sampled with the same randomness each time; what an interrupted run had written there is kept.
+    """
+
+    def __init__(self, steps: RolloutSteps, prompts: Sequence[Prompt], path: Path) -> None:
+        self.steps, self.prompts, self.path = steps, [prompt.ids.tolist() for prompt in prompts], path
+        n_iterations, per_iteration = steps.config.n_iterations, steps.config.n_epochs * steps.config.n_minibatches
+        shares = (point / CURVE_POINTS for point in range(1, CURVE_POINTS + 1))
+        self.due = {round(n_iterations * share) * per_iteration for share in shares}
+        self.rows = read_jsonl(path) if path.exists() else []
+        self.look(0)
+
+    def __call__(self, step: Step) -> None:
+        if step.step in self.due:
+            self.look(step.step)
+
+    def look(self, step: int) -> None:
+        """Ask the policy as it is now, unless that was done."""
+        if any(row["step"] == step for row in self.rows):
+            return
+        config, ends = self.steps.config, self.steps.tokenizer.stop_ids
+        how = Sampling(temperature=config.temperature, max_tokens=config.max_tokens)
+        answers = answer_prompts(self.steps.policy, self.prompts, 1, how, ends, config.seed)
+        ours, before = (
+            answer_logps(model, self.prompts, answers, config.temperature)[:, 0]
+            for model in (self.steps.policy, self.steps.ref)
+        )
+        self.rows += [
+            {"step": step, "kl": float(kl), "prompt_ids": ids, "ids": answer.ids, "finished": answer.finished}
+            for kl, ids, (answer,) in zip(ours - before, self.prompts, answers, strict=True)
+        ]
+        if device.current().is_main:
+            write_jsonl(self.path, self.rows)

@@ -1,0 +1,314 @@
+"""Model folders as the ecosystem expects them: transformers, vLLM and llama.cpp load them as they are.
+
+`config.json`, `model.safetensors`, `generation_config.json`, `tokenizer.json`, `tokenizer_config.json`,
+`chat_template.jinja`, and beside them `malmoi.json`, which names the run that made the model and its parents.
+"""
+
+import json
+import math
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from malmoi import __version__, device
+from malmoi.errors import CheckpointError, UserError
+from malmoi.files import folder_atomic, open_atomic, read_json, write_json
+from malmoi.formats.huggingface import (
+    Dtype,
+    check_heads,
+    fold_score_bias,
+    is_buffer,
+    read_config,
+    read_score_bias,
+    to_ours,
+    to_theirs,
+    write_config,
+)
+from malmoi.formats.locate import CONFIG, INDEX, PICKLES, WEIGHTS, check_pointer, explain, pickled
+from malmoi.model.config import ModelConfig, Shape
+from malmoi.model.finite import NO_NUMBERS, is_finite
+from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.tokenizer.bpe import Tokenizer
+from malmoi.tokenizer.chat_template import ChatTemplate
+
+DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
+_SHARD = re.compile(r"[^/\\\0]+\.safetensors")
+Model = TypeVar("Model", LanguageModel, ScalarModel)
+
+
+def save_model(
+    folder: Path, model: LanguageModel | ScalarModel, tokenizer: Tokenizer, template: ChatTemplate,
+    about: dict[str, Any], dtype: Dtype = "float32",
+) -> None:  # fmt: skip
+    """Write a whole model folder of the network's family beside its place and rename it there.
+
+    about: goes into `malmoi.json`; dtype: of the stored weights
+    Raises CheckpointError for a network that no family has, or for weights that `dtype` cannot hold.
+    """
+    with folder_atomic(folder) as partial:
+        _write_files(partial, model, tokenizer, template, about, dtype)
+
+
+def _write_files(
+    folder: Path, model: LanguageModel | ScalarModel, tokenizer: Tokenizer, template: ChatTemplate,
+    about: dict[str, Any], dtype: Dtype,
+) -> None:  # fmt: skip
+    check_vocabulary(folder, model.config, tokenizer)
+    n_heads = model.n_heads if isinstance(model, ScalarModel) else 0
+    tensors: Mapping[str, Tensor] = model.state_dict()
+    score_bias: list[float] = []
+    if n_heads:
+        folded = fold_score_bias(tensors, model.config, dtype)
+        score_bias, tensors = folded.pop("score_bias").reshape(-1).tolist(), folded
+    ids = {key: tokenizer.generation_config()[key] for key in ("eos_token_id", "pad_token_id")}
+    if "bos_token" in tokenizer.names:
+        ids["bos_token_id"] = tokenizer.special_id(tokenizer.names["bos_token"])
+    config = write_config(model.config, n_heads=n_heads, dtype=dtype, score_bias=score_bias, **ids)
+    write_json(folder / CONFIG, config)
+    tokenizer.save(folder, model.config.seq_len)
+    template.save(folder)
+    write_weights(folder / WEIGHTS, to_theirs(tensors, model.config), dtype)
+    write_json(folder / "malmoi.json", {"malmoi": __version__, "kind": "reward" if n_heads else "policy", **about})
+
+
+def write_weights(path: Path, tensors: Mapping[str, Tensor], dtype: Dtype = "float32") -> None:
+    """Write a safetensors file, one tensor after the other, so that no second copy of the weights is needed.
+
+    Raises CheckpointError for a value that is no number, or that `dtype` cannot hold.
+    """
+    stored = getattr(torch, dtype)
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, tensor in tensors.items():
+        start, end = end, end + tensor.numel() * stored.itemsize
+        header[name] = {"dtype": DTYPES[stored], "shape": list(tensor.shape), "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with open_atomic(path) as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name, tensor in tensors.items():
+            cast = tensor.detach().to("cpu", stored).flatten()
+            if not is_finite(cast):
+                larger = "bfloat16 or float32" if dtype == "float16" else "float32"
+                too_large = f"has numbers that {dtype} cannot hold; choose {larger}"
+                raise CheckpointError(f"{name}: {too_large if is_finite(tensor) else NO_NUMBERS}")
+            file.write(cast.view(torch.uint8).numpy().data)
+
+
+def load_model(
+    folder: Path, kind: type[Model] = LanguageModel, seed: int = 0, n_heads: int = 1,  # type: ignore[assignment]
+    dtype: torch.dtype | None = torch.float32, head_scale: float = 1.0,
+) -> Model:  # fmt: skip
+    """Load weights of any supported family onto this process's device.
+
+    kind: LanguageModel, or ScalarModel for a reward model or a value network; a ScalarModel can start from a language
+    model's folder (its head is then new), a LanguageModel not from a reward model's. seed, n_heads: of new heads;
+    0 allows none
+    dtype: of matrices, None for the file's; what is trained is float32
+    Raises CheckpointError for a missing, truncated or forged file, for values that are no numbers, and for weights of
+    another architecture.
+    """
+    config = load_config(folder)
+    path, found = read_folder(folder)
+    check_numbers(path, found)
+    weights = to_ours(found, config)
+    is_reward = "score.weight" in weights
+    if kind is ScalarModel and not is_reward and not n_heads:
+        raise CheckpointError(
+            f"{folder}: is a language model; it writes answers and scores none; make a reward model of it by "
+            "`malmoi train reward`"
+        )
+    if kind is LanguageModel and is_reward:
+        raise CheckpointError(f"{folder}: is a reward model; it scores answers and cannot write them")
+    # One that begins here has no head.
+    scalar: dict[str, Shape] = {}
+    if kind is ScalarModel:
+        weights.pop("lm_head.weight", None)
+        if is_reward:
+            n_heads = len(weights["score.weight"]) if weights["score.weight"].ndim else 1
+            settings, where = _read_object(folder / CONFIG), str(folder / CONFIG)
+            check_heads(settings, n_heads, where)
+            score_bias = torch.tensor(read_score_bias(settings, n_heads, where))
+            weights.setdefault("score_bias", score_bias if n_heads > 1 else score_bias[0])
+        scalar = {"score.weight": (n_heads, config.n_embd), "score_bias": () if n_heads == 1 else (n_heads,)}
+    stored = ((name, shape) for name, shape in scalar.items() if name in weights)
+    check_architecture(path, chain(config.shapes(head=kind is LanguageModel), stored), weights)
+    with torch.device("meta"):
+        new: Callable[..., Model] = kind
+        model = new(config, **({"n_heads": n_heads} if kind is ScalarModel else {}))
+    # What was read is mapped from the file; the model must not change when the file does.
+    state = {
+        name: tensor.to((dtype or tensor.dtype) if tensor.ndim > 1 else torch.float32, copy=True).contiguous()
+        for name, tensor in weights.items()
+    }
+    state = {name: torch.zeros(shape) for name, shape in scalar.items()} | state
+    model.load_state_dict(state, strict=False, assign=True)
+    if isinstance(model, LanguageModel):
+        model.tie()
+    elif not is_reward:
+        model.draw_head(torch.Generator().manual_seed(seed), head_scale)
+    return model.to(device.current().torch_device)
+
+
+def load_reward_model(folder: Path) -> ScalarModel:
+    """A reward model to score with, frozen. Raises CheckpointError as `load_model`, and for a language model."""
+    return frozen(load_model(folder, ScalarModel, n_heads=0))
+
+
+def score_std(folder: Path) -> float:
+    """Standard deviation of a reward model's scores of the answers that it was trained on, in its own unit; 1 where its
+    folder does not say it. Raises CheckpointError where what it says is not a positive number."""
+    path = folder / "malmoi.json"
+    said = _read_object(path).get("score_std", 1.0) if path.exists() else 1.0
+    if not isinstance(said, int | float) or not 0 < said < math.inf:
+        raise CheckpointError(f"{path}: score_std: must be a positive number (got {said!r})")
+    return float(said)
+
+
+def frozen(model: Model) -> Model:
+    """The model itself, not to be trained: its matrices are kept in the format that they are multiplied in.
+
+    Embedding, norms and heads stay as they are, so that every number that comes out does too.
+    """
+    for layer in model.model.layers:
+        for module in layer.modules():
+            if isinstance(module, nn.Linear):
+                module.to(device.current().compute_dtype)
+    return model.requires_grad_(False)
+
+
+def load_config(folder: Path) -> ModelConfig:
+    """The features of a folder's network. Raises CheckpointError."""
+    path = folder / CONFIG
+    if not path.exists():
+        raise CheckpointError(f"{folder}: {explain(folder)}")
+    return read_config(_read_object(path), str(path))
+
+
+def read_folder(folder: Path) -> tuple[Path, dict[str, Tensor]]:
+    """All tensors of a folder, one file or shards, and the file that names them; CheckpointError as `read_weights`."""
+    path, index = folder / WEIGHTS, folder / INDEX
+    if path.exists():
+        return path, read_weights(path)
+    if index.exists():
+        return index, _read_shards(index)
+    for other in sorted(folder.iterdir()):
+        if other.suffix in PICKLES:
+            raise pickled(other)
+    if path.is_symlink() or index.is_symlink():
+        raise CheckpointError(f"{path}: points at a file that is gone; download the model again")
+    others = [other.name for other in sorted(folder.glob("*.safetensors"))][:3]
+    hint = f"; {', '.join(others)} cannot be told apart without {INDEX}" if others else ""
+    raise CheckpointError(f"{path}: no such file{hint}")
+
+
+def _read_shards(index: Path) -> dict[str, Tensor]:
+    shard_of = _read_object(index).get("weight_map")
+    if not isinstance(shard_of, dict) or not all(isinstance(shard, str) for shard in shard_of.values()):
+        raise CheckpointError(f"{index}: not an index of shards; weight_map must name a file for each tensor")
+    shards = sorted(set(shard_of.values()))
+    for shard in shards:
+        if not _SHARD.fullmatch(shard):
+            raise CheckpointError(f"{index}: {shard!r} is no shard; shards are safetensors files beside their index")
+    tensors: dict[str, Tensor] = {}
+    for shard in shards:
+        for name, tensor in read_weights(index.with_name(shard)).items():
+            if shard_of.get(name) != shard:
+                raise CheckpointError(
+                    f"{index}: {name} stands in {shard}, but not by the index; is a download mixed up?"
+                )
+            tensors[name] = tensor
+    for name in sorted(shard_of.keys() - tensors.keys()):
+        raise CheckpointError(f"{index}: {name} is not in {shard_of[name]}; is a download mixed up?")
+    return tensors
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file, mapped from it; CheckpointError when truncated, forged or no such file."""
+    if path.suffix in PICKLES:
+        raise pickled(path)
+    check_pointer(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: truncated or not safetensors ({error})") from None
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    check_pointer(path)
+    try:
+        value = read_json(path)
+    except (OSError, RecursionError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error})") from None
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path}: must hold a JSON object")
+    return value
+
+
+def check_numbers(path: Path, found: Mapping[str, Tensor]) -> None:
+    """Raises CheckpointError that names the first tensor with a value that is NaN or infinite."""
+    for name, tensor in found.items():
+        if tensor.dtype in DTYPES and not is_buffer(name) and not is_finite(tensor):
+            raise CheckpointError(f"{path}: {name} {NO_NUMBERS}")
+
+
+def check_architecture(path: Path, expected: Iterable[tuple[str, Shape]], found: Mapping[str, Tensor]) -> None:
+    """Name the first tensor that is missing, of another shape or type, or unknown. Nothing is built before.
+
+    expected: names and shapes; they are looked at only as far as `found` goes
+    """
+    known = set()
+    for name, shape in expected:
+        if name not in found:
+            raise CheckpointError(f"{path}: of another architecture: {name} is missing; does config.json belong to it?")
+        tensor = found[name]
+        if tensor.shape != shape:
+            raise CheckpointError(
+                f"{path}: of another architecture: {name} is {tuple(tensor.shape)}, config.json says {shape}"
+            )
+        if tensor.dtype not in DTYPES:
+            raise CheckpointError(f"{path}: {name} is stored as {tensor.dtype}; float32, float16 and bfloat16 are read")
+        known.add(name)
+    for name in sorted(found.keys() - known):
+        raise CheckpointError(f"{path}: of another architecture: {name} is unknown; does config.json belong to it?")
+
+
+def load_text(folder: Path) -> tuple[Tokenizer, ChatTemplate]:
+    """The tokenizer and the chat template of a model folder. Raises CheckpointError when the model lacks tokens."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such model folder")
+    tokenizer = Tokenizer.load(folder)
+    if (folder / CONFIG).exists():
+        check_vocabulary(folder, load_config(folder), tokenizer)
+    template = ChatTemplate.load(folder)
+    if not template.is_continued(tokenizer):
+        _say_once(
+            f"{folder}: the chat template's answers do not begin where its generation prompt ends; what is trained on "
+            "begins after what both begin with"
+        )
+    return tokenizer, template
+
+
+@lru_cache
+def _say_once(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def check_vocabulary(folder: Path, config: ModelConfig, tokenizer: Tokenizer) -> None:
+    """A model may have more tokens than its tokenizer, but not fewer."""
+    if tokenizer.vocab_size > config.vocab_size:
+        raise CheckpointError(
+            f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, the model {config.vocab_size}; "
+            "they do not belong together"
+        )

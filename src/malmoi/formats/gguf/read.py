@@ -1,0 +1,401 @@
+"""A GGUF file as a model of ours, and the tables that say how the two name things; `gguf_export.py` goes back.
+
+Source: the GGUF specification of the ggml project, and how llama.cpp converts and loads the architectures below.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from tokenizers import Tokenizer as Engine
+from torch import Tensor
+
+from malmoi import device
+from malmoi.errors import CheckpointError
+from malmoi.formats.gguf.file import GGUF, quote, read_gguf
+from malmoi.model.config import Llama3Rope, ModelConfig, Shape
+from malmoi.model.transformer import LanguageModel
+from malmoi.tokenizer.bpe import Tokenizer
+from malmoi.tokenizer.chat_template import ChatTemplate
+
+
+class Architecture(NamedTuple):
+    """What sets an architecture apart from Llama's network without biases.
+
+    biases: which it may have: (queries, keys and values), (attention's output), (feed-forward)
+    interleaved: it turns neighbouring values of a head instead of its halves, and q's and k's rows stand so
+    fused: queries, keys and values are one tensor
+    no_rope_every: each such layer leaves its queries and keys as they are
+    """
+
+    features: Mapping[str, Any]
+    biases: frozenset[tuple[bool, bool, bool]] = frozenset({(False, False, False)})
+    interleaved: bool = False
+    fused: bool = False
+    no_rope_every: int = 0
+
+    def settings(self, n_layer: int) -> dict[str, Any]:
+        every = self.no_rope_every
+        no_rope = tuple(range(every - 1, n_layer, every)) if every else ()
+        plain = {"norm": "rms", "ff": "swiglu", "positions": "rope", "qk_norm": False, "no_rope_layers": no_rope}
+        return plain | dict(self.features)
+
+
+_EITHER = (False, True)
+ARCHITECTURES = {
+    "qwen3": Architecture({"qk_norm": True}),
+    "qwen2": Architecture({}, biases=frozenset({(True, False, False)})),
+    "gpt2": Architecture(
+        {"norm": "layer", "ff": "gelu", "positions": "learned"}, biases=frozenset({(True, True, True)}), fused=True
+    ),
+    "llama": Architecture(
+        {}, biases=frozenset((qkv, o, ff) for qkv in _EITHER for o in _EITHER for ff in _EITHER), interleaved=True
+    ),
+    "smollm3": Architecture({}, interleaved=True, no_rope_every=4),
+}  # fmt: skip
+
+FIELDS = {
+    "block_count": "n_layer",
+    "context_length": "seq_len",
+    "embedding_length": "n_embd",
+    "feed_forward_length": "n_ff",
+    "attention.head_count": "n_head",
+    "attention.head_count_kv": "n_kv_head",
+    "attention.key_length": "head_dim",
+    "attention.value_length": "head_dim",
+    "rope.dimension_count": "head_dim",
+    "rope.freq_base": "rope_theta",
+}
+"""Metadata, behind the architecture's name -> our setting. The first five must be there."""
+EPSILON = {"rms": "attention.layer_norm_rms_epsilon", "layer": "attention.layer_norm_epsilon"}
+YARN = {
+    "rope.scaling.original_context_length": "original_seq_len",
+    "rope.scaling.yarn_beta_fast": "beta_fast",
+    "rope.scaling.yarn_beta_slow": "beta_slow",
+}
+_SCALING = {"rope.scaling.type", "rope.scaling.factor", "rope.scale_linear", *YARN}
+_IDLE = {"vocab_size", "tensor_data_layout", "rope.scaling.finetuned"}
+_IDLE_AT = {"expert_count": 0, "expert_used_count": 0, "attention.sliding_window": 0, "attention.causal": True}
+
+NAMES = {
+    "model.embed_tokens": "token_embd",
+    "model.embed_positions": "position_embd",
+    "model.norm": "output_norm",
+    "lm_head": "output",
+    "input_layernorm": "attn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "self_attn.q_norm": "attn_q_norm",
+    "self_attn.k_norm": "attn_k_norm",
+    "post_attention_layernorm": "ffn_norm",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}
+_LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)")
+_TURNED = re.compile(r"self_attn\.[qk]_proj")
+ROPE_FREQS = "rope_freqs.weight"
+
+NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5
+"""What `tokenizer.ggml.token_type` says of a token."""
+TOKEN_IDS = {
+    "bos_token": "tokenizer.ggml.bos_token_id",
+    "eos_token": "tokenizer.ggml.eos_token_id",
+    "unk_token": "tokenizer.ggml.unknown_token_id",
+    "pad_token": "tokenizer.ggml.padding_token_id",
+}
+END_OF_TURN_ID = "tokenizer.ggml.eot_token_id"
+
+
+class TextRules(NamedTuple):
+    """How text is cut before merging, in the words of tokenizer.json."""
+
+    pre_tokenizer: dict[str, Any]
+    normalizer: dict[str, Any] | None = None
+    ignore_merges: bool = False
+
+
+def _in_order(*steps: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "Sequence", "pretokenizers": list(steps)}
+
+
+def _split(pattern: str) -> dict[str, Any]:
+    return {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+
+
+def _byte_level(use_regex: bool) -> dict[str, Any]:
+    return {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": use_regex}
+
+
+_DIGITS = {"type": "Digits", "individual_digits": True}
+_WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|%s| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+TEXT_RULES = {
+    "gpt-2": TextRules(_byte_level(True)),
+    "smollm": TextRules(_in_order(_DIGITS, _byte_level(True))),
+    "llama-bpe": TextRules(_in_order(_split(_WORDS % r"\p{N}{1,3}"), _byte_level(False)), ignore_merges=True),
+    "qwen2": TextRules(_in_order(_split(_WORDS % r"\p{N}"), _byte_level(False)), normalizer={"type": "NFC"}),
+    "default": TextRules(
+        _in_order(
+            _split(r"[\p{P}\$\+<=>\^~\|]+"),
+            _split(r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)"),
+            _split(r"\p{N}+"),
+            _split(r"[0-9][0-9][0-9]"),
+            _byte_level(False),
+        )
+    ),
+}
+"""`tokenizer.ggml.pre` -> rules; a file that names none means `default`."""
+_SAME_RULES = {"llama3": "llama-bpe", "llama-v3": "llama-bpe"}
+
+
+class Imported(NamedTuple):
+    """A model out of a file. tensors: in our names, float32, each read when it is asked for."""
+
+    config: ModelConfig
+    tensors: Mapping[str, Tensor]
+    tokenizer: Tokenizer
+    template: ChatTemplate
+
+    def network(self) -> LanguageModel:
+        """The model with its weights, on this process's device."""
+        with torch.device("meta"):
+            model = LanguageModel(self.config)
+        model.load_state_dict(dict(self.tensors), strict=False, assign=True)
+        model.tie()
+        return model.to(device.current().torch_device)
+
+
+def import_gguf(path: Path) -> Imported:
+    """Read a model, its tokenizer and its chat template (the plain one when the file has none).
+
+    Raises CheckpointError that says which part is broken, missing or not supported.
+    """
+    file = read_gguf(path)
+    if (n_parts := file.get("split.count", int, 1)) > 1:
+        raise file.error("split.count", f"one part of {n_parts}; join them with llama-gguf-split --merge")
+    if (kind := file.get("general.type", str, "model")) != "model":
+        raise file.error("general.type", f"is {quote(kind)}, not a model; an adapter is merged by llama-export-lora")
+    name = file.get("general.architecture", str)
+    if name not in ARCHITECTURES:
+        raise file.error("general.architecture", f"{quote(name)} is not supported; {', '.join(ARCHITECTURES)} are")
+    config = _read_config(file, name)
+    tensors = _find_tensors(file, config, ARCHITECTURES[name])
+    source = file.get("tokenizer.chat_template", str, "")
+    tokenizer = _read_tokenizer(file, config.vocab_size, source or None)
+    return Imported(config, tensors, tokenizer, ChatTemplate(source) if source else ChatTemplate.plain())
+
+
+def _read_config(file: GGUF, name: str) -> ModelConfig:
+    """The network that the metadata describes, and tensors by being there."""
+    settings = ARCHITECTURES[name].settings(0)
+    epsilon = EPSILON[settings["norm"]]
+    for key, value in file.metadata.items():
+        architecture, _, key = key.partition(".")
+        known = key in FIELDS or key in _SCALING or key in _IDLE or key == epsilon
+        idle = isinstance(value, int) and _IDLE_AT.get(key) == value
+        if architecture == name and not (known or idle):
+            raise file.error(quote(f"{name}.{key}"), "is not supported")
+    for position, (key, setting) in enumerate(FIELDS.items()):
+        if position < 5 or f"{name}.{key}" in file.metadata:
+            value = file.get(f"{name}.{key}", float if setting == "rope_theta" else int)
+            if settings.setdefault(setting, value) != value:
+                raise file.error(f"{name}.{key}", f"is {value}, but {setting} is {settings[setting]}")
+    n_layer, n_head = settings["n_layer"], settings["n_head"]
+    if not 0 < n_layer <= len(file.infos) or n_head < 1:
+        raise file.error(f"{name}", f"{n_layer} blocks of {n_head} heads cannot be")
+    settings |= ARCHITECTURES[name].settings(n_layer)
+    settings.setdefault("n_kv_head", n_head)
+    settings.setdefault("head_dim", settings["n_embd"] // n_head)
+    settings["norm_eps"] = file.get(f"{name}.{epsilon}", float)
+    embedding = file.infos.get("token_embd.weight")
+    settings["vocab_size"] = embedding.shape[0] if embedding else 0
+    settings["qkv_bias"] = not file.infos.keys().isdisjoint(("blk.0.attn_q.bias", "blk.0.attn_qkv.bias"))
+    settings["o_bias"] = "blk.0.attn_output.bias" in file.infos
+    settings["ff_bias"] = "blk.0.ffn_up.bias" in file.infos
+    settings["tie_embeddings"] = "output.weight" not in file.infos
+    config = _parse(file, settings)
+    scaling = _read_scaling(file, name, config)
+    return _parse(file, settings | {"rope_scaling": scaling}) if scaling else config
+
+
+def _parse(file: GGUF, settings: dict[str, Any]) -> ModelConfig:
+    try:
+        return ModelConfig.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or file.get("general.architecture", str)
+        raise file.error(where, first["msg"].removeprefix("Value error, ")) from None
+
+
+def _read_scaling(file: GGUF, name: str, config: ModelConfig) -> dict[str, Any] | None:
+    kind = file.get(f"{name}.rope.scaling.type", str, "linear")
+    factor = file.get(f"{name}.rope.scaling.factor", float, file.get(f"{name}.rope.scale_linear", float, 0.0)) or 1.0
+    if ROPE_FREQS in file.infos:
+        return _recognise_llama3(file, config)
+    if kind == "none" or factor == 1:
+        return None
+    scaling: dict[str, Any] = {"kind": kind, "factor": factor}
+    if kind == "yarn":
+        scaling["original_seq_len"] = config.seq_len
+        for key, setting in YARN.items():
+            if f"{name}.{key}" in file.metadata:
+                scaling[setting] = file.get(f"{name}.{key}", int if setting == "original_seq_len" else float)
+    elif kind != "linear":
+        raise file.error(f"{name}.rope.scaling.type", f"{quote(kind)} is not supported; none, linear and yarn are")
+    return scaling
+
+
+def _recognise_llama3(file: GGUF, config: ModelConfig) -> dict[str, Any] | None:
+    """The file has the divided frequencies alone. Every Llama 3 made them of the same numbers, but for the factor."""
+    found = file.tensor(ROPE_FREQS).flatten()
+    scaling = Llama3Rope(
+        factor=max(1.0, found.max().item()), original_seq_len=8192, low_freq_factor=1.0, high_freq_factor=4.0
+    )
+    wanted = frequency_factors(scaling, config.rope_theta, config.head_dim)
+    if len(found) != len(wanted) or not np.allclose(found, wanted, rtol=1e-3):
+        raise file.error(f"tensor {ROPE_FREQS}", "is not Llama 3's; import the model's Hugging Face folder")
+    return None if scaling.factor == 1 else scaling.model_dump()
+
+
+def frequency_factors(scaling: Llama3Rope, theta: float, head_dim: int) -> list[float]:
+    """What llama.cpp divides each rotary frequency by."""
+    frequencies = [theta ** (-even / head_dim) for even in range(0, head_dim, 2)]
+    return [1 / (kept + (1 - kept) / scaling.factor) for kept in scaling.kept(frequencies, theta)]
+
+
+class _Weights(Mapping[str, Tensor]):
+    """Tensors that are read when they are asked for, so that no more than one need be in memory."""
+
+    def __init__(self, readers: Mapping[str, Callable[[], Tensor]]) -> None:
+        self._readers = readers
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._readers[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._readers)
+
+    def __len__(self) -> int:
+        return len(self._readers)
+
+
+def layout(config: ModelConfig, architecture: Architecture) -> dict[str, list[tuple[str, Shape]]]:
+    """GGUF's tensors -> ours that are in them, one above the other."""
+    tensors: dict[str, list[tuple[str, Shape]]] = {}
+    for name, shape in config.shapes():
+        stem, _, kind = name.rpartition(".")
+        layer = _LAYER.fullmatch(stem)
+        theirs = NAMES[layer[2] if layer else stem]
+        if architecture.fused and theirs in ("attn_q", "attn_k", "attn_v"):
+            theirs = "attn_qkv"
+        tensors.setdefault(f"blk.{layer[1]}.{theirs}.{kind}" if layer else f"{theirs}.{kind}", []).append((name, shape))
+    for parts in tensors.values():
+        parts.sort(key=lambda part: "qkv".find(part[0].rsplit(".", 2)[1][0]))
+    return tensors
+
+
+def turns(name: str, architecture: Architecture) -> bool:
+    """Whether the rows of this tensor of ours stand in another order in the file."""
+    return architecture.interleaved and _TURNED.search(name) is not None
+
+
+def interleave(rows: Tensor, head_dim: int) -> Tensor:
+    """Rows of each head: first half, second half -> one of each in turn."""
+    return rows.reshape(-1, 2, head_dim // 2, *rows.shape[1:]).transpose(1, 2).flatten(0, 2)
+
+
+def separate(rows: Tensor, head_dim: int) -> Tensor:
+    """The inverse of `interleave`."""
+    return rows.reshape(-1, head_dim // 2, 2, *rows.shape[1:]).transpose(1, 2).flatten(0, 2)
+
+
+def _find_tensors(file: GGUF, config: ModelConfig, architecture: Architecture) -> Mapping[str, Tensor]:
+    wanted = layout(config, architecture)
+    for name in sorted(wanted.keys() ^ (file.infos.keys() - {ROPE_FREQS})):
+        raise file.error(f"tensor {quote(name)}", "is missing" if name in wanted else "is not supported")
+    readers: dict[str, Callable[[], Tensor]] = {}
+    for name, parts in wanted.items():
+        shape = (sum(shape[0] for _, shape in parts), *parts[0][1][1:])
+        if file.infos[name].shape != shape:
+            raise file.error(f"tensor {name!r}", f"is {file.infos[name].shape}, the metadata says {shape}")
+        start = 0
+        for ours, (n_rows, *_) in parts:
+            head_dim = config.head_dim if turns(ours, architecture) else None
+            readers[ours] = partial(_read_part, file, name, slice(start, start + n_rows), head_dim)
+            start += n_rows
+    return _Weights(readers)
+
+
+def _read_part(file: GGUF, name: str, rows: slice, head_dim: int | None) -> Tensor:
+    part = file.tensor(name)[rows]
+    return part if head_dim is None else separate(part, head_dim)
+
+
+def _read_tokenizer(file: GGUF, n_rows: int, template: str | None) -> Tokenizer:
+    """n_rows: of the embedding."""
+    if (kind := file.get("tokenizer.ggml.model", str)) != "gpt2":
+        raise file.error("tokenizer.ggml.model", f"{quote(kind)} is not supported; gpt2 (byte-level BPE) is")
+    pre = file.get("tokenizer.ggml.pre", str, "default")
+    rules = TEXT_RULES.get(_SAME_RULES.get(pre, pre))
+    if rules is None:
+        raise file.error("tokenizer.ggml.pre", f"{quote(pre)} is not supported; {', '.join(TEXT_RULES)} are")
+    tokens = file.strings("tokenizer.ggml.tokens")
+    types = file.numbers("tokenizer.ggml.token_type") or [NORMAL] * len(tokens)
+    if len(set(tokens)) != len(tokens) or len(types) != len(tokens) or len(tokens) > n_rows:
+        what = f"{len(tokens)} tokens, {len(set(tokens))} different, {len(types)} types"
+        raise file.error("tokenizer.ggml.tokens", f"{what} and {n_rows} rows of the embedding do not fit together")
+    if any(not token and kind in (CONTROL, USER_DEFINED) for token, kind in zip(tokens, types, strict=True)):
+        raise file.error("tokenizer.ggml.tokens", "a token that is to be found in text is empty")
+    ids = {key: file.get(key, int, -1) for key in (*TOKEN_IDS.values(), END_OF_TURN_ID)}
+    for key, token_id in ids.items():
+        if key in file.metadata and not 0 <= token_id < len(tokens):
+            raise file.error(key, f"{token_id} is none of {len(tokens)} tokens")
+    stops = [ids[key] for key in (TOKEN_IDS["eos_token"], END_OF_TURN_ID) if ids[key] >= 0]
+    for token_id in stops:
+        types[token_id] = CONTROL
+    names = {name: tokens[i] for name, key in TOKEN_IDS.items() if (i := ids[key]) >= 0 and types[i] == CONTROL}
+    while types and types[-1] == UNUSED:  # rows that only fill the embedding up
+        types.pop()
+    bos = names.get("bos_token") if file.get("tokenizer.ggml.add_bos_token", bool, rules.ignore_merges) else None
+    built = _tokenizer_json(tokens[: len(types)], types, file.strings("tokenizer.ggml.merges"), rules, bos)
+    settings = {**names, "chat_template": template, "clean_up_tokenization_spaces": False}
+    try:
+        return Tokenizer(Engine.from_str(json.dumps(built)), settings, {"eos_token_id": stops})
+    except CheckpointError as error:
+        raise CheckpointError(f"{file.path}: {error}") from None
+    except Exception as error:  # the library raises bare Exception for what it cannot use
+        raise file.error("tokenizer.ggml", f"is no tokenizer ({quote(str(error))})") from None
+
+
+def _tokenizer_json(
+    tokens: list[str], types: list[int], merges: list[str], rules: TextRules, bos: str | None
+) -> dict[str, Any]:
+    """tokenizer.json. bos: the token that encoding puts first, if it does."""
+    plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+    vocab = {token: token_id for token_id, token in enumerate(tokens)}
+    first = [{"SpecialToken": {"id": bos, "type_id": 0}}] if bos else []
+    a, b = ({"Sequence": {"id": name, "type_id": 0}} for name in "AB")
+    return {
+        "version": "1.0",
+        "added_tokens": [
+            {"id": token_id, "content": token, "special": types[token_id] == CONTROL, **plain}
+            for token_id, token in enumerate(tokens)
+            if types[token_id] in (CONTROL, USER_DEFINED)
+        ],
+        "normalizer": rules.normalizer,
+        "pre_tokenizer": rules.pre_tokenizer,
+        "post_processor": bos and {
+            "type": "TemplateProcessing", "single": [*first, a], "pair": [*first, a, *first, b],
+            "special_tokens": {bos: {"id": bos, "ids": [vocab[bos]], "tokens": [bos]}},
+        },
+        "decoder": _byte_level(True),
+        "model": {"type": "BPE", "ignore_merges": rules.ignore_merges, "vocab": vocab, "merges": merges},
+    }  # fmt: skip

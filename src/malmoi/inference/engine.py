@@ -1,0 +1,361 @@
+"""The engine: requests join and leave between steps, and all that run decode together.
+
+One engine serves chat, rollouts, evaluation and the server. Prompts are read at once (prefill), then every step gives
+each running request one token (decode). What was read before is not read again (`inference/rows.py`).
+Source: continuous batching, Yu et al. 2022 (Orca).
+"""
+
+import itertools
+import threading
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from malmoi import device, progress
+from malmoi.data.batch import pad
+from malmoi.errors import BusyError, DataError
+from malmoi.inference.requests import Answer, FinishReason, Likeliest, Request
+from malmoi.inference.rows import FIRST_POSITIONS, SHORTEST_SHARED, Beginning, Rows
+from malmoi.inference.sampling import Choosing, Sampling, Uniforms, adjust
+from malmoi.inference.text import TextAssembler
+from malmoi.inference.weights import Weights, decoder_of, dtype_of, for_inference
+from malmoi.model.transformer import LanguageModel
+from malmoi.text import n_common
+from malmoi.tokenizer.bpe import Tokenizer
+
+MOST_ROWS = 256
+# Tokens that reading a shared beginning first has to save: a pass over all weights costs about as much.
+WORTH_A_PASS = 64
+LITTLE_PADDING = 64
+
+
+class Newcomer(NamedTuple):
+    """A request that is read now, and the beginning of its text that a row holds already."""
+
+    request: Request
+    beginning: Beginning
+
+    @property
+    def n_new(self) -> int:
+        """Tokens to read."""
+        return self.request.n_said - self.beginning.n_tokens
+
+
+class Engine:
+    """Decodes up to `n_rows` requests together. `submit` and `cancel` may be called from any thread, `step` from one.
+
+    weights: number format of the projections; "auto" is the compute dtype; in_c: whether C decodes, where it can
+    (`inference/fastest.py` finds the faster for those who only want answers)
+    end_ids: tokens that end an answer; tokenizer: for `Request.text` and stop texts
+    n_rows: the most that run together; fewer where memory does not suffice for the keys and values of more
+    n_max: longest prompt and answer together; n_waiting: requests that may queue before `submit` raises BusyError
+    join_at: free rows to wait for before newcomers are read, which is cheaper together (1: at once)
+    After an exception in `step` the requests that ran have ended with "error", those that wait still wait, and the
+    engine goes on as a new one would.
+    """
+
+    def __init__(
+        self, model: LanguageModel, *, end_ids: Collection[int], tokenizer: Tokenizer | None = None,
+        weights: Weights = "auto", n_rows: int = 32, n_max: int | None = None, n_waiting: int = 1024, join_at: int = 1,
+        in_c: bool = True,
+    ) -> None:  # fmt: skip
+        self.model, config = for_inference(model, weights, n_rows), model.config
+        self.decoder = decoder_of(self.model, weights) if in_c else None
+        self.here = device.current()
+        self.dtype = dtype_of(weights)
+        self.end_ids, self.tokenizer = frozenset(end_ids), tokenizer
+        self.n_max = min(n_max or config.seq_len, config.seq_len)
+        self.n_rows, self.n_waiting, self.join_at = n_rows, n_waiting, min(join_at, n_rows)
+        self.rows = Rows(config, n_rows, self.n_max, self.dtype, self.here.torch_device)
+        self.running: list[Request] = []
+        self.n_steps = 0
+        self.waiting: deque[Request] = deque()
+        self._lock = threading.Lock()
+        self._choosing: Choosing | None = None
+        self._chosen_for: list[Request] = []
+        self._joining: list[Request] = []
+
+    def submit(self, prompt: Sequence[int], sampling: Sampling, seed: int = 0) -> Request:
+        """Queue a prompt. The same prompt, sampling and seed give the same answer in any company.
+
+        Raises DataError for a prompt that is empty, leaves no room or has unknown tokens; BusyError when too many wait.
+        """
+        check_prompts([prompt], self.n_max, self.model.config.vocab_size)
+        if bad := [i for i in sampling.logit_bias if not 0 <= i < self.model.config.vocab_size]:
+            raise DataError(f"logit_bias: token {bad[0]} is not one of the model's {self.model.config.vocab_size}")
+        if sampling.stop and self.tokenizer is None:
+            raise DataError("stop: an engine without a tokenizer knows no text to stop at")
+        room = min(sampling.max_tokens, self.n_max - len(prompt))
+        assembler = TextAssembler(self.tokenizer, sampling.stop) if self.tokenizer else None
+        request = Request(list(prompt), sampling, seed, room, Uniforms(seed), assembler)
+        with self._lock:
+            if len(self.waiting) >= self.n_waiting:
+                raise BusyError(f"engine: {self.n_waiting} requests are waiting; try again later")
+            self.waiting.append(request)
+        return request
+
+    def cancel(self, request: Request) -> None:
+        """End a request; its row is free at the next step."""
+        self._end(request, "cancelled")
+        with self._lock:
+            if request in self.waiting:
+                self.waiting.remove(request)
+
+    @property
+    def is_idle(self) -> bool:
+        return not self.running and not self.waiting and not self._joining
+
+    def step(self) -> list[Request]:
+        """Read newcomers, give every running request one token; returns those that moved or ended."""
+        try:
+            return self._step()
+        except BaseException:
+            self._forget()
+            raise
+
+    def finish(self) -> None:
+        """Step until all requests have ended, and report how many have."""
+        n_done, n_all = 0, len(self.running) + len(self.waiting)
+        while not self.is_idle:
+            n_done += sum(request.finish_reason is not None for request in self.step())
+            progress.report(n_done, n_all, "answers")
+
+    def _step(self) -> list[Request]:
+        self.n_steps += 1
+        with torch.inference_mode(), device.autocast(self.dtype):
+            self._leave()
+            moved = self._join()
+            if self.running and not moved:
+                self._make_place()
+                moved = list(self.running)
+                last = torch.tensor([request.ids[-1] for request in moved], device=self.here.torch_device)
+                rows = self.rows.cache.rows(0, len(moved))
+                logits = self.decoder(last, rows) if self.decoder else self.model(last[:, None], rows)[:, 0]
+                rows.advance(1)
+                for row, request in enumerate(moved):
+                    self.rows.rows[row].text.append(request.ids[-1])
+                self._choose(moved, logits)
+            self._leave()
+        return moved
+
+    def _forget(self) -> None:
+        """End what was under way, and trust nothing of what the rows hold: half of it may be written."""
+        for request in (*self.running, *self._joining):
+            self._end(request, "error")
+        with self._lock:
+            for request in self._joining:
+                if request in self.waiting:
+                    self.waiting.remove(request)
+        self.running, self._joining = [], []
+        self._choosing, self._chosen_for = None, []
+        self.rows.forget()
+
+    def _end(self, request: Request, reason: FinishReason) -> None:
+        with self._lock:
+            request.finish_reason = request.finish_reason or reason
+
+    def _join(self) -> list[Request]:
+        """Read the prompts of waiting requests into free rows, and choose their next tokens."""
+        if not (newcomers := self._admitted()):
+            return []
+        first = len(self.running)
+        texts: dict[tuple[int, ...], list[Request]] = {}  # several answers to one prompt, which is read once
+        for request in newcomers:
+            texts.setdefault(tuple(request.said), []).append(request)
+        unread = [same[0] for same in texts.values()]
+        ordered: list[Request] = []
+        found: list[Tensor] = []
+        while unread:
+            now, unread = self._read_first(unread)
+            self.rows.take([one.request.said for one in now], [one.beginning for one in now], first + len(ordered))
+            for group in _alike(now):
+                found.append(self._prefill(group, first + len(ordered)))
+                ordered += [one.request for one in group]
+        logits = torch.cat(found)
+        twins = [(place, twin) for place, r in enumerate(ordered) for twin in texts[tuple(r.said)][1:]]
+        for place, twin in twins:
+            source = self.rows.rows[first + place]
+            twin.n_shared = len(source.text)
+            self.rows.take([twin.said], [Beginning(source, twin.n_shared)], first + len(ordered))
+            ordered.append(twin)
+        self.running += ordered
+        self._joining = []
+        self._choose(ordered, torch.cat((logits, logits[[place for place, _ in twins]])) if twins else logits)
+        return ordered
+
+    def _read_first(self, requests: list[Request]) -> tuple[list[Newcomer], list[Request]]:
+        """Whom to read now, by the tokens to read, and whom after them.
+
+        Who shares a beginning with one that is read now waits and copies it, where that saves more than a pass costs.
+        """
+        now: list[Newcomer] = []
+        later: list[Newcomer] = []
+        texts: list[list[int]] = []  # of those that are read now
+        n_saved = 0
+        for request in sorted(requests, key=lambda request: -request.n_said):
+            one = Newcomer(request, self.rows.longest(text := request.said))
+            n_known = one.beginning.n_tokens
+            n_least = n_known + SHORTEST_SHARED
+            alike = [other for other in texts if other[:n_least] == text[:n_least]]
+            n_more = max((n_common(other, text[:-1]) for other in alike), default=0) - n_known
+            if n_more >= SHORTEST_SHARED:
+                later.append(one)
+                n_saved += n_more
+            else:
+                now.append(one)
+                texts.append(text)
+        if n_saved < WORTH_A_PASS:
+            now, later = now + later, []
+        return sorted(now, key=lambda one: one.n_new), [one.request for one in later]
+
+    def _admitted(self) -> list[Request]:
+        """The waiting requests that there are rows and memory for now."""
+        n_running = len(self.running)
+        free = self.n_rows - n_running
+        with self._lock:
+            n_waiting = len(self.waiting)
+            if not n_waiting or free < 1 or (n_running and free < min(self.join_at, n_waiting)):
+                return []
+            asked = list(itertools.islice(self.waiting, min(free, n_waiting)))
+        while asked:
+            self._joining = asked
+            longest = max(r.n_said + min(r.room - len(r.ids), FIRST_POSITIONS) for r in (*asked, *self.running))
+            n_kept = sum(bool(row.text) for row in self.rows.rows[n_running:])
+            if self.rows.reserve(n_running + len(asked), longest, n_kept, must=n_running == 0 and len(asked) == 1):
+                break
+            asked = asked[: len(asked) // 2]  # the others wait
+        with self._lock:
+            self._joining = [request for request in asked if request in self.waiting]  # none was cancelled meanwhile
+            for request in self._joining:
+                self.waiting.remove(request)
+        return self._joining
+
+    def _make_place(self) -> None:
+        """One position more for every running row; where memory does not suffice, the last ones wait again."""
+        while not self.rows.reserve(
+            len(self.running), max(request.n_said for request in self.running), must=len(self.running) == 1
+        ):
+            with self._lock:
+                self.waiting.appendleft(self.running.pop())
+
+    def _prefill(self, group: list[Newcomer], first: int) -> Tensor:
+        """Read the rest of some texts together into the rows from `first`; returns the logits after each, (B, V)."""
+        rest = [one.request.said[one.beginning.n_tokens :] for one in group]
+        ids, lengths = (t.to(self.here.torch_device) for t in pad(rest, pad_id=0))
+        rows = self.rows.cache.rows(first, first + len(group))
+        if len(rest[0]) == len(rest[-1]):
+            last = self.model.model(ids, rows)[:, -1]
+        else:
+            real = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
+            last = self.model.model(ids, rows, real)[lengths.cumsum(0) - 1]
+        rows.advance(lengths)
+        for row, one in enumerate(group, start=first):
+            self.rows.rows[row].text, one.request.n_shared = one.request.said, one.beginning.n_tokens
+        logits: Tensor = self.model.lm_head(last)
+        return logits
+
+    def _choose(self, requests: list[Request], logits: Tensor) -> None:
+        """One token for each request."""
+        if any(r.sampling.repetition_penalty != 1 or r.sampling.logit_bias for r in requests):
+            raw, logits = logits, logits.float().clone()
+            for row, request in enumerate(requests):
+                logits[row] = adjust(raw[row], request.sampling, request.said)
+        else:
+            raw = logits
+        numbers = torch.tensor([request.uniforms[len(request.ids)] for request in requests], device=logits.device)
+        tokens = self._settings_of(requests)(logits, numbers).tolist()
+        for row, (request, token) in enumerate(zip(requests, tokens, strict=True)):
+            if request.sampling.logprobs >= 0:
+                request.logprobs.append(_likeliest(raw[row], token, request.sampling.logprobs))
+            self._accept(request, token)
+
+    def _settings_of(self, requests: list[Request]) -> Choosing:
+        """Sampling settings of these rows, kept while the same requests run."""
+        if self._choosing is None or self._chosen_for != requests:
+            self._chosen_for = list(requests)
+            self._choosing = Choosing(
+                [request.sampling for request in requests], self.model.config.vocab_size, self.here.torch_device
+            )
+        return self._choosing
+
+    def _accept(self, request: Request, token: int) -> None:
+        if request.finish_reason:
+            return
+        reason: FinishReason | None = None
+        if token in self.end_ids:
+            reason, request.end_id = "stop", token
+        else:
+            request.ids.append(token)
+            if request.assembler and request.assembler.push(token):
+                reason = "stop"
+            elif len(request.ids) >= request.room:
+                reason = "length"
+        if reason:
+            if request.assembler:
+                request.assembler.finish()
+            self._end(request, reason)
+
+    def _leave(self) -> None:
+        """Free the rows of requests that have ended: the last running row takes their place."""
+        for row in range(len(self.running) - 1, -1, -1):
+            if self.running[row].finish_reason:
+                last = len(self.running) - 1
+                self.rows.swap(row, last)
+                self.rows.rows[last].left_at = self.n_steps
+                self.running[row] = self.running[last]
+                self.running.pop()
+
+
+def generate(
+    model: LanguageModel, prompts: Sequence[Sequence[int]], sampling: Sampling, *, end_ids: Collection[int],
+    seeds: Sequence[int], weights: Weights = "auto",
+) -> list[Answer]:  # fmt: skip
+    """Answer every prompt. seeds: one number a prompt; the same prompt and seed give the same answer in any batch.
+
+    end_ids: tokens that end an answer: a tokenizer's `stop_ids`
+
+    Raises DataError for a prompt that is empty or leaves no room in the model's context.
+    """
+    if not prompts:
+        return []
+    check_prompts(prompts, model.config.seq_len, model.config.vocab_size)
+    n_rows = min(MOST_ROWS, len(prompts))
+    n_max = max(map(len, prompts)) + sampling.max_tokens
+    engine = Engine(
+        model, end_ids=end_ids, weights=weights, n_rows=n_rows, n_max=n_max, n_waiting=len(prompts),
+        join_at=max(1, n_rows // 4),
+    )  # fmt: skip
+    # Prompts of like length are read together, so that little is padding.
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    requests = {i: engine.submit(prompts[i], sampling, seeds[i]) for i in order}
+    engine.finish()
+    return [requests[i].answer for i in range(len(prompts))]
+
+
+def check_prompts(prompts: Sequence[Sequence[int]], seq_len: int, vocab_size: int) -> None:
+    for number, prompt in enumerate(prompts):
+        if not prompt:
+            raise DataError(f"prompt {number}: is empty")
+        if len(prompt) >= seq_len:
+            raise DataError(f"prompt {number}: {len(prompt)} tokens leave no room in a context of {seq_len}")
+        if not 0 <= min(prompt) <= max(prompt) < vocab_size:
+            raise DataError(f"prompt {number}: has a token outside the model's {vocab_size}; is it its tokenizer?")
+
+
+def _alike(found: list[Newcomer]) -> Iterator[list[Newcomer]]:
+    """Newcomers, by the tokens to read, in groups of about as many: attention looks at padding, nothing else does."""
+    start = 0
+    while start < len(found):
+        most = 2 * found[start].n_new + LITTLE_PADDING
+        end = next((at for at in range(start, len(found)) if found[at].n_new > most), len(found))
+        yield found[start:end]
+        start = end
+
+
+def _likeliest(logits: Tensor, token: int, n_top: int) -> Likeliest:
+    logprobs = logits.float().log_softmax(dim=-1)
+    values, ids = logprobs.topk(n_top)
+    return Likeliest(float(logprobs[token]), dict(zip(ids.tolist(), values.tolist(), strict=True)))

@@ -1,0 +1,258 @@
+"""Decoding in C: what a network and its weights look like there, and its calls. `compiled.py` has the library."""
+
+import ctypes
+import threading
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from malmoi import device
+from malmoi.inference.compiled import library
+from malmoi.model.config import ModelConfig
+from malmoi.model.kv_cache import KVCache
+from malmoi.model.transformer import Block, FeedForward, LanguageModel
+
+UNIT, PAIR, TILE = 32, 64, 4
+KINDS = {16: 0, 8: 1, 4: 2, 12: 3, 32: 4}  # by the bits of a weight
+
+
+class _Matrix(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("kind", "n_out", "n_in")),
+        *((name, ctypes.c_void_p) for name in ("weight", "scale", "zero", "bias")),
+        *((name, ctypes.c_void_p) for name in ("high", "rare_from", "rare_at", "rare")),
+    ]
+
+
+class _Layer(ctypes.Structure):
+    _fields_ = [
+        *((name, _Matrix) for name in ("qkv", "o", "gate_up", "down")),
+        *((name, ctypes.c_void_p) for name in ("input_norm", "ff_norm", "q_norm", "k_norm")),
+        ("is_turned", ctypes.c_int64),
+    ]
+
+
+class _Network(ctypes.Structure):
+    _fields_ = [
+        *(
+            (name, ctypes.c_int64)
+            for name in ("n_layer", "n_head", "n_kv_head", "head_dim", "width", "n_ff", "n_threads")
+        ),
+        ("norm_eps", ctypes.c_float),
+        ("layers", ctypes.POINTER(_Layer)),
+        *((name, ctypes.c_void_p) for name in ("norm", "cos", "sin")),
+        ("head", _Matrix),
+    ]
+
+
+class _Cache(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("keys", "values")),
+        *((name, ctypes.c_int64) for name in ("layer_stride", "row_stride", "head_stride")),
+        ("lengths", ctypes.c_void_p),
+    ]
+
+
+def supports(config: ModelConfig, dtype: torch.dtype, is_exact: bool = False) -> bool:
+    """Whether `Decoder` computes this network here: Llama and its near relatives, on a CPU, with a C compiler.
+
+    dtype: of its activations; is_exact: whether its weights are float32
+    """
+    widths = (config.n_embd, config.n_ff, config.head_dim)
+    return (
+        (config.norm, config.ff, config.positions) == ("rms", "swiglu", "rope")
+        and not any(width % UNIT for width in widths)
+        and device.current().torch_device.type == "cpu"
+        and library() is not None
+        and multiplied_in(is_exact) == dtype
+    )
+
+
+def multiplies(linear: nn.Module) -> bool:
+    """Whether `Matrix` multiplies with these weights here."""
+    weight = cast(Tensor, linear.weight)
+    fits = len(weight) >= TILE and _n_in(linear) % UNIT == 0
+    return fits and weight.device.type == "cpu" and library() is not None
+
+
+def multiplied_in(is_exact: bool) -> torch.dtype:
+    """What C takes as inputs: bfloat16 where this processor multiplies that, unless weights are float32."""
+    return torch.bfloat16 if not is_exact and _code().multiplies_bf16() else torch.float32
+
+
+def pointer(tensor: Tensor | None) -> ctypes.c_void_p:
+    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
+
+
+def _bits(linear: nn.Module) -> int:
+    return getattr(linear, "bits", 8 * cast(Tensor, linear.weight).itemsize)
+
+
+def _n_in(linear: nn.Module) -> int:
+    weight = cast(Tensor, linear.weight)
+    return weight.shape[1] * weight.itemsize * 8 // _bits(linear)
+
+
+class Matrix:
+    """The weights of a projection where C finds them.
+
+    weight: (N, D) float32, bfloat16 or int8, (N, D / 2) uint8 with two int4 in each, or (N, D · 3/2) uint8 of `Compact`
+    scale: (N,) of int8, (N, D / 32) of int4; zero: (N, D / 32); bias: (N,)
+    """
+
+    def __init__(self, linear: nn.Module) -> None:
+        self.weight: Tensor = linear.weight.detach().contiguous()  # type: ignore[operator]
+        floats = [getattr(linear, name, None) for name in ("scale", "zero", "bias")]
+        self._kept = [tensor if tensor is None else tensor.detach().float() for tensor in floats]
+        self._kept += [getattr(linear, name, None) for name in Compact._fields[1:]]
+        self.n_out = len(self.weight)
+        self.n_in = _n_in(linear)
+        self.c = _Matrix(KINDS[_bits(linear)], self.n_out, self.n_in, self.weight.data_ptr(), *map(pointer, self._kept))
+
+    def multiply(self, x: Tensor) -> Tensor:
+        """x (B, D) · weightᵀ, and the bias -> (B, N), float32."""
+        x = x.float().contiguous()
+        out, packed = torch.empty(len(x), self.n_out), torch.empty_like(x)
+        n_rows = ctypes.c_int64(len(x))
+        _code().multiply(ctypes.byref(self.c), pointer(x), n_rows, pointer(out), pointer(packed), _n_threads())
+        return out
+
+    def unpacked(self, first: int = 0, last: int | None = None) -> Tensor:
+        """Rows [first, last) of (N, D), in what C multiplies them in; int8 waits for its scale."""
+        n_rows = (self.n_out if last is None else last) - first
+        out = torch.empty(n_rows, self.n_in, dtype=multiplied_in(is_exact=False))
+        _code().unpack(ctypes.byref(self.c), ctypes.c_int64(first), ctypes.c_int64(n_rows), pointer(out), _n_threads())
+        return out
+
+
+class Compact(NamedTuple):
+    """bfloat16 weights (N, D) in 12 bits each, and without loss: see products.h.
+
+    weight: (N, D · 3/2) uint8; high: (16,) uint8; rare_from: (N + 1,) int64; rare_at (int32), rare (bfloat16): (R,)
+    """
+
+    weight: Tensor
+    high: Tensor
+    rare_from: Tensor
+    rare_at: Tensor
+    rare: Tensor
+
+
+def compacted(weight: Tensor) -> Compact:
+    """weight: (N, D) bfloat16, D a multiple of 64."""
+    code, weight = _code(), weight.contiguous()
+    n_out, n_in = weight.shape
+    high, rare_from = torch.empty(16, dtype=torch.uint8), torch.empty(n_out + 1, dtype=torch.int64)
+    plain = (pointer(weight), ctypes.c_int64(n_out), ctypes.c_int64(n_in))
+    chosen = (pointer(high), pointer(rare_from))
+    code.choose_high(*plain, *chosen, _n_threads())
+    n_rare = int(rare_from[-1])
+    rare_at, rare = torch.empty(n_rare, dtype=torch.int32), torch.empty(n_rare, dtype=torch.bfloat16)
+    packed = torch.empty(n_out, n_in // 2 * 3, dtype=torch.uint8)
+    code.compact(*plain, *chosen, *map(pointer, (packed, rare_at, rare)), _n_threads())
+    return Compact(packed, high, rare_from, rare_at, rare)
+
+
+def prefers_compact() -> bool:
+    """Whether this processor reads 12 bits, and faster than 16."""
+    return bool(_code().multiplies_bf16())
+
+
+def _code() -> ctypes.CDLL:
+    code = library()
+    assert code is not None
+    return code
+
+
+def _n_threads() -> ctypes.c_int64:
+    return ctypes.c_int64(device.current().n_threads)
+
+
+class Decoder:
+    """Gives each of some rows its next token's logits. Made from a model as `for_inference` leaves it.
+
+    It has one scratch memory: calls from several threads wait for each other.
+    """
+
+    def __init__(self, model: LanguageModel) -> None:
+        config, backbone = model.config, model.model
+        self._embed = backbone.embed_tokens
+        self._kept: list[Any] = [backbone.embed_tokens]
+        layers = (_Layer * config.n_layer)(
+            *(
+                self._layer(block, is_turned=number not in config.no_rope_layers)
+                for number, block in enumerate(backbone.layers)
+            )
+        )
+        self._kept.append(layers)
+        self._backbone = backbone
+        self._tables = [table.float().contiguous() for table in (backbone.cos, backbone.sin)]
+        self._network = _Network(
+            config.n_layer, config.n_head, config.n_kv_head, config.head_dim, config.n_embd, config.n_ff,
+            device.current().n_threads, config.norm_eps, layers, self._floats(backbone.norm.weight),
+            *map(pointer, self._tables), self._matrix(model.lm_head),
+        )  # fmt: skip
+        self._vocab_size = config.vocab_size
+        self._dtype = multiplied_in(is_exact=layers[0].qkv.kind == KINDS[32])
+        self._scratch = torch.empty(0)
+        self._lock = threading.Lock()
+
+    def __call__(self, ids: Tensor, cache: KVCache) -> Tensor:
+        """ids (B,), one new token a row -> logits (B, V), float32; its keys and values go into the cache.
+
+        The cache's lengths stay as they are: `advance` counts the token.
+        """
+        code = _code()
+        n_rows, n_positions = len(ids), int(cache.lengths.max()) + 1
+        assert ids.device.type == "cpu" and cache.keys.dtype == cache.values.dtype == self._dtype
+        # C writes and reads there without asking.
+        assert n_rows == len(cache.lengths) <= cache.capacity[0] and int(cache.lengths.min()) >= 0
+        assert n_positions <= cache.capacity[1], "the cache is full"
+        stride = cache.keys.stride()
+        assert stride == cache.values.stride() and stride[3:] == (cache.keys.shape[4], 1)
+        hidden = self._embed(ids).float().contiguous()
+        logits = torch.empty(n_rows, self._vocab_size)
+        lengths = cache.lengths.contiguous()
+        into = _Cache(cache.keys.data_ptr(), cache.values.data_ptr(), *stride[:3], lengths.data_ptr())
+        sizes = (ctypes.c_int64(n_rows), ctypes.c_int64(n_positions))
+        with self._lock:
+            self._reach(n_positions)
+            needed = code.scratch_size(ctypes.byref(self._network), *sizes)
+            if len(self._scratch) < needed:
+                self._scratch = torch.empty(2 * needed)
+            code.decode(
+                ctypes.byref(self._network), ctypes.byref(into), *sizes,
+                *map(pointer, (hidden, logits, self._scratch)),
+            )  # fmt: skip
+        return logits
+
+    def _reach(self, n_positions: int) -> None:
+        """Have rotary tables for so many positions."""
+        if n_positions > len(self._tables[0]):
+            self._backbone.reach(n_positions)
+            self._tables = [table.float().contiguous() for table in (self._backbone.cos, self._backbone.sin)]
+            self._network.cos, self._network.sin = (table.data_ptr() for table in self._tables)
+        assert n_positions <= len(self._tables[0]), "more positions than the network has"
+
+    def _matrix(self, linear: nn.Module) -> _Matrix:
+        matrix = Matrix(linear)
+        self._kept.append(matrix)
+        return matrix.c
+
+    def _floats(self, tensor: Tensor) -> int:
+        tensor = tensor.detach().float().contiguous()
+        self._kept.append(tensor)
+        return tensor.data_ptr()
+
+    def _layer(self, block: nn.Module, is_turned: bool) -> _Layer:
+        assert isinstance(block, Block)
+        attention, ff = block.self_attn, cast(FeedForward, block.mlp)
+        has_norms = attention.config.qk_norm
+        return _Layer(
+            self._matrix(attention.q_proj), self._matrix(attention.o_proj), self._matrix(ff.gate_proj),
+            self._matrix(ff.down_proj), self._floats(block.input_layernorm.weight),
+            self._floats(block.post_attention_layernorm.weight),
+            self._floats(attention.q_norm.weight) if has_norms else None,
+            self._floats(attention.k_norm.weight) if has_norms else None, is_turned,
+        )  # fmt: skip
