@@ -22,10 +22,11 @@ from benchmarks.curves import Form, Point, centred, draw, frontier, mean_curve, 
 from malmoi.algorithms import ppo, reward
 from malmoi.data.comparisons import Ranking
 from malmoi.errors import UserError
-from malmoi.evals.answers import Answered, answer_all, answer_kl
+from malmoi.evals.answer_measures import log_ratios
+from malmoi.evals.answering import TextAnswer, answer_questions
 from malmoi.evals.best_of import MISSING_EOS_PENALTY, best_weights, kl_bound
-from malmoi.evals.preferences import pairs_of, score_rankings
-from malmoi.evals.ring import reward_bias
+from malmoi.evals.reward_accuracy import score_gaps
+from malmoi.evals.reward_scores import BATCH_SIZE, mean_scores, reward_bias
 from malmoi.files import read_json, read_jsonl, write_json, write_jsonl, write_text
 from malmoi.formats.folder import load_model, load_text, save_model, score_std
 from malmoi.inference.sampling import Sampling
@@ -44,7 +45,7 @@ AT_ONCE = 8
 """Answers to one prompt in one row of the reward model."""
 TIE_MARGIN = 0.05
 WHOLE, TENTH = "all rankings", "a tenth of the rankings"
-Grouped = list[list[Answered]]
+Grouped = list[list[TextAnswer]]
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class Subject:
     def ask(self, model: LanguageModel, n_answers: int) -> Grouped:
         """n answers to each prompt at temperature 1. The same randomness whichever model is asked."""
         repeated = [row["messages"][-1]["content"] for row in self.rows for _ in range(n_answers)]
-        answers = answer_all(model, *self.text, repeated, Sampling(temperature=1.0, max_tokens=MAX_TOKENS))
+        answers = answer_questions(model, *self.text, repeated, Sampling(temperature=1.0, max_tokens=MAX_TOKENS))
         return [answers[i : i + n_answers] for i in range(0, len(answers), n_answers)]
 
     def golds(self, groups: Grouped) -> np.ndarray:
@@ -129,7 +130,7 @@ class Subject:
             whole = [[*prompt, *a.ids, tokenizer.end_of_turn_id] for a in group]
             parts = [whole[i : i + AT_ONCE] for i in range(0, len(whole), AT_ONCE)]
             rankings += [Ranking(part, [1] * len(part)) for part in parts]
-        scores = np.concatenate(score_rankings(model, rankings, tokenizer.pad_id)).reshape(len(groups), -1)
+        scores = np.concatenate(mean_scores(model, rankings, tokenizer.pad_id, BATCH_SIZE)).reshape(len(groups), -1)
         return priced(scores, np.array([[answer.finished for answer in group] for group in groups]), price)
 
 
@@ -165,7 +166,7 @@ def best_of_n(subject: Subject) -> dict[str, Any]:
     for name in (WHOLE, TENTH):
         scores = subject.scores(load_model(subject.proxy(name), ScalarModel), groups, subject.price(name))
         ranks = [true_ranks(row, TIE_MARGIN) for row in golds[:, :AT_ONCE].tolist()]
-        accuracy = pairs_of(scores[:, :AT_ONCE].tolist(), ranks).accuracy()
+        accuracy = score_gaps(scores[:, :AT_ONCE].tolist(), ranks).accuracy()
         found["proxies"][name] = {
             "mean": float(scores.mean()), "std": float(scores.std()), "accuracy": accuracy.to_row(),
         }  # fmt: skip
@@ -228,7 +229,7 @@ def policy_point(
     groups = subject.ask(policy, subject.sizes.answers)
     flat = [answer for group in groups for answer in group]
     asked = [row["messages"][-1]["content"] for row in subject.rows for _ in range(subject.sizes.answers)]
-    kl = np.array(answer_kl(policy, ref, *subject.text, asked, flat))
+    kl = np.array(log_ratios(policy, ref, *subject.text, asked, flat))
     return {
         "kl": float(kl.mean()),
         "kl_error": float(kl.std() / len(kl) ** 0.5),

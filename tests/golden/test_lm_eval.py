@@ -17,9 +17,9 @@ import pytest
 import torch
 
 from malmoi.data.table import read_table
+from malmoi.evals.answering import Subject
 from malmoi.evals.choice import Question
 from malmoi.evals.likelihood import continuation, likelihoods
-from malmoi.evals.subject import Subject
 from malmoi.evals.tasks import READERS, TASKS, find_file
 from malmoi.formats.folder import load_model, load_text, save_model
 from malmoi.model.config import ModelConfig

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from malmoi.algorithms import dpo, grpo, reward
 from malmoi.data.batch import pad
 from malmoi.data.comparisons import Ranking, collate_rankings, ranking_steps
-from malmoi.evals.preferences import pairs_of, score_rankings
+from malmoi.evals.reward_accuracy import score_gaps
+from malmoi.evals.reward_scores import BATCH_SIZE, mean_scores
 from malmoi.formats.folder import save_model
 from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel, ScalarModel
@@ -230,10 +231,10 @@ def test_reward(tmp_path: Path, tokenizer: Tokenizer) -> None:
         torch.nn.utils.clip_grad_norm_(theirs.parameters(), 1.0)
         adam.step()
         adam.zero_grad()
-    mine = score_rankings(ours, heldout, PAD)
+    mine = mean_scores(ours, heldout, PAD, BATCH_SIZE)
     with torch.no_grad():
         scored = [[theirs(torch.tensor([ids])).logits.item() for ids in ranking.ids] for ranking in heldout]
     torch.testing.assert_close(torch.tensor(mine), torch.tensor(scored), atol=2e-3, rtol=1e-3)
     ranks = [ranking.ranks for ranking in heldout]
-    one, other = (pairs_of(scores, ranks).accuracy() for scores in (mine, scored))
+    one, other = (score_gaps(scores, ranks).accuracy() for scores in (mine, scored))
     assert one.low <= other.mean <= one.high and one.mean == pytest.approx(other.mean, abs=0.011)

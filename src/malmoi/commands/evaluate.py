@@ -14,9 +14,9 @@ from malmoi.corpus.folders import Errors
 from malmoi.data.comparisons import Ranking, ranking_ids
 from malmoi.data.formats import Report, rankings
 from malmoi.errors import DataError, UserError
-from malmoi.evals.rewards import Sourced, judge_rewards
-from malmoi.evals.subject import Subject
-from malmoi.evals.tasks import DEFAULT, evaluate, find_file, named
+from malmoi.evals.answering import Subject
+from malmoi.evals.reward_accuracy import SourcedRanking, measure_reward_model
+from malmoi.evals.tasks import DEFAULT_TASKS, find_file, measure_task, tasks_named
 from malmoi.files import sha256_of
 from malmoi.formats.folder import load_model, load_text
 from malmoi.model.transformer import LanguageModel, ScalarModel
@@ -26,7 +26,7 @@ from malmoi.workspace.models import describe
 
 
 def evaluate_rewards(workspace: Path, model: str, path: Path, errors: Errors) -> dict[str, Any]:
-    """A reward model against people's rankings; see `judge_rewards`. `left_out` says how many took no part, and why.
+    """`measure_reward_model` on people's rankings, and in `left_out` how many rankings were left out, and why.
 
     Raises UserError for a model that writes answers, DataError for rankings that cannot be read.
     """
@@ -38,24 +38,24 @@ def evaluate_rewards(workspace: Path, model: str, path: Path, errors: Errors) ->
     return {
         "model": model, "model_sha256": sha256_of(folder), "preferences": str(path),
         "preferences_sha256": sha256_of(path), "left_out": left_out,
-        **judge_rewards(network, rows, tokenizer.pad_id),
+        **measure_reward_model(network, rows, tokenizer.pad_id),
     }  # fmt: skip
 
 
 def evaluate_tasks(
     workspace: Path, model: str, names: Sequence[str], data: Path | None, limit: int, say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """A model that writes against tasks, by name; none: those of `DEFAULT`. say: is told how long each took.
+    """A model that writes against tasks, by name; none: those of `DEFAULT_TASKS`. say: is told how long each took.
 
     Raises UserError for a model that scores, DataError for a task whose file is not there or cannot be read.
     """
     _, folder = find_model(model, workspace / "models")
-    tasks = named(names or DEFAULT)
+    tasks = tasks_named(names or DEFAULT_TASKS)
     subject = Subject(load_model(folder, LanguageModel), *load_text(folder))
     files = [find_file(task, data) for task in tasks]
     rows = []
     for task, path in zip(tasks, files, strict=True):
-        rows.append(evaluate(task, path, subject, limit))
+        rows.append(measure_task(task, path, subject, limit))
         say(f"{task.name}: {rows[-1]['n']:,} in {rows[-1]['seconds']:.0f} s")
     dtype = str(device.current().compute_dtype).removeprefix("torch.")
     return {"model": model, "model_sha256": sha256_of(folder), "dtype": dtype, "limit": limit or None, "tasks": rows}
@@ -87,7 +87,7 @@ def _chance(row: Mapping[str, Any], name: str) -> str:
 
 def _read_rankings(
     path: Path, tokenizer: Tokenizer, template: ChatTemplate, seq_len: int, errors: Errors
-) -> tuple[list[Sourced], dict[str, int]]:
+) -> tuple[list[SourcedRanking], dict[str, int]]:
     """Rankings as ids, and why others are left out, with how many."""
     rows, report, too_long = [], Report(), f"longer than the model's context ({seq_len} tokens)"
     for number, row in rankings(path, errors, report):
@@ -98,7 +98,7 @@ def _read_rankings(
         if max(map(len, ids)) > seq_len:
             report.skipped[too_long] += 1
         else:
-            rows.append(Sourced(Ranking(ids, row["ranks"]), row["source"], row["tree"]))
+            rows.append(SourcedRanking(Ranking(ids, row["ranks"]), row["source"], row["tree"]))
     if not rows:
         told = "; ".join(f"{n} left out: {why}" for why, n in report.skipped.items())
         raise DataError(f"{path}: holds no ranking to measure on{told and f' ({told})'}")

@@ -16,8 +16,8 @@ from malmoi.chat import find_model
 from malmoi.data.comparisons import Ranking, ranking_ids
 from malmoi.data.formats import prompts as read_prompts
 from malmoi.errors import DataError, UserError
-from malmoi.evals.best_of import MISSING_EOS_PENALTY, best
-from malmoi.evals.rewards import score_all
+from malmoi.evals.best_of import MISSING_EOS_PENALTY, best_index
+from malmoi.evals.reward_scores import mean_scores
 from malmoi.files import disk_errors, read_jsonl, sha256_of, sweep_dead, to_json, write_jsonl
 from malmoi.formats.folder import load_model, load_text, score_std
 from malmoi.inference.engine import Engine
@@ -139,8 +139,8 @@ class Chooser:
                 f"--best-by: {longest} tokens are more than the reward model's context ({self.network.config.seq_len})"
             )
         chosen = []
-        for group, scores in zip(groups, score_all(self.network, turns, tokenizer.pad_id), strict=True):
-            place = best(scores, [line["finish_reason"] == "stop" for line in group], self.price)
+        for group, scores in zip(groups, mean_scores(self.network, turns, tokenizer.pad_id), strict=True):
+            place = best_index(scores, [line["finish_reason"] == "stop" for line in group], self.price)
             chosen.append({**group[place], "n": n, "score": scores[place], "scores": scores, **self.about})
         return chosen
 

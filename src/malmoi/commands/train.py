@@ -23,7 +23,7 @@ from malmoi.config import Settings, override, parse, read_toml
 from malmoi.data.comparisons import read_rankings
 from malmoi.data.tokens import shortness
 from malmoi.errors import ConfigError, UserError
-from malmoi.evals.rewards import score_spread
+from malmoi.evals.reward_scores import score_spread
 from malmoi.evals.watch import PolicyWatch
 from malmoi.files import disk_errors, read_json, sha256_of, write_json
 from malmoi.formats.folder import load_text, save_model

@@ -124,3 +124,17 @@ def pad(rows: Sequence[Sequence[int] | np.ndarray], pad_id: int) -> tuple[Tensor
 def shift(ids: Tensor, trained: Tensor) -> Tokens:
     """Ids (B, T) and which are trained on -> inputs and next-token targets, (B, T - 1)."""
     return Tokens(ids[:, :-1], ids[:, 1:], trained[:, 1:])
+
+
+def batches_by_length(lengths: Sequence[int], most_tokens: int) -> list[list[int]]:
+    """Rows of similar length together, so that there is little padding.
+
+    Returns row numbers, longest rows first, in batches of at most `most_tokens` padded tokens (or of one row).
+    """
+    batches: list[list[int]] = []
+    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+        if batches and lengths[batches[-1][0]] * (len(batches[-1]) + 1) <= most_tokens:
+            batches[-1].append(row)
+        else:
+            batches.append([row])
+    return batches

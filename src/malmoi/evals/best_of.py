@@ -12,7 +12,7 @@ MISSING_EOS_PENALTY = 1.0
 the default of PPO, GRPO and comparisons."""
 
 
-def best(scores: Sequence[float], finished: Sequence[bool], price: float) -> int:
+def best_index(scores: Sequence[float], finished: Sequence[bool], price: float) -> int:
     """Place of the answer to keep: the highest score, less `price` where an answer never ended, as PPO is paid."""
     return int(priced(np.array(scores), np.array(finished), price).argmax())
 

@@ -9,9 +9,9 @@ import torch
 
 from malmoi import device
 from malmoi.data.batch import Tokens
+from malmoi.evals.answering import Subject
 from malmoi.evals.interval import bootstrap
 from malmoi.evals.likelihood import Continuation, likelihoods
-from malmoi.evals.subject import Subject
 from malmoi.model.transformer import LanguageModel
 
 PIECE_BYTES = 2_048

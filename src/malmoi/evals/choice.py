@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from malmoi.evals.answering import Subject
 from malmoi.evals.interval import Interval, bootstrap
 from malmoi.evals.likelihood import continuation, likelihoods
-from malmoi.evals.subject import Subject
 
 
 @dataclass(frozen=True)

@@ -6,32 +6,28 @@ quoted. Sources: best-of-n, and √KL as the measure of distance, Gao et al. 202
 
 import math
 import random
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from pydantic import Field
 
-from malmoi import device, progress
 from malmoi.config import Seed, Settings
-from malmoi.data.batch import pad
 from malmoi.data.comparisons import Ranking, ranking_ids
 from malmoi.data.prompts import Prompt, read_prompts
 from malmoi.evals.agreement import pairwise_agreement
-from malmoi.evals.answers import distinct_share
-from malmoi.evals.batches import batches_by_length
+from malmoi.evals.answer_measures import distinct_share, sampled_logps
+from malmoi.evals.answering import AnswerGroups, sample_answers
 from malmoi.evals.best_of import best_weights, kl_bound
 from malmoi.evals.interval import bootstrap
-from malmoi.evals.rewards import MOST_TOKENS, Sourced, judge_rewards, score_heads
+from malmoi.evals.reward_accuracy import SourcedRanking, measure_reward_model
+from malmoi.evals.reward_scores import head_scores
 from malmoi.files import read_json, read_jsonl
 from malmoi.formats.folder import load_model, load_text, score_std
-from malmoi.inference.engine import generate
 from malmoi.inference.requests import Answer
 from malmoi.inference.sampling import Sampling
-from malmoi.model.lora import WithoutAdapters
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
@@ -42,8 +38,6 @@ CURVE = "curve.jsonl"
 JUDGE = "a reward model that was trained on people's rankings of other prompts, and that nothing was trained against"
 Text = tuple[Tokenizer, ChatTemplate]
 Ids = Sequence[Sequence[int]]
-Grouped = list[list[Answer]]
-"""The answers to each prompt, equally many to all."""
 Scores = dict[str, np.ndarray]
 """What was scored -> (prompts, answers)."""
 
@@ -75,7 +69,7 @@ class CompareSettings(Settings):
 def compare(inputs: Mapping[str, Path], settings: CompareSettings, say: Callable[[str], None]) -> dict[str, Any]:
     """Every figure of the comparison. inputs: stage -> what it made. Sampling is seeded, so it says the same twice."""
     text = load_text(inputs["sft"] / "model")
-    asked, sampled, kl = _sample(inputs, text, settings)
+    asked, sampled, kl = _sample_methods(inputs, text, settings)
     curves = {method: rows for method in TRAINED if method in inputs and (rows := _read_curve(inputs[method]))}
     to_score = {name: ([prompt.ids.tolist() for prompt in asked], answers) for name, answers in sampled.items()}
     for method, points in curves.items():
@@ -123,35 +117,6 @@ def heldout_prompts(data: Path, text: Text, longest: int) -> list[Prompt]:
     return rows
 
 
-def answer_prompts(
-    model: LanguageModel, prompts: Ids, n_answers: int, sampling: Sampling, end_ids: Collection[int], seed: int
-) -> Grouped:
-    """n answers to each prompt. The same seed gives the same randomness to whichever model."""
-    repeated = [ids for ids in prompts for _ in range(n_answers)]
-    seeds = [int(n) for n in np.random.default_rng((seed, len(repeated))).integers(2**62, size=len(repeated))]
-    answers = generate(model, repeated, sampling, end_ids=end_ids, seeds=seeds)
-    return [answers[i : i + n_answers] for i in range(0, len(answers), n_answers)]
-
-
-@torch.no_grad()
-def answer_logps(
-    model: LanguageModel | WithoutAdapters, prompts: Ids, answers: Grouped, temperature: float
-) -> np.ndarray:
-    """log p of every answer, its end of turn included where the model ended it: (prompts, answers), in nats."""
-    spans = [(list(ids), answer) for ids, group in zip(prompts, answers, strict=True) for answer in group]
-    rows = [[*ids, *answer.sampled] for ids, answer in spans]
-    found, here = np.zeros(len(rows)), device.current().torch_device
-    for batch in progress.each(batches_by_length([len(row) for row in rows], MOST_TOKENS), "batches of answers"):
-        ids, lengths = pad([rows[row] for row in batch], pad_id=0)
-        position = torch.arange(1, ids.shape[1])
-        first = torch.tensor([len(spans[row][0]) for row in batch])[:, None]
-        mask = ((position >= first) & (position < lengths[:, None])).to(here)
-        ids = ids.to(here)
-        with device.autocast():
-            found[batch] = model.logps(ids[:, :-1], ids[:, 1:], mask, temperature)[0].sum(dim=1).cpu().numpy()
-    return found.reshape(len(answers), -1)
-
-
 def win_rates(ours: np.ndarray, theirs: np.ndarray, is_same: bool = False) -> np.ndarray:
     """How often each of our answers scores above their answers to the same prompt; a tie counts half. (prompts, n)
 
@@ -162,27 +127,27 @@ def win_rates(ours: np.ndarray, theirs: np.ndarray, is_same: bool = False) -> np
     return np.asarray((wins - 0.5 * is_same) / max(1, theirs.shape[1] - is_same))
 
 
-def _sample(
+def _sample_methods(
     inputs: Mapping[str, Path], text: Text, settings: CompareSettings
-) -> tuple[list[Prompt], dict[str, Grouped], Scores]:
+) -> tuple[list[Prompt], dict[str, AnswerGroups], Scores]:
     """The prompts, every method's answers, and log π - log SFT of each answer of those that were trained."""
     sft = load_model(inputs["sft"] / "model", LanguageModel)
     asked = heldout_prompts(inputs["data"], text, sft.config.seq_len - settings.max_tokens)[: settings.n_prompts]
     prompts, ends = [prompt.ids.tolist() for prompt in asked], text[0].stop_ids
     how = Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens)
-    sampled = {"sft": answer_prompts(sft, prompts, settings.n_best, how, ends, settings.seed)}
+    sampled = {"sft": sample_answers(sft, prompts, settings.n_best, how, ends, settings.seed)}
     kl = {}
     for method in TRAINED:
         if method in inputs:
             model = load_model(inputs[method] / "model", LanguageModel)
-            answers = answer_prompts(model, prompts, settings.n_answers, how, ends, settings.seed)
-            ours, before = (answer_logps(m, prompts, answers, settings.temperature) for m in (model, sft))
+            answers = sample_answers(model, prompts, settings.n_answers, how, ends, settings.seed)
+            ours, before = (sampled_logps(m, prompts, answers, settings.temperature) for m in (model, sft))
             sampled[method], kl[method] = answers, ours - before
     return asked, sampled, kl
 
 
 def _judged(
-    made: Path, data: Path, text: Text, to_score: Mapping[str, tuple[Ids, Grouped]]
+    made: Path, data: Path, text: Text, to_score: Mapping[str, tuple[Ids, AnswerGroups]]
 ) -> tuple[Scores, dict[str, Any], Scores]:
     """What one reward model says of all answers, what it is worth on the held-out rankings, and how far its heads
     differ on the answers if it has several: a deviation in reward units (a head's mean on demonstrations is 0)."""
@@ -190,13 +155,13 @@ def _judged(
     model = load_model(made / "model", ScalarModel)
     rows = read_jsonl(data / "rankings.heldout.jsonl")
     known = [
-        Sourced(
+        SourcedRanking(
             Ranking(ranking_ids(tokenizer, template, r["messages"], r["answers"]), r["ranks"]),
             r["source"], r["tree"],
         )
         for r in rows
     ]  # fmt: skip
-    facts = judge_rewards(model, known, tokenizer.pad_id)
+    facts = measure_reward_model(model, known, tokenizer.pad_id)
     # An answer that ran out of room is read as if its last token had ended it, as in PPO: whole turns were learned.
     end = tokenizer.end_of_turn_id
     scores, spread = {}, {}
@@ -208,13 +173,13 @@ def _judged(
             )
             for ids, group in zip(prompts, answers, strict=True)
         ]
-        heads = np.array(score_heads(model, turns, tokenizer.pad_id))
+        heads = np.array(head_scores(model, turns, tokenizer.pad_id))
         scores[name], spread[name] = heads.mean(axis=2), heads.std(axis=2)
     return scores, facts, spread if model.n_heads > 1 else {}
 
 
 def _row(
-    answers: Grouped, texts: list[list[str]], kl: np.ndarray | None, rewards: np.ndarray, judged: np.ndarray,
+    answers: AnswerGroups, texts: list[list[str]], kl: np.ndarray | None, rewards: np.ndarray, judged: np.ndarray,
     rewards_sft: np.ndarray, judged_sft: np.ndarray, is_sft: bool,
 ) -> dict[str, Any]:  # fmt: skip
     """One method's figures: means by prompt, and prompts are what is drawn again."""
@@ -234,7 +199,7 @@ def _row(
     }
 
 
-def _best_of(n: int, answers: Grouped, rewards: np.ndarray, judged: np.ndarray) -> dict[str, Any]:
+def _best_of(n: int, answers: AnswerGroups, rewards: np.ndarray, judged: np.ndarray) -> dict[str, Any]:
     """The best of n of SFT's answers by the reward model."""
     weights = best_weights(rewards, n)
     tokens = np.array([[len(answer.ids) for answer in group] for group in answers])
@@ -252,7 +217,7 @@ def _best_of(n: int, answers: Grouped, rewards: np.ndarray, judged: np.ndarray) 
     }
 
 
-def _finished(answers: Grouped) -> np.ndarray:
+def _finished(answers: AnswerGroups) -> np.ndarray:
     """Which answers ended their turn, (prompts, n)."""
     return np.array([[answer.finished for answer in group] for group in answers])
 

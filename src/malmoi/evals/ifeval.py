@@ -12,9 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from malmoi.errors import DataError
-from malmoi.evals.answered import answer_greedily, asked_in_chat
+from malmoi.evals.answering import Subject, answer_greedily, chat_prompts
 from malmoi.evals.interval import bootstrap
-from malmoi.evals.subject import Subject
 
 MAX_TOKENS = 1280
 ANSWERS = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
@@ -70,7 +69,7 @@ def measure_instructions(subject: Subject, rows: Sequence[Instructed]) -> dict[s
         for name, given in row.instructions:
             if name not in CHECKS or (given.get("language") or "en") not in _KNOWN:
                 raise DataError(f"ifeval: no check for {name} {given.get('language') or ''}".strip())
-    asked, n_cut = asked_in_chat(subject, [row.prompt for row in rows], MAX_TOKENS)
+    asked, n_cut = chat_prompts(subject, [row.prompt for row in rows], MAX_TOKENS)
     answers = answer_greedily(subject, asked, MAX_TOKENS)
     values: dict[str, list[float]] = {}
     owners = [number for number, row in enumerate(rows) for _ in row.instructions]

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from malmoi import device, progress
-from malmoi.data.batch import Branches, pad
+from malmoi.data.batch import Branches, batches_by_length, pad
 from malmoi.data.comparisons import shared_length
-from malmoi.evals.batches import batches_by_length
 from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer
 

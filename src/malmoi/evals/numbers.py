@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from malmoi.evals.answered import answer_greedily, asked_in_chat, fitting
+from malmoi.evals.answering import Subject, answer_greedily, chat_prompts, cut_to_fit
 from malmoi.evals.interval import bootstrap
-from malmoi.evals.subject import Subject
 
 SHORT, LONG = 16, 400
 # A minus between two numbers is an operation.
@@ -28,11 +27,11 @@ def measure_numbers(subject: Subject, problems: Sequence[Problem]) -> dict[str, 
     max_tokens = LONG if problems[0].is_chat else SHORT
     texts = [problem.text for problem in problems]
     if problems[0].is_chat:
-        asked, n_cut = asked_in_chat(subject, texts, max_tokens)
+        asked, n_cut = chat_prompts(subject, texts, max_tokens)
         answers = answer_greedily(subject, asked, max_tokens)
         found = [said_number(answer) for answer in answers]
     else:
-        asked, n_cut = fitting(subject, [subject.tokenizer.encode(text) for text in texts], max_tokens)
+        asked, n_cut = cut_to_fit(subject, [subject.tokenizer.encode(text) for text in texts], max_tokens)
         answers = answer_greedily(subject, asked, max_tokens, stop=["\n"])
         found = [next(iter(numbers_in(answer)), None) for answer in answers]
     right = [float(number in numbers_in(problem.answer)) for number, problem in zip(found, problems, strict=True)]

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 from malmoi.data.table import read_table
 from malmoi.errors import ConfigError, DataError
+from malmoi.evals.answering import Subject
 from malmoi.evals.bits_per_byte import measure_text, pieces
 from malmoi.evals.choice import Question, measure_choices, measure_continuations
 from malmoi.evals.ifeval import Instructed, measure_instructions
 from malmoi.evals.numbers import Problem, measure_numbers
-from malmoi.evals.subject import Subject
 from malmoi.files import sha256_of
 
 Row = Mapping[str, Any]
@@ -118,11 +118,11 @@ TASKS = {
         Task("kowiki", "text", file="kowiki.valid"),
     )
 }
-DEFAULT = tuple(TASKS)[:12]
+DEFAULT_TASKS = tuple(TASKS)[:12]
 WHERE_FROM = "docs/reference/evaluation.md says where the files come from"
 
 
-def named(names: Sequence[str]) -> list[Task]:
+def tasks_named(names: Sequence[str]) -> list[Task]:
     """Tasks by name. Raises ConfigError that names the nearest."""
     for name in names:
         if name not in TASKS:
@@ -149,7 +149,7 @@ def find_file(task: Task, folder: Path | None) -> Path:
     return found
 
 
-def evaluate(task: Task, path: Path, subject: Subject, limit: int) -> dict[str, Any]:
+def measure_task(task: Task, path: Path, subject: Subject, limit: int) -> dict[str, Any]:
     """The task's measures over the first `limit` of what its file asks (0: all), and what they were taken on.
 
     Raises DataError, with file and line, for a row that lacks a column.

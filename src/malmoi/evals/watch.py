@@ -9,7 +9,8 @@ from pathlib import Path
 
 from malmoi import device
 from malmoi.data.prompts import Prompt
-from malmoi.evals.compare import answer_logps, answer_prompts
+from malmoi.evals.answer_measures import sampled_logps
+from malmoi.evals.answering import sample_answers
 from malmoi.files import disk_errors, read_jsonl, write_jsonl
 from malmoi.inference.sampling import Sampling
 from malmoi.synthetic.labeler import gold_score
@@ -98,9 +99,9 @@ class CurveWatch:
             return
         config, ends = self.steps.config, self.steps.tokenizer.stop_ids
         how = Sampling(temperature=config.temperature, max_tokens=config.max_tokens)
-        answers = answer_prompts(self.steps.policy, self.prompts, 1, how, ends, config.seed)
+        answers = sample_answers(self.steps.policy, self.prompts, 1, how, ends, config.seed)
         ours, before = (
-            answer_logps(model, self.prompts, answers, config.temperature)[:, 0]
+            sampled_logps(model, self.prompts, answers, config.temperature)[:, 0]
             for model in (self.steps.policy, self.steps.ref)
         )
         self.rows += [

@@ -17,7 +17,7 @@ from malmoi.config import Seed, Settings, override, parse, read_toml
 from malmoi.corpus.encodings import UTF8, known
 from malmoi.errors import ConfigError
 from malmoi.evals.compare import CompareSettings
-from malmoi.evals.ring import EvalSettings
+from malmoi.evals.demo import EvalSettings
 from malmoi.pipeline.sources import DataSettings
 from malmoi.pipeline.unused import OF_ALGORITHMS, OF_RECIPES, refuse_unused
 from malmoi.synthetic.pydocs import PACKAGES

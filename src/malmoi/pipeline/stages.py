@@ -16,11 +16,11 @@ from malmoi.corpus.shards import TokenShards
 from malmoi.data.comparisons import read_rankings
 from malmoi.data.tokens import heldout_documents, shortness
 from malmoi.errors import ConfigError
-from malmoi.evals.answers import answer_all
+from malmoi.evals.answering import answer_questions
 from malmoi.evals.bits_per_byte import bits_per_byte
 from malmoi.evals.compare import CURVE, CompareSettings, compare, heldout_prompts
-from malmoi.evals.rewards import score_spread
-from malmoi.evals.ring import EvalSettings, evaluate, reward_bias
+from malmoi.evals.demo import EvalSettings, evaluate_demo
+from malmoi.evals.reward_scores import reward_bias, score_spread
 from malmoi.evals.watch import CURVE_PROMPTS, CurveWatch, PolicyWatch
 from malmoi.feedback.judgements import (
     Said,
@@ -131,7 +131,7 @@ def sample(context: Context, settings: SampleSettings) -> None:
         for row in read_jsonl(context.inputs["demonstrations"] / f"prompts.{split}.jsonl")
     ]  # fmt: skip
     repeated = [row["messages"][-1]["content"] for row in asked for _ in range(settings.n_answers)]
-    answers = answer_all(model, tokens, template, repeated, sampling, settings.seed)
+    answers = answer_questions(model, tokens, template, repeated, sampling, settings.seed)
     k = settings.n_answers
     rows = [
         {"prompt": row["messages"], **{key: value for key, value in row.items() if key != "messages"},
@@ -260,7 +260,7 @@ def _train_on_answers(context: Context, job: Job, loop: LoopConfig) -> None:
 
 def measure(context: Context, settings: EvalSettings) -> None:
     """Everything that the report says, on what nobody trained on."""
-    write_json(context.out / "eval.json", evaluate(context.inputs, settings, context.say))
+    write_json(context.out / "eval.json", evaluate_demo(context.inputs, settings, context.say))
 
 
 def compare_all(context: Context, settings: CompareSettings) -> None:

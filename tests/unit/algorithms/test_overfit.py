@@ -11,7 +11,7 @@ from malmoi.algorithms import dpo, grpo, ppo, pretrain, reward, sft
 from malmoi.data.batch import as_ids
 from malmoi.data.comparisons import Ranking, ranking_steps
 from malmoi.data.prompts import Prompt
-from malmoi.evals.answers import answer_all
+from malmoi.evals.answering import answer_questions
 from malmoi.files import write_jsonl
 from malmoi.inference.sampling import Sampling
 from malmoi.model.config import ModelConfig
@@ -61,7 +61,7 @@ def test_sft_learns_to_give_eight_answers_and_to_end_them(
     job = sft.build(sft.Config(model=policy_folder, data=tmp_path / "chats.jsonl", n_steps=80, batch_size=8, loop=loop))
     assert losses(job, loop)[-1] < 0.05
     assert isinstance(job.model, LanguageModel)
-    answers = answer_all(job.model, tokenizer, template, list(ANSWERS), GREEDY)
+    answers = answer_questions(job.model, tokenizer, template, list(ANSWERS), GREEDY)
     assert {asked: (answer.text, answer.finished) for asked, answer in zip(ANSWERS, answers, strict=True)} == {
         asked: (said, True) for asked, said in ANSWERS.items()
     }

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from malmoi.evals.best_of import best, best_weights, kl_bound
+from malmoi.evals.best_of import best_index, best_weights, kl_bound
 
 
 def test_the_highest_score_is_kept_once_answers_that_never_ended_have_paid_for_it() -> None:
-    assert best([0.1, 0.9, 0.5], [True, True, True], 1.0) == 1
-    assert best([0.1, 0.9, 0.5], [True, False, True], 1.0) == 2
-    assert best([-3.0, 0.9, 0.5], [True, False, False], 1.0) == 1
-    assert best([0.1, 0.9, 0.5], [False, False, False], 1.0) == 1
-    assert best([-9.0, -9.0], [False, True], 0.1) == 1
+    assert best_index([0.1, 0.9, 0.5], [True, True, True], 1.0) == 1
+    assert best_index([0.1, 0.9, 0.5], [True, False, True], 1.0) == 2
+    assert best_index([-3.0, 0.9, 0.5], [True, False, False], 1.0) == 1
+    assert best_index([0.1, 0.9, 0.5], [False, False, False], 1.0) == 1
+    assert best_index([-9.0, -9.0], [False, True], 0.1) == 1
 
 
 @given(st.lists(st.floats(-3, 3), min_size=6, max_size=6, unique=True), st.integers(1, 6))

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from malmoi.errors import ConfigError
-from malmoi.evals.compare import answer_logps, answer_prompts, win_rates
+from malmoi.evals.answer_measures import sampled_logps
+from malmoi.evals.answering import sample_answers
+from malmoi.evals.compare import win_rates
 from malmoi.inference.requests import Answer
 from malmoi.inference.sampling import Sampling
 from malmoi.model.config import ModelConfig
@@ -22,9 +24,9 @@ def test_wins_count_ties_half_and_nobody_plays_against_itself() -> None:
 
 def test_answers_weigh_what_one_by_one_they_weigh(float32: None, shape: ModelConfig, policy: LanguageModel) -> None:
     prompts = [[1, 2, 3], [4, 5, 6, 7, 8]]
-    answers = answer_prompts(policy, prompts, 2, Sampling(temperature=0.7, max_tokens=6), end_ids=[9], seed=3)
+    answers = sample_answers(policy, prompts, 2, Sampling(temperature=0.7, max_tokens=6), end_ids=[9], seed=3)
     answers[0][0] = Answer(answers[0][0].ids, True, end_id=7)
-    found = answer_logps(policy, prompts, answers, temperature=0.7)
+    found = sampled_logps(policy, prompts, answers, temperature=0.7)
     for row, (ids, group) in enumerate(zip(prompts, answers, strict=True)):
         for column, answer in enumerate(group):
             whole = [*ids, *answer.ids, *answer.sampled[len(answer.ids) :]]

@@ -12,12 +12,12 @@ from typer.testing import CliRunner
 from malmoi.cli import app
 from malmoi.data.table import read_table
 from malmoi.errors import ConfigError, DataError
+from malmoi.evals.answering import Subject
 from malmoi.evals.bits_per_byte import measure_text, pieces
 from malmoi.evals.choice import Question, measure_choices, measure_continuations
 from malmoi.evals.likelihood import Likelihood, continuation, likelihoods
 from malmoi.evals.numbers import numbers_in, said_number
-from malmoi.evals.subject import Subject
-from malmoi.evals.tasks import DEFAULT, READERS, TASKS, Task, evaluate, find_file, named
+from malmoi.evals.tasks import DEFAULT_TASKS, READERS, TASKS, Task, find_file, measure_task, tasks_named
 from malmoi.files import write_jsonl
 from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer
@@ -123,13 +123,13 @@ def test_tasks_by_generation_run(
     subject: Subject, tmp_path: Path, kind: str, row: dict[str, Any], measure: str
 ) -> None:
     write_jsonl(tmp_path / "t.jsonl", [row, row, row])
-    found = evaluate(Task("t", kind), tmp_path / "t.jsonl", subject, limit=2)
+    found = measure_task(Task("t", kind), tmp_path / "t.jsonl", subject, limit=2)
     assert found["n"] == 2 and 0 <= found["metrics"][measure]["mean"] <= 1
 
 
 def test_tasks_and_files_that_are_not_there_are_named(tmp_path: Path, subject: Subject) -> None:
     with pytest.raises(ConfigError, match='did you mean "piqa"'):
-        named(["pika"])
+        tasks_named(["pika"])
     with pytest.raises(DataError, match="for piqa; name its folder"):
         find_file(TASKS["piqa"], tmp_path)
     with pytest.MonkeyPatch.context() as patch:
@@ -141,7 +141,7 @@ def test_tasks_and_files_that_are_not_there_are_named(tmp_path: Path, subject: S
             find_file(TASKS["piqa"], None)
     write_jsonl(tmp_path / "piqa.jsonl", [{"query": "?", "choices": ["a"], "gold": 0}, {"query": "?"}])
     with pytest.raises(DataError, match="2: not a row of piqa"):
-        evaluate(TASKS["piqa"], find_file(TASKS["piqa"], tmp_path), subject, 0)
+        measure_task(TASKS["piqa"], find_file(TASKS["piqa"], tmp_path), subject, 0)
 
 
 def test_the_command_writes_json_and_a_table_with_chance(policy_folder: Path, tmp_path: Path) -> None:
@@ -165,4 +165,4 @@ def test_every_row_of_the_real_files_is_asked(name: str) -> None:
 
 
 def test_the_default_tasks_are_there() -> None:
-    assert set(DEFAULT) < TASKS.keys()
+    assert set(DEFAULT_TASKS) < TASKS.keys()

@@ -6,7 +6,7 @@ import pytest
 
 from malmoi import progress
 from malmoi.data.comparisons import Ranking
-from malmoi.evals.rewards import score_all
+from malmoi.evals.reward_scores import mean_scores
 from malmoi.inference.engine import generate
 from malmoi.inference.sampling import Sampling
 from malmoi.model.config import ModelConfig
@@ -63,5 +63,5 @@ def test_answers_and_scores_are_reported(shape: ModelConfig) -> None:
     with progress.listening(lambda *what: told.append(what)):
         generate(LanguageModel(shape), [[1], [2, 3], [4]], Sampling(max_tokens=3), end_ids=[], seeds=[1, 2, 3])
         assert told[0] == (0, 3, "answers") and told[-1] == (3, 3, "answers")
-        score_all(ScalarModel(shape), [Ranking([[1, 2], [3]], [1, 2])] * 5, pad_id=0)
+        mean_scores(ScalarModel(shape), [Ranking([[1, 2], [3]], [1, 2])] * 5, pad_id=0)
     assert told[-1] == (5, 5, "rankings")

@@ -1,43 +1,41 @@
-"""What the report says, measured on held-out phrasings, items, prompts and text."""
+"""The stage `eval` of the demo's recipe: each model on held-out text, questions, items and prompts."""
 
 import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
 from malmoi.config import Seed, Settings
-from malmoi.data.comparisons import Ranking, demonstration_ids, ranking_ids
+from malmoi.data.comparisons import Ranking, ranking_ids
 from malmoi.evals.agreement import pairwise_agreement
-from malmoi.evals.answers import Answered, answer_all, answer_kl, distinct_share, is_exact
+from malmoi.evals.answer_measures import distinct_share, is_exact, log_ratios
+from malmoi.evals.answering import TextAnswer, answer_questions
 from malmoi.evals.bits_per_byte import xz_bits_per_byte
 from malmoi.evals.interval import bootstrap
-from malmoi.evals.preferences import head_scores, pairs_of, score_rankings
+from malmoi.evals.reward_accuracy import score_gaps
+from malmoi.evals.reward_scores import BATCH_SIZE, mean_scores
 from malmoi.files import iterate_jsonl, read_json, read_jsonl
 from malmoi.formats.folder import load_model, load_text
 from malmoi.inference.sampling import Sampling
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.synthetic.labeler import gold_score, true_ranks
 from malmoi.synthetic.questions import Question
-from malmoi.tokenizer.bpe import Tokenizer
-from malmoi.tokenizer.chat_template import ChatTemplate
-
-Text = tuple[Tokenizer, ChatTemplate]
 
 XZ_MOST_BYTES = {"train": 2**24, "heldout": 2**21}
-"""What xz is measured on, at most: it is slow, and of a large corpus a sample tells as much."""
+"""The most text that xz compresses: it is slow, and a sample of a large corpus is enough."""
 
 
 class EvalSettings(Settings):
-    """What is measured, on what nobody trained on."""
+    """How much is measured. Nothing that is measured on was trained on."""
 
     n_questions: int = Field(4000, gt=0)
-    """Held-out phrasings asked, at most."""
+    """The most questions in held-out phrasings."""
     n_base_questions: int = Field(400, gt=0)
-    """Of these, how many the base and the PPO model are asked too."""
+    """How many of them the base model and the PPO model are asked."""
     n_answers: int = Field(4, ge=2)
     """Answers sampled for each held-out prompt at temperature 1."""
     max_tokens: int = Field(48, gt=0)
@@ -46,15 +44,15 @@ class EvalSettings(Settings):
     """Of sampling."""
 
 
-def evaluate(inputs: dict[str, Path], settings: EvalSettings, say: Callable[[str], None]) -> dict[str, Any]:
-    """All sections of the report. inputs: stage -> what it made. Sampling is seeded, so it says the same twice."""
+def evaluate_demo(inputs: dict[str, Path], settings: EvalSettings, say: Callable[[str], None]) -> dict[str, Any]:
+    """All sections of `eval.json`. inputs: stage -> the folder that it made. The same seed gives the same figures."""
     report = {"pretrain": _pretraining(inputs)}
     say(f"bits per byte {report['pretrain']['bpb_before']:.2f} -> {report['pretrain']['bpb_after']:.3f}")
     report["sft"] = _answers(inputs, settings)
     say(f"exact answers: base {_mean(report['sft']['exact_base'])}, SFT {_mean(report['sft']['exact_sft'])}")
     report["reward"] = _reward(inputs)
     if report["reward"]["n_pairs"]:
-        say(f"reward model orders {_mean(report['reward']['accuracy'])} of the pairs rightly")
+        say(f"reward model orders {_mean(report['reward']['accuracy'])} of the pairs correctly")
     else:
         say("reward model: nothing to measure, since all answers to the held-out prompts are equally good")
     report["ppo"] = _ppo(inputs, settings)
@@ -66,19 +64,12 @@ def _mean(row: dict[str, Any]) -> str:
     return f"{row['mean']:.3f}" if row["n"] else "–"
 
 
-def reward_bias(model: ScalarModel, text: Text, conversations: Sequence[Sequence[dict[str, str]]]) -> list[float]:
-    """Mean score of these demonstrations, by each head, read where the model was trained: at the end of the turn."""
-    tokenizer, template = text
-    rankings = [Ranking([demonstration_ids(tokenizer, template, messages)], [1]) for messages in conversations]
-    scores = head_scores(model, rankings, tokenizer.pad_id)
-    return [float(np.mean([float(row[0, head]) for row in scores])) for head in range(model.n_heads)]
-
-
 def _pretraining(inputs: dict[str, Path]) -> dict[str, Any]:
     made = read_json(inputs["pretrain"] / "model" / "malmoi.json")
     n_bytes = read_json(inputs["corpus"] / "corpus.json")["bytes"]
     sides = {
-        side: _sample(inputs["corpus"] / f"{side}.jsonl", n_bytes[side], most) for side, most in XZ_MOST_BYTES.items()
+        side: _sample_text(inputs["corpus"] / f"{side}.jsonl", n_bytes[side], most)
+        for side, most in XZ_MOST_BYTES.items()
     }
     return {
         "bpb_before": made["bpb_before"],
@@ -91,8 +82,8 @@ def _pretraining(inputs: dict[str, Path]) -> dict[str, Any]:
     }
 
 
-def _sample(path: Path, n_bytes: int, most: int) -> bytes:
-    """The texts of a file of documents, of n_bytes altogether; of more than `most`, documents drawn by chance."""
+def _sample_text(path: Path, n_bytes: int, most: int) -> bytes:
+    """The texts of a file of documents; if its `n_bytes` are more than `most`, random documents of about that size."""
     draw, texts, room = random.Random(0), [], most
     for row in iterate_jsonl(path):
         if (n_bytes <= most or draw.random() < most / n_bytes) and room > 0:
@@ -102,7 +93,7 @@ def _sample(path: Path, n_bytes: int, most: int) -> bytes:
 
 
 def _answers(inputs: dict[str, Path], settings: EvalSettings) -> dict[str, Any]:
-    """Closed book, greedy, in phrasings that were never trained on: questions about one item, with one right answer."""
+    """Greedy answers to questions with one right answer, in phrasings that were never trained on."""
     questions = [Question.from_row(row) for row in read_jsonl(inputs["demonstrations"] / "questions.jsonl")]
     random.Random(settings.seed).shuffle(questions)
     closed = [question for question in questions if len(question.answers) == 1]
@@ -135,31 +126,31 @@ def _answers(inputs: dict[str, Path], settings: EvalSettings) -> dict[str, Any]:
     return report
 
 
-def _ask(folder: Path, questions: Sequence[Question], settings: EvalSettings) -> list[Answered]:
+def _ask(folder: Path, questions: Sequence[Question], settings: EvalSettings) -> list[TextAnswer]:
     model, (tokenizer, template) = load_model(folder, LanguageModel), load_text(folder)
     greedy = Sampling(temperature=0, max_tokens=settings.max_tokens)
-    return answer_all(model, tokenizer, template, [question.prompt for question in questions], greedy)
+    return answer_questions(model, tokenizer, template, [question.prompt for question in questions], greedy)
 
 
-def _exact(questions: Sequence[Question], answers: Sequence[Answered]) -> dict[str, Any]:
+def _exact(questions: Sequence[Question], answers: Sequence[TextAnswer]) -> dict[str, Any]:
     values = [is_exact(a, q.answers) for q, a in zip(questions, answers, strict=True)]
     return bootstrap(values, [question.item for question in questions]).to_row()
 
 
-def _exact_by_kind(questions: Sequence[Question], answers: Sequence[Answered]) -> dict[str, Any]:
-    kinds: dict[str, list[tuple[Question, Answered]]] = defaultdict(list)
+def _exact_by_kind(questions: Sequence[Question], answers: Sequence[TextAnswer]) -> dict[str, Any]:
+    kinds: dict[str, list[tuple[Question, TextAnswer]]] = defaultdict(list)
     for question, answer in zip(questions, answers, strict=True):
         kinds[question.kind].append((question, answer))
     return {kind: _exact(*map(list, zip(*pairs, strict=True))) for kind, pairs in sorted(kinds.items())}
 
 
-def _gold(questions: Sequence[Question], answers: Sequence[Answered]) -> dict[str, Any]:
+def _gold(questions: Sequence[Question], answers: Sequence[TextAnswer]) -> dict[str, Any]:
     values = [gold_score(a.text, q.answers, a.finished) for q, a in zip(questions, answers, strict=True)]
     return bootstrap(values, [question.item for question in questions]).to_row()
 
 
 def _reward(inputs: dict[str, Path]) -> dict[str, Any]:
-    """Held-out prompts about items that the reward model's rankings never touch."""
+    """The reward model on held-out prompts, about items that do not occur in its rankings."""
     folder = inputs["reward"] / "model"
     model, (tokenizer, template) = load_model(folder, ScalarModel), load_text(folder)
     rows = [row for row in read_jsonl(inputs["sample"] / "generations.jsonl") if row["split"] == "heldout"]
@@ -170,25 +161,25 @@ def _reward(inputs: dict[str, Path]) -> dict[str, Any]:
         Ranking(ranking_ids(tokenizer, template, row["prompt"], (a["text"] for a in row["answers"])), ranks)
         for row, ranks in zip(rows, truth, strict=True)
     ]
-    scores = score_rankings(model, rankings, tokenizer.pad_id)
-    pairs = pairs_of(scores, truth)
-    # The labeler's word on the same prompts: what agreeing with it can be worth, and what it is worth itself.
+    scores = mean_scores(model, rankings, tokenizer.pad_id, BATCH_SIZE)
+    gaps = score_gaps(scores, truth)
+    # The labeler's judgements of the same prompts: the model's agreement with them, and their own accuracy.
     said = {row["prompt_id"]: row for row in read_jsonl(inputs["rank"] / "heldout.jsonl")}
-    judged = [[said[row["prompt_id"]]["ranks"][place] for place in _shown(row, said)] for row in rows]
+    judged = [[said[row["prompt_id"]]["ranks"][place] for place in _places_shown(row, said)] for row in rows]
     agreement = [pairwise_agreement(a, b).without_ties for a, b in zip(judged, truth, strict=True)]
     known = [value for value in agreement if value == value]
     return {
-        "accuracy": pairs.accuracy().to_row(),
-        "accuracy_against_labeler": pairs_of(scores, judged).accuracy().to_row(),
+        "accuracy": gaps.accuracy().to_row(),
+        "accuracy_against_labeler": score_gaps(scores, judged).accuracy().to_row(),
         "labeler_accuracy": bootstrap(known).to_row(),
         "ceiling": "agreeing with the simulated labeler is worth at most its own accuracy; the true order has no error",
-        "calibration": pairs.calibration(),
-        "n_pairs": len(pairs.gaps),
+        "calibration": gaps.calibration(),
+        "n_pairs": len(gaps.gaps),
     }
 
 
-def _shown(row: dict[str, Any], said: dict[str, dict[str, Any]]) -> list[int]:
-    """Where each of a prompt's answers stands in the judgement, which keeps its own order."""
+def _places_shown(row: dict[str, Any], said: dict[str, dict[str, Any]]) -> list[int]:
+    """The place of each of a prompt's answers in the judgement, which has an order of its own."""
     shown = list(said[row["prompt_id"]]["answers"])
     places = []
     for answer in row["answers"]:
@@ -199,38 +190,55 @@ def _shown(row: dict[str, Any], said: dict[str, dict[str, Any]]) -> list[int]:
 
 
 def _ppo(inputs: dict[str, Path], settings: EvalSettings) -> dict[str, Any]:
-    """SFT against PPO on held-out prompts at temperature 1: gold, KL, diversity."""
-    prompts = read_jsonl(inputs["demonstrations"] / "prompts.heldout.jsonl")
-    golds, texts = {}, {}
-    for name in ("sft", "ppo"):
-        folder = inputs[name] / "model"
-        model, (tokenizer, template) = load_model(folder, LanguageModel), load_text(folder)
-        sampling = Sampling(temperature=1.0, max_tokens=settings.max_tokens)
-        repeated = [row["messages"][-1]["content"] for row in prompts for _ in range(settings.n_answers)]
-        answers = answer_all(model, tokenizer, template, repeated, sampling, settings.seed)
-        grouped = [answers[i : i + settings.n_answers] for i in range(0, len(answers), settings.n_answers)]
-        golds[name] = [
-            float(np.mean([gold_score(a.text, row["references"], a.finished) for a in group]))
-            for row, group in zip(prompts, grouped, strict=True)
-        ]
-        texts[name] = [[a.text for a in group] for group in grouped]
+    """SFT against PPO on held-out prompts at temperature 1: gold score, diversity, and the KL between them."""
+    rows = read_jsonl(inputs["demonstrations"] / "prompts.heldout.jsonl")
+    questions = [row["messages"][-1]["content"] for row in rows for _ in range(settings.n_answers)]
+    sft = _sample_answers(inputs["sft"] / "model", questions, settings)
+    ppo = _sample_answers(inputs["ppo"] / "model", questions, settings)
+    golds = {name: _gold_by_prompt(rows, made.groups) for name, made in (("sft", sft), ("ppo", ppo))}
+    texts = {name: [[a.text for a in group] for group in made.groups] for name, made in (("sft", sft), ("ppo", ppo))}
     distinct = {name: distinct_share(found) for name, found in texts.items()}
-    # Prompts about one topic are alike, so topics are what is drawn again.
-    topics = [row["item"] for row in prompts]
-
-    def compared(values: dict[str, list[float]], name: str) -> dict[str, Any]:
-        difference = np.subtract(values["ppo"], values["sft"]).tolist()
-        rows = {f"{name}_sft": values["sft"], f"{name}_ppo": values["ppo"], f"{name}_difference": difference}
-        return {key: bootstrap(found, topics).to_row() for key, found in rows.items()}
-
-    kl = answer_kl(model, load_model(inputs["sft"] / "model", LanguageModel), tokenizer, template, repeated, answers)
+    topics = [row["item"] for row in rows]
+    flat = [answer for group in ppo.groups for answer in group]
+    kl = log_ratios(ppo.model, sft.model, *load_text(inputs["ppo"] / "model"), questions, flat)
     return {
-        **compared(golds, "gold"),
-        **compared(distinct, "distinct"),
+        **_compared(golds, "gold", topics),
+        **_compared(distinct, "distinct", topics),
         "kl": float(np.mean(kl)),
         "alarms": read_json(inputs["ppo"] / "model" / "malmoi.json")["alarms"],
         "samples": [
-            {"prompt": row["messages"][-1]["content"], "reference": row["references"][0], "sft": sft, "ppo": ppo}
-            for row, sft, ppo in list(zip(prompts, texts["sft"], texts["ppo"], strict=True))[:20]
+            {"prompt": row["messages"][-1]["content"], "reference": row["references"][0], "sft": before, "ppo": after}
+            for row, before, after in list(zip(rows, texts["sft"], texts["ppo"], strict=True))[:20]
         ],
     }
+
+
+class _Sampled(NamedTuple):
+    """A model, and its answers to each prompt."""
+
+    model: LanguageModel
+    groups: list[list[TextAnswer]]
+
+
+def _sample_answers(folder: Path, questions: Sequence[str], settings: EvalSettings) -> _Sampled:
+    """questions: each prompt `n_answers` times"""
+    model, text = load_model(folder, LanguageModel), load_text(folder)
+    sampling = Sampling(temperature=1.0, max_tokens=settings.max_tokens)
+    answers = answer_questions(model, *text, questions, sampling, settings.seed)
+    starts = range(0, len(answers), settings.n_answers)
+    return _Sampled(model, [answers[i : i + settings.n_answers] for i in starts])
+
+
+def _gold_by_prompt(rows: Sequence[dict[str, Any]], groups: Sequence[Sequence[TextAnswer]]) -> list[float]:
+    """Mean gold score of the answers to each prompt."""
+    return [
+        float(np.mean([gold_score(a.text, row["references"], a.finished) for a in group]))
+        for row, group in zip(rows, groups, strict=True)
+    ]
+
+
+def _compared(values: dict[str, list[float]], name: str, topics: Sequence[Any]) -> dict[str, Any]:
+    """Both means and their difference by prompt. Prompts about one topic are similar, so topics are resampled."""
+    difference = np.subtract(values["ppo"], values["sft"]).tolist()
+    rows = {f"{name}_sft": values["sft"], f"{name}_ppo": values["ppo"], f"{name}_difference": difference}
+    return {key: bootstrap(found, topics).to_row() for key, found in rows.items()}
