@@ -10,7 +10,7 @@ from rich.table import Table
 from malmoi import device
 from malmoi.chat import find_model
 from malmoi.commands.runs import table
-from malmoi.corpus.folders import Errors
+from malmoi.corpus.folder import Errors
 from malmoi.data.comparisons import Ranking, ranking_ids
 from malmoi.data.formats import Report, rankings
 from malmoi.errors import DataError, UserError

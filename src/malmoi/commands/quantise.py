@@ -8,7 +8,7 @@ from rich.table import Table
 
 from malmoi.chat import find_model
 from malmoi.commands.runs import size, table
-from malmoi.corpus.folders import ReadReport, read_folder
+from malmoi.corpus.folder import ReadReport, read_folder
 from malmoi.errors import DataError
 from malmoi.evals.quantised import compare_weights
 from malmoi.files import read_jsonl

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Literal
 
 from malmoi.corpus.documents import Document, Reopened, opener
+from malmoi.corpus.readers import reader_of
 from malmoi.text import normalise, text_key
 
 Split = Literal["train", "heldout"]
@@ -75,7 +76,8 @@ def family(source: str) -> str:
     if "://" in source:
         return source.split("/")[2]
     path = source.partition("#")[0]
-    return path if path.endswith((".jsonl", ".jsonl.gz")) else path.rpartition("/")[0]
+    reader = reader_of(path)
+    return path if reader is not None and reader.has_rows else path.rpartition("/")[0]
 
 
 def _repeated_lines(documents: Iterable[Document]) -> set[tuple[str, int]]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from malmoi.corpus.folders import EXAMPLES_PER_REASON, Errors
+from malmoi.corpus.folder import EXAMPLES_PER_REASON, Errors
 from malmoi.data import rows, trees
 from malmoi.data.columns import FACTS, check_row, id_of, says, unused
 from malmoi.data.rows import Maker, Numbered, Row, Turns, best, each

@@ -16,7 +16,7 @@ from typing import IO
 from malmoi import progress
 from malmoi.corpus import clean
 from malmoi.corpus.documents import Document
-from malmoi.corpus.folders import ReadReport, read_folder
+from malmoi.corpus.folder import ReadReport, read_folder
 from malmoi.corpus.shards import ShardWriter
 from malmoi.errors import DataError
 from malmoi.files import iterate_jsonl, open_atomic, read_jsonl, to_json, write_json, write_jsonl

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from malmoi import __version__, device, progress
-from malmoi.corpus.folders import identity as text_identity
+from malmoi.corpus.folder import identity as text_identity
 from malmoi.errors import ConfigError, UserError, WorkspaceError
 from malmoi.files import partial_name, sweep_partials, write_json
 from malmoi.pipeline.console import Console

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from malmoi.corpus.clean import drop_boilerplate, drop_duplicates, normalised, split
-from malmoi.corpus.folders import ReadReport, read_folder
+from malmoi.corpus.folder import ReadReport, read_folder
 from malmoi.synthetic.cloze import cloze_questions, is_korean
 
 DATA = Path(os.environ.get("MALMOI_DATA", Path(__file__).parents[3] / ".." / "shared" / "data"))

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from malmoi.corpus.folders import KINDS, PART_CHARS, ReadReport, identity, read_folder
+from malmoi.corpus.folder import ReadReport, identity, read_folder
+from malmoi.corpus.readers import all_readers
+from malmoi.corpus.readers.text import PART_CHARS
 from malmoi.errors import DataError
 from malmoi.files import sha256_of
 
@@ -153,7 +155,7 @@ def test_nothing_to_read_says_what_is_read(tmp_path):
         prepare()
         with pytest.raises(DataError) as caught:
             list(read_folder(tmp_path))
-        assert str(tmp_path) in str(caught.value) and " ".join(KINDS) in str(caught.value)
+        assert str(tmp_path) in str(caught.value) and " ".join(all_readers()) in str(caught.value)
     with pytest.raises(DataError, match="nothing to read"):
         read_folder(tmp_path / "a.pdf")
     with pytest.raises(DataError, match="no such file or folder"):

@@ -1,0 +1,141 @@
+"""A folder of files -> documents, one at a time. Each format has a module in `malmoi.corpus.readers`."""
+
+import gzip
+import hashlib
+import os
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from malmoi import progress
+from malmoi.corpus.documents import Document
+from malmoi.corpus.encodings import UTF8
+from malmoi.corpus.input_file import InputFile, Unreadable
+from malmoi.corpus.readers import all_readers, reader_of
+from malmoi.errors import DataError, spelt_out
+from malmoi.files import sha256_of
+from malmoi.text import is_empty
+
+Errors = Literal["strict", "skip"]
+"""What to do with a file or row that cannot be used: raise DataError, or count it and go on."""
+EXAMPLES_PER_REASON = 3
+
+
+@dataclass
+class ReadReport:
+    """What was read, and what was skipped and why.
+
+    skipped: reason -> files or rows; examples: the first few of each reason, with file and line
+    converted: the encoding that the user named -> files that were read in it
+    """
+
+    n_files: int = 0
+    n_documents: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    examples: list[str] = field(default_factory=list)
+    converted: Counter[str] = field(default_factory=Counter)
+
+
+def read_folder(
+    path: Path, errors: Errors = "strict", report: ReadReport | None = None, encoding: str = UTF8
+) -> Iterator[Document]:
+    """Documents of a file, or of all files below a folder, sorted by name; hidden files are ignored.
+
+    The source of a document is its row's "source", else the file's path below `path` (for a titled row, "FILE#TITLE").
+    errors: "strict" raises DataError for a file or row that cannot be read; "skip" counts it in `report` and goes on.
+        Both count blank texts and files of unknown formats, and skip them
+    encoding: of files that have no byte-order mark and are not UTF-8
+    Raises DataError if there is nothing to read at all.
+    """
+    report = ReadReport() if report is None else report
+    return _read(path, list(_find_files(path, errors, report)), errors, report, encoding)
+
+
+def identity(path: Path, of_file: Callable[[Path], str] = sha256_of) -> str:
+    """SHA-256 over the names and contents of exactly the files that `read_folder` would read; links are followed.
+
+    of_file: returns a file's SHA-256; the default reads the file
+    """
+    digest = hashlib.sha256()
+    for file in _find_files(path, "skip", ReadReport()):
+        name = os.fsencode(file.name if file == path else file.relative_to(path).as_posix())
+        content = of_file(file) if os.access(file, os.R_OK) else "cannot be opened"
+        digest.update(name + f"\0{content}\n".encode())
+    return digest.hexdigest()
+
+
+def _read(root: Path, files: list[Path], errors: Errors, report: ReadReport, encoding: str) -> Iterator[Document]:
+    for file in progress.each(files, "files"):
+        report.n_files += 1
+        for found in _documents(file, root, encoding, report):
+            if isinstance(found, Unreadable):
+                _pass_over(found, errors, report)
+            elif is_empty(found.text):
+                report.skipped["no text in it"] += 1
+            else:
+                report.n_documents += 1
+                yield found
+    if not report.n_documents:
+        said = ", ".join(f"{n} {reason}" for reason, n in report.skipped.items())
+        suffixes = " ".join(all_readers())
+        raise DataError(f"{root}: no text in it ({said or 'nothing to read'}); give files with text: {suffixes}")
+
+
+def _pass_over(problem: Unreadable, errors: Errors, report: ReadReport) -> None:
+    if errors == "strict":
+        raise problem
+    report.skipped[problem.reason] += 1
+    if report.skipped[problem.reason] <= EXAMPLES_PER_REASON:
+        report.examples.append(str(problem))
+
+
+def _find_files(root: Path, errors: Errors, report: ReadReport) -> Iterator[Path]:
+    """The files to read, sorted. Each folder is entered once, so that circular links end."""
+
+    def refused(error: OSError) -> None:
+        _pass_over(Unreadable("cannot be opened", f"{error.filename}: {error.strerror}"), errors, report)
+
+    if not root.exists():
+        raise DataError(f"{root}: no such file or folder")
+    is_folder = root.is_dir()
+    files, entered = [] if is_folder else [root], set()
+    for folder, names, file_names in os.walk(root, followlinks=True, onerror=refused) if is_folder else ():
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in entered:
+            names.clear()
+            continue
+        entered.add((status.st_dev, status.st_ino))
+        names[:] = sorted(name for name in names if not name.startswith("."))
+        files += (Path(folder, name) for name in file_names if not name.startswith("."))
+    if not any(reader_of(file.name) for file in files):
+        raise DataError(f"{root}: nothing to read; the kinds that are read are {' '.join(all_readers())}")
+    for file in sorted(files, key=lambda file: file.relative_to(root).as_posix()):
+        if reader_of(file.name) is None:
+            report.skipped[f"not a kind that is read ({file.suffix or 'no ending'})"] += 1
+        elif file.exists() and not file.is_file():
+            report.skipped["not a regular file"] += 1
+        else:
+            yield file
+
+
+def _documents(path: Path, root: Path, encoding: str, report: ReadReport) -> Iterator[Document | Unreadable]:
+    reader = reader_of(path.name)
+    assert reader is not None
+    source = spelt_out(path.name if path == root else path.relative_to(root).as_posix())
+    opened: Any = gzip.open if path.name.lower().endswith(".gz") else open
+    try:
+        with opened(path, "rb") as stream:
+            file = InputFile(path, source, stream, encoding)
+            try:
+                yield from reader.read(file)
+            finally:
+                report.converted[encoding] += file.is_converted
+    except Unreadable as problem:
+        yield problem
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        yield Unreadable("damaged gzip", f"{path}: cut short or damaged ({error}); copy or download it again")
+    except OSError as error:
+        yield Unreadable("cannot be opened", f"{path}: cannot be read ({error.strerror}); mend or move it")
