@@ -56,40 +56,43 @@ def sft(work: Work, _: str) -> Result:
     n_steps = len(work["chats"]) // work["batch_size"]
     loop = _loop(work)
     config = fine_tuning.Config(
-        model=Path(work["model"]), data=Path(work["data"]), n_steps=2 * n_steps, batch_size=work["batch_size"],
-        micro_batch_size=work["batch_size"], loop=loop,
-    )  # fmt: skip
-    return _second_epoch(fine_tuning.build(config), loop, n_steps, work)
+        n_steps=2 * n_steps, batch_size=work["batch_size"], micro_batch_size=work["batch_size"], loop=loop
+    )
+    inputs = fine_tuning.Inputs(model=Path(work["model"]), data=Path(work["data"]))
+    return _second_epoch(fine_tuning.build(config, inputs), loop, n_steps, work)
 
 
 def reward(work: Work, _: str) -> Result:
     n_steps = len(work["pairs"]) // work["batch_size"]
     loop = _loop(work)
     config = reward_model.Config(
-        model=Path(work["reward_model"]), data=Path(work["data"]), n_steps=2 * n_steps, batch_size=work["batch_size"],
-        micro_batch_size=work["batch_size"], loop=loop,
-    )  # fmt: skip
-    return _second_epoch(reward_model.build(config), loop, n_steps, work)
+        n_steps=2 * n_steps, batch_size=work["batch_size"], micro_batch_size=work["batch_size"], loop=loop
+    )
+    inputs = reward_model.Inputs(model=Path(work["reward_model"]), data=Path(work["data"]))
+    return _second_epoch(reward_model.build(config, inputs), loop, n_steps, work)
 
 
 def rl_step(work: Work, _: str) -> Result:
     """PPO, a value network included: it learns in the same update."""
     loop = _loop(work)
-    return _time_rollouts(ppo.build(ppo.Config(**_rollouts(work), loop=loop)), loop, work)
+    job = ppo.build(ppo.Config(**_rollouts(work), loop=loop), ppo.Inputs(**_rollout_inputs(work)))
+    return _time_rollouts(job, loop, work)
 
 
 def rl_step_grpo(work: Work, _: str) -> Result:
     """GRPO, which has no value network, as RLOO has none."""
     loop = _loop(work)
-    return _time_rollouts(
-        grpo.build(grpo.Config(**_rollouts(work), group_size=work["n_answers"], loop=loop)), loop, work
-    )
+    config = grpo.Config(**_rollouts(work), group_size=work["n_answers"], loop=loop)
+    return _time_rollouts(grpo.build(config, grpo.Inputs(**_rollout_inputs(work))), loop, work)
+
+
+def _rollout_inputs(work: Work) -> dict[str, Any]:
+    return {"policy": Path(work["model"]), "reward_model": Path(work["reward_model"]), "data": Path(work["data"])}
 
 
 def _rollouts(work: Work) -> dict[str, Any]:
     n_answers = len(work["prompts"]) * work["n_answers"]
     return {
-        "policy": Path(work["model"]), "reward_model": Path(work["reward_model"]), "data": Path(work["data"]),
         "n_iterations": 1 + work["n_iterations"], "batch_size": n_answers, "micro_batch_size": n_answers, "n_epochs": 1,
         "temperature": 1.0, "max_tokens": work["n_new"], "beta": 0.05, "missing_eos_penalty": 0,
     }  # fmt: skip
@@ -120,7 +123,7 @@ def pretrain(work: Work, _: str) -> Result:
     """Until the time is up, counted from when this process was asked for."""
     loop = LoopConfig(optim=OptimConfig(name="adamw", lr=work["lr"], decay="constant"))
     config = pretraining.Config(
-        shards=Path(work["shards"]), model=ModelConfig(**work["config"]), n_steps=10**9, batch_size=work["n_windows"],
+        model=ModelConfig(**work["config"]), n_steps=10**9, batch_size=work["n_windows"],
         micro_batch_size=work["n_windows"], seed=work["seed"], loop=loop,
     )  # fmt: skip
     losses: list[float] = []
@@ -134,7 +137,7 @@ def pretrain(work: Work, _: str) -> Result:
             raise _TimeIsUp
 
     try:
-        fit(pretraining.build(config), loop, [look_on])
+        fit(pretraining.build(config, pretraining.Inputs(shards=Path(work["shards"]))), loop, [look_on])
     except _TimeIsUp:
         seconds = time.time() - work["started"]
     return {

@@ -141,10 +141,8 @@ def train_tenth(subject: Subject) -> dict[str, Any]:
     data = subject.parts / "rankings.jsonl"
     write_jsonl(data, chosen)
     optim = OptimConfig(name="adamw", lr=5e-4, warmup_steps=4)
-    config = reward.Config(
-        model=subject.sft, data=data, n_steps=subject.sizes.tenth_steps, loop=LoopConfig(optim=optim)
-    )
-    job = reward.build(config)
+    config = reward.Config(n_steps=subject.sizes.tenth_steps, loop=LoopConfig(optim=optim))
+    job = reward.build(config, reward.Inputs(model=subject.sft, data=data))
     fit(job, config.loop)
     assert isinstance(job.model, ScalarModel)
     shown = random.Random(0).sample(read_jsonl(subject.made("demonstrations", "train.jsonl")), 256)
@@ -195,12 +193,12 @@ def ppo_points(subject: Subject, proxy: str, beta: float) -> list[Point]:
     sizes = subject.sizes
     optim = OptimConfig(name="adamw", lr=sizes.lr, eps=1e-5, decay="constant", warmup_steps=10)
     config = ppo.Config(
-        recipe="instructgpt", policy=subject.sft, reward_model=subject.proxy(proxy),
-        data=subject.made("demonstrations", "prompts.train.jsonl"), n_iterations=sizes.iterations, batch_size=64,
-        n_minibatches=4, beta=beta, average_decay=0.0, missing_eos_penalty=MISSING_EOS_PENALTY, max_tokens=MAX_TOKENS,
-        kl_budget=1e6, loop=LoopConfig(optim=optim),
+        recipe="instructgpt", n_iterations=sizes.iterations, batch_size=64, n_minibatches=4, beta=beta,
+        average_decay=0.0, missing_eos_penalty=MISSING_EOS_PENALTY, max_tokens=MAX_TOKENS, kl_budget=1e6,
+        loop=LoopConfig(optim=optim),
     )  # fmt: skip
-    job = ppo.build(config)
+    prompts = subject.made("demonstrations", "prompts.train.jsonl")
+    job = ppo.build(config, ppo.Inputs(policy=subject.sft, reward_model=subject.proxy(proxy), data=prompts))
     steps = job.steps
     assert isinstance(steps, RolloutSteps) and isinstance(steps.ref, LanguageModel)
     reference = steps.ref

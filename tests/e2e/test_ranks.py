@@ -32,7 +32,7 @@ BROKEN = """
 from malmoi.algorithms import sft
 from malmoi.cli import main
 from malmoi.errors import DataError
-def build(config):
+def build(config, inputs):
     raise DataError("chats.jsonl: cannot be read\\nby this rank")
 sft.build = build
 main()

@@ -26,6 +26,7 @@ PAGE = ROOT / "docs" / "reference" / "ppo.md"
 SHAPE: dict[str, Any] = {
     "n_layer": 1, "n_embd": 16, "n_head": 2, "n_kv_head": 1, "head_dim": 8, "n_ff": 16, "seq_len": 40,
 }  # fmt: skip
+SMALL: dict[str, Any] = {"n_iterations": 2, "batch_size": 8, "max_tokens": 6}
 
 
 def shape(tokenizer: Tokenizer) -> ModelConfig:
@@ -33,13 +34,13 @@ def shape(tokenizer: Tokenizer) -> ModelConfig:
 
 
 @pytest.fixture
-def config(tmp_path: Path, tokenizer: Tokenizer) -> dict[str, Any]:
+def inputs(tmp_path: Path, tokenizer: Tokenizer) -> ppo.Inputs:
     torch.manual_seed(0)
     for name, kind in (("policy", LanguageModel), ("reward", ScalarModel)):
         save_model(tmp_path / name, kind(shape(tokenizer)), tokenizer, ChatTemplate.default(), {})
     write_jsonl(tmp_path / "prompts.jsonl", ({"messages": [{"role": "user", "content": w}]} for w in ("cat", "낱말")))
     folders = {"policy": tmp_path / "policy", "reward_model": tmp_path / "reward", "data": tmp_path / "prompts.jsonl"}
-    return {**folders, "n_iterations": 2, "batch_size": 8, "max_tokens": 6}
+    return ppo.Inputs(**folders)
 
 
 def test_a_new_head_is_normal_with_deviation_1_over_the_root_of_width_plus_1(tokenizer: Tokenizer) -> None:
@@ -78,8 +79,8 @@ def test_padding_is_not_the_end_of_a_turn(tokenizer: Tokenizer) -> None:
 
 
 @pytest.mark.parametrize(("value_from", "recipe"), [("reward_model", "stiennon"), ("policy", "ziegler")])
-def test_the_value_starts_as_the_reward_model_or_at_zero(config: dict[str, Any], value_from: str, recipe: Any) -> None:
-    job = ppo.build(ppo.Config(recipe=recipe, **config))
+def test_the_value_starts_as_the_reward_model_or_at_zero(inputs: ppo.Inputs, value_from: str, recipe: Any) -> None:
+    job = ppo.build(ppo.Config(recipe=recipe, **SMALL), inputs)
     assert isinstance(job.model, ppo.Actors) and isinstance(job.steps, RolloutSteps)
     value, source = job.model.value, job.steps.reward_model if value_from == "reward_model" else job.model.policy
     ids = torch.arange(20, 30)[None]
@@ -91,9 +92,9 @@ def test_the_value_starts_as_the_reward_model_or_at_zero(config: dict[str, Any],
         assert not value(ids).any()
 
 
-def test_scores_are_normalised_once_over_answers_of_the_reference(tokenizer: Tokenizer, config: dict[str, Any]) -> None:
-    plain = ppo.build(ppo.Config(**config, missing_eos_penalty=0)).steps
-    scaled = ppo.build(ppo.Config(**config, missing_eos_penalty=0, normalise_rewards=64)).steps
+def test_scores_are_normalised_once_over_answers_of_the_reference(tokenizer: Tokenizer, inputs: ppo.Inputs) -> None:
+    plain = ppo.build(ppo.Config(**SMALL, missing_eos_penalty=0), inputs).steps
+    scaled = ppo.build(ppo.Config(**SMALL, missing_eos_penalty=0, normalise_rewards=64), inputs).steps
     assert isinstance(plain, RolloutSteps) and isinstance(scaled, RolloutSteps)
     next(iter(plain))
     next(iter(scaled))
@@ -105,7 +106,7 @@ def test_scores_are_normalised_once_over_answers_of_the_reference(tokenizer: Tok
     assert float(drawn.scores.mean()) == pytest.approx(0, abs=0.35)
     assert float(drawn.scores.std()) == pytest.approx(1, abs=0.3)
     assert ppo.Config(n_iterations=1, recipe="ziegler").normalise_rewards == 256
-    again = ppo.build(ppo.Config(**config, missing_eos_penalty=0, normalise_rewards=64)).steps
+    again = ppo.build(ppo.Config(**SMALL, missing_eos_penalty=0, normalise_rewards=64), inputs).steps
     again.load_state_dict(scaled.state_dict())
     assert isinstance(again, RolloutSteps) and (again.score_mean, again.score_std) == (mean, std)
 

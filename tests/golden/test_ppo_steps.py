@@ -30,7 +30,9 @@ def small(**given: Any) -> ppo.Config:
     return ppo.Config(**{"n_iterations": 2, "batch_size": 6, "max_tokens": 5, "temperature": 1.0, **given})
 
 
-def stream(tokenizer: Tokenizer, config: ppo.Config, away: float = 0.0, score_std: float = 1.0) -> RolloutSteps:
+def stream(
+    tokenizer: Tokenizer, config: ppo.Config, away: float = 0.0, score_std: float = 1.0, ptx_shards: Path | None = None
+) -> RolloutSteps:
     """A stream on four tiny networks; the reference stands `away` from the policy."""
     torch.manual_seed(0)
     shape = ModelConfig(vocab_size=tokenizer.vocab_size, **SHAPE)
@@ -46,7 +48,8 @@ def stream(tokenizer: Tokenizer, config: ppo.Config, away: float = 0.0, score_st
         messages = [{"role": "user", "content": question}]
         ids, _ = template.encode(tokenizer, messages, add_generation_prompt=True)
         prompts.append(Prompt(messages, as_ids(ids), {}))
-    return ppo.rollout_steps(ppo.Actors(policy, value), ref, reward_model, prompts, tokenizer, config, score_std)
+    actors = ppo.Actors(policy, value)
+    return ppo.rollout_steps(actors, ref, reward_model, prompts, tokenizer, config, score_std, ptx_shards)
 
 
 def actors(steps: RolloutSteps) -> ppo.Actors:
@@ -188,8 +191,8 @@ def test_prompts_are_taken_in_shuffled_passes_over_all_of_them() -> None:
 def test_pretraining_text_is_divided_by_its_own_tokens(tokenizer: Tokenizer, tmp_path: Path) -> None:
     with ShardWriter(tmp_path, "train", tokenizer.vocab_size) as writer:
         writer.append(list(range(6, 250)), n_bytes=300)
-    config = small(ptx_coef=27.8, ptx_shards=tmp_path, batch_size=16, micro_batch_size=5, max_tokens=3)
-    steps = stream(tokenizer, config)
+    config = small(ptx_coef=27.8, batch_size=16, micro_batch_size=5, max_tokens=3)
+    steps = stream(tokenizer, config, ptx_shards=tmp_path)
     micros = next(iter(steps))
     count = sum(batch.count for batch in micros)
     ptx = [batch for batch in micros if isinstance(batch, ppo.PtxTokens)]
@@ -208,10 +211,9 @@ def test_every_answer_brings_as_many_windows_of_pretraining_text_as_asked(
     with ShardWriter(tmp_path, "train", tokenizer.vocab_size) as writer:
         writer.append(list(range(6, 250)), n_bytes=300)
     asked = {} if per_answer is None else {"ptx_windows_per_answer": per_answer}
-    config = small(
-        ptx_coef=27.8, ptx_shards=tmp_path, batch_size=16, n_minibatches=2, micro_batch_size=5, max_tokens=3, **asked
-    )
-    texts = [batch.tokens for batch in next(iter(stream(tokenizer, config))) if isinstance(batch, ppo.PtxTokens)]
+    config = small(ptx_coef=27.8, batch_size=16, n_minibatches=2, micro_batch_size=5, max_tokens=3, **asked)
+    micros = next(iter(stream(tokenizer, config, ptx_shards=tmp_path)))
+    texts = [batch.tokens for batch in micros if isinstance(batch, ppo.PtxTokens)]
     assert sum(len(text.ids) for text in texts) == n_windows
     assert all(len(text.ids) <= config.micro_batch_size for text in texts)
 

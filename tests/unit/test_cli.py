@@ -27,14 +27,14 @@ from malmoi.feedback.judgements import (
     record_judgements,
     record_person,
 )
-from malmoi.files import read_jsonl, write_jsonl, write_text
+from malmoi.files import read_json, read_jsonl, write_jsonl, write_text
 from malmoi.formats.folder import load_model, score_std
 from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.workspace.folder import Workspace
-from malmoi.workspace.ledger import Ledger
+from malmoi.workspace.ledger import Ledger, digest_of
 
 pytestmark = pytest.mark.usefixtures("float32")
 STORIES = "The {0} cat sat on the {0} mat. A dog saw {0} birds in the old tree and ran home to its friends.\n\n"
@@ -128,6 +128,7 @@ def test_version() -> None:
         (["train", "sff", "sft.toml"], 'sff: unknown algorithm; did you mean "sft"?'),
         (["train", "sft", "nowhere.toml"], "nowhere.toml: no such file"),
         (["train", "sft", "sft.toml", "--set", "n_step=1"], 'did you mean "n_steps"?'),
+        (["train", "sft", "sft.toml", "--set", "dat=chats.jsonl"], 'dat: unknown setting; did you mean "data"?'),
         (["train", "sft", "sft.toml", "--set", "model=none"], "sft.toml: model: none: no such file or folder"),
         (["train", "sft", "bare.toml"], "bare.toml: model: missing"),
         (["train", "sft", "sft.toml", "--out", "policy"], "holds a training with another"),
@@ -213,6 +214,21 @@ def test_train_makes_a_model_folder_and_not_twice(files: Path, algorithm: str) -
     other = fails("train", algorithm, f"{algorithm}.toml", "--out", "made", "--set", "loop.optim.lr=0.5")
     assert "another settings.loop.optim.lr" in other
     assert read_jsonl(Path("made/metrics.jsonl")) == rows
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "settings"),
+    [
+        ("sft", "cdd0ff60a8964bb6f021a6457c4ae76cdc7c5a5cfb7e0ac99cf04fc7c48bc789"),
+        ("ppo", "99c56a5c1ea3bac810a1c26c8ed84e76208c789cf5db9f9f5711c10da9787a34"),
+    ],
+)
+def test_a_training_begun_by_an_earlier_version_is_the_same_training(
+    files: Path, algorithm: str, settings: str
+) -> None:
+    """The settings of `config.json`, as that version wrote them, decide whether a folder's training goes on."""
+    malmoi("train", algorithm, f"{algorithm}.toml")
+    assert digest_of(read_json(Path(algorithm) / "config.json")["settings"]) == settings
 
 
 def test_adapters_are_merged_into_what_is_saved(files: Path) -> None:

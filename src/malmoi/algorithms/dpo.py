@@ -24,10 +24,6 @@ from malmoi.train.reference import policy_and_reference
 class Config(Settings):
     """Settings of DPO."""
 
-    policy: Path = Path()
-    """Model folder to start from, and the frozen reference: the SFT model."""
-    data: Path = Path()
-    """Rankings, JSON lines {"messages", "answers", "ranks"}."""
     n_steps: int = Field(gt=0)
     """Optimizer steps."""
     batch_size: int = Field(16, gt=0)
@@ -44,6 +40,15 @@ class Config(Settings):
     """Adapters to train in place of all weights; without them the policy is the reference."""
     loop: LoopConfig = LoopConfig()
     """Optimizer, checkpoints, compilation."""
+
+
+class Inputs(Settings):
+    """What DPO reads."""
+
+    policy: Path = Path()
+    """Model folder to start from, and the frozen reference: the SFT model."""
+    data: Path = Path()
+    """Rankings, JSON lines {"messages", "answers", "ranks"}."""
 
 
 def loss(
@@ -85,14 +90,14 @@ def answer_logps(model: LanguageModel | WithoutAdapters, batch: Comparisons) -> 
     return torch.zeros(len(batch.row), device=logps.device).index_add(0, answer[predicts], logps[predicts])
 
 
-def build(config: Config) -> Job:
+def build(config: Config, inputs: Inputs) -> Job:
     """The policy, its reference, and the shuffled rankings; those in which all answers tie are left out."""
-    policy, ref = policy_and_reference(config.policy, config.lora)
-    tokenizer, template = load_text(config.policy)
-    rankings = read_rankings(config.data, tokenizer, template, policy.config.seq_len)
+    policy, ref = policy_and_reference(inputs.policy, config.lora)
+    tokenizer, template = load_text(inputs.policy)
+    rankings = read_rankings(inputs.data, tokenizer, template, policy.config.seq_len)
     rankings = [ranking for ranking in rankings if len(set(ranking.ranks)) > 1]
     if not rankings:
-        raise DataError(f"{config.data}: every ranking is a tie; DPO learns from answers that are ranked apart")
+        raise DataError(f"{inputs.data}: every ranking is a tie; DPO learns from answers that are ranked apart")
     steps = ranking_steps(
         rankings, tokenizer.pad_id, config.batch_size, config.micro_batch_size, config.seed, n_repeated=1
     )

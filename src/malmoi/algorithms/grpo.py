@@ -6,12 +6,14 @@ answer's length: Liu et al. 2025 (Dr. GRPO, arXiv:2503.20783).
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from malmoi.config import Settings
 from malmoi.data.prompts import Prompt, read_prompts
 from malmoi.formats.folder import load_reward_model, load_text, score_std
 from malmoi.model.lora import WithoutAdapters
@@ -38,6 +40,17 @@ class Config(RolloutConfig):
         if self.batch_size % self.group_size:
             raise ValueError(f"batch_size {self.batch_size} is not a multiple of group_size {self.group_size}")
         return self
+
+
+class Inputs(Settings):
+    """What GRPO reads."""
+
+    policy: Path = Path()
+    """Model folder to start from, and the frozen reference: the SFT model."""
+    reward_model: Path = Path()
+    """Reward model's folder."""
+    data: Path = Path()
+    """Prompts, JSON lines {"messages": [...]}."""
 
 
 @dataclass(frozen=True)
@@ -105,13 +118,13 @@ def rollout_steps(
     )  # fmt: skip
 
 
-def build(config: Config) -> Job:
+def build(config: Config, inputs: Inputs) -> Job:
     """Policy, reference and reward model, and the stream of groups."""
-    policy, ref = policy_and_reference(config.policy, config.lora)
-    reward_model = load_reward_model(config.reward_model)
-    tokenizer, template = load_text(config.policy)
-    prompts = read_prompts(config.data, tokenizer, template, policy.config.seq_len - config.max_tokens)
-    steps = rollout_steps(policy, ref, reward_model, prompts, tokenizer, config, score_std(config.reward_model))
+    policy, ref = policy_and_reference(inputs.policy, config.lora)
+    reward_model = load_reward_model(inputs.reward_model)
+    tokenizer, template = load_text(inputs.policy)
+    prompts = read_prompts(inputs.data, tokenizer, template, policy.config.seq_len - config.max_tokens)
+    steps = rollout_steps(policy, ref, reward_model, prompts, tokenizer, config, score_std(inputs.reward_model))
 
     def step_loss(model: LanguageModel, batch: Weighted) -> tuple[Tensor, dict[str, Tensor]]:
         return loss(model, batch, config)

@@ -15,6 +15,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from malmoi.config import Settings
 from malmoi.data.batch import Tokens
 from malmoi.data.prompts import Prompt, read_prompts
 from malmoi.data.stream import Shuffled
@@ -74,8 +75,6 @@ class Config(RolloutConfig):
     """What the value network starts as; from the policy its head starts at zero."""
     ptx_coef: float = Field(0.0, ge=0)
     """Weight of the pretraining loss mixed in (InstructGPT: 27.8); 0 mixes none."""
-    ptx_shards: Path | None = None
-    """Token shards of the pretraining text."""
     ptx_windows_per_answer: float = Field(8.0, gt=0)
     """Windows of pretraining text, each as long as the model's context, for every sampled answer (InstructGPT: 8)."""
     average_decay: float = Field(0.0, ge=0, lt=1)
@@ -87,6 +86,19 @@ class Config(RolloutConfig):
         if not isinstance(values, dict):
             return values
         return {**RECIPES.get(values.get("recipe", "stiennon"), {}), **values}
+
+
+class Inputs(Settings):
+    """What PPO reads."""
+
+    policy: Path = Path()
+    """Model folder to start from, and the frozen reference: the SFT model."""
+    reward_model: Path = Path()
+    """Reward model's folder."""
+    data: Path = Path()
+    """Prompts, JSON lines {"messages": [...]}."""
+    ptx_shards: Path | None = None
+    """Token shards of the pretraining text, where `ptx_coef` mixes some in."""
 
 
 class Actors(nn.Module):
@@ -158,10 +170,10 @@ def loss(model: Actors, batch: Batch, config: Config) -> tuple[Tensor, dict[str,
 
 def rollout_steps(
     actors: Actors, ref: LanguageModel | WithoutAdapters, reward_model: ScalarModel, prompts: Sequence[Prompt],
-    tokenizer: Tokenizer, config: Config, score_std: float = 1.0,
+    tokenizer: Tokenizer, config: Config, score_std: float = 1.0, ptx_shards: Path | None = None,
 ) -> RolloutSteps:  # fmt: skip
     """PPO's stream."""
-    ptx = _ptx_steps(actors.policy, config)
+    ptx = _ptx_steps(actors.policy, config, ptx_shards)
 
     def mixed(micros: list[Rollouts], stream: RolloutSteps) -> list[Batch]:
         batches: list[Batch] = [*micros, *map(ValueRollouts, micros)]
@@ -190,18 +202,20 @@ def with_advantages(rollouts: Rollouts, config: Config, beta: float) -> Rollouts
     return replace(rollouts, advantages=whiten(advantages, mask), returns=returns)
 
 
-def build(config: Config) -> Job:
+def build(config: Config, inputs: Inputs) -> Job:
     """The four networks, and the stream of rollouts."""
-    policy, ref = policy_and_reference(config.policy, config.lora)
-    reward_model = load_reward_model(config.reward_model)
-    value = load_model(config.reward_model if config.value_from == "reward_model" else config.policy, ScalarModel)
+    policy, ref = policy_and_reference(inputs.policy, config.lora)
+    reward_model = load_reward_model(inputs.reward_model)
+    value = load_model(inputs.reward_model if config.value_from == "reward_model" else inputs.policy, ScalarModel)
     if config.value_from == "policy":
         nn.init.zeros_(value.score.weight)
     add_lora(value, config.lora)
-    tokenizer, template = load_text(config.policy)
-    prompts = read_prompts(config.data, tokenizer, template, policy.config.seq_len - config.max_tokens)
+    tokenizer, template = load_text(inputs.policy)
+    prompts = read_prompts(inputs.data, tokenizer, template, policy.config.seq_len - config.max_tokens)
     actors = Actors(policy, value)
-    steps = rollout_steps(actors, ref, reward_model, prompts, tokenizer, config, score_std(config.reward_model))
+    steps = rollout_steps(
+        actors, ref, reward_model, prompts, tokenizer, config, score_std(inputs.reward_model), inputs.ptx_shards
+    )
     averaged = copy.deepcopy(actors).requires_grad_(False) if config.average_decay else None
     n_steps = config.n_iterations * config.n_epochs * config.n_minibatches
 
@@ -216,11 +230,11 @@ def ptx_windows(config: Config) -> int:
     return max(1, round(config.ptx_windows_per_answer * config.batch_size / config.n_minibatches))
 
 
-def _ptx_steps(policy: LanguageModel, config: Config) -> Shuffled | None:
+def _ptx_steps(policy: LanguageModel, config: Config, ptx_shards: Path | None) -> Shuffled | None:
     if not config.ptx_coef:
         return None
-    if config.ptx_shards is None:
+    if ptx_shards is None:
         raise ConfigError("ppo.ptx_coef: mixes in pretraining text; name its token shards in ppo.ptx_shards")
     n_windows = ptx_windows(config)
     at_once = min(n_windows, config.micro_batch_size)
-    return window_steps(config.ptx_shards, policy.config.seq_len, n_windows, at_once, config.seed)
+    return window_steps(ptx_shards, policy.config.seq_len, n_windows, at_once, config.seed)

@@ -23,8 +23,6 @@ from malmoi.train.loop import Job, LoopConfig
 class Config(Settings):
     """Settings of pretraining."""
 
-    shards: Path = Path()
-    """Folder of token shards (made by the tokenizer stage)."""
     model: ModelConfig
     """Shape of the network."""
     n_steps: int = Field(gt=0)
@@ -39,14 +37,21 @@ class Config(Settings):
     """Optimizer, checkpoints, compilation."""
 
 
+class Inputs(Settings):
+    """What pretraining reads."""
+
+    shards: Path = Path()
+    """Folder of token shards (made by the tokenizer stage)."""
+
+
 def loss(model: LanguageModel, batch: Tokens) -> tuple[Tensor, dict[str, Tensor]]:
     """Cross-entropy of the trained-on tokens, summed, in nats."""
     return model.cross_entropy(batch.ids, batch.targets, batch.mask), {}
 
 
-def build(config: Config) -> Job:
+def build(config: Config, inputs: Inputs) -> Job:
     """A network from nothing, and the shuffled windows of the text."""
-    n_tokens = TokenShards(config.shards, "train").vocab_size
+    n_tokens = TokenShards(inputs.shards, "train").vocab_size
     vocab_size = config.model.vocab_size or n_tokens
     if vocab_size < n_tokens:
         raise ConfigError(
@@ -56,5 +61,5 @@ def build(config: Config) -> Job:
     family_of(shape)  # what no family can say could not be saved in the end
     model = LanguageModel(shape)
     initialise(model, config.seed)
-    steps = window_steps(config.shards, config.model.seq_len, config.batch_size, config.micro_batch_size, config.seed)
+    steps = window_steps(inputs.shards, config.model.seq_len, config.batch_size, config.micro_batch_size, config.seed)
     return Job(model.to(device.current().torch_device), steps, loss, config.n_steps)

@@ -27,10 +27,6 @@ from malmoi.train.loop import Job, LoopConfig
 class Config(Settings):
     """Settings of reward training."""
 
-    model: Path = Path()
-    """Model folder to start from: the SFT model."""
-    data: Path = Path()
-    """Rankings, JSON lines {"messages", "answers", "ranks"}: a snapshot of judgements."""
     n_steps: int = Field(gt=0)
     """Optimizer steps."""
     batch_size: int = Field(16, gt=0)
@@ -53,6 +49,15 @@ class Config(Settings):
     """Optimizer, checkpoints, compilation."""
 
 
+class Inputs(Settings):
+    """What reward training reads."""
+
+    model: Path = Path()
+    """Model folder to start from: the SFT model."""
+    data: Path = Path()
+    """Rankings, JSON lines {"messages", "answers", "ranks"}: a snapshot of judgements."""
+
+
 def loss(model: ScalarModel, batch: Comparisons) -> tuple[Tensor, dict[str, Tensor]]:
     """K-wise loss, mean over heads, summed over prompts, in nats.
 
@@ -73,20 +78,20 @@ def resampled(rankings: Sequence[Ranking], n_heads: int, seed: int) -> list[Rank
     return [replace(ranking, counted=tuple(row)) for ranking, row in zip(rankings, counts, strict=True)]
 
 
-def build(config: Config) -> Job:
+def build(config: Config, inputs: Inputs) -> Job:
     """The SFT model with scalar heads, and the shuffled rankings."""
     model = load_model(
-        config.model, ScalarModel, seed=config.seed, n_heads=config.n_heads, head_scale=config.head_scale
+        inputs.model, ScalarModel, seed=config.seed, n_heads=config.n_heads, head_scale=config.head_scale
     )
     if model.n_heads != config.n_heads:
-        raise ConfigError(f"n_heads: {config.model} is a reward model of {model.n_heads} already; set {model.n_heads}")
+        raise ConfigError(f"n_heads: {inputs.model} is a reward model of {model.n_heads} already; set {model.n_heads}")
     keep_layers(model, math.ceil(config.depth * model.config.n_layer))
     add_lora(model, config.lora)
-    tokenizer, template = load_text(config.model)
-    rankings = read_rankings(config.data, tokenizer, template, model.config.seq_len)
+    tokenizer, template = load_text(inputs.model)
+    rankings = read_rankings(inputs.data, tokenizer, template, model.config.seq_len)
     if all(len(set(ranking.ranks)) == 1 for ranking in rankings):
         raise DataError(
-            f"{config.data}: every ranking is a tie, so nothing says which answer is better; rank some answers apart, "
+            f"{inputs.data}: every ranking is a tie, so nothing says which answer is better; rank some answers apart, "
             "or where a simulated labeler ranked, lower rank.tie_margin"
         )
     if config.n_heads > 1:

@@ -20,10 +20,6 @@ from malmoi.train.loop import Job, LoopConfig
 class Config(Settings):
     """Settings of supervised fine-tuning."""
 
-    model: Path = Path()
-    """Model folder to start from."""
-    data: Path = Path()
-    """Conversations, JSON lines {"messages": [...]}."""
     n_steps: int = Field(gt=0)
     """Optimizer steps."""
     batch_size: int = Field(32, gt=0)
@@ -38,16 +34,25 @@ class Config(Settings):
     """Optimizer, checkpoints, compilation."""
 
 
+class Inputs(Settings):
+    """What supervised fine-tuning reads."""
+
+    model: Path = Path()
+    """Model folder to start from."""
+    data: Path = Path()
+    """Conversations, JSON lines {"messages": [...]}."""
+
+
 def loss(model: LanguageModel, batch: Tokens) -> tuple[Tensor, dict[str, Tensor]]:
     """Cross-entropy of the assistant's tokens, end of turn included, summed, in nats."""
     return model.cross_entropy(batch.ids, batch.targets, batch.mask), {}
 
 
-def build(config: Config) -> Job:
+def build(config: Config, inputs: Inputs) -> Job:
     """The start model and the shuffled conversations."""
-    model = load_model(config.model, LanguageModel)
+    model = load_model(inputs.model, LanguageModel)
     add_lora(model, config.lora)
-    tokenizer, template = load_text(config.model)
-    chats = read_chats(config.data, tokenizer, template, model.config.seq_len)
+    tokenizer, template = load_text(inputs.model)
+    chats = read_chats(inputs.data, tokenizer, template, model.config.seq_len)
     steps = chat_steps(chats, tokenizer.pad_id, config.batch_size, config.micro_batch_size, config.seed)
     return Job(model, steps, loss, config.n_steps)

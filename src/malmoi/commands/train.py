@@ -16,6 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from pydantic import create_model
+
 from malmoi import __version__, algorithms, device, progress
 from malmoi.algorithms import pretrain, reward
 from malmoi.commands.following import after_training
@@ -52,13 +54,14 @@ def train(
     module = find_algorithm(algorithm)
     table = override(read_toml(config_path), assignments)
     changed = {assignment.partition("=")[0].strip() for assignment in assignments}
-    config = parse(module.Config, table, config_path.name, changed)
-    refuse_unused(config, table, OF_ALGORITHMS.get(algorithm, ()), config_path.name, changed)
-    inputs = hash_inputs(config, config_path.name)
+    given = parse(_schema_of(module), table, config_path.name, changed)
+    refuse_unused(given, table, OF_ALGORITHMS.get(algorithm, ()), config_path.name, changed)
+    config, inputs = _part_of(given, module.Config), _part_of(given, module.Inputs)
+    hashes = hash_inputs(inputs, config_path.name)
     out = Path(config_path.stem) if out is None else out
     console = Console()
     with _holding(out), contextlib.closing(console):
-        described = {"algorithm": algorithm, "settings": config.model_dump(mode="json"), "inputs": inputs}
+        described = {"algorithm": algorithm, "settings": given.model_dump(mode="json"), "inputs": hashes}
         if device.current().is_main:
             _claim(out, described, now)
         device.barrier()
@@ -66,16 +69,16 @@ def train(
             console.line(f"{out / 'model'} is done with these settings; not trained again")
             return
         with dated(begun(out / "config.json")):
-            _train(module, config, inputs, out, console)
+            _train(module, config, inputs, hashes, out, console)
 
 
-def _train(module: ModuleType, config: Any, inputs: dict[str, str], out: Path, console: Console) -> None:
+def _train(module: ModuleType, config: Any, inputs: Any, hashes: dict[str, str], out: Path, console: Console) -> None:
     algorithm = module.__name__.rpartition(".")[2]
-    text = load_text(_text_folder(config))
+    text = load_text(_text_folder(inputs))
     config = _with_vocabulary(config, text[0].vocab_size)
-    job = module.build(config)
+    job = module.build(config, inputs)
     console.started(f"{algorithm} → {out}", "", resumed=(out / "checkpoint.safetensors").exists())
-    if isinstance(config, pretrain.Config) and (said := shortness(config.shards, config.model.seq_len)):
+    if isinstance(config, pretrain.Config) and (said := shortness(inputs.shards, config.model.seq_len)):
         console.say(said)
     hooks: list[Hook] = [MetricsFile(out / "metrics.jsonl"), console.step]
     watch = None
@@ -89,12 +92,12 @@ def _train(module: ModuleType, config: Any, inputs: dict[str, str], out: Path, c
     model = finished(job)
     if device.current().is_main:
         assert model is not None
-        about = {"run": out.name, "algorithm": algorithm, "parents": inputs, **_facts(model, config, text)}
+        about = {"run": out.name, "algorithm": algorithm, "parents": hashes, **_facts(model, config.seed, inputs, text)}
         about |= {} if watch is None else {"alarms": watch.alarms}
         save_model(out / "model", model, *text, about)
         (out / "checkpoint.safetensors").unlink(missing_ok=True)
     device.barrier()
-    rankings = config.data if isinstance(config, reward.Config) else None
+    rankings = inputs.data if isinstance(config, reward.Config) else None
     console.line(f"made {out / 'model'}; next: {after_training(out / 'model', rankings)}")
 
 
@@ -108,9 +111,18 @@ def find_algorithm(name: str) -> ModuleType:
     return importlib.import_module(f"malmoi.algorithms.{name}")
 
 
-def hash_inputs(config: Settings, where: str) -> dict[str, str]:
+def _schema_of(module: ModuleType) -> type[Settings]:
+    """One table for what an algorithm reads and for its hyper-parameters, as its file has them."""
+    return create_model("Settings", __base__=(module.Config, module.Inputs), __module__=module.__name__)
+
+
+def _part_of(given: Settings, schema: type[Settings]) -> Settings:
+    return schema.model_validate({name: getattr(given, name) for name in schema.model_fields})
+
+
+def hash_inputs(inputs: Settings, where: str) -> dict[str, str]:
     """Setting -> SHA-256 of the file or folder that it names; ConfigError when one is missing."""
-    paths = {name: value for name, value in config if isinstance(value, Path)}
+    paths = {name: value for name, value in inputs if isinstance(value, Path)}
     for name, path in paths.items():
         if path == Path():
             raise ConfigError(f"{where}: {name}: missing; name a file or folder there or with --set {name}=…")
@@ -160,9 +172,9 @@ def _holding(out: Path) -> Iterator[None]:
         yield
 
 
-def _text_folder(config: Settings) -> Path:
+def _text_folder(inputs: Settings) -> Path:
     """Where tokenizer and chat template come from: the model to start from, or the shards of pretraining."""
-    named = (getattr(config, name, None) for name in ("policy", "model", "shards"))
+    named = (getattr(inputs, name, None) for name in ("policy", "model", "shards"))
     return next(path for path in named if isinstance(path, Path))
 
 
@@ -173,10 +185,12 @@ def _with_vocabulary(config: Any, vocab_size: int) -> Any:
     return config
 
 
-def _facts(model: LanguageModel | ScalarModel, config: Any, text: tuple[Tokenizer, ChatTemplate]) -> dict[str, Any]:
+def _facts(
+    model: LanguageModel | ScalarModel, seed: int, inputs: Any, text: tuple[Tokenizer, ChatTemplate]
+) -> dict[str, Any]:
     """What else a model's folder says: of a reward model, how far its scores spread."""
     if not isinstance(model, ScalarModel):
         return {}
-    rankings = read_rankings(config.data, *text, model.config.seq_len)
+    rankings = read_rankings(inputs.data, *text, model.config.seq_len)
     scores = model.to(device.current().torch_device)
-    return {"score_std": score_spread(scores, rankings, text[0].pad_id, config.seed)}
+    return {"score_std": score_spread(scores, rankings, text[0].pad_id, seed)}

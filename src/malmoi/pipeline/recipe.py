@@ -8,11 +8,17 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, Field, model_validator
 
 from malmoi.algorithms.dpo import Config as DpoConfig
+from malmoi.algorithms.dpo import Inputs as DpoInputs
 from malmoi.algorithms.grpo import Config as GrpoConfig
+from malmoi.algorithms.grpo import Inputs as GrpoInputs
 from malmoi.algorithms.ppo import Config as PpoConfig
+from malmoi.algorithms.ppo import Inputs as PpoInputs
 from malmoi.algorithms.pretrain import Config as PretrainConfig
+from malmoi.algorithms.pretrain import Inputs as PretrainInputs
 from malmoi.algorithms.reward import Config as RewardConfig
+from malmoi.algorithms.reward import Inputs as RewardInputs
 from malmoi.algorithms.sft import Config as SftConfig
+from malmoi.algorithms.sft import Inputs as SftInputs
 from malmoi.config import Seed, Settings, override, parse, read_toml
 from malmoi.corpus.encodings import UTF8, known
 from malmoi.errors import ConfigError
@@ -34,6 +40,11 @@ STAGES: tuple[StageName, ...] = (
 """Of a recipe that does not say: the whole ring, from raw text."""
 
 
+INPUTS: dict[StageName, type[Settings]] = {
+    "pretrain": PretrainInputs, "sft": SftInputs, "reward": RewardInputs, "judge": RewardInputs, "ppo": PpoInputs,
+    "dpo": DpoInputs, "grpo": GrpoInputs,
+}  # fmt: skip
+"""What the algorithm of a stage reads, where other stages made it."""
 READ_FROM = {
     "pretrain.shards": "the stage tokenizer",
     "sft.model": "the stage pretrain or base", "sft.data": "the stage demonstrations or data (data.conversations)",
@@ -49,7 +60,7 @@ READ_FROM = {
         "data": "the stage demonstrations or data (data.prompts)",
     }.items()
 }  # fmt: skip
-"""Where a stage's paths come from in a recipe."""
+"""Where each of them comes from in a recipe."""
 
 
 class CorpusSettings(Settings):
@@ -203,11 +214,11 @@ def read_recipe(path: Path, assignments: list[str] | None = None) -> Recipe:
 
 def _check_given_paths(table: dict[str, Any], where: str, changed: Set[str]) -> None:
     """What a stage reads of other stages is no setting of a recipe; only `malmoi train` takes it from its file."""
-    for stage in ORDER:
+    for stage, schema in INPUTS.items():
         table_of = table.get(stage)
         given: dict[str, Any] = table_of if isinstance(table_of, dict) else {}
-        for name, field in _schema_of(Recipe, stage).model_fields.items():
-            if Path in (field.annotation, *get_args(field.annotation)) and name in given:
+        for name in schema.model_fields:
+            if name in given:
                 key = f"{stage}.{name}"
                 raise ConfigError(
                     f"{'--set' if key in changed else where}: {key}: a recipe takes this from {READ_FROM[key]}; leave "

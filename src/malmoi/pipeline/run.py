@@ -17,7 +17,7 @@ from malmoi.pipeline.console import Console
 from malmoi.pipeline.context import Context
 from malmoi.pipeline.log import RunLog
 from malmoi.pipeline.ranks import all_ranks
-from malmoi.pipeline.recipe import BaseSettings, CorpusSettings, Recipe, StageName
+from malmoi.pipeline.recipe import INPUTS, BaseSettings, CorpusSettings, Recipe, StageName
 from malmoi.pipeline.sources import DataSettings, data_identity
 from malmoi.pipeline.stages import CHECKPOINT, MODEL, STAGE_TABLE, base_folder, parents_of, settings_of
 from malmoi.tokenizer.clock import begun, dated
@@ -131,7 +131,16 @@ class Identity:
     outside: dict[str, str]
 
     def fingerprint(self, stage: StageName) -> str:
-        return fingerprint(stage, self.settings, {**self.inputs, **self.outside})
+        return fingerprint(stage, fingerprinted(stage, self.settings), {**self.inputs, **self.outside})
+
+
+def fingerprinted(stage: StageName, settings: dict[str, Any]) -> dict[str, Any]:
+    """A stage's settings as its fingerprint has them: with empty paths among those of a training stage.
+
+    Such stages once had their paths as settings. What they made then is found by this, and not made again.
+    """
+    empty = INPUTS[stage]().model_dump(mode="json") if stage in INPUTS else {}
+    return {**empty, **settings}
 
 
 def _identity(

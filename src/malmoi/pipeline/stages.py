@@ -65,7 +65,7 @@ def train_pretrain(context: Context, settings: pretrain.Config) -> None:
     """Train the base model from nothing; held-out bits per byte before, during and after."""
     shards = context.inputs["tokenizer"]
     text = Tokenizer.load(shards), ChatTemplate.load(shards)
-    job = pretrain.build(settings.model_copy(update={"shards": shards}))
+    job = pretrain.build(settings, pretrain.Inputs(shards=shards))
     model = job.model
     assert isinstance(model, LanguageModel)
     n_bytes = TokenShards(shards, "heldout").n_text_bytes
@@ -116,7 +116,7 @@ def train_sft(context: Context, settings: sft.Config) -> None:
     """Learn to answer from the demonstrations."""
     start = context.given("pretrain", "base") / MODEL
     data = context.given("demonstrations", "data") / "train.jsonl"
-    job = sft.build(settings.model_copy(update={"model": start, "data": data}))
+    job = sft.build(settings, sft.Inputs(model=start, data=data))
     _train(context, job, settings.loop)
     _save(context, job, load_text(start))
 
@@ -197,7 +197,7 @@ def train_judge(context: Context, settings: reward.Config) -> None:
 def _train_scores(context: Context, settings: reward.Config, data: Path) -> None:
     """Learn from the rankings which answer is better; then shift the scores so that demonstrations average 0."""
     start = context.inputs["sft"] / MODEL
-    job = reward.build(settings.model_copy(update={"model": start, "data": data}))
+    job = reward.build(settings, reward.Inputs(model=start, data=data))
     _train(context, job, settings.loop)
     model, text = finished(job), load_text(start)
     if model is None:  # the first rank has it
@@ -214,32 +214,32 @@ def _train_scores(context: Context, settings: reward.Config, data: Path) -> None
 
 def train_ppo(context: Context, settings: ppo.Config) -> None:
     """Move the policy towards what the reward model scores high, watched by the labeler's hidden rule."""
-    given = {
-        "policy": context.inputs["sft"] / MODEL,
-        "reward_model": context.inputs["reward"] / MODEL,
-        "data": context.given("demonstrations", "data") / "prompts.train.jsonl",
-        "ptx_shards": context.inputs.get("tokenizer"),
-    }
-    _train_on_answers(context, ppo.build(settings.model_copy(update=given)), settings.loop)
+    inputs = ppo.Inputs(
+        policy=context.inputs["sft"] / MODEL,
+        reward_model=context.inputs["reward"] / MODEL,
+        data=context.given("demonstrations", "data") / "prompts.train.jsonl",
+        ptx_shards=context.inputs.get("tokenizer"),
+    )
+    _train_on_answers(context, ppo.build(settings, inputs), settings.loop)
 
 
 def train_dpo(context: Context, settings: dpo.Config) -> None:
     """Move the policy towards the answers that people ranked higher, with no reward model between."""
     start = context.inputs["sft"] / MODEL
     data = context.inputs["data"] / "rankings.train.jsonl"
-    job = dpo.build(settings.model_copy(update={"policy": start, "data": data}))
+    job = dpo.build(settings, dpo.Inputs(policy=start, data=data))
     _train(context, job, settings.loop)
     _save(context, job, load_text(start))
 
 
 def train_grpo(context: Context, settings: grpo.Config) -> None:
     """Move the policy towards what scores higher than its other answers to the same prompt."""
-    given = {
-        "policy": context.inputs["sft"] / MODEL,
-        "reward_model": context.inputs["reward"] / MODEL,
-        "data": context.inputs["data"] / "prompts.train.jsonl",
-    }
-    _train_on_answers(context, grpo.build(settings.model_copy(update=given)), settings.loop)
+    inputs = grpo.Inputs(
+        policy=context.inputs["sft"] / MODEL,
+        reward_model=context.inputs["reward"] / MODEL,
+        data=context.inputs["data"] / "prompts.train.jsonl",
+    )
+    _train_on_answers(context, grpo.build(settings, inputs), settings.loop)
 
 
 def _train_on_answers(context: Context, job: Job, loop: LoopConfig) -> None:

@@ -6,7 +6,6 @@ What PPO and GRPO share: their settings, the rollouts, and the stream that makes
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,12 +31,6 @@ from malmoi.train.policy_maths import adapted_beta, priced
 class RolloutConfig(Settings):
     """Settings of every algorithm that learns from answers which its policy samples."""
 
-    policy: Path = Path()
-    """Model folder to start from, and the frozen reference: the SFT model."""
-    reward_model: Path = Path()
-    """Reward model's folder."""
-    data: Path = Path()
-    """Prompts, JSON lines {"messages": [...]}."""
     n_iterations: int = Field(gt=0)
     """Times that answers are sampled and learned from."""
     batch_size: int = Field(64, gt=0)

@@ -43,7 +43,8 @@ def losses(job: Job, loop: LoopConfig) -> list[float]:
 def test_pretraining_learns_a_text_by_heart(shards: Path, shape: ModelConfig, name: str, lr: float) -> None:
     optim = OptimConfig.model_validate({"name": name, "lr": lr, "embedding_lr": 0.05, "head_lr": 0.01})
     loop = LoopConfig(optim=optim)
-    job = pretrain.build(pretrain.Config(shards=shards, model=shape, n_steps=120, batch_size=8, loop=loop))
+    config = pretrain.Config(model=shape, n_steps=120, batch_size=8, loop=loop)
+    job = pretrain.build(config, pretrain.Inputs(shards=shards))
     found = losses(job, loop)
     assert found[0] == pytest.approx(torch.tensor(300.0).log().item(), rel=1e-4)  # it begins by knowing nothing
     assert found[-1] < 0.3
@@ -58,7 +59,8 @@ def test_sft_learns_to_give_eight_answers_and_to_end_them(
     )
     write_jsonl(tmp_path / "chats.jsonl", rows)
     loop = adamw(1e-2)
-    job = sft.build(sft.Config(model=policy_folder, data=tmp_path / "chats.jsonl", n_steps=80, batch_size=8, loop=loop))
+    inputs = sft.Inputs(model=policy_folder, data=tmp_path / "chats.jsonl")
+    job = sft.build(sft.Config(n_steps=80, batch_size=8, loop=loop), inputs)
     assert losses(job, loop)[-1] < 0.05
     assert isinstance(job.model, LanguageModel)
     answers = answer_questions(job.model, tokenizer, template, list(ANSWERS), GREEDY)
@@ -76,9 +78,8 @@ def test_reward_learns_eight_rankings_ties_included(tmp_path: Path, policy_folde
     )
     write_jsonl(tmp_path / "rankings.jsonl", rows)
     loop = adamw(1e-2)
-    job = reward.build(
-        reward.Config(model=policy_folder, data=tmp_path / "rankings.jsonl", n_steps=60, batch_size=8, loop=loop)
-    )
+    inputs = reward.Inputs(model=policy_folder, data=tmp_path / "rankings.jsonl")
+    job = reward.build(reward.Config(n_steps=60, batch_size=8, loop=loop), inputs)
     floor = sum(row.count(2) == 2 or row.count(1) == 2 for row in ranks) / 8 * torch.tensor(2.0).log().item() / 3
     assert losses(job, loop)[-1] == pytest.approx(floor, abs=0.05)  # a tie costs log 2 at best
     assert isinstance(job.model, ScalarModel)
@@ -98,9 +99,8 @@ def test_dpo_learns_to_prefer_one_of_three_answers_to_each_of_eight_prompts(
     )
     write_jsonl(tmp_path / "rankings.jsonl", rows)
     loop = adamw(1e-2)
-    job = dpo.build(
-        dpo.Config(policy=policy_folder, data=tmp_path / "rankings.jsonl", n_steps=40, batch_size=7, loop=loop)
-    )
+    inputs = dpo.Inputs(policy=policy_folder, data=tmp_path / "rankings.jsonl")
+    job = dpo.build(dpo.Config(n_steps=40, batch_size=7, loop=loop), inputs)
     found = losses(job, loop)
     log_2 = torch.tensor(2.0).log().item()
     assert found[0] == pytest.approx((5 + 2 * 2 / 3) / 7 * log_2, rel=1e-3)  # ties say nothing

@@ -81,11 +81,8 @@ def test_sft_with_adapters_learns_resumes_and_keeps_no_frozen_weights(tmp_path: 
     checkpoint = tmp_path / "checkpoint.safetensors"
 
     def train(n_steps: int, path: Path) -> tuple[list[float], LanguageModel]:
-        config = sft.Config(
-            model=policy_folder, data=tmp_path / "chats.jsonl", n_steps=n_steps, batch_size=3, loop=loop,
-            lora=LoraConfig(rank=8),
-        )  # fmt: skip
-        job, seen = sft.build(config), []
+        config = sft.Config(n_steps=n_steps, batch_size=3, loop=loop, lora=LoraConfig(rank=8))
+        job, seen = sft.build(config, sft.Inputs(model=policy_folder, data=tmp_path / "chats.jsonl")), []
         fit(job, loop, [lambda step: seen.append(step.metrics["loss"])], path)
         assert isinstance(job.model, LanguageModel)
         return seen, job.model

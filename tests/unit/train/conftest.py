@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -21,11 +21,18 @@ ALGORITHMS: dict[str, Any] = {
 WORDS = ("cat", "dog", "mat", "log", "list", "낱말", "order")
 
 
+class Given(NamedTuple):
+    """What an algorithm is built of."""
+
+    config: Any
+    inputs: Any
+
+
 @pytest.fixture
-def configs(
+def given(
     tmp_path: Path, shape: ModelConfig, shards: Path, policy_folder: Path, reward_folder: Path
-) -> dict[str, Any]:
-    """Settings of every algorithm, over files that are there; every checkpoint is due at once."""
+) -> dict[str, Given]:
+    """Settings and inputs of every algorithm, over files that are there; every checkpoint is due at once."""
     chats, rankings, prompts = (tmp_path / f"{name}.jsonl" for name in ("chats", "rankings", "prompts"))
     asked = [{"role": "user", "content": "What?"}]
     pairs = [(better, worse) for better in WORDS[:3] for worse in WORDS[3:5]]
@@ -37,7 +44,7 @@ def configs(
         for optim in ({"name": "muon", "lr": 0.02}, {"lr": 1e-2, "weight_decay": 0.1, "decay": "cosine"})
     )
     rlhf = {"policy": policy_folder, "reward_model": reward_folder, "data": prompts, "max_tokens": 4}
-    given: dict[str, dict[str, Any]] = {
+    tables: dict[str, dict[str, Any]] = {
         "pretrain": {"shards": shards, "model": shape, "n_steps": 5, "batch_size": 3, "loop": muon},
         "sft": {"model": policy_folder, "data": chats, "n_steps": 5, "batch_size": 3, "loop": adamw},
         "reward": {"model": policy_folder, "data": rankings, "n_steps": 5, "batch_size": 4, "loop": adamw},
@@ -66,14 +73,19 @@ def configs(
         "ppo lora": {**rlhf, "n_iterations": 4, "batch_size": 6, "n_epochs": 1, "lora": {"rank": 2}, "loop": muon},
         "grpo lora": {**rlhf, "n_iterations": 4, "batch_size": 6, "group_size": 2, "lora": {"rank": 2}, "loop": adamw},
     }  # fmt: skip
-    return {name: ALGORITHMS[name].Config(micro_batch_size=2, **settings) for name, settings in given.items()}
+    return {name: _given(ALGORITHMS[name], {"micro_batch_size": 2, **table}) for name, table in tables.items()}
+
+
+def _given(algorithm: Any, table: dict[str, Any]) -> Given:
+    paths = {name: table.pop(name) for name in algorithm.Inputs.model_fields if name in table}
+    return Given(algorithm.Config(**table), algorithm.Inputs(**paths))
 
 
 @pytest.fixture
-def jobs(configs: dict[str, Any]) -> Jobs:
+def jobs(given: dict[str, Given]) -> Jobs:
     """Name -> a fresh job and its loop's settings."""
 
     def make(name: str) -> tuple[Job, LoopConfig]:
-        return ALGORITHMS[name].build(configs[name]), configs[name].loop
+        return ALGORITHMS[name].build(*given[name]), given[name].config.loop
 
-    return {name: partial(make, name) for name in configs}
+    return {name: partial(make, name) for name in given}

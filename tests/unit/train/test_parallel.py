@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +41,16 @@ for argument in sys.argv[1:]:
     name, folder, last = argument.split("=")
     algorithm, folder = importlib.import_module(f"malmoi.algorithms.{name}"), Path(folder)
     config = algorithm.Config.model_validate_json((folder / "config.json").read_text())
+    inputs = algorithm.Inputs.model_validate_json((folder / "inputs.json").read_text())
     hooks = [MetricsFile(folder / "metrics.jsonl"), stop_at(int(last))]
     try:
-        fit(algorithm.build(config), config.loop, hooks, folder / "checkpoint")
+        fit(algorithm.build(config, inputs), config.loop, hooks, folder / "checkpoint")
     except ConfigError as error:
         (folder / "refused").write_text(str(error))
         continue
     except Stopped:
         continue
-    resumed = algorithm.build(config)
+    resumed = algorithm.build(config, inputs)
     fit(resumed, config.loop, resume_from=folder / "checkpoint")
     weights = {name: whole(tensor) for name, tensor in resumed.model.state_dict().items()}
     saved = finished(resumed)
@@ -93,18 +95,24 @@ def run_on_two_ranks(arguments: list[str]) -> None:
             worker.wait()
 
 
-def test_two_ranks_make_the_weights_and_metrics_of_one(configs: dict[str, Any], tmp_path: Path) -> None:
+def write_given(folder: Path, config: Any, inputs: Any, fsdp: bool) -> None:
+    """Leave in a folder what a rank trains on."""
+    loop = config.loop.model_copy(update={"fsdp": fsdp})
+    write_text(folder / "config.json", config.model_copy(update={"loop": loop}).model_dump_json())
+    write_text(folder / "inputs.json", inputs.model_dump_json())
+
+
+def test_two_ranks_make_the_weights_and_metrics_of_one(given: dict[str, Any], tmp_path: Path) -> None:
     alone, arguments = {}, []
     for case, (name, change, fsdp) in CASES.items():
-        alone[case] = configs[name].model_copy(update=change)
-        loop = configs[name].loop.model_copy(update={"fsdp": fsdp})
-        write_text(tmp_path / case / "config.json", alone[case].model_copy(update={"loop": loop}).model_dump_json())
+        alone[case] = given[name].config.model_copy(update=change), given[name].inputs
+        write_given(tmp_path / case, *alone[case], fsdp=fsdp)
         arguments.append(f"{name.split()[0]}={tmp_path / case}=0")
     run_on_two_ranks(arguments)
     del alone["sharded unevenly"]
     assert "3 micro-batches do not divide over 2 ranks" in (tmp_path / "sharded unevenly" / "refused").read_text()
-    for case, config in alone.items():
-        job = importlib.import_module(type(config).__module__).build(config)
+    for case, (config, inputs) in alone.items():
+        job = importlib.import_module(type(config).__module__).build(config, inputs)
         fit(job, config.loop, [MetricsFile(tmp_path / case / "alone.jsonl")])
         found = load_file(tmp_path / case / "weights")
         for key, tensor in job.model.state_dict().items():
@@ -130,26 +138,25 @@ def stop_at(n: int) -> Hook:
     return hook
 
 
-def test_a_job_goes_on_at_another_number_of_ranks(configs: dict[str, Any], tmp_path: Path) -> None:
+def test_a_job_goes_on_at_another_number_of_ranks(given: dict[str, Any], tmp_path: Path) -> None:
     """Weights, moments, answers in hand and the stream, sharded or not: from two ranks to one, and from one to two."""
     cases = {"pretrain": {"batch_size": 4}, "ppo": {}, "sft lora": {"batch_size": 4, "micro_batch_size": 1}}
     wide, narrow, expected = list[str](), list[str](), {}
     for name, change in cases.items():
-        config, algorithm = configs[name].model_copy(update=change), name.split()[0]
-        sharded = {"loop": config.loop.model_copy(update={"fsdp": name != "ppo"})}
+        config, algorithm = given[name].config.model_copy(update=change), name.split()[0]
         for folder in (tmp_path / f"{name} to one", tmp_path / f"{name} to two"):
-            write_text(folder / "config.json", config.model_copy(update=sharded).model_dump_json())
-        build = importlib.import_module(type(config).__module__).build
-        job = build(config)
+            write_given(folder, config, given[name].inputs, fsdp=name != "ppo")
+        build = partial(importlib.import_module(type(config).__module__).build, config, given[name].inputs)
+        job = build()
         fit(job, config.loop)
         expected[name] = (job.model.state_dict(), config, build)
         with pytest.raises(Stopped):
-            fit(build(config), config.loop, [stop_at(3)], tmp_path / f"{name} to two" / "checkpoint")
+            fit(build(), config.loop, [stop_at(3)], tmp_path / f"{name} to two" / "checkpoint")
         narrow.append(f"{algorithm}={tmp_path / f'{name} to one'}=3")
         wide.append(f"{algorithm}={tmp_path / f'{name} to two'}=0")
     run_on_two_ranks([*narrow, *wide])
     for name, (weights, config, build) in expected.items():
-        job = build(config)
+        job = build()
         fit(job, config.loop, resume_from=tmp_path / f"{name} to one" / "checkpoint")
         for found in (job.model.state_dict(), load_file(tmp_path / f"{name} to two" / "weights")):
             for key, tensor in weights.items():
