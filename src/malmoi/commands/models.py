@@ -129,7 +129,6 @@ def _add(incoming: _Incoming, name: str, path: Path, facts: Mapping[str, Any], *
 
 @contextlib.contextmanager
 def _incoming(folder: Path) -> Iterator[_Incoming]:
-    # Without the workspace's lock, so that models come in while a recipe runs for hours.
     workspace = Workspace.open(folder)
     for left in workspace.runs.glob(".incoming-*"):  # of downloads that were killed
         if not is_held(left / LOCK):
@@ -235,8 +234,7 @@ def show_model(folder: Path, name: str) -> dict[str, Any]:
 def remove(folder: Path, name: str) -> str:
     """Take a model away; returns what to tell."""
     workspace = Workspace.open(folder, create=False)
-    with workspace.lock():
-        gone = remove_model(workspace, name)
+    gone = remove_model(workspace, name)
     return f"{name} is removed" + ("" if gone else "; its weights stay, since they have another name or lie outside")
 
 

@@ -34,8 +34,7 @@ def run(
     if "base" in recipe.stages:
         bring(workspace, recipe.base.model)
     with contextlib.closing(Console()) as console:
-        with workspace.lock():  # who is refused is told so at once
-            needs = estimate_rest(recipe, workspace, machine.compute_dtype, only=only, start=start)
+        needs = estimate_rest(recipe, workspace, machine.compute_dtype, only=only, start=start)
         if about:
             console.line(about)
         if needs:

@@ -23,9 +23,10 @@ from malmoi.pipeline.stages import CHECKPOINT, MODEL, STAGE_TABLE, base_folder, 
 from malmoi.tokenizer.clock import begun, dated
 from malmoi.train import checkpoint
 from malmoi.train.signals import listening
+from malmoi.workspace.claims import claimed
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.hashes import Hashes
-from malmoi.workspace.ledger import Ledger, fingerprint
+from malmoi.workspace.ledger import OUT, Ledger, Made, Work, fingerprint
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def run_recipe(
         if name is not None and name not in recipe.stages:
             raise ConfigError(f"stage {name!r}: not in this recipe; it has {', '.join(recipe.stages)}")
     done: dict[str, Done] = {}
-    with workspace.lock(), contextlib.closing(Ledger.open(workspace)) as ledger:
+    with contextlib.closing(Ledger.open(workspace)) as ledger, contextlib.ExitStack() as kept:
         for stage in recipe.stages:
             forced = stage == only or (start is not None and recipe.stages.index(stage) >= recipe.stages.index(start))
             identity = _identity(recipe, stage, done, workspace, ledger)
@@ -71,8 +72,8 @@ def run_recipe(
                 )
             else:
                 done[stage] = _run_stage(recipe, stage, identity, done, ledger, workspace, console, forced, now)
-            if stage in done:
-                link_model(workspace, done[stage])
+            kept.enter_context(workspace.keeping(done[stage].out))  # what later stages read is not removed
+            link_model(workspace, done[stage])
     return done
 
 
@@ -205,13 +206,12 @@ OUTSIDE: dict[StageName, Callable[[Any, Workspace, Hashes], dict[str, str]]] = {
 
 
 def _find_done(stage: StageName, identity: Identity, ledger: Ledger) -> Done | None:
-    run = ledger.find_run(stage, identity.fingerprint(stage))
-    if run is None or run.status != "done":
-        return None
-    made = ledger.artefacts_of(run.id).get("out")
-    if made is None or not made.path.exists():
-        return None
-    return Done(stage, run.id, made.path, made.sha256, run.seconds, skipped=True)
+    made = ledger.find_done(stage, identity.fingerprint(stage))
+    return None if made is None else _done(stage, made, ledger)
+
+
+def _done(stage: StageName, made: Made, ledger: Ledger) -> Done:
+    return Done(stage, made.run_id, made.path, made.sha256, ledger.run(made.run_id).seconds, skipped=True)
 
 
 def _run_stage(
@@ -220,27 +220,21 @@ def _run_stage(
 ) -> Done:  # fmt: skip
     work, settings, inputs = identity.fingerprint(stage), identity.settings, identity.inputs
     brought = {} if stage != "base" else _brought(identity, workspace, ledger)
-    run = None if anew else ledger.find_run(stage, work)
-    if run is not None and run.status != "done":
-        run_id = run.id
-        ledger.reopen_run(run_id)
-    else:
-        seed = int(settings.get("seed", recipe.seed))
-        run_id = ledger.start_run(
-            stage=stage, recipe=recipe.name, fingerprint=work, settings=settings, seed=seed,
-            inputs={**inputs, **_snapshots(inputs, done, ledger), **brought},
-        )  # fmt: skip
-    folder = workspace.runs / run_id
-    began = time.monotonic()
-    with workspace.running(run_id):
+    seed = int(settings.get("seed", recipe.seed))
+    piece = Work(stage, recipe.name, work, settings, seed, {**inputs, **_snapshots(inputs, done, ledger), **brought})
+    with claimed(ledger, piece, lambda line: console.line(f"{stage}  {line}"), again=anew) as claim:
+        run_id = claim.run_id
+        if claim.made is not None:
+            console.skipped(stage, run_id)
+            return _done(stage, claim.made, ledger)
+        folder, began = workspace.runs / run_id, time.monotonic()
         sweep_partials(folder)
         log = RunLog(folder)
         moment = begun(folder / "config.json", now)
         shown = {"stage": stage, "settings": settings, "inputs": inputs, "malmoi": __version__}
         write_json(folder / "config.json", shown | {"begun": moment.isoformat()})
-        resumed = run is not None and run.status != "done"
-        console.started(stage, run_id, resumed=resumed)
-        log.say(f"{stage} {'goes on' if resumed else 'begins'}, malmoi {__version__}")
+        console.started(stage, run_id, resumed=claim.resumed)
+        log.say(f"{stage} {'goes on' if claim.resumed else 'begins'}, malmoi {__version__}")
         context = Context(
             run_id, folder, {parent: done[parent].out for parent in inputs}, {**inputs, **brought}, ledger, workspace,
             _both(console.say, log.say), [console.step, log.step],
@@ -273,7 +267,7 @@ def _both(*tell: Callable[[str], None]) -> Callable[[str], None]:
 
 def _record(context: Context, stage: StageName) -> str:
     """What the stage made, as artefacts; returns the SHA-256 of all of it."""
-    sha256 = context.ledger.add_artefact(context.run_id, "out", stage, context.out)
+    sha256 = context.ledger.add_artefact(context.run_id, OUT, stage, context.out)
     if (context.out / MODEL).exists():
         context.ledger.add_artefact(context.run_id, MODEL, "model", context.out / MODEL)
     (context.folder / CHECKPOINT).unlink(missing_ok=True)

@@ -36,7 +36,9 @@ def open_database(url: str | URL, migrations: str = MIGRATIONS, *, only_read: bo
     """
     try:
         parsed = make_url(url)
-        frozen = only_read and _is_frozen(parsed)
+        frozen = _is_frozen(parsed)
+        if frozen and not only_read:
+            raise WorkspaceError(f"{parsed.database}: may not be written; choose another workspace")
         engine = _create_engine(parsed, frozen)
     except ArgumentError:
         # The text may hold a password, so it is not repeated.

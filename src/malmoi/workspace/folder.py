@@ -1,4 +1,7 @@
-"""The workspace: one folder that holds one team's assistant, and the lock that lets one writer in at a time."""
+"""The workspace: one folder that holds one team's assistant. Each run's folder has a lock of its own.
+
+The lock is held alone while the run is at work or is being removed, and shared by those who read what it made.
+"""
 
 import contextlib
 import fcntl
@@ -19,6 +22,14 @@ LOCK = ".lock"
 LOG = "log.txt"
 """In a run's folder: what was said while it ran."""
 PATIENCE = 5
+
+
+class InUseError(WorkspaceError):
+    """Another process holds `what`, a run or a folder. holder: that process, in words."""
+
+    def __init__(self, what: str, holder: str) -> None:
+        super().__init__(f"{what}: is in use by {holder}; wait for it or stop it")
+        self.what, self.holder = what, holder
 
 
 @dataclass(frozen=True)
@@ -65,19 +76,32 @@ class Workspace:
         return workspace
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the workspace for writing; reading needs no lock.
+    def running(self, run_id: str) -> Iterator[None]:
+        """Hold a run's folder, made when it is missing, while the run is at work; `is_running` then says so.
 
-        Raises WorkspaceError that names the process which holds it.
+        Raises InUseError when another process holds it.
         """
-        with holding(self.runs / LOCK, str(self.path)):
+        with holding(self.runs / run_id / LOCK, run_id):
             yield
 
     @contextlib.contextmanager
-    def running(self, run_id: str) -> Iterator[None]:
-        """Hold a run's folder, made when it is missing, while the run is at work; `is_running` then says so."""
-        with holding(self.runs / run_id / LOCK, run_id):
+    def keeping(self, made: Path) -> Iterator[None]:
+        """Share the folder of a finished run with others who read what it made, so that nobody removes it meanwhile.
+
+        What no run of this workspace made is not held.
+        Raises WorkspaceError when it is gone.
+        """
+        run = self.run_of(made)
+        with contextlib.ExitStack() as held:
+            if run is not None and run.is_dir():
+                held.enter_context(_sharing(run / LOCK))
+            if not made.exists():
+                raise WorkspaceError(f"{made}: was removed meanwhile; run the same command again")
             yield
+
+    def run_of(self, made: Path) -> Path | None:
+        """The folder of the run in which a path lies."""
+        return self.runs / made.relative_to(self.runs).parts[0] if self.runs in made.parents else None
 
     def is_running(self, run_id: str) -> bool:
         """Whether a process is at work on this run; a killed one is not."""
@@ -88,7 +112,7 @@ class Workspace:
 def holding(path: Path, what: str) -> Iterator[None]:
     """Hold a lock file, as the only one of all processes; the operating system frees it however the process ends.
 
-    Raises WorkspaceError that names the process which holds it.
+    Raises InUseError that names the process which holds it.
     """
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -98,7 +122,7 @@ def holding(path: Path, what: str) -> Iterator[None]:
             _lock(handle)
         except BlockingIOError:
             holder = _holder(os.pread(handle, 1024, 0).decode(errors="replace"))
-            raise WorkspaceError(f"{what}: is in use by {holder}; wait for it or stop it") from None
+            raise InUseError(what, holder) from None
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
         try:
@@ -111,8 +135,21 @@ def holding(path: Path, what: str) -> Iterator[None]:
         os.close(handle)
 
 
+@contextlib.contextmanager
+def _sharing(path: Path) -> Iterator[None]:
+    """Hold a lock file together with others; one who holds it alone is waited for."""
+    with disk_errors(path):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        yield
+    finally:
+        fcntl.flock(handle, fcntl.LOCK_UN)
+        os.close(handle)
+
+
 def _lock(handle: int) -> None:
-    """Somebody who asks `is_held` has the file for a moment: such a one is waited for."""
+    """Alone. A process that asks `is_held` shares the lock for a moment, which is waited for."""
     for _ in range(PATIENCE):
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Engine, case, func, insert, select, update
+from sqlalchemy import URL, Connection, Engine, case, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from malmoi import __version__
@@ -21,6 +21,8 @@ from malmoi.workspace.hashes import Hashes
 from malmoi.workspace.schema import Artefact, Person, Run, RunInput, RunOutput, Snapshot, now
 
 URL_VARIABLE = "MALMOI_DATABASE_URL"
+OUT = "out"
+"""The name of the artefact that is all that a stage made."""
 STATUSES = ("running", "done", "failed", "stopped")
 
 
@@ -37,6 +39,19 @@ def digest_of(value: Any) -> str:
 def fingerprint(stage: str, settings: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
     """Names a piece of work: equal stage, settings and inputs (role -> sha256) give equal fingerprints."""
     return digest_of({"stage": stage, "settings": dict(settings), "inputs": dict(inputs)})
+
+
+@dataclass(frozen=True)
+class Work:
+    """A piece of work as a run records it. recipe: its name; inputs: role -> sha256"""
+
+    stage: str
+    recipe: str
+    fingerprint: str
+    settings: Mapping[str, Any]
+    seed: int
+    inputs: Mapping[str, str]
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -131,23 +146,10 @@ class Ledger:
 
         Raises WorkspaceError when an input was never recorded.
         """
+        work = Work(stage, recipe, fingerprint, settings, seed, inputs, label)
         with writing(self.engine) as connection:
-            if self.engine.dialect.name == "postgresql":  # SQLite has one writer at a time as it is
-                connection.exec_driver_sql("LOCK TABLE run IN EXCLUSIVE MODE")
-            for role, sha256 in inputs.items():
-                if connection.scalar(select(Artefact.sha256).where(Artefact.sha256 == sha256)) is None:
-                    raise WorkspaceError(
-                        f"{stage}: input {role}: no artefact {sha256[:12]} in this workspace; "
-                        "record it first with import_artefact"
-                    )
-            number = (connection.scalar(select(func.max(Run.number))) or 0) + 1
-            run_id = f"{number:04d}-{stage}"
-            row = {"id": run_id, "number": number, "label": label, "stage": stage, "recipe": recipe, "seed": seed}
-            row |= {"status": "running", "fingerprint": fingerprint, "settings": dict(settings)}
-            connection.execute(insert(Run), row | {"version": __version__})
-            edges = [{"run_id": run_id, "role": role, "sha256": sha256} for role, sha256 in inputs.items()]
-            insert_missing(connection, RunInput, edges)
-        return run_id
+            lock_runs(connection)
+            return insert_run(connection, work)
 
     def find_run(self, stage: str, fingerprint: str) -> Run | None:
         """The latest finished run of this very work, else the latest interrupted one, to be resumed."""
@@ -158,6 +160,11 @@ class Ledger:
                 .order_by(case((Run.status == "done", 0), else_=1), Run.number.desc())
                 .limit(1)
             ).first()
+
+    def find_done(self, stage: str, fingerprint: str) -> Made | None:
+        """All that a finished run of this very work made, as long as it is still there; of several the latest."""
+        with self.engine.connect() as connection:
+            return find_done(connection, self.root, stage, fingerprint)
 
     def finish_run(self, run_id: str, seconds: float) -> None:
         """The run is done. seconds: of this sitting; they are added to those of earlier ones."""
@@ -328,6 +335,43 @@ class Ledger:
             for made in all_made
             if (count := counts.get(made.sha256)) is not None
         ]
+
+
+def lock_runs(connection: Connection) -> None:
+    """Let nobody else start or claim a run before this transaction ends."""
+    if connection.dialect.name == "postgresql":  # SQLite has one writer at a time as it is
+        connection.exec_driver_sql("LOCK TABLE run IN EXCLUSIVE MODE")
+
+
+def insert_run(connection: Connection, work: Work) -> str:
+    """Record that work begins, under the next number; returns the run's id. The caller has called `lock_runs`.
+
+    Raises WorkspaceError when an input was never recorded.
+    """
+    for role, sha256 in work.inputs.items():
+        if connection.scalar(select(Artefact.sha256).where(Artefact.sha256 == sha256)) is None:
+            raise WorkspaceError(
+                f"{work.stage}: input {role}: no artefact {sha256[:12]} in this workspace; "
+                "record it first with import_artefact"
+            )
+    number = (connection.scalar(select(func.max(Run.number))) or 0) + 1
+    run_id = f"{number:04d}-{work.stage}"
+    row = {"id": run_id, "number": number, "label": work.label, "stage": work.stage, "recipe": work.recipe}
+    row |= {"seed": work.seed, "status": "running", "fingerprint": work.fingerprint, "settings": dict(work.settings)}
+    connection.execute(insert(Run), row | {"version": __version__})
+    edges = [{"run_id": run_id, "role": role, "sha256": sha256} for role, sha256 in work.inputs.items()]
+    insert_missing(connection, RunInput, edges)
+    return run_id
+
+
+def find_done(connection: Connection, root: Path, stage: str, fingerprint: str) -> Made | None:
+    """See `Ledger.find_done`."""
+    columns = (RunOutput.sha256, Artefact.kind, Artefact.n_bytes, RunOutput.run_id, RunOutput.name, RunOutput.path)
+    query = select(*columns).join(Artefact, Artefact.sha256 == RunOutput.sha256).join(Run, Run.id == RunOutput.run_id)
+    query = query.where(Run.stage == stage, Run.fingerprint == fingerprint, Run.status == "done", RunOutput.name == OUT)
+    rows = connection.execute(query.order_by(Run.number.desc(), RunOutput.id.desc()))
+    found = (Made(row.sha256, row.kind, row.n_bytes, row.run_id, row.name, root / row.path) for row in rows)
+    return next((made for made in found if made.path.exists()), None)
 
 
 def _merged(judged: list[Judged]) -> Judged | None:

@@ -15,7 +15,7 @@ from malmoi.errors import WorkspaceError
 from malmoi.files import disk_errors, folder_atomic, write_json
 from malmoi.formats.locate import CONFIG, INDEX, WEIGHTS, check_pointer
 from malmoi.tokenizer.jinja import read_settings
-from malmoi.workspace.folder import LOCK, Workspace
+from malmoi.workspace.folder import LOCK, Workspace, holding
 from malmoi.workspace.hub import SETTINGS
 from malmoi.workspace.ledger import Ledger, fingerprint
 
@@ -84,7 +84,7 @@ def check_free(workspace: Workspace, name: str) -> None:
 def add_model(workspace: Workspace, ledger: Ledger, name: str, facts: Mapping[str, Any], write: Writer) -> Path:
     """Write a model from elsewhere into a run of stage `import`, and name it.
 
-    Nobody has to hold the workspace's lock: the ledger gives each run its own folder, and a name is taken once.
+    Others may work in the workspace meanwhile: the ledger gives each run its own folder, and a name is taken once.
     facts: where it came from; `source` among them, in words for people
     What cannot be written to its end leaves no files and no name, and a failed run that says why.
     """
@@ -118,7 +118,7 @@ def _point(link: Path, folder: Path) -> None:
 def remove_model(workspace: Workspace, name: str) -> bool:
     """Take a model's name away, and its weights unless another name or somebody outside has them; True when they went.
 
-    What the ledger says of it stays. The caller holds the workspace's lock.
+    What the ledger says of it stays. Raises InUseError when a recipe reads the weights, or a run still writes them.
     """
     path = workspace.models / check_name(name)
     if not path.is_symlink():
@@ -126,16 +126,20 @@ def remove_model(workspace: Workspace, name: str) -> bool:
         shutil.rmtree(path)
         return True
     target = path.resolve()
-    path.unlink()
-    others = {(workspace.models / other).resolve() for other in model_names(workspace)}
-    if target in others or not target.is_dir() or not target.is_relative_to(workspace.runs):
+    run = workspace.run_of(target)
+    if run is None or not target.is_dir():
+        path.unlink()
         return False
-    shutil.rmtree(target)
-    # A recipe takes a stage for done as long as `out` is there.
-    with contextlib.suppress(OSError):
-        target.parent.rmdir()
-        (target.parent.parent / LOCK).unlink(missing_ok=True)
-        target.parent.parent.rmdir()
+    with holding(run / LOCK, f"{name} ({run.name})"):
+        path.unlink()
+        if target in {(workspace.models / other).resolve() for other in model_names(workspace)}:
+            return False
+        shutil.rmtree(target)
+        # A recipe takes a stage for done as long as `out` is there.
+        with contextlib.suppress(OSError):
+            target.parent.rmdir()
+            if [left.name for left in run.iterdir()] == [LOCK]:
+                shutil.rmtree(run)
     return True
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from malmoi.errors import WorkspaceError
-from malmoi.workspace.folder import Workspace
+from malmoi.workspace.folder import InUseError, Workspace
 
 HOLD = """
 import sys, time
 from malmoi.workspace.folder import Workspace
-with Workspace.open(sys.argv[1]).lock():
+with Workspace.open(sys.argv[1]).running("0001-sft"):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -74,26 +74,54 @@ def test_the_lock_names_its_holder_and_is_free_once_that_is_killed(tmp_path: Pat
     workspace = Workspace.open(tmp_path)
     holder = hold(tmp_path)
     try:
-        message = f"is in use by process {holder.pid}; wait for it or stop it"
-        with pytest.raises(WorkspaceError, match=message), workspace.lock():
+        message = f"0001-sft: is in use by process {holder.pid}; wait for it or stop it"
+        with pytest.raises(InUseError, match=message), workspace.running("0001-sft"):
+            pass
+        assert workspace.is_running("0001-sft")
+        with workspace.running("0002-sft"):  # another run's folder is free
             pass
     finally:
         end(holder)
-    with workspace.lock():
-        assert (workspace.runs / ".lock").read_text() == f"{os.getpid()} {socket.gethostname()}\n"
+    assert not workspace.is_running("0001-sft")
+    with workspace.running("0001-sft"):
+        assert (workspace.runs / "0001-sft/.lock").read_text() == f"{os.getpid()} {socket.gethostname()}\n"
 
 
 def test_the_lock_names_another_machine(tmp_path: Path) -> None:
     workspace = Workspace.open(tmp_path)
-    with workspace.lock():
-        (workspace.runs / ".lock").write_text("77 far-away\n")
-        with pytest.raises(WorkspaceError, match="in use by process 77 on far-away"), workspace.lock():
+    with workspace.running("0001-sft"):
+        (workspace.runs / "0001-sft/.lock").write_text("77 far-away\n")
+        with pytest.raises(InUseError, match="in use by process 77 on far-away"), workspace.running("0001-sft"):
             pass
 
 
 def test_the_lock_is_free_after_an_error_inside(tmp_path: Path) -> None:
     workspace = Workspace.open(tmp_path)
-    with pytest.raises(KeyError), workspace.lock():
+    with pytest.raises(KeyError), workspace.running("0001-sft"):
         raise KeyError
-    with workspace.lock():
+    with workspace.running("0001-sft"):
         pass
+
+
+def test_readers_share_a_run_and_keep_it_from_those_who_would_change_it(tmp_path: Path) -> None:
+    workspace = Workspace.open(tmp_path)
+    with workspace.running("0001-sft"):
+        made = workspace.runs / "0001-sft" / "out" / "model"
+        made.mkdir(parents=True)
+    with workspace.keeping(made):
+        with workspace.keeping(made.parent):
+            assert not workspace.is_running("0001-sft")  # reading is no work
+        with pytest.raises(InUseError, match="0001-sft: is in use by"), workspace.running("0001-sft"):
+            pass
+    with workspace.running("0001-sft"):
+        made.rmdir()
+    with pytest.raises(WorkspaceError, match="was removed meanwhile"), workspace.keeping(made):
+        pass
+
+
+def test_what_lies_outside_the_runs_is_not_held(tmp_path: Path) -> None:
+    workspace = Workspace.open(tmp_path / "w")
+    (tmp_path / "model").mkdir()
+    with workspace.keeping(tmp_path / "model"):
+        pass
+    assert not list((tmp_path / "model").iterdir())

@@ -1,0 +1,71 @@
+"""Claims: when several processes want the same piece of work, one of them does it and the others wait for it."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from sqlalchemy import select, update
+
+from malmoi.workspace.database import writing
+from malmoi.workspace.folder import InUseError, Workspace
+from malmoi.workspace.ledger import Ledger, Made, Work, find_done, insert_run, lock_runs
+from malmoi.workspace.schema import Run
+
+ASK_EVERY_S = 0.2
+
+
+class Claim(NamedTuple):
+    """The run of a piece of work. made: what it made, where nothing is left to do; resumed: it was interrupted."""
+
+    run_id: str
+    made: Made | None = None
+    resumed: bool = False
+
+
+@contextlib.contextmanager
+def claimed(ledger: Ledger, work: Work, tell: Callable[[str], None], *, again: bool = False) -> Iterator[Claim]:
+    """Find the run of a piece of work, or start one, and hold its folder until the block ends.
+
+    While another process is at work on it, this one waits: then the work is done, or goes on from where that one was.
+    tell: is given one line for each run that is waited for
+    again: start a new run, whatever there is
+    """
+    workspace = Workspace(ledger.root)
+    with contextlib.ExitStack() as held:
+
+        def hold(run_id: str) -> None:
+            held.enter_context(workspace.running(run_id))
+
+        while True:
+            try:
+                claim = _claim(ledger, workspace, work, again, hold)
+                break
+            except InUseError as error:
+                tell(f"waits for {error.what}, which {error.holder} works on; Ctrl-C ends the wait")
+                while workspace.is_running(error.what):
+                    time.sleep(ASK_EVERY_S)
+        yield claim
+
+
+def _claim(ledger: Ledger, workspace: Workspace, work: Work, again: bool, hold: Callable[[str], None]) -> Claim:
+    """One transaction. The folder is held before it ends: a run that is recorded as running is never free.
+
+    Raises InUseError when another process is at work on this.
+    """
+    with writing(ledger.engine) as connection:
+        lock_runs(connection)
+        if not again:
+            if (made := find_done(connection, ledger.root, work.stage, work.fingerprint)) is not None:
+                return Claim(made.run_id, made)
+            interrupted = (Run.stage == work.stage, Run.fingerprint == work.fingerprint, Run.status != "done")
+            runs = connection.scalars(select(Run.id).where(*interrupted).order_by(Run.number.desc())).all()
+            # One that is at work comes first, also where a later one was interrupted.
+            for run_id in sorted(runs, key=workspace.is_running, reverse=True)[:1]:
+                hold(run_id)
+                values = {"status": "running", "error": None, "finished_at": None}
+                connection.execute(update(Run).where(Run.id == run_id).values(values))
+                return Claim(run_id, resumed=True)
+        run_id = insert_run(connection, work)
+        hold(run_id)
+    return Claim(run_id)
