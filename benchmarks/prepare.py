@@ -162,7 +162,7 @@ def pretrain(source: Source, folder: Path, model: Path, sizes: Sizes, spec: dict
 def spare_id(tokenizer: Tokenizer, rows: Sequence[Sequence[int]]) -> int:
     """A special token that stands nowhere in the input: safe to pad with, and to take as an end that never comes."""
     used = {token for row in rows for token in row}
-    special = [token for token, added in tokenizer.engine.get_added_tokens_decoder().items() if added.special]
+    special = [token for token, added in tokenizer.backend.get_added_tokens_decoder().items() if added.special]
     free = sorted(set(special) - used)
     if not free:
         raise UserError("tokenizer: has no special token to spare; take a model whose tokenizer has reserved ones")

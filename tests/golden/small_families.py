@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, trainers
-from tokenizers import Tokenizer as Engine
+from tokenizers import Tokenizer as Backend
 
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
@@ -98,61 +98,61 @@ SAID{{ message['content'] + '<|end|>' }}END{{ '\n' }}{% endfor %}{% if add_gener
 {% endif %}"""
 
 
-def byte_level(*special: str, plain: Sequence[str] = (), **flags: Any) -> Engine:
+def byte_level(*special: str, plain: Sequence[str] = (), **flags: Any) -> Backend:
     """As of GPT-2, Llama 3 and Qwen: the special tokens stand outside the model's own vocabulary."""
-    engine = Engine(models.BPE())
-    engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    engine.decoder = decoders.ByteLevel()
+    backend = Backend(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    engine.train_from_iterator(
+    backend.train_from_iterator(
         [TEXT], trainers.BpeTrainer(vocab_size=320, initial_alphabet=alphabet, show_progress=False)
     )
-    engine.add_special_tokens([AddedToken(token, normalized=False, special=True, **flags) for token in special])
-    engine.add_tokens([AddedToken(token, normalized=False) for token in plain])
-    return engine
+    backend.add_special_tokens([AddedToken(token, normalized=False, special=True, **flags) for token in special])
+    backend.add_tokens([AddedToken(token, normalized=False) for token in plain])
+    return backend
 
 
-def split_digits() -> Engine:
+def split_digits() -> Backend:
     """Llama 3's way: another pattern before the bytes."""
     headers = ("<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
-    engine = byte_level(*headers)
+    backend = byte_level(*headers)
     split = pre_tokenizers.Split(Regex(r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+|\s+"), "isolated")
-    engine.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(False, use_regex=False)])
-    return engine
+    backend.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(False, use_regex=False)])
+    return backend
 
 
-def sentence_piece(scheme: str | None) -> Engine:
+def sentence_piece(scheme: str | None) -> Backend:
     """As of Llama 1 and 2, Mistral and Zephyr: a space is written into the token after it, bytes are a way out.
 
     scheme: where Metaspace puts a space of its own; None: a normalizer puts it before every part, as older files do
     """
-    engine = Engine(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    backend = Backend(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
     metaspace = pre_tokenizers.Metaspace(prepend_scheme=scheme or "never", split=False)
-    engine.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
     special = ["<unk>", "<s>", "</s>"]
-    engine.train_from_iterator(
+    backend.train_from_iterator(
         [TEXT, "<tag></tag> s> </ s>" * 3],
         trainers.BpeTrainer(vocab_size=330, special_tokens=special, show_progress=False),
     )
-    described = json.loads(engine.to_str())
+    described = json.loads(backend.to_str())
     vocabulary = described["model"]["vocab"]
     for byte in range(256):
         vocabulary[f"<0x{byte:02X}>"] = len(vocabulary)
-    engine = Engine.from_str(json.dumps(described))
-    engine.pre_tokenizer = metaspace if scheme else None
+    backend = Backend.from_str(json.dumps(described))
+    backend.pre_tokenizer = metaspace if scheme else None
     if scheme is None:
-        engine.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    engine.decoder = decoders.Sequence(
+        backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    backend.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
-    return engine
+    return backend
 
 
 @dataclass(frozen=True, repr=False)
 class Family:
     """A tokenizer, its names, and a template in which SAID and END stand around what the assistant says."""
 
-    engine: Engine
+    backend: Backend
     names: Mapping[str, str]
     template: str
     end_of_turn: str
@@ -162,11 +162,11 @@ class Family:
         return self.template.replace("SAID", said).replace("END", end)
 
     def ours(self) -> Tokenizer:
-        return Tokenizer(self.engine, {**self.names, "chat_template": self.source()})
+        return Tokenizer(self.backend, {**self.names, "chat_template": self.source()})
 
     def theirs(self) -> Any:
         transformers = pytest.importorskip("transformers")
-        return transformers.PreTrainedTokenizerFast(tokenizer_object=self.engine, **self.names)
+        return transformers.PreTrainedTokenizerFast(tokenizer_object=self.backend, **self.names)
 
 
 S = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
@@ -200,16 +200,16 @@ def conversation(system: str | None, turns: Sequence[str]) -> list[dict[str, str
     return first + [{"role": ("user", "assistant")[i % 2], "content": said} for i, said in enumerate(turns)]
 
 
-def flagged(engine: Engine, **flags: bool) -> Engine:
+def flagged(backend: Backend, **flags: bool) -> Backend:
     """The same tokenizer, from a file that stores its special tokens with these flags."""
-    described = json.loads(engine.to_str())
+    described = json.loads(backend.to_str())
     for token in described["added_tokens"]:
         if token["special"]:
             token.update(flags)
-    return Engine.from_str(json.dumps(described))
+    return Backend.from_str(json.dumps(described))
 
 
 def spoken(tokenizer: Tokenizer, ids: Sequence[int], trained: Sequence[bool]) -> str:
     """The trained-on tokens as text, special ones too."""
     chosen = [id for id, is_trained in zip(ids, trained, strict=True) if is_trained]
-    return tokenizer.engine.decode(chosen, skip_special_tokens=False)
+    return tokenizer.backend.decode(chosen, skip_special_tokens=False)

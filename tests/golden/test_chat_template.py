@@ -136,9 +136,9 @@ def test_threads_that_share_a_tokenizer_do_not_open_each_other_to_injection(toke
     [
         ([], "no messages"),
         (["hello"], "message 0"),
-        ([{"role": "user"}], "message 0: lacks its text"),
+        ([{"role": "user"}], "message 0: has no text"),
         ([{"role": "user", "content": "Hi"}, {"role": "robot", "content": "x"}], "message 1: role 'robot'"),
-        ([{"role": "user", "content": None}], "lacks its text"),
+        ([{"role": "user", "content": None}], "has no text"),
         ([{"content": "Hi"}], "role None"),
         ([{"role": "user", "content": "half a pair \ud83d"}], "message 0"),
     ],

@@ -5,7 +5,7 @@ import pytest
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.tokenizer.jinja import generation_prompt, render
-from malmoi.tokenizer.written import write
+from malmoi.tokenizer.rendered_chat import render_chat
 from tests.golden.small_families import CHATML_TOKENS, QWEN, Family, byte_level
 from tests.golden.test_generation_prompt import KINDS, conversations
 
@@ -46,7 +46,7 @@ def is_flat(tokenizer: Tokenizer, source: str) -> bool:
     """Whether each beginning is read off the whole; then it is the one that the template writes."""
     found = set()
     for messages in conversations(4)[:40]:
-        written = write(source, tokenizer, messages, [], False)
+        written = render_chat(source, tokenizer, messages, [], False)
         found.add(written.begins is not None)
         for n, begin in enumerate(written.begins or ()):
             asks = generation_prompt(source, tuple(sorted(tokenizer.names.items())))

@@ -130,7 +130,7 @@ def test_an_answer_that_never_ended_always_loses_the_price_of_that(
 
 def test_every_stop_token_ends_an_answer_and_is_learned_as_it_was_sampled(tokenizer: Tokenizer) -> None:
     ends = [tokenizer.end_of_turn_id, tokenizer.end_of_text_id]
-    both = Tokenizer(tokenizer.engine, tokenizer.settings, {"eos_token_id": ends})
+    both = Tokenizer(tokenizer.backend, tokenizer.settings, {"eos_token_id": ends})
     steps = stream(both, small(batch_size=24, max_tokens=30))
     with torch.no_grad():
         steps.policy.lm_head.weight[ends] *= 8

@@ -13,7 +13,7 @@ from tokenizers import pre_tokenizers
 
 from malmoi.errors import CheckpointError, ConfigError
 from malmoi.tokenizer.bpe import SPECIAL_TOKENS, StreamDecoder, Tokenizer, train_bpe
-from malmoi.tokenizer.report import gpt2_engine
+from malmoi.tokenizer.report import gpt2_tokenizer
 
 REPOSITORY = Path(__file__).parents[2]
 GPT2 = Path(os.environ.get("MALMOI_DATA", REPOSITORY / "../shared/data")) / "tokenizer"
@@ -105,8 +105,8 @@ def as_bytes(token: str) -> bytes:
 def test_training_makes_the_merges_of_the_naive_algorithm() -> None:
     text = "low lower lowest newer newest wide wider widest the theme then this that 낱말 낱말을 말을 모으다 모은\n" * 3
     n_merges, first = 50, 256 + len(SPECIAL_TOKENS)
-    engine = train_bpe([text], vocab_size=first + n_merges).engine
-    assert [as_bytes(engine.id_to_token(first + i)) for i in range(n_merges)] == naive_merges(text, n_merges)
+    backend = train_bpe([text], vocab_size=first + n_merges).backend
+    assert [as_bytes(backend.id_to_token(first + i)) for i in range(n_merges)] == naive_merges(text, n_merges)
 
 
 def naive_encode(word: bytes, ranks: dict[tuple[bytes, bytes], int]) -> list[bytes]:
@@ -116,15 +116,15 @@ def naive_encode(word: bytes, ranks: dict[tuple[bytes, bytes], int]) -> list[byt
     return symbols
 
 
-@pytest.mark.skipif(gpt2_engine(GPT2) is None, reason=f"{GPT2}: GPT-2's vocabulary is not there; set MALMOI_DATA")
+@pytest.mark.skipif(gpt2_tokenizer(GPT2) is None, reason=f"{GPT2}: GPT-2's vocabulary is not there; set MALMOI_DATA")
 @pytest.mark.filterwarnings("default:::transformers.*")
 def test_gpt2s_vocabulary_gives_gpt2s_ids() -> None:
     transformers = pytest.importorskip("transformers")
-    engine = gpt2_engine(GPT2)
-    assert engine is not None
-    ids = engine.encode(MIXED, add_special_tokens=False).ids
+    backend = gpt2_tokenizer(GPT2)
+    assert backend is not None
+    ids = backend.encode(MIXED, add_special_tokens=False).ids
 
-    model = json.loads(engine.to_str())["model"]
+    model = json.loads(backend.to_str())["model"]
     vocabulary, merges = model["vocab"], [tuple(pair) for pair in model["merges"]]
     theirs = transformers.GPT2Tokenizer(vocab=vocabulary, merges=merges)
     assert theirs.encode(MIXED, split_special_tokens=True) == ids

@@ -28,7 +28,7 @@ from malmoi.pipeline.recipe import Recipe
 from malmoi.pipeline.run import run_recipe
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
-from malmoi.tokenizer.clock import begun, dated, told
+from malmoi.tokenizer.template_clock import fixed_time, start_of, template_time
 from malmoi.workspace.folder import Workspace
 
 pytestmark = pytest.mark.usefixtures("float32")
@@ -117,17 +117,17 @@ def test_one_time_is_told_until_all_is_done(tokenizer: Tokenizer, with_date: Cha
     def prompt() -> list[int]:
         return with_date.encode(tokenizer, ASKED, add_generation_prompt=True)[0]
 
-    with dated(MONDAY):
+    with fixed_time(MONDAY):
         monday = prompt()
-        with dated(TUESDAY):
+        with fixed_time(TUESDAY):
             assert prompt() != monday and conversation_ids(tokenizer, with_date, ASKED, "a")[: len(monday)] == prompt()
-        with dated():
-            assert prompt() == monday and told() == MONDAY
-    assert begun(tmp_path / "none", MONDAY) == MONDAY
+        with fixed_time():
+            assert prompt() == monday and template_time() == MONDAY
+    assert start_of(tmp_path / "none", MONDAY) == MONDAY
     for value in ("soon", 3, ["2001-02-05"]):
         write_json(tmp_path / "config.json", {"begun": value})
-        with pytest.raises(ConfigError, match=r"config.json: begun: .* is no time"):
-            begun(tmp_path / "config.json", MONDAY)
+        with pytest.raises(ConfigError, match=r"config.json: begun: .* is not a time"):
+            start_of(tmp_path / "config.json", MONDAY)
 
 
 def test_a_stage_goes_on_the_next_day_as_if_it_were_the_same(recipe: Recipe, tmp_path: Path) -> None:

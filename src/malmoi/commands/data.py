@@ -130,7 +130,7 @@ def _encoder(model: str, models: Path) -> Encode:
 
     def pieces(ids: Sequence[int], trained: Sequence[bool]) -> list[Piece]:
         parts = groupby(zip(ids, trained, strict=True), key=lambda token: token[1])
-        decode = tokenizer.engine.decode
+        decode = tokenizer.backend.decode
         return [(str(decode([id for id, _ in part], skip_special_tokens=False)), is_on) for is_on, part in parts]
 
     def encode(kind: str, row: Row) -> list[tuple[str, list[Piece]]]:

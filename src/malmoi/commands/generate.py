@@ -27,7 +27,7 @@ from malmoi.inference.weights import Weights, stored_dtype
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
-from malmoi.tokenizer.clock import asks_time, dated, recorded, told
+from malmoi.tokenizer.template_clock import fixed_time, recorded_start, template_time, uses_time
 from malmoi.workspace.models import describe
 
 N_ROWS = 32
@@ -67,9 +67,9 @@ def generate(
     with disk_errors(partial):
         out.parent.mkdir(parents=True, exist_ok=True)
         moment = _begun(partial) or now
-    with dated(moment):
-        if asks_time(template.source) or (chooser is not None and asks_time(chooser.text[1].source)):
-            about["begun"] = told().isoformat()
+    with fixed_time(moment):
+        if uses_time(template.source) or (chooser is not None and uses_time(chooser.text[1].source)):
+            about["begun"] = template_time().isoformat()
         jobs = list(_jobs(prompts, tokenizer, template, network.config.seq_len, seed, n, about))
         sweep_dead(out)
         with disk_errors(partial), partial.open("ab") as file, _alone(file, out):
@@ -96,7 +96,7 @@ def _begun(partial: Path) -> datetime | None:
         line = json.loads(first)
     except ValueError:  # cut off: nothing has gathered; or no file of ours, which is refused when it is read
         return None
-    return recorded(line, partial) if isinstance(line, dict) else None
+    return recorded_start(line, partial) if isinstance(line, dict) else None
 
 
 @contextlib.contextmanager

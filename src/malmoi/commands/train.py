@@ -35,7 +35,7 @@ from malmoi.pipeline.console import Console
 from malmoi.pipeline.unused import OF_ALGORITHMS, refuse_unused
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
-from malmoi.tokenizer.clock import begun, dated
+from malmoi.tokenizer.template_clock import fixed_time, start_of
 from malmoi.train.finished import finished
 from malmoi.train.hooks import MetricsFile
 from malmoi.train.loop import Hook, fit
@@ -68,7 +68,7 @@ def train(
         if (out / "model").exists():
             console.line(f"{out / 'model'} is done with these settings; not trained again")
             return
-        with dated(begun(out / "config.json")):
+        with fixed_time(start_of(out / "config.json")):
             _train(module, config, inputs, hashes, out, console)
 
 
@@ -142,7 +142,7 @@ def _claim(out: Path, described: dict[str, Any], now: datetime | None) -> None:
     elif any(file.name != ".lock" for file in out.iterdir()):
         raise ConfigError(f"{out}: is not empty and holds no training of ours; choose another --out")
     else:
-        write_json(path, {**described, "malmoi": __version__, "begun": begun(path, now).isoformat()})
+        write_json(path, {**described, "malmoi": __version__, "begun": start_of(path, now).isoformat()})
 
 
 def _first_difference(there: Any, here: Any) -> str:

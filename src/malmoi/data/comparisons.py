@@ -16,7 +16,7 @@ from malmoi.errors import DataError
 from malmoi.text import spelt
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
-from malmoi.tokenizer.clock import dated
+from malmoi.tokenizer.template_clock import fixed_time
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def read_rankings(path: Path, tokenizer: Tokenizer, template: ChatTemplate, seq_
     return found
 
 
-@dated()
+@fixed_time()
 def ranking_ids(
     tokenizer: Tokenizer, template: ChatTemplate, messages: Sequence[Mapping[str, str]], answers: Iterable[str]
 ) -> list[list[int]]:

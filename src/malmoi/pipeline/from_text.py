@@ -29,7 +29,7 @@ from malmoi.synthetic.questions import ask, choose_items
 from malmoi.text import text_key
 from malmoi.tokenizer.bpe import Tokenizer, train_bpe
 from malmoi.tokenizer.chat_template import ChatTemplate
-from malmoi.tokenizer.report import REPORTED, compression_report
+from malmoi.tokenizer.report import N_REPORTED, compression_report
 
 TRIAL_BYTES = 100_000
 """Training text below which it is said what such a text is good for."""
@@ -169,7 +169,7 @@ def tokenizer(context: Context, settings: TokenizerSettings) -> None:
                     writer.append([learned.end_of_text_id, *ids], n_bytes=len(text.encode()))
                 n_done += len(part)
                 progress.report(n_done, n_all, "documents written")
-    shown = [document.text for document in islice(each_document(source, "heldout"), REPORTED)]
+    shown = [document.text for document in islice(each_document(source, "heldout"), N_REPORTED)]
     report = compression_report(learned, shown)
     write_json(context.out / "report.json", report)
     packed = ", ".join(f"{name} {row['malmoi']:.2f}" for name, row in report.items())

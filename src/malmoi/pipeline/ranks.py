@@ -28,7 +28,7 @@ from malmoi.errors import UserError
 from malmoi.pipeline.context import Context
 from malmoi.pipeline.recipe import Recipe, StageName
 from malmoi.pipeline.stages import STAGE_TABLE
-from malmoi.tokenizer.clock import dated, told
+from malmoi.tokenizer.template_clock import fixed_time, template_time
 from malmoi.train.signals import listening
 from malmoi.workspace.folder import Workspace
 
@@ -83,7 +83,7 @@ def all_ranks(stage: StageName, context: Context, settings: dict[str, Any]) -> I
     _tell(f"order {number}", {
         "stage": stage, "settings": settings, "run_id": context.run_id, "workspace": str(context.workspace.path),
         "inputs": {name: str(path) for name, path in context.inputs.items()}, "hashes": context.hashes,
-        "begun": told().isoformat(),
+        "begun": template_time().isoformat(),
     })  # fmt: skip
     try:
         with device.alone(False):
@@ -117,7 +117,7 @@ def follow() -> int:
         if "code" in order:
             return int(order["code"])
         try:
-            with dated(datetime.fromisoformat(order["begun"])), listening():
+            with fixed_time(datetime.fromisoformat(order["begun"])), listening():
                 _take_part(order)
         except BaseException as error:
             return _leave(error)
@@ -192,8 +192,8 @@ def _ask(*keys: str, within_s: float) -> dict[str, Any] | None:
     while True:
         for key in keys:
             if store.check([key]):
-                told: dict[str, Any] = json.loads(store.get(key))
-                return told
+                order: dict[str, Any] = json.loads(store.get(key))
+                return order
         if time.monotonic() >= until:
             return None
         time.sleep(ASK_EVERY_S)

@@ -20,7 +20,7 @@ from malmoi.pipeline.ranks import all_ranks
 from malmoi.pipeline.recipe import INPUTS, BaseSettings, CorpusSettings, Recipe, StageName
 from malmoi.pipeline.sources import DataSettings, data_identity
 from malmoi.pipeline.stages import CHECKPOINT, MODEL, STAGE_TABLE, base_folder, parents_of, settings_of
-from malmoi.tokenizer.clock import begun, dated
+from malmoi.tokenizer.template_clock import fixed_time, start_of
 from malmoi.train import checkpoint
 from malmoi.train.signals import listening
 from malmoi.workspace.claims import claimed
@@ -230,7 +230,7 @@ def _run_stage(
         folder, began = workspace.runs / run_id, time.monotonic()
         sweep_partials(folder)
         log = RunLog(folder)
-        moment = begun(folder / "config.json", now)
+        moment = start_of(folder / "config.json", now)
         shown = {"stage": stage, "settings": settings, "inputs": inputs, "malmoi": __version__}
         write_json(folder / "config.json", shown | {"begun": moment.isoformat()})
         console.started(stage, run_id, resumed=claim.resumed)
@@ -240,7 +240,7 @@ def _run_stage(
             _both(console.say, log.say), [console.step, log.step],
         )  # fmt: skip
         watching = progress.listening(console.progress, log.progress)
-        with dated(moment), listening(), log.following(), watching:
+        with fixed_time(moment), listening(), log.following(), watching:
             try:
                 with all_ranks(stage, context, settings):
                     STAGE_TABLE[stage][0](context, settings_of(recipe, stage))

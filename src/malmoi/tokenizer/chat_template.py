@@ -1,9 +1,9 @@
 """Messages -> ids, and which of them are trained on.
 
-The template is Jinja, travels in the model folder and is the one description of the format. What is trained on begins
-where the template's generation prompt ends: there a model that answers begins to write. `{% generation %}` marks where
-an answer ends, as in transformers; without it that is the end of its turn. What people write is encoded as plain text,
-so nobody can end a turn or speak as another role by typing `<|end|>`.
+A chat template is a Jinja file in the model folder; it alone defines the format. Training covers an answer from the end
+of the template's generation prompt, where a model begins to write, to the end of its `{% generation %}` block, as in
+transformers, or without such a block to the end of its turn. What people write is encoded as plain text, so nobody can
+end a turn or speak as another role by typing `<|end|>`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,13 +16,13 @@ from malmoi.errors import CheckpointError, DataError
 from malmoi.files import write_text
 from malmoi.text import spelt
 from malmoi.tokenizer.bpe import ROLES, Tokenizer
-from malmoi.tokenizer.clock import dated
-from malmoi.tokenizer.conversation import Conversation
+from malmoi.tokenizer.chat_encoder import ChatEncoder
 from malmoi.tokenizer.jinja import FILE, find_template
+from malmoi.tokenizer.template_clock import fixed_time
 
 Message = Mapping[str, Any]
-Row = tuple[list[int], list[bool]]
-"""Ids and, for each, whether it is trained on."""
+IdsAndMask = tuple[list[int], list[bool]]
+"""Ids, and for each whether it is trained on."""
 _ASKED = {"role": "user", "content": "a"}
 _ANSWERED = {"role": "assistant", "content": "b"}
 
@@ -35,12 +35,12 @@ class ChatTemplate:
 
     @classmethod
     def default(cls) -> "ChatTemplate":
-        """Ours, for tokenizers with our special tokens."""
+        """Malmoi's own template, for tokenizers with its special tokens."""
         return cls(_resource(FILE))
 
     @classmethod
     def plain(cls) -> "ChatTemplate":
-        """For a model that has none: it names the roles in plain text and ends turns by the eos token."""
+        """For a model without a template: it names roles in plain text and ends turns with the eos token."""
         return cls(_resource("plain_template.jinja"))
 
     @classmethod
@@ -53,55 +53,57 @@ class ChatTemplate:
     def save(self, folder: Path) -> None:
         write_text(folder / FILE, self.source)
 
-    @dated()
-    def encode(self, tokenizer: Tokenizer, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> Row:
-        """Ids of a conversation and, for each, whether it is trained on (what the assistant says, end of turn too).
+    @fixed_time()
+    def encode(
+        self, tokenizer: Tokenizer, messages: Sequence[Message], *, add_generation_prompt: bool = False
+    ) -> IdsAndMask:
+        """Ids of a conversation, and for each whether it is trained on (the assistant's words and the end of its turn).
 
-        With `add_generation_prompt` the ids end where the assistant begins to speak. The ids of the same conversation
-        with an answer begin with these, and the first after them is trained on. Where the template writes a prompt
-        that its answers do not begin with, what is trained on begins after what both begin with. Whatever is trained
-        on, typed in a chat or asked in an evaluation passes here, so here its spelling becomes Unicode NFC.
-        Raises DataError when a message lacks a known role or its text, or the template refuses the conversation.
+        With `add_generation_prompt` the ids end where the assistant begins to speak. They are a prefix of the ids of
+        the same conversation with an answer, and the first id after that prefix is trained on. If a template's answers
+        do not begin with its prompt, training begins after the ids that both share. All text that is trained on, typed
+        in a chat or asked in an evaluation passes through here, so here it becomes Unicode NFC.
+        Raises DataError if a message lacks a known role or its text, or the template refuses the conversation.
         """
         check_messages(messages)
-        return Conversation(self.source, tokenizer, _spelt(messages), add_generation_prompt).row()
+        return ChatEncoder(self.source, tokenizer, _nfc(messages), add_generation_prompt).ids_and_mask()
 
-    @dated()
-    def training_rows(self, tokenizer: Tokenizer, messages: Sequence[Message]) -> list[Row]:
-        """A conversation as it is learned from: every answer as it was written when it was the last one.
+    @fixed_time()
+    def training_rows(self, tokenizer: Tokenizer, messages: Sequence[Message]) -> list[IdsAndMask]:
+        """A conversation as rows to train on, with every answer as the template writes it when it is the last one.
 
-        Some templates write an earlier answer otherwise than the last (without its thoughts). Such an answer has a row
-        of its own, which ends with it; all others are in the last row. Nothing is learned from answers that are marked
-        `"trained": False`. Errors as of `encode`, and where answers are marked that the template runs together.
+        Some templates write an earlier answer differently (without its thoughts). Such an answer gets a separate row,
+        which ends with it; all other answers are in the last row. Answers marked `"trained": False` are not trained on.
+        Raises DataError like `encode`, and if answers are marked that cannot be told apart in the template's text.
         """
         check_messages(messages)
-        said = _spelt(messages)
-        whole = Conversation(self.source, tokenizer, said, False)
-        unwanted = {number for number in whole.turns if not messages[number].get("trained", True)}
-        if unwanted and not whole.is_told_apart:
+        normalised = _nfc(messages)
+        whole = ChatEncoder(self.source, tokenizer, normalised, False)
+        untrained = {number for number in whole.turns if not messages[number].get("trained", True)}
+        if untrained and not whole.has_every_answer:
             raise DataError(
-                "some answers are marked as not to be trained on, and the chat template runs answers together"
+                "some answers are marked as not to be trained on, but the chat template writes answers without a border"
             )
-        apart = whole.otherwise_written()
+        rewritten = whole.rewritten_answers()
         rows = []
-        for number in apart:
-            if number not in unwanted:
-                own = Conversation(self.source, tokenizer, said[: number + 1], False)
-                rows.append(own.row({n for n in own.turns if n != number}))
-        return [*rows, whole.row({*apart, *unwanted})]
+        for number in rewritten:
+            if number not in untrained:
+                own = ChatEncoder(self.source, tokenizer, normalised[: number + 1], False)
+                rows.append(own.ids_and_mask({n for n in own.turns if n != number}))
+        return [*rows, whole.ids_and_mask({*rewritten, *untrained})]
 
     def is_continued(self, tokenizer: Tokenizer) -> bool:
-        """Whether its answers begin where its generation prompt ends."""
+        """Whether its answers continue its generation prompt."""
         try:
             prompt, _ = self.encode(tokenizer, [_ASKED], add_generation_prompt=True)
             whole, _ = self.encode(tokenizer, [_ASKED, _ANSWERED])
-        except DataError:  # a template that cannot be used says so when it is
+        except DataError:  # whoever uses the template gets the error
             return True
         return whole[: len(prompt)] == prompt
 
 
-def _spelt(messages: Sequence[Message]) -> list[dict[str, str]]:
-    """What the template is shown."""
+def _nfc(messages: Sequence[Message]) -> list[dict[str, str]]:
+    """The messages with their text in Unicode NFC, as the template gets them."""
     return [{"role": message["role"], "content": spelt(message["content"])} for message in messages]
 
 
@@ -114,7 +116,7 @@ def check_messages(messages: Sequence[Message]) -> None:
         if message.get("role") not in ROLES:
             raise DataError(f"message {number}: role {message.get('role')!r} is none of {', '.join(ROLES)}")
         if not isinstance(message.get("content"), str):
-            raise DataError(f"message {number}: lacks its text (content)")
+            raise DataError(f"message {number}: has no text (content)")
         try:
             message["content"].encode()
         except UnicodeEncodeError as error:

@@ -1,7 +1,7 @@
-"""Chat templates as Hugging Face folders carry them: where they lie, and how they are rendered.
+"""Chat templates of Hugging Face folders: where to find them, and how to render them.
 
-What a template may use is what transformers offers it: `trim_blocks`, `lstrip_blocks`, loop controls, `tojson`,
-`raise_exception`, `strftime_now`, `{% generation %}` and the names of special tokens. It is anybody's code: it runs in
+A template may use what transformers offers: `trim_blocks`, `lstrip_blocks`, loop controls, `tojson`, `raise_exception`,
+`strftime_now`, `{% generation %}` and the names of special tokens. A template is code from strangers, so it runs in
 Jinja's sandbox.
 """
 
@@ -17,19 +17,19 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from malmoi.errors import CheckpointError, DataError
 from malmoi.files import read_json
-from malmoi.tokenizer.clock import told
-from malmoi.tokenizer.flat import find_flat_loop
-from malmoi.tokenizer.said import ASSISTANT, Said, real
+from malmoi.tokenizer.message_loop import find_message_loop
+from malmoi.tokenizer.tagged_text import ASSISTANT, TaggedText, untag
+from malmoi.tokenizer.template_clock import template_time
 
 FILE = "chat_template.jinja"
 # Private-use characters that mark where `{% generation %}` begins and ends.
 BEGIN, END = "\ue001", "\ue002"
-# Marks where each message begins, in templates that write one after another.
+# Marks where each message begins, in templates that have a `message_loop`.
 NEXT = "\ue006"
 
 
 def find_template(folder: Path) -> str | None:
-    """A folder's chat template: its own file, else the one (named `default` among several) of tokenizer_config.json."""
+    """A folder's chat template: its own file, else the one in tokenizer_config.json (of several, `default`)."""
     if (folder / FILE).exists():
         try:
             return (folder / FILE).read_text(encoding="utf-8")
@@ -43,7 +43,7 @@ def find_template(folder: Path) -> str | None:
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """A JSON object out of a file; empty when there is no such file."""
+    """The JSON object in a file; empty if there is no such file."""
     settings = read_json(path) if path.exists() else {}
     if not isinstance(settings, dict):
         raise CheckpointError(f"{path}: expected a JSON object, got {type(settings).__name__}")
@@ -56,8 +56,8 @@ def render(
 ) -> str:  # fmt: skip
     """A conversation as the template writes it. names: bos_token, eos_token, … -> the token.
 
-    marked: with BEGIN and END around what is in `{% generation %}`, and NEXT before each message (see `flat`)
-    Raises DataError when the template refuses the conversation or cannot be run.
+    marked: put BEGIN and END around each `{% generation %}` block, and NEXT before each message (see `message_loop`)
+    Raises DataError if the template refuses the conversation or fails.
     """
     try:
         return _compile(source, marked).render(
@@ -65,12 +65,12 @@ def render(
         )
     except TemplateError as error:
         raise DataError(f"chat template: {error}") from None
-    except Exception as error:  # the template's own: None + "text", a missing key
+    except Exception as error:  # a mistake in the template: None + "text", a missing key
         raise DataError(f"chat template: {type(error).__name__}: {error}") from None
 
 
 class _Generation(Extension):
-    """`{% generation %}…{% endgeneration %}`: what the assistant says, between markers where they are asked for."""
+    """`{% generation %}…{% endgeneration %}`: what the assistant says."""
 
     tags = {"generation"}  # noqa: RUF012 (jinja2's own interface)
 
@@ -93,11 +93,11 @@ def _raise_exception(message: str) -> None:
 
 
 def _strftime_now(form: str) -> str:
-    return told().strftime(form)
+    return template_time().strftime(form)
 
 
 def _to_json(value: Any, ensure_ascii: bool = False, **options: Any) -> str:
-    """Jinja's own would escape HTML."""
+    """JSON without the HTML escapes of Jinja's own filter."""
     written = json.dumps(_ready(value, ensure_ascii), ensure_ascii=False, **options)
     if not ensure_ascii:
         return written
@@ -105,8 +105,8 @@ def _to_json(value: Any, ensure_ascii: bool = False, **options: Any) -> str:
 
 
 def _ready(value: Any, ensure_ascii: bool) -> Any:
-    """What is said, escaped as JSON has it; so it may be written as it is."""
-    if isinstance(value, Said):
+    """The value with tagged texts escaped for JSON, so that they can be written as they are."""
+    if isinstance(value, TaggedText):
         return value.as_json(ensure_ascii)
     if isinstance(value, Mapping):
         return {key: _ready(item, ensure_ascii) for key, item in value.items()}
@@ -132,19 +132,21 @@ def _compile(source: str, marked: bool) -> Template:
     )
     environment.globals |= {"raise_exception": _raise_exception, "strftime_now": _strftime_now, "dict": _TemplateDict()}
     count_words = environment.filters["wordcount"]
-    environment.filters |= {"tojson": _to_json, "wordcount": lambda text: count_words(real(text))}
+    environment.filters |= {"tojson": _to_json, "wordcount": lambda text: count_words(untag(text))}
     tree = environment.parse(source)
-    if marked and (loop := find_flat_loop(tree)) is not None:
+    if marked and (loop := find_message_loop(tree)) is not None:
         loop.body.insert(0, nodes.Output([nodes.TemplateData(NEXT)]))
     return environment.from_string(tree)
 
 
 @lru_cache(maxsize=32)
 def generation_prompt(source: str, names: tuple[tuple[str, str], ...]) -> str | None:
-    """What a flat template writes after any message where an answer is asked for; None where it cannot be told."""
-    asked = [{"role": "user", "content": "a"}]
+    """What a template with a `message_loop` writes after any message to ask for an answer; None if not known."""
+    example = [{"role": "user", "content": "a"}]
     try:
-        without, prompt = (render(source, asked, dict(names), add_generation_prompt=wanted) for wanted in (False, True))
+        without, prompt = (
+            render(source, example, dict(names), add_generation_prompt=wanted) for wanted in (False, True)
+        )
     except DataError:
         return None
     return prompt[len(without) :] if prompt.startswith(without) else None

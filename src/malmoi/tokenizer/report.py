@@ -1,4 +1,4 @@
-"""How well a tokenizer packs English, Korean and code, beside GPT-2's when its files are at hand."""
+"""How well a tokenizer compresses English, Korean and code, compared with GPT-2's if its files are present."""
 
 import gzip
 import json
@@ -6,12 +6,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from tokenizers import Tokenizer as Engine
+from tokenizers import Tokenizer as Backend
 from tokenizers import models, pre_tokenizers
 
 from malmoi.tokenizer.bpe import Tokenizer
 
-REPORTED = 200
+N_REPORTED = 200
 """Held-out documents that are measured."""
 KOREAN = (
     "말모이는 조선어학회가 우리말 사전을 만들려고 온 나라 사람들에게서 낱말을 모으던 일이다. "
@@ -24,13 +24,13 @@ CODE = (
 
 
 def compression_report(tokenizer: Tokenizer, heldout: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Bytes per token on held-out text, Korean and code: {text: {"malmoi": …, "gpt2": …}} (gpt2 when present).
+    """Bytes per token on held-out text, Korean and code: {text: {"malmoi": …, "gpt2": …}} (gpt2 if present).
 
     GPT-2's vocabulary is read from `tokenizer/` under the folder that MALMOI_DATA names.
     """
-    texts = {"held-out": "\n".join(heldout[:REPORTED]), "korean": KOREAN, "code": CODE}
+    texts = {"held-out": "\n".join(heldout[:N_REPORTED]), "korean": KOREAN, "code": CODE}
     data = os.environ.get("MALMOI_DATA")
-    gpt2 = gpt2_engine(Path(data) / "tokenizer") if data else None
+    gpt2 = gpt2_tokenizer(Path(data) / "tokenizer") if data else None
     report = {}
     for name, text in texts.items():
         n_bytes = len(text.encode())
@@ -40,13 +40,13 @@ def compression_report(tokenizer: Tokenizer, heldout: Sequence[str]) -> dict[str
     return report
 
 
-def gpt2_engine(folder: Path) -> Engine | None:
-    """GPT-2's own tokenizer from its published files, or None when they are not there."""
+def gpt2_tokenizer(folder: Path) -> Backend | None:
+    """GPT-2's own tokenizer from its published files; None if they are not there."""
     vocabulary, merges = folder / "gpt2_encoder.json.gz", folder / "gpt2_vocab.bpe.gz"
     if not vocabulary.exists() or not merges.exists():
         return None
     lines = gzip.decompress(merges.read_bytes()).decode().splitlines()
     pairs = [(left, right) for left, _, right in (line.partition(" ") for line in lines if not line.startswith("#v"))]
-    engine = Engine(models.BPE(json.loads(gzip.decompress(vocabulary.read_bytes())), pairs))
-    engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-    return engine
+    backend = Backend(models.BPE(json.loads(gzip.decompress(vocabulary.read_bytes())), pairs))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    return backend

@@ -162,7 +162,7 @@ BAD: list[tuple[str, Row, str]] = [
     ("conversations", {"prompt": "a", "completion": 4}, "got 4; write numbers as text"),
     ("conversations", {"prompt": "a", "completion": "b", "label": "False"}, "answer is not wanted"),
     ("conversations", {"messages": [user("a"), None]}, "message 1: None"),
-    ("conversations", {"messages": [user("a"), says(None)]}, "message 1: lacks its text"),
+    ("conversations", {"messages": [user("a"), says(None)]}, "message 1: has no text"),
     ("conversations", {"messages": [user({"type": "text", "text": "a"}), says("b")]}, "message 0.*write it as text"),
     ("conversations", {"messages": [user([["a"]]), says("b")]}, "a part of a message is no text"),
     ("conversations", {"messages": [user("a"), says("b"), {"role": "system", "content": "c"}]}, "not alternate"),

@@ -34,7 +34,7 @@ BAD_ROWS: dict[str, list[tuple[Any, str]]] = {
         ({"messages": [USER], "answers": ["cat"], "ranks": [1]}, "two or more"),
         ({"messages": [USER], "answers": ["cat", "dog"], "ranks": [1]}, "2 answers and 1 ranks"),
         ({"messages": [USER], "answers": "ab", "ranks": [1, 2]}, "expected"),
-        ({"messages": [USER], "answers": ["cat", 7], "ranks": [1, 2]}, "lacks its text"),
+        ({"messages": [USER], "answers": ["cat", 7], "ranks": [1, 2]}, "has no text"),
         ({"messages": [USER], "answers": ["cat", "dog"], "ranks": ["first", 2]}, "whole numbers"),
         ({"messages": [LONG], "answers": ["cat", "dog"], "ranks": [1, 2]}, r"context \(32\)"),
     ],
@@ -152,7 +152,7 @@ def test_a_turn_marked_as_not_to_be_trained_on_is_read_and_not_learnt(
     learnt = [token for token, on in zip(ids, trained, strict=True) if on]
     assert learnt == [*tokenizer.encode("A dog."), tokenizer.end_of_turn_id]
     together = ChatTemplate("{% generation %}{% for m in messages %}{{ m.content }}{% endfor %}{% endgeneration %}")
-    with pytest.raises(DataError, match="runs answers together"):
+    with pytest.raises(DataError, match="writes answers without a border"):
         together.training_rows(tokenizer, [USER, {**ANSWER, "trained": False}, *talk[2:]])
 
 

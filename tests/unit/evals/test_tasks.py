@@ -85,7 +85,7 @@ def test_the_likeliest_continuation_counts_and_perplexity_is_of_the_whole(subjec
     ids = subject.tokenizer.encode("The cat")
     with torch.no_grad():
         likeliest = int(subject.model(torch.tensor([ids]))[0, -1].argmax())
-    text = subject.tokenizer.engine.decode([likeliest], skip_special_tokens=False)
+    text = subject.tokenizer.backend.decode([likeliest], skip_special_tokens=False)
     if subject.tokenizer.encode("The cat" + text) == [*ids, likeliest]:
         assert measure_continuations(subject, [("The cat", text)])["metrics"]["acc"]["mean"] == 1.0
 

@@ -110,13 +110,13 @@ def test_interleaved_rows_turned_in_pairs_are_halves_turned() -> None:
 
 @pytest.mark.parametrize("pre", TEXT_RULES)
 def test_how_text_is_cut_comes_back(tmp_path: Path, shape: ModelConfig, tokenizer: Tokenizer, pre: str) -> None:
-    rules = json.loads(tokenizer.engine.to_str())
+    rules = json.loads(tokenizer.backend.to_str())
     rules["pre_tokenizer"], rules["normalizer"], rules["model"]["ignore_merges"] = TEXT_RULES[pre]
     cut = Tokenizer(Engine.from_str(json.dumps(rules)), tokenizer.settings)
     export_gguf(tmp_path / "model.gguf", network(shape), cut, ChatTemplate.plain())
     assert read_gguf(tmp_path / "model.gguf").metadata["tokenizer.ggml.pre"] == pre
     found = import_gguf(tmp_path / "model.gguf").tokenizer
-    back = json.loads(found.engine.to_str())
+    back = json.loads(found.backend.to_str())
     assert all(back[part] == rules[part] for part in ("pre_tokenizer", "normalizer", "model", "added_tokens"))
 
 
@@ -131,7 +131,7 @@ def test_how_text_is_cut_comes_back(tmp_path: Path, shape: ModelConfig, tokenize
     ],
 )
 def test_text_is_cut_as_the_rules_say(tokenizer: Tokenizer, pre: str, pieces: list[str]) -> None:
-    rules = json.loads(tokenizer.engine.to_str()) | {"pre_tokenizer": TEXT_RULES[pre].pre_tokenizer}
+    rules = json.loads(tokenizer.backend.to_str()) | {"pre_tokenizer": TEXT_RULES[pre].pre_tokenizer}
     engine = Engine.from_str(json.dumps(rules))
     assert engine.pre_tokenizer is not None
     assert [piece for piece, _ in engine.pre_tokenizer.pre_tokenize_str("I'm 1234  ok!?")] == pieces
@@ -140,7 +140,7 @@ def test_text_is_cut_as_the_rules_say(tokenizer: Tokenizer, pre: str, pieces: li
 def test_tokens_that_are_only_whole_and_empty_rows_come_back(
     tmp_path: Path, shape: ModelConfig, tokenizer: Tokenizer
 ) -> None:
-    engine = Engine.from_str(tokenizer.engine.to_str())
+    engine = Engine.from_str(tokenizer.backend.to_str())
     engine.add_tokens([AddedToken("<think>", normalized=False)])
     grown = Tokenizer(engine, tokenizer.settings)
     export_gguf(tmp_path / "model.gguf", network(shape, vocab_size=310), grown, ChatTemplate.plain())
@@ -245,7 +245,7 @@ def test_what_changes_nothing_is_passed_over(exported: Path) -> None:
 
 def test_a_beginning_of_text_is_put_first_only_by_the_makers_encoding(exported: Path) -> None:
     found = rewrite(exported, {"tokenizer.ggml.add_bos_token": True, "tokenizer.ggml.bos_token_id": 0}).tokenizer
-    assert found.engine.encode("cat").ids == [0, *found.encode("cat")]
+    assert found.backend.encode("cat").ids == [0, *found.encode("cat")]
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_networks_that_gguf_cannot_say_are_refused(
 def test_a_tokenizer_that_llama_cpp_has_no_name_for_is_refused(
     tmp_path: Path, policy: LanguageModel, tokenizer: Tokenizer, template: ChatTemplate
 ) -> None:
-    engine = Engine.from_str(tokenizer.engine.to_str())
+    engine = Engine.from_str(tokenizer.backend.to_str())
     engine.pre_tokenizer = pre_tokenizers.Metaspace()
     engine.decoder = decoders.Metaspace()
     with pytest.raises(CheckpointError, match="no name for how it cuts text"):

@@ -375,7 +375,7 @@ def test_rows_are_shown_as_training_reads_them(context: Context) -> None:
     told = shown("three.jsonl")
     for answer in answers:
         ids = conversation_ids(tokenizer, template, asked, answer)
-        text = tokenizer.engine.decode(ids, skip_special_tokens=False)
+        text = tokenizer.backend.decode(ids, skip_special_tokens=False)
         assert printable(text.removesuffix(f"{answer}<|end|>")) + f"⟦{answer}<|end|>⟧\n" in told
     assert told.index("the  dog") < told.index("the cat")
     told = shown("talk.jsonl")

@@ -9,7 +9,7 @@ TEXT = "The cat sat on the mat. 말모이는 낱말을 모으던 일이다. " * 
 
 def test_ordinary_text_has_the_ids_of_the_saved_tokenizer() -> None:
     tokenizer = train_bpe([TEXT], 290)
-    saved = Engine.from_str(tokenizer.engine.to_str())
+    saved = Engine.from_str(tokenizer.backend.to_str())
     for text in (TEXT, "a" * LONGEST_WORD, "\n" * 900, "  x\n\n 12 é"):
         assert tokenizer.encode(text) == saved.encode(text).ids
 
@@ -21,11 +21,11 @@ def test_a_long_word_is_cut_and_comes_back() -> None:
     assert tokenizer.encode("ab" * (5 * LONGEST_WORD // 2)) == one * 5
     for text in ("말모이" * 2_000, "a" * 400_001, "\n" * 5_001):
         assert tokenizer.decode(tokenizer.encode(text)) == text
-    found = tokenizer.code("말x" * 1_000)
+    found = tokenizer.encode_marked("말x" * 1_000)
     assert found is not None and found.ends[-1] == 2_000
 
 
 def test_training_never_learns_from_a_longer_part() -> None:
     """Of a whole run of 64,000 letters the tenth merge would make a token of 1,024."""
-    vocabulary = train_bpe(["a" * 64_000], 272).engine.get_vocab()
+    vocabulary = train_bpe(["a" * 64_000], 272).backend.get_vocab()
     assert max(map(len, vocabulary)) <= LONGEST_WORD

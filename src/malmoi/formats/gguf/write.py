@@ -126,7 +126,7 @@ def _join(rows: list[tuple[Tensor, int | None]]) -> Tensor:
 
 def _describe_tokenizer(tokenizer: Tokenizer, vocab_size: int) -> Metadata:
     """The tokenizer's metadata; rows of the embedding that no token has are named and marked as unused."""
-    engine = tokenizer.engine
+    engine = tokenizer.backend
     rules = json.loads(engine.to_str())
     pre = next((name for name, known in TEXT_RULES.items() if _same(known, rules)), None)
     if rules["model"]["type"] != "BPE" or pre is None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from malmoi.tokenizer import pieces
+from malmoi.tokenizer import long_texts
 from malmoi.tokenizer.bpe import Tokenizer
 
 PARTS = st.sampled_from(
@@ -35,10 +35,10 @@ except KeyboardInterrupt:
 
 @given(text=st.lists(PARTS, max_size=40).map("".join))
 def test_pieces_have_the_ids_of_the_whole(tokenizer: Tokenizer, text: str) -> None:
-    whole = tokenizer._coder.encode(text, add_special_tokens=False).ids
+    whole = tokenizer._marked_backend.encode(text, add_special_tokens=False).ids
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pieces, "PIECE", 1)
-        parts = list(pieces.in_pieces(text))
+        patch.setattr(long_texts, "PIECE_CHARS", 1)
+        parts = list(long_texts.cut_in_pieces(text))
         assert "".join(parts) == text
         assert tokenizer.encode_batch([text, "cat", text]) == [whole, tokenizer.encode("cat"), whole]
 

@@ -1,26 +1,26 @@
-"""Templates that write one message after another, each without a look at those that follow.
+"""Find the loop over messages in a chat template that writes them one after another and never looks ahead.
 
-For such a template (ours, ChatML and its like) the conversation up to any message is the beginning of the whole text,
-so one rendering tells all of them. Whether a template is of this kind is read off its syntax: a template that looks
-ahead in any way this module does not know is only slower, never wrong.
+With such a template (ours, ChatML and similar ones) the conversation up to any message is a prefix of the whole text,
+which is then rendered once, not once per message. The syntax tree decides. If this module does not recognise a
+template, encoding is only slower, never wrong.
 """
 
 from jinja2 import nodes
 
-# What may keep something from one message for the next.
-_KEEPING = frozenset({"namespace", "cycler", "joiner", "lipsum"})
-_ODD = (
+# Functions that may carry state from one message to the next.
+_STATEFUL = frozenset({"namespace", "cycler", "joiner", "lipsum"})
+_UNKNOWN = (
     nodes.NSRef, nodes.Macro, nodes.Block, nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends, nodes.Break,
     nodes.AssignBlock,
 )  # fmt: skip
-_PLAIN = (nodes.Output, nodes.TemplateData, nodes.Const, nodes.Name, nodes.Add, nodes.Concat)
+_CONSTANT = (nodes.Output, nodes.TemplateData, nodes.Const, nodes.Name, nodes.Add, nodes.Concat)
 
 
-def find_flat_loop(tree: nodes.Template) -> nodes.For | None:
-    """The loop over the messages, in a template that consists of what is before it, the loop, and a generation
-    prompt that is always the same; None in any other."""
+def find_message_loop(tree: nodes.Template) -> nodes.For | None:
+    """The loop over the messages of a template that consists of a beginning, this loop and a constant generation
+    prompt; None for any other template."""
     loops = [node for node in tree.body if isinstance(node, nodes.For) and _is_name(node.iter, "messages")]
-    if len(loops) != 1 or any(True for _ in tree.find_all(_ODD)):
+    if len(loops) != 1 or any(True for _ in tree.find_all(_UNKNOWN)):
         return None
     loop, after = loops[0], tree.body[tree.body.index(loops[0]) + 1 :]
     if loop.test or loop.else_ or loop.recursive:
@@ -35,7 +35,7 @@ def find_flat_loop(tree: nodes.Template) -> nodes.For | None:
         for node in tree.find_all(nodes.Getattr)
     )
     is_flat = (
-        _KEEPING.isdisjoint(names)
+        _STATEFUL.isdisjoint(names)
         and names.count("messages") == 1 + n_first
         and names.count("loop") == n_backwards
         and names.count("add_generation_prompt") == len(after) <= 1
@@ -45,13 +45,13 @@ def find_flat_loop(tree: nodes.Template) -> nodes.For | None:
 
 
 def _is_constant_prompt(node: nodes.Node, tree: nodes.Template) -> bool:
-    """Whether it is `{% if add_generation_prompt %}` with text that does not depend on the messages."""
+    """Whether a node is `{% if add_generation_prompt %}` with text that does not depend on the messages."""
     if not isinstance(node, nodes.If) or not _is_name(node.test, "add_generation_prompt") or node.elif_ or node.else_:
         return False
     set_names = {name.name for name in tree.find_all(nodes.Name) if name.ctx != "load"}
     inside = [found for part in node.body for found in (part, *part.find_all(nodes.Node))]
     return all(
-        isinstance(found, _PLAIN) and not (isinstance(found, nodes.Name) and found.name in set_names)
+        isinstance(found, _CONSTANT) and not (isinstance(found, nodes.Name) and found.name in set_names)
         for found in inside
     )
 
