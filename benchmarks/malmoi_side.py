@@ -20,7 +20,8 @@ from malmoi.inference.fastest import way_of
 from malmoi.inference.sampling import Sampling
 from malmoi.inference.weights import Weights, stored_dtype
 from malmoi.model.config import ModelConfig
-from malmoi.train.loop import Job, LoopConfig, Step, fit
+from malmoi.train.job import Job
+from malmoi.train.loop import LoopConfig, Step, fit
 from malmoi.train.optim import OptimConfig
 from malmoi.train.rollouts import RolloutSteps
 

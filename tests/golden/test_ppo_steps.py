@@ -16,7 +16,8 @@ from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
-from malmoi.train.loop import Job, LoopConfig, Step, fit
+from malmoi.train.job import Job
+from malmoi.train.loop import LoopConfig, Step, fit
 from malmoi.train.policy_maths import token_rewards
 from malmoi.train.rollouts import Rollouts, RolloutSteps, prompt_order
 

@@ -17,7 +17,8 @@ from malmoi.errors import DataError
 from malmoi.formats.folder import load_text
 from malmoi.model.lora import LoraConfig, WithoutAdapters
 from malmoi.model.transformer import LanguageModel
-from malmoi.train.loop import Job, LoopConfig
+from malmoi.train.job import Job
+from malmoi.train.loop import LoopConfig
 from malmoi.train.reference import policy_and_reference
 
 

@@ -19,7 +19,7 @@ from malmoi.formats.folder import load_reward_model, load_text, score_std
 from malmoi.model.lora import WithoutAdapters
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
-from malmoi.train.loop import Job
+from malmoi.train.job import Job
 from malmoi.train.policy_maths import clipped_policy_loss, group_advantages, kl_estimate
 from malmoi.train.reference import policy_and_reference
 from malmoi.train.rollouts import RolloutConfig, Rollouts, RolloutSteps, response_logps

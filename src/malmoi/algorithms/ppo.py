@@ -25,7 +25,7 @@ from malmoi.formats.folder import load_model, load_reward_model, load_text, scor
 from malmoi.model.lora import WithoutAdapters, add_lora
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
-from malmoi.train.loop import Job
+from malmoi.train.job import Job
 from malmoi.train.policy_maths import clipped_policy_loss, clipped_value_loss, gae, kl_estimate, token_rewards, whiten
 from malmoi.train.reference import policy_and_reference
 from malmoi.train.rollouts import (

@@ -17,7 +17,8 @@ from malmoi.errors import ConfigError
 from malmoi.formats.huggingface import family_of
 from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel, initialise
-from malmoi.train.loop import Job, LoopConfig
+from malmoi.train.job import Job
+from malmoi.train.loop import LoopConfig
 
 
 class Config(Settings):

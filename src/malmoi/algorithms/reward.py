@@ -21,7 +21,8 @@ from malmoi.errors import ConfigError, DataError
 from malmoi.formats.folder import load_model, load_text
 from malmoi.model.lora import LoraConfig, add_lora
 from malmoi.model.transformer import ScalarModel, keep_layers
-from malmoi.train.loop import Job, LoopConfig
+from malmoi.train.job import Job
+from malmoi.train.loop import LoopConfig
 
 
 class Config(Settings):

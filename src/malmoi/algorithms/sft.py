@@ -14,7 +14,8 @@ from malmoi.data.chats import chat_steps, read_chats
 from malmoi.formats.folder import load_model, load_text
 from malmoi.model.lora import LoraConfig, add_lora
 from malmoi.model.transformer import LanguageModel
-from malmoi.train.loop import Job, LoopConfig
+from malmoi.train.job import Job
+from malmoi.train.loop import LoopConfig
 
 
 class Config(Settings):

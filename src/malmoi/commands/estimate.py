@@ -42,7 +42,8 @@ from malmoi.model.lora import add_lora
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.pipeline.recipe import Recipe, StageName
 from malmoi.pipeline.run import rest_of
-from malmoi.train.loop import Job, LoopConfig, Loss, fit
+from malmoi.train.job import Job, Loss
+from malmoi.train.loop import LoopConfig, fit
 from malmoi.train.rollouts import Rollouts
 from malmoi.workspace.folder import Workspace
 

@@ -49,7 +49,8 @@ from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.train.finished import finished
 from malmoi.train.hooks import MetricsFile, every
-from malmoi.train.loop import Hook, Job, LoopConfig, fit
+from malmoi.train.job import Job
+from malmoi.train.loop import Hook, LoopConfig, fit
 from malmoi.train.rollouts import RolloutSteps
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.models import ABOUT, describe, find_model

@@ -1,4 +1,4 @@
-"""Everything a job needs to go on: weights, optimizer state, stream, random state. One safetensors file, written whole.
+"""Everything a job needs to go on: weights, optimizer state, stream, random state, in one safetensors file.
 
 Nothing is pickled: tensors are tensors, the rest is JSON in the file's header.
 """
@@ -6,7 +6,7 @@ Nothing is pickled: tensors are tensors, the rest is JSON in the file's header.
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,16 +16,14 @@ from torch import Tensor
 from malmoi import device
 from malmoi.errors import CheckpointError
 from malmoi.files import write_bytes
-from malmoi.train.optim import placed_like, whole
-
-if TYPE_CHECKING:
-    from malmoi.train.loop import Job
+from malmoi.train.job import Job
+from malmoi.train.optim import full_tensor, shard_like
 
 
-def save(path: Path, step: int, job: "Job", optimizers: list[torch.optim.Optimizer]) -> None:
+def save(path: Path, step: int, job: Job, optimizers: list[torch.optim.Optimizer]) -> None:
     """Write the job's state after `step`. With several ranks all take part and the first one writes.
 
-    Shards are put together one tensor after the other, and only the first rank keeps them, outside its accelerator.
+    Shards are gathered one tensor at a time, and only the first rank keeps the result, in main memory.
     """
     is_main = device.current().is_main
     tensors: dict[str, Tensor] = {}
@@ -34,7 +32,7 @@ def save(path: Path, step: int, job: "Job", optimizers: list[torch.optim.Optimiz
         if not isinstance(value, Tensor):
             plain[name] = value
             continue
-        tensor = whole(value.detach())
+        tensor = full_tensor(value.detach())
         if is_main:
             # Tied weights share memory, which safetensors refuses: each name gets its own copy.
             tensors[name] = tensor.to("cpu", copy=True).contiguous()
@@ -43,13 +41,13 @@ def save(path: Path, step: int, job: "Job", optimizers: list[torch.optim.Optimiz
     device.barrier()
 
 
-def _state(job: "Job", optimizers: list[torch.optim.Optimizer]) -> Iterator[tuple[str, Any]]:
+def _state(job: Job, optimizers: list[torch.optim.Optimizer]) -> Iterator[tuple[str, Any]]:
     """All that a checkpoint holds, by name, in the same order on every rank."""
     yield "rng", torch.get_rng_state()
-    for name, tensor in moving(job.model, job.model).items():
+    for name, tensor in trainable_state(job.model, job.model).items():
         yield f"model.{name}", tensor
     if job.averaged is not None:
-        for name, tensor in moving(job.averaged, job.model).items():
+        for name, tensor in trainable_state(job.averaged, job.model).items():
             yield f"averaged.{name}", tensor
     names: dict[Tensor, str] = {parameter: name for name, parameter in job.model.named_parameters()}
     for optimizer in optimizers:
@@ -61,7 +59,7 @@ def _state(job: "Job", optimizers: list[torch.optim.Optimizer]) -> Iterator[tupl
 
 
 class _Header(NamedTuple):
-    """What a checkpoint says of itself; its other tensors stay in the file until they are asked for."""
+    """What a checkpoint says about itself; its other tensors are read from the file later, one at a time."""
 
     file: Any
     step: int
@@ -74,27 +72,27 @@ def step_of(path: Path) -> int:
     return _opened(path).step
 
 
-def load(path: Path, job: "Job", optimizers: list[torch.optim.Optimizer]) -> int:
-    """Put the job back to where `save` saw it; returns the step. Raises CheckpointError for a broken file.
+def load(path: Path, job: Job, optimizers: list[torch.optim.Optimizer]) -> int:
+    """Restore the job as `save` wrote it, one tensor at a time; returns the step.
 
-    One tensor after the other is read and put in its place.
+    Raises CheckpointError for a broken file and for one of another architecture.
     """
     file, step, plain, rng = _opened(path)
     torch.set_rng_state(rng)
-    _load_weights(path, file, "model.", moving(job.model, job.model))
+    _load_weights(path, file, "model.", trainable_state(job.model, job.model))
     if job.averaged is not None:
-        _load_weights(path, file, "averaged.", moving(job.averaged, job.model))
+        _load_weights(path, file, "averaged.", trainable_state(job.averaged, job.model))
     parameters = dict(job.model.named_parameters())
     owner = {p: o for o in optimizers for group in o.param_groups for p in group["params"]}
-    for key in _under(file, "optim."):
+    for key in _names_below(file, "optim."):
         name, _, slot = key.rpartition(".")
         parameter = parameters[name]
         # The step count too: the fused optimizer reads it where the weights are.
         tensor = file.get_tensor(f"optim.{key}").to(parameter.device, copy=True)
-        owner[parameter].state[parameter][slot] = placed_like(tensor, parameter) if tensor.ndim else tensor
-    kept = {key: file.get_tensor(f"stream.{key}") for key in _under(file, "stream.")}
-    told = {key.removeprefix("stream."): value for key, value in plain.items() if key.startswith("stream.")}
-    job.steps.load_state_dict(kept | told)
+        owner[parameter].state[parameter][slot] = shard_like(tensor, parameter) if tensor.ndim else tensor
+    tensors = {key: file.get_tensor(f"stream.{key}") for key in _names_below(file, "stream.")}
+    plain_values = {key.removeprefix("stream."): value for key, value in plain.items() if key.startswith("stream.")}
+    job.steps.load_state_dict(tensors | plain_values)
     return step
 
 
@@ -105,28 +103,28 @@ def _opened(path: Path) -> _Header:
         return _Header(file, int(header["step"]), json.loads(header["plain"]), file.get_tensor("rng"))
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise CheckpointError(
-            f"{path}: not a usable checkpoint ({error}); delete it to start this stage anew"
+            f"{path}: not a usable checkpoint ({error}); delete it to start this stage again"
         ) from None
 
 
-def moving(model: torch.nn.Module, trained: torch.nn.Module) -> dict[str, Tensor]:
-    """The state of `model` but for the weights that are frozen in `trained`, which come from its folder each time."""
+def trainable_state(model: torch.nn.Module, trained: torch.nn.Module) -> dict[str, Tensor]:
+    """The state of `model` without the weights that are frozen in `trained`: those are read from its folder again."""
     frozen = {name for name, p in trained.named_parameters(remove_duplicate=False) if not p.requires_grad}
     return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
 
 
 def _load_weights(path: Path, file: Any, prefix: str, state: dict[str, Tensor]) -> None:
-    names = _under(file, prefix)
+    names = _names_below(file, prefix)
     if state.keys() != set(names) or any(
         tuple(file.get_slice(prefix + name).get_shape()) != state[name].shape for name in names
     ):
-        raise CheckpointError(f"{path}: is of another architecture; delete it to start this stage anew")
+        raise CheckpointError(f"{path}: belongs to another architecture; delete it to start this stage again")
     with torch.no_grad():
         for name in names:
             tensor = file.get_tensor(prefix + name)
-            state[name].copy_(placed_like(tensor.to(state[name].device), state[name]))
+            state[name].copy_(shard_like(tensor.to(state[name].device), state[name]))
 
 
-def _under(file: Any, prefix: str) -> list[str]:
-    """Names that begin so, without their beginning, in the file's order, which is the same on every rank."""
+def _names_below(file: Any, prefix: str) -> list[str]:
+    """The names that have this prefix, without it, in the file's order, which is the same on every rank."""
     return [name.removeprefix(prefix) for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 (not a dict)

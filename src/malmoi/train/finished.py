@@ -9,8 +9,8 @@ from torch.distributed.tensor import DTensor
 from malmoi import device
 from malmoi.model.lora import LoraLinear, merged, worked_in
 from malmoi.model.transformer import LanguageModel, ScalarModel
-from malmoi.train.loop import Job
-from malmoi.train.optim import whole
+from malmoi.train.job import Job
+from malmoi.train.optim import full_tensor
 
 
 def finished(job: Job) -> LanguageModel | ScalarModel | None:
@@ -41,7 +41,7 @@ def _gathered(model: nn.Module) -> dict[str, Tensor]:
     """Every tensor in full, one after the other; only the first rank keeps them."""
     state = {}
     for name, tensor in model.state_dict().items():
-        full = whole(tensor.detach())
+        full = full_tensor(tensor.detach())
         if device.current().is_main:
             state[name] = full.cpu()
     return state

@@ -1,4 +1,4 @@
-"""What looks on while the loop runs. Hooks read; none of them changes what is learned."""
+"""Hooks watch the loop: they may add metrics to a step, and change nothing of what is learned."""
 
 import json
 from collections.abc import Callable
@@ -29,11 +29,11 @@ class MetricsFile:
     def _mend(self) -> None:
         """A killed run may have left half a line: cut it off."""
         data = self.path.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]
-        if whole != data:
+        complete = data[: data.rfind(b"\n") + 1]
+        if complete != data:
             with self.path.open("r+b") as file:
-                file.truncate(len(whole))
-        lines = whole.splitlines()
+                file.truncate(len(complete))
+        lines = complete.splitlines()
         self.last_step = json.loads(lines[-1])["step"] if lines else 0
 
 

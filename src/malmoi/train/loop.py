@@ -8,10 +8,9 @@ any job killed at any moment resumes to the same numbers.
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
 
 import torch
 from pydantic import Field
@@ -22,47 +21,12 @@ from malmoi import device
 from malmoi.config import Settings
 from malmoi.errors import ConfigError, DivergedError
 from malmoi.train import checkpoint
+from malmoi.train.job import Job, Measured
 from malmoi.train.optim import OptimConfig, lr_ratio, make_optimizers
 from malmoi.train.parallel import prepare, sum_gradients
 from malmoi.train.signals import deferring, stop_requested
 
-
-class Batch(Protocol):
-    """A micro-batch."""
-
-    @property
-    def count(self) -> int:
-        """What its loss sum is divided by, together with all others of the step."""
-
-    def to(self, device: torch.device) -> "Batch": ...
-
-
-class Stream(Protocol):
-    """Optimizer steps, each a list of micro-batches; `state_dict` holds tensors, numbers and strings."""
-
-    def __iter__(self) -> Iterator[Sequence[Any]]: ...
-    def state_dict(self) -> dict[str, Any]: ...
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
-
-
 _KEPT = "lower optim.lr, or look at that batch; the last checkpoint before is kept"
-Loss = Callable[[Any, Any], tuple[Tensor, dict[str, Tensor]]]
-
-
-@dataclass
-class Job:
-    """What is trained, on what, and by which loss.
-
-    loss(model, batch) -> (loss_sum, metric_sums): sums over the batch's `count`, not means
-    averaged: a second set of weights that follows `model` (exponential moving average), or None
-    """
-
-    model: nn.Module
-    steps: Stream
-    loss: Loss
-    n_steps: int
-    averaged: nn.Module | None = None
-    average_decay: float = 0.0
 
 
 class LoopConfig(Settings):
@@ -140,7 +104,7 @@ def fit(job: Job, config: LoopConfig, hooks: Sequence[Hook] = (), resume_from: P
         grad_norm = _update(job, optimizers, config, step, is_finite=math.isfinite(metrics["loss"]))
         if not (math.isfinite(metrics["loss"]) and torch.isfinite(grad_norm)):
             raise DivergedError(f"step {step}: {_what_diverged(losses, len(micros))}; {_KEPT}")
-        metrics |= getattr(job.steps, "info", {})
+        metrics |= job.steps.info if isinstance(job.steps, Measured) else {}
         metrics |= {"grad_norm": float(grad_norm), "lr": config.optim.lr * lr_ratio(config.optim, step, job.n_steps)}
         record = Step(step, job.n_steps, metrics, time.monotonic() - started, count)
         for hook in hooks:

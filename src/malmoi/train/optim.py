@@ -76,13 +76,13 @@ class Muon(torch.optim.Optimizer):
                 state["momentum"] = torch.zeros_like(parameter)
             assert parameter.grad is not None
             state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
-            update = whole(parameter.grad.lerp(state["momentum"], group["momentum"]))
+            update = full_tensor(parameter.grad.lerp(state["momentum"], group["momentum"]))
             updates.append(update if update.shape[0] <= update.shape[1] else update.T)
         for parameter, update in zip(parameters, orthogonalise(torch.stack(updates)), strict=True):
             update = update if parameter.shape[0] <= parameter.shape[1] else update.T
             scale = math.sqrt(max(1.0, parameter.shape[0] / parameter.shape[1]))
             parameter.mul_(1 - group["lr"] * group["weight_decay"])
-            parameter.add_(placed_like(update.float(), parameter), alpha=-group["lr"] * scale)
+            parameter.add_(shard_like(update.float(), parameter), alpha=-group["lr"] * scale)
 
 
 def orthogonalise(matrices: Tensor, n_steps: int = 5) -> Tensor:
@@ -99,13 +99,13 @@ def orthogonalise(matrices: Tensor, n_steps: int = 5) -> Tensor:
     return x
 
 
-def whole(tensor: Tensor) -> Tensor:
-    """All of a tensor, also when FSDP2 keeps only a shard of it here."""
+def full_tensor(tensor: Tensor) -> Tensor:
+    """The whole tensor, gathered from all ranks where FSDP2 keeps a shard of it on each."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def placed_like(tensor: Tensor, like: Tensor) -> Tensor:
-    """A whole tensor laid out over the ranks as `like` is."""
+def shard_like(tensor: Tensor, like: Tensor) -> Tensor:
+    """Shard a whole tensor over the ranks as `like` is sharded."""
     return distribute_tensor(tensor, like.device_mesh, like.placements) if isinstance(like, DTensor) else tensor
 
 

@@ -10,7 +10,8 @@ import pytest
 from malmoi.algorithms import dpo, grpo, ppo, pretrain, reward, sft
 from malmoi.files import write_jsonl
 from malmoi.model.config import ModelConfig
-from malmoi.train.loop import Job, LoopConfig
+from malmoi.train.job import Job
+from malmoi.train.loop import LoopConfig
 from malmoi.train.optim import OptimConfig
 
 Jobs = dict[str, Callable[[], tuple[Job, LoopConfig]]]

@@ -14,7 +14,8 @@ from malmoi.data.comparisons import Ranking, collate_rankings
 from malmoi.errors import DivergedError
 from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel, ScalarModel
-from malmoi.train.loop import Job, LoopConfig, Step, fit, wait_s
+from malmoi.train.job import Job
+from malmoi.train.loop import LoopConfig, Step, fit, wait_s
 from malmoi.train.optim import OptimConfig
 
 pytestmark = pytest.mark.usefixtures("float32")

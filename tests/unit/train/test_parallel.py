@@ -29,7 +29,7 @@ from malmoi.errors import ConfigError
 from malmoi.train.finished import finished
 from malmoi.train.hooks import MetricsFile
 from malmoi.train.loop import fit
-from malmoi.train.optim import whole
+from malmoi.train.optim import full_tensor
 class Stopped(Exception):
     pass
 def stop_at(n):
@@ -52,7 +52,7 @@ for argument in sys.argv[1:]:
         continue
     resumed = algorithm.build(config, inputs)
     fit(resumed, config.loop, resume_from=folder / "checkpoint")
-    weights = {name: whole(tensor) for name, tensor in resumed.model.state_dict().items()}
+    weights = {name: full_tensor(tensor) for name, tensor in resumed.model.state_dict().items()}
     saved = finished(resumed)
     if device.current().is_main:
         save_file(weights, folder / "weights")

@@ -13,7 +13,8 @@ from malmoi.errors import CheckpointError
 from malmoi.files import read_jsonl
 from malmoi.train import signals
 from malmoi.train.hooks import MetricsFile
-from malmoi.train.loop import Hook, Job, Step, fit
+from malmoi.train.job import Job
+from malmoi.train.loop import Hook, Step, fit
 
 pytestmark = pytest.mark.usefixtures("float32")
 NAMES = [
