@@ -15,7 +15,6 @@ from rich.console import Console
 
 from malmoi import __version__, device
 from malmoi.commands.estimate import Need, estimate
-from malmoi.commands.runs import size
 from malmoi.commands.works import PROMPT_TOKENS, Work, disk_of, memory_of, shape_of, text_bytes, works_of
 from malmoi.errors import ConfigError
 from malmoi.inference.fastest import described
@@ -23,6 +22,7 @@ from malmoi.inference.weights import trained_in
 from malmoi.model.config import ModelConfig
 from malmoi.pipeline.recipe import Recipe, TokenizerSettings
 from malmoi.report.summary import duration
+from malmoi.units import size
 
 SIZES = ("n_layer", "n_embd", "n_head", "n_kv_head", "head_dim", "n_ff", "seq_len")
 SAMPLES = ("ppo", "grpo")

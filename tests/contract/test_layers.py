@@ -8,14 +8,14 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "malmoi"
 ORDER = (
-    "errors < files, text, progress < config, device < corpus < synthetic, tokenizer < data, model "
-    "< formats, inference < train < algorithms < evals < feedback, workspace < pipeline, report < serve < cli"
+    "errors < files, text, progress, units < config, device < corpus < synthetic, tokenizer < data, model "
+    "< formats < inference < train < algorithms < evals < feedback, workspace < pipeline, report < serve < cli"
 )
 LEVELS = {name: level for level, names in enumerate(ORDER.split(" < ")) for name in names.split(", ")}
 # The only imports between neighbours, one way: judgements live in the ledger, and a report reads what a recipe ran.
 BESIDE = {("feedback", "workspace"), ("report", "pipeline")}
 # What the command line is made of belongs to its layer.
-CLI = {"__main__", "chat", "commands", "doctor"}
+CLI = {"__main__", "commands", "doctor"}
 NOT_BELOW_FEEDBACK = {"sqlalchemy", "alembic", "typer", "rich", "matplotlib"}
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
 

@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 from malmoi import __version__, device
 from malmoi.cli import app
 from malmoi.cli.reporting import DEBUG, reported
-from malmoi.commands import runs
 from malmoi.commands.train import find_algorithm
 from malmoi.errors import DivergedError
 from malmoi.feedback.judgements import (
@@ -32,6 +31,7 @@ from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
+from malmoi.units import size
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.ledger import Ledger, digest_of
 
@@ -407,7 +407,7 @@ def test_lineage_goes_down_from_runs_people_and_paths(judged: Path, what: str, m
 
 
 def test_sizes_are_read_at_a_glance() -> None:
-    assert [runs.size(n) for n in (0, 999, 1500, 2_345_678, 7e9)] == ["0 B", "999 B", "1.5 kB", "2.35 MB", "7 GB"]
+    assert [size(n) for n in (0, 999, 1500, 2_345_678, 7e9)] == ["0 B", "999 B", "1.5 kB", "2.35 MB", "7 GB"]
 
 
 def test_doctor_speaks_to_people_and_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

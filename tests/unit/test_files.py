@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from malmoi.commands.runs import print_json
+from malmoi.cli.printing import print_json
 from malmoi.files import read_json, read_jsonl, to_json, write_json, write_jsonl
 
 

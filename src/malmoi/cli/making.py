@@ -158,7 +158,7 @@ def doctor(
       malmoi doctor
       malmoi doctor nano --set pretrain.model.n_layer=8
     """
-    from malmoi.commands.runs import print_json
+    from malmoi.cli.printing import print_json
     from malmoi.doctor import examine, show_examination
     from malmoi.pipeline.recipe import find_recipe, read_recipe
 

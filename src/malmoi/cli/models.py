@@ -1,14 +1,26 @@
 """`malmoi models`: models come in, have a name here, and go out."""
 
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from malmoi.cli.options import HELP, Json, WorkspaceOption, a_path
+from malmoi.cli.options import HELP, Json, WorkspaceOption, a_path, open_workspace
+
+if TYPE_CHECKING:
+    from malmoi.workspace.download import Progress
+    from malmoi.workspace.folder import Workspace
+    from malmoi.workspace.transfer import Arrival
 
 app = typer.Typer(no_args_is_help=True, help="Models come in, have a name here, and go out: pull, import, export, list, show, remove.", context_settings=HELP)  # fmt: skip # noqa: E501
 
+PLAIN_EVERY_S = 5.0
+"""Between the lines that tell how far a download is, where there is no terminal."""
 ModelName = Annotated[str, typer.Argument(metavar="NAME", help="A model of the workspace.", show_default=False)]
 NewName = Annotated[
     str | None, typer.Option("--name", metavar="NAME", help="What to call it here; by default after its source.")
@@ -34,9 +46,7 @@ def models_pull(
     Example:
       malmoi models pull smollm2-135m
     """
-    from malmoi.commands.models import pull
-
-    print(pull(workspace, model, name, revision))
+    print(_told(_pull(workspace, model, name, revision), workspace))
 
 
 @app.command("import")
@@ -56,9 +66,12 @@ def models_import(
       malmoi models import ./SmolLM2-135M-Instruct --name smol
       malmoi models import Qwen/Qwen3-0.6B --revision main
     """
-    from malmoi.commands.models import import_
+    from malmoi.pipeline.names import MODEL_NAMES
+    from malmoi.workspace.transfer import import_model
 
-    print(import_(workspace, source, name, revision))
+    with _bars() as progress:
+        arrival = import_model(workspace, source, name, revision, reserved=MODEL_NAMES, progress=progress)
+    print(_told(arrival, workspace))
 
 
 @app.command("export")
@@ -83,9 +96,15 @@ def models_export(
     Example:
       malmoi models export ppo --workspace demo --to gguf --quant q8_0 --out assistant.gguf
     """
-    from malmoi.commands.models import export
+    from malmoi.formats.huggingface import SCORE_BIAS
+    from malmoi.units import size
+    from malmoi.workspace.transfer import export_model
 
-    print(export(workspace, name, to, out, dtype, quant))
+    made = export_model(open_workspace(workspace), name, to, out, dtype, quant)
+    print(f"{made.path}  {size(made.n_bytes)}")
+    if made.score_bias:
+        bias = ", ".join(f"{value:.4f}" for value in made.score_bias)
+        print(f"note    transformers and vLLM leave out {SCORE_BIAS} of config.json ({bias}); add it to their scores")
 
 
 @app.command("list")
@@ -96,10 +115,12 @@ def models_list(workspace: WorkspaceOption = Path("workspace"), as_json: Json = 
     Example:
       malmoi models list --workspace demo
     """
-    from malmoi.commands import models, runs
+    from malmoi.cli.printing import print_json, show
+    from malmoi.cli.tables import models_table
+    from malmoi.workspace.models import list_models
 
-    rows = models.list_models(workspace)
-    runs.print_json(rows) if as_json else runs.show(models.models_table(rows))
+    rows = list_models(open_workspace(workspace))
+    print_json(rows) if as_json else show(models_table(rows))
 
 
 @app.command("show")
@@ -110,10 +131,12 @@ def models_show(name: ModelName, workspace: WorkspaceOption = Path("workspace"),
     Example:
       malmoi models show ppo --workspace demo
     """
-    from malmoi.commands import models, runs
+    from malmoi.cli.printing import print_json, show
+    from malmoi.cli.tables import model_table
+    from malmoi.workspace.models import show_model
 
-    row = models.show_model(workspace, name)
-    runs.print_json(row) if as_json else runs.show(models.model_table(row))
+    row = show_model(open_workspace(workspace), name)
+    print_json(row) if as_json else show(model_table(row))
 
 
 @app.command("remove")
@@ -126,6 +149,69 @@ def models_remove(name: ModelName, workspace: WorkspaceOption = Path("workspace"
     Example:
       malmoi models remove smollm2-135m
     """
-    from malmoi.commands.models import remove
+    from malmoi.workspace.models import remove_model
 
-    print(remove(workspace, name))
+    is_gone = remove_model(open_workspace(workspace), name)
+    kept = "" if is_gone else "; its weights stay, since they have another name or lie outside"
+    print(f"{name} is removed{kept}")
+
+
+def bring(workspace: "Workspace", name: str) -> None:
+    """Fetch the model that a recipe starts from, if it has a short name and is not here."""
+    from malmoi.workspace.transfer import is_to_be_pulled
+
+    if is_to_be_pulled(workspace, name):
+        print(_told(_pull(workspace.path, name), workspace.path))
+
+
+def _pull(workspace: Path, model: str, name: str | None = None, revision: str | None = None) -> "Arrival":
+    from malmoi.pipeline.names import MODEL_NAMES
+    from malmoi.workspace.transfer import pull
+
+    with _bars() as progress:
+        say = partial(print, flush=True)
+        return pull(workspace, model, name, revision, reserved=MODEL_NAMES, progress=progress, say=say)
+
+
+def _told(arrival: "Arrival", workspace: Path) -> str:
+    """What came in, and what to type next."""
+    from malmoi.commands.following import after_import
+
+    name, facts = arrival.name, arrival.facts
+    if not arrival.is_new:
+        return f"{name} is here already, from {facts['source']}"
+    lines = [f"{name}  {facts['family']}, {facts['parameters']:,} parameters, from {facts['source']}"]
+    lines += [arrival.remark] if arrival.remark else []
+    if facts["kind"] == "policy":
+        lines.append(f"next    {after_import(name, workspace.resolve())}")
+    return "\n".join(lines)
+
+
+@contextlib.contextmanager
+def _bars() -> "Iterator[Progress]":
+    """A bar for each file on a terminal, a plain line now and then elsewhere."""
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bars
+
+    from malmoi.units import size
+
+    tasks: dict[str, Any] = {}
+    told_at = time.monotonic()
+    figures = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    bars = Bars(TextColumn("{task.description}"), BarColumn(), *figures, transient=True)
+
+    def on_terminal(name: str, done: int, total: int | None) -> None:
+        if not tasks:
+            shown.enter_context(bars)
+        if name not in tasks:
+            tasks[name] = bars.add_task(name, total=total)
+        bars.update(tasks[name], completed=done, total=total)
+
+    def plainly(name: str, done: int, total: int | None) -> None:
+        nonlocal told_at
+        if done == total or time.monotonic() - told_at > PLAIN_EVERY_S:
+            told_at = time.monotonic()
+            print(f"  {name}  {size(done)}{f' of {size(total)}' if total else ''}", flush=True)
+
+    with contextlib.ExitStack() as shown:
+        yield on_terminal if sys.stdout.isatty() else plainly

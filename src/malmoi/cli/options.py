@@ -1,4 +1,4 @@
-"""What many commands share: options, and the open ledger of a workspace."""
+"""What many commands share: options, and opening a workspace and its ledger."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ import typer
 from malmoi.errors import RENAME, quoted, spelt_out
 
 if TYPE_CHECKING:
+    from malmoi.workspace.folder import Workspace
     from malmoi.workspace.ledger import Ledger
 
 HELP = {"help_option_names": ["-h", "--help"]}
@@ -38,13 +39,27 @@ WorkspaceOption = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+Model = Annotated[str, typer.Argument(help="A model of the workspace or a model folder.", show_default=False)]
+Temperature = Annotated[float, typer.Option(metavar="T", help="0 takes the likeliest token; higher is wilder.")]
+TopP = Annotated[float, typer.Option(metavar="P", help="Choose among the likeliest tokens of this probability.")]
+MaxTokens = Annotated[int, typer.Option(metavar="N", help="Longest answer.")]
+Weights = Annotated[
+    str,
+    typer.Option(metavar="FORMAT", help="Number format of the weights: auto, float32, bfloat16, int8, int4."),
+]
+
+
+def open_workspace(folder: Path) -> "Workspace":
+    """A workspace that is there; none is made."""
+    from malmoi.workspace.folder import Workspace
+
+    return Workspace.open(folder, create=False)
 
 
 @contextlib.contextmanager
 def open_ledger(folder: Path) -> "Iterator[Ledger]":
-    """The ledger, to read in it; the workspace may be one that cannot be written."""
-    from malmoi.workspace.folder import Workspace
+    """The ledger of a workspace, to read from; the workspace may be read-only."""
     from malmoi.workspace.ledger import Ledger
 
-    with Ledger.open(Workspace.open(folder, create=False), only_read=True) as ledger:
+    with Ledger.open(open_workspace(folder), only_read=True) as ledger:
         yield ledger

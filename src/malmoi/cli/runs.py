@@ -21,11 +21,13 @@ def runs_list(workspace: WorkspaceOption = Path("workspace"), as_json: Json = Fa
     Example:
       malmoi runs list --workspace demo
     """
-    from malmoi.commands import runs
+    from malmoi.cli.printing import print_json, show
+    from malmoi.cli.tables import runs_table
+    from malmoi.workspace.runs import list_runs
 
     with open_ledger(workspace) as ledger:
-        rows = runs.list_runs(ledger)
-    runs.print_json(rows) if as_json else runs.show(runs.runs_table(rows))
+        rows = list_runs(ledger)
+    print_json(rows) if as_json else show(runs_table(rows))
 
 
 @app.command("show")
@@ -36,11 +38,13 @@ def runs_show(run: RunArgument, workspace: WorkspaceOption = Path("workspace"), 
     Example:
       malmoi runs show 7 --workspace demo
     """
-    from malmoi.commands import runs
+    from malmoi.cli.printing import print_json, show
+    from malmoi.cli.tables import run_table
+    from malmoi.workspace.runs import show_run
 
     with open_ledger(workspace) as ledger:
-        row = runs.show_run(ledger, run)
-    runs.print_json(row) if as_json else runs.show(runs.run_table(row))
+        row = show_run(ledger, run)
+    print_json(row) if as_json else show(run_table(row))
 
 
 @app.command("compare")
@@ -55,13 +59,15 @@ def runs_compare(
     Example:
       malmoi runs compare 7 9 --workspace demo
     """
-    from malmoi.commands import runs
+    from malmoi.cli.printing import print_json, show
+    from malmoi.cli.tables import compare_table
+    from malmoi.workspace.runs import compare_runs
 
     if len(set(names)) < 2:
         raise ConfigError("runs compare: give two or more different runs")
     with open_ledger(workspace) as ledger:
-        rows = runs.compare_runs(ledger, names)
-    runs.print_json(rows) if as_json else runs.show(runs.compare_table(rows))
+        rows = compare_runs(ledger, names)
+    print_json(rows) if as_json else show(compare_table(rows))
 
 
 def lineage(
@@ -79,12 +85,14 @@ def lineage(
       malmoi lineage models/ppo --workspace demo
       malmoi lineage 0001-corpus --down --workspace demo
     """
-    from malmoi.commands import runs
+    from malmoi.cli.printing import print_json, show
+    from malmoi.cli.tables import lineage_tree, made_table
+    from malmoi.workspace.runs import descend, lineage_rows, made_row, trace
 
     with open_ledger(workspace) as ledger:
         if down:
-            found = runs.descend(ledger, what)
-            runs.print_json([runs.made_row(m) for m in found]) if as_json else runs.show(runs.made_table(found))
+            found = descend(ledger, what)
+            print_json([made_row(made) for made in found]) if as_json else show(made_table(found))
         else:
-            tree = runs.trace(ledger, what)
-            runs.print_json(runs.lineage_rows(tree, ledger)) if as_json else runs.show(runs.lineage_tree(tree, ledger))
+            tree = trace(ledger, what)
+            print_json(lineage_rows(tree, ledger)) if as_json else show(lineage_tree(tree, ledger))

@@ -1,64 +1,13 @@
-"""Commands that use one model: chat, eval, generate, quantise."""
+"""Commands that use one model: eval, generate, quantise."""
 
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from malmoi.cli.options import MOST_SEED, Json, WorkspaceOption, a_path
+from malmoi.cli.options import MOST_SEED, Json, MaxTokens, Model, Temperature, TopP, Weights, WorkspaceOption, a_path
 from malmoi.errors import ConfigError
-
-Model = Annotated[str, typer.Argument(help="A model of the workspace or a model folder.", show_default=False)]
-Temperature = Annotated[float, typer.Option(metavar="T", help="0 takes the likeliest token; higher is wilder.")]
-TopP = Annotated[float, typer.Option(metavar="P", help="Choose among the likeliest tokens of this probability.")]
-MaxTokens = Annotated[int, typer.Option(metavar="N", help="Longest answer.")]
-Weights = Annotated[
-    str,
-    typer.Option(metavar="FORMAT", help="Number format of the weights: auto, float32, bfloat16, int8, int4."),
-]
-
-
-def chat(
-    model: Annotated[
-        str | None,
-        typer.Argument(help="A model of the workspace (base, sft, ppo) or a model folder; default: its last."),
-    ] = None,
-    workspace: WorkspaceOption = Path("workspace"),
-    temperature: Temperature = 0.7,
-    top_p: TopP = 1.0,
-    top_k: Annotated[int, typer.Option(metavar="K", help="Choose among this many likeliest tokens; 0: all.")] = 0,
-    max_tokens: MaxTokens = 128,
-    seed: Annotated[
-        int | None, typer.Option(metavar="N", min=0, max=MOST_SEED, help="For the same answers again.")
-    ] = None,
-    prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="Answer this and leave.")] = None,
-    weights: Weights = "auto",
-) -> None:
-    """Talk with a model on the terminal.
-
-    Ctrl-C stops an answer, Ctrl-D leaves. /model sft goes on with another model, /help lists the commands.
-
-    \b
-    Example:
-      malmoi chat --workspace demo
-      malmoi chat sft --workspace demo --prompt "What does os.getcwd do?" --temperature 0
-    """
-    from malmoi.chat import Chat, converse, describe, typed_lines
-    from malmoi.config import parse
-    from malmoi.inference.sampling import Sampling
-    from malmoi.inference.weights import weights_named
-
-    given = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "max_tokens": max_tokens}
-    talk = Chat(model, workspace / "models", parse(Sampling, given, "chat"), seed, weights_named(weights))
-    if prompt is not None:
-        converse(talk, [" " + prompt], interactive=False)
-    elif sys.stdin.isatty():
-        typer.secho(f"{talk.name}: {describe(talk)}. /help lists the commands, Ctrl-D leaves.", err=True, dim=True)
-        converse(talk, typed_lines(), interactive=True)
-    else:
-        converse(talk, (line.rstrip("\r\n") for line in sys.stdin), interactive=False)
 
 
 def evaluate(
@@ -97,8 +46,8 @@ def evaluate(
       malmoi eval smollm2-135m --tasks arc_easy,piqa,lambada --data ./eval
       malmoi eval reward --workspace demo --preferences rankings.jsonl --json
     """
+    from malmoi.cli.printing import print_json, show
     from malmoi.commands import evaluate as evaluation
-    from malmoi.commands.runs import print_json, show
     from malmoi.files import write_json
     from malmoi.pipeline.console import watched
 
@@ -196,10 +145,10 @@ def quantise(
     Example:
       malmoi quantise smollm2-135m
     """
+    from malmoi.cli.printing import print_json, show
     from malmoi.commands.following import after_quantising
     from malmoi.commands.quantise import as_table
     from malmoi.commands.quantise import quantise as measure
-    from malmoi.commands.runs import print_json, show
     from malmoi.inference.weights import weights_named
 
     found = measure(workspace, model, ["auto", *map(weights_named, weights.split(","))], text)

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.text import Text
 
-from malmoi.chat import find_model, printable
-from malmoi.commands.runs import WIDE
+from malmoi.cli.printing import WIDE, printable
 from malmoi.data.comparisons import ranking_ids
 from malmoi.data.formats import Report, conversations, prompts, rankings
 from malmoi.data.rows import Row
@@ -19,6 +18,8 @@ from malmoi.data.table import read_table
 from malmoi.errors import ConfigError, DataError
 from malmoi.files import to_json
 from malmoi.pipeline.sources import open_source
+from malmoi.workspace.folder import Workspace
+from malmoi.workspace.models import find_model
 
 READERS: dict[str, Callable[..., Iterator[tuple[int, Row]]]] = {
     "rankings": rankings, "conversations": conversations, "prompts": prompts,
@@ -83,11 +84,11 @@ def _counted(values: Iterable[Any]) -> dict[str, int]:
     return {str(value): n for value, n in sorted(Counter(values).items())}
 
 
-def show_found(found: Found, model: str | None, models: Path) -> None:
+def show_found(found: Found, model: str | None, workspace: Workspace) -> None:
     """Counts, then the examples. With a model's tokenizer they are shown as the model reads them, what is trained on
     in colour on a terminal and in ⟦ ⟧ elsewhere."""
     console = Console(width=None if sys.stdout.isatty() else WIDE, highlight=False, soft_wrap=True)
-    encode = _encoder(model, models) if model else None
+    encode = _encoder(model, workspace) if model else None
     for name, value in found.facts.items():
         for line in value if isinstance(value, list) else [_inline(value)]:
             console.print(Text(f"{name:14}{printable(line)}"))
@@ -122,11 +123,11 @@ Encode = Callable[[str, Row], list[tuple[str, list[Piece]]]]
 """The kind of a row, and the row -> what a model reads of it, each with its title."""
 
 
-def _encoder(model: str, models: Path) -> Encode:
+def _encoder(model: str, workspace: Workspace) -> Encode:
     """Through the functions that training reads its files with."""
     from malmoi.formats.folder import load_text
 
-    tokenizer, template = load_text(find_model(model, models)[1])
+    tokenizer, template = load_text(find_model(workspace, model)[1])
 
     def pieces(ids: Sequence[int], trained: Sequence[bool]) -> list[Piece]:
         parts = groupby(zip(ids, trained, strict=True), key=lambda token: token[1])

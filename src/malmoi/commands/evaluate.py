@@ -8,8 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from malmoi import device
-from malmoi.chat import find_model
-from malmoi.commands.runs import table
+from malmoi.cli.printing import table
 from malmoi.corpus.folder import Errors
 from malmoi.data.comparisons import Ranking, ranking_ids
 from malmoi.data.formats import Report, rankings
@@ -19,10 +18,12 @@ from malmoi.evals.reward_accuracy import SourcedRanking, measure_reward_model
 from malmoi.evals.tasks import DEFAULT_TASKS, find_file, measure_task, tasks_named
 from malmoi.files import sha256_of
 from malmoi.formats.folder import load_model, load_text
+from malmoi.formats.inspect import kind_of
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
-from malmoi.workspace.models import describe
+from malmoi.workspace.folder import Workspace
+from malmoi.workspace.models import find_model
 
 
 def evaluate_rewards(workspace: Path, model: str, path: Path, errors: Errors) -> dict[str, Any]:
@@ -30,8 +31,8 @@ def evaluate_rewards(workspace: Path, model: str, path: Path, errors: Errors) ->
 
     Raises UserError for a model that writes answers, DataError for rankings that cannot be read.
     """
-    _, folder = find_model(model, workspace / "models")
-    if describe(folder)["kind"] != "reward":
+    _, folder = find_model(Workspace(workspace), model)
+    if kind_of(folder) != "reward":
         raise UserError(f"{model}: writes answers and scores none; --preferences needs a reward model")
     network, (tokenizer, template) = load_model(folder, ScalarModel), load_text(folder)
     rows, left_out = _read_rankings(path, tokenizer, template, network.config.seq_len, errors)
@@ -49,7 +50,7 @@ def evaluate_tasks(
 
     Raises UserError for a model that scores, DataError for a task whose file is not there or cannot be read.
     """
-    _, folder = find_model(model, workspace / "models")
+    _, folder = find_model(Workspace(workspace), model)
     tasks = tasks_named(names or DEFAULT_TASKS)
     subject = Subject(load_model(folder, LanguageModel), *load_text(folder))
     files = [find_file(task, data) for task in tasks]

@@ -12,7 +12,6 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from malmoi import progress
-from malmoi.chat import find_model
 from malmoi.data.comparisons import Ranking, ranking_ids
 from malmoi.data.formats import prompts as read_prompts
 from malmoi.errors import DataError, UserError
@@ -20,6 +19,7 @@ from malmoi.evals.best_of import MISSING_EOS_PENALTY, best_index
 from malmoi.evals.reward_scores import mean_scores
 from malmoi.files import disk_errors, read_jsonl, sha256_of, sweep_dead, to_json, write_jsonl
 from malmoi.formats.folder import load_model, load_text, score_std
+from malmoi.formats.inspect import kind_of
 from malmoi.inference.engine import Engine
 from malmoi.inference.fastest import way_of
 from malmoi.inference.sampling import Sampling
@@ -28,7 +28,8 @@ from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.tokenizer.template_clock import fixed_time, recorded_start, template_time, uses_time
-from malmoi.workspace.models import describe
+from malmoi.workspace.folder import Workspace
+from malmoi.workspace.models import find_model
 
 N_ROWS = 32
 SAID = ("answer", "finish_reason", "n_tokens")
@@ -56,7 +57,7 @@ def generate(
     if out.exists():
         raise UserError(f"{out}: exists already; choose another --out")
     chooser = None if reward_model is None else Chooser(workspace, reward_model)
-    _, folder = find_model(model, workspace / "models")
+    _, folder = find_model(Workspace(workspace), model)
     network = load_model(folder, LanguageModel, dtype=stored_dtype(weights))
     tokenizer, template = load_text(folder)
     about: dict[str, Any] = {
@@ -120,8 +121,8 @@ class Chooser:
     """
 
     def __init__(self, workspace: Path, name: str) -> None:
-        _, folder = find_model(name, workspace / "models")
-        if describe(folder)["kind"] != "reward":
+        _, folder = find_model(Workspace(workspace), name)
+        if kind_of(folder) != "reward":
             raise UserError(f"--best-by {name}: writes answers and scores none; name a reward model")
         self.about = {"reward_model": name, "reward_model_sha256": sha256_of(folder)}
         self.network, self.text = load_model(folder, ScalarModel), load_text(folder)

@@ -6,8 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from malmoi.chat import find_model
-from malmoi.commands.runs import size, table
+from malmoi.cli.printing import table
 from malmoi.corpus.folder import ReadReport, read_folder
 from malmoi.errors import DataError
 from malmoi.evals.quantised import compare_weights
@@ -15,6 +14,9 @@ from malmoi.files import read_jsonl
 from malmoi.formats.folder import load_model, load_text
 from malmoi.inference.weights import Weights
 from malmoi.synthetic.pydocs import PACKAGES, read_python_docs
+from malmoi.units import size
+from malmoi.workspace.folder import Workspace
+from malmoi.workspace.models import find_model
 
 LONGEST = 256
 N_TEXTS = 40
@@ -23,7 +25,7 @@ N_PROMPT = 16
 
 def quantise(folder: Path, model: str | None, formats: Sequence[Weights], text: Path | None) -> dict[str, Any]:
     """Compare number formats of a model's weights on text that it was not trained on; see `compare_weights`."""
-    name, path = find_model(model, folder / "models")
+    name, path = find_model(Workspace(folder), model)
     network, (tokenizer, _) = load_model(path), load_text(path)
     source, documents = _heldout(folder, text)
     longest = min(LONGEST, network.config.seq_len)

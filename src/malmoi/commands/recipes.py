@@ -5,9 +5,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from malmoi.cli.models import bring
 from malmoi.commands.estimate import estimate_rest
 from malmoi.commands.following import after_recipe
-from malmoi.commands.models import bring
 from malmoi.doctor import inspect_machine, plan_of, refuse, show_plan
 from malmoi.pipeline.console import Console
 from malmoi.pipeline.recipe import find_recipe, read_recipe

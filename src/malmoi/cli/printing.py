@@ -1,0 +1,40 @@
+"""How commands print: tables for people, JSON for machines, and nothing that could steer a terminal."""
+
+import sys
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.tree import Tree
+
+from malmoi.files import to_json
+
+WIDE = 200
+"""Columns where no terminal sets a limit: a pipe, a file."""
+# They change the direction of the text after them, and can make a line read as another.
+_DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def printable(text: str) -> str:
+    """The text without what could steer a terminal: escape and other control characters, direction overrides."""
+    return "".join(c for c in text if c in "\n\t" or (unicodedata.category(c) != "Cc" and c not in _DIRECTIONS))
+
+
+def print_json(value: Any) -> None:
+    print(to_json(value, indent=2))
+
+
+def show(what: Table | Tree) -> None:
+    Console(highlight=False, width=None if sys.stdout.isatty() else WIDE).print(what)
+
+
+def table(columns: Sequence[str], rows: Any) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in columns:
+        table.add_column(escape(str(column)), overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(f"{cell:.5g}" if isinstance(cell, float) else str(cell)) for cell in row))
+    return table

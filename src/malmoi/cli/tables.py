@@ -1,0 +1,93 @@
+"""Values as tables and trees for people."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+from rich.tree import Tree
+
+from malmoi.cli.printing import table
+from malmoi.report.summary import duration
+from malmoi.units import size
+from malmoi.workspace.ledger import Ledger, Lineage, Made
+from malmoi.workspace.models import IMPORT
+from malmoi.workspace.runs import flatten, people_rows, status_of
+
+LOG_SHOWN = 40
+"""Lines of a run's log that are shown to people."""
+
+
+def runs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    columns = ("id", "status", "recipe", "seed", "started", "time")
+    shown = ((r["id"], r["status"], r["recipe"], r["seed"], r["started_at"][:19], duration(r["seconds"])) for r in rows)
+    return table(columns, shown)
+
+
+def run_table(row: Mapping[str, Any]) -> Table:
+    """One run, a line for each fact; of its log only the end."""
+    facts = flatten({key: value for key, value in row.items() if key not in ("id", "log")})
+    log = (
+        (f"log {'…' if len(row['log']) > LOG_SHOWN else ''}" if not n else "", line)
+        for n, line in enumerate(row["log"][-LOG_SHOWN:])
+    )
+    return table(("", row["id"]), (*facts, *log))
+
+
+def compare_table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
+    names = sorted({run for row in rows.values() for run in row})
+    return table(("", *names), ((key, *(row.get(name, "") for name in names)) for key, row in rows.items()))
+
+
+def made_table(found: Sequence[Made]) -> Table:
+    return table(
+        ("run", "artefact", "sha256", "size"), ((m.run_id, m.name, m.sha256[:12], size(m.n_bytes)) for m in found)
+    )
+
+
+def lineage_tree(root: Lineage, ledger: Ledger) -> Tree:
+    """The way down to the sources. What was shown before is named again without its inputs."""
+    shown: set[int] = set()
+
+    def grow(node: Lineage, role: str, tree: Tree | None) -> Tree:
+        label = f"{f'[dim]{escape(role)}:[/dim] ' if role else ''}{_label(node, ledger)}"
+        repeated = id(node) in shown and bool(node.inputs)
+        shown.add(id(node))
+        branch = Tree(label) if tree is None else tree.add(label + (" [dim](above)[/dim]" if repeated else ""))
+        for person in people_rows(node.judged):
+            kind = "[yellow]simulated labeler[/yellow]" if person["simulated"] else f"person {escape(person['name'])}"
+            branch.add(f"{person['judgements']:,} judgements by {kind} {escape(person['id'])}")
+        for name, below in () if repeated else node.inputs.items():
+            grow(below, name, branch)
+        return branch
+
+    return grow(root, "", None)
+
+
+def _label(node: Lineage, ledger: Ledger) -> str:
+    run, made = node.run, node.artefact
+    what = (
+        f"{escape(made.name)} [dim]{made.sha256[:12]}, {size(made.n_bytes)}[/dim]"
+        if made
+        else f"[dim]{status_of(run, ledger)}[/dim]"
+    )
+    source = f" from {escape(str(run.settings['source']))}" if run.stage == IMPORT else f", seed {run.seed}"
+    return f"[bold]{escape(run.id)}[/bold] {what}{source}"
+
+
+def models_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    columns = ("name", "family", "parameters", "type", "size", "run", "from")
+    return table(columns, (_model_cells(row) for row in rows))
+
+
+def _model_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    if "error" in row:
+        return row["name"], row["error"]
+    family = f"{row['family']}{' (reward)' if row['kind'] == 'reward' else ''}"
+    facts = (f"{row['parameters'] or 0:,}", row["dtype"], size(row["bytes"]), row["run"], row["source"])
+    return row["name"], family, *(fact or "" for fact in facts)
+
+
+def model_table(row: Mapping[str, Any]) -> Table:
+    """One model, a line for each fact."""
+    return table(("", row["name"]), ((key, value) for key, value in flatten(row) if key != "name"))

@@ -1,0 +1,57 @@
+"""What a model folder holds, read from its small files and the headers of its weights: no weights are loaded."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from malmoi.formats.locate import CONFIG
+from malmoi.tokenizer.jinja import read_settings
+
+ABOUT = "malmoi.json"
+"""The file of a model folder that says which run made it, and from what."""
+
+
+def inspect_model(folder: Path) -> dict[str, Any]:
+    """Kind, family, number of parameters, types, size, origin; None for what the files do not say."""
+    config, about = read_settings(folder / CONFIG), read_settings(folder / ABOUT)
+    tensors = [tensor for path in sorted(folder.glob("*.safetensors")) for tensor in _tensors(path)]
+    return {
+        "kind": kind_of(folder),
+        "family": config.get("model_type"),
+        "parameters": sum(math.prod(tensor["shape"]) for tensor in tensors) or None,
+        "dtype": ", ".join(sorted({tensor["dtype"] for tensor in tensors})) or None,
+        "bytes": sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
+        "context": config.get("max_position_embeddings") or config.get("n_positions"),
+        "vocabulary": config.get("vocab_size"),
+        "run": about.get("run"),
+        "source": about.get("source"),
+        "path": str(folder),
+    }
+
+
+def kind_of(folder: Path) -> str:
+    """What a model does: "reward" if it scores answers, "policy" if it writes them.
+
+    `malmoi.json` says so; without one, the architecture does.
+    """
+    by_architecture = "reward" if scores_answers(read_settings(folder / CONFIG)) else "policy"
+    return str(read_settings(folder / ABOUT).get("kind") or by_architecture)
+
+
+def scores_answers(config: Mapping[str, Any]) -> bool:
+    """Whether a `config.json` is that of a reward model."""
+    return any("SequenceClassification" in str(name) for name in config.get("architectures") or ())
+
+
+def _tensors(path: Path) -> list[dict[str, Any]]:
+    """The entries of a safetensors file's header; an empty list if the file is broken."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length)) if length < 1 << 26 else {}
+        header.pop("__metadata__", None)
+        return [{"shape": [*entry["shape"]], "dtype": str(entry["dtype"])} for entry in header.values()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []

