@@ -208,7 +208,7 @@ def ppo_points(subject: Subject, proxy: str, beta: float) -> list[Point]:
     def look(step: Step) -> None:
         iteration, rest = divmod(step.step, config.n_epochs * config.n_minibatches)
         if not rest and iteration in due:
-            point = policy_point(subject, steps.policy, reference, steps.reward_model, steps.price)
+            point = policy_point(subject, steps.policy, reference, steps.reward_model, steps.missing_eos_price)
             points.append({"at": iteration, **point})
 
     fit(job, config.loop, [look])

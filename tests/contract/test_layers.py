@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,12 @@ def test_no_module_imports_upward_or_beside(path: Path) -> None:
     layer = layer_of(name_of(path))
     below = {name for name, level in LEVELS.items() if level < LEVELS[layer] or (layer, name) in BESIDE}
     assert not {name for name in ours(path) if layer_of(name) not in below | {"", layer}}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Imports for types are no exception."""
+    names = {name_of(path) for path in MODULES}
+    TopologicalSorter({name_of(path): (ours(path) & names) - {name_of(path)} for path in MODULES}).prepare()
 
 
 @pytest.mark.parametrize("path", sorted((SOURCE / "algorithms").glob("*.py")), ids=name_of)

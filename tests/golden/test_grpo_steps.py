@@ -15,14 +15,13 @@ from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.train.policy_maths import group_advantages, kl_estimate
-from malmoi.train.rollouts import RolloutSteps
 
 
 def small(**given: Any) -> grpo.Config:
     return grpo.Config(**{"n_iterations": 2, "batch_size": 6, "group_size": 3, "max_tokens": 5, "beta": 0.2, **given})
 
 
-def stream(tokenizer: Tokenizer, config: grpo.Config, away: float = 0.0) -> RolloutSteps:
+def stream(tokenizer: Tokenizer, config: grpo.Config, away: float = 0.0) -> grpo.GrpoSteps:
     torch.manual_seed(0)
     shape = ModelConfig(
         vocab_size=tokenizer.vocab_size, n_layer=1, n_embd=16, n_head=2, n_kv_head=1, head_dim=8, n_ff=16, seq_len=40
@@ -33,7 +32,7 @@ def stream(tokenizer: Tokenizer, config: grpo.Config, away: float = 0.0) -> Roll
         for parameter in ref.parameters():
             parameter.add_(torch.randn(parameter.shape) * away)
     prompts = [Prompt([], as_ids(tokenizer.encode(text)), {}) for text in ("cat", "What is a list?", "낱말", "dog on")]
-    return grpo.rollout_steps(policy, ref, reward_model, prompts, tokenizer, config)
+    return grpo.GrpoSteps(policy, ref, reward_model, prompts, tokenizer, config)
 
 
 def test_advantages_are_over_the_group_alone() -> None:

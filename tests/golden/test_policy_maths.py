@@ -156,13 +156,13 @@ def test_beta_follows_its_target_by_at_most_a_fifth(kl: float, error: float) -> 
 CONFIG = ModelConfig(vocab_size=13, n_layer=2, n_embd=12, n_head=2, n_kv_head=1, head_dim=6, n_ff=10, seq_len=12)
 
 
-def random_actors(seed: int) -> ppo.Actors:
+def random_networks(seed: int) -> ppo.PolicyAndValue:
     torch.manual_seed(seed)
-    actors = ppo.Actors(LanguageModel(CONFIG), ScalarModel(CONFIG))
+    networks = ppo.PolicyAndValue(LanguageModel(CONFIG), ScalarModel(CONFIG))
     with torch.no_grad():
-        for parameter in actors.parameters():
+        for parameter in networks.parameters():
             parameter.add_(torch.randn(parameter.shape) * 0.2)
-    return actors
+    return networks
 
 
 def random_rollouts(seed: int, rows: Rows, width: int) -> Rollouts:
@@ -184,19 +184,18 @@ def test_the_loss_is_a_sum_over_single_response_tokens(temperature: float) -> No
     """Value and gradients, each answer read alone, without padding or batch."""
     rows = [(2, 5), (0, 0), (4, 10), (3, 9)]
     batch = random_rollouts(1, rows, width=11)
-    actors = random_actors(2)
+    networks = random_networks(2)
     config = ppo.Config(n_iterations=1, temperature=temperature, clip_eps=0.15, value_clip_eps=0.3, vf_coef=0.4)
-    policy_sum, metrics = ppo.loss(actors, batch, config)
-    value_batch = ppo.ValueRollouts(batch)
-    value_sum, value_metrics = ppo.loss(actors, value_batch, config)
+    policy_sum, metrics = ppo.loss(networks, ppo.Batch(ppo.policy_loss, batch, batch.count), config)
+    value_sum, value_metrics = ppo.loss(networks, ppo.Batch(ppo.value_loss, batch), config)
     found, metrics = policy_sum + value_sum, metrics | value_metrics
-    gradients = torch.autograd.grad(found, list(actors.parameters()))
+    gradients = torch.autograd.grad(found, list(networks.parameters()))
 
     expected = {"policy_loss": 0.0, "value_loss": 0.0, "approx_kl": 0.0, "clip_fraction": 0.0, "entropy": 0.0}
     total = torch.zeros(())
     for row, (first, last) in enumerate(rows):
         ids = batch.ids[row : row + 1, : last + 2]
-        logits, values = actors.policy(ids[:, :-1])[0] / temperature, actors.value(ids[:, :-1])[0]
+        logits, values = networks.policy(ids[:, :-1])[0] / temperature, networks.value(ids[:, :-1])[0]
         for t in range(first, last + 1):
             logp = logits[t, ids[0, t + 1]] - logits[t].exp().sum().log()
             ratio = (logp - batch.logps[row, t]).exp()
@@ -213,9 +212,9 @@ def test_the_loss_is_a_sum_over_single_response_tokens(temperature: float) -> No
             expected["entropy"] += float(torch.distributions.Categorical(logits=logits[t].detach()).entropy())
     assert found.item() == pytest.approx(total.item(), abs=1e-4)
     assert {name: value.item() for name, value in metrics.items()} == pytest.approx(expected, abs=1e-4)
-    for ours, naive in zip(gradients, torch.autograd.grad(total, list(actors.parameters())), strict=True):
+    for ours, naive in zip(gradients, torch.autograd.grad(total, list(networks.parameters())), strict=True):
         torch.testing.assert_close(ours, naive, atol=1e-4, rtol=1e-4)
-    assert batch.count + value_batch.count == sum(last - first + 1 for first, last in rows)
+    assert batch.count == sum(last - first + 1 for first, last in rows)
 
 
 def test_rows_of_rollouts_are_the_same_rows_without_needless_padding() -> None:
@@ -230,7 +229,7 @@ def test_rows_of_rollouts_are_the_same_rows_without_needless_padding() -> None:
 def test_the_score_is_read_at_the_last_token_of_the_answer() -> None:
     """Whatever padding stands behind it: each row scored alone, cut at its end, has the same score."""
     rows = [(2, 5), (0, 0), (4, 10)]
-    batch, model = random_rollouts(1, rows, width=11), random_actors(3).value
+    batch, model = random_rollouts(1, rows, width=11), random_networks(3).value
     model.score_bias.fill_(2.0)
     found = scores_at_end(model, batch.ids, batch.mask)
     alone = [model(batch.ids[row : row + 1, : last + 2])[0, -1] for row, (_, last) in enumerate(rows)]

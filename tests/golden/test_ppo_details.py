@@ -19,7 +19,6 @@ from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
-from malmoi.train.rollouts import RolloutSteps
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reference" / "ppo.md"
@@ -81,7 +80,7 @@ def test_padding_is_not_the_end_of_a_turn(tokenizer: Tokenizer) -> None:
 @pytest.mark.parametrize(("value_from", "recipe"), [("reward_model", "stiennon"), ("policy", "ziegler")])
 def test_the_value_starts_as_the_reward_model_or_at_zero(inputs: ppo.Inputs, value_from: str, recipe: Any) -> None:
     job = ppo.build(ppo.Config(recipe=recipe, **SMALL), inputs)
-    assert isinstance(job.model, ppo.Actors) and isinstance(job.steps, RolloutSteps)
+    assert isinstance(job.model, ppo.PolicyAndValue) and isinstance(job.steps, ppo.PpoSteps)
     value, source = job.model.value, job.steps.reward_model if value_from == "reward_model" else job.model.policy
     ids = torch.arange(20, 30)[None]
     torch.testing.assert_close(value.model(ids), source.model(ids))
@@ -95,7 +94,7 @@ def test_the_value_starts_as_the_reward_model_or_at_zero(inputs: ppo.Inputs, val
 def test_scores_are_normalised_once_over_answers_of_the_reference(tokenizer: Tokenizer, inputs: ppo.Inputs) -> None:
     plain = ppo.build(ppo.Config(**SMALL, missing_eos_penalty=0), inputs).steps
     scaled = ppo.build(ppo.Config(**SMALL, missing_eos_penalty=0, normalise_rewards=64), inputs).steps
-    assert isinstance(plain, RolloutSteps) and isinstance(scaled, RolloutSteps)
+    assert isinstance(plain, ppo.PpoSteps) and isinstance(scaled, ppo.PpoSteps)
     next(iter(plain))
     next(iter(scaled))
     assert plain.rollouts is not None and scaled.rollouts is not None
@@ -108,7 +107,7 @@ def test_scores_are_normalised_once_over_answers_of_the_reference(tokenizer: Tok
     assert ppo.Config(n_iterations=1, recipe="ziegler").normalise_rewards == 256
     again = ppo.build(ppo.Config(**SMALL, missing_eos_penalty=0, normalise_rewards=64), inputs).steps
     again.load_state_dict(scaled.state_dict())
-    assert isinstance(again, RolloutSteps) and (again.score_mean, again.score_std) == (mean, std)
+    assert isinstance(again, ppo.PpoSteps) and (again.score_mean, again.score_std) == (mean, std)
 
 
 def test_every_answer_of_every_iteration_has_its_own_random_numbers(tokenizer: Tokenizer) -> None:
@@ -116,7 +115,7 @@ def test_every_answer_of_every_iteration_has_its_own_random_numbers(tokenizer: T
     policy, value = LanguageModel(shape(tokenizer)), ScalarModel(shape(tokenizer))
     prompts = [Prompt([], as_ids([20, 21, 22]), {})]
     config = ppo.Config(n_iterations=2, batch_size=8, max_tokens=8, n_epochs=1, temperature=1.0)
-    steps = ppo.rollout_steps(ppo.Actors(policy, value), policy, value, prompts, tokenizer, config)
+    steps = ppo.PpoSteps(ppo.PolicyAndValue(policy, value), policy, value, prompts, tokenizer, config)
     said = []
     for _ in steps:
         said += [tuple(answer.ids) for _, answer in steps.latest]

@@ -1,5 +1,6 @@
 """PPO's stream of optimizer steps: what it samples, how it is scored and mixed, and when it stops."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from pydantic import ValidationError
 
 from malmoi.algorithms import ppo
 from malmoi.corpus.shards import ShardWriter
-from malmoi.data.batch import as_ids
+from malmoi.data.batch import Tokens, as_ids
 from malmoi.data.prompts import Prompt
 from malmoi.errors import ConfigError
 from malmoi.model.config import ModelConfig
@@ -19,7 +20,7 @@ from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.train.job import Job
 from malmoi.train.loop import LoopConfig, Step, fit
 from malmoi.train.policy_maths import token_rewards
-from malmoi.train.rollouts import Rollouts, RolloutSteps, prompt_order
+from malmoi.train.rollouts import Rollouts, prompt_order
 
 SHAPE: dict[str, Any] = {
     "n_layer": 1, "n_embd": 16, "n_head": 2, "n_kv_head": 1, "head_dim": 8, "n_ff": 16, "seq_len": 40,
@@ -33,7 +34,7 @@ def small(**given: Any) -> ppo.Config:
 
 def stream(
     tokenizer: Tokenizer, config: ppo.Config, away: float = 0.0, score_std: float = 1.0, ptx_shards: Path | None = None
-) -> RolloutSteps:
+) -> ppo.PpoSteps:
     """A stream on four tiny networks; the reference stands `away` from the policy."""
     torch.manual_seed(0)
     shape = ModelConfig(vocab_size=tokenizer.vocab_size, **SHAPE)
@@ -49,13 +50,30 @@ def stream(
         messages = [{"role": "user", "content": question}]
         ids, _ = template.encode(tokenizer, messages, add_generation_prompt=True)
         prompts.append(Prompt(messages, as_ids(ids), {}))
-    actors = ppo.Actors(policy, value)
-    return ppo.rollout_steps(actors, ref, reward_model, prompts, tokenizer, config, score_std, ptx_shards)
+    texts = ppo.ptx_steps(config, ppo.Inputs(ptx_shards=ptx_shards), shape.seq_len)
+    return ppo.PpoSteps(
+        ppo.PolicyAndValue(policy, value), ref, reward_model, prompts, tokenizer, config, score_std=score_std,
+        texts=texts,
+    )  # fmt: skip
 
 
-def actors(steps: RolloutSteps) -> ppo.Actors:
+def networks(steps: ppo.PpoSteps) -> ppo.PolicyAndValue:
     assert steps.value is not None
-    return ppo.Actors(steps.policy, steps.value)
+    return ppo.PolicyAndValue(steps.policy, steps.value)
+
+
+def answers_in(batches: list[ppo.Batch], term: Any = ppo.policy_loss) -> list[Rollouts]:
+    """The answers that the policy learns from, or the value network."""
+    return [batch.data for batch in batches if isinstance(batch.data, Rollouts) and batch.term is term]
+
+
+def texts_in(batches: list[ppo.Batch]) -> list[ppo.Batch]:
+    return [batch for batch in batches if isinstance(batch.data, Tokens)]
+
+
+def first_answers(steps: ppo.PpoSteps) -> Rollouts:
+    [answers] = answers_in(next(iter(steps)))
+    return answers
 
 
 def test_before_the_first_update_old_and_new_policies_are_one(tokenizer: Tokenizer) -> None:
@@ -63,10 +81,10 @@ def test_before_the_first_update_old_and_new_policies_are_one(tokenizer: Tokeniz
     config = small(micro_batch_size=4)
     steps = stream(tokenizer, config)
     micros = next(iter(steps))
-    batches = [batch for batch in micros if isinstance(batch, Rollouts)]
-    assert [batch.rollouts for batch in micros if isinstance(batch, ppo.ValueRollouts)] == batches
+    batches = answers_in(micros)
+    assert len(batches) == 2 and answers_in(micros, ppo.value_loss) == batches
     for batch in batches:
-        _, metrics = ppo.loss(actors(steps), batch, config)
+        _, metrics = ppo.loss(networks(steps), ppo.Batch(ppo.policy_loss, batch), config)
         assert metrics["approx_kl"].item() == pytest.approx(0, abs=1e-9)
         assert metrics["clip_fraction"].item() == 0
         torch.testing.assert_close(metrics["policy_loss"], -(batch.advantages * batch.mask).sum())
@@ -76,8 +94,7 @@ def test_before_the_first_update_old_and_new_policies_are_one(tokenizer: Tokeniz
 
 def test_log_probabilities_are_of_the_chosen_tokens_at_the_sampling_temperature(tokenizer: Tokenizer) -> None:
     steps = stream(tokenizer, small(temperature=0.7), away=0.1)
-    batch, _ = next(iter(steps))
-    assert isinstance(batch, Rollouts)
+    batch = first_answers(steps)
     for network, found in ((steps.policy, batch.logps), (steps.ref, batch.ref_logps)):
         logps = (network(batch.ids[:, :-1]) / 0.7).log_softmax(-1).gather(2, batch.ids[:, 1:, None])[..., 0]
         torch.testing.assert_close(found, logps * batch.mask, atol=1e-5, rtol=1e-5)
@@ -107,7 +124,7 @@ def test_an_answer_that_never_ended_always_loses_the_price_of_that(
 ) -> None:
     """However low scores lie and whatever they are divided by: two of the scores' standard deviations of 0.25."""
 
-    def scored(penalty: float) -> tuple[RolloutSteps, Rollouts]:
+    def scored(penalty: float) -> tuple[ppo.PpoSteps, Rollouts]:
         config = small(batch_size=32, max_tokens=30, missing_eos_penalty=penalty, normalise_rewards=normalise)
         steps = stream(tokenizer, config, score_std=0.25)
         with torch.no_grad():
@@ -147,8 +164,7 @@ def test_every_stop_token_ends_an_answer_and_is_learned_as_it_was_sampled(tokeni
 
 def test_the_score_is_earned_at_the_last_token(tokenizer: Tokenizer) -> None:
     steps = stream(tokenizer, small(), away=0.1)
-    batch, _ = next(iter(steps))
-    assert isinstance(batch, Rollouts)
+    batch = first_answers(steps)
     # γ = λ = 1: the return of the last token is its reward, in which the score stands.
     last = batch.mask.float().cumsum(1).argmax(dim=1, keepdim=True)
     plain = small(gae_lambda=1.0)
@@ -159,8 +175,7 @@ def test_the_score_is_earned_at_the_last_token(tokenizer: Tokenizer) -> None:
 
 def test_advantages_are_whitened_and_returns_are_not(tokenizer: Tokenizer) -> None:
     steps = stream(tokenizer, small(), away=0.3)
-    batch, _ = next(iter(steps))
-    assert isinstance(batch, Rollouts)
+    batch = first_answers(steps)
     inside = batch.advantages[batch.mask]
     assert float(inside.mean()) == pytest.approx(0, abs=1e-5)
     assert float(inside.std(correction=0)) == pytest.approx(1, abs=1e-3)
@@ -176,7 +191,7 @@ def test_every_epoch_takes_every_answer_once_in_another_order(tokenizer: Tokeniz
     taken = [list(micros) for micros in steps]
     assert [len(micros) for micros in taken] == [2 * 2] * (2 * 2 * 3)  # for the policy, and for the value network
     passes = [[batch for micros in taken[i : i + 3] for batch in micros] for i in range(0, 12, 3)]
-    scores = [[float(batch.scores[0]) for batch in taken_once if isinstance(batch, Rollouts)] for taken_once in passes]
+    scores = [[float(answers.scores[0]) for answers in answers_in(taken_once)] for taken_once in passes]
     assert sorted(scores[0]) == sorted(scores[1]) and scores[0] != scores[1]
     assert sorted(scores[2]) == sorted(scores[3]) and sorted(scores[0]) != sorted(scores[2])
     assert sum(batch.count for batch in passes[0]) == sum(batch.count for batch in passes[1])
@@ -196,10 +211,10 @@ def test_pretraining_text_is_divided_by_its_own_tokens(tokenizer: Tokenizer, tmp
     steps = stream(tokenizer, config, ptx_shards=tmp_path)
     micros = next(iter(steps))
     count = sum(batch.count for batch in micros)
-    ptx = [batch for batch in micros if isinstance(batch, ppo.PtxTokens)]
-    assert count == sum(batch.count for batch in micros if isinstance(batch, Rollouts)) and ptx
-    mixed = sum(ppo.loss(actors(steps), batch, config)[0].item() for batch in ptx) / count
-    policy, texts = steps.policy, [batch.tokens for batch in ptx]
+    ptx = texts_in(micros)
+    assert count == sum(answers.count for answers in answers_in(micros)) and ptx
+    mixed = sum(ppo.loss(networks(steps), batch, config)[0].item() for batch in ptx) / count
+    policy, texts = steps.policy, [batch.data for batch in ptx if isinstance(batch.data, Tokens)]
     nats = sum(policy.cross_entropy(text.ids, text.targets, text.mask).item() for text in texts)
     assert mixed == pytest.approx(27.8 * nats / sum(text.count for text in texts), rel=1e-5)
 
@@ -213,10 +228,8 @@ def test_every_answer_brings_as_many_windows_of_pretraining_text_as_asked(
         writer.append(list(range(6, 250)), n_bytes=300)
     asked = {} if per_answer is None else {"ptx_windows_per_answer": per_answer}
     config = small(ptx_coef=27.8, batch_size=16, n_minibatches=2, micro_batch_size=5, max_tokens=3, **asked)
-    micros = next(iter(stream(tokenizer, config, ptx_shards=tmp_path)))
-    texts = [batch.tokens for batch in micros if isinstance(batch, ppo.PtxTokens)]
-    assert sum(len(text.ids) for text in texts) == n_windows
-    assert all(len(text.ids) <= config.micro_batch_size for text in texts)
+    lengths = [len(text.data.ids) for text in texts_in(next(iter(stream(tokenizer, config, ptx_shards=tmp_path))))]
+    assert sum(lengths) == n_windows and max(lengths) <= config.micro_batch_size
 
 
 def test_pretraining_text_that_is_asked_for_must_be_given(tokenizer: Tokenizer) -> None:
@@ -239,7 +252,7 @@ def test_over_its_kl_budget_training_ends_after_the_iteration(
 ) -> None:
     config = small(kl_budget=budget, n_iterations=3, n_epochs=2, n_minibatches=2)
     steps = stream(tokenizer, config, away=0.3)
-    job = Job(actors(steps), steps, lambda model, batch: ppo.loss(model, batch, config), n_steps=12)
+    job = Job(networks(steps), steps, partial(ppo.loss, config=config), n_steps=12)
     seen: list[Step] = []
     fit(job, LoopConfig(), [seen.append])
     assert len(seen) == n_taken

@@ -1,11 +1,14 @@
 """GRPO: PPO without a value network; an answer is compared with the other answers to its prompt.
 
+`GrpoSteps` is the algorithm (sample groups, score, advantages, epochs over minibatches), `loss` its loss.
+
 Sources: Shao et al. 2024 (DeepSeekMath, arXiv:2402.03300), §4.1; without the division by the deviation and by the
 answer's length: Liu et al. 2025 (Dr. GRPO, arXiv:2503.20783).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -54,8 +57,12 @@ class Inputs(Settings):
 
 
 @dataclass(frozen=True)
-class Weighted:
-    """Rollouts and what each of their tokens counts, (B, T): weights sum to `count`. beta: of the KL in the loss."""
+class Batch:
+    """A micro-batch of answers.
+
+    weights: of each token in the loss, (B, T); their sum over the batch is `count`
+    beta: weight of the KL in the loss
+    """
 
     rollouts: Rollouts
     weights: Tensor
@@ -66,11 +73,51 @@ class Weighted:
         """Response tokens, or answers."""
         return round(float(self.weights.sum()))
 
-    def to(self, device: torch.device) -> "Weighted":
+    def to(self, device: torch.device) -> "Batch":
         return replace(self, rollouts=self.rollouts.to(device), weights=self.weights.to(device))
 
 
-def loss(model: LanguageModel, batch: Weighted, config: Config) -> tuple[Tensor, dict[str, Tensor]]:
+class GrpoSteps(RolloutSteps):
+    """GRPO's optimizer steps. score_std: standard deviation of the reward model's scores"""
+
+    config: Config
+
+    def __init__(
+        self, policy: LanguageModel, ref: LanguageModel | WithoutAdapters, reward_model: ScalarModel,
+        prompts: Sequence[Prompt], tokenizer: Tokenizer, config: Config, *, score_std: float = 1.0,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            policy, ref, reward_model, prompts, tokenizer, config, group_size=config.group_size, score_std=score_std
+        )
+
+    def __iter__(self) -> Iterator[list[Batch]]:
+        for iteration, epoch, minibatch in self.remaining():
+            if (epoch, minibatch) == (0, 0):
+                # Sample a group of answers to each prompt; the log-probabilities of policy and reference, the scores.
+                rollouts = self.collect(iteration)
+                # Each answer is compared with the others of its group.
+                self.rollouts = with_advantages(rollouts, self.config)
+                self.adapt_beta()
+            # Each epoch shuffles the answers, and each minibatch of them is one optimizer step.
+            answers = self.micro_batches(iteration, epoch, minibatch)
+            yield [weighted(part, self.config, beta=self.info["beta"]) for part in answers]
+
+
+def with_advantages(rollouts: Rollouts, config: Config) -> Rollouts:
+    """Every token of an answer has the answer's advantage over its group."""
+    advantages = group_advantages(rollouts.scores, config.group_size, config.divide_by_std)
+    return replace(rollouts, advantages=advantages[:, None] * rollouts.mask)
+
+
+def weighted(rollouts: Rollouts, config: Config, beta: float) -> Batch:
+    """A micro-batch in which each token weighs 1, or all tokens of an answer together do."""
+    weights = rollouts.mask.float()
+    if config.loss_per == "answer":
+        weights = weights / weights.sum(dim=1, keepdim=True).clamp_min(1)
+    return Batch(rollouts, weights, beta)
+
+
+def loss(model: LanguageModel, batch: Batch, config: Config) -> tuple[Tensor, dict[str, Tensor]]:
     """Clipped policy loss + beta · KL to the reference (k3), each token by its weight, summed."""
     rollouts, mask, weights = batch.rollouts, batch.rollouts.mask, batch.weights[batch.rollouts.mask]
     found, entropy = response_logps(model, rollouts.ids, mask, config.temperature)
@@ -91,42 +138,13 @@ def loss(model: LanguageModel, batch: Weighted, config: Config) -> tuple[Tensor,
     return ((policy_loss + batch.beta * kl) * weights).sum(), sums
 
 
-def weighted(rollouts: Rollouts, config: Config, beta: float) -> Weighted:
-    """A micro-batch in which tokens weigh 1, or answers do."""
-    weights = rollouts.mask.float()
-    if config.loss_per == "answer":
-        weights = weights / weights.sum(dim=1, keepdim=True).clamp_min(1)
-    return Weighted(rollouts, weights, beta)
-
-
-def with_advantages(rollouts: Rollouts, config: Config) -> Rollouts:
-    """Every token of an answer has the answer's advantage over its group."""
-    advantages = group_advantages(rollouts.scores, config.group_size, config.divide_by_std)
-    return replace(rollouts, advantages=advantages[:, None] * rollouts.mask)
-
-
-def rollout_steps(
-    policy: LanguageModel, ref: LanguageModel | WithoutAdapters, reward_model: ScalarModel, prompts: Sequence[Prompt],
-    tokenizer: Tokenizer, config: Config, score_std: float = 1.0,
-) -> RolloutSteps:  # fmt: skip
-    """GRPO's stream."""
-    return RolloutSteps(
-        policy, None, ref, reward_model, prompts, tokenizer, config,
-        with_advantages=lambda rollouts, _: with_advantages(rollouts, config),
-        to_batches=lambda micros, stream: [weighted(micro, config, stream.info["beta"]) for micro in micros],
-        group_size=config.group_size, score_std=score_std,
-    )  # fmt: skip
-
-
 def build(config: Config, inputs: Inputs) -> Job:
-    """Policy, reference and reward model, and the stream of groups."""
+    """Policy, reference and reward model, and the stream of optimizer steps."""
     policy, ref = policy_and_reference(inputs.policy, config.lora)
     reward_model = load_reward_model(inputs.reward_model)
     tokenizer, template = load_text(inputs.policy)
     prompts = read_prompts(inputs.data, tokenizer, template, policy.config.seq_len - config.max_tokens)
-    steps = rollout_steps(policy, ref, reward_model, prompts, tokenizer, config, score_std(inputs.reward_model))
-
-    def step_loss(model: LanguageModel, batch: Weighted) -> tuple[Tensor, dict[str, Tensor]]:
-        return loss(model, batch, config)
-
-    return Job(policy, steps, step_loss, config.n_iterations * config.n_epochs * config.n_minibatches)
+    steps = GrpoSteps(policy, ref, reward_model, prompts, tokenizer, config, score_std=score_std(inputs.reward_model))
+    return Job(
+        policy, steps, partial(loss, config=config), config.n_iterations * config.n_epochs * config.n_minibatches
+    )

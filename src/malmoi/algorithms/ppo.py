@@ -1,13 +1,18 @@
 """PPO-RLHF: sample answers, score them, and move the policy towards what people prefer, but not far from where it was.
 
+From top to bottom: the settings; `PpoSteps`, the algorithm itself (sample, score, advantages, epochs over
+minibatches); the losses; `build`, which loads the four networks. The formulas are in `train/policy_maths.py`, sampling
+and scoring in `train/rollouts.py`.
+
 Sources: Schulman et al. 2017 (arXiv:1707.06347); Ziegler et al. 2019 (arXiv:1909.08593); Stiennon et al. 2020
 (arXiv:2009.01325); Ouyang et al. 2022 (arXiv:2203.02155). Their constants form three consistent sets: `recipe` picks
 one, and any setting given beside it wins.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,13 +33,7 @@ from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.train.job import Job
 from malmoi.train.policy_maths import clipped_policy_loss, clipped_value_loss, gae, kl_estimate, token_rewards, whiten
 from malmoi.train.reference import policy_and_reference
-from malmoi.train.rollouts import (
-    RolloutConfig,
-    Rollouts,
-    RolloutSteps,
-    response_logps,
-    response_values,
-)
+from malmoi.train.rollouts import RolloutConfig, Rollouts, RolloutSteps, response_logps, response_values
 
 RECIPES: dict[str, dict[str, Any]] = {
     "ziegler": {
@@ -101,94 +100,78 @@ class Inputs(Settings):
     """Token shards of the pretraining text, where `ptx_coef` mixes some in."""
 
 
-class Actors(nn.Module):
-    """What PPO trains: the policy, and the value network that judges how well it will end."""
+class PolicyAndValue(nn.Module):
+    """What PPO trains: the policy, and the value network, which predicts at each token how well the answer will end."""
 
     def __init__(self, policy: LanguageModel, value: ScalarModel) -> None:
         super().__init__()
         self.policy, self.value = policy, value
 
 
-@dataclass(frozen=True)
-class PtxTokens:
-    """Pretraining text mixed into a PPO step; `weight` makes its loss a mean over its own tokens."""
-
-    tokens: Tokens
-    weight: float
-
-    @property
-    def count(self) -> int:
-        """None of the step's divisor."""
-        return 0
-
-    def to(self, device: torch.device) -> "PtxTokens":
-        return replace(self, tokens=self.tokens.to(device))
+Sums = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class ValueRollouts:
-    """Answers once more, for the value network: learned from apart, they hold one network's activations at a time."""
+class Batch:
+    """A micro-batch of one term of the objective.
 
-    rollouts: Rollouts
+    The policy and the value network learn from the same answers in separate micro-batches, so that the activations of
+    only one network are in memory.
 
-    @property
-    def count(self) -> int:
-        """Counted with the policy's already."""
-        return 0
+    term: `policy_loss`, `value_loss` or `ptx_loss`
+    data: the answers, or for `ptx_loss` pretraining text
+    count: response tokens, by which the loop divides the step; each counts once, with the policy's micro-batch
+    """
 
-    def to(self, device: torch.device) -> "ValueRollouts":
-        return ValueRollouts(self.rollouts.to(device))
+    term: Callable[[PolicyAndValue, Any, Config], tuple[Tensor, Sums]]
+    data: Rollouts | Tokens
+    count: int = 0
 
-
-Batch = Rollouts | ValueRollouts | PtxTokens
-
-
-def loss(model: Actors, batch: Batch, config: Config) -> tuple[Tensor, dict[str, Tensor]]:
-    """Clipped policy loss, or vf_coef · clipped value loss, summed over response tokens; or the weighted ptx loss."""
-    if isinstance(batch, PtxTokens):
-        tokens = batch.tokens
-        ptx = model.policy.cross_entropy(tokens.ids, tokens.targets, tokens.mask) * batch.weight
-        return config.ptx_coef * ptx, {"ptx_loss": ptx.detach()}
-    if isinstance(batch, ValueRollouts):
-        old, mask = batch.rollouts, batch.rollouts.mask
-        values = response_values(model.value, old.ids, mask)
-        value_loss = clipped_value_loss(values, old.values, old.returns, config.value_clip_eps)[mask].sum()
-        return config.vf_coef * value_loss, {"value_loss": value_loss.detach()}
-    mask = batch.mask
-    logps, entropy = response_logps(model.policy, batch.ids, mask, config.temperature)
-    policy_loss = clipped_policy_loss(logps, batch.logps, batch.advantages, config.clip_eps)[mask].sum()
-    with torch.no_grad():
-        log_ratio = (logps - batch.logps)[mask]
-        sums = {
-            "policy_loss": policy_loss.detach(),
-            "approx_kl": kl_estimate(log_ratio).sum(),
-            "clip_fraction": ((log_ratio.exp() - 1).abs() > config.clip_eps).float().sum(),
-            "entropy": entropy.sum(),
-        }
-    return policy_loss, sums
+    def to(self, device: torch.device) -> "Batch":
+        return replace(self, data=self.data.to(device))
 
 
-def rollout_steps(
-    actors: Actors, ref: LanguageModel | WithoutAdapters, reward_model: ScalarModel, prompts: Sequence[Prompt],
-    tokenizer: Tokenizer, config: Config, score_std: float = 1.0, ptx_shards: Path | None = None,
-) -> RolloutSteps:  # fmt: skip
-    """PPO's stream."""
-    ptx = _ptx_steps(actors.policy, config, ptx_shards)
+class PpoSteps(RolloutSteps):
+    """PPO's optimizer steps.
 
-    def mixed(micros: list[Rollouts], stream: RolloutSteps) -> list[Batch]:
-        batches: list[Batch] = [*micros, *map(ValueRollouts, micros)]
-        if ptx is None:
-            return batches
-        ptx.load_state_dict({"step": stream.n_taken})
-        texts = next(iter(ptx))
-        weight = sum(micro.count for micro in micros) / sum(text.count for text in texts)
-        return [*batches, *(PtxTokens(text, weight) for text in texts)]
+    score_std: standard deviation of the reward model's scores
+    texts: steps of pretraining text that are mixed in, if any
+    """
 
-    return RolloutSteps(
-        actors.policy, actors.value, ref, reward_model, prompts, tokenizer, config,
-        with_advantages=lambda rollouts, beta: with_advantages(rollouts, config, beta), to_batches=mixed,
-        score_std=score_std,
-    )  # fmt: skip
+    config: Config
+
+    def __init__(
+        self, networks: PolicyAndValue, ref: LanguageModel | WithoutAdapters, reward_model: ScalarModel,
+        prompts: Sequence[Prompt], tokenizer: Tokenizer, config: Config, *, score_std: float = 1.0,
+        texts: Shuffled | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            networks.policy, ref, reward_model, prompts, tokenizer, config, value=networks.value, score_std=score_std
+        )
+        self.texts = texts
+
+    def __iter__(self) -> Iterator[list[Batch]]:
+        for iteration, epoch, minibatch in self.remaining():
+            if (epoch, minibatch) == (0, 0):
+                # Sample answers; the log-probabilities of policy and reference, the values, the scores.
+                rollouts = self.collect(iteration)
+                # Rewards with the KL penalty, advantages, returns.
+                self.rollouts = with_advantages(rollouts, self.config, self.beta)
+                self.adapt_beta()
+            # Each epoch shuffles the answers, and each minibatch of them is one optimizer step.
+            answers = self.micro_batches(iteration, epoch, minibatch)
+            batches = [Batch(policy_loss, part, part.count) for part in answers]
+            batches += [Batch(value_loss, part) for part in answers]
+            yield batches + self._pretraining_text(sum(batch.count for batch in batches))
+
+    def _pretraining_text(self, n_response_tokens: int) -> list[Batch]:
+        """This step's pretraining text, if any. `weight` makes its loss a mean over its own tokens."""
+        if self.texts is None:
+            return []
+        self.texts.load_state_dict({"step": self.n_taken - 1})
+        texts = next(iter(self.texts))
+        weight = n_response_tokens / sum(text.count for text in texts)
+        return [Batch(partial(ptx_loss, weight=weight), text) for text in texts]
 
 
 def with_advantages(rollouts: Rollouts, config: Config, beta: float) -> Rollouts:
@@ -202,39 +185,75 @@ def with_advantages(rollouts: Rollouts, config: Config, beta: float) -> Rollouts
     return replace(rollouts, advantages=whiten(advantages, mask), returns=returns)
 
 
+def loss(networks: PolicyAndValue, batch: Batch, config: Config) -> tuple[Tensor, Sums]:
+    """One term of: clipped policy loss + vf_coef · clipped value loss (+ ptx_coef · pretraining loss), summed."""
+    return batch.term(networks, batch.data, config)
+
+
+def policy_loss(networks: PolicyAndValue, answers: Rollouts, config: Config) -> tuple[Tensor, Sums]:
+    """-min(ratio A, clip(ratio) A), summed over response tokens."""
+    mask = answers.mask
+    logps, entropy = response_logps(networks.policy, answers.ids, mask, config.temperature)
+    policy_loss = clipped_policy_loss(logps, answers.logps, answers.advantages, config.clip_eps)[mask].sum()
+    with torch.no_grad():
+        log_ratio = (logps - answers.logps)[mask]
+        sums = {
+            "policy_loss": policy_loss.detach(),
+            "approx_kl": kl_estimate(log_ratio).sum(),
+            "clip_fraction": ((log_ratio.exp() - 1).abs() > config.clip_eps).float().sum(),
+            "entropy": entropy.sum(),
+        }
+    return policy_loss, sums
+
+
+def value_loss(networks: PolicyAndValue, answers: Rollouts, config: Config) -> tuple[Tensor, Sums]:
+    """vf_coef · ½ max of the clipped and the plain squared error of the returns, summed over response tokens."""
+    values = response_values(networks.value, answers.ids, answers.mask)
+    errors = clipped_value_loss(values, answers.values, answers.returns, config.value_clip_eps)
+    value_loss = errors[answers.mask].sum()
+    return config.vf_coef * value_loss, {"value_loss": value_loss.detach()}
+
+
+def ptx_loss(networks: PolicyAndValue, text: Tokens, config: Config, weight: float) -> tuple[Tensor, Sums]:
+    """ptx_coef · weight · cross-entropy of pretraining text, summed over tokens. Source: arXiv:2203.02155, eq. 2."""
+    ptx_loss = networks.policy.cross_entropy(text.ids, text.targets, text.mask) * weight
+    return config.ptx_coef * ptx_loss, {"ptx_loss": ptx_loss.detach()}
+
+
 def build(config: Config, inputs: Inputs) -> Job:
-    """The four networks, and the stream of rollouts."""
+    """The four networks, and the stream of optimizer steps."""
     policy, ref = policy_and_reference(inputs.policy, config.lora)
     reward_model = load_reward_model(inputs.reward_model)
     value = load_model(inputs.reward_model if config.value_from == "reward_model" else inputs.policy, ScalarModel)
     if config.value_from == "policy":
         nn.init.zeros_(value.score.weight)
     add_lora(value, config.lora)
+    networks = PolicyAndValue(policy, value)
     tokenizer, template = load_text(inputs.policy)
     prompts = read_prompts(inputs.data, tokenizer, template, policy.config.seq_len - config.max_tokens)
-    actors = Actors(policy, value)
-    steps = rollout_steps(
-        actors, ref, reward_model, prompts, tokenizer, config, score_std(inputs.reward_model), inputs.ptx_shards
-    )
-    averaged = copy.deepcopy(actors).requires_grad_(False) if config.average_decay else None
+    steps = PpoSteps(
+        networks, ref, reward_model, prompts, tokenizer, config, score_std=score_std(inputs.reward_model),
+        texts=ptx_steps(config, inputs, policy.config.seq_len),
+    )  # fmt: skip
+    averaged = copy.deepcopy(networks).requires_grad_(False) if config.average_decay else None
     n_steps = config.n_iterations * config.n_epochs * config.n_minibatches
+    return Job(networks, steps, partial(loss, config=config), n_steps, averaged, config.average_decay)
 
-    def step_loss(model: Actors, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        return loss(model, batch, config)
 
-    return Job(actors, steps, step_loss, n_steps, averaged, config.average_decay)
+def ptx_steps(config: Config, inputs: Inputs, seq_len: int) -> Shuffled | None:
+    """The pretraining text for each optimizer step; None where none is mixed in.
+
+    Raises ConfigError where it should be and its shards are not named.
+    """
+    if not config.ptx_coef:
+        return None
+    if inputs.ptx_shards is None:
+        raise ConfigError("ppo.ptx_coef: mixes in pretraining text; name its token shards in ppo.ptx_shards")
+    n_windows = ptx_windows(config)
+    at_once = min(n_windows, config.micro_batch_size)
+    return window_steps(inputs.ptx_shards, seq_len, n_windows, at_once, config.seed)
 
 
 def ptx_windows(config: Config) -> int:
     """Windows of pretraining text in one optimizer step, where some are mixed in."""
     return max(1, round(config.ptx_windows_per_answer * config.batch_size / config.n_minibatches))
-
-
-def _ptx_steps(policy: LanguageModel, config: Config, ptx_shards: Path | None) -> Shuffled | None:
-    if not config.ptx_coef:
-        return None
-    if ptx_shards is None:
-        raise ConfigError("ppo.ptx_coef: mixes in pretraining text; name its token shards in ppo.ptx_shards")
-    n_windows = ptx_windows(config)
-    at_once = min(n_windows, config.micro_batch_size)
-    return window_steps(ptx_shards, policy.config.seq_len, n_windows, at_once, config.seed)

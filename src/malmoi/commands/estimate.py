@@ -276,9 +276,9 @@ def _trial(work: Work, shape: ModelConfig, rows: int) -> tuple[nn.Module, Loss, 
         zeros = torch.zeros(answer.shape)
         batch = Rollouts(ids, answer, *(zeros,) * 5, torch.zeros(rows), torch.ones(rows, dtype=torch.bool))
         return (
-            ppo.Actors(LanguageModel(shape), ScalarModel(shape)),
+            ppo.PolicyAndValue(LanguageModel(shape), ScalarModel(shape)),
             partial(ppo.loss, config=ppo.Config(n_iterations=1)),
-            [batch, ppo.ValueRollouts(batch)],
+            [ppo.Batch(ppo.policy_loss, batch, batch.count), ppo.Batch(ppo.value_loss, batch)],
         )
     trained = torch.ones_like(answer) if work.stage == "pretrain" else answer
     return LanguageModel(shape), pretrain.loss, [Tokens(ids[:, :-1], ids[:, 1:], trained)]

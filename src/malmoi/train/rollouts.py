@@ -1,10 +1,11 @@
-"""Sample answers from the policy that is trained, attach what it learns from them, and hand them to the loop.
+"""What PPO and GRPO share: sample answers from the policy that is trained, and score them.
 
-What PPO and GRPO share: their settings, the rollouts, and the stream that makes them.
+Their common settings, the rollouts, and the part of their streams that collects and resumes.
 """
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -210,52 +211,84 @@ def scores_at_end(reward_model: ScalarModel, ids: Tensor, mask: Tensor) -> Tenso
     return reward_model(ids, asked=asked).gather(1, last)[:, 0]
 
 
-class RolloutSteps:
-    """A stream that samples from the model which is trained on it. Nothing else about the loop knows it.
+class RolloutSteps(ABC):
+    """A stream of optimizer steps that learn from answers which the trained policy samples.
 
-    value: None for algorithms without
-    with_advantages(rollouts, beta): the same with advantages and returns
-    to_batches(micro-batches, stream): what the loop gets of one optimizer step
-    group_size: answers sampled to each prompt, which stand beside each other
+    What PPO and GRPO share: they collect answers, learn from them for some steps, and go on after an interruption. What
+    a step learns from them is each algorithm's own `__iter__`.
+
+    value: the value network; None for algorithms without one
+    group_size: answers to each prompt; answers to one prompt are consecutive
     score_std: standard deviation of the reward model's scores, the unit of `missing_eos_penalty`
-    latest: the prompts and answers of the last iteration, for those who look on (alarms, sample files)
-    info: what the last iteration measured; beta: that the next one will use
+    beta: the KL coefficient for the next iteration
+    n_taken: optimizer steps that were yielded so far
+    rollouts: the answers of the current iteration, with all that is learned from them
+    info: figures about the current iteration, for the metrics of its steps
+    latest: prompts and answers of the current iteration, for alarms and sample files; empty after a resume
     """
 
     def __init__(
-        self, policy: LanguageModel, value: ScalarModel | None, ref: LanguageModel | WithoutAdapters,
-        reward_model: ScalarModel, prompts: Sequence[Prompt], tokenizer: Tokenizer, config: RolloutConfig, *,
-        with_advantages: Callable[[Rollouts, float], Rollouts],
-        to_batches: Callable[[list[Rollouts], "RolloutSteps"], Sequence[Any]] = lambda micros, _: micros,
+        self, policy: LanguageModel, ref: LanguageModel | WithoutAdapters, reward_model: ScalarModel,
+        prompts: Sequence[Prompt], tokenizer: Tokenizer, config: RolloutConfig, *, value: ScalarModel | None = None,
         group_size: int = 1, score_std: float = 1.0,
     ) -> None:  # fmt: skip
         self.policy, self.value, self.ref, self.reward_model = policy, value, ref, reward_model
-        self.prompts, self.tokenizer, self.config = prompts, tokenizer, config
-        self.with_advantages, self.to_batches, self.group_size = with_advantages, to_batches, group_size
+        self.prompts, self.tokenizer, self.config, self.group_size = prompts, tokenizer, config, group_size
         self.beta, self.n_taken, self.is_over_budget = config.beta, 0, False
-        self.price = config.missing_eos_penalty * score_std
+        self.missing_eos_price = config.missing_eos_penalty * score_std
         self.score_mean, self.score_std = 0.0, 0.0
         self.rollouts: Rollouts | None = None
         self.info: dict[str, float] = {}
         self.latest: list[tuple[Prompt, Answer]] = []
 
-    def __iter__(self) -> Iterator[Sequence[Any]]:
+    @abstractmethod
+    def __iter__(self) -> Iterator[Sequence[Any]]: ...
+
+    def remaining(self) -> Iterator[tuple[int, int, int]]:
+        """Iteration, epoch and minibatch of each optimizer step that is left, and none of an iteration that would begin
+        over the KL budget."""
         config = self.config
         per_iteration = config.n_epochs * config.n_minibatches
         while self.n_taken < config.n_iterations * per_iteration:
             iteration, step = divmod(self.n_taken, per_iteration)
-            if step == 0 or self.rollouts is None:
-                if self.is_over_budget:
-                    return
-                self.rollouts = self._collect(iteration)
-            epoch, minibatch = divmod(step, config.n_minibatches)
-            order = np.random.default_rng((config.seed, 2, iteration, epoch)).permutation(config.batch_size)
-            rows = torch.from_numpy(np.array_split(order, config.n_minibatches)[minibatch])
-            parts = torch.split(rows, config.micro_batch_size)
-            micros = [self.rollouts.rows(part) for part in parts if bool(self.rollouts.mask[part].any())]
-            batches = self.to_batches(micros, self)
+            if step == 0 and self.is_over_budget:
+                return
+            # Counted before it is yielded: the loop saves the stream's state after the step was taken.
             self.n_taken += 1
-            yield batches
+            yield iteration, *divmod(step, config.n_minibatches)
+
+    def collect(self, iteration: int) -> Rollouts:
+        """Sample one iteration's answers, score them, and measure them for `info`."""
+        config = self.config
+        if config.normalise_rewards and not self.score_std:
+            self._measure_reference()
+        n_prompts = config.batch_size // self.group_size
+        order = prompt_order(len(self.prompts), n_prompts, config.seed, iteration)
+        prompts = [self.prompts[i] for i in order for _ in range(self.group_size)]
+        answers, rollouts, raw_scores = self._sample(prompts, np.random.default_rng((config.seed, 1, iteration)))
+        self.latest = list(zip(prompts, answers, strict=True))
+        self.info = figures_of(rollouts, answers, raw_scores) | {"beta": self.beta}
+        # Ranks stop together, also if their last bits differ.
+        self.is_over_budget = device.any_rank(self.info["kl"] > config.kl_budget)
+        return rollouts
+
+    def adapt_beta(self) -> None:
+        """Move beta towards the KL target, if there is one, by the KL of the answers just collected."""
+        config = self.config
+        if config.kl_target is not None:
+            self.beta = adapted_beta(self.beta, self.info["kl"], config.kl_target, 10_000, config.batch_size)
+
+    def micro_batches(self, iteration: int, epoch: int, minibatch: int) -> list[Rollouts]:
+        """The answers of one optimizer step: every epoch shuffles them all, and cuts them into `n_minibatches`.
+
+        Answers without a token, which nothing can be learned from, make no micro-batch.
+        """
+        assert self.rollouts is not None
+        config, rollouts = self.config, self.rollouts
+        order = np.random.default_rng((config.seed, 2, iteration, epoch)).permutation(config.batch_size)
+        rows = torch.from_numpy(np.array_split(order, config.n_minibatches)[minibatch])
+        parts = torch.split(rows, config.micro_batch_size)
+        return [rollouts.rows(part) for part in parts if bool(rollouts.mask[part].any())]
 
     def state_dict(self) -> dict[str, Any]:
         names = ("n_taken", "beta", "is_over_budget", "score_mean", "score_std")
@@ -268,25 +301,11 @@ class RolloutSteps:
         self.n_taken, self.beta = int(state["n_taken"]), float(state["beta"])
         self.is_over_budget = bool(state["is_over_budget"])
         self.score_mean, self.score_std = float(state["score_mean"]), float(state["score_std"])
-        self.rollouts = Rollouts(**_under(state, "rollouts."))
-        self.info = _under(state, "info.")
-
-    def _collect(self, iteration: int) -> Rollouts:
-        """Sample one iteration's answers, score them, and compute what is learned from them."""
-        config = self.config
-        if config.normalise_rewards and not self.score_std:
-            self._measure_reference()
-        n_prompts = config.batch_size // self.group_size
-        order = prompt_order(len(self.prompts), n_prompts, config.seed, iteration)
-        chosen = [self.prompts[i] for i in order for _ in range(self.group_size)]
-        answers, rollouts, said = self._sample(chosen, np.random.default_rng((config.seed, 1, iteration)))
-        rollouts = self.with_advantages(rollouts, self.beta)
-        self.latest = list(zip(chosen, answers, strict=True))
-        self._measure(rollouts, answers, said)
-        return rollouts
+        self.rollouts = Rollouts(**_values_below(state, "rollouts."))
+        self.info = _values_below(state, "info.")
 
     def _sample(self, prompts: Sequence[Prompt], rng: np.random.Generator) -> tuple[list[Answer], Rollouts, Tensor]:
-        """Answers, what is known of them, and (B,) what the reward model says of them: scores without any price."""
+        """Answers, their rollouts, and (B,) the reward model's own scores, neither priced nor normalised."""
         config = self.config
         seeds = [int(seed) for seed in rng.integers(2**62, size=len(prompts))]
         sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens)
@@ -298,34 +317,36 @@ class RolloutSteps:
             self.policy, self.ref, self.value, self.reward_model, ids, mask, finished,
             self.tokenizer.end_of_turn_id, config.temperature, config.micro_batch_size,
         )  # fmt: skip
-        scores = priced(rollouts.scores, finished, self.price)
+        scores = priced(rollouts.scores, finished, self.missing_eos_price)
         if self.score_std:
             scores = (scores - self.score_mean) / self.score_std
         return answers, replace(rollouts, scores=scores), rollouts.scores
 
     def _measure_reference(self) -> None:
-        """Mean and deviation of the scores of the policy as it is before its first update: of the reference."""
+        """Mean and deviation of the scores of the policy before its first update, when it is the reference."""
         rng = np.random.default_rng((self.config.seed, 3))
         prompts = [self.prompts[i] for i in rng.integers(len(self.prompts), size=self.config.normalise_rewards)]
         scores = self._sample(prompts, rng)[1].scores
         self.score_mean, self.score_std = float(scores.mean()), max(1e-6, float(scores.std(correction=0)))
 
-    def _measure(self, rollouts: Rollouts, answers: list[Answer], said: Tensor) -> None:
-        kl = ((rollouts.logps - rollouts.ref_logps) * rollouts.mask).sum(dim=1)
-        self.info = {
-            "kl": float(kl.mean()),
-            "kl_error": float(kl.std(correction=0)) / max(1, len(kl) - 1) ** 0.5,
-            "score": float(rollouts.scores.mean()),
-            "score_range": float(said.max() - said.min()),
-            "beta": self.beta,
-            "response_tokens": rollouts.count / len(answers),
-            "finished": float(rollouts.finished.float().mean()),
-            "distinct": len({tuple(answer.ids) for answer in answers}) / len(answers),
-        }
-        # Ranks stop together, also if their last bits differ.
-        self.is_over_budget = device.any_rank(self.info["kl"] > self.config.kl_budget)
-        if self.config.kl_target is not None:
-            self.beta = adapted_beta(self.beta, self.info["kl"], self.config.kl_target, 10_000, len(answers))
+
+def figures_of(rollouts: Rollouts, answers: Sequence[Answer], raw_scores: Tensor) -> dict[str, float]:
+    """What is measured of an iteration's answers.
+
+    kl: mean over answers of Σ log policy - log ref, in nats, and kl_error: its standard error
+    score: mean of the scores that are learned from; score_range: of the reward model's own, highest - lowest
+    response_tokens: per answer; finished: share that ended; distinct: share of different answers
+    """
+    kl = ((rollouts.logps - rollouts.ref_logps) * rollouts.mask).sum(dim=1)
+    return {
+        "kl": float(kl.mean()),
+        "kl_error": float(kl.std(correction=0)) / max(1, len(kl) - 1) ** 0.5,
+        "score": float(rollouts.scores.mean()),
+        "score_range": float(raw_scores.max() - raw_scores.min()),
+        "response_tokens": rollouts.count / len(answers),
+        "finished": float(rollouts.finished.float().mean()),
+        "distinct": len({tuple(answer.ids) for answer in answers}) / len(answers),
+    }
 
 
 def prompt_order(n_prompts: int, batch_size: int, seed: int, iteration: int) -> list[int]:
@@ -340,5 +361,5 @@ def _pass(n_prompts: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((seed, 0, epoch)).permutation(n_prompts)
 
 
-def _under(values: dict[str, Any], prefix: str) -> dict[str, Any]:
-    return {key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)}
+def _values_below(state: dict[str, Any], prefix: str) -> dict[str, Any]:
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}

@@ -1,6 +1,7 @@
 """Every algorithm learns eight examples by heart: the shortest proof that its gradient points downhill."""
 
 import copy
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.train.job import Job
 from malmoi.train.loop import LoopConfig, Step, fit
 from malmoi.train.optim import OptimConfig
+from malmoi.train.rollouts import RolloutSteps
 
 pytestmark = pytest.mark.usefixtures("float32")
 ANSWERS = {
@@ -137,15 +139,16 @@ def test_the_score_of_a_reward_model_that_likes_one_word_rises(
         "kl_budget": 1e6, "missing_eos_penalty": 0, "loop": adamw(0.03),
     }  # fmt: skip
     ref, seen = copy.deepcopy(policy), list[Step]()
+    rollouts: RolloutSteps
     if algorithm == "ppo":
         config = ppo.Config.model_validate(settings)
-        actors = ppo.Actors(policy, copy.deepcopy(reward_model))
-        rollouts = ppo.rollout_steps(actors, ref, reward_model, prompts, tokenizer, config)
-        job = Job(actors, rollouts, lambda model, batch: ppo.loss(model, batch, config), n_steps=80)
+        networks = ppo.PolicyAndValue(policy, copy.deepcopy(reward_model))
+        rollouts = ppo.PpoSteps(networks, ref, reward_model, prompts, tokenizer, config)
+        job = Job(networks, rollouts, partial(ppo.loss, config=config), n_steps=80)
     else:
         own = grpo.Config.model_validate(settings)
-        rollouts = grpo.rollout_steps(policy, ref, reward_model, prompts, tokenizer, own)
-        job = Job(policy, rollouts, lambda model, batch: grpo.loss(model, batch, own), n_steps=80)
+        rollouts = grpo.GrpoSteps(policy, ref, reward_model, prompts, tokenizer, own)
+        job = Job(policy, rollouts, partial(grpo.loss, config=own), n_steps=80)
     fit(job, adamw(0.03), [seen.append])
     assert seen[-1].metrics["score"] > seen[0].metrics["score"] + 6
     # By chance it would be said twice in the 512 tokens of an iteration.
