@@ -8,6 +8,7 @@ import json
 import math
 import os
 import shutil
+import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -78,7 +79,12 @@ def folder_atomic(path: Path) -> Iterator[Path]:
 
 def partial_name(path: Path) -> Path:
     """Where this thread writes what is to appear under `path`."""
-    return path.with_name(f".{path.name}.{os.getpid()}.{threading.get_native_id()}.partial")
+    return path.with_name(f".{path.name}.{os.getpid()}-{_machine()}.{threading.get_native_id()}.partial")
+
+
+def _machine() -> str:
+    """Process ids name a process on one machine; several machines may share a disk."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 
 
 def is_partial(name: str) -> bool:
@@ -90,8 +96,8 @@ def sweep_dead(path: Path) -> None:
     """Remove what processes of this machine that no longer live were writing to appear under `path`."""
     for name in (path.name, f"{path.name}.old"):
         for left in path.parent.glob(f".{glob.escape(name)}.*.partial"):
-            pid = left.name.removeprefix(f".{name}.").partition(".")[0]
-            if pid.isdecimal() and not _lives(int(pid)):
+            pid, _, machine = left.name.removeprefix(f".{name}.").partition(".")[0].partition("-")
+            if pid.isdecimal() and machine in ("", _machine()) and not _lives(int(pid)):
                 _remove(left)
 
 

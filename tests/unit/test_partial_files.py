@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from malmoi.errors import UserError
-from malmoi.files import folder_atomic, open_atomic, sha256_of, sweep_partials, write_text
+from malmoi.files import folder_atomic, open_atomic, partial_name, sha256_of, sweep_partials, write_text
 
 WRITE_AND_WAIT = """
 import sys, time
@@ -24,12 +24,13 @@ with folder_atomic(path / "model") as folder, open_atomic(path / "rows.jsonl") a
 """
 
 
-def kill_a_writer(folder: Path) -> None:
-    """Leave what a process killed while it wrote `model` and `rows.jsonl` leaves."""
+def kill_a_writer(folder: Path) -> int:
+    """Leave what a process killed while it wrote `model` and `rows.jsonl` leaves; returns its id."""
     writer = subprocess.Popen([sys.executable, "-c", WRITE_AND_WAIT, str(folder)], stdout=subprocess.PIPE, text=True)
     assert writer.stdout is not None and writer.stdout.readline() == "writing\n"
     os.kill(writer.pid, signal.SIGKILL)
     writer.communicate()
+    return writer.pid
 
 
 def names(folder: Path) -> list[str]:
@@ -47,13 +48,15 @@ def test_what_a_killed_process_was_writing_is_no_part_of_a_folder_and_is_swept(t
 
 
 def test_whoever_writes_the_same_file_again_sweeps_what_the_dead_left_and_the_living_keep(tmp_path: Path) -> None:
-    kill_a_writer(tmp_path)
-    mine = tmp_path / f".rows.jsonl.{os.getpid()}.1.partial"
-    mine.write_text("of another thread")
+    dead = kill_a_writer(tmp_path)
+    thread = partial_name(tmp_path / "rows.jsonl").with_suffix("").with_suffix(".1.partial")
+    machine = tmp_path / f".rows.jsonl.{dead}-0ther111.1.partial"  # where that number may be alive
+    thread.touch()
+    machine.touch()
     write_text(tmp_path / "rows.jsonl", "whole")
     with folder_atomic(tmp_path / "model") as folder:
         (folder / "weights").write_text("whole")
-    assert names(tmp_path) == [mine.name, "model", "rows.jsonl"]
+    assert names(tmp_path) == sorted([thread.name, machine.name, "model", "rows.jsonl"])
 
 
 def test_threads_that_write_one_file_do_not_share_what_they_write(tmp_path: Path) -> None:

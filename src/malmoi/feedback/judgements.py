@@ -15,7 +15,7 @@ from malmoi import __version__
 from malmoi.config import Settings
 from malmoi.errors import DataError
 from malmoi.files import write_jsonl
-from malmoi.workspace.database import chunks, insert_missing, writing
+from malmoi.workspace.database import chunks, insert_missing, lock_table, writing
 from malmoi.workspace.ledger import Ledger, canonical_json, digest_of
 from malmoi.workspace.schema import Artefact, Assignment, Base, Generation, Judgement, Person, Prompt, Snapshot
 
@@ -184,6 +184,7 @@ def record_judgements(ledger: Ledger, judgements: Iterable[Said]) -> int:
     for one in said:
         one.check()
     with writing(ledger.engine) as connection:
+        lock_table(connection, Judgement)  # the next version of a judgement is given once
         _check_known(connection, said)
         insert_missing(connection, Assignment, [one.assignment() for one in said])
         latest = _latest(connection, [one.assignment()["id"] for one in said])

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from sqlalchemy import select, update
 
-from malmoi.workspace.database import writing
+from malmoi.workspace.database import lock_table, writing
 from malmoi.workspace.folder import InUseError, Workspace
-from malmoi.workspace.ledger import Ledger, Made, Work, find_done, insert_run, lock_runs
+from malmoi.workspace.ledger import Ledger, Made, Work, find_done, insert_run
 from malmoi.workspace.schema import Run
 
 ASK_EVERY_S = 0.2
@@ -54,7 +54,7 @@ def _claim(ledger: Ledger, workspace: Workspace, work: Work, again: bool, hold: 
     Raises InUseError when another process is at work on this.
     """
     with writing(ledger.engine) as connection:
-        lock_runs(connection)
+        lock_table(connection, Run)
         if not again:
             if (made := find_done(connection, ledger.root, work.stage, work.fingerprint)) is not None:
                 return Claim(made.run_id, made)

@@ -15,9 +15,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, inspect, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.pool import NullPool
 
 from malmoi.errors import WorkspaceError
 from malmoi.workspace.schema import Base
@@ -66,11 +67,20 @@ def writing(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
+def lock_table(connection: Connection, table: type[Base]) -> None:
+    """Let nobody else write to a table, or lock it, before this transaction ends; others may read it."""
+    if connection.dialect.name == "postgresql":  # SQLite has one writer at a time, and `writing` is that one
+        connection.exec_driver_sql(f"LOCK TABLE {table.__tablename__} IN EXCLUSIVE MODE")
+
+
 def insert_missing(connection: Connection, table: type[Base], rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert those rows whose primary key is not there yet; thousands take a fraction of a second."""
     if rows:
         dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-        connection.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
+        keys = [column.name for column in inspect(table).primary_key]
+        # In one order everywhere: two transactions that insert the same rows never wait for each other in a circle.
+        ordered = sorted(rows, key=lambda row: [row[key] for key in keys])
+        connection.execute(dialect.insert(table).on_conflict_do_nothing(), ordered)
 
 
 def chunks(values: Iterable[str], size: int = 5000) -> Iterator[list[str]]:
@@ -112,6 +122,9 @@ def _create_engine(url: URL, frozen: bool = False) -> Engine:
         raise WorkspaceError(f"database: {url.get_backend_name()} is not supported; use PostgreSQL or SQLite")
     # Korean stays readable in the file, and takes a third of the room.
     options: dict[str, Any] = {"json_serializer": partial(json.dumps, ensure_ascii=False)}
+    if url.get_backend_name() == "postgresql":
+        # Between two transactions lie hours of work: no connection waits for it, or breaks when the server restarts.
+        options["poolclass"] = NullPool
     if frozen:
         options["creator"] = partial(_connect_frozen, Path(str(url.database)))
     engine = create_engine(url, **options)

@@ -121,8 +121,7 @@ def holding(path: Path, what: str) -> Iterator[None]:
         try:
             _lock(handle)
         except BlockingIOError:
-            holder = _holder(os.pread(handle, 1024, 0).decode(errors="replace"))
-            raise InUseError(what, holder) from None
+            raise InUseError(what, _holder(handle)) from None
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
         try:
@@ -173,11 +172,24 @@ def is_held(path: Path) -> bool:
     return False
 
 
-def _holder(written: str) -> str:
-    pid, _, host = written.strip().partition(" ")
-    if not pid:
-        return "another process"
-    return f"process {pid}" if host == socket.gethostname() else f"process {pid} on {host}"
+def _holder(handle: int) -> str:
+    """The process that holds a lock: one that holds it alone has written its id; Linux knows those that share it."""
+    pid, _, host = os.pread(handle, 1024, 0).decode(errors="replace").strip().partition(" ")
+    if pid:
+        return f"process {pid}" if host == socket.gethostname() else f"process {pid} on {host}"
+    pids = _flock_pids(os.fstat(handle))
+    return f"process {pids[0]}" if pids else "another process"
+
+
+def _flock_pids(file: os.stat_result) -> list[str]:
+    """Of this machine, as far as it tells."""
+    where = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}"
+    try:
+        lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    except OSError:
+        return []
+    # 7: FLOCK  ADVISORY  READ 1417 fe:00:5563356 0 EOF
+    return [line[4] for line in lines if len(line) > 5 and line[1] == "FLOCK" and line[5] == where]
 
 
 def _check_format(marker: Path) -> None:

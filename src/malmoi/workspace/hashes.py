@@ -1,4 +1,4 @@
-"""SHA-256 of files that were hashed before is not computed again while they are as they were."""
+"""Remember the SHA-256 of files, so that a file is not read again as long as it has not changed."""
 
 import contextlib
 import json
@@ -12,7 +12,7 @@ from malmoi.errors import UserError
 from malmoi.files import sha256_of, write_text
 
 SETTLED_NS = 2_000_000_000
-"""A file changed later than this before it was read could change again within one tick of the disk's clock."""
+"""A file that changed less than this before it was read could change again without getting a later time."""
 
 
 class Known(NamedTuple):
@@ -25,9 +25,10 @@ class Known(NamedTuple):
 class Hashes:
     """Remembers the hash of every file by its inode, size and time of change, in a file next to the runs.
 
-    It saves reading, and is no check: who wants to know whether contents are still what they were asks `sha256_of`.
-    A file that cannot be read back or written is as none. What is remembered of files that are gone or have changed
-    is dropped when the next new one is written down.
+    It saves reading, and checks nothing: `files.sha256_of` reads the contents and tells whether they changed.
+    Errors are ignored: without the file in which the hashes are kept, all files are read. Several processes may
+    write it; a hash that gets lost between two of them is computed again. Entries of files that are gone or have
+    changed are dropped when a new entry is written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -35,9 +36,7 @@ class Hashes:
         self.known: dict[str, Known] = {}
         self.fresh: dict[str, str] = {}
         self.is_swept = False
-        with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
-            read = {key: Known(*pair) for key, pair in json.loads(path.read_bytes()).items()}
-            self.known = {key: one for key, one in read.items() if all(isinstance(part, str) for part in one)}
+        self._read()
 
     def sha256_of(self, path: Path) -> str:
         """Of a file or folder: what `files.sha256_of` gives."""
@@ -46,13 +45,20 @@ class Hashes:
 
     @contextlib.contextmanager
     def keeping(self) -> Iterator[Callable[[Path], str]]:
-        """Gives what hashes a file; at the end, what is new is written once for all the files that it hashed."""
+        """Give a function that hashes a file. The new hashes are written once, when the block ends."""
         n_known = len(self.known)
         yield self._of_file
         if len(self.known) != n_known:
+            self._read()  # what other processes have added
             self._sweep()
             with contextlib.suppress(OSError, UserError):
                 write_text(self.path, json.dumps(self.known, indent=0))
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
+            read = {key: Known(*pair) for key, pair in json.loads(self.path.read_bytes()).items()}
+            whole = {key: one for key, one in read.items() if all(isinstance(part, str) for part in one)}
+            self.known = whole | self.known
 
     def _of_file(self, path: Path) -> str:
         stat, where = path.stat(), self._stored(path)
@@ -60,7 +66,7 @@ class Hashes:
         if (known := self.known.get(key)) is not None:
             self.known[key] = Known(known.sha256, where)
             return known.sha256
-        # What this process hashed it also made, or read once: two hashes of one run must agree.
+        # A file that this process has hashed is not hashed again: two hashes within one run must agree.
         found = self.fresh.get(key)
         if found is None:
             found = self.fresh[key] = sha256_of(path)
@@ -74,7 +80,7 @@ class Hashes:
         return str(absolute.relative_to(root) if absolute.is_relative_to(root) else absolute)
 
     def _sweep(self) -> None:
-        """Drop what no longer lies where it was, once for each process: it asks the disk about every file."""
+        """Drop the files that are no longer where they were. Once for each process, as it looks at every file."""
         if self.is_swept:
             return
         self.is_swept = True

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from malmoi import __version__
 from malmoi.errors import WorkspaceError
 from malmoi.files import files_in, sha256_of
-from malmoi.workspace.database import insert_missing, open_database, writing
+from malmoi.workspace.database import insert_missing, lock_table, open_database, writing
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.hashes import Hashes
 from malmoi.workspace.schema import Artefact, Person, Run, RunInput, RunOutput, Snapshot, now
@@ -23,7 +23,7 @@ from malmoi.workspace.schema import Artefact, Person, Run, RunInput, RunOutput, 
 URL_VARIABLE = "MALMOI_DATABASE_URL"
 OUT = "out"
 """The name of the artefact that is all that a stage made."""
-STATUSES = ("running", "done", "failed", "stopped")
+ENDS = ("done", "failed", "stopped")
 
 
 def canonical_json(value: Any) -> str:
@@ -148,7 +148,7 @@ class Ledger:
         """
         work = Work(stage, recipe, fingerprint, settings, seed, inputs, label)
         with writing(self.engine) as connection:
-            lock_runs(connection)
+            lock_table(connection, Run)
             return insert_run(connection, work)
 
     def find_run(self, stage: str, fingerprint: str) -> Run | None:
@@ -171,52 +171,40 @@ class Ledger:
         self.mark_run(run_id, "done", seconds=seconds)
 
     def mark_run(self, run_id: str, status: str, error: str | None = None, seconds: float = 0.0) -> None:
-        """The run is done, failed or stopped, or runs again."""
-        if status not in STATUSES:
-            raise ValueError(f"status {status!r}: expected one of {', '.join(STATUSES)}")
-        values = {"status": status, "error": error, "finished_at": None if status == "running" else now()}
+        """The run is done, failed or stopped; seconds: as for `finish_run`."""
+        if status not in ENDS:
+            raise ValueError(f"status {status!r}: expected one of {', '.join(ENDS)}")
+        values = {"status": status, "error": error, "finished_at": now()}
         statement = update(Run).where(Run.id == self.run(run_id).id)
         with writing(self.engine) as connection:
             connection.execute(statement.values(values | {"seconds": Run.seconds + seconds}))
 
-    def reopen_run(self, run_id: str) -> None:
-        """An interrupted run goes on. Raises WorkspaceError when it is done: what is made is never changed."""
-        if self.run(run_id).status == "done":
-            raise WorkspaceError(f"{run_id}: is done and cannot go on; start another run")
-        self.mark_run(run_id, "running")
-
     def add_artefact(self, run_id: str, name: str, kind: str, path: Path) -> str:
         """Record a file or folder that a run made; returns its SHA-256. Recording it again changes nothing."""
         self.run(run_id)
-        sha256, stored = self._hash(path), self.stored_path(path)
-        files = [path] if path.is_file() else files_in(path)
-        n_bytes = sum(file.stat().st_size for file in files)
-        edge = {"run_id": run_id, "name": name, "sha256": sha256, "path": stored}
+        row = self._artefact_row(kind, path)
         with writing(self.engine) as connection:
-            insert_missing(connection, Artefact, [{"sha256": sha256, "kind": kind, "n_bytes": n_bytes}])
-            latest = connection.execute(
-                select(RunOutput.sha256, RunOutput.path)
-                .where(RunOutput.run_id == run_id, RunOutput.name == name)
-                .order_by(RunOutput.id.desc())
-                .limit(1)
-            ).first()
-            if latest is None or tuple(latest) != (sha256, stored):
-                connection.execute(insert(RunOutput), edge)
-        return sha256
+            insert_missing(connection, Artefact, [row])
+            _insert_output(connection, run_id, name, row["sha256"], self.stored_path(path))
+        return str(row["sha256"])
 
     def import_artefact(self, path: Path, name: str, kind: str, source: str) -> str:
         """Record what was made elsewhere, as the output of a run of stage `import`; returns its SHA-256.
 
         source: where it came from, for the lineage: a URL, a repository, a person's words
         """
-        settings = {"source": source, "sha256": self._hash(path)}
-        work = fingerprint("import", settings, {})
-        if (run := self.find_run("import", work)) is not None:
-            return self.add_artefact(run.id, name, kind, path)
-        run_id = self.start_run(stage="import", recipe="", fingerprint=work, settings=settings, seed=0, inputs={})
-        sha256 = self.add_artefact(run_id, name, kind, path)
-        self.finish_run(run_id, 0.0)
-        return sha256
+        row = self._artefact_row(kind, path)
+        settings = {"source": source, "sha256": row["sha256"]}
+        work = Work("import", "", fingerprint("import", settings, {}), settings, seed=0, inputs={})
+        with writing(self.engine) as connection:
+            insert_missing(connection, Artefact, [row])
+            lock_table(connection, Run)  # only now: whoever adds an artefact goes in this order
+            same = select(Run.id).where(Run.stage == work.stage, Run.fingerprint == work.fingerprint)
+            run_id = connection.scalar(same.order_by(Run.number).limit(1)) or insert_run(connection, work)
+            done = {"status": "done", "finished_at": func.coalesce(Run.finished_at, now())}
+            connection.execute(update(Run).where(Run.id == run_id).values(done))
+            _insert_output(connection, run_id, name, row["sha256"], self.stored_path(path))
+        return str(row["sha256"])
 
     def artefacts_of(self, run_id: str) -> dict[str, Made]:
         """What a run made, by name."""
@@ -286,10 +274,13 @@ class Ledger:
         path = path.resolve()
         return str(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
 
-    def _hash(self, path: Path) -> str:
+    def _artefact_row(self, kind: str, path: Path) -> dict[str, Any]:
+        """Hashes the file or folder; no transaction may be open meanwhile."""
         if not path.exists():
             raise WorkspaceError(f"{path}: no such file or folder; nothing to record")
-        return self.hashes.sha256_of(path)
+        files = [path] if path.is_file() else files_in(path)
+        n_bytes = sum(file.stat().st_size for file in files)
+        return {"sha256": self.hashes.sha256_of(path), "kind": kind, "n_bytes": n_bytes}
 
     def _find(self, what: str, known: Mapping[str, Lineage]) -> str:
         for path in (Path(what), self.root / what):
@@ -337,14 +328,8 @@ class Ledger:
         ]
 
 
-def lock_runs(connection: Connection) -> None:
-    """Let nobody else start or claim a run before this transaction ends."""
-    if connection.dialect.name == "postgresql":  # SQLite has one writer at a time as it is
-        connection.exec_driver_sql("LOCK TABLE run IN EXCLUSIVE MODE")
-
-
 def insert_run(connection: Connection, work: Work) -> str:
-    """Record that work begins, under the next number; returns the run's id. The caller has called `lock_runs`.
+    """Record that work begins, under the next number; returns the run's id. The caller has locked the table of runs.
 
     Raises WorkspaceError when an input was never recorded.
     """
@@ -362,6 +347,19 @@ def insert_run(connection: Connection, work: Work) -> str:
     edges = [{"run_id": run_id, "role": role, "sha256": sha256} for role, sha256 in work.inputs.items()]
     insert_missing(connection, RunInput, edges)
     return run_id
+
+
+def _insert_output(connection: Connection, run_id: str, name: str, sha256: str, stored: str) -> None:
+    """Unless it is what the run last made under this name."""
+    latest = connection.execute(
+        select(RunOutput.sha256, RunOutput.path)
+        .where(RunOutput.run_id == run_id, RunOutput.name == name)
+        .order_by(RunOutput.id.desc())
+        .limit(1)
+    ).first()
+    if latest is None or tuple(latest) != (sha256, stored):
+        edge = {"run_id": run_id, "name": name, "sha256": sha256, "path": stored}
+        connection.execute(insert(RunOutput), edge)
 
 
 def find_done(connection: Connection, root: Path, stage: str, fingerprint: str) -> Made | None:

@@ -1,18 +1,23 @@
+import contextlib
 import shutil
 import sqlite3
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import func, select, text
+from sqlalchemy import func, insert, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 from sqlalchemy.orm import Session
 
 import malmoi.workspace.migrations
 from malmoi.errors import WorkspaceError
-from malmoi.workspace.database import chunks, insert_missing, open_database, writing
+from malmoi.workspace.database import chunks, insert_missing, lock_table, open_database, writing
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.schema import Base, Person, RunInput, now
 
@@ -169,6 +174,82 @@ def test_a_reader_neither_waits_for_a_writer_nor_sees_half_of_its_work(ledger: L
         insert_missing(connection, Person, [person()])
         with Session(ledger.engine) as session:
             assert session.get(Person, "ann") is None
+
+
+OPEN = """
+import sys
+from malmoi.workspace.database import open_database
+sys.stdin.readline()
+open_database(sys.argv[1], sys.argv[2]).dispose()
+"""
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_processes_that_open_a_database_at_once_migrate_it_once(
+    database_url: str, tmp_path: Path, is_new: bool
+) -> None:
+    if not is_new:
+        open_database(database_url).dispose()
+    words = [sys.executable, "-c", OPEN, database_url, next_version(tmp_path)]
+    processes = [subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    ended = [process.communicate("go\n", timeout=120)[1] for process in processes]
+    assert ended == [""] * 3
+    engine = open_database(database_url, str(tmp_path / "migrations"))
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [("0002",)]
+    engine.dispose()
+    assert list(tmp_path.glob("*.partial*")) == []
+
+
+def test_two_that_insert_the_same_rows_in_other_orders_do_not_wait_in_a_circle(ledger: Ledger) -> None:
+    def insert_both() -> None:
+        with writing(ledger.engine) as connection:
+            insert_missing(connection, Person, [person("bob"), person("ann")])
+
+    waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    with ThreadPoolExecutor(1) as pool:
+        with writing(ledger.engine) as connection:
+            insert_missing(connection, Person, [person("ann")])
+            other = pool.submit(insert_both)
+            while ledger.engine.dialect.name == "postgresql" and not connection.scalar(waits):
+                time.sleep(0.01)
+            insert_missing(connection, Person, [person("bob", name="first")])
+        other.result(timeout=120)
+    with Session(ledger.engine) as session:
+        assert {p.id: p.name for p in session.scalars(select(Person))} == {"ann": "Ann", "bob": "first"}
+
+
+def test_a_table_is_locked_for_one_writer(ledger: Ledger) -> None:
+    """Each of the threads counts, then inserts as many as it counted and one more."""
+
+    def add(_: int) -> None:
+        with writing(ledger.engine) as connection:
+            lock_table(connection, Person)
+            n = connection.scalar(select(func.count()).select_from(Person))
+            connection.execute(insert(Person), [person(f"number {n}")])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(add, range(20)))
+    with ledger.engine.connect() as connection:
+        assert connection.scalar(select(func.count()).select_from(Person)) == 20
+
+
+def test_between_transactions_nothing_is_held(ledger: Ledger, database_url: str) -> None:
+    """Hours of work may lie there."""
+    with writing(ledger.engine) as connection:
+        insert_missing(connection, Person, [person()])
+        is_server = connection.dialect.name == "postgresql"
+        session = connection.scalar(text("SELECT pg_backend_pid()")) if is_server else None
+    if is_server:
+        other = open_database(database_url)
+        count = text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid")
+        deadline = time.monotonic() + 60
+        with other.connect() as connection:
+            while connection.scalar(count, {"pid": session}):
+                assert time.monotonic() < deadline
+        return
+    with contextlib.closing(sqlite3.connect(str(ledger.engine.url.database), timeout=0)) as file:
+        file.execute("BEGIN EXCLUSIVE")
 
 
 def test_chunks_are_sorted_and_hold_each_value_once() -> None:

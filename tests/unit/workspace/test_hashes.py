@@ -65,3 +65,13 @@ def test_what_is_gone_or_changed_is_forgotten_and_what_moved_or_has_another_name
     assert {Path(known.path).name for known in Hashes(last.path).known.values()} == {
         "made", "changes", "another name", "new",
     }  # fmt: skip
+
+
+def test_what_two_processes_hashed_is_all_remembered(tmp_path: Path) -> None:
+    memory = tmp_path / "runs" / "hashes.json"
+    for name in ("a", "b", "c"):
+        settled(tmp_path / name, name)
+    first, second = Hashes(memory), Hashes(memory)
+    for hashes, name in ((first, "a"), (second, "b"), (first, "c")):
+        hashes.sha256_of(tmp_path / name)
+    assert {known.path for known in Hashes(memory).known.values()} == {"a", "b", "c"}

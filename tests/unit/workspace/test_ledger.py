@@ -1,4 +1,5 @@
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -51,17 +52,14 @@ def test_a_run_from_start_to_end(ledger: Ledger) -> None:
     assert [run.id for run in ledger.runs()] == ["0001-corpus", "0002-ppo"]
 
 
-def test_an_interrupted_run_goes_on_and_its_sittings_add_up(ledger: Ledger) -> None:
+def test_the_sittings_of_a_run_add_up(ledger: Ledger) -> None:
     run_id = start(ledger, "sft")
     ledger.mark_run(run_id, "failed", error="disk full", seconds=5)
-    assert ledger.run(run_id).error == "disk full"
-    ledger.reopen_run(run_id)
     run = ledger.run(run_id)
-    assert (run.status, run.error, run.finished_at) == ("running", None, None)
+    assert run.error == "disk full" and run.finished_at is not None
     ledger.finish_run(run_id, 7)
-    assert ledger.run(run_id).seconds == 12
-    with pytest.raises(WorkspaceError, match="0001-sft: is done"):
-        ledger.reopen_run(run_id)
+    run = ledger.run(run_id)
+    assert (run.status, run.error, run.seconds) == ("done", None, 12)
 
 
 def test_find_run_prefers_what_is_done_then_what_is_latest(ledger: Ledger) -> None:
@@ -228,6 +226,19 @@ def test_what_was_made_elsewhere_is_imported_once(ledger: Ledger, tmp_path: Path
     assert tree.inputs["model"].run.status == "done"
     assert tree.inputs["model"].artefact is not None
     assert tree.inputs["model"].artefact.path == outside
+
+
+def test_imports_of_the_same_at_once_are_one_run(ledger: Ledger, database_url: str, tmp_path: Path) -> None:
+    outside = write_and_return(tmp_path / "outside.txt", "brought along")
+
+    def bring(_: int) -> str:
+        with Ledger.open(Workspace(ledger.root), database_url) as own:
+            return own.import_artefact(outside, "model", "model", "a friend")
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(bring, range(8)))) == 1
+    assert [(run.stage, run.status, run.seconds) for run in ledger.runs()] == [("import", "done", 0.0)]
+    assert list(ledger.artefacts_of("0001-import")) == ["model"]
 
 
 def test_a_workspace_can_be_moved(tmp_path: Path) -> None:
