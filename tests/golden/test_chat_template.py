@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from malmoi.data.chats import Chat, collate_chats
+from malmoi.data.conversations import TokenizedConversation, collate_conversations
 from malmoi.errors import DataError
 from malmoi.text import spelt
 from malmoi.tokenizer.bpe import ROLES, SPECIAL_TOKENS, Tokenizer
@@ -76,9 +76,11 @@ def test_an_answered_prompt_continues_the_prompt(tokenizer: Tokenizer) -> None:
 
 def test_the_batch_predicts_the_answer_and_the_end_of_turn_but_not_what_follows(tokenizer: Tokenizer) -> None:
     """Position t predicts token t + 1: the mask stands one before the answer and ends one before `<|end|>`."""
-    long = Chat(*TEMPLATE.encode(tokenizer, conversation(("user", "cat"), ("assistant", "sat"), ("user", "log"))))
-    short = Chat(*TEMPLATE.encode(tokenizer, conversation(("user", ""), ("assistant", "mat"))))
-    batch = collate_chats([long, short], tokenizer.pad_id)
+    long = TokenizedConversation(
+        *TEMPLATE.encode(tokenizer, conversation(("user", "cat"), ("assistant", "sat"), ("user", "log")))
+    )
+    short = TokenizedConversation(*TEMPLATE.encode(tokenizer, conversation(("user", ""), ("assistant", "mat"))))
+    batch = collate_conversations([long, short], tokenizer.pad_id)
     for row, answer in enumerate(("sat", "mat")):
         trained_on = batch.targets[row][batch.mask[row]].tolist()
         assert trained_on == [*tokenizer.encode(answer), tokenizer.end_of_turn_id]

@@ -9,8 +9,8 @@ import torch
 from pydantic import ValidationError
 
 from malmoi.algorithms import grpo
-from malmoi.data.batch import as_ids
-from malmoi.data.prompts import Prompt
+from malmoi.data.batch import compact_ids
+from malmoi.data.prompts import TokenizedPrompt
 from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
@@ -31,7 +31,10 @@ def stream(tokenizer: Tokenizer, config: grpo.Config, away: float = 0.0) -> grpo
     with torch.no_grad():
         for parameter in ref.parameters():
             parameter.add_(torch.randn(parameter.shape) * away)
-    prompts = [Prompt([], as_ids(tokenizer.encode(text)), {}) for text in ("cat", "What is a list?", "낱말", "dog on")]
+    prompts = [
+        TokenizedPrompt([], compact_ids(tokenizer.encode(text)), {})
+        for text in ("cat", "What is a list?", "낱말", "dog on")
+    ]
     return grpo.GrpoSteps(policy, ref, reward_model, prompts, tokenizer, config)
 
 

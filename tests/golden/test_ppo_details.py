@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from malmoi.algorithms import ppo
-from malmoi.data.batch import as_ids, pad
-from malmoi.data.prompts import Prompt
+from malmoi.data.batch import compact_ids, pad
+from malmoi.data.prompts import TokenizedPrompt
 from malmoi.files import write_jsonl
 from malmoi.formats.folder import save_model
 from malmoi.model.config import ModelConfig
@@ -113,7 +113,7 @@ def test_scores_are_normalised_once_over_answers_of_the_reference(tokenizer: Tok
 def test_every_answer_of_every_iteration_has_its_own_random_numbers(tokenizer: Tokenizer) -> None:
     torch.manual_seed(0)
     policy, value = LanguageModel(shape(tokenizer)), ScalarModel(shape(tokenizer))
-    prompts = [Prompt([], as_ids([20, 21, 22]), {})]
+    prompts = [TokenizedPrompt([], compact_ids([20, 21, 22]), {})]
     config = ppo.Config(n_iterations=2, batch_size=8, max_tokens=8, n_epochs=1, temperature=1.0)
     steps = ppo.PpoSteps(ppo.PolicyAndValue(policy, value), policy, value, prompts, tokenizer, config)
     said = []

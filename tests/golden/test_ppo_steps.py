@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from malmoi.algorithms import ppo
 from malmoi.corpus.shards import ShardWriter
-from malmoi.data.batch import Tokens, as_ids
-from malmoi.data.prompts import Prompt
+from malmoi.data.batch import Tokens, compact_ids
+from malmoi.data.prompts import TokenizedPrompt
 from malmoi.errors import ConfigError
 from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel, ScalarModel
@@ -49,7 +49,7 @@ def stream(
     for question in QUESTIONS:
         messages = [{"role": "user", "content": question}]
         ids, _ = template.encode(tokenizer, messages, add_generation_prompt=True)
-        prompts.append(Prompt(messages, as_ids(ids), {}))
+        prompts.append(TokenizedPrompt(messages, compact_ids(ids), {}))
     texts = ppo.ptx_steps(config, ppo.Inputs(ptx_shards=ptx_shards), shape.seq_len)
     return ppo.PpoSteps(
         ppo.PolicyAndValue(policy, value), ref, reward_model, prompts, tokenizer, config, score_std=score_std,

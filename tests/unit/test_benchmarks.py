@@ -15,7 +15,7 @@ from benchmarks.__main__ import document, line, main
 from benchmarks.compare import ROOT, Options, WorkError, check_same, compare, ratio_and_spread
 from benchmarks.prepare import MAKERS, Source, spare_id, toy_model
 from benchmarks.rows import MODULES, QUICK, ROWS
-from malmoi.data.chats import read_chats
+from malmoi.data.conversations import read_conversations
 from malmoi.errors import UserError
 from malmoi.formats.folder import load_model, load_text
 from malmoi.formats.gguf.write import export_gguf
@@ -96,7 +96,7 @@ def test_same_seed_same_input(make: Any, work: str) -> None:
 def test_malmoi_reads_the_tokens_that_the_peer_is_given(make: Any, model: Path) -> None:
     work = make("sft")
     assert len(work["chats"]) == QUICK.n_rows
-    read = read_chats(Path(work["data"]), *load_text(model), 512)
+    read = read_conversations(Path(work["data"]), *load_text(model), 512)
     shown = [(chat.ids.tolist(), chat.trained.tolist()) for chat in read]
     assert shown == [(chat["ids"], chat["trained"]) for chat in work["chats"]]
     assert work["n_tokens"] == sum(len(chat.ids) for chat in read)

@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from malmoi.config import Settings
-from malmoi.data.prompts import Prompt, read_prompts
+from malmoi.data.prompts import TokenizedPrompt, read_prompts
 from malmoi.formats.folder import load_reward_model, load_text, score_std
 from malmoi.model.lora import WithoutAdapters
 from malmoi.model.transformer import LanguageModel, ScalarModel
@@ -84,7 +84,7 @@ class GrpoSteps(RolloutSteps):
 
     def __init__(
         self, policy: LanguageModel, ref: LanguageModel | WithoutAdapters, reward_model: ScalarModel,
-        prompts: Sequence[Prompt], tokenizer: Tokenizer, config: Config, *, score_std: float = 1.0,
+        prompts: Sequence[TokenizedPrompt], tokenizer: Tokenizer, config: Config, *, score_std: float = 1.0,
     ) -> None:  # fmt: skip
         super().__init__(
             policy, ref, reward_model, prompts, tokenizer, config, group_size=config.group_size, score_std=score_std

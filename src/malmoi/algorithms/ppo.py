@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from malmoi.config import Settings
 from malmoi.data.batch import Tokens
-from malmoi.data.prompts import Prompt, read_prompts
+from malmoi.data.prompts import TokenizedPrompt, read_prompts
 from malmoi.data.stream import Shuffled
 from malmoi.data.tokens import window_steps
 from malmoi.errors import ConfigError
@@ -142,7 +142,7 @@ class PpoSteps(RolloutSteps):
 
     def __init__(
         self, networks: PolicyAndValue, ref: LanguageModel | WithoutAdapters, reward_model: ScalarModel,
-        prompts: Sequence[Prompt], tokenizer: Tokenizer, config: Config, *, score_std: float = 1.0,
+        prompts: Sequence[TokenizedPrompt], tokenizer: Tokenizer, config: Config, *, score_std: float = 1.0,
         texts: Shuffled | None = None,
     ) -> None:  # fmt: skip
         super().__init__(

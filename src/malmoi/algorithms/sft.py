@@ -10,7 +10,7 @@ from torch import Tensor
 
 from malmoi.config import Seed, Settings
 from malmoi.data.batch import Tokens
-from malmoi.data.chats import chat_steps, read_chats
+from malmoi.data.conversations import conversation_steps, read_conversations
 from malmoi.formats.folder import load_model, load_text
 from malmoi.model.lora import LoraConfig, add_lora
 from malmoi.model.transformer import LanguageModel
@@ -54,6 +54,6 @@ def build(config: Config, inputs: Inputs) -> Job:
     model = load_model(inputs.model, LanguageModel)
     add_lora(model, config.lora)
     tokenizer, template = load_text(inputs.model)
-    chats = read_chats(inputs.data, tokenizer, template, model.config.seq_len)
-    steps = chat_steps(chats, tokenizer.pad_id, config.batch_size, config.micro_batch_size, config.seed)
+    chats = read_conversations(inputs.data, tokenizer, template, model.config.seq_len)
+    steps = conversation_steps(chats, tokenizer.pad_id, config.batch_size, config.micro_batch_size, config.seed)
     return Job(model, steps, loss, config.n_steps)

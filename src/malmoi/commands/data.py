@@ -12,7 +12,7 @@ from rich.text import Text
 
 from malmoi.cli.printing import WIDE, printable
 from malmoi.data.comparisons import ranking_ids
-from malmoi.data.formats import Report, conversations, prompts, rankings
+from malmoi.data.formats import RowReport, conversations, prompts, rankings
 from malmoi.data.rows import Row
 from malmoi.data.table import read_table
 from malmoi.errors import ConfigError, DataError
@@ -47,7 +47,7 @@ def look(entry: str, n: int, kind: str | None, folder: Path) -> Found:
     source = open_source(entry, folder / "data")
     refusals: list[tuple[int, bool, DataError]] = []
     for name in [kind] if kind else READERS:
-        report, numbered = Report(), []
+        report, numbered = RowReport(), []
         try:
             for file in source.files:
                 numbered += [(f"{file}:{number}", row) for number, row in READERS[name](file, "skip", report)]
@@ -62,7 +62,7 @@ def look(entry: str, n: int, kind: str | None, folder: Path) -> Found:
     raise max(refusals, key=lambda refusal: refusal[:2])[2]
 
 
-def _facts(kind: str, commit: str | None, report: Report, rows: Sequence[Row]) -> dict[str, Any]:
+def _facts(kind: str, commit: str | None, report: RowReport, rows: Sequence[Row]) -> dict[str, Any]:
     facts: dict[str, Any] = {
         kind: len(rows),
         "format": dict(report.formats),

@@ -11,7 +11,7 @@ from malmoi import device
 from malmoi.cli.printing import table
 from malmoi.corpus.folder import Errors
 from malmoi.data.comparisons import Ranking, ranking_ids
-from malmoi.data.formats import Report, rankings
+from malmoi.data.formats import RowReport, rankings
 from malmoi.errors import DataError, UserError
 from malmoi.evals.answering import Subject
 from malmoi.evals.reward_accuracy import SourcedRanking, measure_reward_model
@@ -90,7 +90,7 @@ def _read_rankings(
     path: Path, tokenizer: Tokenizer, template: ChatTemplate, seq_len: int, errors: Errors
 ) -> tuple[list[SourcedRanking], dict[str, int]]:
     """Rankings as ids, and why others are left out, with how many."""
-    rows, report, too_long = [], Report(), f"longer than the model's context ({seq_len} tokens)"
+    rows, report, too_long = [], RowReport(), f"longer than the model's context ({seq_len} tokens)"
     for number, row in rankings(path, errors, report):
         try:
             ids = ranking_ids(tokenizer, template, row["messages"], row["answers"])

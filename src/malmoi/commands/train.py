@@ -23,7 +23,7 @@ from malmoi.algorithms import pretrain, reward
 from malmoi.commands.following import after_training
 from malmoi.config import Settings, override, parse, read_toml
 from malmoi.data.comparisons import read_rankings
-from malmoi.data.tokens import shortness
+from malmoi.data.tokens import warning_if_short
 from malmoi.errors import ConfigError, UserError
 from malmoi.evals.reward_scores import score_spread
 from malmoi.evals.watch import PolicyWatch
@@ -78,7 +78,7 @@ def _train(module: ModuleType, config: Any, inputs: Any, hashes: dict[str, str],
     config = _with_vocabulary(config, text[0].vocab_size)
     job = module.build(config, inputs)
     console.started(f"{algorithm} → {out}", "", resumed=(out / "checkpoint.safetensors").exists())
-    if isinstance(config, pretrain.Config) and (said := shortness(inputs.shards, config.model.seq_len)):
+    if isinstance(config, pretrain.Config) and (said := warning_if_short(inputs.shards, config.model.seq_len)):
         console.say(said)
     hooks: list[Hook] = [MetricsFile(out / "metrics.jsonl"), console.step]
     watch = None

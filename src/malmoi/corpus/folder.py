@@ -111,10 +111,10 @@ def _find_files(root: Path, errors: Errors, report: ReadReport) -> Iterator[Path
         names[:] = sorted(name for name in names if not name.startswith("."))
         files += (Path(folder, name) for name in file_names if not name.startswith("."))
     if not any(reader_of(file.name) for file in files):
-        raise DataError(f"{root}: nothing to read; the kinds that are read are {' '.join(all_readers())}")
+        raise DataError(f"{root}: nothing to read; the suffixes that are read are {' '.join(all_readers())}")
     for file in sorted(files, key=lambda file: file.relative_to(root).as_posix()):
         if reader_of(file.name) is None:
-            report.skipped[f"not a kind that is read ({file.suffix or 'no ending'})"] += 1
+            report.skipped[f"not a format that is read ({file.suffix or 'no ending'})"] += 1
         elif file.exists() and not file.is_file():
             report.skipped["not a regular file"] += 1
         else:

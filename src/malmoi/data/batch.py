@@ -1,4 +1,4 @@
-"""Micro-batches. Each knows its `count`: by how much its loss sum is divided, over all micro-batches and ranks."""
+"""Micro-batches. Each has a `count`: loss sums are divided by its sum over all micro-batches and ranks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-LONGEST_SHARED = 768
-"""Tokens in a row of `SharedPrompts`, about; a single answer may be longer."""
+MAX_SHARED_TOKENS = 768
+"""About how many tokens a row of `SharedPrompts` has; a row with a single answer may be longer."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Tokens:
 
     @property
     def count(self) -> int:
-        """Tokens that are trained on."""
+        """How many tokens are trained on."""
         return int(self.mask.sum())
 
     def to(self, device: torch.device) -> "Tokens":
@@ -33,10 +33,10 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Branches:
-    """Rows in which several continuations of one beginning stand one after another, none seeing another.
+    """Rows that hold a shared prefix and then its K continuations, which do not attend to each other.
 
-    positions: (B, T) place of each token in its own text; segments: (B, T) 0 in the beginning, 1 … K in the
-    continuations, -1 in padding
+    positions: (B, T) index of each token in its own text
+    segments: (B, T) 0 in the prefix, 1 … K in the continuations, -1 in padding
     """
 
     positions: Tensor
@@ -48,32 +48,32 @@ class Branches:
 
 @dataclass(frozen=True)
 class SharedPrompts:
-    """Answers (B rows of ids, some to the same prompt) laid out so that what is read of a prompt is read once.
+    """B answers packed into G rows, so that a prompt that several answers share is read only once.
 
-    ids, targets: (G, S), a row for each prompt: all of it but its last token, then, for each answer, that token and the
-    answer; branches: which is which
-    chooses: (G, S), True where the target is an answer's token; ends: (G, S), True at each answer's last token
-    order: (B,), which of the rows each answer was
+    ids, targets: (G, S), each row has a prompt without its last token, then, for each answer, that token and the answer
+    branches: the position and segment of each token
+    predicts: (G, S), True where the target is a token of an answer; ends: (G, S), True at each answer's last token
+    order: (B,), the index of each packed answer among the original B rows
     """
 
     ids: Tensor
     targets: Tensor
     branches: Branches
-    chooses: Tensor
+    predicts: Tensor
     ends: Tensor
     order: Tensor
 
-    def back(self, values: Tensor, mask: Tensor) -> Tensor:
-        """What stands where `chooses` is True, (N,), at the places where `mask` (B, T) is; zero elsewhere."""
+    def unpack(self, values: Tensor, mask: Tensor) -> Tensor:
+        """Move values (N,), one for each True in `predicts`, to where `mask` (B, T) is True; all else is zero."""
         rows = torch.zeros(mask.shape, dtype=values.dtype, device=values.device)
         return torch.zeros_like(rows).index_copy(0, self.order, rows.masked_scatter(mask[self.order], values))
 
 
 def share_prompts(ids: Tensor, mask: Tensor) -> SharedPrompts | None:
-    """Rows of (B, T + 1) ids whose answers begin with the token behind the first True of `mask` (B, T), and are as long
-    as it is True; None where no two have a prompt in common, or an answer is empty.
+    """Pack answers that share a prompt into one row. None if no two share a prompt, or an answer is empty.
 
-    Source: the layout is arXiv:2506.05433's.
+    ids: (B, T + 1); mask: (B, T), True where the next token belongs to the answer
+    Source: the layout of arXiv:2506.05433.
     """
     starts, lengths = mask.int().argmax(dim=1).tolist(), mask.sum(dim=1).tolist()
     groups: dict[tuple[int, ...], list[tuple[int, list[int]]]] = {}
@@ -87,14 +87,14 @@ def share_prompts(ids: Tensor, mask: Tensor) -> SharedPrompts | None:
     order: list[int] = []
     for prompt, answers in groups.items():
         n_shared = len(prompt) - 1
-        # What attention takes grows with the square of a row: a large group is several rows.
-        n_together = max(1, (LONGEST_SHARED - n_shared) // max(len(own) for _, own in answers))
-        for first in range(0, len(answers), n_together):
-            together = answers[first : first + n_together]
-            order += [number for number, _ in together]
-            rows.append([*prompt[:-1], *(token for _, own in together for token in own)])
-            positions.append([*range(n_shared), *(n_shared + i for _, own in together for i in range(len(own)))])
-            parts = [segment for segment, (_, own) in enumerate(together, start=1) for _ in own]
+        # The cost of attention grows with the square of a row's length, so a large group becomes several rows.
+        n_in_row = max(1, (MAX_SHARED_TOKENS - n_shared) // max(len(own) for _, own in answers))
+        for first in range(0, len(answers), n_in_row):
+            in_row = answers[first : first + n_in_row]
+            order += [number for number, _ in in_row]
+            rows.append([*prompt[:-1], *(token for _, own in in_row for token in own)])
+            positions.append([*range(n_shared), *(n_shared + i for _, own in in_row for i in range(len(own)))])
+            parts = [segment for segment, (_, own) in enumerate(in_row, start=1) for _ in own]
             segments.append([0] * n_shared + parts)
     here = ids.device
     branches = Branches(pad(positions, 0)[0], pad(segments, -1)[0]).to(here)
@@ -107,13 +107,13 @@ def share_prompts(ids: Tensor, mask: Tensor) -> SharedPrompts | None:
     )  # fmt: skip
 
 
-def as_ids(ids: Sequence[int]) -> np.ndarray:
-    """Ids as they are held in memory: 4 bytes each, where a list takes 36."""
+def compact_ids(ids: Sequence[int]) -> np.ndarray:
+    """Ids as an array of 4 bytes each; a list takes 36."""
     return np.array(ids, dtype=np.int32)
 
 
 def pad(rows: Sequence[Sequence[int] | np.ndarray], pad_id: int) -> tuple[Tensor, Tensor]:
-    """Rows of ids -> (B, T) padded on the right, and (B,) their lengths."""
+    """Rows of ids -> (B, T) padded on the right, and their lengths (B,)."""
     lengths = [len(row) for row in rows]
     ids = np.full((len(rows), max(lengths)), pad_id, dtype=np.int64)
     for i, row in enumerate(rows):
@@ -122,12 +122,12 @@ def pad(rows: Sequence[Sequence[int] | np.ndarray], pad_id: int) -> tuple[Tensor
 
 
 def shift(ids: Tensor, trained: Tensor) -> Tokens:
-    """Ids (B, T) and which are trained on -> inputs and next-token targets, (B, T - 1)."""
+    """Ids (B, T) and a mask of those trained on -> inputs and next-token targets, (B, T - 1)."""
     return Tokens(ids[:, :-1], ids[:, 1:], trained[:, 1:])
 
 
 def batches_by_length(lengths: Sequence[int], most_tokens: int) -> list[list[int]]:
-    """Rows of similar length together, so that there is little padding.
+    """Rows of similar length in_row, so that there is little padding.
 
     Returns row numbers, longest rows first, in batches of at most `most_tokens` padded tokens (or of one row).
     """

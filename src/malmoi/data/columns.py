@@ -1,7 +1,7 @@
-"""Columns that mean something in the published forms: what is neither read nor refused is ignored, and named.
+"""Columns with a meaning in published formats. A column that is neither read nor refused is ignored and reported.
 
-`docs/reference/data-columns.md` lists them form by form. The makers in `rows` and `trees` read; this is the rest: what
-changes a row's meaning and cannot be followed is refused here, and marks such as `"weight": 0` are understood here.
+`docs/reference/data-columns.md` lists them for each format. The parsers in `rows` and `trees` read columns. This module
+refuses columns that change a row's meaning and cannot be followed, and reads marks such as `"weight": 0`.
 """
 
 import math
@@ -9,12 +9,12 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from malmoi.data.table import BadRow, brief
+from malmoi.data.table import BadRow, excerpt
 
 SYSTEM = ("system", "system_prompt", "system_message")
 FACTS = ("source", "origin", "tree", "lang", "message_tree_id")
 LABELS = ("label", "kto_tag")
-# 0 or false in one of these says that a turn, or a whole row, is not to be learnt from; in MASKS 1 or true says so.
+# In WEIGHTS, 0 or false excludes a turn or a whole row from training; in MASKS, 1 or true does.
 WEIGHTS = ("weight", "train", "training", "trainable", "trained", "loss", "loss_scale", "loss_mask")
 MASKS = ("mask", "masked", "masking")
 
@@ -45,61 +45,63 @@ REFUSED_IN_TURN = {
     "prefix": "an answer is learnt whole",
     "train_detail": 'a turn is learnt whole or not at all; split it, or say "train"',
 }
-# Read by some forms; elsewhere they would change what a row means.
+# Read by some formats; in others they would change what a row means.
 NEEDS_READER = ("history", "input", "context", "rejected_response", "rejected_messages")
 IN_TURN = {"role", "content", "from", "value", *WEIGHTS, *MASKS}
-_NOTHING: tuple[Any, ...] = (None, "", [], {}, "[]", "{}", "null", False)
+_EMPTY: tuple[Any, ...] = (None, "", [], {}, "[]", "{}", "null", False)
 
 
-def says(value: Any) -> bool:
-    """Whether a column holds anything; tools are published as "[]" too."""
-    return not any(type(value) is type(nothing) and value == nothing for nothing in _NOTHING)
+def is_given(value: Any) -> bool:
+    """Whether a column holds anything. An empty list of tools may be published as the text "[]"."""
+    return not any(type(value) is type(nothing) and value == nothing for nothing in _EMPTY)
 
 
 def id_of(row: Mapping[str, Any], name: str) -> str | None:
-    """An id: any JSON scalar, as text; None where there is none. 1, 1.0 (what tables make of it) and "1" are one."""
+    """An id as text, None if there is none. Any JSON scalar is an id; 1, 1.0 (from tables) and "1" are the same."""
     value = row.get(name)
     if value is None or value == "":
         return None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, str | int | float) or (isinstance(value, float) and not math.isfinite(value)):
-        raise BadRow(f'"{name}" is no id', f" but {brief(value)}; an id is a text or a number")
+        raise BadRow(f'"{name}" is no id', f" but {excerpt(value)}; an id is a text or a number")
     return value if isinstance(value, str) else str(value)
 
 
 def is_trained(row: Mapping[str, Any]) -> bool:
-    """What the marks of a turn or a row say; True where there are none. Any that says no is believed."""
+    """Whether a turn or row is trained on: True unless one of its marks says no."""
     wanted = True
     for name in (*WEIGHTS, *MASKS):
         value = row.get(name)
         if value is None:
             continue
         if not isinstance(value, bool | int | float) or value not in (0, 1):
-            raise BadRow(f'"{name}" is neither 0 nor 1', f" but {brief(value)}; a turn is learnt from or not")
+            raise BadRow(f'"{name}" is neither 0 nor 1', f" but {excerpt(value)}; a turn is learnt from or not")
         wanted &= bool(value) != (name in MASKS)
     return wanted
 
 
 def check_turn(number: int, turn: Mapping[str, Any]) -> None:
     for name in turn.keys() & REFUSED_IN_TURN.keys():
-        if says(turn[name]):
+        if is_given(turn[name]):
             raise BadRow(f'"{name}" of a turn cannot be followed', f" (message {number}): {REFUSED_IN_TURN[name]}")
 
 
 def check_row(row: Mapping[str, Any], reads: Collection[str], *, is_learnt: bool) -> None:
-    """Refuse a row of which a column says something that nobody reads. is_learnt: False for a prompt, which no mark
-    concerns."""
+    """Refuse a row with a column that matters and that its format does not read.
+
+    is_learnt: False for prompts, for which marks do not matter
+    """
     for name in row.keys() & REFUSED.keys() - set(reads):
-        if says(row[name]):
+        if is_given(row[name]):
             raise BadRow(f'"{name}" cannot be followed', f": {REFUSED[name]}")
     for name in NEEDS_READER:
-        if name not in reads and says(row.get(name)):
-            raise BadRow(f'"{name}" is not read in this form', f", but says {brief(row[name])}; empty or remove it")
+        if name not in reads and is_given(row.get(name)):
+            raise BadRow(f'"{name}" is not read in this form', f", but says {excerpt(row[name])}; empty or remove it")
     if not is_learnt:
         return
     for name in LABELS:
-        said = row.get(name)  # a number is the class of a text in many sets
+        said = row.get(name)  # in many data sets a number is the class of a text
         if said is False or (isinstance(said, str) and said.lower() == "false"):
             raise BadRow(f'"{name}" says that the answer is not wanted', "; leave the row out")
     if not is_trained(row):
@@ -107,19 +109,19 @@ def check_row(row: Mapping[str, Any], reads: Collection[str], *, is_learnt: bool
 
 
 def unused(row: Mapping[str, Any], reads: Collection[str]) -> Iterator[str]:
-    """Columns that hold something and are ignored; of turns as "messages[].name"."""
+    """Columns that hold something and are ignored; columns of turns as "messages[].name"."""
     known = {*reads, *FACTS, *SYSTEM, *WEIGHTS, *MASKS, *(name for name in LABELS if row.get(name) is True)}
     for name, value in row.items():
-        if not says(value):
+        if not is_given(value):
             continue
         if name not in known and not re.fullmatch(r"annotator\d+|prediction \d+", name):
             yield name
         elif isinstance(value, list):
-            keys = {key for turn in value if isinstance(turn, Mapping) for key, held in turn.items() if says(held)}
+            keys = {key for turn in value if isinstance(turn, Mapping) for key, held in turn.items() if is_given(held)}
             yield from (f"{name}[].{key}" for key in sorted(map(str, keys - IN_TURN - {*TURN_EXTRAS.get(name, ())})))
 
 
-# What lists of other things than turns hold.
+# Columns that are lists of something other than turns -> the keys that are read.
 TURN_EXTRAS = {
     "instances": ("input", "output"),
     "completions": ("response", "overall_score", "fine-grained_score"),

@@ -1,4 +1,4 @@
-"""People's rankings -> micro-batches in which all answers to a prompt, and all their pairs, stand together."""
+"""Rankings -> micro-batches that keep all answers to a prompt, and all their pairs, together."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from malmoi.data.batch import Branches, as_ids, pad
+from malmoi.data.batch import Branches, compact_ids, pad
 from malmoi.data.formats import rankings
 from malmoi.data.stream import Shuffled
 from malmoi.errors import DataError
@@ -21,7 +21,7 @@ from malmoi.tokenizer.template_clock import fixed_time
 
 @dataclass(frozen=True)
 class Ranking:
-    """K answers to one prompt, each as the whole conversation's ids, and their ranks (1 = best; equal = tie).
+    """K answers to one prompt, each as the ids of the whole conversation, and their ranks (1 = best; equal = tie).
 
     counted: (H,) how often each head of an ensemble counts this ranking
     """
@@ -33,11 +33,13 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Comparisons:
-    """A micro-batch of rankings. What the answers to one prompt share is there, and read, once.
+    """A micro-batch of rankings. The prefix that all answers to a prompt share is stored, and read, once.
 
-    ids: (B, T), a row for each prompt: the shared beginning, then each answer; branches: which is which
-    row, last: (N,) where each answer's last token stands
-    better, worse: (P,) answers of each pair; target: (P,) 1 where ranked apart, 0.5 where tied
+    ids: (B, T), each row has the prefix of one prompt, then each of its answers
+    branches: the position and segment of each token
+    row, last: (N,) row and column of each answer's last token
+    better, worse: (P,) indices of the two answers of each pair
+    target: (P,) 1 if `better` is ranked higher, 0.5 if they are tied
     weight: (P,) one over the number of pairs of the same prompt
     counted: (P, H) how often each head of an ensemble counts the pair
     """
@@ -55,7 +57,7 @@ class Comparisons:
 
     @property
     def count(self) -> int:
-        """Prompts: every prompt weighs the same, however many answers it has."""
+        """The number of prompts: each has the same weight, however many answers it has."""
         return self.n_prompts
 
     def to(self, device: torch.device) -> "Comparisons":
@@ -76,7 +78,7 @@ def read_rankings(path: Path, tokenizer: Tokenizer, template: ChatTemplate, seq_
         longest = max(map(len, ids))
         if longest > seq_len:
             raise DataError(f"{path}:{number}: {longest} tokens are more than the model's context ({seq_len})")
-        found.append(Ranking([as_ids(one) for one in ids], row["ranks"]))
+        found.append(Ranking([compact_ids(one) for one in ids], row["ranks"]))
     return found
 
 
@@ -84,7 +86,7 @@ def read_rankings(path: Path, tokenizer: Tokenizer, template: ChatTemplate, seq_
 def ranking_ids(
     tokenizer: Tokenizer, template: ChatTemplate, messages: Sequence[Mapping[str, str]], answers: Iterable[str]
 ) -> list[list[int]]:
-    """`conversation_ids` of several answers to one prompt, which is encoded once."""
+    """`conversation_ids` of several answers to one prompt, which is encoded only once."""
     prompt, _ = template.encode(tokenizer, messages, add_generation_prompt=True)
     return [_answered_ids(tokenizer, template, messages, prompt, spelt(answer)) for answer in answers]
 
@@ -92,10 +94,10 @@ def ranking_ids(
 def conversation_ids(
     tokenizer: Tokenizer, template: ChatTemplate, messages: Sequence[Mapping[str, str]], answer: str
 ) -> list[int]:
-    """The conversation with this answer as its last turn, end of turn included: what PPO reads of the same answer.
+    """Ids of a conversation that ends with this answer and its end of turn, exactly as PPO scores the same answer.
 
-    That is the prompt as a policy is asked, then the answer. What a template puts after the end of the turn is left
-    off: a policy never writes it, so nothing may be read off it.
+    They are the ids of the prompt, as a policy gets it, then those of the answer. What a template writes after the end
+    of the turn is cut off: a policy never writes it, so a reward model must not read it.
     """
     return ranking_ids(tokenizer, template, messages, [answer])[0]
 
@@ -104,25 +106,22 @@ def _answered_ids(
     tokenizer: Tokenizer, template: ChatTemplate, messages: Sequence[Mapping[str, str]], prompt: list[int], answer: str
 ) -> list[int]:
     ids, _ = template.encode(tokenizer, [*messages, {"role": "assistant", "content": answer}])
-    if ids[: len(prompt)] != prompt:  # the template writes answers otherwise than its prompt lets them begin
+    if ids[: len(prompt)] != prompt:  # the template's answers do not continue its prompt
         return [*prompt, *tokenizer.encode_answer(answer), tokenizer.end_of_turn_id]
     end = tokenizer.end_of_turn_id
     return ids[: ids.index(end, len(prompt)) + 1] if end in ids[len(prompt) :] else [*ids, end]
 
 
 def demonstration_ids(tokenizer: Tokenizer, template: ChatTemplate, messages: Sequence[Mapping[str, str]]) -> list[int]:
-    """`conversation_ids` of a conversation up to its last answer.
-
-    Raises DataError where no answer follows a prompt.
-    """
+    """`conversation_ids` of a conversation up to its last answer. Raises DataError if no answer follows a prompt."""
     last = max((place for place, message in enumerate(messages) if message["role"] == "assistant"), default=0)
     if not last:
-        raise DataError("conversation: has no answer to anything")
+        raise DataError("conversation: has no answer after a prompt")
     return conversation_ids(tokenizer, template, messages[:last], messages[last]["content"])
 
 
 def shared_length(answers: Sequence[Sequence[int] | np.ndarray]) -> int:
-    """Tokens that all answers begin with; the last token of each is its own, though another may go on from it."""
+    """How many tokens all answers begin with. The last token of an answer never counts."""
     longest = min(map(len, answers)) - 1
     first = np.asarray(answers[0][:longest])
     parts = [np.flatnonzero(first != np.asarray(ids[:longest])) for ids in answers[1:]]
@@ -130,8 +129,11 @@ def shared_length(answers: Sequence[Sequence[int] | np.ndarray]) -> int:
 
 
 def collate_rankings(rankings: Sequence[Ranking], pad_id: int, n_repeated: int = 0) -> Comparisons:
-    """n_repeated: last tokens of what is shared that every answer has for itself. With 1 each answer's first own token
-    is predicted by the token before it in the row, as all others are."""
+    """Pack rankings into a micro-batch.
+
+    n_repeated: how many of the last shared tokens are repeated in every answer. With 1, the first token that differs is
+        predicted from the token before it in the row, like all others
+    """
     rows: list[np.ndarray] = []
     positions: list[np.ndarray] = []
     segments: list[np.ndarray] = []

@@ -1,14 +1,14 @@
-"""What people publish -> conversations, rankings and prompts in one form each.
+"""Published data -> conversations, rankings and prompts in one form each.
 
-A row's columns tell its format (`FORMATS`); nobody has to name it. What comes out:
+A row's columns tell its format (`FORMATS`); the user does not have to name it. The result is one of
 
     conversation  {"messages", "source", "origin", "tree"}
     ranking       {"messages" (ends with the user), "answers", "ranks" (1 is best, equal is a tie), "source", "origin",
-                   "tree"}, and "annotators" where it is known what each person said: their ranks
+                   "tree"}, and "annotators", the ranks given by each person, if known
     prompt        {"messages" (ends with the user), "source", "tree"}
 
-`tree` names what must not be on both sides of a split; `origin` says who wrote the answers. A row that says one of
-these, or its "lang", itself is believed. No other column that means something is passed over: `data/columns.py`.
+Rows of one `tree` must be on the same side of a split; `origin` says who wrote the answers. A row's own columns for
+these, and for its "lang", have priority. `data/columns.py` handles all other columns that have a meaning.
 """
 
 import hashlib
@@ -20,18 +20,17 @@ from typing import Any, Literal, NamedTuple
 
 from malmoi.corpus.folder import EXAMPLES_PER_REASON, Errors
 from malmoi.data import rows, trees
-from malmoi.data.columns import FACTS, check_row, id_of, says, unused
-from malmoi.data.rows import Maker, Numbered, Row, Turns, best, each
-from malmoi.data.table import KINDS, BadRow, each_row
+from malmoi.data.columns import FACTS, check_row, id_of, is_given, unused
+from malmoi.data.rows import NumberedRow, Parser, Row, Turns, best_answers, row_by_row
+from malmoi.data.table import SUFFIXES, BadRow, iterate_rows
 from malmoi.errors import DataError
 from malmoi.text import is_empty, same_question
 from malmoi.tokenizer.chat_template import check_messages
 
 Origin = Literal["human", "generated", "mixed", "unknown"]
 
-NAMES = {"chats": "conversation", "ranking": "ranking", "prompt": "prompt"}
 EXPECTED = {
-    "chats": '{"messages": [...]} or {"prompt", "completion"}',
+    "conversation": '{"messages": [...]} or {"prompt", "completion"}',
     "ranking": '{"messages", "answers", "ranks"} or {"prompt", "chosen", "rejected"}',
     "prompt": '{"messages": [...]} or {"prompt"}',
 }
@@ -49,14 +48,17 @@ OTHER_NAMES = {
     **dict.fromkeys(("chosen", "better", "preferred", "winner_answer"), "chosen"),
     **dict.fromkeys(("rejected", "worse", "dispreferred"), "rejected"),
 }
-"""Columns under other names than those that are read, in any case: what to call them."""
+"""Other names of columns, in lower case -> the name that is read, for the hint in an error."""
 
 
 @dataclass
-class Report:
-    """What a reader found. formats: their rows; skipped: reason -> rows; examples: the first of each reason, by file
-    and line; unused: column -> rows that say something there which is ignored; n_recognised: rows of a known form,
-    usable or not"""
+class RowReport:
+    """What a reader found.
+
+    formats: format -> rows; skipped: reason -> rows; examples: the first few of each reason, with file and line
+    unused: ignored column -> rows that hold something there
+    n_recognised: rows of a known format, usable or not
+    """
 
     formats: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
@@ -71,15 +73,22 @@ class Report:
 
 
 class Format(NamedTuple):
-    """columns: those that a row needs to be of it; origin: of its answers, unless the row says; chats, ranking: what it
-    holds; asks: columns that may hold the prompt, the first that a row has; reads: others that it reads; gathers: rows
-    belong together, so that the whole file is read first; fits: what else a row needs"""
+    """One published format.
+
+    columns: required columns
+    origin: who wrote its answers, unless a row says
+    conversations, rankings: its parsers; None if it holds no such thing
+    asks: columns that may hold the prompt; the first that a row has counts
+    reads: other columns that are read
+    gathers: rows belong together, so the whole file is read first
+    fits: an additional check on a row
+    """
 
     name: str
     columns: frozenset[str]
     origin: Origin
-    chats: Maker | None = None
-    ranking: Maker | None = None
+    conversations: Parser | None = None
+    rankings: Parser | None = None
     asks: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     gathers: bool = False
@@ -97,63 +106,63 @@ class Format(NamedTuple):
 
 
 def conversations(
-    path: Path, errors: Errors = "strict", report: Report | None = None, source: str | None = None
-) -> Iterator[Numbered]:
-    """Line number and conversation, for any format; of rankings, the best answer.
+    path: Path, errors: Errors = "strict", report: RowReport | None = None, source: str | None = None
+) -> Iterator[NumberedRow]:
+    """Line number and conversation, for any format; of a ranking, the conversation with the best answer.
 
-    errors: "strict" raises DataError that names file and line, "skip" counts what cannot be used in `report`
-    source: the data's name, by default the file's
-    Raises DataError when there is none at all.
+    errors: "strict" raises DataError, which names file and line; "skip" counts unusable rows in `report`
+    source: the name of the data; by default the file's
+    Raises DataError if there is no conversation at all.
     """
-    for number, raw, origin, turns in _made(path, "chats", errors, report):
+    for number, raw, origin, turns in _parsed_rows(path, "conversation", errors, report):
         yield number, {"messages": turns, **_facts(raw, turns, source or name_of(path), origin)}
 
 
 def rankings(
-    path: Path, errors: Errors = "strict", report: Report | None = None, source: str | None = None
-) -> Iterator[Numbered]:
-    """Line number and ranking, for any format that has them; arguments and errors as for `conversations`."""
-    for number, raw, origin, made in _made(path, "ranking", errors, report):
+    path: Path, errors: Errors = "strict", report: RowReport | None = None, source: str | None = None
+) -> Iterator[NumberedRow]:
+    """Line number and ranking, for any format that has rankings; arguments and errors as for `conversations`."""
+    for number, raw, origin, made in _parsed_rows(path, "ranking", errors, report):
         yield number, {**made, **_facts(raw, made["messages"], source or name_of(path), origin)}
 
 
 def prompts(
-    path: Path, errors: Errors = "strict", report: Report | None = None, source: str | None = None
-) -> Iterator[Numbered]:
-    """Line number and prompt: what is before the last answer, in any format, or only a prompt."""
+    path: Path, errors: Errors = "strict", report: RowReport | None = None, source: str | None = None
+) -> Iterator[NumberedRow]:
+    """Line number and prompt, for any format: what comes before the last answer."""
     for number, raw, turns in raw_prompts(path, errors, report):
         facts = _facts(raw, turns, source or name_of(path), "unknown")
         yield number, {"messages": turns, **{key: value for key, value in facts.items() if key != "origin"}}
 
 
 def raw_prompts(
-    path: Path, errors: Errors = "strict", report: Report | None = None
+    path: Path, errors: Errors = "strict", report: RowReport | None = None
 ) -> Iterator[tuple[int, Row, Turns]]:
-    """Line number, the row as its file has it, and the turns that wait for an answer."""
-    for number, raw, _, made in _made(path, "prompt", errors, report):
-        turns = rows.unmarked(made["messages"] if isinstance(made, dict) else made)
+    """Line number, the row as it is in the file, and the turns of the prompt."""
+    for number, raw, _, made in _parsed_rows(path, "prompt", errors, report):
+        turns = rows.without_marks(made["messages"] if isinstance(made, dict) else made)
         yield number, raw, turns[:-1] if turns[-1]["role"] == "assistant" else turns
 
 
 def name_of(path: Path) -> str:
-    """The data's name: the file's, without its kind."""
-    kind = max((kind for kind in KINDS if path.name.lower().endswith(kind)), key=len, default="")
-    return path.name[: len(path.name) - len(kind)]
+    """The name of the data: the file's name without its suffix."""
+    suffix = max((one for one in SUFFIXES if path.name.lower().endswith(one)), key=len, default="")
+    return path.name[: len(path.name) - len(suffix)]
 
 
 def tree_of(messages: Sequence[Mapping[str, Any]]) -> str:
-    """Conversations that begin with the same question, but for case, spelling and white space, are of one tree."""
+    """Conversations with the same first question, apart from case, Unicode form and white space, belong to one tree."""
     first = next(message["content"] for message in messages if message["role"] == "user")
     return hashlib.sha256(same_question(first).encode()).hexdigest()[:16]
 
 
 def _facts(raw: Row, turns: Turns, source: str, origin: Origin) -> Row:
     facts: Row = {"source": source, "origin": origin, "tree": tree_of(turns)}
-    return facts | _said(raw)
+    return facts | _own_facts(raw)
 
 
-def _said(raw: Row) -> Row:
-    """What a row says of itself."""
+def _own_facts(raw: Row) -> Row:
+    """Source, origin, language and tree, as far as the row has them."""
     ids = {name: id_of(raw, name) for name in FACTS}
     said = {name: value for name, value in ids.items() if value is not None and name != "message_tree_id"}
     if ids["message_tree_id"] is not None:
@@ -161,14 +170,17 @@ def _said(raw: Row) -> Row:
     return said
 
 
-def _made(path: Path, wanted: str, errors: Errors, report: Report | None) -> Iterator[tuple[int, Row, Origin, Any]]:
-    report = Report() if report is None else report
+def _parsed_rows(
+    path: Path, wanted: str, errors: Errors, report: RowReport | None
+) -> Iterator[tuple[int, Row, Origin, Any]]:
+    report = RowReport() if report is None else report
     n_before = report.formats.total()
-    for form, numbered in _by_form(path, wanted, errors, report):
-        maker = form.ranking if wanted == "ranking" else form.chats or form.ranking or each(rows.asked)
-        assert maker is not None
+    for form, numbered in _by_format(path, wanted, errors, report):
+        conversations_or_prompts = form.conversations or form.rankings or row_by_row(rows.prompt_of)
+        parser = form.rankings if wanted == "ranking" else conversations_or_prompts
+        assert parser is not None
         by_number = dict(numbered)
-        for number, made in maker(numbered):
+        for number, made in parser(numbered):
             raw = by_number[number]
             try:
                 if isinstance(made, BadRow):
@@ -177,7 +189,7 @@ def _made(path: Path, wanted: str, errors: Errors, report: Report | None) -> Ite
                     made["messages"] = rows.with_system(raw, made["messages"])
                 else:
                     made = rows.with_system(raw, made)
-                _check(made, needs_answer=wanted == "chats")
+                _check(made, needs_answer=wanted == "conversation")
             except BadRow as problem:
                 _refuse(path, number, problem, errors, report)
                 continue
@@ -185,19 +197,21 @@ def _made(path: Path, wanted: str, errors: Errors, report: Report | None) -> Ite
             yield number, raw, form.origin, made
     if report.formats.total() == n_before:
         said = f"; {report.examples[0]}" if report.examples else "" if report.n_recognised else "; it has no rows"
-        raise DataError(f"{path}: holds no {NAMES[wanted]}{said}")
+        raise DataError(f"{path}: holds no {wanted}{said}")
 
 
-def _by_form(path: Path, wanted: str, errors: Errors, report: Report) -> Iterator[tuple[Format, Sequence[Numbered]]]:
-    """Rows with their form, those that belong together at once; what cannot be followed is refused."""
-    together: dict[Format, list[Numbered]] = defaultdict(list)
-    for number, row in each_row(path):
+def _by_format(
+    path: Path, wanted: str, errors: Errors, report: RowReport
+) -> Iterator[tuple[Format, Sequence[NumberedRow]]]:
+    """Rows with their format, all at once if they belong together. Refuses columns that cannot be followed."""
+    together: dict[Format, list[NumberedRow]] = defaultdict(list)
+    for number, row in iterate_rows(path):
         try:
             form = _recognise(row, wanted)
             report.n_recognised += 1
             reads = form.read_of(row)
             check_row(row, reads, is_learnt=wanted != "prompt")
-            _said(row)
+            _own_facts(row)
         except BadRow as problem:
             _refuse(path, number, problem, errors, report)
             continue
@@ -209,7 +223,7 @@ def _by_form(path: Path, wanted: str, errors: Errors, report: Report) -> Iterato
     yield from together.items()
 
 
-def _refuse(path: Path, number: int, problem: BadRow, errors: Errors, report: Report) -> None:
+def _refuse(path: Path, number: int, problem: BadRow, errors: Errors, report: RowReport) -> None:
     if errors == "strict" and not problem.harmless:
         raise DataError(f"{path}:{number}: {problem}")
     report.skip(f"{path}:{number}", problem)
@@ -221,11 +235,13 @@ def _recognise(row: Any, wanted: str) -> Format:
     if not isinstance(row, dict):
         raise BadRow("expected an object", f', as in {{"messages": [...]}}; this is a {type(row).__name__}')
     there = {name for name, value in row.items() if value is not None}
-    able = [form for form in FORMATS if wanted == "prompt" or (form.ranking if wanted == "ranking" else form.chats)]
+    able = [
+        form for form in FORMATS if wanted == "prompt" or (form.rankings if wanted == "ranking" else form.conversations)
+    ]
     for form in able:
         if form.columns <= there and form.fits(row):
             return form
-    # The form of which it has most, where that is clear: "expected … or another" says nothing of a column left empty.
+    # Name what is missing in the nearest format if that is clear: "expected … or another" would hide an empty column.
     lacking = [form for form in able if not form.columns <= there]
     nearest = max(lacking, key=lambda form: (form.columns <= row.keys(), len(form.columns & there) / len(form.columns)))
     missing = nearest.columns - there
@@ -235,12 +251,12 @@ def _recognise(row: Any, wanted: str) -> Format:
         raise BadRow(f"{names} {problem}", f"; it is needed with {', '.join(sorted(nearest.columns & there))}")
     raise BadRow(
         f"expected {EXPECTED[wanted]}",
-        f" or another known format; the row has {', '.join(map(str, row)) or 'nothing'}{_renames(row)}",
+        f" or another known format; the row has {', '.join(map(str, row)) or 'nothing'}{_suggested_renames(row)}",
     )
 
 
-def _renames(row: Row) -> str:
-    """What a row's columns would have to be called, where their names say what they hold."""
+def _suggested_renames(row: Row) -> str:
+    """A hint how to rename columns whose names tell what they hold."""
     found: dict[str, str] = {}
     for name, value in row.items():
         known = OTHER_NAMES.get(str(name).lower().replace(" ", "_"))
@@ -256,7 +272,7 @@ def _renames(row: Row) -> str:
 
 
 def _check(made: Any, needs_answer: bool) -> None:
-    """Roles alternate, and every turn says something."""
+    """Check that roles alternate and that every turn has text."""
     turns = made["messages"] if isinstance(made, dict) else made
     try:
         check_messages(turns)
@@ -270,7 +286,7 @@ def _check(made: Any, needs_answer: bool) -> None:
         if role != ("user", "assistant")[place % 2]:
             raise BadRow("roles do not alternate", f": {', '.join(spoken)}; user and assistant take turns, user first")
     if not spoken:
-        raise BadRow("nobody asks anything", "; a conversation has a user's turn")
+        raise BadRow("no question", "; a conversation has a user's turn")
     if any(is_empty(turn["content"]) for turn in turns):
         raise BadRow("an empty turn", "; leave the row out or fill it")
     if needs_answer and "assistant" not in spoken:
@@ -281,7 +297,9 @@ def _check(made: Any, needs_answer: bool) -> None:
         raise BadRow("the prompt does not end with the user's turn")
 
 
-def _format(name: str, columns: str, origin: Origin, chats: Maker | None, ranking: Maker | None, **more: Any) -> Format:
+def _format(
+    name: str, columns: str, origin: Origin, chats: Parser | None, ranking: Parser | None, **more: Any
+) -> Format:
     return Format(name, frozenset(columns.split(", ")), origin, chats, ranking, **more)
 
 
@@ -290,59 +308,62 @@ def _is_transcript(row: Row) -> bool:
 
 
 _judged, _listed, _panda, _fine, _pairs, _swift, _scored = map(
-    each,
+    row_by_row,
     (
         rows.judgements, rows.best_to_worst, rows.pandalm, rows.fgrlhf, rows.pair, rows.swift_pair, rows.ultrafeedback,
     ),
 )  # fmt: skip
 
 
-def _answered(name: str, asks: str, answer: str, origin: Origin = "unknown") -> Format:
-    """A text or messages that ask, and what answers them."""
-    return _format(name, f"{asks}, {answer}", origin, each(rows.completion(answer, asks)), None, asks=(asks,))
+def _prompt_and_answer(name: str, asks: str, answer: str, origin: Origin = "unknown") -> Format:
+    """A format of two columns: prompt and answer, each text or messages."""
+    return _format(name, f"{asks}, {answer}", origin, row_by_row(rows.completion(answer, asks)), None, asks=(asks,))
 
 
-def _rejecting(columns: str, rejected: str, **more: Any) -> Format:
-    """A conversation and, in a column that may be empty, the worse end of it."""
+def _with_rejected(columns: str, rejected: str, **more: Any) -> Format:
+    """A format of ms-swift: a conversation, and a worse end of it in a column that may be empty."""
     name = "ms-swift rankings" + " of messages" * (columns == "messages")
     more["reads"] = ("rejected_messages", "rejected_response")[: 2 * (columns == "messages")]
     columns = f"{columns}, {rejected}"
-    return _format(name, columns, "unknown", best(_swift), _swift, fits=lambda row: says(row[rejected]), **more)
+    return _format(
+        name, columns, "unknown", best_answers(_swift), _swift, fits=lambda row: is_given(row[rejected]), **more
+    )
 
 
-# The first that fits counts: the more a format asks of a row, the further up it is.
+# The first that fits counts, so formats with more requirements come first.
 FORMATS = (
-    _format("judgements", "messages, answers, ranks", "unknown", best(_judged), _judged, reads=("annotators",)),
-    _format("OASST rankings", "messages, ranked", "human", best(_listed), _listed),
-    _format("PandaLM", "instruction, response1, response2, annotator1", "generated", best(_panda), _panda,
+    _format("judgements", "messages, answers, ranks", "unknown", best_answers(_judged), _judged, reads=("annotators",)),
+    _format("OASST rankings", "messages, ranked", "human", best_answers(_listed), _listed),
+    _format("PandaLM", "instruction, response1, response2, annotator1", "generated", best_answers(_panda), _panda,
             asks=("instruction",)),
-    _format("FG-RLHF", "question, preference, prediction 1, prediction 2", "generated", best(_fine), _fine,
+    _format("FG-RLHF", "question, preference, prediction 1, prediction 2", "generated", best_answers(_fine), _fine,
             asks=("question",)),
-    _format("UltraFeedback", "instruction, completions", "generated", best(_scored), _scored, asks=("instruction",)),
-    _format("SQuARe", "question, response, acceptable?", "unknown", best(trees.acceptable), trees.acceptable,
-            asks=("question",), gathers=True),
-    _format("OASST messages", "message_id, role, text", "human", trees.flat_paths, trees.flat_choices,
-            reads=("parent_id", "rank", "deleted", "review_result"), gathers=True),
-    _format("OASST trees", "message_tree_id, prompt", "human", trees.nested_paths, trees.nested_choices),
-    _rejecting("messages", "rejected_messages"),
-    _rejecting("messages", "rejected_response"),
-    *(_rejecting(f"{asks}, response", "rejected_response", asks=(asks,)) for asks in ("query", "prompt")),
-    _format("messages", "messages", "unknown", each(lambda row: rows.turns_of(row["messages"])), None),
-    _format("ShareGPT", "conversations", "unknown", each(lambda row: rows.turns_of(row["conversations"])), None),
-    _answered("Alpaca", "instruction", "output"),
-    _answered("Dolly", "instruction", "response"),
-    _format("self-instruct", "instruction, instances", "unknown", each(rows.first_instance), None,
+    _format("UltraFeedback", "instruction, completions", "generated", best_answers(_scored), _scored,
             asks=("instruction",)),
-    _answered("prompt and completion", "prompt", "completion"),
-    _answered("prompt and response", "prompt", "response"),
-    _answered("question and answer", "question", "answer"),
-    _answered("question and response", "question", "response"),
-    _answered("query and response", "query", "response"),
+    _format("SQuARe", "question, response, acceptable?", "unknown", best_answers(trees.acceptability_rankings),
+            trees.acceptability_rankings, asks=("question",), gathers=True),
+    _format("OASST messages", "message_id, role, text", "human", trees.flat_conversations, trees.flat_rankings,
+            reads=("parent_id", "rank", "deleted", "review_result"), gathers=True),
+    _format("OASST trees", "message_tree_id, prompt", "human", trees.nested_conversations, trees.nested_rankings),
+    _with_rejected("messages", "rejected_messages"),
+    _with_rejected("messages", "rejected_response"),
+    *(_with_rejected(f"{asks}, response", "rejected_response", asks=(asks,)) for asks in ("query", "prompt")),
+    _format("messages", "messages", "unknown", row_by_row(lambda row: rows.turns_of(row["messages"])), None),
+    _format("ShareGPT", "conversations", "unknown", row_by_row(lambda row: rows.turns_of(row["conversations"])), None),
+    _prompt_and_answer("Alpaca", "instruction", "output"),
+    _prompt_and_answer("Dolly", "instruction", "response"),
+    _format("self-instruct", "instruction, instances", "unknown", row_by_row(rows.first_instance), None,
+            asks=("instruction",)),
+    _prompt_and_answer("prompt and completion", "prompt", "completion"),
+    _prompt_and_answer("prompt and response", "prompt", "response"),
+    _prompt_and_answer("question and answer", "question", "answer"),
+    _prompt_and_answer("question and response", "question", "response"),
+    _prompt_and_answer("query and response", "query", "response"),
     _format("MT-bench", "question_id, turns", "human", None, None),
-    _format("turns", "turns", "unknown", each(lambda row: rows.by_turns(row["turns"])), None,
+    _format("turns", "turns", "unknown", row_by_row(lambda row: rows.alternating_turns(row["turns"])), None,
             fits=lambda row: "question_id" not in row),
-    _format("HH transcripts", "chosen, rejected", "generated", best(_pairs), _pairs, asks=rows.PROMPTS,
+    _format("HH transcripts", "chosen, rejected", "generated", best_answers(_pairs), _pairs, asks=rows.PROMPTS,
             fits=_is_transcript),
-    _format("chosen and rejected", "chosen, rejected", "unknown", best(_pairs), _pairs, asks=rows.PROMPTS),
+    _format("chosen and rejected", "chosen, rejected", "unknown", best_answers(_pairs), _pairs, asks=rows.PROMPTS),
     *(_format("prompts", name, "unknown", None, None, asks=rows.PROMPTS) for name in rows.PROMPTS),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Conversations that wait for an answer -> ids that end where the assistant begins to speak."""
+"""Prompts -> ids that end where the assistant begins to speak."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from malmoi.data.batch import as_ids
+from malmoi.data.batch import compact_ids
 from malmoi.data.formats import raw_prompts
 from malmoi.errors import DataError
 from malmoi.tokenizer.bpe import Tokenizer
@@ -15,10 +15,10 @@ from malmoi.tokenizer.chat_template import ChatTemplate, Message
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """One conversation that waits for an answer.
+class TokenizedPrompt:
+    """One conversation that ends with the user's turn.
 
-    ids: (T,) int32; row: everything its line said, for those who judge the answer
+    ids: (T,) int32; row: all columns of its line, for whoever scores the answer
     """
 
     messages: Sequence[Message]
@@ -26,8 +26,8 @@ class Prompt:
     row: dict[str, Any]
 
 
-def read_prompts(path: Path, tokenizer: Tokenizer, template: ChatTemplate, longest: int) -> list[Prompt]:
-    """Prompts of a file in any of `formats.FORMATS`: what stands before the last answer.
+def read_prompts(path: Path, tokenizer: Tokenizer, template: ChatTemplate, longest: int) -> list[TokenizedPrompt]:
+    """Prompts of a file in any of `formats.FORMATS`: what comes before the last answer.
 
     Raises DataError, with file and line, for a malformed row or a prompt of more than `longest` tokens.
     """
@@ -39,5 +39,5 @@ def read_prompts(path: Path, tokenizer: Tokenizer, template: ChatTemplate, longe
             raise DataError(f"{path}:{number}: {error}") from None
         if len(ids) > longest:
             raise DataError(f"{path}:{number}: {len(ids)} tokens leave no room for an answer (at most {longest})")
-        prompts.append(Prompt(messages, as_ids(ids), row))
+        prompts.append(TokenizedPrompt(messages, compact_ids(ids), row))
     return prompts

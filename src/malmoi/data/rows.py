@@ -1,4 +1,4 @@
-"""What the columns of one row say, for each way in which people publish conversations and rankings."""
+"""Parsers of a single row, one for each format in which people publish conversations and rankings."""
 
 import re
 from collections import Counter
@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from malmoi.data.columns import SYSTEM, check_turn, is_trained, says
-from malmoi.data.table import BadRow, brief
+from malmoi.data.columns import SYSTEM, check_turn, is_given, is_trained
+from malmoi.data.table import BadRow, excerpt
 from malmoi.text import is_empty, same
 
 Row = dict[str, Any]
 Turns = list[dict[str, Any]]
-"""Messages: role and content, and `"trained": False` where an answer is marked as not to be learnt from."""
-Numbered = tuple[int, Row]
-Maker = Callable[[Sequence[Numbered]], Iterator[tuple[int, Any]]]
-"""Numbered rows -> where each thing is and the thing, or the BadRow that says why it cannot be made."""
+"""Messages: role and content, and `"trained": False` for an answer that is marked as not to be learnt from."""
+NumberedRow = tuple[int, Row]
+Parser = Callable[[Sequence[NumberedRow]], Iterator[tuple[int, Any]]]
+"""Numbered rows -> (number, conversation or ranking); in place of one that cannot be made, a BadRow that says why."""
 
 ROLE_OF = {"human": "user", "prompter": "user", "gpt": "assistant", "chatgpt": "assistant", "developer": "system"}
 PROMPTS = ("prompt", "question", "instruction", "query")
@@ -23,52 +23,52 @@ PROMPTS = ("prompt", "question", "instruction", "query")
 
 def text_of(row: Mapping[str, Any], name: str) -> str:
     if not isinstance(row.get(name), str):
-        raise BadRow(f'"{name}" is no text', f" but {brief(row.get(name))}")
+        raise BadRow(f'"{name}" is no text', f" but {excerpt(row.get(name))}")
     return str(row[name])
 
 
 def turns_of(value: Any) -> Turns:
-    """Messages under their several names (role and content, from and value), with roles as we call them."""
+    """Messages under any of their names (role and content, from and value), with the roles of `ROLE_OF`."""
     if not isinstance(value, list):
         is_number = isinstance(value, int | float)
         hint = "; write numbers as text" if is_number else "; put it into a list" if isinstance(value, Mapping) else ""
-        raise BadRow("expected a list of messages", f" or a text, got {brief(value)}{hint}")
+        raise BadRow("expected a list of messages", f" or a text, got {excerpt(value)}{hint}")
     turns = []
     for number, turn in enumerate(value):
         if not isinstance(turn, Mapping):
-            raise BadRow("malformed messages", f" (message {number}: {brief(turn)})")
+            raise BadRow("malformed messages", f" (message {number}: {excerpt(turn)})")
         check_turn(number, turn)
         role = turn["from"] if isinstance(turn.get("from"), str) else turn.get("role")
         role = ROLE_OF.get(role, role) if isinstance(role, str) else role
-        said = _joined(number, turn.get("value") if turn.get("from") is not None else turn.get("content"))
+        content = _text_of_parts(number, turn.get("value") if turn.get("from") is not None else turn.get("content"))
         mark = {"trained": False} if role == "assistant" and not is_trained(turn) else {}
-        turns.append({"role": role, "content": said, **mark})
+        turns.append({"role": role, "content": content, **mark})
     return turns
 
 
-def _joined(number: int, content: Any) -> Any:
-    """Content given as parts, as one text."""
+def _text_of_parts(number: int, content: Any) -> Any:
+    """The content as one text; it may be given as parts."""
     if content is not None and not isinstance(content, str | list):
-        raise BadRow("a message is no text", f" (message {number}: {brief(content)}); write it as text")
+        raise BadRow("a message is no text", f" (message {number}: {excerpt(content)}); write it as text")
     if not isinstance(content, list):
         return content
     texts = []
     for part in content:
         is_text = isinstance(part, Mapping) and part.get("type") in ("text", "input_text", "output_text")
         if not is_text or not isinstance(part.get("text"), str):
-            said = f" (message {number}: {brief(part)})"
+            said = f" (message {number}: {excerpt(part)})"
             raise BadRow("a part of a message is no text", said + '; only text is read: {"type": "text", "text": …}')
         texts.append(part["text"])
     return "".join(texts)
 
 
-def unmarked(turns: Turns) -> Turns:
-    """Turns before what is judged or asked: nobody is trained on them, so their marks say nothing."""
+def without_marks(turns: Turns) -> Turns:
+    """Turns without marks: turns of a prompt are not trained on, so their marks do not matter."""
     return [{"role": turn["role"], "content": turn["content"]} for turn in turns]
 
 
-def alike(a: Turns, b: Turns) -> bool:
-    """Whether two conversations say the same."""
+def same_turns(a: Turns, b: Turns) -> bool:
+    """Whether two conversations say the same, apart from white space and invisible characters."""
     return len(a) == len(b) and all(
         x["role"] == y["role"] and (x["content"] == y["content"] or _key(x) == _key(y))
         for x, y in zip(a, b, strict=True)
@@ -79,10 +79,10 @@ def _key(turn: Mapping[str, Any]) -> Any:
     return same(turn["content"]) if isinstance(turn["content"], str) else turn["content"]
 
 
-def by_turns(texts: Any) -> Turns:
-    """Texts by turns: the user begins."""
+def alternating_turns(texts: Any) -> Turns:
+    """Messages from a list of texts; the user begins."""
     if not isinstance(texts, list):
-        raise BadRow('"turns" is no list', f" but {brief(texts)}")
+        raise BadRow('"turns" is no list', f" but {excerpt(texts)}")
     return [{"role": ("user", "assistant")[place % 2], "content": text} for place, text in enumerate(texts)]
 
 
@@ -102,18 +102,18 @@ def prompt_column(row: Mapping[str, Any], names: Sequence[str] = PROMPTS) -> str
     return next((name for name in names if row.get(name) is not None), None)
 
 
-def asked(row: Row, names: Sequence[str] = PROMPTS) -> Turns:
-    """The prompt: text, transcript or messages, with what else the row puts before the answer.
+def prompt_of(row: Row, names: Sequence[str] = PROMPTS) -> Turns:
+    """The prompt of a row: a text, a transcript or messages, with earlier turns and further input of the row.
 
-    names: columns that may hold it, the first counts
+    names: columns that may hold the prompt; the first one present counts
     """
-    if "question_id" in row and "turns" in row:  # MT-bench: the later turns are the user's too
-        return by_turns(row["turns"])[:1]
+    if "question_id" in row and "turns" in row:  # MT-bench: later turns are also the user's
+        return alternating_turns(row["turns"])[:1]
     name, before = prompt_column(row, names), _history(row)
     if name is None:
-        turns = unmarked(turns_of(row["messages"])) if row.get("messages") is not None else []
+        turns = without_marks(turns_of(row["messages"])) if row.get("messages") is not None else []
     elif not isinstance(row[name], str):
-        turns = unmarked(turns_of(row[name]))
+        turns = without_marks(turns_of(row[name]))
     elif (turns := _transcript(row[name]) or []) and turns[-1]["role"] == "assistant" and not turns[-1]["content"]:
         turns = turns[:-1]
     if turns or name is None or not isinstance(row[name], str):
@@ -125,19 +125,19 @@ def asked(row: Row, names: Sequence[str] = PROMPTS) -> Turns:
 
 
 def _history(row: Row) -> Turns:
-    """Earlier questions and answers, each a pair of texts."""
+    """Earlier turns, from pairs of question and answer."""
     pairs = row.get("history")
-    if not says(pairs):
+    if not is_given(pairs):
         return []
     is_list = isinstance(pairs, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in pairs)
     if not isinstance(pairs, list) or not is_list or not all(isinstance(text, str) for pair in pairs for text in pair):
-        raise BadRow('"history" needs pairs of texts, [[question, answer], …]', f"; got {brief(pairs)}")
-    return by_turns([text for pair in pairs for text in pair])
+        raise BadRow('"history" needs pairs of texts, [[question, answer], …]', f"; got {excerpt(pairs)}")
+    return alternating_turns([text for pair in pairs for text in pair])
 
 
 def with_system(row: Row, turns: Turns) -> Turns:
-    """The turns with what the row's "system" says before them."""
-    given = {name: text_of(row, name) for name in SYSTEM if says(row.get(name))}
+    """The turns, with the row's system text before them."""
+    given = {name: text_of(row, name) for name in SYSTEM if is_given(row.get(name))}
     first = [turns[0]["content"]] if turns and turns[0]["role"] == "system" else []
     said = [*given.values(), *first]
     if len({same(text) for text in said if isinstance(text, str)}) > 1:
@@ -151,53 +151,53 @@ def answer_turn(text: str) -> dict[str, str]:
     return {"role": "assistant", "content": text}
 
 
-def ranked(messages: Turns, answers: Sequence[Any], ranks: Sequence[int], **more: Any) -> Row:
-    """Rankings by others: answers are texts that say something, and who is ranked above whom differs."""
+def ranking(messages: Turns, answers: Sequence[Any], ranks: Sequence[int], **more: Any) -> Row:
+    """A ranking. Refuses answers that are not text or are blank, and equal answers with different ranks."""
     for answer in answers:
         if not isinstance(answer, str):
-            raise BadRow("an answer is no text", f" but {brief(answer)}")
+            raise BadRow("an answer is no text", f" but {excerpt(answer)}")
         if is_empty(answer):
             raise BadRow("an empty answer", "; leave the row out or fill it")
     for i, j in combinations(range(len(answers)), 2):
         if ranks[i] != ranks[j] and same(answers[i]) == same(answers[j]):
-            raise BadRow("equal answers ranked apart", f": {brief(answers[i])}; leave the row out")
-    return {"messages": unmarked(messages), "answers": list(answers), "ranks": list(ranks), **more}
+            raise BadRow("equal answers with different ranks", f": {excerpt(answers[i])}; leave the row out")
+    return {"messages": without_marks(messages), "answers": list(answers), "ranks": list(ranks), **more}
 
 
 def judgements(row: Row) -> Row:
-    """A snapshot of judgements. An answer may be empty: the model ended its turn at once, and people ranked that."""
+    """A ranking in Malmoi's own format. An answer may be empty: the model ended its turn at once."""
     for name in ("messages", "answers", "ranks"):
         if not isinstance(row[name], list):
-            raise BadRow(f'expected "{name}" to be a list', f", got {brief(row[name])}")
+            raise BadRow(f'expected "{name}" to be a list', f", got {excerpt(row[name])}")
     answers, ranks = row["answers"], row["ranks"]
     if len(answers) < 2 or len(answers) != len(ranks):
         raise BadRow(
             "answers and ranks do not fit", f": {len(answers)} answers and {len(ranks)} ranks; two or more are needed"
         )
     if not all(type(rank) is int for rank in ranks):
-        raise BadRow("ranks are whole numbers, 1 for the best", f"; got {brief(ranks)}")
-    made = {"messages": unmarked(turns_of(row["messages"])), "answers": answers, "ranks": ranks}
+        raise BadRow("ranks are whole numbers, 1 for the best", f"; got {excerpt(ranks)}")
+    made = {"messages": without_marks(turns_of(row["messages"])), "answers": answers, "ranks": ranks}
     return made | ({"annotators": _annotators(row, len(answers))} if row.get("annotators") else {})
 
 
 def _annotators(row: Row, n_answers: int) -> list[list[int]]:
     said = row["annotators"]
     if not isinstance(said, list) or not all(isinstance(ranks, list) and len(ranks) == n_answers for ranks in said):
-        raise BadRow(f'"annotators" needs a list of {n_answers} ranks for each person', f"; got {brief(said)}")
+        raise BadRow(f'"annotators" needs a list of {n_answers} ranks for each person', f"; got {excerpt(said)}")
     return said
 
 
 def pair(row: Row) -> Row:
-    """Chosen and rejected, as texts, messages or transcripts, each with or without the prompt before it."""
-    prompt = asked(row) if isinstance(row["chosen"], str) or prompt_column(row) else []
+    """Chosen and rejected as texts, messages or transcripts, each with or without the prompt before it."""
+    prompt = prompt_of(row) if isinstance(row["chosen"], str) or prompt_column(row) else []
     chosen, rejected = (_side(row, name, prompt) for name in ("chosen", "rejected"))
     if not chosen or chosen[0]["role"] == "assistant":
         raise BadRow('no prompt: add a column "prompt"', ', or write "\\n\\nHuman: …\\n\\nAssistant: …"')
-    return _compared(chosen, rejected)
+    return _ranking_of_two(chosen, rejected)
 
 
 def _side(row: Row, name: str, prompt: Turns) -> Turns:
-    """A whole conversation that ends with this answer."""
+    """The whole conversation that ends with this answer."""
     if isinstance(row[name], str):
         turns = None if prompt else _transcript(row[name])
         turns = [answer_turn(row[name])] if turns is None else turns
@@ -206,130 +206,130 @@ def _side(row: Row, name: str, prompt: Turns) -> Turns:
     if not turns or turns[0]["role"] == "assistant":
         return [*prompt, *turns]
     has_system = turns[0]["role"] == "system" and bool(prompt) and prompt[0]["role"] != "system"
-    if not alike(turns[int(has_system) :][: len(prompt)], prompt):
+    if not same_turns(turns[int(has_system) :][: len(prompt)], prompt):
         raise BadRow(f'"{name}" does not begin with its prompt')
     return turns
 
 
-def _compared(chosen: Turns, rejected: Turns) -> Row:
+def _ranking_of_two(chosen: Turns, rejected: Turns) -> Row:
     """A ranking of two conversations that differ in their last turn."""
-    if not chosen or not rejected or not alike(chosen[:-1], rejected[:-1]):
+    if not chosen or not rejected or not same_turns(chosen[:-1], rejected[:-1]):
         raise BadRow("chosen and rejected differ before their last turn", "; only the last answer may differ")
     last = (chosen[-1], rejected[-1])
     if any(turn["role"] != "assistant" for turn in last):
         raise BadRow("chosen and rejected do not end with an answer")
     if not all(turn.get("trained", True) for turn in last):
         raise BadRow("marked as not to be learnt from", harmless=True)
-    if alike(chosen, rejected):
+    if same_turns(chosen, rejected):
         raise BadRow("chosen and rejected are the same", "; leave the row out")
-    return ranked(chosen[:-1], [turn["content"] for turn in last], [1, 2])
+    return ranking(chosen[:-1], [turn["content"] for turn in last], [1, 2])
 
 
 def swift_pair(row: Row) -> Row:
-    """A conversation and what else its end might have been: "rejected_response" or "rejected_messages"."""
-    if says(row.get("messages")):
+    """A conversation, and a worse end for it in "rejected_response" or "rejected_messages"."""
+    if is_given(row.get("messages")):
         chosen = turns_of(row["messages"])
     else:
-        chosen = [*asked(row), answer_turn(text_of(row, "response"))]
-    if says(row.get("rejected_messages")):
-        return _compared(chosen, turns_of(row["rejected_messages"]))
-    return _compared(chosen, [*chosen[:-1], answer_turn(text_of(row, "rejected_response"))])
+        chosen = [*prompt_of(row), answer_turn(text_of(row, "response"))]
+    if is_given(row.get("rejected_messages")):
+        return _ranking_of_two(chosen, turns_of(row["rejected_messages"]))
+    return _ranking_of_two(chosen, [*chosen[:-1], answer_turn(text_of(row, "rejected_response"))])
 
 
 def ultrafeedback(row: Row) -> Row:
-    """Several answers with their scores, the higher the better; of two scores the finer one."""
+    """Several answers with scores, higher is better. If an answer has two scores, the finer one counts."""
     if not isinstance(row["completions"], list) or not all(isinstance(x, Mapping) for x in row["completions"]):
-        raise BadRow('"completions" is no list of answers', f" but {brief(row['completions'])}")
+        raise BadRow('"completions" is no list of answers', f" but {excerpt(row['completions'])}")
     scores = []
     for one in row["completions"]:
         score = one.get("fine-grained_score", one.get("overall_score"))
         if isinstance(score, bool) or not isinstance(score, int | float) or score != score:
-            raise BadRow("an answer has no score", f" but {brief(score)}")
+            raise BadRow("an answer has no score", f" but {excerpt(score)}")
         scores.append(score)
     if len(scores) < 2:
         raise BadRow("no ranking: one answer", harmless=True)
     answers = [one.get("response") for one in row["completions"]]
-    return ranked(
-        asked(row, ("instruction",)), answers, [1 + sum(other > score for other in scores) for score in scores]
+    return ranking(
+        prompt_of(row, ("instruction",)), answers, [1 + sum(other > score for other in scores) for score in scores]
     )
 
 
 def best_to_worst(row: Row) -> Row:
     if not isinstance(row["ranked"], list) or len(row["ranked"]) < 2:
         raise BadRow('"ranked" needs two answers or more', ", best first")
-    return ranked(turns_of(row["messages"]), row["ranked"], range(1, len(row["ranked"]) + 1))
+    return ranking(turns_of(row["messages"]), row["ranked"], range(1, len(row["ranked"]) + 1))
 
 
 def pandalm(row: Row) -> Row:
-    """Two answers, judged by several people: 1 or 2 for the better one, 0 for a tie; the majority's word counts."""
+    """Two answers judged by several people (1 or 2 for the better one, 0 for a tie); the majority decides."""
     votes = [row[name] for name in sorted(row) if re.fullmatch(r"annotator\d+", name)]
     if not all(vote in (0, 1, 2) for vote in votes):
-        raise BadRow("annotators say 0, 1 or 2", f"; got {votes}")
+        raise BadRow("annotators say 0, 1 or 2", f"; got {excerpt(votes)}")
     ranks_of = {0: [1, 1], 1: [1, 2], 2: [2, 1]}
     vote, n_votes = Counter(votes).most_common(1)[0]
     said = ranks_of[vote if n_votes > len(votes) / 2 else 0]
     annotators = [ranks_of[vote] for vote in votes]
-    return ranked(asked(row), [row["response1"], row["response2"]], said, annotators=annotators)
+    return ranking(prompt_of(row), [row["response1"], row["response2"]], said, annotators=annotators)
 
 
 def fgrlhf(row: Row) -> Row:
-    """Four answers and what people said of each pair (1 2, 1 3, 1 4, 2 3, 2 4, 3 4): 1 or 2 for the better, 0 for none.
+    """Four answers and a preference for each pair (1 2, 1 3, 1 4, 2 3, 2 4, 3 4): 1 or 2 for the better, 0 for neither.
 
-    Ranked by pairs won, a pair without preference being half won by both.
+    Answers are ranked by the number of pairs won; a pair without a preference counts half for each.
     """
     names = sorted((name for name in row if re.fullmatch(r"prediction \d+", name)), key=lambda name: int(name[11:]))
     pairs = list(combinations(range(len(names)), 2))
     said = row["preference"]
     if not isinstance(said, list) or len(said) != len(pairs) or not set(map(repr, said)) <= {"0", "1", "2"}:
-        raise BadRow(f'"preference" needs 0, 1 or 2 for each of {len(pairs)} pairs', f"; got {brief(said)}")
+        raise BadRow(f'"preference" needs 0, 1 or 2 for each of {len(pairs)} pairs', f"; got {excerpt(said)}")
     won = [0] * len(names)
     for (i, j), better in zip(pairs, said, strict=True):
         won[i] += (1, 2, 0)[better]
         won[j] += (1, 0, 2)[better]
-    return ranked(asked(row), [row[name] for name in names], [1 + sum(other > n for other in won) for n in won])
+    return ranking(prompt_of(row), [row[name] for name in names], [1 + sum(other > n for other in won) for n in won])
 
 
 def completion(name: str, asks: str) -> Callable[[Row], Turns]:
-    """Of the columns that hold what answers the prompt, text or messages, and the prompt."""
+    """A parser of two columns. name: the column of the answer, text or messages; asks: that of the prompt."""
 
     def made(row: Row) -> Turns:
         turns = [answer_turn(row[name])] if isinstance(row[name], str) else turns_of(row[name])
-        return [*asked(row, (asks,)), *turns]
+        return [*prompt_of(row, (asks,)), *turns]
 
     return made
 
 
 def first_instance(row: Row) -> Turns:
-    """Self-instruct's tasks: an instruction and its examples, of which the first is shown."""
+    """A task of self-instruct: an instruction and examples, of which the first is taken."""
     shown = row["instances"][0] if isinstance(row["instances"], list) and row["instances"] else None
     if not isinstance(shown, dict):
         raise BadRow('"instances" holds no example')
     return [
-        *asked({**row, "input": shown.get("input")}, ("instruction",)),
+        *prompt_of({**row, "input": shown.get("input")}, ("instruction",)),
         answer_turn(text_of(shown, "output")),
     ]
 
 
-def each(make: Callable[[Row], Any]) -> Maker:
-    def maker(rows: Sequence[Numbered]) -> Iterator[tuple[int, Any]]:
+def row_by_row(make: Callable[[Row], Any]) -> Parser:
+    def parser(rows: Sequence[NumberedRow]) -> Iterator[tuple[int, Any]]:
         for number, row in rows:
             try:
                 yield number, make(row)
             except BadRow as problem:
                 yield number, problem
 
-    return maker
+    return parser
 
 
-def best(ranking: Maker) -> Maker:
-    """Conversations of rankings: with the answer that is ranked best."""
+def best_answers(rankings: Parser) -> Parser:
+    """A parser of conversations from one of rankings: each with the answer that is ranked best."""
 
-    def maker(rows: Sequence[Numbered]) -> Iterator[tuple[int, Any]]:
-        for number, made in ranking(rows):
+    def parser(rows: Sequence[NumberedRow]) -> Iterator[tuple[int, Any]]:
+        for number, made in rankings(rows):
             if isinstance(made, BadRow):
                 yield number, made
             else:
                 best = made["answers"][made["ranks"].index(min(made["ranks"]))]
                 yield number, [*made["messages"], answer_turn(best)]
 
-    return maker
+    return parser

@@ -1,4 +1,4 @@
-"""Shuffled passes over rows: the batch of step s depends on the seed and s alone, so resuming is counting."""
+"""Shuffled passes over rows. The batch of step s depends only on the seed and s, so a resumed run only needs s."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -11,8 +11,8 @@ Collate = Callable[[int, np.ndarray], Sequence[Any]]
 class Shuffled:
     """Optimizer steps of `batch_size` rows out of `n_rows`, reshuffled each pass.
 
-    collate(epoch, rows) makes the micro-batches of one step; rows (batch_size,) may straddle two passes, `epoch` is
-    that of the first.
+    collate(epoch, rows) makes the micro-batches of one step. rows (batch_size,) may span two passes; `epoch` is that of
+    the first row.
     """
 
     def __init__(self, n_rows: int, batch_size: int, seed: int, collate: Collate) -> None:
@@ -29,7 +29,7 @@ class Shuffled:
                     order = np.random.default_rng((self.seed, epoch)).permutation(self.n_rows)
                 rows.append(order[position % self.n_rows])
             first_epoch = self.step * self.batch_size // self.n_rows
-            # Counted before it is handed out: the loop saves the state after the step was taken.
+            # Counted before the yield: the loop saves the state after it has taken the step.
             self.step += 1
             yield self.collate(first_epoch, np.array(rows))
 

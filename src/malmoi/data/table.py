@@ -11,23 +11,24 @@ from malmoi.corpus.encodings import BadText, conversion, encoding_of, likely, ut
 from malmoi.errors import ConfigError, DataError
 from malmoi.files import parsed_json
 
-KINDS = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".ndjson", ".parquet")
+SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".ndjson", ".parquet")
 
 
 class BadRow(DataError):
     """A row, or the rest of a file, that cannot be used.
 
-    reason: what reports count, the same for all of a kind; harmless: no mistake of anybody's, so never an error
+    reason: what reports count, the same for all rows with this problem
+    harmless: nobody made a mistake, so the row is skipped and never an error
     """
 
     def __init__(self, reason: str, detail: str = "", *, harmless: bool = False) -> None:
-        # A row may hold half a character, which no terminal prints.
+        # A row may hold half a character, which a terminal cannot print.
         super().__init__((reason + detail).encode("utf-8", "backslashreplace").decode())
         self.reason, self.harmless = reason, harmless
 
 
-def brief(value: Any) -> str:
-    """The beginning of a value, for a message."""
+def excerpt(value: Any) -> str:
+    """The beginning of a value, for an error message."""
     try:
         return f"{value!r:.60}"
     except RecursionError:
@@ -35,23 +36,23 @@ def brief(value: Any) -> str:
 
 
 def read_table(path: Path) -> Iterator[tuple[int, Any]]:
-    """Line (in a list: item; in Parquet: row) number, from 1, and row; blank lines are passed over.
+    """Each row with its number, from 1: of the line, of the item in a list, or of the row in Parquet; no blank lines.
 
-    Raises DataError that names file and row when one is broken, ConfigError where Parquet cannot be read here.
+    Raises DataError, which names file and row, for a broken row; ConfigError if pyarrow is needed and missing.
     """
-    for number, row in each_row(path):
+    for number, row in iterate_rows(path):
         if isinstance(row, BadRow):
             raise DataError(f"{path}:{number}: {row}")
         yield number, row
 
 
-def each_row(path: Path) -> Iterator[tuple[int, Any]]:
-    """As `read_table`, but a broken row is handed out as a BadRow, so that a reader can go on behind it."""
+def iterate_rows(path: Path) -> Iterator[tuple[int, Any]]:
+    """As `read_table`, but yields a BadRow for a broken row, so that a reader can continue after it."""
     name = path.name.lower()
     if not path.exists():
         raise DataError(f"{path}: no such file")
-    if path.is_dir() or not name.endswith(KINDS):
-        raise DataError(f"{path}: not a kind that is read; they are {' '.join(KINDS)}")
+    if path.is_dir() or not name.endswith(SUFFIXES):
+        raise DataError(f"{path}: not a format that is read; the suffixes are {' '.join(SUFFIXES)}")
     try:
         if name.endswith(".parquet"):
             yield from _parquet_rows(path)
@@ -68,14 +69,14 @@ def each_row(path: Path) -> Iterator[tuple[int, Any]]:
 
 
 def _json_rows(given: Iterator[bytes], path: Path) -> Iterator[tuple[int, Any]]:
-    """A list of rows, or a row a line: what stands first tells."""
+    """Rows of a JSON list, or of JSON lines; the first character decides."""
     lines = enumerate(given, start=1)
     for number, line in lines:
         first = line.removeprefix(b"\xef\xbb\xbf").strip()
         if not first:
             continue
         if first.startswith(b"["):
-            found = _parsed(first + b"\n" + b"".join(given) if first != b"[]" else first, path)
+            found = _parse(first + b"\n" + b"".join(given) if first != b"[]" else first, path)
             if isinstance(found, list):
                 yield from enumerate(found, start=1)
                 return
@@ -83,19 +84,19 @@ def _json_rows(given: Iterator[bytes], path: Path) -> Iterator[tuple[int, Any]]:
                 found = BadRow("expected an object")
             yield number, found
             return
-        row = _parsed(first, path)
+        row = _parse(first, path)
         if isinstance(row, BadRow) and path.name.lower().endswith((".json", ".json.gz")):
             rest = b"".join(given)
-            whole = _parsed(first + b"\n" + rest, path)  # one object on several lines
+            whole = _parse(first + b"\n" + rest, path)  # one object that spans several lines
             row = whole if not isinstance(whole, BadRow) else row
             lines = enumerate(() if row is whole else rest.split(b"\n"), start=number + 1)
         yield number, row
         for later, text in lines:
             if text.strip():
-                yield later, _parsed(text, path)
+                yield later, _parse(text, path)
 
 
-def _parsed(text: bytes, path: Path) -> Any:
+def _parse(text: bytes, path: Path) -> Any:
     try:
         return parsed_json(text.decode())
     except UnicodeDecodeError as error:

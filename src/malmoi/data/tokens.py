@@ -1,4 +1,4 @@
-"""Token shards -> windows for pretraining."""
+"""Token shards -> windows of tokens for pretraining."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,12 +12,12 @@ from malmoi.data.stream import Shuffled
 
 
 def window_steps(folder: Path, seq_len: int, batch_size: int, micro_batch_size: int, seed: int) -> Shuffled:
-    """Steps of `batch_size` windows of `seq_len` tokens; each pass cuts the text at another offset.
+    """Steps of `batch_size` windows of `seq_len` tokens. Each pass cuts the text at a different offset.
 
-    Text that is shorter than `fewest_tokens` is read in a circle: after its end comes its beginning.
+    A text shorter than `min_tokens` wraps around: its beginning follows its end.
     """
     shards = TokenShards(folder, "train")
-    is_short = len(shards) < fewest_tokens(seq_len)
+    is_short = len(shards) < min_tokens(seq_len)
     n_windows = max(1, len(shards) // seq_len) if is_short else (len(shards) - 1) // seq_len - 1
     circle = shards.read(0, len(shards) if is_short else 0)
 
@@ -34,14 +34,14 @@ def window_steps(folder: Path, seq_len: int, batch_size: int, micro_batch_size: 
     return Shuffled(n_windows, batch_size, seed, collate)
 
 
-def fewest_tokens(seq_len: int) -> int:
-    """Tokens of a text that has a window of `seq_len` at every offset."""
+def min_tokens(seq_len: int) -> int:
+    """The length of the shortest text that has a window of `seq_len` tokens at every offset."""
     return 2 * seq_len + 1
 
 
-def shortness(folder: Path, seq_len: int) -> str | None:
-    """A line about training text that is too short for windows of `seq_len`; None where it suffices."""
-    n_tokens, fewest = len(TokenShards(folder, "train")), fewest_tokens(seq_len)
+def warning_if_short(folder: Path, seq_len: int) -> str | None:
+    """A warning if the training text is too short for windows of `seq_len`, else None."""
+    n_tokens, fewest = len(TokenShards(folder, "train")), min_tokens(seq_len)
     if n_tokens >= fewest:
         return None
     return (
@@ -51,8 +51,8 @@ def shortness(folder: Path, seq_len: int) -> str | None:
 
 
 def heldout_documents(folder: Path, seq_len: int, pad_id: int, batch_size: int = 16) -> Iterator[Tokens]:
-    """Every held-out document from its start, in pieces of at most `seq_len`: each token behind the first is predicted
-    once, from its own document alone."""
+    """Every held-out document in pieces of at most `seq_len` tokens. Each token after the first is predicted once, from
+    the tokens of its own document."""
     shards = TokenShards(folder, "heldout")
     pieces = []
     for number in range(shards.n_documents):

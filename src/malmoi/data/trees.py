@@ -1,19 +1,19 @@
-"""Conversations and rankings whose rows belong together: trees of messages, and answers labelled one by one."""
+"""Parsers for formats whose rows belong together: trees of messages, and answers labelled one by one."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from malmoi.data.columns import id_of
-from malmoi.data.rows import ROLE_OF, Maker, Numbered, Row, Turns, asked, ranked, text_of
-from malmoi.data.table import BadRow, brief
+from malmoi.data.rows import ROLE_OF, NumberedRow, Parser, Row, Turns, prompt_of, ranking, text_of
+from malmoi.data.table import BadRow, excerpt
 from malmoi.text import same
 
-DEEPEST = 200  # messages in one conversation of a tree
+DEEPEST = 200  # messages in one conversation
 
 
 class _Node(NamedTuple):
-    """A message of a tree. rank: among its siblings, 0 for the best, or None"""
+    """A message of a tree. rank: among its siblings, 0 for the best; None if unranked."""
 
     number: int
     turn: dict[str, str]
@@ -26,18 +26,18 @@ def _node(number: int, row: Row) -> _Node:
     if role not in ("user", "assistant"):
         raise BadRow("a role that no tree has", f" ({role!r}); prompter and assistant speak")
     if rank is not None and type(rank) not in (int, float):
-        raise BadRow('"rank" is no number', f" but {brief(rank)}")
-    known = rank if rank == rank else None  # not a number: what some tools write for none
+        raise BadRow('"rank" is no number', f" but {excerpt(rank)}")
+    known = rank if rank == rank else None  # some tools write NaN for none
     return _Node(number, {"role": role, "content": text_of(row, "text")}, known, [])
 
 
 def _is_out(row: Any) -> bool:
-    """Deleted, or rejected by those who reviewed it; what people replied to it goes with it."""
+    """Whether a message was deleted, or rejected in review; its replies are dropped with it."""
     return isinstance(row, dict) and (bool(row.get("deleted")) or row.get("review_result") is False)
 
 
-def _flat_roots(rows: Sequence[Numbered]) -> Iterator[tuple[int, "_Node | BadRow"]]:
-    """The trees of a flat file, whose rows name their parents."""
+def _flat_roots(rows: Sequence[NumberedRow]) -> Iterator[tuple[int, "_Node | BadRow"]]:
+    """The trees of a flat file, in which each row names its parent."""
     nodes: dict[str, _Node] = {}
     parents: dict[str, str | None] = {}
     for number, row in rows:
@@ -59,7 +59,7 @@ def _flat_roots(rows: Sequence[Numbered]) -> Iterator[tuple[int, "_Node | BadRow
             yield nodes[name].number, BadRow("its parent is missing or deleted", harmless=True)
 
 
-def _nested_roots(rows: Sequence[Numbered]) -> Iterator[tuple[int, "_Node | BadRow"]]:
+def _nested_roots(rows: Sequence[NumberedRow]) -> Iterator[tuple[int, "_Node | BadRow"]]:
     for number, row in rows:
         try:
             if _is_out(row["prompt"]):
@@ -72,62 +72,62 @@ def _nested_roots(rows: Sequence[Numbered]) -> Iterator[tuple[int, "_Node | BadR
 def _nested(number: int, row: Any, depth: int = 0) -> _Node:
     replies = row.get("replies") or [] if isinstance(row, dict) else None
     if not isinstance(replies, list) or depth > DEEPEST:
-        raise BadRow("malformed tree", f" ({brief(row)})")
+        raise BadRow("malformed tree", f" ({excerpt(row)})")
     node = _node(number, row)
     node.replies.extend(_nested(number, reply, depth + 1) for reply in replies if not _is_out(reply))
     return node
 
 
 def _best_paths(node: _Node, before: Turns) -> Iterator[tuple[int, Any]]:
-    """Every conversation down the tree in which the assistant says what people ranked best; trailing questions go."""
+    """Every conversation of a tree with the best-ranked answer to each question; cuts a question without an answer."""
     turns = [*before, node.turn]
-    asked = node.turn["role"] == "user"
-    ranked = sorted(node.replies, key=lambda reply: float("inf") if reply.rank is None else reply.rank)
+    is_question = node.turn["role"] == "user"
+    by_rank = sorted(node.replies, key=lambda reply: float("inf") if reply.rank is None else reply.rank)
     if len(turns) > DEEPEST:
         yield node.number, BadRow(f"a conversation of more than {DEEPEST} messages")
         return
-    following = [path for reply in (ranked[:1] if asked else ranked) for path in _best_paths(reply, turns)]
+    following = [path for reply in (by_rank[:1] if is_question else by_rank) for path in _best_paths(reply, turns)]
     if following:
         yield from following
-    elif not asked:
+    elif not is_question:
         yield node.number, turns
 
 
-def _ranked_choices(node: _Node, before: Turns) -> Iterator[tuple[int, Any]]:
+def _ranked_answers(node: _Node, before: Turns) -> Iterator[tuple[int, Any]]:
     """Every question with its ranked answers, best first."""
     turns = [*before, node.turn]
     judged = sorted((reply for reply in node.replies if reply.rank is not None), key=lambda reply: reply.rank or 0)
     if node.turn["role"] == "user" and len(judged) > 1:
         ranks = [1 + sum((other.rank or 0) < (reply.rank or 0) for other in judged) for reply in judged]
         try:
-            yield node.number, ranked(turns, [reply.turn["content"] for reply in judged], ranks)
+            yield node.number, ranking(turns, [reply.turn["content"] for reply in judged], ranks)
         except BadRow as problem:
             yield node.number, problem
     for reply in node.replies if len(turns) < DEEPEST else ():
-        yield from _ranked_choices(reply, turns)
+        yield from _ranked_answers(reply, turns)
 
 
 def _from_trees(
-    roots: Callable[[Sequence[Numbered]], Iterator[tuple[int, _Node | BadRow]]],
+    roots: Callable[[Sequence[NumberedRow]], Iterator[tuple[int, _Node | BadRow]]],
     walk: Callable[[_Node, Turns], Iterator[tuple[int, Any]]],
-) -> Maker:
-    def maker(rows: Sequence[Numbered]) -> Iterator[tuple[int, Any]]:
+) -> Parser:
+    def parser(rows: Sequence[NumberedRow]) -> Iterator[tuple[int, Any]]:
         waiting: list[_Node] = []
         for number, root in roots(rows):
             if isinstance(root, BadRow):
                 yield number, root
             else:
                 waiting.append(root)
-        # Only now, since a child may stand before its parent, does every root know its replies.
+        # A child may come before its parent, so the trees are complete only now.
         for root in waiting:
             yield from walk(root, [])
 
-    return maker
+    return parser
 
 
-def acceptable(rows: Sequence[Numbered]) -> Iterator[tuple[int, Any]]:
-    """Answers labelled acceptable or not, a row each: those to one question make a ranking with ties."""
-    questions: dict[str, list[Numbered]] = defaultdict(list)
+def acceptability_rankings(rows: Sequence[NumberedRow]) -> Iterator[tuple[int, Any]]:
+    """Answers labelled as acceptable or not, one in each row: the answers to one question make a ranking with ties."""
+    questions: dict[str, list[NumberedRow]] = defaultdict(list)
     for number, row in rows:
         try:
             questions[same(text_of(row, "question"))].append((number, row))
@@ -139,13 +139,15 @@ def acceptable(rows: Sequence[Numbered]) -> Iterator[tuple[int, Any]]:
         number, first = numbered[0]
         try:
             if not all(label in (0, 1) for label in labels):
-                raise BadRow('"acceptable?" is 0 or 1', f"; got {brief(labels)}")
+                raise BadRow('"acceptable?" is 0 or 1', f"; got {excerpt(labels)}")
             if len(set(ranks)) < 2:
-                raise BadRow("no ranking: one answer, or all labelled alike", harmless=True)
-            yield number, ranked(asked(first), [row["response"] for _, row in numbered], ranks)
+                raise BadRow("no ranking: one answer, or all have the same label", harmless=True)
+            yield number, ranking(prompt_of(first), [row["response"] for _, row in numbered], ranks)
         except BadRow as problem:
             yield number, problem
 
 
-flat_paths, flat_choices = _from_trees(_flat_roots, _best_paths), _from_trees(_flat_roots, _ranked_choices)
-nested_paths, nested_choices = _from_trees(_nested_roots, _best_paths), _from_trees(_nested_roots, _ranked_choices)
+flat_conversations = _from_trees(_flat_roots, _best_paths)
+flat_rankings = _from_trees(_flat_roots, _ranked_answers)
+nested_conversations = _from_trees(_nested_roots, _best_paths)
+nested_rankings = _from_trees(_nested_roots, _ranked_answers)

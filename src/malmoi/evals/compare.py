@@ -16,7 +16,7 @@ from pydantic import Field
 
 from malmoi.config import Seed, Settings
 from malmoi.data.comparisons import Ranking, ranking_ids
-from malmoi.data.prompts import Prompt, read_prompts
+from malmoi.data.prompts import TokenizedPrompt, read_prompts
 from malmoi.evals.agreement import pairwise_agreement
 from malmoi.evals.answer_measures import distinct_share, sampled_logps
 from malmoi.evals.answering import AnswerGroups, sample_answers
@@ -110,7 +110,7 @@ def compare(inputs: Mapping[str, Path], settings: CompareSettings, say: Callable
     }
 
 
-def heldout_prompts(data: Path, text: Text, longest: int) -> list[Prompt]:
+def heldout_prompts(data: Path, text: Text, longest: int) -> list[TokenizedPrompt]:
     """The prompts that nobody trains on and that leave room for an answer, their sources mixed."""
     rows = read_prompts(data / "prompts.heldout.jsonl", *text, longest)
     random.Random(0).shuffle(rows)
@@ -129,7 +129,7 @@ def win_rates(ours: np.ndarray, theirs: np.ndarray, is_same: bool = False) -> np
 
 def _sample_methods(
     inputs: Mapping[str, Path], text: Text, settings: CompareSettings
-) -> tuple[list[Prompt], dict[str, AnswerGroups], Scores]:
+) -> tuple[list[TokenizedPrompt], dict[str, AnswerGroups], Scores]:
     """The prompts, every method's answers, and log π - log SFT of each answer of those that were trained."""
     sft = load_model(inputs["sft"] / "model", LanguageModel)
     asked = heldout_prompts(inputs["data"], text, sft.config.seq_len - settings.max_tokens)[: settings.n_prompts]
@@ -280,7 +280,10 @@ def _agreement(a: np.ndarray, b: np.ndarray) -> list[float]:
 
 
 def _shown(
-    asked: Sequence[Prompt], texts: Mapping[str, list[list[str]]], rewards: np.ndarray, settings: CompareSettings
+    asked: Sequence[TokenizedPrompt],
+    texts: Mapping[str, list[list[str]]],
+    rewards: np.ndarray,
+    settings: CompareSettings,
 ) -> list[dict[str, Any]]:
     """The first prompts, none chosen for its answers; sources that collect offensive text on purpose are not shown."""
     hidden = settings.not_shown

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from malmoi import device
-from malmoi.data.prompts import Prompt
+from malmoi.data.prompts import TokenizedPrompt
 from malmoi.evals.answer_measures import sampled_logps
 from malmoi.evals.answering import sample_answers
 from malmoi.files import disk_errors, read_jsonl, write_jsonl
@@ -81,7 +81,7 @@ class CurveWatch:
     Sampled with the same randomness each time; what an interrupted run had written there is kept.
     """
 
-    def __init__(self, steps: RolloutSteps, prompts: Sequence[Prompt], path: Path) -> None:
+    def __init__(self, steps: RolloutSteps, prompts: Sequence[TokenizedPrompt], path: Path) -> None:
         self.steps, self.prompts, self.path = steps, [prompt.ids.tolist() for prompt in prompts], path
         n_iterations, per_iteration = steps.config.n_iterations, steps.config.n_epochs * steps.config.n_minibatches
         shares = (point / CURVE_POINTS for point in range(1, CURVE_POINTS + 1))

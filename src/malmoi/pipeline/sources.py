@@ -15,7 +15,7 @@ from pydantic import Field
 from malmoi import progress
 from malmoi.config import Seed, Settings
 from malmoi.data.comparisons import ranking_ids
-from malmoi.data.formats import Origin, Report, conversations, name_of, prompts, rankings, tree_of
+from malmoi.data.formats import Origin, RowReport, conversations, name_of, prompts, rankings, tree_of
 from malmoi.data.rows import Row
 from malmoi.errors import ConfigError, DataError, UserError
 from malmoi.evals.agreement import pairwise_agreement
@@ -172,7 +172,7 @@ class _Reader:
             source = open_source(entry, self.folder)
         except UnreachableError as error:
             raise UnreachableError(f"{error}; files do as well: --set 'data.{kind}=[\"FILE\"]'") from None
-        report = Report()
+        report = RowReport()
         given = (row for file in source.files for _, row in read(file, self.settings.errors, report, source.name))
         rows = list(progress.each(given, "rows read"))
         left_out: Counter[str] = Counter(report.skipped)

@@ -14,7 +14,7 @@ from malmoi.algorithms import dpo, grpo, ppo, pretrain, reward, sft
 from malmoi.config import Settings
 from malmoi.corpus.shards import TokenShards
 from malmoi.data.comparisons import read_rankings
-from malmoi.data.tokens import heldout_documents, shortness
+from malmoi.data.tokens import heldout_documents, warning_if_short
 from malmoi.errors import ConfigError
 from malmoi.evals.answering import answer_questions
 from malmoi.evals.bits_per_byte import bits_per_byte
@@ -71,7 +71,7 @@ def train_pretrain(context: Context, settings: pretrain.Config) -> None:
     model = job.model
     assert isinstance(model, LanguageModel)
     n_bytes = TokenShards(shards, "heldout").n_text_bytes
-    if said := shortness(shards, model.config.seq_len):
+    if said := warning_if_short(shards, model.config.seq_len):
         context.say(said)
 
     def heldout() -> float:

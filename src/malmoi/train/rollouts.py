@@ -17,7 +17,7 @@ from torch import Tensor
 from malmoi import device
 from malmoi.config import Seed, Settings
 from malmoi.data.batch import pad, share_prompts
-from malmoi.data.prompts import Prompt
+from malmoi.data.prompts import TokenizedPrompt
 from malmoi.inference.engine import generate
 from malmoi.inference.requests import Answer
 from malmoi.inference.sampling import Sampling
@@ -188,8 +188,8 @@ def response_logps(
     shared = share_prompts(ids, mask)
     if shared is None:
         return policy.logps(ids[:, :-1], ids[:, 1:], mask, temperature)
-    logps, entropy = policy.logps(shared.ids, shared.targets, shared.chooses, temperature, shared.branches)
-    return shared.back(logps[shared.chooses], mask), shared.back(entropy, mask)[mask]
+    logps, entropy = policy.logps(shared.ids, shared.targets, shared.predicts, temperature, shared.branches)
+    return shared.unpack(logps[shared.predicts], mask), shared.unpack(entropy, mask)[mask]
 
 
 def response_values(value: ScalarModel, ids: Tensor, mask: Tensor) -> Tensor:
@@ -197,7 +197,7 @@ def response_values(value: ScalarModel, ids: Tensor, mask: Tensor) -> Tensor:
     shared = share_prompts(ids, mask)
     if shared is None:
         return value(ids[:, :-1], asked=mask)
-    return shared.back(value(shared.ids, shared.branches)[shared.chooses], mask)
+    return shared.unpack(value(shared.ids, shared.branches)[shared.predicts], mask)
 
 
 def scores_at_end(reward_model: ScalarModel, ids: Tensor, mask: Tensor) -> Tensor:
@@ -229,8 +229,8 @@ class RolloutSteps(ABC):
 
     def __init__(
         self, policy: LanguageModel, ref: LanguageModel | WithoutAdapters, reward_model: ScalarModel,
-        prompts: Sequence[Prompt], tokenizer: Tokenizer, config: RolloutConfig, *, value: ScalarModel | None = None,
-        group_size: int = 1, score_std: float = 1.0,
+        prompts: Sequence[TokenizedPrompt], tokenizer: Tokenizer, config: RolloutConfig, *,
+        value: ScalarModel | None = None, group_size: int = 1, score_std: float = 1.0,
     ) -> None:  # fmt: skip
         self.policy, self.value, self.ref, self.reward_model = policy, value, ref, reward_model
         self.prompts, self.tokenizer, self.config, self.group_size = prompts, tokenizer, config, group_size
@@ -239,7 +239,7 @@ class RolloutSteps(ABC):
         self.score_mean, self.score_std = 0.0, 0.0
         self.rollouts: Rollouts | None = None
         self.info: dict[str, float] = {}
-        self.latest: list[tuple[Prompt, Answer]] = []
+        self.latest: list[tuple[TokenizedPrompt, Answer]] = []
 
     @abstractmethod
     def __iter__(self) -> Iterator[Sequence[Any]]: ...
@@ -304,7 +304,9 @@ class RolloutSteps(ABC):
         self.rollouts = Rollouts(**_values_below(state, "rollouts."))
         self.info = _values_below(state, "info.")
 
-    def _sample(self, prompts: Sequence[Prompt], rng: np.random.Generator) -> tuple[list[Answer], Rollouts, Tensor]:
+    def _sample(
+        self, prompts: Sequence[TokenizedPrompt], rng: np.random.Generator
+    ) -> tuple[list[Answer], Rollouts, Tensor]:
         """Answers, their rollouts, and (B,) the reward model's own scores, neither priced nor normalised."""
         config = self.config
         seeds = [int(seed) for seed in rng.integers(2**62, size=len(prompts))]

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from malmoi.algorithms import dpo, grpo, ppo, pretrain, reward, sft
-from malmoi.data.batch import as_ids
+from malmoi.data.batch import compact_ids
 from malmoi.data.comparisons import Ranking, ranking_steps
-from malmoi.data.prompts import Prompt
+from malmoi.data.prompts import TokenizedPrompt
 from malmoi.evals.answering import answer_questions
 from malmoi.files import write_jsonl
 from malmoi.inference.sampling import Sampling
@@ -123,7 +123,7 @@ def test_the_score_of_a_reward_model_that_likes_one_word_rises(
     for word in ANSWERS:
         messages = [{"role": "user", "content": word}]
         ids, _ = template.encode(tokenizer, messages, add_generation_prompt=True)
-        prompts.append(Prompt(messages, as_ids(ids), {}))
+        prompts.append(TokenizedPrompt(messages, compact_ids(ids), {}))
     random = np.random.default_rng(0)
 
     def ranking() -> Ranking:

@@ -48,7 +48,7 @@ def test_every_kind_is_read_in_the_order_of_names(tmp_path):
         ("e.HTM", "four"),
     ]
     assert (report.n_files, report.n_documents) == (5, 6)
-    assert report.skipped == {"not a kind that is read (.pdf)": 1}
+    assert report.skipped == {"not a format that is read (.pdf)": 1}
 
 
 def test_one_file_is_read_as_well(tmp_path):

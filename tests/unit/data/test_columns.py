@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from malmoi.data import columns
-from malmoi.data.formats import FORMATS, Report, conversations, prompts, rankings
+from malmoi.data.formats import FORMATS, RowReport, conversations, prompts, rankings
 from malmoi.errors import DataError
 
 PAGE = (Path(__file__).parents[3] / "docs/reference/data-columns.md").read_text(encoding="utf-8")
@@ -66,7 +66,7 @@ def reader_of(path: Path) -> Any:
 @pytest.mark.parametrize("line", LINES, ids=lambda line: f"{line.form}: {line.column} = {line.value!r:.20}")
 def test_every_column_becomes_what_the_page_says(tmp_path: Path, line: Line) -> None:
     path = write(tmp_path / "rows.jsonl", line.rows)
-    read, before, after = reader_of(path), Report(), Report()
+    read, before, after = reader_of(path), RowReport(), RowReport()
     plain = [row for _, row in read(path, "strict", before)]
     if line.form not in ("Every form", "Every turn"):
         assert list(before.formats) == [line.form]
@@ -117,6 +117,10 @@ def changed(row: Any, path: str, value: Any) -> None:
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@example(
+    row='{"instruction": "What?", "response1": "A cat.", "response2": "A dog.", "annotator1": 1}',
+    changes=[("annotator1", "a" * 2_000)],
+)
 @given(row=ROWS, changes=st.lists(st.tuples(NAMES, ODD), min_size=1, max_size=3))
 def test_odd_rows_end_in_a_line_or_in_a_row(tmp_path: Path, row: str, changes: list[tuple[str, Any]]) -> None:
     made = json.loads(row)
@@ -124,7 +128,7 @@ def test_odd_rows_end_in_a_line_or_in_a_row(tmp_path: Path, row: str, changes: l
         changed(made, path, value)
     (tmp_path / "rows.jsonl").write_text(json.dumps(made) + "\n")
     for read in (conversations, rankings, prompts):
-        report = Report()
+        report = RowReport()
         try:
             found = [row for _, row in read(tmp_path / "rows.jsonl", "strict", report)]
         except DataError as error:
@@ -132,9 +136,9 @@ def test_odd_rows_end_in_a_line_or_in_a_row(tmp_path: Path, row: str, changes: l
             assert "\n" not in str(error) and len(str(error)) < 1000
             continue
         for name, value in made.items():
-            assert not (name in columns.REFUSED and columns.says(value))
+            assert not (name in columns.REFUSED and columns.is_given(value))
         kept = json.dumps(found)
         # As a conversation, a ranking is its best answer.
         for name in columns.NEEDS_READER if read is rankings else ("history", "input", "context"):
-            if columns.says(made.get(name)) and isinstance(made[name], str):
+            if columns.is_given(made.get(name)) and isinstance(made[name], str):
                 assert json.dumps(made[name])[1:-1].strip() in kept or name in report.unused

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from malmoi.data.formats import FORMATS, Report, conversations, prompts, rankings, tree_of
+from malmoi.data.formats import FORMATS, RowReport, conversations, prompts, rankings, tree_of
 from malmoi.errors import DataError
 from malmoi.text import is_empty
 from malmoi.tokenizer.chat_template import check_messages
@@ -77,7 +77,7 @@ RANKINGS: list[tuple[str, Row, list[dict[str, str]], list[str], list[int]]] = [
 
 @pytest.mark.parametrize(("name", "row", "messages"), CHATS)
 def test_conversations_of_every_format(tmp_path: Path, name: str, row: Row, messages: list[dict[str, str]]) -> None:
-    report = Report()
+    report = RowReport()
     [(number, found)] = conversations(write(tmp_path, row), report=report)
     assert (number, found["messages"], dict(report.formats)) == (1, messages, {name: 1})
     assert found["source"] == "rows" and found["tree"] == tree_of(messages)
@@ -87,7 +87,7 @@ def test_conversations_of_every_format(tmp_path: Path, name: str, row: Row, mess
 def test_rankings_of_every_format(
     tmp_path: Path, name: str, row: Row, messages: list[dict[str, str]], answers: list[str], ranks: list[int]
 ) -> None:
-    report = Report()
+    report = RowReport()
     [(_, found)] = rankings(write(tmp_path, row), report=report)
     assert (found["messages"], found["answers"], found["ranks"]) == (messages, answers, ranks)
     assert dict(report.formats) == {name: 1}
@@ -135,7 +135,7 @@ BAD: list[tuple[str, Row, str]] = [
     ("rankings", {"prompt": DEEP + " a\n\nAssistant: b\n\nHuman: c", "chosen": "d", "rejected": "e"}, "not alternate"),
     ("rankings", {"prompt": "Who?", "chosen": [*TALK], "rejected": [*ASKED, says("b")]}, "not begin with its prompt"),
     ("rankings", {"messages": ASKED, "ranked": ["a"]}, "two answers or more"),
-    ("rankings", {"messages": ASKED, "ranked": ["a", "b", "a"]}, "equal answers ranked apart"),
+    ("rankings", {"messages": ASKED, "ranked": ["a", "b", "a"]}, "equal answers with different ranks"),
     ("rankings", {"messages": TALK, "answers": ["a", "b"], "ranks": [1, 2]}, "does not end with the user's turn"),
     ("rankings", {"messages": ASKED, "answers": ["a", "b"], "ranks": [1, 2], "annotators": [[1]]}, "annotators"),
     ("rankings", {"instruction": "?", "response1": "a", "response2": "b", "annotator1": 3}, "0, 1 or 2; got"),
@@ -145,7 +145,7 @@ BAD: list[tuple[str, Row, str]] = [
     ("conversations", {"messages": [says("Hi"), user("Hm")]}, "do not alternate: assistant, user"),
     ("conversations", {"messages": [user("a"), user("b"), says("c")]}, "do not alternate"),
     ("conversations", {"messages": [user("a"), says(" ")]}, "an empty turn"),
-    ("conversations", {"messages": [{"role": "system", "content": "a"}]}, "nobody asks"),
+    ("conversations", {"messages": [{"role": "system", "content": "a"}]}, "no question"),
     ("conversations", {"messages": ["What?"]}, "message 0"),
     ("conversations", {"turns": "What?"}, "is no list"),
     ("conversations", {"instruction": "a", "instances": []}, "holds no example"),
@@ -178,7 +178,7 @@ def test_a_row_that_cannot_be_used_is_named_or_counted(tmp_path: Path, kind: str
     path = write(tmp_path, good, row)
     with pytest.raises(DataError, match=rf"rows\.jsonl:2: .*{says}"):
         list(READERS[kind](path))
-    report = Report()
+    report = RowReport()
     [(number, _)] = READERS[kind](path, "skip", report)
     assert number == 1 and report.skipped.total() == 1 and ":2: " in report.examples[0]
 
@@ -197,7 +197,7 @@ def test_of_a_file_with_forms_of_all_kinds_each_reader_takes_its_own(tmp_path: P
     )
     path = write(tmp_path, *mixed, {"text": "just text"})
     for reader, n_read in ((conversations, 3), (rankings, 1), (prompts, 3)):
-        report = Report()
+        report = RowReport()
         assert len(list(reader(path, "skip", report))) == n_read
         assert report.skipped.total() == 4 - n_read
 
@@ -237,7 +237,7 @@ def nested(name: str) -> Row:
 
 @pytest.mark.parametrize("rows", [TREE, [{"message_tree_id": "t", "prompt": nested("root")}]], ids=["flat", "nested"])
 def test_trees_give_the_best_path_and_every_ranking(tmp_path: Path, rows: list[Row]) -> None:
-    path, report = write(tmp_path, *rows), Report()
+    path, report = write(tmp_path, *rows), RowReport()
     [(_, found)] = conversations(path, report=report)
     assert found == {"messages": PATH, "source": "rows", "origin": "human", "tree": "t"}
     if rows is TREE:
@@ -273,7 +273,7 @@ def test_labels_of_one_question_make_a_ranking(tmp_path: Path) -> None:
             ("뭐?", "e", 1),
         ]
     ]
-    report = Report()
+    report = RowReport()
     [(number, found)] = rankings(write(tmp_path, *rows), report=report)
     assert (number, found["answers"], found["ranks"]) == (1, ["a", "b", "d"], [2, 1, 1])
     assert list(report.skipped.values()) == [1]

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from malmoi.data.batch import pad
-from malmoi.data.chats import chat_steps, read_chats
 from malmoi.data.comparisons import Ranking, collate_rankings, ranking_steps, read_rankings
+from malmoi.data.conversations import conversation_steps, read_conversations
 from malmoi.data.prompts import read_prompts
 from malmoi.errors import DataError
 from malmoi.tokenizer.bpe import Tokenizer
@@ -20,13 +20,13 @@ from malmoi.tokenizer.chat_template import ChatTemplate
 Read = Callable[..., Any]
 USER, ANSWER = {"role": "user", "content": "What?"}, {"role": "assistant", "content": "A cat."}
 READERS: dict[str, tuple[Read, dict[str, Any]]] = {
-    "chats": (read_chats, {"messages": [USER, ANSWER]}),
+    "conversations": (read_conversations, {"messages": [USER, ANSWER]}),
     "rankings": (read_rankings, {"messages": [USER], "answers": ["cat", "dog"], "ranks": [1, 2]}),
     "prompts": (read_prompts, {"messages": [USER]}),
 }
 LONG = {"role": "user", "content": "very long " * 100}
 BAD_ROWS: dict[str, list[tuple[Any, str]]] = {
-    "chats": [
+    "conversations": [
         ({"messages": [USER]}, "nothing to train on"),
         ({"messages": [LONG, ANSWER]}, r"more than the model's context \(32\)"),
     ],
@@ -99,8 +99,8 @@ def test_a_step_of_chats_holds_each_once_short_beside_short(
 ) -> None:
     rows = [{"messages": [USER, {"role": "assistant", "content": "a" * n}]} for n in (9, 1, 5, 3, 7)]
     (tmp_path / "chats.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    chats = read_chats(tmp_path / "chats.jsonl", tokenizer, template, seq_len=32)
-    [micros] = islice(chat_steps(chats, tokenizer.pad_id, batch_size=5, micro_batch_size=2, seed=0), 1)
+    chats = read_conversations(tmp_path / "chats.jsonl", tokenizer, template, seq_len=32)
+    [micros] = islice(conversation_steps(chats, tokenizer.pad_id, batch_size=5, micro_batch_size=2, seed=0), 1)
     assert [len(micro.ids) for micro in micros] == [2, 2, 1]
     trained = [int(row.sum()) for micro in micros for row in micro.mask]
     assert trained == sorted(sum(chat.trained) for chat in chats)
@@ -157,7 +157,7 @@ def test_a_turn_marked_as_not_to_be_trained_on_is_read_and_not_learnt(
 
 
 def test_ids_are_held_in_four_bytes(tmp_path: Path, tokenizer: Tokenizer, template: ChatTemplate) -> None:
-    for name in ("chats", "rankings", "prompts"):
+    for name in ("conversations", "rankings", "prompts"):
         read, row = READERS[name]
         (tmp_path / f"{name}.jsonl").write_text(json.dumps(row))
         [held] = read(tmp_path / f"{name}.jsonl", tokenizer, template, 32)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from malmoi.data.formats import Report, conversations, prompts, rankings
+from malmoi.data.formats import RowReport, conversations, prompts, rankings
 from malmoi.errors import DataError
 
 DATA = Path(os.environ.get("MALMOI_DATA", Path(__file__).parents[3] / ".." / "shared" / "data"))
@@ -39,7 +39,7 @@ def file(name: str) -> Path:
 
 @pytest.mark.parametrize(("read", "name", "expected"), READ)
 def test_published_files_are_recognised_and_counted(read: Any, name: str, expected: tuple[str, int, int]) -> None:
-    report = Report()
+    report = RowReport()
     found = [row for _, row in read(file(name), "skip", report)]
     form, n_rows, n_skipped = expected
     assert dict(report.formats) == {form: n_rows} and report.skipped.total() == n_skipped

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from malmoi.corpus.shards import ShardWriter
 from malmoi.data.stream import Shuffled
-from malmoi.data.tokens import heldout_documents, shortness, window_steps
+from malmoi.data.tokens import heldout_documents, warning_if_short, window_steps
 
 
 def rows_of(epoch: int, rows: np.ndarray) -> Sequence[int]:
@@ -80,9 +80,9 @@ def test_of_held_out_text_every_token_is_predicted_once_from_its_own_document(co
 
 @pytest.mark.parametrize("seq_len", [52, 103, 1000])
 def test_too_little_text_is_read_in_a_circle_and_said(counted: Path, seq_len: int) -> None:
-    said = shortness(counted, seq_len)
+    said = warning_if_short(counted, seq_len)
     assert said is not None and said.startswith(f"103 tokens of training text are few for windows of {seq_len:,}")
-    assert shortness(counted, 51) is None  # a window at every offset of 0 to 50
+    assert warning_if_short(counted, 51) is None  # a window at every offset of 0 to 50
     n_windows = max(1, 103 // seq_len)
     for (micro,) in islice(window_steps(counted, seq_len, n_windows, micro_batch_size=n_windows, seed=0), 20):
         assert micro.ids.shape == (n_windows, seq_len) and micro.mask.all()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from malmoi.data.table import BadRow, each_row, read_table
+from malmoi.data.table import BadRow, iterate_rows, read_table
 from malmoi.errors import ConfigError, DataError
 
 ROWS = [{"prompt": "What?", "n": 1}, {"prompt": "낱말?", "n": None}]
@@ -55,7 +55,7 @@ def test_a_broken_line_is_named_and_the_next_can_be_read(tmp_path: Path, line: b
     (tmp_path / "a.jsonl").write_bytes(b"{}\n\n" + line + b"\n{}")
     with pytest.raises(DataError, match=rf"a\.jsonl:3: {says}"):
         list(read_table(tmp_path / "a.jsonl"))
-    found = list(each_row(tmp_path / "a.jsonl"))
+    found = list(iterate_rows(tmp_path / "a.jsonl"))
     assert [number for number, _ in found] == [1, 3, 4]
     assert isinstance(found[1][1], BadRow) and found[2][1] == {}
 
@@ -67,7 +67,7 @@ def test_a_broken_line_is_named_and_the_next_can_be_read(tmp_path: Path, line: b
         ("a.jsonl.gz", LINES, "cut short or damaged"),
         ("a.parquet", b"PAR1 and no more", "not Parquet, or damaged"),
         ("a.json", b'[{"a": 1}, {', "not valid JSON"),
-        ("a.csv", b"a,b", "not a kind that is read"),
+        ("a.csv", b"a,b", "not a format that is read"),
     ],
 )
 def test_a_broken_file_says_so(tmp_path: Path, name: str, content: bytes, says: str) -> None:
@@ -113,6 +113,6 @@ def test_one_object_on_several_lines_is_a_row(tmp_path: Path) -> None:
 def test_a_broken_first_line_of_a_json_file_loses_no_other(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(b'\xef\xbb\xbf\r\n{"a": }\r\n{"a": 1}\r\n\r\n{"a": 2}')
-    found = list(each_row(path))
+    found = list(iterate_rows(path))
     assert [number for number, _ in found] == [2, 3, 5]
     assert isinstance(found[0][1], BadRow) and [row for _, row in found[1:]] == [{"a": 1}, {"a": 2}]

@@ -53,7 +53,7 @@ def test_sharing_a_prompt_changes_no_number_and_no_gradient(answers: list[tuple[
         gradients = torch.autograd.grad(total, parameters, allow_unused=True)
         return [logps, entropy, values, scores, *(g for g in gradients if g is not None)]
 
-    with patch.object(batch, "LONGEST_SHARED", longest):
+    with patch.object(batch, "MAX_SHARED_TOKENS", longest):
         together = found()
     with patch.object(rollouts, "share_prompts", lambda ids, mask: None):
         apart = found()
@@ -69,7 +69,7 @@ def test_what_is_read_is_each_prompt_once_and_each_answer_with_the_token_before_
     rows = [row[kept].tolist() for row, kept in zip(shared.ids, real, strict=True)]
     assert rows == [[5, 6, 7, 8, 9, 7, 8], [5, 6, 7, 8, 4, 9, 4]]
     assert shared.branches.positions[0].tolist() == [0, 1, 2, 3, 4, 2, 3]
-    assert shared.targets[shared.chooses].tolist() == [8, 9, 8, 4]
+    assert shared.targets[shared.predicts].tolist() == [8, 9, 8, 4]
     assert shared.ids[shared.ends].tolist() == [9, 8, 4] and shared.order.tolist() == [0, 2, 1]
 
 
