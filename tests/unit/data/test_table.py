@@ -81,7 +81,7 @@ def test_a_broken_file_says_so(tmp_path: Path, name: str, content: bytes, says: 
 def test_no_file_and_no_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="no such file"):
         list(read_table(tmp_path / "a.jsonl"))
-    with pytest.raises(DataError, match="not a kind"):
+    with pytest.raises(DataError, match="not a format"):
         list(read_table(tmp_path))
     (tmp_path / "a.parquet").write_bytes(b"PAR1")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
