@@ -81,3 +81,16 @@ def test_the_loop_knows_neither_networks_nor_data() -> None:
 @pytest.mark.parametrize("path", [path for path in MODULES if level_of(path) < LEVELS["feedback"]], ids=name_of)
 def test_training_needs_no_database_terminal_or_plots(path: Path) -> None:
     assert not {name for name in imports_of(path) if name.split(".")[0] in NOT_BELOW_FEEDBACK}
+
+
+@pytest.mark.parametrize("path", sorted((SOURCE / "workspace").rglob("*.py")), ids=name_of)
+def test_a_server_may_use_the_workspace(path: Path) -> None:
+    assert not {name for name in imports_of(path) if name.split(".")[0] in ("typer", "rich", "matplotlib")}
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if layer_of(name_of(path)) != "cli"], ids=name_of)
+def test_only_the_command_line_prints(path: Path) -> None:
+    """Remarks on stderr are no result; nothing else is printed below."""
+    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    printing = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id in ("print", "input")]
+    assert not [call.lineno for call in printing if "file" not in {given.arg for given in call.keywords}]

@@ -15,12 +15,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from malmoi.commands.generate import generate
 from malmoi.commands.train import train
 from malmoi.data.comparisons import conversation_ids
 from malmoi.errors import ConfigError
 from malmoi.files import read_json, read_jsonl, write_json, write_jsonl, write_text
 from malmoi.formats.folder import save_model
+from malmoi.inference.answer_file import write_answers
 from malmoi.inference.sampling import Sampling
 from malmoi.model.transformer import LanguageModel
 from malmoi.pipeline.console import Console
@@ -159,7 +159,7 @@ def test_answers_go_on_the_next_day_to_the_same_prompts(model: Path, tmp_path: P
 
     def write(name: str, now: datetime, model: Path = model) -> list[dict[str, Any]]:
         prompts, out = tmp_path / "prompts.jsonl", tmp_path / name
-        generate(tmp_path, str(model), prompts, out, Sampling(max_tokens=8), 1, 1, "float32", now=now)
+        write_answers("it", model, prompts, out, Sampling(max_tokens=8), 1, 1, "float32", now=now)
         return read_jsonl(out)
 
     whole = write("whole.jsonl", MONDAY)

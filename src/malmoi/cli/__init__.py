@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from malmoi import __version__
-from malmoi.cli import chat, data, making, models, runs, using
+from malmoi.cli import chat, data, evaluate, generate, making, models, quantise, runs
 from malmoi.cli.options import HELP
 from malmoi.cli.reporting import DEBUG, Reporting, finish_output, open_standard_streams
 
 app = typer.Typer(cls=Reporting, no_args_is_help=True, pretty_exceptions_enable=False, context_settings=HELP)  # fmt: skip # noqa: E501
 commands: dict[str, Callable[..., None]] = {
     "demo": making.demo, "run": making.run, "train": making.train,
-    "chat": chat.chat, "eval": using.evaluate, "generate": using.generate, "quantise": using.quantise,
+    "chat": chat.chat, "eval": evaluate.evaluate, "generate": generate.generate, "quantise": quantise.quantise,
     "lineage": runs.lineage, "doctor": making.doctor,
 }  # fmt: skip
 """In the order of the help page."""

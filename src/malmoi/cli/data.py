@@ -1,12 +1,24 @@
 """`malmoi data`: what is in files of conversations, rankings and prompts."""
 
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from malmoi.cli.options import HELP, Json, WorkspaceOption
 from malmoi.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from malmoi.data.overview import Overview, Piece
+    from malmoi.data.rows import Row
+    from malmoi.tokenizer.bpe import Tokenizer
+    from malmoi.tokenizer.chat_template import ChatTemplate
+
+TRAINED = "green"
 
 app = typer.Typer(no_args_is_help=True, help="Conversations, rankings and prompts: show.", context_settings=HELP)
 
@@ -39,10 +51,78 @@ def data_show(
       malmoi data show rankings.jsonl.gz -n 1
       malmoi data show chats.parquet --model smollm2-135m
     """
-    from malmoi.commands import data
+    from malmoi.cli.printing import print_json
+    from malmoi.data.overview import READERS, overview
+    from malmoi.formats.folder import load_text
+    from malmoi.pipeline.sources import open_source
     from malmoi.workspace.folder import Workspace
+    from malmoi.workspace.models import find_model
 
     if as_json and model is not None:
         raise ConfigError("--model: shows rows to people; with --json they are as they were read, so leave one out")
-    found = data.look(source, n, kind, workspace)
-    print(data.as_json(found)) if as_json else data.show_found(found, model, Workspace(workspace))
+    if kind is not None and kind not in READERS:
+        raise ConfigError(f"--as {kind}: not known; {', '.join(READERS)} are")
+    opened = open_source(source, workspace / "data")
+    found = overview(opened.files, n, kind, opened.commit)
+    if as_json:
+        print_json({**found.facts, "rows": [{"where": where, **row} for where, row in found.examples]})
+    else:
+        _show(found, load_text(find_model(Workspace(workspace), model)[1]) if model else None)
+
+
+def _show(found: "Overview", text: "tuple[Tokenizer, ChatTemplate] | None") -> None:
+    """Counts, then the examples.
+
+    text: of the model that reads them; what is trained on is coloured on a terminal and in ⟦ ⟧ elsewhere
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    from malmoi.cli.printing import WIDE, printable
+    from malmoi.data.overview import as_read
+
+    console = Console(width=None if sys.stdout.isatty() else WIDE, highlight=False, soft_wrap=True)
+    for name, value in found.facts.items():
+        for line in value if isinstance(value, list) else [_inline(value)]:
+            console.print(Text(f"{name:14}{printable(line)}"))
+    for where, row in found.examples:
+        console.print(Text(f"\n{where}  {row['source']}, tree {row['tree']}", style="bold"))
+        if text is None:
+            for line in _turns(row):
+                console.print(line)
+            continue
+        for title, pieces in as_read(found.kind, row, *text):
+            console.print(Text.assemble((title, "bold"), _marked(pieces, console.is_terminal)))
+
+
+def _inline(value: Any) -> str:
+    if not isinstance(value, dict):
+        return f"{value:,}" if isinstance(value, int) else str(value)
+    shown = [f"{name}: {n:,}" for name, n in value.items()]
+    return ", ".join([*shown[:12], *(["…"] if len(shown) > 12 else [])])
+
+
+def _turns(row: "Row") -> "Iterator[Text]":
+    """A row as people wrote it: a line for each message and answer."""
+    from rich.text import Text
+
+    from malmoi.cli.printing import printable
+    from malmoi.data.overview import best_first
+
+    for turn in row["messages"]:
+        yield Text(f"{turn['role']:10} {printable(turn['content'])}", style=TRAINED * (turn["role"] == "assistant"))
+    for rank, answer in best_first(row):
+        yield Text(f"{f'rank {rank}':10} {printable(answer)}", style=TRAINED)
+
+
+def _marked(pieces: "Sequence[Piece]", in_colour: bool) -> "Text":
+    from rich.text import Text
+
+    from malmoi.cli.printing import printable
+
+    text = Text()
+    for piece, is_trained in pieces:
+        shown = printable(piece)
+        style = TRAINED if is_trained else "dim"
+        text.append(shown if in_colour or not is_trained else f"⟦{shown}⟧", style=style)
+    return text

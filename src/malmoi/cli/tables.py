@@ -1,6 +1,7 @@
 """Values as tables and trees for people."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain, repeat
 from typing import Any
 
 from rich.markup import escape
@@ -91,3 +92,71 @@ def _model_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
 def model_table(row: Mapping[str, Any]) -> Table:
     """One model, a line for each fact."""
     return table(("", row["name"]), ((key, value) for key, value in flatten(row) if key != "name"))
+
+
+def tasks_table(found: Mapping[str, Any]) -> Table:
+    rows = [
+        (
+            row["task"] if first else "",
+            name,
+            _mean(v),
+            _range(v),
+            _chance(row, name),
+            row["n"] if first else "",
+        )
+        for row in found["tasks"]
+        for first, (name, v) in zip(chain([True], repeat(False)), row["metrics"].items(), strict=False)
+    ]
+    made = table(("task", "measure", "value", "95 %", "chance", "n"), rows)
+    cut = [f"{row['task']}: {row['n_cut']:,}" for row in found["tasks"] if row["n_cut"]]
+    lines = [f"computed in {found['dtype']}", *([f"cut to fit the context: {', '.join(cut)}"] if cut else [])]
+    made.caption = "\n".join(lines)
+    return made
+
+
+def _chance(row: Mapping[str, Any], name: str) -> str:
+    return f"{row['chance'][name]:.3f}" if name in row["chance"] else "–"
+
+
+def rewards_table(found: Mapping[str, Any]) -> Table:
+    columns = ("source", "accuracy", "95 %", "log loss", "rankings", "pairs", "ties")
+    rows = [*found["by_source"].items(), *([("all", found)] if len(found["by_source"]) > 1 else [])]
+    made = table(
+        columns,
+        (
+            (
+                name, _mean(row["accuracy"]), _range(row["accuracy"]), _mean(row["log_loss"]), row["n_rankings"],
+                row["n_pairs"], row["n_ties"],
+            )
+            for name, row in rows
+        ),
+    )  # fmt: skip
+    lines = ["chance: accuracy 0.5, log loss 0.693"]
+    if found["temperature"]:
+        lines.append(f"temperature that fits these rankings best: {found['temperature']:.2f}")
+    if found.get("disagreement", {}).get("divided") is not None:
+        lines.append(f"the heads do not agree on {found['disagreement']['divided']:.1%} of the pairs")
+    made.caption = "\n".join([*lines, *(f"left out: {n:,}, {why}" for why, n in found["left_out"].items())])
+    return made
+
+
+def _mean(interval: Mapping[str, Any] | None) -> str:
+    return f"{interval['mean']:.3f}" if interval and interval["n"] else "–"
+
+
+def _range(interval: Mapping[str, Any] | None) -> str:
+    return "" if not interval or not interval["n"] else f"{interval['low']:.3f} – {interval['high']:.3f}"
+
+
+def quantised_table(found: Mapping[str, Any]) -> Table:
+    columns = ("weights", "bytes", "tokens/s", "perplexity", "bits/byte", "same likeliest token")
+    rows = [
+        (
+            row["weights"], size(row["bytes"]), f"{row['tokens_per_s']:.0f}", f"{row['perplexity']:.2f}",
+            f"{row['bits_per_byte']:.3f}", f"{row['agreement']:.1%}",
+        )
+        for row in found["formats"]
+    ]  # fmt: skip
+    made = table(columns, rows)
+    made.caption = f"{found['model']}, {found['n_bytes']:,} bytes of {found['text']}"
+    return made

@@ -2,9 +2,18 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from malmoi.data.comparisons import Ranking, ranking_ids
+from malmoi.errors import DataError, UserError
+from malmoi.evals.reward_scores import mean_scores
+from malmoi.files import sha256_of
+from malmoi.formats.folder import load_model, load_text, score_std
+from malmoi.formats.inspect import kind_of
+from malmoi.model.transformer import ScalarModel
 from malmoi.train.policy_maths import priced
 
 MISSING_EOS_PENALTY = 1.0
@@ -36,3 +45,35 @@ def best_weights(scores: np.ndarray, n: int) -> np.ndarray:
     chances = np.array([math.comb(n_all - 1 - place, n - 1) / math.comb(n_all, n) for place in range(n_all)])
     places = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1)
     return np.asarray(chances[places])
+
+
+class BestOf:
+    """A reward model that keeps the best answer to each prompt: a `Chooser` of `inference/answer_file.py`.
+
+    name: what the lines call the reward model in `folder`
+    Raises UserError for a model that writes answers instead of scoring them.
+    """
+
+    def __init__(self, name: str, folder: Path) -> None:
+        if kind_of(folder) != "reward":
+            raise UserError(f"--best-by {name}: writes answers and scores none; name a reward model")
+        self.about = {"reward_model": name, "reward_model_sha256": sha256_of(folder)}
+        self.network = load_model(folder, ScalarModel)
+        self.tokenizer, self.template = load_text(folder)
+        self.price = MISSING_EOS_PENALTY * score_std(folder)
+
+    def choose(self, lines: Sequence[dict[str, Any]], n: int) -> list[dict[str, Any]]:
+        """The best of each prompt's n lines, with the scores of all n. Raises DataError if one is too long to read."""
+        groups = [lines[start : start + n] for start in range(0, len(lines), n)]
+        texts = ((group[0]["messages"], [line["answer"] for line in group]) for group in groups)
+        rankings = [Ranking(ranking_ids(self.tokenizer, self.template, *text), [1] * n) for text in texts]
+        longest = max(len(ids) for ranking in rankings for ids in ranking.ids)
+        if longest > self.network.config.seq_len:
+            raise DataError(
+                f"--best-by: {longest} tokens are more than the reward model's context ({self.network.config.seq_len})"
+            )
+        chosen = []
+        for group, scores in zip(groups, mean_scores(self.network, rankings, self.tokenizer.pad_id), strict=True):
+            place = best_index(scores, [line["finish_reason"] == "stop" for line in group], self.price)
+            chosen.append({**group[place], "n": n, "score": scores[place], "scores": scores, **self.about})
+        return chosen

@@ -1,7 +1,8 @@
 """What a smaller number format costs: bytes, speed, and how far the answers move."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -9,6 +10,8 @@ import torch
 from torch import nn
 
 from malmoi import device
+from malmoi.errors import DataError
+from malmoi.formats.folder import load_model, load_text
 from malmoi.inference.engine import Engine
 from malmoi.inference.fastest import Way, way_of
 from malmoi.inference.sampling import Sampling
@@ -16,6 +19,34 @@ from malmoi.inference.weights import Weights, dtype_of, for_inference
 from malmoi.model.transformer import LanguageModel
 
 N_NEW = 32
+N_PROMPT = 16
+N_TEXTS, N_TOKENS = 40, 256
+"""Texts that are read, at most, and tokens of each."""
+
+
+def measure_formats(
+    model: str, folder: Path, formats: Sequence[Weights], source: str, documents: Iterable[str]
+) -> dict[str, Any]:  # fmt: skip
+    """Compare number formats of a model's weights on some documents that it was not trained on; see `compare_weights`.
+
+    model: its name in what is returned; source: where the documents come from, in words
+    Raises DataError if no document is long enough.
+    """
+    network, (tokenizer, _) = load_model(folder), load_text(folder)
+    longest = min(N_TOKENS, network.config.seq_len)
+    texts: list[list[int]] = []
+    n_bytes = 0
+    for document in documents:
+        ids = [tokenizer.end_of_text_id, *tokenizer.encode(document)][:longest]
+        if len(ids) > N_PROMPT:
+            texts.append(ids)
+            n_bytes += len(tokenizer.decode(ids[1:]).encode())
+        if len(texts) == N_TEXTS:
+            break
+    if not texts:
+        raise DataError(f"{source}: no document of more than {N_PROMPT} tokens to measure on; name another with --text")
+    rows = compare_weights(network, formats, texts, n_bytes, [ids[:N_PROMPT] for ids in texts])
+    return {"model": model, "text": source, "n_bytes": n_bytes, "formats": rows}
 
 
 def compare_weights(

@@ -1,0 +1,56 @@
+"""`malmoi quantise`: what a model costs and says in fewer bits."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from malmoi.cli.options import Json, WorkspaceOption, a_path
+
+
+def quantise(
+    model: Annotated[
+        str | None, typer.Argument(help="A model of the workspace or a model folder; default: its last.")
+    ] = None,
+    weights: Annotated[
+        str, typer.Option(metavar="FORMATS", help="Formats to compare with the usual one, with commas between.")
+    ] = "int8,int4",
+    text: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Held-out text; default: the newest corpus's, or Python's documentation.",
+            parser=a_path,
+        ),
+    ] = None,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: Json = False,
+) -> None:
+    """Measure what a model loses, and wins, when its weights have 8 or 4 bits.
+
+    Bytes of all weights, tokens per second of one stream, perplexity, and how often the likeliest next token stays.
+    Quantising takes a second and is done on loading, by --weights of malmoi chat.
+
+    \b
+    Example:
+      malmoi quantise smollm2-135m
+    """
+    from malmoi.cli.printing import print_json, show
+    from malmoi.cli.tables import quantised_table
+    from malmoi.commands.following import after_quantising
+    from malmoi.evals.quantised import measure_formats
+    from malmoi.inference.weights import weights_named
+    from malmoi.workspace.folder import Workspace
+    from malmoi.workspace.heldout import heldout_documents
+    from malmoi.workspace.models import find_model
+
+    here, formats = Workspace(workspace), [*map(weights_named, ("auto", *weights.split(",")))]
+    name, folder = find_model(here, model)
+    found = measure_formats(name, folder, formats, *heldout_documents(here, text))
+    if as_json:
+        print_json(found)
+        return
+    show(quantised_table(found))
+    fastest = max(found["formats"], key=lambda row: row["tokens_per_s"])["weights"]
+    command = after_quantising(model or name, workspace, fastest)
+    typer.secho(f"{fastest} is the fastest here; next: {command}", err=True, dim=True)

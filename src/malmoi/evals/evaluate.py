@@ -1,0 +1,78 @@
+"""Evaluate a model folder: a model that writes by tasks, a reward model by rankings. Each figure has its interval."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from malmoi import device
+from malmoi.corpus.folder import Errors
+from malmoi.data.comparisons import Ranking, ranking_ids
+from malmoi.data.formats import RowReport, rankings
+from malmoi.errors import DataError, UserError
+from malmoi.evals.answering import Subject
+from malmoi.evals.reward_accuracy import SourcedRanking, measure_reward_model
+from malmoi.evals.tasks import DEFAULT_TASKS, find_file, measure_task, tasks_named
+from malmoi.files import sha256_of
+from malmoi.formats.folder import load_model, load_text
+from malmoi.formats.inspect import kind_of
+from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.tokenizer.bpe import Tokenizer
+from malmoi.tokenizer.chat_template import ChatTemplate
+
+
+def evaluate_tasks(
+    model: str, folder: Path, names: Sequence[str], data: Path | None, limit: int, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Measure a model that writes on tasks, by name; with no names, on `DEFAULT_TASKS`.
+
+    model: its name in what is returned; data: folder of the tasks' files, see `find_file`
+    limit: questions of each task, the first ones; 0: all; say: is told how long each task took
+    Raises UserError for a model that scores, DataError for a task whose file is missing or cannot be read.
+    """
+    tasks = tasks_named(names or DEFAULT_TASKS)
+    subject = Subject(load_model(folder, LanguageModel), *load_text(folder))
+    files = [find_file(task, data) for task in tasks]
+    rows = []
+    for task, path in zip(tasks, files, strict=True):
+        rows.append(measure_task(task, path, subject, limit))
+        say(f"{task.name}: {rows[-1]['n']:,} in {rows[-1]['seconds']:.0f} s")
+    dtype = str(device.current().compute_dtype).removeprefix("torch.")
+    return {"model": model, "model_sha256": sha256_of(folder), "dtype": dtype, "limit": limit or None, "tasks": rows}
+
+
+def evaluate_rewards(model: str, folder: Path, path: Path, errors: Errors) -> dict[str, Any]:
+    """Measure a reward model on people's rankings; see `measure_reward_model`.
+
+    model: its name in what is returned; path: the rankings, in any known format
+    `left_out` in what is returned: how many rankings were not used, for each reason.
+    Raises UserError for a model that writes answers, DataError for rankings that cannot be read.
+    """
+    if kind_of(folder) != "reward":
+        raise UserError(f"{model}: writes answers and scores none; --preferences needs a reward model")
+    network, (tokenizer, template) = load_model(folder, ScalarModel), load_text(folder)
+    rows, left_out = _read_rankings(path, tokenizer, template, network.config.seq_len, errors)
+    return {
+        "model": model, "model_sha256": sha256_of(folder), "preferences": str(path),
+        "preferences_sha256": sha256_of(path), "left_out": left_out,
+        **measure_reward_model(network, rows, tokenizer.pad_id),
+    }  # fmt: skip
+
+
+def _read_rankings(
+    path: Path, tokenizer: Tokenizer, template: ChatTemplate, seq_len: int, errors: Errors
+) -> tuple[list[SourcedRanking], dict[str, int]]:
+    """Rankings as ids; and for those that are left out, how many for which reason."""
+    rows, report, too_long = [], RowReport(), f"longer than the model's context ({seq_len} tokens)"
+    for number, row in rankings(path, errors, report):
+        try:
+            ids = ranking_ids(tokenizer, template, row["messages"], row["answers"])
+        except DataError as error:
+            raise DataError(f"{path}:{number}: {error}") from None
+        if max(map(len, ids)) > seq_len:
+            report.skipped[too_long] += 1
+        else:
+            rows.append(SourcedRanking(Ranking(ids, row["ranks"]), row["source"], row["tree"]))
+    if not rows:
+        told = "; ".join(f"{n} left out: {why}" for why, n in report.skipped.items())
+        raise DataError(f"{path}: holds no ranking to measure on{told and f' ({told})'}")
+    return rows, dict(report.skipped)
