@@ -9,14 +9,15 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "malmoi"
 ORDER = (
-    "errors < files, text, progress, units < config, device < corpus < synthetic, tokenizer < data, model "
-    "< formats < inference < train < algorithms < evals < feedback, workspace < pipeline, report < serve < cli"
+    "errors < files, text, progress, units < config, device < corpus, unused < synthetic, tokenizer < data, model "
+    "< formats < inference < train < algorithms < evals < feedback, workspace, cost < stage < stages "
+    "< pipeline, report < serve < cli"
 )
 LEVELS = {name: level for level, names in enumerate(ORDER.split(" < ")) for name in names.split(", ")}
 # The only imports between neighbours, one way: judgements live in the ledger, and a report reads what a recipe ran.
 BESIDE = {("feedback", "workspace"), ("report", "pipeline")}
 # What the command line is made of belongs to its layer.
-CLI = {"__main__", "commands", "doctor"}
+CLI = {"__main__", "commands"}
 NOT_BELOW_FEEDBACK = {"sqlalchemy", "alembic", "typer", "rich", "matplotlib"}
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
 
@@ -72,6 +73,13 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 @pytest.mark.parametrize("path", sorted((SOURCE / "algorithms").glob("*.py")), ids=name_of)
 def test_no_algorithm_imports_another(path: Path) -> None:
     assert not {name for name in ours(path) if layer_of(name) == "algorithms"}
+
+
+@pytest.mark.parametrize("path", sorted((SOURCE / "stages").glob("[!_]*.py")), ids=name_of)
+def test_no_stage_imports_another(path: Path) -> None:
+    assert not {
+        name for name in ours(path) if layer_of(name) == "stages" and not name.rpartition(".")[2].startswith("_")
+    }
 
 
 def test_the_loop_knows_neither_networks_nor_data() -> None:

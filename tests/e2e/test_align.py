@@ -146,7 +146,7 @@ def test_unchanged_is_not_run_again_and_lineage_walks_to_the_base_model(given: P
 
 def test_a_parent_that_is_missing_is_named(given: Path, tmp_path: Path) -> None:
     said = run(given, tmp_path, "--set", 'stages=["base","data","reward","compare"]', code=2)
-    assert "reward needs sft before it" in said
+    assert "compare needs judge before it, which judge makes" in said
     assert "nowhere: no such model" in run(given, tmp_path, "--set", "base.model=nowhere", code=2)
 
 

@@ -58,12 +58,11 @@ def test_a_workspace_keeps_its_size(
 def test_the_small_recipe_is_smaller_in_everything_that_takes_time() -> None:
     small, full = (read_recipe(find_recipe(demo.RECIPES[size])) for size in ("small", "full"))
     assert small.stages == full.stages
-    assert small.pretrain and full.pretrain and small.sft and full.sft and small.ppo and full.ppo
-    assert small.pretrain.n_steps < full.pretrain.n_steps and small.sft.n_steps < full.sft.n_steps
-    assert small.ppo.n_iterations < full.ppo.n_iterations
-    assert small.demonstrations.n_items < full.demonstrations.n_items == 1500
-    assert small.eval.n_questions < full.eval.n_questions
-    assert f"{small.demonstrations.n_items} topics of {full.demonstrations.n_items}" in demo.GIVES_UP
+    for stage, name in (("pretrain", "n_steps"), ("sft", "n_steps"), ("ppo", "n_iterations"), ("eval", "n_questions")):
+        assert getattr(small[stage], name) < getattr(full[stage], name)
+    n_small, n_full = small["demonstrations"].n_items, full["demonstrations"].n_items
+    assert n_small < n_full == 1500
+    assert f"{n_small} topics of {n_full}" in demo.GIVES_UP
 
 
 def test_korean_of_older_windows_is_refused_with_its_remedy_and_read_with_it(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from malmoi.formats.folder import load_model, load_text
 from malmoi.inference.sampling import Sampling
 from malmoi.inference.session import ChatSession
 from malmoi.model.transformer import ScalarModel
-from malmoi.pipeline.names import MODEL_NAMES
+from malmoi.pipeline.names import recipe_model_names
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.hub import ENDPOINT, SETTINGS, Hub, UnreachableError
@@ -61,11 +61,11 @@ def nothing_is_left(workspace: Workspace) -> bool:
 
 
 def bring_in(workspace: Workspace, source: str, name: str | None = None, hub: Hub | None = None) -> Arrival:
-    return import_model(workspace.path, source, name, hub=hub, reserved=MODEL_NAMES)
+    return import_model(workspace.path, source, name, hub=hub, reserved=recipe_model_names())
 
 
 def fetch(workspace: Workspace, short: str, name: str | None = None, hub: Hub | None = None) -> Arrival:
-    return pull(workspace.path, short, name, hub=hub, reserved=MODEL_NAMES)
+    return pull(workspace.path, short, name, hub=hub, reserved=recipe_model_names())
 
 
 def says(workspace: Workspace, model: str) -> str:

@@ -114,13 +114,13 @@ def lay_out(workspace: Workspace, stages: tuple[str, ...] = STAGES) -> dict[str,
     for number, stage in enumerate(stages, start=1):
         run_id = f"{number:04d}-{stage}"
         folder = workspace.runs / run_id
-        settings = getattr(RECIPE, stage).model_dump(mode="json")
+        settings = RECIPE[stage].model_dump(mode="json")
         write_json(folder / "config.json", {"settings": settings, "inputs": {"corpus": "ab" * 32}})
         for name, value in FILES[stage].items():
             (write_jsonl if name.endswith("l") else write_json)(folder / "out" / name, value)
         if stage in METRICS:
             write_jsonl(folder / "metrics.jsonl", METRICS[stage])
-        done[stage] = Done(stage, run_id, folder / "out", f"{number:02d}" * 32, 10.0, skipped=True)  # type: ignore[arg-type]
+        done[stage] = Done(stage, run_id, folder / "out", f"{number:02d}" * 32, 10.0, skipped=True)
     return done
 
 

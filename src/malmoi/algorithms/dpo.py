@@ -20,6 +20,7 @@ from malmoi.model.transformer import LanguageModel
 from malmoi.train.job import Job
 from malmoi.train.loop import LoopConfig
 from malmoi.train.reference import policy_and_reference
+from malmoi.unused import OF_LORA, OF_LORA_WITH_HEAD, OF_OPTIM
 
 
 class Config(Settings):
@@ -50,6 +51,9 @@ class Inputs(Settings):
     """Model folder to start from, and the frozen reference: the SFT model."""
     data: Path = Path()
     """Rankings, JSON lines {"messages", "answers", "ranks"}."""
+
+
+UNUSED = (*OF_OPTIM, *OF_LORA, *OF_LORA_WITH_HEAD)
 
 
 def loss(

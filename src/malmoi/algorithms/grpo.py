@@ -26,6 +26,7 @@ from malmoi.train.job import Job
 from malmoi.train.policy_maths import clipped_policy_loss, group_advantages, kl_estimate
 from malmoi.train.reference import policy_and_reference
 from malmoi.train.rollouts import RolloutConfig, Rollouts, RolloutSteps, response_logps
+from malmoi.unused import OF_LORA, OF_LORA_WITH_HEAD, OF_OPTIM, OF_ROLLOUTS
 
 
 class Config(RolloutConfig):
@@ -54,6 +55,9 @@ class Inputs(Settings):
     """Reward model's folder."""
     data: Path = Path()
     """Prompts, JSON lines {"messages": [...]}."""
+
+
+UNUSED = (*OF_OPTIM, *OF_LORA, *OF_LORA_WITH_HEAD, *OF_ROLLOUTS)
 
 
 @dataclass(frozen=True)

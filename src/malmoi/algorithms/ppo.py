@@ -34,6 +34,7 @@ from malmoi.train.job import Job
 from malmoi.train.policy_maths import clipped_policy_loss, clipped_value_loss, gae, kl_estimate, token_rewards, whiten
 from malmoi.train.reference import policy_and_reference
 from malmoi.train.rollouts import RolloutConfig, Rollouts, RolloutSteps, response_logps, response_values
+from malmoi.unused import OF_LORA, OF_OPTIM, OF_ROLLOUTS, all_unused, is_empty
 
 RECIPES: dict[str, dict[str, Any]] = {
     "ziegler": {
@@ -98,6 +99,12 @@ class Inputs(Settings):
     """Prompts, JSON lines {"messages": [...]}."""
     ptx_shards: Path | None = None
     """Token shards of the pretraining text, where `ptx_coef` mixes some in."""
+
+
+UNUSED = (
+    *OF_OPTIM, *OF_LORA, *OF_ROLLOUTS,
+    *all_unused("ptx_windows_per_answer ptx_shards", "ptx_coef", is_empty, "ptx_coef is 0"),
+)  # fmt: skip
 
 
 class PolicyAndValue(nn.Module):

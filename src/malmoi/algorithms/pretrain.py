@@ -19,6 +19,7 @@ from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel, initialise
 from malmoi.train.job import Job
 from malmoi.train.loop import LoopConfig
+from malmoi.unused import OF_OPTIM
 
 
 class Config(Settings):
@@ -43,6 +44,9 @@ class Inputs(Settings):
 
     shards: Path = Path()
     """Folder of token shards (made by the tokenizer stage)."""
+
+
+UNUSED = OF_OPTIM
 
 
 def loss(model: LanguageModel, batch: Tokens) -> tuple[Tensor, dict[str, Tensor]]:

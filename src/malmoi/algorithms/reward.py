@@ -23,6 +23,7 @@ from malmoi.model.lora import LoraConfig, add_lora
 from malmoi.model.transformer import ScalarModel, keep_layers
 from malmoi.train.job import Job
 from malmoi.train.loop import LoopConfig
+from malmoi.unused import OF_LORA, OF_OPTIM
 
 
 class Config(Settings):
@@ -57,6 +58,9 @@ class Inputs(Settings):
     """Model folder to start from: the SFT model."""
     data: Path = Path()
     """Rankings, JSON lines {"messages", "answers", "ranks"}: a snapshot of judgements."""
+
+
+UNUSED = (*OF_OPTIM, *OF_LORA)
 
 
 def loss(model: ScalarModel, batch: Comparisons) -> tuple[Tensor, dict[str, Tensor]]:

@@ -16,6 +16,7 @@ from malmoi.model.lora import LoraConfig, add_lora
 from malmoi.model.transformer import LanguageModel
 from malmoi.train.job import Job
 from malmoi.train.loop import LoopConfig
+from malmoi.unused import OF_LORA, OF_LORA_WITH_HEAD, OF_OPTIM
 
 
 class Config(Settings):
@@ -42,6 +43,9 @@ class Inputs(Settings):
     """Model folder to start from."""
     data: Path = Path()
     """Conversations, JSON lines {"messages": [...]}."""
+
+
+UNUSED = (*OF_OPTIM, *OF_LORA, *OF_LORA_WITH_HEAD)
 
 
 def loss(model: LanguageModel, batch: Tokens) -> tuple[Tensor, dict[str, Tensor]]:

@@ -54,7 +54,7 @@ def data_show(
     from malmoi.cli.printing import print_json
     from malmoi.data.overview import READERS, overview
     from malmoi.formats.folder import load_text
-    from malmoi.pipeline.sources import open_source
+    from malmoi.stages.data import open_source
     from malmoi.workspace.folder import Workspace
     from malmoi.workspace.models import find_model
 

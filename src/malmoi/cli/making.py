@@ -158,8 +158,9 @@ def doctor(
       malmoi doctor
       malmoi doctor nano --set pretrain.model.n_layer=8
     """
+    from malmoi.cli.plan import show_examination
     from malmoi.cli.printing import print_json
-    from malmoi.doctor import examine, show_examination
+    from malmoi.pipeline.doctor import examine
     from malmoi.pipeline.recipe import find_recipe, read_recipe
 
     found = examine(read_recipe(find_recipe(recipe), set_ or []) if recipe else None, workspace)

@@ -66,11 +66,11 @@ def models_import(
       malmoi models import ./SmolLM2-135M-Instruct --name smol
       malmoi models import Qwen/Qwen3-0.6B --revision main
     """
-    from malmoi.pipeline.names import MODEL_NAMES
+    from malmoi.pipeline.names import recipe_model_names
     from malmoi.workspace.transfer import import_model
 
     with _bars() as progress:
-        arrival = import_model(workspace, source, name, revision, reserved=MODEL_NAMES, progress=progress)
+        arrival = import_model(workspace, source, name, revision, reserved=recipe_model_names(), progress=progress)
     print(_told(arrival, workspace))
 
 
@@ -165,12 +165,12 @@ def bring(workspace: "Workspace", name: str) -> None:
 
 
 def _pull(workspace: Path, model: str, name: str | None = None, revision: str | None = None) -> "Arrival":
-    from malmoi.pipeline.names import MODEL_NAMES
+    from malmoi.pipeline.names import recipe_model_names
     from malmoi.workspace.transfer import pull
 
     with _bars() as progress:
         say = partial(print, flush=True)
-        return pull(workspace, model, name, revision, reserved=MODEL_NAMES, progress=progress, say=say)
+        return pull(workspace, model, name, revision, reserved=recipe_model_names(), progress=progress, say=say)
 
 
 def _told(arrival: "Arrival", workspace: Path) -> str:

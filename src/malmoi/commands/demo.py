@@ -1,13 +1,10 @@
 """Which size of the demo this machine gets, and that a workspace keeps its size."""
 
-import time
 from pathlib import Path
 from typing import Literal, get_args
 
-import torch
-
-from malmoi import device
 from malmoi.errors import ConfigError
+from malmoi.pipeline.estimate import product_speed
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.ledger import Ledger
 
@@ -17,8 +14,6 @@ FULL_FROM = 0.3e12
 """FLOP/s of products from which the full demo takes no more than about eight minutes."""
 FULL_FLOPS = 130e12
 """What the full demo would compute in its time if all of it were such products."""
-PRODUCT = 768
-PRODUCT_S = 0.1
 GIVES_UP = "a smaller network, 600 topics of 1500, fewer steps and questions"
 
 
@@ -53,17 +48,3 @@ def size_begun(folder: Path) -> str | None:
         named = {recipe: size for size, recipe in RECIPES.items()}
         sizes = [named[run.recipe] for run in ledger.runs() if run.recipe in named]
     return sizes[-1] if sizes else None
-
-
-def product_speed() -> float:
-    """FLOP/s of a matrix product in the compute dtype, now: the best of some, for the machine more than its load."""
-    here = device.current()
-    a = torch.ones(PRODUCT, PRODUCT, device=here.torch_device, dtype=here.compute_dtype)
-    best = 0.0
-    for _ in range(4):
-        began, n = time.monotonic(), 0
-        while (passed := time.monotonic() - began) < PRODUCT_S:
-            float((a @ a)[0, 0])  # waits for a GPU
-            n += 1
-        best = max(best, 2 * PRODUCT**3 * n / passed)
-    return best

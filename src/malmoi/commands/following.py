@@ -5,9 +5,14 @@ import shlex
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-POLICIES = ("pretrain", "base", "sft", "dpo", "grpo", "ppo")
-"""Stages that make a model to talk with; the last one that ran is talked with."""
-BETA = "ppo.beta"
+from malmoi.pipeline.names import model_name
+from malmoi.pipeline.recipe import Recipe
+from malmoi.stages import find_stage
+
+TALKS = ("base", "policy", "aligned")
+"""Kinds of models to talk with; the last one that a recipe made is talked with."""
+PULL = "beta"
+"""The setting that pulls a policy towards the one it began as."""
 
 
 def typed(path: Path | str) -> str:
@@ -16,21 +21,22 @@ def typed(path: Path | str) -> str:
 
 
 def after_recipe(
-    stages: Collection[str], beta: float | None, workspace: Path, again: Sequence[str], assignments: Sequence[str]
+    recipe: Recipe, done: Collection[str], workspace: Path, again: Sequence[str], assignments: Sequence[str]
 ) -> list[str]:
     """Talk with what was made, look at the runs, and try another pull towards the SFT model.
 
-    stages: those that were run or did not have to be; beta: that of PPO, if the recipe has it
+    done: the stages that were run or did not have to be
     again, assignments: the words and settings that run the same once more
     """
     place = ["--workspace", typed(workspace)]
     commands = [["malmoi", "runs", "list", *place]]
-    if policies := [stage for stage in POLICIES if stage in stages]:
-        name = "base" if policies[-1] == "pretrain" else policies[-1]
-        commands.insert(0, ["malmoi", "chat", name, *place])
-    if "ppo" in stages and beta is not None:
-        kept = [given for given in assignments if given.partition("=")[0].strip() != BETA]
-        commands.append([*again, *place, *sets([*kept, f"{BETA}={0.05 if beta != 0.05 else 0.02}"])])
+    stages = [stage for stage in recipe.stages if stage in done]
+    if talks := [stage for stage in stages if not find_stage(stage).makes.keys().isdisjoint(TALKS)]:
+        commands.insert(0, ["malmoi", "chat", model_name(talks[-1]), *place])
+    if pulled := [stage for stage in stages if hasattr(recipe[stage], PULL)]:
+        key, beta = f"{pulled[0]}.{PULL}", getattr(recipe[pulled[0]], PULL)
+        kept = [given for given in assignments if given.partition("=")[0].strip() != key]
+        commands.append([*again, *place, *sets([*kept, f"{key}={0.05 if beta != 0.05 else 0.02}"])])
     return [shlex.join(words) for words in commands]
 
 

@@ -6,14 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from malmoi.cli.models import bring
-from malmoi.commands.estimate import estimate_rest
+from malmoi.cli.plan import show_plan
 from malmoi.commands.following import after_recipe
-from malmoi.doctor import inspect_machine, plan_of, refuse, show_plan
 from malmoi.pipeline.console import Console
+from malmoi.pipeline.doctor import inspect_machine, plan_of, refuse
+from malmoi.pipeline.estimate import estimate_rest
 from malmoi.pipeline.recipe import find_recipe, read_recipe
 from malmoi.pipeline.run import run_recipe
 from malmoi.report import summary_table, write_report
+from malmoi.stages import find_stage
 from malmoi.workspace.folder import Workspace
+
+MEASURED = "measurements"
+"""The kind whose making ends in a report."""
 
 
 def run(
@@ -31,8 +36,9 @@ def run(
     machine = inspect_machine(folder)
     refuse(recipe, machine, use_total=True)
     workspace = Workspace.open(folder)
-    if "base" in recipe.stages:
-        bring(workspace, recipe.base.model)
+    for stage in recipe.stages:
+        for model in find_stage(stage).models(recipe[stage]):
+            bring(workspace, model)
     with contextlib.closing(Console()) as console:
         needs = estimate_rest(recipe, workspace, machine.compute_dtype, only=only, start=start)
         if about:
@@ -41,10 +47,9 @@ def run(
             console.line(f"plan    of {recipe.name}, as measured now:")
             show_plan(plan_of(needs), machine, console.line)
         done = run_recipe(recipe, workspace, console, only=only, start=start)
-        if done.keys() & {"eval", "compare"}:
+        if any(MEASURED in find_stage(stage).makes for stage in done):
             report = write_report(recipe, workspace, done, time.monotonic() - began)
             console.rich.print(summary_table(report))
             console.line(f"\nreport  {folder / 'report.html'}")
-        beta = recipe.ppo.beta if recipe.ppo else None
-        for number, command in enumerate(after_recipe(done, beta, folder, again, assignments)):
+        for number, command in enumerate(after_recipe(recipe, done, folder, again, assignments)):
             console.line(f"{'' if number else 'next':<8}{command}")

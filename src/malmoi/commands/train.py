@@ -32,7 +32,6 @@ from malmoi.formats.folder import load_text, save_model
 from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.pipeline.console import Console
-from malmoi.pipeline.unused import OF_ALGORITHMS, refuse_unused
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.tokenizer.template_clock import fixed_time, start_of
@@ -41,6 +40,7 @@ from malmoi.train.hooks import MetricsFile
 from malmoi.train.loop import Hook, fit
 from malmoi.train.rollouts import RolloutSteps
 from malmoi.train.signals import listening
+from malmoi.unused import refuse_unused
 
 
 def train(
@@ -55,7 +55,7 @@ def train(
     table = override(read_toml(config_path), assignments)
     changed = {assignment.partition("=")[0].strip() for assignment in assignments}
     given = parse(_schema_of(module), table, config_path.name, changed)
-    refuse_unused(given, table, OF_ALGORITHMS.get(algorithm, ()), config_path.name, changed)
+    refuse_unused(given, table, getattr(module, "UNUSED", ()), config_path.name, changed)
     config, inputs = _part_of(given, module.Config), _part_of(given, module.Inputs)
     hashes = hash_inputs(inputs, config_path.name)
     out = Path(config_path.stem) if out is None else out

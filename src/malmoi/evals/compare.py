@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -33,8 +33,6 @@ from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.train.policy_maths import priced
 
-TRAINED = ("ppo", "dpo", "grpo")
-CURVE = "curve.jsonl"
 JUDGE = "a reward model that was trained on people's rankings of other prompts, and that nothing was trained against"
 Text = tuple[Tokenizer, ChatTemplate]
 Ids = Sequence[Sequence[int]]
@@ -66,19 +64,35 @@ class CompareSettings(Settings):
     """Of sampling."""
 
 
-def compare(inputs: Mapping[str, Path], settings: CompareSettings, say: Callable[[str], None]) -> dict[str, Any]:
-    """Every figure of the comparison. inputs: stage -> what it made. Sampling is seeded, so it says the same twice."""
-    text = load_text(inputs["sft"] / "model")
+class Inputs(NamedTuple):
+    """What is compared: model folders, held-out rows, and a file of facts about the rankings, if there is one.
+
+    methods: name -> the model of a policy that was trained from `policy`; curves: name -> what it answered on its way
+    """
+
+    policy: Path
+    reward_model: Path
+    judge: Path
+    rankings: Path
+    prompts: Path
+    facts: Path | None
+    methods: Mapping[str, Path]
+    curves: Mapping[str, Path]
+
+
+def compare(inputs: Inputs, settings: CompareSettings, say: Callable[[str], None]) -> dict[str, Any]:
+    """Every figure of the comparison. Sampling is seeded, so it says the same twice."""
+    text = load_text(inputs.policy)
     asked, sampled, kl = _sample_methods(inputs, text, settings)
-    curves = {method: rows for method in TRAINED if method in inputs and (rows := _read_curve(inputs[method]))}
+    curves = {method: rows for method, path in inputs.curves.items() if (rows := _read_curve(path))}
     to_score = {name: ([prompt.ids.tolist() for prompt in asked], answers) for name, answers in sampled.items()}
     for method, points in curves.items():
         to_score |= {f"{method} at {point['step']}": (point["prompts"], point["answers"]) for point in points}
-    rewards, facts, spread = _judged(inputs["reward"], inputs["data"], text, to_score)
-    price = settings.missing_eos_penalty * score_std(inputs["reward"] / "model")
+    rewards, facts, spread = _judged(inputs.reward_model, inputs.rankings, text, to_score)
+    price = settings.missing_eos_penalty * score_std(inputs.reward_model)
     for name, (_, answers) in to_score.items():  # as PPO and GRPO are paid; the judge takes nothing off
         rewards[name] = priced(rewards[name], _finished(answers), price)
-    judged, judge_facts, _ = _judged(inputs["judge"], inputs["data"], text, to_score)
+    judged, judge_facts, _ = _judged(inputs.judge, inputs.rankings, text, to_score)
     models = {"reward": facts, "judge": judge_facts}
     for name, found in models.items():
         say(f"{name}: orders {_mean(found['accuracy'])} of the held-out pairs as people did")
@@ -103,16 +117,16 @@ def compare(inputs: Mapping[str, Path], settings: CompareSettings, say: Callable
         "methods": methods,
         "curves": {method: _curve(method, points, rewards, judged) for method, points in curves.items()},
         "models": models,
-        "annotators": read_json(inputs["data"] / "data.json")["agreement"],
+        "annotators": _annotators(inputs.facts),
         "agreement": bootstrap(_agreement(rewards["sft"], judged["sft"])).to_row(),
         "samples": _shown(asked, texts, rewards["sft"], settings),
-        "alarms": {method: _alarms(inputs[method]) for method in TRAINED if method in inputs},
+        "alarms": {method: _alarms(folder) for method, folder in inputs.methods.items()},
     }
 
 
-def heldout_prompts(data: Path, text: Text, longest: int) -> list[TokenizedPrompt]:
+def heldout_prompts(path: Path, text: Text, longest: int) -> list[TokenizedPrompt]:
     """The prompts that nobody trains on and that leave room for an answer, their sources mixed."""
-    rows = read_prompts(data / "prompts.heldout.jsonl", *text, longest)
+    rows = read_prompts(path, *text, longest)
     random.Random(0).shuffle(rows)
     return rows
 
@@ -128,32 +142,31 @@ def win_rates(ours: np.ndarray, theirs: np.ndarray, is_same: bool = False) -> np
 
 
 def _sample_methods(
-    inputs: Mapping[str, Path], text: Text, settings: CompareSettings
+    inputs: Inputs, text: Text, settings: CompareSettings
 ) -> tuple[list[TokenizedPrompt], dict[str, AnswerGroups], Scores]:
     """The prompts, every method's answers, and log π - log SFT of each answer of those that were trained."""
-    sft = load_model(inputs["sft"] / "model", LanguageModel)
-    asked = heldout_prompts(inputs["data"], text, sft.config.seq_len - settings.max_tokens)[: settings.n_prompts]
+    sft = load_model(inputs.policy, LanguageModel)
+    asked = heldout_prompts(inputs.prompts, text, sft.config.seq_len - settings.max_tokens)[: settings.n_prompts]
     prompts, ends = [prompt.ids.tolist() for prompt in asked], text[0].stop_ids
     how = Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens)
     sampled = {"sft": sample_answers(sft, prompts, settings.n_best, how, ends, settings.seed)}
     kl = {}
-    for method in TRAINED:
-        if method in inputs:
-            model = load_model(inputs[method] / "model", LanguageModel)
-            answers = sample_answers(model, prompts, settings.n_answers, how, ends, settings.seed)
-            ours, before = (sampled_logps(m, prompts, answers, settings.temperature) for m in (model, sft))
-            sampled[method], kl[method] = answers, ours - before
+    for method, folder in inputs.methods.items():
+        model = load_model(folder, LanguageModel)
+        answers = sample_answers(model, prompts, settings.n_answers, how, ends, settings.seed)
+        ours, before = (sampled_logps(m, prompts, answers, settings.temperature) for m in (model, sft))
+        sampled[method], kl[method] = answers, ours - before
     return asked, sampled, kl
 
 
 def _judged(
-    made: Path, data: Path, text: Text, to_score: Mapping[str, tuple[Ids, AnswerGroups]]
+    folder: Path, heldout: Path, text: Text, to_score: Mapping[str, tuple[Ids, AnswerGroups]]
 ) -> tuple[Scores, dict[str, Any], Scores]:
     """What one reward model says of all answers, what it is worth on the held-out rankings, and how far its heads
     differ on the answers if it has several: a deviation in reward units (a head's mean on demonstrations is 0)."""
     tokenizer, template = text
-    model = load_model(made / "model", ScalarModel)
-    rows = read_jsonl(data / "rankings.heldout.jsonl")
+    model = load_model(folder, ScalarModel)
+    rows = read_jsonl(heldout)
     known = [
         SourcedRanking(
             Ranking(ranking_ids(tokenizer, template, r["messages"], r["answers"]), r["ranks"]),
@@ -238,9 +251,9 @@ def _powers(most: int) -> list[int]:
     return sorted({*(2**power for power in range(most.bit_length())), most})
 
 
-def _read_curve(made: Path) -> list[dict[str, Any]]:
+def _read_curve(path: Path) -> list[dict[str, Any]]:
     """What a policy answered on its way, written by `watch.CurveWatch`: a point for each step."""
-    rows = read_jsonl(made / CURVE) if (made / CURVE).exists() else []
+    rows = read_jsonl(path) if path.exists() else []
     return [
         {
             "step": step,
@@ -299,8 +312,14 @@ def _shown(
     ]
 
 
-def _alarms(made: Path) -> dict[str, str]:
-    alarms: dict[str, str] = read_json(made / "model" / "malmoi.json").get("alarms", {})
+def _annotators(facts: Path | None) -> dict[str, Any]:
+    """How far the people of each source agree, where that is known."""
+    agreement: dict[str, Any] = read_json(facts)["agreement"] if facts else {}
+    return agreement
+
+
+def _alarms(folder: Path) -> dict[str, str]:
+    alarms: dict[str, str] = read_json(folder / "malmoi.json").get("alarms", {})
     return alarms
 
 

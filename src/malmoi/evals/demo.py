@@ -2,7 +2,7 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,8 +44,24 @@ class EvalSettings(Settings):
     """Of sampling."""
 
 
-def evaluate_demo(inputs: dict[str, Path], settings: EvalSettings, say: Callable[[str], None]) -> dict[str, Any]:
-    """All sections of `eval.json`. inputs: stage -> the folder that it made. The same seed gives the same figures."""
+class Inputs(NamedTuple):
+    """What was made: model folders, files of rows, and parts of documents (train, heldout, facts) and rankings
+    (heldout, labeler)."""
+
+    documents: Mapping[str, Path]
+    tokenizer: Path
+    base: Path
+    policy: Path
+    aligned: Path
+    reward_model: Path
+    questions: Path
+    prompts: Path
+    answers: Path
+    rankings: Mapping[str, Path]
+
+
+def evaluate_demo(inputs: Inputs, settings: EvalSettings, say: Callable[[str], None]) -> dict[str, Any]:
+    """All sections of `eval.json`. The same seed gives the same figures."""
     report = {"pretrain": _pretraining(inputs)}
     say(f"bits per byte {report['pretrain']['bpb_before']:.2f} -> {report['pretrain']['bpb_after']:.3f}")
     report["sft"] = _answers(inputs, settings)
@@ -64,21 +80,18 @@ def _mean(row: dict[str, Any]) -> str:
     return f"{row['mean']:.3f}" if row["n"] else "–"
 
 
-def _pretraining(inputs: dict[str, Path]) -> dict[str, Any]:
-    made = read_json(inputs["pretrain"] / "model" / "malmoi.json")
-    n_bytes = read_json(inputs["corpus"] / "corpus.json")["bytes"]
-    sides = {
-        side: _sample_text(inputs["corpus"] / f"{side}.jsonl", n_bytes[side], most)
-        for side, most in XZ_MOST_BYTES.items()
-    }
+def _pretraining(inputs: Inputs) -> dict[str, Any]:
+    made = read_json(inputs.base / "malmoi.json")
+    n_bytes = read_json(inputs.documents["facts"])["bytes"]
+    sides = {side: _sample_text(inputs.documents[side], n_bytes[side], most) for side, most in XZ_MOST_BYTES.items()}
     return {
         "bpb_before": made["bpb_before"],
         "bpb_after": made["bpb_after"],
         "bpb_xz": xz_bits_per_byte(sides["heldout"]),
         "bpb_xz_primed": xz_bits_per_byte(sides["heldout"], primer=sides["train"]),
         "xz_bytes": {side: len(text) for side, text in sides.items()},
-        "corpus": read_json(inputs["corpus"] / "corpus.json"),
-        "tokenizer": read_json(inputs["tokenizer"] / "report.json"),
+        "corpus": read_json(inputs.documents["facts"]),
+        "tokenizer": read_json(inputs.tokenizer / "report.json"),
     }
 
 
@@ -92,16 +105,16 @@ def _sample_text(path: Path, n_bytes: int, most: int) -> bytes:
     return b"\n\n".join(texts)
 
 
-def _answers(inputs: dict[str, Path], settings: EvalSettings) -> dict[str, Any]:
+def _answers(inputs: Inputs, settings: EvalSettings) -> dict[str, Any]:
     """Greedy answers to questions with one right answer, in phrasings that were never trained on."""
-    questions = [Question.from_row(row) for row in read_jsonl(inputs["demonstrations"] / "questions.jsonl")]
+    questions = [Question.from_row(row) for row in read_jsonl(inputs.questions)]
     random.Random(settings.seed).shuffle(questions)
     closed = [question for question in questions if len(question.answers) == 1]
     asked = [question for question in closed if not question.unseen][: settings.n_questions]
     unseen = [question for question in closed if question.unseen]
-    base = _ask(inputs["pretrain"] / "model", asked[: settings.n_base_questions], settings)
-    sft = _ask(inputs["sft"] / "model", asked, settings)
-    ppo = _ask(inputs["ppo"] / "model", asked[: settings.n_base_questions], settings)
+    base = _ask(inputs.base, asked[: settings.n_base_questions], settings)
+    sft = _ask(inputs.policy, asked, settings)
+    ppo = _ask(inputs.aligned, asked[: settings.n_base_questions], settings)
     report: dict[str, Any] = {
         "exact_base": _exact(asked[: len(base)], base),
         "exact_sft": _exact(asked, sft),
@@ -118,7 +131,7 @@ def _answers(inputs: dict[str, Path], settings: EvalSettings) -> dict[str, Any]:
         ],
     }
     if unseen:
-        answers = _ask(inputs["sft"] / "model", unseen, settings)
+        answers = _ask(inputs.policy, unseen, settings)
         report["exact_unseen_items"] = _exact(unseen, answers)
         summaries = [(q, a) for q, a in zip(unseen, answers, strict=True) if q.kind in ("summary", "which")]
         if summaries:
@@ -149,13 +162,13 @@ def _gold(questions: Sequence[Question], answers: Sequence[TextAnswer]) -> dict[
     return bootstrap(values, [question.item for question in questions]).to_row()
 
 
-def _reward(inputs: dict[str, Path]) -> dict[str, Any]:
+def _reward(inputs: Inputs) -> dict[str, Any]:
     """The reward model on held-out prompts, about items that do not occur in its rankings."""
-    folder = inputs["reward"] / "model"
+    folder = inputs.reward_model
     model, (tokenizer, template) = load_model(folder, ScalarModel), load_text(folder)
-    rows = [row for row in read_jsonl(inputs["sample"] / "generations.jsonl") if row["split"] == "heldout"]
+    rows = [row for row in read_jsonl(inputs.answers) if row["split"] == "heldout"]
     golds = [[gold_score(a["text"], row["references"], a["finished"]) for a in row["answers"]] for row in rows]
-    margin = read_json(inputs["rank"] / "labeler.json")["tie_margin"]
+    margin = read_json(inputs.rankings["labeler"])["tie_margin"]
     truth = [true_ranks(scores, margin) for scores in golds]
     rankings = [
         Ranking(ranking_ids(tokenizer, template, row["prompt"], (a["text"] for a in row["answers"])), ranks)
@@ -164,7 +177,7 @@ def _reward(inputs: dict[str, Path]) -> dict[str, Any]:
     scores = mean_scores(model, rankings, tokenizer.pad_id, BATCH_SIZE)
     gaps = score_gaps(scores, truth)
     # The labeler's judgements of the same prompts: the model's agreement with them, and their own accuracy.
-    said = {row["prompt_id"]: row for row in read_jsonl(inputs["rank"] / "heldout.jsonl")}
+    said = {row["prompt_id"]: row for row in read_jsonl(inputs.rankings["heldout"])}
     judged = [[said[row["prompt_id"]]["ranks"][place] for place in _places_shown(row, said)] for row in rows]
     agreement = [pairwise_agreement(a, b).without_ties for a, b in zip(judged, truth, strict=True)]
     known = [value for value in agreement if value == value]
@@ -189,23 +202,23 @@ def _places_shown(row: dict[str, Any], said: dict[str, dict[str, Any]]) -> list[
     return places
 
 
-def _ppo(inputs: dict[str, Path], settings: EvalSettings) -> dict[str, Any]:
+def _ppo(inputs: Inputs, settings: EvalSettings) -> dict[str, Any]:
     """SFT against PPO on held-out prompts at temperature 1: gold score, diversity, and the KL between them."""
-    rows = read_jsonl(inputs["demonstrations"] / "prompts.heldout.jsonl")
+    rows = read_jsonl(inputs.prompts)
     questions = [row["messages"][-1]["content"] for row in rows for _ in range(settings.n_answers)]
-    sft = _sample_answers(inputs["sft"] / "model", questions, settings)
-    ppo = _sample_answers(inputs["ppo"] / "model", questions, settings)
+    sft = _sample_answers(inputs.policy, questions, settings)
+    ppo = _sample_answers(inputs.aligned, questions, settings)
     golds = {name: _gold_by_prompt(rows, made.groups) for name, made in (("sft", sft), ("ppo", ppo))}
     texts = {name: [[a.text for a in group] for group in made.groups] for name, made in (("sft", sft), ("ppo", ppo))}
     distinct = {name: distinct_share(found) for name, found in texts.items()}
     topics = [row["item"] for row in rows]
     flat = [answer for group in ppo.groups for answer in group]
-    kl = log_ratios(ppo.model, sft.model, *load_text(inputs["ppo"] / "model"), questions, flat)
+    kl = log_ratios(ppo.model, sft.model, *load_text(inputs.aligned), questions, flat)
     return {
         **_compared(golds, "gold", topics),
         **_compared(distinct, "distinct", topics),
         "kl": float(np.mean(kl)),
-        "alarms": read_json(inputs["ppo"] / "model" / "malmoi.json")["alarms"],
+        "alarms": read_json(inputs.aligned / "malmoi.json")["alarms"],
         "samples": [
             {"prompt": row["messages"][-1]["content"], "reference": row["references"][0], "sft": before, "ppo": after}
             for row, before, after in list(zip(rows, texts["sft"], texts["ppo"], strict=True))[:20]

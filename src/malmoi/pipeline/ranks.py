@@ -24,16 +24,14 @@ from pydantic import TypeAdapter
 from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
 from malmoi import device
+from malmoi.config import Settings
 from malmoi.errors import UserError
-from malmoi.pipeline.context import Context
-from malmoi.pipeline.recipe import Recipe, StageName
-from malmoi.pipeline.stages import STAGE_TABLE
+from malmoi.stage import Context, Reads, Stage
+from malmoi.stages import find_stage
 from malmoi.tokenizer.template_clock import fixed_time, template_time
 from malmoi.train.signals import listening
 from malmoi.workspace.folder import Workspace
 
-TRAINING: frozenset[StageName] = frozenset(("pretrain", "sft", "reward", "judge", "ppo", "dpo", "grpo"))
-"""The stages that all ranks run; the rest is the first one's."""
 ASK_EVERY_S = 0.05
 PATIENCE_S = 15.0
 """How long a rank that failed waits for the first one to record that."""
@@ -69,22 +67,27 @@ def _say_over(code: int) -> None:
 
 
 @contextlib.contextmanager
-def all_ranks(stage: StageName, context: Context, settings: dict[str, Any]) -> Iterator[None]:
+def all_ranks(stage: Stage, context: Context, settings: Settings) -> Iterator[None]:
     """Where the first rank runs a stage: one that trains, all others run with it.
 
     Raises UserError when another rank could not do its part, RuntimeError when that was a bug.
     """
     with device.alone(False):
         n_others = device.current().world_size - 1
-    if stage not in TRAINING or not n_others:
+    if not stage.trains or not n_others:
         yield
         return
     number = next(_numbers)
-    _tell(f"order {number}", {
-        "stage": stage, "settings": settings, "run_id": context.run_id, "workspace": str(context.workspace.path),
-        "inputs": {name: str(path) for name, path in context.inputs.items()}, "hashes": context.hashes,
+    order = {
+        "stage": stage.name,
+        "settings": settings.model_dump(mode="json"),
+        "run_id": context.run_id,
+        "workspace": str(context.workspace.path),
+        "reads": context.reads.to_json(),
+        "parents": context.parents,
         "begun": template_time().isoformat(),
-    })  # fmt: skip
+    }
+    _tell(f"order {number}", order)
     try:
         with device.alone(False):
             yield
@@ -126,18 +129,11 @@ def follow() -> int:
 
 
 def _take_part(order: dict[str, Any]) -> None:
-    stage: StageName = order["stage"]
-    settings = settings_from(stage, order["settings"])
+    stage = find_stage(order["stage"])
     workspace = Workspace(Path(order["workspace"]))
-    inputs = {name: Path(path) for name, path in order["inputs"].items()}
-    folder = workspace.runs / order["run_id"]
-    STAGE_TABLE[stage][0](Context(order["run_id"], folder, inputs, order["hashes"], None, workspace), settings)
-
-
-def settings_from(stage: StageName, dumped: dict[str, Any]) -> Any:
-    """A stage's settings, of what `model_dump(mode="json")` made of them."""
-    kind: Any = Recipe.model_fields[stage].annotation
-    return TypeAdapter(kind).validate_python(dumped)
+    folder, reads = workspace.runs / order["run_id"], Reads.from_json(order["reads"])
+    context = Context(order["run_id"], folder, reads, order["parents"], None, workspace)
+    stage.run(context, TypeAdapter(stage.Settings).validate_python(order["settings"]))
 
 
 def _leave(error: BaseException) -> int:
@@ -192,8 +188,8 @@ def _ask(*keys: str, within_s: float) -> dict[str, Any] | None:
     while True:
         for key in keys:
             if store.check([key]):
-                order: dict[str, Any] = json.loads(store.get(key))
-                return order
+                told: dict[str, Any] = json.loads(store.get(key))
+                return told
         if time.monotonic() >= until:
             return None
         time.sleep(ASK_EVERY_S)

@@ -1,253 +1,180 @@
-"""A recipe: the stages to run, in order, and the settings of each."""
+"""A recipe: the stages to run, in order, the settings of each, and what they read where that is not found by itself."""
 
-from collections.abc import Set
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import create_model
 
-from malmoi.algorithms.dpo import Config as DpoConfig
-from malmoi.algorithms.dpo import Inputs as DpoInputs
-from malmoi.algorithms.grpo import Config as GrpoConfig
-from malmoi.algorithms.grpo import Inputs as GrpoInputs
-from malmoi.algorithms.ppo import Config as PpoConfig
-from malmoi.algorithms.ppo import Inputs as PpoInputs
-from malmoi.algorithms.pretrain import Config as PretrainConfig
-from malmoi.algorithms.pretrain import Inputs as PretrainInputs
-from malmoi.algorithms.reward import Config as RewardConfig
-from malmoi.algorithms.reward import Inputs as RewardInputs
-from malmoi.algorithms.sft import Config as SftConfig
-from malmoi.algorithms.sft import Inputs as SftInputs
 from malmoi.config import Seed, Settings, override, parse, read_toml
-from malmoi.corpus.encodings import UTF8, known
 from malmoi.errors import ConfigError
-from malmoi.evals.compare import CompareSettings
-from malmoi.evals.demo import EvalSettings
-from malmoi.pipeline.sources import DataSettings
-from malmoi.pipeline.unused import OF_ALGORITHMS, OF_RECIPES, refuse_unused
-from malmoi.synthetic.pydocs import PACKAGES
+from malmoi.pipeline.plan import Bound, bind
+from malmoi.stages import find_stage, stage_names
+from malmoi.unused import refuse_unused
 
-StageName = Literal[
-    "corpus", "tokenizer", "pretrain", "base", "demonstrations", "data", "sft", "sample", "rank", "reward", "judge",
-    "ppo", "dpo", "grpo", "eval", "compare",
-]  # fmt: skip
-ORDER: tuple[StageName, ...] = get_args(StageName)
-"""The order in which a recipe names what it has of these."""
-STAGES: tuple[StageName, ...] = (
-    "corpus", "tokenizer", "pretrain", "demonstrations", "sft", "sample", "rank", "reward", "ppo", "eval",
-)  # fmt: skip
+STAGES = ("corpus", "tokenizer", "pretrain", "demonstrations", "sft", "sample", "rank", "reward", "ppo", "eval")
 """Of a recipe that does not say: the whole ring, from raw text."""
+OWN = ("name", "seed", "stages")
+"""What a recipe says besides the tables of its stages."""
+READS = "reads"
+"""In a stage's table: role -> what it reads in that role."""
 
 
-INPUTS: dict[StageName, type[Settings]] = {
-    "pretrain": PretrainInputs, "sft": SftInputs, "reward": RewardInputs, "judge": RewardInputs, "ppo": PpoInputs,
-    "dpo": DpoInputs, "grpo": GrpoInputs,
-}  # fmt: skip
-"""What the algorithm of a stage reads, where other stages made it."""
-READ_FROM = {
-    "pretrain.shards": "the stage tokenizer",
-    "sft.model": "the stage pretrain or base", "sft.data": "the stage demonstrations or data (data.conversations)",
-    "reward.model": "the stage sft", "reward.data": "the stage rank or data (data.rankings)",
-    "judge.model": "the stage sft", "judge.data": "the stage data (data.rankings)",
-    "dpo.policy": "the stage sft", "dpo.data": "the stage data (data.rankings)",
-    "ppo.ptx_shards": "the stage tokenizer",
-} | {
-    f"{stage}.{name}": source
-    for stage in ("ppo", "grpo")
-    for name, source in {
-        "policy": "the stage sft", "reward_model": "the stage reward",
-        "data": "the stage demonstrations or data (data.prompts)",
-    }.items()
-}  # fmt: skip
-"""Where each of them comes from in a recipe."""
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what a recipe makes.
 
+    name: for the report; seed: of every stage that does not set its own
+    settings: of each stage; reads: stage -> role -> what the recipe names for it
+    """
 
-class CorpusSettings(Settings):
-    """Which text, and how it is cleaned."""
+    name: str
+    seed: int
+    stages: tuple[str, ...]
+    settings: Mapping[str, Settings]
+    reads: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
-    text: str = ""
-    """File or folder of the user's own text; empty: the documentation of this Python and of `packages`."""
-    packages: tuple[str, ...] = PACKAGES
-    """Installed packages whose docstrings are read beside the standard library's."""
-    errors: Literal["strict", "skip"] = "strict"
-    """What to do with a file or a row that cannot be read."""
-    encoding: Annotated[str, AfterValidator(known)] = UTF8
-    """Of the user's files that have no mark and are not UTF-8, such as cp949 or euc-kr."""
-    heldout_fraction: float = Field(0.05, gt=0, lt=1)
-    """Share of the documents that is never trained on."""
-    min_chars: int = Field(20, ge=0)
-    """Shortest document that is kept, after cleaning."""
-    seed: Seed = 1
-    """Of the split."""
+    def __getitem__(self, stage: str) -> Any:
+        """The settings of a stage. KeyError where the recipe does not have it."""
+        return self.settings[stage]
 
+    def __contains__(self, stage: str) -> bool:
+        return stage in self.stages
 
-class TokenizerSettings(Settings):
-    """How text becomes ids."""
+    @cached_property
+    def bound(self) -> dict[str, Bound]:
+        """Stage -> where each of its roles is read from."""
+        return bind(self.stages, self.settings, self.reads)
 
-    vocab_size: int = Field(4096, gt=0)
-    """Tokens to learn, the special ones included."""
-    seed: Seed = 1
-    """Of the order in which documents are written to the shards."""
+    def _check_bound(self, where: str, changed: Set[str]) -> None:
+        try:
+            for stage, reads in self.bound.items():
+                find_stage(stage).check(self[stage], reads)
+        except ConfigError as error:
+            key = str(error).partition(":")[0]
+            raise ConfigError(f"{'--set' if _is_in(key, changed) else where}: {error}") from None
 
+    def table(self) -> dict[str, Any]:
+        """As a recipe file holds it, with all defaults."""
+        stages = {
+            name: self.settings[name].model_dump(mode="json")
+            | ({READS: dict(self.reads[name])} if self.reads.get(name) else {})
+            for name in self.stages
+        }
+        return {"name": self.name, "seed": self.seed, "stages": list(self.stages), **stages}
 
-class BaseSettings(Settings):
-    """The model to start from, when it is not pretrained here."""
-
-    model: str = "smollm2-135m"
-    """A model of the workspace, a short name that `malmoi models pull` knows, or a model folder."""
-
-
-class DemonstrationSettings(Settings):
-    """Conversations made from the text."""
-
-    n_items: int = Field(1500, gt=0)
-    """Documented names to ask about in training (with the user's own text: questions)."""
-    n_unseen: int = Field(200, ge=0)
-    """Names that nobody asks about until the evaluation."""
-    longest: int = Field(200, gt=0)
-    """Longest question and answer that are kept, in tokens; must leave room in the model's context."""
-    untidy_share: float = Field(0.35, ge=0, le=1)
-    """Share of the demonstrations that are right but wordier than people like."""
-    n_prompts: int = Field(1200, gt=0)
-    """Prompts to sample and rank answers for, and to train PPO on."""
-    n_heldout_prompts: int = Field(300, gt=0)
-    """Prompts, about other items, to judge reward model and PPO on."""
-    seed: Seed = 1
-    """Of all choices."""
-
-
-class SampleSettings(Settings):
-    """Answers for people to rank."""
-
-    n_answers: int = Field(4, ge=2, le=9)
-    """Answers to one prompt (K)."""
-    temperature: float = Field(1.0, gt=0)
-    """Of sampling."""
-    max_tokens: int = Field(48, gt=0)
-    """Longest answer."""
-    seed: Seed = 1
-    """Of sampling."""
-
-
-class RankSettings(Settings):
-    """Who ranks them."""
-
-    error_rate: float = Field(0.25, ge=0, lt=0.5)
-    """Share of the pairs that the simulated labeler turns round."""
-    tie_margin: float = Field(0.1, ge=0)
-    """Gold scores no further apart than this are a tie."""
-    seed: Seed = 1
-    """Of the labeler's errors."""
-
-
-class Recipe(Settings):
-    """Everything that decides what a recipe makes."""
-
-    name: str = "recipe"
-    """For the report."""
-    seed: Seed = 1
-    """Of every stage that does not set its own."""
-    stages: tuple[StageName, ...] = STAGES
-    """What to run, in this order."""
-    corpus: CorpusSettings = CorpusSettings()
-    tokenizer: TokenizerSettings = TokenizerSettings()
-    pretrain: PretrainConfig | None = None
-    base: BaseSettings = BaseSettings()
-    demonstrations: DemonstrationSettings = DemonstrationSettings()
-    data: DataSettings | None = None
-    sft: SftConfig | None = None
-    sample: SampleSettings = SampleSettings()
-    rank: RankSettings = RankSettings()
-    reward: RewardConfig | None = None
-    judge: RewardConfig | None = None
-    ppo: PpoConfig | None = None
-    dpo: DpoConfig | None = None
-    grpo: GrpoConfig | None = None
-    eval: EvalSettings = EvalSettings()
-    compare: CompareSettings = CompareSettings()
-
-    @model_validator(mode="before")
     @classmethod
-    def _share_seed(cls, values: Any) -> Any:
-        """Every stage that is to be run has a table, and in it a seed."""
-        stages = values.get("stages", STAGES) if isinstance(values, dict) else None
-        if not isinstance(stages, (list, tuple)):
-            return values
-        seeded = {}
-        for name in ORDER:
-            table = values.get(name, {} if name in stages else None)
-            if isinstance(table, dict):
-                has_seed = "seed" in _schema_of(cls, name).model_fields
-                seeded[name] = ({"seed": values.get("seed", 1)} if has_seed else {}) | table
-        return {**values, **seeded}
+    def of(cls, table: Mapping[str, Any], where: str = "recipe", changed: Set[str] = frozenset()) -> "Recipe":
+        """A recipe from a table such as a file holds. where: the file's name; changed: what --set gave
+
+        Raises ConfigError that names the setting.
+        """
+        stages = _stages_of(table, where, changed)
+        tables, reads = {}, {}
+        for name, given in table.items():
+            if name not in OWN:
+                _check_known(name, where, changed)
+                tables[name] = dict(given) if isinstance(given, dict) else given
+                if isinstance(given, dict):
+                    _check_paths(name, given, where, changed)
+                    reads[name] = _reads_of(name, tables[name].pop(READS, {}), where, changed)
+        seed = table.get("seed", 1)
+        for name in (*stages, *tables):
+            if (
+                isinstance(given := tables.setdefault(name, {}), dict)
+                and "seed" in find_stage(name).Settings.model_fields
+            ):
+                tables[name] = {"seed": seed} | given
+        fields: dict[str, Any] = {name: (find_stage(name).Settings, ...) for name in tables}
+        schema = create_model("Recipe", __base__=Settings, name=(str, "recipe"), seed=(Seed, 1), **fields)
+        own = {name: value for name, value in table.items() if name in ("name", "seed")}
+        parsed: Any = parse(schema, {**own, **tables}, where, changed)
+        recipe = cls(
+            parsed.name, parsed.seed, stages, {name: getattr(parsed, name) for name in stages},
+            {name: given for name, given in reads.items() if given and name in stages},
+        )  # fmt: skip
+        recipe._check_bound(where, changed)
+        return recipe
 
 
-def _schema_of(recipe: type[Settings], stage: StageName) -> type[Settings]:
-    """The settings' type of a stage, which may be left out of the recipe."""
-    annotation: Any = recipe.model_fields[stage].annotation
-    return next(kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type))
-
-
-def read_recipe(path: Path, assignments: list[str] | None = None) -> Recipe:
+def read_recipe(path: Path, assignments: Iterable[str] = ()) -> Recipe:
     """Read a recipe file and apply `--set` assignments. Raises ConfigError that names the setting."""
-    assignments = assignments or []
+    assignments = list(assignments)
     written = read_toml(path)
     table = override(written, assignments)
     changed = {assignment.partition("=")[0].strip() for assignment in assignments}
-    _check_unused(written, table, path.name, changed)
-    _check_given_paths(table, path.name, changed)
-    recipe = parse(Recipe, {"name": path.stem, **table}, path.name, changed)
-    known = [name for name in ORDER if name in recipe.stages]
-    if list(recipe.stages) != known or not known:
-        where = "--set" if "stages" in changed else path.name
-        raise ConfigError(
-            f"{where}: stages: expected at least one, each at most once, in this order: {', '.join(ORDER)}"
-        )
-    _check_ptx(recipe, path.name, changed)
-    here = [rule for rule in OF_RECIPES if rule.key.partition(".")[0] in recipe.stages]
-    refuse_unused(recipe, table, here, path.name, changed)
+    _check_tables(written, table, path.name, changed)
+    recipe = Recipe.of({"name": path.stem, **table}, path.name, changed)
     for stage in recipe.stages:
-        refuse_unused(recipe, table, OF_ALGORITHMS.get(_algorithm_of(stage), ()), path.name, changed, stage)
+        found, given = find_stage(stage), table.get(stage, {})
+        refuse_unused(recipe[stage], given, found.unused, path.name, changed, stage, recipe.bound[stage])
     return recipe
 
 
-def _check_given_paths(table: dict[str, Any], where: str, changed: Set[str]) -> None:
+def _stages_of(table: Mapping[str, Any], where: str, changed: Set[str]) -> tuple[str, ...]:
+    stages = table.get("stages", STAGES)
+    where = "--set" if "stages" in changed else where
+    if not isinstance(stages, list | tuple) or not all(isinstance(name, str) for name in stages) or not stages:
+        raise ConfigError(f'{where}: stages: expected a list of at least one stage, such as ["corpus", "tokenizer"]')
+    if len(set(stages)) < len(stages):
+        twice = next(name for name in stages if stages.count(name) > 1)
+        raise ConfigError(f"{where}: stages: {twice} is there twice; a stage runs once")
+    for name in stages:
+        try:
+            find_stage(name)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: stages: {error}") from None
+    return tuple(stages)
+
+
+def _check_known(name: str, where: str, changed: Set[str]) -> None:
+    known = [*OWN, *stage_names()]
+    if name not in known:
+        near = get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f'; did you mean "{near[0]}"?' if near else ""
+        raise ConfigError(f"{'--set' if _is_in(name, changed) else where}: {name}: unknown setting{hint}")
+
+
+def _check_paths(stage: str, given: Mapping[str, Any], where: str, changed: Set[str]) -> None:
     """What a stage reads of other stages is no setting of a recipe; only `malmoi train` takes it from its file."""
-    for stage, schema in INPUTS.items():
-        table_of = table.get(stage)
-        given: dict[str, Any] = table_of if isinstance(table_of, dict) else {}
-        for name in schema.model_fields:
-            if name in given:
-                key = f"{stage}.{name}"
-                raise ConfigError(
-                    f"{'--set' if key in changed else where}: {key}: a recipe takes this from {READ_FROM[key]}; leave "
-                    f"it out, or train outside of a recipe with `malmoi train {_algorithm_of(stage)}`"
-                )
+    found = find_stage(stage)
+    for name in given.keys() - found.Settings.model_fields.keys() - {READS}:
+        if name in found.reads or (found.Inputs and name in found.Inputs.model_fields):
+            key, roles = f"{stage}.{name}", ", ".join(found.reads)
+            algorithm = found.Inputs and found.Inputs.__module__.rpartition(".")[2]
+            outside = f", or train outside of a recipe with `malmoi train {algorithm}`" if algorithm else ""
+            raise ConfigError(
+                f"{'--set' if _is_in(key, changed) else where}: {key}: a recipe takes what a stage reads from the "
+                f"stages before it; leave it out, or name something else in [{stage}.{READS}] ({roles}){outside}"
+            )
 
 
-def _check_unused(written: dict[str, Any], table: dict[str, Any], where: str, changed: Set[str]) -> None:
-    """Refuse settings that nothing in this recipe reads. A file may hold tables of stages that --set leaves out."""
+def _reads_of(stage: str, given: Any, where: str, changed: Set[str]) -> dict[str, str]:
+    key = f"{stage}.{READS}"
+    if not isinstance(given, dict) or not all(isinstance(name, str) and name for name in given.values()):
+        where = "--set" if _is_in(key, changed) else where
+        raise ConfigError(f'{where}: {key}: expected a name or a path for each role, such as policy = "sft"')
+    return dict(given)
+
+
+def _check_tables(written: Mapping[str, Any], table: Mapping[str, Any], where: str, changed: Set[str]) -> None:
+    """Refuse tables that nothing in this recipe reads. A file may hold tables of stages that --set leaves out."""
     stages, of_file = table.get("stages", STAGES), written.get("stages", STAGES)
     if not isinstance(stages, list | tuple) or not isinstance(of_file, list | tuple):
         return  # which is refused for that
-    for stage in ORDER:
+    for stage in stage_names():
         if any(key.partition(".")[0] == stage for key in changed) and stage not in stages:
             raise ConfigError(f"--set {stage}.…: this recipe has no stage {stage}; add it to stages, or leave that out")
         if stage in written and stage not in of_file and stage not in stages:
             raise ConfigError(f"{where}: {stage}: is not among the stages; add it there, or leave its table out")
 
 
-def _check_ptx(recipe: Recipe, where: str, changed: Set[str]) -> None:
-    if "ppo" in recipe.stages and recipe.ppo and recipe.ppo.ptx_coef and "tokenizer" not in recipe.stages:
-        raise ConfigError(
-            f"{'--set' if 'ppo.ptx_coef' in changed else where}: ppo.ptx_coef: mixes in pretraining text, which a "
-            "recipe without the stage tokenizer has none of; leave it out, or use `malmoi train ppo` with ptx_shards"
-        )
-
-
-def _algorithm_of(stage: str) -> str:
-    return "reward" if stage == "judge" else stage
+def _is_in(key: str, changed: Set[str]) -> bool:
+    return any(f"{key}.".startswith(f"{name}.") or f"{name}.".startswith(f"{key}.") for name in changed)
 
 
 def find_recipe(name: str) -> Path:

@@ -5,27 +5,26 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from malmoi import __version__, device, progress
-from malmoi.corpus.folder import identity as text_identity
+from malmoi.config import Settings
 from malmoi.errors import ConfigError, UserError, WorkspaceError
 from malmoi.files import partial_name, sweep_partials, write_json
 from malmoi.pipeline.console import Console
-from malmoi.pipeline.context import Context
 from malmoi.pipeline.log import RunLog
+from malmoi.pipeline.names import model_name
+from malmoi.pipeline.plan import bring, parents_of
 from malmoi.pipeline.ranks import all_ranks
-from malmoi.pipeline.recipe import INPUTS, BaseSettings, CorpusSettings, Recipe, StageName
-from malmoi.pipeline.sources import DataSettings, data_identity
-from malmoi.pipeline.stages import CHECKPOINT, MODEL, STAGE_TABLE, base_folder, parents_of, settings_of
+from malmoi.pipeline.recipe import READS, Recipe
+from malmoi.stage import CHECKPOINT, MODEL, Brought, Context, Given, Reads
+from malmoi.stages import find_stage
 from malmoi.tokenizer.template_clock import fixed_time, start_of
 from malmoi.train import checkpoint
 from malmoi.train.signals import listening
 from malmoi.workspace.claims import claimed
 from malmoi.workspace.folder import Workspace
-from malmoi.workspace.hashes import Hashes
 from malmoi.workspace.ledger import OUT, Ledger, Made, Work, fingerprint
 
 
@@ -33,7 +32,7 @@ from malmoi.workspace.ledger import OUT, Ledger, Made, Work, fingerprint
 class Done:
     """One stage of a recipe as it stands. seconds: of the work, whenever it was done; skipped: not run this time."""
 
-    stage: StageName
+    stage: str
     run_id: str
     out: Path
     sha256: str
@@ -80,7 +79,7 @@ def run_recipe(
 class Rest(NamedTuple):
     """What `run_recipe` would run now. n_taken: optimizer steps of the first stage that need not be taken again."""
 
-    stages: tuple[StageName, ...] = ()
+    stages: tuple[str, ...] = ()
     n_taken: int = 0
 
 
@@ -108,11 +107,6 @@ def rest_of(recipe: Recipe, workspace: Workspace, *, only: str | None = None, st
     return Rest()
 
 
-def inputs_of(stage: StageName, done: dict[str, Done]) -> dict[str, str]:
-    """Stage -> SHA-256 of what it made, for all that this stage reads. Raises ConfigError when one is missing."""
-    return {parent: done[parent].sha256 for parent in parents_of(stage, done)}
-
-
 def _snapshots(inputs: Iterable[str], done: dict[str, Done], ledger: Ledger) -> dict[str, str]:
     """The frozen judgements inside what a stage reads: from there the lineage walks on to the people."""
     return {
@@ -125,34 +119,61 @@ def _snapshots(inputs: Iterable[str], done: dict[str, Done], ledger: Ledger) -> 
 
 @dataclass(frozen=True)
 class Identity:
-    """What makes a stage's work the same as before. outside: what it reads that no stage made, by name."""
+    """What makes a stage's work the same as before.
+
+    settings: with what the recipe names for its roles; inputs: stage, or role of what is named -> SHA-256
+    outside: what it reads that no stage made, by name; brought: what the recipe names, by role
+    """
 
     settings: dict[str, Any]
     inputs: dict[str, str]
     outside: dict[str, str]
+    brought: dict[str, Brought]
 
-    def fingerprint(self, stage: StageName) -> str:
+    def fingerprint(self, stage: str) -> str:
         return fingerprint(stage, fingerprinted(stage, self.settings), {**self.inputs, **self.outside})
 
 
-def fingerprinted(stage: StageName, settings: dict[str, Any]) -> dict[str, Any]:
+def fingerprinted(stage: str, settings: dict[str, Any]) -> dict[str, Any]:
     """A stage's settings as its fingerprint has them: with empty paths among those of a training stage.
 
     Such stages once had their paths as settings. What they made then is found by this, and not made again.
     """
-    empty = INPUTS[stage]().model_dump(mode="json") if stage in INPUTS else {}
-    return {**empty, **settings}
+    files = find_stage(stage).Inputs
+    return {**(files().model_dump(mode="json") if files else {}), **settings}
 
 
-def _identity(
-    recipe: Recipe, stage: StageName, done: dict[str, Done], workspace: Workspace, ledger: Ledger
-) -> Identity:
-    settings = settings_of(recipe, stage)
-    outside = OUTSIDE[stage](settings, workspace, ledger.hashes) if stage in OUTSIDE else {}
-    return Identity(settings.model_dump(mode="json"), inputs_of(stage, done), outside)
+def _identity(recipe: Recipe, stage: str, done: dict[str, Done], workspace: Workspace, ledger: Ledger) -> Identity:
+    settings: Settings = recipe[stage]
+    bound = recipe.bound[stage]
+    found = find_stage(stage)
+    brought = found.brings(settings, workspace) | {
+        role: bring(stage, role, source, workspace, ledger)
+        for role, sources in bound.items()
+        for source in sources
+        if source.name
+    }
+    inputs = {parent: done[parent].sha256 for parent in parents_of(bound)}
+    inputs |= {role: ledger.hashes.sha256_of(one.path) for role, one in brought.items()}
+    named = {READS: dict(recipe.reads[stage])} if recipe.reads.get(stage) else {}
+    outside = found.outside(settings, workspace, ledger.hashes)
+    return Identity({**settings.model_dump(mode="json"), **named}, inputs, outside, brought)
 
 
-def _n_taken(stage: StageName, identity: Identity, workspace: Workspace, ledger: Ledger) -> int:
+def _reads(recipe: Recipe, stage: str, done: dict[str, Done], brought: dict[str, Brought]) -> Reads:
+    """What a stage is given, by role."""
+
+    def given(role: str, kind: str, parent: str) -> Given:
+        return find_stage(parent).given(kind, done[parent].out) if parent else brought[role].given
+
+    bound = recipe.bound[stage]
+    return Reads(
+        {role: (one.given,) for role, one in brought.items()}
+        | {role: tuple(given(role, source.kind, source.stage) for source in sources) for role, sources in bound.items()}
+    )
+
+
+def _n_taken(stage: str, identity: Identity, workspace: Workspace, ledger: Ledger) -> int:
     """The step of the checkpoint from which an interrupted stage would go on."""
     run = ledger.find_run(stage, identity.fingerprint(stage))
     if run is None or run.status == "done":
@@ -161,73 +182,39 @@ def _n_taken(stage: StageName, identity: Identity, workspace: Workspace, ledger:
     return checkpoint.step_of(path) if path.exists() else 0
 
 
-def _base_identity(settings: BaseSettings, workspace: Workspace, hashes: Hashes) -> dict[str, str]:
-    return {MODEL: hashes.sha256_of(base_folder(settings.model, workspace).resolve())}
-
-
-def _text_identity(settings: CorpusSettings, workspace: Workspace, hashes: Hashes) -> dict[str, str]:
-    if settings.text:
-        path = Path(settings.text)
-        if not path.exists():
-            raise UserError(f"{path}: no such file or folder; give --text a folder of .txt, .md, .jsonl or .html files")
-        with hashes.keeping() as of_file:
-            return {"text": text_identity(path, of_file)}
-    import platform
-
-    versions = {"python": platform.python_version()}
-    for name in settings.packages:
+def _record_brought(identity: Identity, ledger: Ledger) -> None:
+    """What comes from outside of the recipe has a record before it is read: made here, or an import."""
+    for role, found in identity.brought.items():
         try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            raise ConfigError(f"corpus.packages: {name} is not installed here; install it or leave it out") from None
-    return versions
+            ledger.lineage(identity.inputs[role])
+        except WorkspaceError:
+            ledger.import_artefact(found.path, role, found.given.kind, str(found.path.resolve()))
 
 
-def _data_identity(settings: DataSettings, workspace: Workspace, hashes: Hashes) -> dict[str, str]:
-    with hashes.keeping() as of_file:
-        return data_identity(settings, of_file)
-
-
-def _brought(identity: Identity, workspace: Workspace, ledger: Ledger) -> dict[str, str]:
-    """The base model as an input of its stage; recorded first when it lies outside of the workspace."""
-    try:
-        ledger.lineage(identity.outside[MODEL])
-    except WorkspaceError:
-        folder = base_folder(identity.settings["model"], workspace)
-        ledger.import_artefact(folder, MODEL, "model", str(folder.resolve()))
-    return identity.outside
-
-
-OUTSIDE: dict[StageName, Callable[[Any, Workspace, Hashes], dict[str, str]]] = {
-    "corpus": _text_identity,
-    "base": _base_identity,
-    "data": _data_identity,
-}
-
-
-def _find_done(stage: StageName, identity: Identity, ledger: Ledger) -> Done | None:
+def _find_done(stage: str, identity: Identity, ledger: Ledger) -> Done | None:
     made = ledger.find_done(stage, identity.fingerprint(stage))
     return None if made is None else _done(stage, made, ledger)
 
 
-def _done(stage: StageName, made: Made, ledger: Ledger) -> Done:
+def _done(stage: str, made: Made, ledger: Ledger) -> Done:
     return Done(stage, made.run_id, made.path, made.sha256, ledger.run(made.run_id).seconds, skipped=True)
 
 
 def _run_stage(
-    recipe: Recipe, stage: StageName, identity: Identity, done: dict[str, Done], ledger: Ledger, workspace: Workspace,
+    recipe: Recipe, stage: str, identity: Identity, done: dict[str, Done], ledger: Ledger, workspace: Workspace,
     console: Console, anew: bool, now: datetime | None,
 ) -> Done:  # fmt: skip
     work, settings, inputs = identity.fingerprint(stage), identity.settings, identity.inputs
-    brought = {} if stage != "base" else _brought(identity, workspace, ledger)
+    _record_brought(identity, ledger)
     seed = int(settings.get("seed", recipe.seed))
-    piece = Work(stage, recipe.name, work, settings, seed, {**inputs, **_snapshots(inputs, done, ledger), **brought})
+    parents = {**inputs, **_snapshots(parents_of(recipe.bound[stage]), done, ledger)}
+    piece = Work(stage, recipe.name, work, settings, seed, parents)
     with claimed(ledger, piece, lambda line: console.line(f"{stage}  {line}"), again=anew) as claim:
         run_id = claim.run_id
         if claim.made is not None:
             console.skipped(stage, run_id)
             return _done(stage, claim.made, ledger)
-        folder, began = workspace.runs / run_id, time.monotonic()
+        folder, began, found = workspace.runs / run_id, time.monotonic(), find_stage(stage)
         sweep_partials(folder)
         log = RunLog(folder)
         moment = start_of(folder / "config.json", now)
@@ -236,14 +223,14 @@ def _run_stage(
         console.started(stage, run_id, resumed=claim.resumed)
         log.say(f"{stage} {'goes on' if claim.resumed else 'begins'}, malmoi {__version__}")
         context = Context(
-            run_id, folder, {parent: done[parent].out for parent in inputs}, {**inputs, **brought}, ledger, workspace,
+            run_id, folder, _reads(recipe, stage, done, identity.brought), inputs, ledger, workspace,
             _both(console.say, log.say), [console.step, log.step],
         )  # fmt: skip
         watching = progress.listening(console.progress, log.progress)
         with fixed_time(moment), listening(), log.following(), watching:
             try:
-                with all_ranks(stage, context, settings):
-                    STAGE_TABLE[stage][0](context, settings_of(recipe, stage))
+                with all_ranks(found, context, recipe[stage]):
+                    found.run(context, recipe[stage])
                 sha256 = _record(context, stage)
             except BaseException as error:
                 _record_end(error, run_id, ledger, log, time.monotonic() - began)
@@ -265,7 +252,7 @@ def _both(*tell: Callable[[str], None]) -> Callable[[str], None]:
     return say
 
 
-def _record(context: Context, stage: StageName) -> str:
+def _record(context: Context, stage: str) -> str:
     """What the stage made, as artefacts; returns the SHA-256 of all of it."""
     sha256 = context.ledger.add_artefact(context.run_id, OUT, stage, context.out)
     if (context.out / MODEL).exists():
@@ -291,7 +278,7 @@ def link_model(workspace: Workspace, done: Done) -> None:
     """A name for people: `models/base`, `models/sft`, … points at what the latest run made."""
     if not (done.out / MODEL).exists():
         return
-    link = workspace.models / ("base" if done.stage == "pretrain" else done.stage)
+    link = workspace.models / model_name(done.stage)
     target = Path("..") / (done.out / MODEL).relative_to(workspace.path)
     if link.is_symlink() and link.readlink() == target:
         return

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from malmoi.commands.estimate import Trials, estimate_rest
 from malmoi.files import read_jsonl, sha256_of, write_jsonl, write_text
 from malmoi.pipeline.console import Console
+from malmoi.pipeline.estimate import Trials, estimate_rest
 from malmoi.pipeline.recipe import Recipe
 from malmoi.pipeline.run import rest_of, run_recipe
 from malmoi.train.loop import Step
@@ -33,7 +33,7 @@ class Killed(Console):
         print("said", flush=True)
         (Path(sys.argv[1]) / "runs" / "0001-base" / "out" / ".rows.jsonl.7.7.partial").write_text("half")
         os.kill(os.getpid(), signal.SIGKILL)
-run_recipe(Recipe(stages=["base"], base={"model": sys.argv[2]}), Workspace.open(sys.argv[1]), Killed())
+run_recipe(Recipe.of({"stages": ["base"], "base": {"model": sys.argv[2]}}), Workspace.open(sys.argv[1]), Killed())
 """
 
 
@@ -46,7 +46,7 @@ class Crashing(Console):
 
 
 def recipe(policy_folder: Path, **more: Any) -> Recipe:
-    return Recipe.model_validate({"stages": ["base"], "base": {"model": str(policy_folder)}, **more})
+    return Recipe.of({"stages": ["base"], "base": {"model": str(policy_folder)}, **more})
 
 
 def listed(workspace: Workspace) -> list[tuple[str, str]]:

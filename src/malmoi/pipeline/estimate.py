@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +20,7 @@ from torch import nn
 
 from malmoi import device
 from malmoi.algorithms import ppo, pretrain, reward
-from malmoi.commands.demo import product_speed
-from malmoi.commands.works import (
-    ANSWER_TOKENS,
-    BASE_BYTES,
-    Work,
-    lengths_of,
-    memory_of,
-    parts_of,
-    shape_of,
-    text_bytes,
-    works_of,
-)
+from malmoi.cost import ANSWER_TOKENS, Cost, Work
 from malmoi.data.batch import Tokens
 from malmoi.data.comparisons import Ranking, collate_rankings
 from malmoi.inference.engine import generate
@@ -40,26 +28,21 @@ from malmoi.inference.sampling import Sampling
 from malmoi.model.config import ModelConfig
 from malmoi.model.lora import add_lora
 from malmoi.model.transformer import LanguageModel, ScalarModel
-from malmoi.pipeline.recipe import Recipe, StageName
+from malmoi.pipeline.memory import BASE_BYTES, costs_of, memory_of, parts_of, shape_of, text_bytes
+from malmoi.pipeline.recipe import Recipe
 from malmoi.pipeline.run import rest_of
 from malmoi.train.job import Job, Loss
 from malmoi.train.loop import LoopConfig, fit
 from malmoi.train.rollouts import Rollouts
 from malmoi.workspace.folder import Workspace
 
-TEXT_S_PER_MB = {"corpus": 1.6, "tokenizer": 1.1, "demonstrations": 0.4, "eval": 1.2}
-"""Reading, cleaning, learning the tokenizer, writing questions, compressing: on one core where `READ_S` is as given."""
-RANK_S = 1e-3
-"""Of one answer that the simulated labeler ranks."""
-DATA_S = 40.0
-"""Reading, measuring and splitting sets of some hundred thousand rows: as roughly as it sounds."""
+PRODUCT = 768
+PRODUCT_S = 0.1
 READ_S = 0.030
 """Of the short read, on the core that the figures above were measured on."""
 TRIAL_S = 0.4
 SHORT_TOKENS, LONGEST_TRIED = 512, 1024
 """Rows up to the first are counted as if they were as long; longer ones than the second are tried in part."""
-LOSSES = ("pretrain", "reward", "ppo")
-"""What is tried by itself; other stages learn from the answers in text."""
 TRIAL_FLOPS_S = 0.2
 """A step is tried with as few rows and layers as take this long at the speed of products, and scaled up."""
 
@@ -74,35 +57,42 @@ class Need:
 
 
 def estimate(
-    recipe: Recipe, shape: ModelConfig, compute_dtype: str, stages: Sequence[StageName] | None = None, n_taken: int = 0
+    recipe: Recipe, shape: ModelConfig, compute_dtype: str, stages: Sequence[str] | None = None, n_taken: int = 0
 ) -> list[Need]:
     """Memory and time of these stages (all), in order, after trying out some steps. Only for a recipe that fits.
 
     n_taken: optimizer steps of the first stage that are not taken again
     """
     stages = recipe.stages if stages is None else stages
-    trials = Trials(shape)
-    needs = {}
-    for work in (work for work in works_of(recipe, shape) if work.stage in stages):
-        seconds = sum(part.n_micros * trials.step(part) for part in parts_of(work))
-        if work.n_answers:
-            seconds += work.n_answers * trials.answer(work.n_tokens - work.answer, work.answer)
-        if work.n_read:
-            seconds += (work.n_answers or work.n_micros * work.rows) * work.n_read * trials.read(work.n_tokens)
-        if work.stage == stages[0]:
-            seconds *= max(0.0, 1 - n_taken / work.n_steps)
-        needs[work.stage] = Need(work.stage, memory_of(work, shape, compute_dtype), seconds)
+    costs, trials = costs_of(recipe, shape), Trials(shape)
     n_text, plain = text_bytes(recipe), BASE_BYTES + 4 * shape.n_parameters()
     reading = _short_read() / READ_S
+    needs = []
     for stage in stages:
-        if stage in needs:
-            continue
-        seconds = reading * TEXT_S_PER_MB.get(stage, 0) * n_text / 1e6
-        seconds += reading * DATA_S * (stage == "data") + _answering(recipe, shape, stage, trials)
-        if stage == "rank":
-            seconds += reading * RANK_S * _n_prompts(recipe) * recipe.sample.n_answers
-        needs[stage] = Need(stage, (BASE_BYTES if stage in TEXT_S_PER_MB else plain) + 4 * n_text, seconds)
-    return [needs[stage] for stage in stages]
+        cost = costs[stage]
+        seconds = reading * (cost.s_per_mb * n_text / 1e6 + cost.fixed_s) + _answering(cost, trials)
+        memory: float = (plain if cost.holds_model else BASE_BYTES) + 4 * n_text
+        if cost.work is not None:
+            taken = n_taken if stage == stages[0] else 0
+            seconds += _training(cost.work, trials) * max(0.0, 1 - taken / cost.work.n_steps)
+            memory = memory_of(cost.work, shape, compute_dtype)
+        needs.append(Need(stage, memory, seconds))
+    return needs
+
+
+def _training(work: Work, trials: "Trials") -> float:
+    seconds = sum(part.n_micros * trials.step(part) for part in parts_of(work))
+    if work.n_answers:
+        seconds += work.n_answers * trials.answer(work.n_tokens - work.answer, work.answer)
+    if work.n_read:
+        seconds += (work.n_answers or work.n_micros * work.rows) * work.n_read * trials.read(work.n_tokens)
+    return seconds
+
+
+def _answering(cost: Cost, trials: "Trials") -> float:
+    """Seconds of the answers that a stage samples besides training, and of reading them for scores."""
+    sampling = sum(n * trials.answer(prompt, answer) for n, prompt, answer in cost.answers)
+    return sampling + sum(n * trials.read(n_tokens) for n, n_tokens in cost.reads)
 
 
 def estimate_rest(
@@ -113,31 +103,6 @@ def estimate_rest(
     if not stages:
         return []
     return estimate(recipe, shape_of(recipe, workspace.path), compute_dtype, stages, n_taken)
-
-
-def _n_prompts(recipe: Recipe) -> int:
-    return recipe.demonstrations.n_prompts + recipe.demonstrations.n_heldout_prompts
-
-
-def _answering(recipe: Recipe, shape: ModelConfig, stage: str, trials: "Trials") -> float:
-    """Seconds of the answers that a stage samples besides training, and of reading them for scores."""
-    usual = lengths_of(recipe, shape)
-    short = partial(trials.answer, usual.prompt, ANSWER_TOKENS)
-    if stage == "sample":
-        return _n_prompts(recipe) * recipe.sample.n_answers * short()
-    if stage == "eval":
-        asked = recipe.eval
-        n_sampled = recipe.demonstrations.n_heldout_prompts * asked.n_answers
-        # SFT is asked all, PPO some, both what nobody asked in training; the base model seldom ends its answers.
-        n_short = asked.n_questions + asked.n_base_questions + recipe.demonstrations.n_unseen + 2 * n_sampled
-        base = asked.n_base_questions * trials.answer(usual.prompt, asked.max_tokens)
-        return n_short * short() + base + 3 * n_sampled * trials.read(usual.chat)
-    if stage == "compare":
-        n_trained = len({"ppo", "dpo", "grpo"} & {*recipe.stages})
-        n_each = recipe.compare.n_best + n_trained * recipe.compare.n_answers
-        n_answers, answer = recipe.compare.n_prompts * n_each, ceil(0.9 * recipe.compare.max_tokens)
-        return n_answers * (trials.answer(usual.prompt, answer) + 3 * trials.read(usual.prompt + answer))
-    return 0.0
 
 
 def _short_read() -> float:
@@ -205,8 +170,7 @@ class Trials:
 
     def step(self, work: Work) -> float:
         """Seconds of one micro-batch, its share of the optimizer step included."""
-        kind = "reward" if work.stage == "judge" else work.stage if work.stage in LOSSES else "text"
-        key = (kind, work.optim.name, work.lora.model_dump_json(exclude={"seed", "alpha"}))
+        key = (work.trial, work.optim.name, work.lora.model_dump_json(exclude={"seed", "alpha"}))
         if key not in self.tried:
             tried = replace(work, n_tokens=min(work.n_tokens, LONGEST_TRIED))
             part, rows = self.part_of(tried.n_tokens, min(2, work.rows), work.rows)
@@ -268,11 +232,11 @@ def _trial(work: Work, shape: ModelConfig, rows: int) -> tuple[nn.Module, Loss, 
     """The stage's networks and loss, and a micro-batch of random tokens, for each network that learns from it."""
     ids = torch.randint(shape.vocab_size, (rows, work.n_tokens + 1))
     answer = torch.arange(work.n_tokens).expand(rows, -1) >= max(0, work.n_tokens - ANSWER_TOKENS)
-    if work.stage in ("reward", "judge"):
+    if work.trial == "rankings":
         rows = max(2, rows)
         rankings = [Ranking(part.tolist(), [1, 2]) for part in torch.chunk(ids[: rows // 2 * 2, :-1], rows // 2)]
         return ScalarModel(shape), reward.loss, [collate_rankings(rankings, 0)]
-    if work.stage == "ppo":
+    if work.trial == "rollouts":
         zeros = torch.zeros(answer.shape)
         batch = Rollouts(ids, answer, *(zeros,) * 5, torch.zeros(rows), torch.ones(rows, dtype=torch.bool))
         return (
@@ -280,5 +244,19 @@ def _trial(work: Work, shape: ModelConfig, rows: int) -> tuple[nn.Module, Loss, 
             partial(ppo.loss, config=ppo.Config(n_iterations=1)),
             [ppo.Batch(ppo.policy_loss, batch, batch.count), ppo.Batch(ppo.value_loss, batch)],
         )
-    trained = torch.ones_like(answer) if work.stage == "pretrain" else answer
+    trained = torch.ones_like(answer) if work.trial == "text" else answer
     return LanguageModel(shape), pretrain.loss, [Tokens(ids[:, :-1], ids[:, 1:], trained)]
+
+
+def product_speed() -> float:
+    """FLOP/s of a matrix product in the compute dtype, now: the best of some, for the machine more than its load."""
+    here = device.current()
+    a = torch.ones(PRODUCT, PRODUCT, device=here.torch_device, dtype=here.compute_dtype)
+    best = 0.0
+    for _ in range(4):
+        began, n = time.monotonic(), 0
+        while (passed := time.monotonic() - began) < PRODUCT_S:
+            float((a @ a)[0, 0])  # waits for a GPU
+            n += 1
+        best = max(best, 2 * PRODUCT**3 * n / passed)
+    return best

@@ -1,19 +1,21 @@
-"""The stage `data`: people's conversations and rankings, in whatever form they are published, become the files that
-SFT, reward model, judge and policies are trained and measured on."""
+"""People's conversations and rankings, in whatever form they are published, as demonstrations, rankings and prompts."""
 
 import hashlib
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
+from math import ceil
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from malmoi import progress
-from malmoi.config import Seed, Settings
+from malmoi import config, progress
+from malmoi.config import Seed
+from malmoi.cost import Cost, Sizes
 from malmoi.data.comparisons import ranking_ids
 from malmoi.data.formats import Origin, RowReport, conversations, name_of, prompts, rankings, tree_of
 from malmoi.data.rows import Row
@@ -21,18 +23,25 @@ from malmoi.errors import ConfigError, DataError, UserError
 from malmoi.evals.agreement import pairwise_agreement
 from malmoi.files import sha256_of, write_json, write_jsonl
 from malmoi.formats.folder import load_text
-from malmoi.pipeline.context import Context
+from malmoi.stage import Context, need
 from malmoi.text import same
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
+from malmoi.unused import Unused, is_empty
 from malmoi.workspace.download import Progress
+from malmoi.workspace.folder import Workspace
+from malmoi.workspace.hashes import Hashes
 from malmoi.workspace.hub import Dataset, Hub, UnreachableError
 
 Text = tuple[Tokenizer, ChatTemplate]
 Side = Literal["train", "judge", "heldout"]
 
 
-class DataSettings(Settings):
+TYPICAL_SHARE = 0.6
+"""Of the longest conversation, ranked answer or prompt that is kept: the usual one."""
+
+
+class Settings(config.Settings):
     """People's conversations and rankings. A source is a file, relative to the current folder, or OWNER/NAME on the
     Hugging Face hub, with /FILES behind it (such as /helpful-base/train*) where not all of it is wanted."""
 
@@ -74,14 +83,61 @@ class Source(NamedTuple):
     commit: str | None = None
 
 
-def data(context: Context, settings: DataSettings) -> None:
+READS = {"model": need("base", "policy")}
+MAKES = {
+    "demonstrations": {"train": "train.jsonl", "heldout": "heldout.jsonl"},
+    "rankings": {"train": "rankings.train.jsonl", "heldout": "rankings.heldout.jsonl", "facts": "data.json"},
+    "judge rankings": "rankings.judge.jsonl",
+    "prompts": {"train": "prompts.train.jsonl", "heldout": "prompts.heldout.jsonl"},
+}
+UNUSED = (
+    Unused("n_conversations", "conversations", is_empty, "data.conversations is empty"),
+    Unused("longest_conversation", "conversations", is_empty, "data.conversations is empty"),
+    Unused("n_rankings", "rankings", is_empty, "data.rankings is empty"),
+    Unused("judge_fraction", "rankings", is_empty, "data.rankings is empty"),
+)
+
+
+def expects(settings: Settings, sizes: Sizes) -> Sizes:
+    """Lengths, guessed from what is kept: people's prompts are answered at length."""
+    seq_len = sizes.shape.seq_len
+    kept = (settings.longest_conversation or settings.longest, settings.longest, settings.longest_prompt)
+    chat, ranked, prompt = (ceil(TYPICAL_SHARE * min(longest, seq_len)) for longest in kept)
+    return replace(
+        sizes, chat=chat, ranked=ranked, prompt=prompt, longest=settings.longest, n_ranked=2, answer_share=0.9
+    )
+
+
+def cost(settings: Settings, sizes: Sizes) -> Cost:
+    """Reading, measuring and splitting sets of some hundred thousand rows: a rough guess."""
+    return Cost(fixed_s=40.0)
+
+
+def kinds(settings: Settings) -> Collection[str]:
+    """Without rankings it makes none, nor prompts, unless these have sources of their own."""
+    makes = {
+        "demonstrations": settings.conversations,
+        "rankings": settings.rankings,
+        "judge rankings": settings.rankings and settings.judge_fraction,
+        "prompts": settings.rankings or settings.prompts,
+    }
+    return [kind for kind, sources in makes.items() if sources]
+
+
+def outside(settings: Settings, workspace: Workspace, hashes: Hashes) -> dict[str, str]:
+    """The hashes of the sources that are files."""
+    with hashes.keeping() as of_file:
+        return data_identity(settings, of_file)
+
+
+def run(context: Context, settings: Settings) -> None:
     """Read, measure, sample and split; whatever shares a prompt or a tree stands on one side, over all sources."""
     if not settings.conversations and not settings.rankings:
         raise ConfigError(
             'data: no sources; name files or hub sets as data.conversations = ["…"], data.rankings = ["…"]'
         )
     _check_origins(settings)
-    text = load_text(context.given("base", "pretrain") / "model")
+    text = load_text(context.reads("model").path)
     reader = _Reader(settings, text, context.workspace.path / "data", context.say)
     chats = _unlike(reader.read("conversations", settings.conversations, conversations, settings.n_conversations))
     ranked = reader.read("rankings", settings.rankings, rankings, settings.n_rankings)
@@ -120,14 +176,14 @@ def data(context: Context, settings: DataSettings) -> None:
         context.say(f"{name}: {len(rows):,}")
 
 
-def _check_origins(settings: DataSettings) -> None:
+def _check_origins(settings: Settings) -> None:
     entries = (*settings.conversations, *settings.rankings, *settings.prompts)
     names = {name_of(Path(entry)) if Path(entry).exists() else entry for entry in entries}
     if unknown := sorted(settings.origins.keys() - names):
         raise ConfigError(f"data.origins: {unknown[0]}: no source has this name; they are {', '.join(sorted(names))}")
 
 
-def data_identity(settings: DataSettings, of_file: Callable[[Path], str] = sha256_of) -> dict[str, str]:
+def data_identity(settings: Settings, of_file: Callable[[Path], str] = sha256_of) -> dict[str, str]:
     """Source -> SHA-256 of its file, for the fingerprint of the run; a hub's source is what its name says.
 
     of_file: gives a file's SHA-256, by default by reading it
@@ -147,7 +203,7 @@ def data_identity(settings: DataSettings, of_file: Callable[[Path], str] = sha25
 class _Reader:
     """Reads sources, and keeps count of what it took and left out."""
 
-    def __init__(self, settings: DataSettings, text: Text, folder: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, settings: Settings, text: Text, folder: Path, say: Callable[[str], None]) -> None:
         self.settings, self.text, self.folder, self.say = settings, text, folder, say
         self.facts: dict[str, Any] = {}
 
@@ -255,7 +311,7 @@ def _unlike(rows: Iterable[Row]) -> list[Row]:
     return list(found.values())
 
 
-def _sides(rows: Sequence[Row], settings: DataSettings) -> Callable[[Row], Side]:
+def _sides(rows: Sequence[Row], settings: Settings) -> Callable[[Row], Side]:
     """Which side a row belongs to: the same for all that share a tree or their first question, also by way of others.
 
     The seed and the first of their names decide, so that a source more moves no row to another side.
@@ -283,7 +339,7 @@ def _sides(rows: Sequence[Row], settings: DataSettings) -> Callable[[Row], Side]
     return side
 
 
-def _check_sides(made: Mapping[str, Sequence[Row]], chats: bool, ranked: bool, settings: DataSettings) -> None:
+def _check_sides(made: Mapping[str, Sequence[Row]], chats: bool, ranked: bool, settings: Settings) -> None:
     needed = {"train": chats, "heldout": chats, "rankings.judge": ranked and settings.judge_fraction > 0}
     needed |= dict.fromkeys(("rankings.train", "rankings.heldout", "prompts.train", "prompts.heldout"), ranked)
     empty = [name for name, rows in made.items() if needed[name] and not rows]

@@ -1,9 +1,9 @@
-"""What this machine is, and whether a recipe can be run on it; `commands/estimate.py` says what the recipe needs."""
+"""What this machine is, and whether a recipe can be run on it; `estimate.py` says what the recipe needs."""
 
 import os
 import platform
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib import metadata
@@ -11,21 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from malmoi import __version__, device
-from malmoi.commands.estimate import Need, estimate
-from malmoi.commands.works import PROMPT_TOKENS, Work, disk_of, memory_of, shape_of, text_bytes, works_of
+from malmoi.cost import PROMPT_TOKENS, Work
 from malmoi.errors import ConfigError
 from malmoi.inference.fastest import described
 from malmoi.inference.weights import trained_in
 from malmoi.model.config import ModelConfig
-from malmoi.pipeline.recipe import Recipe, TokenizerSettings
-from malmoi.report.summary import duration
+from malmoi.pipeline.estimate import Need, estimate
+from malmoi.pipeline.memory import disk_of, memory_of, shape_of, text_bytes, works_of
+from malmoi.pipeline.recipe import Recipe
+from malmoi.stage import BASE
+from malmoi.stages import find_stage
 from malmoi.units import size
 
 SIZES = ("n_layer", "n_embd", "n_head", "n_kv_head", "head_dim", "n_ff", "seq_len")
-SAMPLES = ("ppo", "grpo")
+USUAL_VOCABULARY = 4096
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
 
@@ -79,19 +80,19 @@ def refusals(recipe: Recipe, machine: Machine, *, use_total: bool = False) -> li
 
     use_total: refuse only what can never fit: all of the memory counts as free, and the disk may be made so
     """
-    if "base" in recipe.stages:
+    trained = _maker(recipe, BASE)
+    if trained is None or not find_stage(trained).trains:  # a base model of others is not looked at
         return []
     shape, found = shape_of(recipe), []
-    seq_len = shape.seq_len
-    for stage in ("sample", "ppo", "eval"):
-        longest = getattr(recipe, stage).max_tokens if stage in recipe.stages else 0
-        if longest + PROMPT_TOKENS > seq_len:
+    for stage in recipe.stages:
+        longest = getattr(recipe[stage], "max_tokens", 0)
+        if longest + PROMPT_TOKENS > shape.seq_len:
             found.append(
-                f"{stage}.max_tokens: answers of {longest} tokens leave no room for a prompt in pretrain.model.seq_len "
-                f"{seq_len}; lower the one or raise the other"
+                f"{stage}.max_tokens: answers of {longest} tokens leave no room for a prompt in "
+                f"{trained}.model.seq_len {shape.seq_len}; lower the one or raise the other"
             )
-    if "pretrain" in recipe.stages and not text_bytes(recipe):
-        found.append(f"{recipe.corpus.text}: holds no text; give a file or folder with text")
+    if not text_bytes(recipe):
+        found.append(f"{_text_of(recipe)}: holds no text; give a file or folder with text")
     room = machine.memory_bytes if use_total else machine.free_memory_bytes
     for work in works_of(recipe, shape):
         need = memory_of(work, shape, machine.compute_dtype)
@@ -120,20 +121,33 @@ def _to_lower(work: Work, recipe: Recipe, shape: ModelConfig, exceeds: Callable[
     if not exceeds(replace(work, rows=1, ptx=ptx)):
         return f"{work.stage}.micro_batch_size"
     answers_fit = not exceeds(replace(work, rows=1, ptx=None))
-    return "pretrain.model.seq_len" if answers_fit or work.stage not in SAMPLES else f"{work.stage}.max_tokens"
+    is_context = answers_fit or not work.n_answers
+    return f"{_maker(recipe, BASE)}.model.seq_len" if is_context else f"{work.stage}.max_tokens"
 
 
 def _largest(recipe: Recipe, shape: ModelConfig) -> str:
     """The setting that most of the weights come from: without it, as usual networks are, the fewest would be left."""
-    of_words = "pretrain.model" if recipe.pretrain is not None and recipe.pretrain.model.vocab_size else "tokenizer"
-    usual = {name: getattr(ModelConfig(), name) for name in SIZES} | {"vocab_size": TokenizerSettings().vocab_size}
+    trained, learned = _maker(recipe, BASE), _maker(recipe, "tokenizer")
+    given = recipe[trained].model.vocab_size if trained else 0
+    of_words = f"{trained}.model" if given or learned is None else learned
+    usual = {name: getattr(ModelConfig(), name) for name in SIZES} | {"vocab_size": USUAL_VOCABULARY}
 
     def n_left(name: str) -> int:
         lowered = min(getattr(shape, name), usual[name])
         return shape.model_copy(update={name: lowered, "no_rope_layers": ()}).n_parameters()
 
     name = min(usual, key=n_left)
-    return f"{of_words}.vocab_size" if name == "vocab_size" else f"pretrain.model.{name}"
+    return f"{of_words}.vocab_size" if name == "vocab_size" else f"{trained}.model.{name}"
+
+
+def _text_of(recipe: Recipe) -> str:
+    """The user's own text, as the recipe names it."""
+    return next((text for stage in recipe.stages if (text := getattr(recipe[stage], "text", ""))), "text")
+
+
+def _maker(recipe: Recipe, kind: str) -> str | None:
+    """The stage of the recipe that makes a kind, the last one."""
+    return next((stage for stage in reversed(recipe.stages) if kind in find_stage(stage).makes), None)
 
 
 def refuse(recipe: Recipe, machine: Machine, *, use_total: bool = False) -> None:
@@ -150,11 +164,11 @@ def examine(recipe: Recipe | None, folder: Path) -> dict[str, Any]:
         found["refused"] = refusals(recipe, machine)
         shape = shape_of(recipe, folder)
         found["recipe"] = {"name": recipe.name, "n_parameters": shape.n_parameters()}
-        if "base" not in recipe.stages:
+        if (trained := _maker(recipe, BASE)) is not None and find_stage(trained).trains:
             found["recipe"]["disk_bytes"] = disk_of(recipe, shape)
         if not found["refused"]:
             found["recipe"] |= plan_of(estimate(recipe, shape, machine.compute_dtype))
-        found["recipe"]["settings"] = recipe.model_dump(mode="json")
+        found["recipe"]["settings"] = recipe.table()
     return found
 
 
@@ -165,31 +179,3 @@ def plan_of(needs: Sequence[Need]) -> dict[str, Any]:
         "peak_memory_bytes": max((need.memory_bytes for need in needs), default=0),
         "seconds": sum(need.seconds for need in needs),
     }
-
-
-def show_plan(plan: Mapping[str, Any], machine: Machine, say: Callable[[str], None]) -> None:
-    """A line for each stage, and what others take from this machine."""
-    for stage, need in plan["stages"].items():
-        say(f"  {stage:<15} about {duration(need['seconds']):>11}, {size(need['memory_bytes']):>7} of memory")
-    say(f"  {'in all':<15} about {duration(plan['seconds']):>11}, {size(plan['peak_memory_bytes']):>7} of memory")
-    if machine.load > machine.n_cores / 2:
-        say(f"  measured while other processes ran (load {machine.load:.1f}); without them it takes less time")
-
-
-def show_examination(found: dict[str, Any]) -> None:
-    """The same for people."""
-    say = partial(Console(highlight=False, soft_wrap=True).print, markup=False)
-    here = found["machine"]
-    say(f"machine   {here['cpu']}, {here['n_cores']} cores ({', '.join(here['cpu_flags']) or 'no vector extensions'})")
-    say(f"computes  in {here['compute_dtype']} on {here['gpu'] or 'the CPU; no GPU'}")
-    if here["gpu"] is None:
-        say(f"answers   {here['answers']}")
-    say(f"memory    {size(here['free_memory_bytes'])} free of {size(here['memory_bytes'])}")
-    say(f"disk      {size(here['free_disk_bytes'])} free")
-    say("versions  " + ", ".join(f"{name} {version}" for name, version in found["versions"].items()))
-    if (recipe := found.get("recipe")) is not None:
-        weights = f"{recipe['n_parameters'] / 1e6:.1f} million weights"
-        disk = f", about {size(recipe['disk_bytes'])} of disk" if "disk_bytes" in recipe else ""
-        say(f"\n{recipe['name']}: {weights}{disk}")
-        if "stages" in recipe:
-            show_plan(recipe, Machine(**here), say)

@@ -23,9 +23,9 @@ from malmoi.data.formats import tree_of
 from malmoi.errors import ConfigError, DataError, UserError
 from malmoi.files import read_json, read_jsonl, write_jsonl, write_text
 from malmoi.formats.folder import load_text
-from malmoi.pipeline.context import Context
-from malmoi.pipeline.run import OUTSIDE
-from malmoi.pipeline.sources import DataSettings, data, data_identity, open_source
+from malmoi.stage import MODEL, Context, Given, Reads
+from malmoi.stages import data
+from malmoi.stages.data import data_identity, open_source
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.hashes import Hashes
@@ -60,10 +60,11 @@ def context(tmp_path: Path, policy_folder: Path, monkeypatch: pytest.MonkeyPatch
     ]
     write_jsonl(Path("panda.jsonl"), panda)
     workspace = Workspace.open(tmp_path / "workspace")
-    return Context("0001-data", tmp_path / "run", {"base": tmp_path / "base"}, {}, cast(Any, None), workspace)
+    reads = Reads({"model": (Given("base", "base", {"": tmp_path / "base" / MODEL}),)})
+    return Context("0001-data", tmp_path / "run", reads, {}, cast(Any, None), workspace)
 
 
-SETTINGS = DataSettings(
+SETTINGS = data.Settings(
     conversations=("chats.jsonl",), rankings=("pairs.jsonl", "ranked.jsonl", "panda.jsonl"), longest=60,
     heldout_fraction=0.2,
 )  # fmt: skip
@@ -74,7 +75,7 @@ def made(context: Context) -> dict[str, list[dict[str, Any]]]:
 
 
 def test_no_prompt_or_tree_stands_on_two_sides(context: Context) -> None:
-    data(context, SETTINGS)
+    data.run(context, SETTINGS)
     rows = made(context)
     names = {
         name: {key for row in found for key in (row["tree"], tree_of(row["messages"]))} for name, found in rows.items()
@@ -95,14 +96,14 @@ def test_no_prompt_or_tree_stands_on_two_sides(context: Context) -> None:
 
 
 def test_the_seed_decides_and_a_source_more_moves_nothing(context: Context) -> None:
-    data(context, SETTINGS)
+    data.run(context, SETTINGS)
     first = made(context)
-    data(context, SETTINGS)
+    data.run(context, SETTINGS)
     assert made(context) == first
-    data(context, SETTINGS.model_copy(update={"rankings": ("pairs.jsonl", "ranked.jsonl")}))
+    data.run(context, SETTINGS.model_copy(update={"rankings": ("pairs.jsonl", "ranked.jsonl")}))
     kept = [row for row in first["rankings.heldout"] if row["source"] != "panda"]
     assert made(context)["rankings.heldout"] == kept
-    data(context, SETTINGS.model_copy(update={"seed": 2}))
+    data.run(context, SETTINGS.model_copy(update={"seed": 2}))
     assert made(context)["heldout"] != first["heldout"]
 
 
@@ -111,7 +112,7 @@ def test_long_rows_are_left_out_and_counted_and_caps_are_drawn(context: Context)
     write_jsonl(
         Path("long.jsonl"), [{"messages": [*ask(f"L{i}?"), said]} for i in range(9)] + read_jsonl(Path("chats.jsonl"))
     )
-    data(
+    data.run(
         context, SETTINGS.model_copy(update={"conversations": ("long.jsonl",), "n_conversations": 30, "n_rankings": 50})
     )
     rows = made(context)
@@ -124,7 +125,7 @@ def test_long_rows_are_left_out_and_counted_and_caps_are_drawn(context: Context)
 
 def test_prompts_languages_and_origins_can_be_said(context: Context) -> None:
     write_jsonl(Path("asked.jsonl"), [{"prompt": f"A{i}?", "lang": "ko" if i % 2 else "en"} for i in range(80)])
-    data(
+    data.run(
         context,
         SETTINGS.model_copy(update={"prompts": ("asked.jsonl",), "languages": ("ko",), "origins": {"chats": "human"}}),
     )
@@ -150,13 +151,13 @@ def test_what_cannot_be_used_says_so(context: Context, change: dict[str, Any], s
     write_jsonl(Path("one.jsonl"), [{"prompt": "Q1?", "chosen": "a", "rejected": "b"}])
     write_jsonl(Path("bad.jsonl"), [{"prompt": "Q1?", "chosen": "a", "rejected": "a"}])
     with pytest.raises((DataError, ConfigError), match=says):
-        data(context, SETTINGS.model_copy(update=change))
+        data.run(context, SETTINGS.model_copy(update=change))
     assert not (context.out / "data.json").exists()
 
 
 def test_an_origin_of_no_source_is_refused(context: Context) -> None:
     with pytest.raises(ConfigError, match=r"data\.origins: chat: no source has this name; they are .*chats"):
-        data(context, SETTINGS.model_copy(update={"origins": {"chat": "human"}}))
+        data.run(context, SETTINGS.model_copy(update={"origins": {"chat": "human"}}))
 
 
 def test_another_file_under_the_same_name_is_another_input(context: Context) -> None:
@@ -164,23 +165,23 @@ def test_another_file_under_the_same_name_is_another_input(context: Context) -> 
     assert set(first) == {"chats.jsonl", *SETTINGS.rankings}
     write_jsonl(Path("chats.jsonl"), [{"messages": ask("New?")}])
     assert data_identity(SETTINGS)["chats.jsonl"] != first["chats.jsonl"]
-    assert data_identity(DataSettings(rankings=("Anthropic/hh-rlhf",))) == {}
+    assert data_identity(data.Settings(rankings=("Anthropic/hh-rlhf",))) == {}
     with pytest.raises(DataError, match=r"typo\.jsonl: no such file"):
-        data_identity(DataSettings(rankings=("typo.jsonl",)))
+        data_identity(data.Settings(rankings=("typo.jsonl",)))
 
 
 def test_a_source_that_is_as_it_was_is_not_read_again(tmp_path: Path) -> None:
     source, workspace = tmp_path / "chats.jsonl", Workspace.open(tmp_path / "w")
-    settings, memory = DataSettings(conversations=(str(source),)), workspace.runs / ".hashes.json"
+    settings, memory = data.Settings(conversations=(str(source),)), workspace.runs / ".hashes.json"
     write_text(source, "one")
     os.utime(source, ns=(1_000_000_000, 1_000_000_000))
-    first = OUTSIDE["data"](settings, workspace, Hashes(memory))
+    first = data.outside(settings, workspace, Hashes(memory))
     assert first == data_identity(settings)
     # Same place, size and time: read again it would give another hash.
     with source.open("r+") as file:
         file.write("ONE")
     os.utime(source, ns=(1_000_000_000, 1_000_000_000))
-    assert OUTSIDE["data"](settings, workspace, Hashes(memory)) == first != data_identity(settings)
+    assert data.outside(settings, workspace, Hashes(memory)) == first != data_identity(settings)
 
 
 # Data sets of the hub.
@@ -251,11 +252,11 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., StandInHub]]:
 def test_a_set_of_the_hub_is_fetched_once_and_used(context: Context, hub: Callable[..., StandInHub]) -> None:
     server = hub()
     settings = SETTINGS.model_copy(update={"rankings": ("team/set",)})
-    data(context, settings)
+    data.run(context, settings)
     assert sum(len(made(context)[name]) for name in SIDES if name.startswith("rankings")) == 30
     assert {row["source"] for row in made(context)["rankings.train"]} == {"team/set"}
     assert read_json(context.out / "data.json")["sources"]["rankings"]["team/set"]["commit"] == COMMIT
-    data(context, settings)
+    data.run(context, settings)
     fetched = [path for path in server.asked if "/resolve/" in path]
     assert fetched == [f"/datasets/team/set/resolve/{COMMIT}/help/train.jsonl.gz"]
 
@@ -273,7 +274,7 @@ def test_files_can_be_named_and_what_is_not_there_too(tmp_path: Path, hub: Calla
 def test_where_no_hub_answers_files_are_named_as_the_way_on(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(UnreachableError, match=r"""team/set: .*files do as well: --set 'data\.rankings=\["FILE"\]'"""):
-        data(context, SETTINGS.model_copy(update={"rankings": ("team/set",)}))
+        data.run(context, SETTINGS.model_copy(update={"rankings": ("team/set",)}))
 
 
 @pytest.mark.parametrize(
@@ -322,7 +323,7 @@ def test_a_file_is_shown_with_counts_and_what_is_trained_on(context: Context) ->
         assert done.exit_code == 0, done.output
         return done.stdout
 
-    model = str(context.inputs["base"] / "model")
+    model = str(context.reads("model").path)
     told = shown("chats.jsonl", "-n", "2", "--model", model)
     assert told.splitlines()[0].split() == ["conversations", "60"] and told.count("⟦a cat<|end|>⟧") == 2
     assert "<|user|>Q0?" in told and "chats.jsonl:2  chats" in told
@@ -352,7 +353,7 @@ def test_what_cannot_be_shown_ends_in_one_line(context: Context, words: list[str
 
 
 def test_rows_are_shown_as_training_reads_them(context: Context) -> None:
-    folder = context.inputs["base"] / "model"
+    folder = context.reads("model").path
     tokenizer, before = load_text(folder)
     # It writes a line break behind every turn, a prompt that answers do not begin with, and only the last answer whole.
     template = ChatTemplate(

@@ -4,12 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from malmoi import doctor
-from malmoi.commands import estimate as estimates
-from malmoi.commands.estimate import Trials, estimate
-from malmoi.commands.works import (
+from malmoi.cli import plan
+from malmoi.cost import Work
+from malmoi.errors import ConfigError
+from malmoi.model.lora import LoraConfig, add_lora
+from malmoi.model.transformer import LanguageModel
+from malmoi.pipeline import doctor
+from malmoi.pipeline import estimate as estimates
+from malmoi.pipeline.doctor import Machine, inspect_machine, refusals
+from malmoi.pipeline.estimate import Trials, estimate
+from malmoi.pipeline.memory import (
     BASE_BYTES,
-    Work,
     disk_of,
     learned_of,
     memory_of,
@@ -17,10 +22,6 @@ from malmoi.commands.works import (
     shape_of,
     works_of,
 )
-from malmoi.doctor import Machine, inspect_machine, refusals
-from malmoi.errors import ConfigError
-from malmoi.model.lora import LoraConfig, add_lora
-from malmoi.model.transformer import LanguageModel
 from malmoi.pipeline.recipe import Recipe, find_recipe, read_recipe
 from malmoi.train.optim import OptimConfig
 
@@ -102,7 +103,7 @@ def test_the_work_is_counted_in_micro_batches() -> None:
     )  # fmt: skip
     works = {work.stage: work for work in works_of(recipe, shape_of(recipe))}
     assert works["pretrain"].n_micros == 10 * 3
-    assert (works["reward"].n_micros, works["reward"].rows) == (2, 5 * recipe.sample.n_answers)
+    assert (works["reward"].n_micros, works["reward"].rows) == (2, 5 * recipe["sample"].n_answers)
     assert (works["ppo"].n_micros, works["ppo"].n_answers) == (3 * 2 * 4 * 2, 3 * 32)
     assert list(works) == ["pretrain", "sft", "reward", "ppo"]
     short = nano('stages=["corpus", "tokenizer", "pretrain"]')
@@ -112,7 +113,7 @@ def test_the_work_is_counted_in_micro_batches() -> None:
 def test_memory_is_weights_gradients_optimizer_and_activations() -> None:
     shape = shape_of(nano("pretrain.model.n_layer=30", "pretrain.model.n_embd=1024"))
     n = shape.n_parameters()
-    tiny = Work("pretrain", OptimConfig(name="adamw"), 1, 1, 1, 1)
+    tiny = Work("text", OptimConfig(name="adamw"), 1, 1, 1, 1)
     # Without activations to speak of, a checkpoint being written is the peak: three copies of weights and moments.
     assert memory_of(tiny, shape, "float32") == pytest.approx(BASE_BYTES + 3 * 12 * n, rel=1e-3)
     muon = replace(tiny, optim=OptimConfig(name="muon"))
@@ -214,7 +215,7 @@ def test_text_that_is_mixed_into_ppo_takes_time_and_memory(monkeypatch: pytest.M
     assert memory_of(replace(after, longest=8), shape, "float32") > memory_of(
         replace(before, longest=8), shape, "float32"
     )
-    assert [work.stage for work in parts_of(after)] == ["ppo", "pretrain"]
+    assert [work.stage for work in parts_of(after)] == ["ppo", ""]
     much = nano(*small, "ppo.ptx_coef=27.8", "ppo.ptx_windows_per_answer=8000")
     needs = [estimate(recipe, shape, "float32", ["ppo"])[0].seconds for recipe in (plain, much)]
     assert needs[1] > 50 * needs[0]
@@ -250,7 +251,7 @@ def test_an_examination_is_plain_json_and_tries_nothing_that_cannot_fit(capsys: 
     assert "stages" not in json.loads(json.dumps(found))["recipe"]
     assert found["refused"]
     assert found["recipe"]["settings"]["ppo"]["max_tokens"] == 48
-    doctor.show_examination(found)
+    plan.show_examination(found)
     assert "machine" in capsys.readouterr().out
     with pytest.raises(ConfigError, match="memory"):
         doctor.refuse(nano("pretrain.model.n_embd=65536"), AMPLE)

@@ -10,9 +10,8 @@ import pytest
 
 from malmoi.corpus.shards import TokenShards
 from malmoi.files import read_json, read_jsonl
-from malmoi.pipeline.context import Context
-from malmoi.pipeline.from_text import corpus, tokenizer
-from malmoi.pipeline.recipe import CorpusSettings, TokenizerSettings
+from malmoi.stage import Context, Reads
+from malmoi.stages import corpus, find_stage, tokenizer
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.workspace.folder import Workspace
 
@@ -35,17 +34,18 @@ def text(tmp_path: Path) -> Path:
     return path
 
 
-def context(tmp_path: Path, stage: str, inputs: dict[str, Path]) -> Context:
+def context(tmp_path: Path, stage: str, documents: Path | None = None) -> Context:
     folder = tmp_path / "runs" / stage
     (folder / "out").mkdir(parents=True)
-    return Context(stage, folder, inputs, {}, cast(Any, None), Workspace.open(tmp_path / "w"))
+    given = {"documents": (find_stage("corpus").given("documents", documents),)} if documents else {}
+    return Context(stage, folder, Reads(given), {}, cast(Any, None), Workspace.open(tmp_path / "w"))
 
 
 def test_memory_holds_no_more_than_a_part_of_the_text(tmp_path: Path, text: Path) -> None:
-    made = context(tmp_path, "corpus", {})
+    made = context(tmp_path, "corpus")
     tracemalloc.start()
     try:
-        corpus(made, CorpusSettings(text=str(text)))
+        corpus.run(made, corpus.Settings(text=str(text)))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -56,11 +56,11 @@ def test_memory_holds_no_more_than_a_part_of_the_text(tmp_path: Path, text: Path
 
 def test_shards_hold_the_documents_in_an_order_that_the_seed_decides(tmp_path: Path, text: Path) -> None:
     read, made = (
-        context(tmp_path, "corpus", {}),
-        context(tmp_path, "tokenizer", {"corpus": tmp_path / "runs/corpus/out"}),
+        context(tmp_path, "corpus"),
+        context(tmp_path, "tokenizer", tmp_path / "runs/corpus/out"),
     )
-    corpus(read, CorpusSettings(text=str(text)))
-    tokenizer(made, TokenizerSettings(vocab_size=280, seed=3))
+    corpus.run(read, corpus.Settings(text=str(text)))
+    tokenizer.run(made, tokenizer.Settings(vocab_size=280, seed=3))
     learned = Tokenizer.load(made.out)
     for side in ("train", "heldout"):
         texts = [row["text"] for row in read_jsonl(read.out / f"{side}.jsonl")]

@@ -1,0 +1,39 @@
+"""What doctor found, and what a recipe will take, in lines for people."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from rich.console import Console
+
+from malmoi.pipeline.doctor import Machine
+from malmoi.report.summary import duration
+from malmoi.units import size
+
+
+def show_plan(plan: Mapping[str, Any], machine: Machine, say: Callable[[str], None]) -> None:
+    """A line for each stage, and what others take from this machine."""
+    for stage, need in plan["stages"].items():
+        say(f"  {stage:<15} about {duration(need['seconds']):>11}, {size(need['memory_bytes']):>7} of memory")
+    say(f"  {'in all':<15} about {duration(plan['seconds']):>11}, {size(plan['peak_memory_bytes']):>7} of memory")
+    if machine.load > machine.n_cores / 2:
+        say(f"  measured while other processes ran (load {machine.load:.1f}); without them it takes less time")
+
+
+def show_examination(found: dict[str, Any]) -> None:
+    """The same for people."""
+    say = partial(Console(highlight=False, soft_wrap=True).print, markup=False)
+    here = found["machine"]
+    say(f"machine   {here['cpu']}, {here['n_cores']} cores ({', '.join(here['cpu_flags']) or 'no vector extensions'})")
+    say(f"computes  in {here['compute_dtype']} on {here['gpu'] or 'the CPU; no GPU'}")
+    if here["gpu"] is None:
+        say(f"answers   {here['answers']}")
+    say(f"memory    {size(here['free_memory_bytes'])} free of {size(here['memory_bytes'])}")
+    say(f"disk      {size(here['free_disk_bytes'])} free")
+    say("versions  " + ", ".join(f"{name} {version}" for name, version in found["versions"].items()))
+    if (recipe := found.get("recipe")) is not None:
+        weights = f"{recipe['n_parameters'] / 1e6:.1f} million weights"
+        disk = f", about {size(recipe['disk_bytes'])} of disk" if "disk_bytes" in recipe else ""
+        say(f"\n{recipe['name']}: {weights}{disk}")
+        if "stages" in recipe:
+            show_plan(recipe, Machine(**here), say)

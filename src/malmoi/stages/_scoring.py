@@ -1,0 +1,35 @@
+"""How reward model and judge are trained: the same network, on different rankings."""
+
+import random
+from pathlib import Path
+
+import torch
+
+from malmoi import device
+from malmoi.algorithms import reward
+from malmoi.data.comparisons import read_rankings
+from malmoi.evals.reward_scores import reward_bias, score_spread
+from malmoi.files import read_jsonl
+from malmoi.formats.folder import load_text
+from malmoi.model.transformer import ScalarModel
+from malmoi.stage import Context
+from malmoi.stages._training import train, write_model
+from malmoi.train.finished import finished
+
+
+def train_scores(context: Context, settings: reward.Config, rankings: Path) -> None:
+    """Learn from the rankings which answer is better; then shift the scores so that demonstrations average 0."""
+    start = context.reads("policy").path
+    job = reward.build(settings, reward.Inputs(model=start, data=rankings))
+    train(context, job, settings.loop)
+    model, text = finished(job), load_text(start)
+    if model is None:  # the first rank has it
+        return
+    assert isinstance(model, ScalarModel)
+    model.to(device.current().torch_device)
+    shown = read_jsonl(context.reads("demonstrations").part("train"))
+    random.Random(settings.seed).shuffle(shown)
+    bias = torch.tensor(reward_bias(model, text, [row["messages"] for row in shown[:256]]))
+    model.score_bias.sub_(bias.reshape(model.score_bias.shape).to(model.score_bias.device))
+    spread = score_spread(model, read_rankings(rankings, *text, model.config.seq_len), text[0].pad_id, settings.seed)
+    write_model(context, model, text, {"score_std": spread})

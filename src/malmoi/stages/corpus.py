@@ -1,0 +1,215 @@
+"""Documents from text: read, normalised, without duplicates and boilerplate, split by document."""
+
+import contextlib
+import platform
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from importlib import metadata
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from malmoi import config
+from malmoi.config import Seed
+from malmoi.corpus import clean
+from malmoi.corpus.documents import Document, each_document
+from malmoi.corpus.encodings import UTF8, known
+from malmoi.corpus.folder import ReadReport, read_folder
+from malmoi.corpus.folder import identity as text_identity
+from malmoi.cost import Cost, Sizes
+from malmoi.errors import ConfigError, DataError, UserError
+from malmoi.files import open_atomic, to_json, write_json, write_jsonl
+from malmoi.stage import Context, Need
+from malmoi.synthetic.cloze import TOO_LITTLE, what_is_asked
+from malmoi.synthetic.pydocs import PACKAGES, Item, read_python_docs
+from malmoi.text import text_key
+from malmoi.unused import Unused, is_empty
+from malmoi.workspace.folder import Workspace
+from malmoi.workspace.hashes import Hashes
+
+TRIAL_BYTES = 100_000
+"""Training text below which it is said what such a text is good for."""
+
+
+class Settings(config.Settings):
+    """Which text, and how it is cleaned."""
+
+    text: str = ""
+    """File or folder of the user's own text; empty: the documentation of this Python and of `packages`."""
+    packages: tuple[str, ...] = PACKAGES
+    """Installed packages whose docstrings are read beside the standard library's."""
+    errors: Literal["strict", "skip"] = "strict"
+    """What to do with a file or a row that cannot be read."""
+    encoding: Annotated[str, AfterValidator(known)] = UTF8
+    """Of the user's files that have no mark and are not UTF-8, such as cp949 or euc-kr."""
+    heldout_fraction: float = Field(0.05, gt=0, lt=1)
+    """Share of the documents that is never trained on."""
+    min_chars: int = Field(20, ge=0)
+    """Shortest document that is kept, after cleaning."""
+    seed: Seed = 1
+    """Of the split."""
+
+
+READS: dict[str, Need] = {}
+MAKES = {
+    "documents": {"train": "train.jsonl", "heldout": "heldout.jsonl", "facts": "corpus.json"},
+    "items": "items.jsonl",
+}
+_OWN = "it is about your text, and corpus.text names none"
+UNUSED = (
+    Unused("packages", "text", bool, "your own text (corpus.text) is read in place of documentation"),
+    Unused("errors", "text", is_empty, _OWN),
+    Unused("min_chars", "text", is_empty, _OWN),
+)
+
+
+def kinds(settings: Settings) -> Collection[str]:
+    """Only documentation has names to ask about."""
+    return ("documents",) if settings.text else MAKES
+
+
+def outside(settings: Settings, workspace: Workspace, hashes: Hashes) -> dict[str, str]:
+    """The text's hash, or the versions of what is documented."""
+    if settings.text:
+        path = Path(settings.text)
+        if not path.exists():
+            raise UserError(f"{path}: no such file or folder; give --text a folder of .txt, .md, .jsonl or .html files")
+        with hashes.keeping() as of_file:
+            return {"text": text_identity(path, of_file)}
+    versions = {"python": platform.python_version()}
+    for name in settings.packages:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            raise ConfigError(f"corpus.packages: {name} is not installed here; install it or leave it out") from None
+    return versions
+
+
+def expects(settings: Settings, sizes: Sizes) -> Sizes:
+    """The bytes of the text."""
+    if not settings.text or not (path := Path(settings.text)).exists():
+        return sizes
+    files = [path] if path.is_file() else path.rglob("*")
+    return replace(sizes, text_bytes=sum(file.stat().st_size for file in files if file.is_file()))
+
+
+def cost(settings: Settings, sizes: Sizes) -> Cost:
+    """Reading and cleaning."""
+    return Cost(s_per_mb=1.6, holds_model=False)
+
+
+def run(context: Context, settings: Settings) -> None:
+    """Read, normalise, drop duplicates and boilerplate, split by document. Of each text only a hash stays in memory."""
+    counts: Counter[str] = Counter()
+    report = ReadReport()
+    items: list[Item] = []
+
+    def documents() -> Iterator[Document]:
+        if settings.text:
+            yield from read_folder(Path(settings.text), settings.errors, report, settings.encoding)
+            return
+        for document, item in read_python_docs(settings.packages):
+            if item is not None:
+                items.append(item)
+            yield document
+
+    with contextlib.ExitStack() as held:
+        kept = held.enter_context(_on_disk(context, clean.drop_duplicates(clean.normalised(documents()), counts)))
+        if settings.text:
+            kept = held.enter_context(_on_disk(context, clean.drop_boilerplate(kept, settings.min_chars, counts)))
+        origins = Counter(document.origin for document in kept())
+        licenses = Counter(document.license for document in kept())
+        n_documents, n_bytes, known = _write_sides(context, settings, kept, counts)
+    if not settings.text:
+        write_jsonl(context.out / "items.jsonl", (item.to_row() for item in items if item.document in known))
+    facts = {
+        "documents": n_documents,
+        "bytes": n_bytes,
+        "origins": dict(origins),
+        "licenses": dict(licenses.most_common(20)),
+        "dropped": dict(counts),
+        "skipped": dict(report.skipped),
+    }
+    write_json(context.out / "corpus.json", facts)
+    said = _size(sum(n_bytes.values()))
+    context.say(f"{_number(origins.total(), 'document')}, {said}; dropped: {_listed(counts) or 'nothing'}")
+    if settings.text:
+        _say_of_own(context, settings, report, n_bytes["train"])
+
+
+def _say_of_own(context: Context, settings: Settings, report: ReadReport, n_bytes: int) -> None:
+    """What whoever brings text should know of it. n_bytes: of the text to train on"""
+    if report.skipped:
+        context.say(f"passed over: {_listed(report.skipped)}")
+    for name, n in (+report.converted).items():
+        context.say(f"{_number(n, 'file')} read as {name}")
+    if n_bytes < TRIAL_BYTES:
+        context.say("so little text is enough for a trial of every stage; to learn the language takes about 1 MB")
+    if what_is_asked(partial(each_document, context.out / "train.jsonl"), settings.seed) is None:
+        context.say(f"no demonstrations can be made of it: it has {TOO_LITTLE}")
+
+
+@contextlib.contextmanager
+def _on_disk(context: Context, documents: Iterable[Document]) -> Iterator[Callable[[], Iterator[Document]]]:
+    """A stream of documents that can be opened several times, until the block ends."""
+    with tempfile.TemporaryDirectory(prefix=".", suffix=".partial", dir=context.folder) as folder:
+        write_jsonl(Path(folder) / "kept.jsonl", (document.to_row() for document in documents))
+        yield partial(each_document, Path(folder) / "kept.jsonl")
+
+
+def _write_sides(
+    context: Context, settings: Settings, kept: Callable[[], Iterator[Document]], counts: Counter[str]
+) -> tuple[dict[str, int], dict[str, int], set[str]]:
+    """Write each side's documents; how many there are, bytes of their text, and the ids of those to train on."""
+    n_documents, n_bytes = {"train": 0, "heldout": 0}, {"train": 0, "heldout": 0}
+    known: set[str] = set()
+    with contextlib.ExitStack() as opened:
+        files = {side: opened.enter_context(open_atomic(context.out / f"{side}.jsonl")) for side in n_documents}
+        for side, document in _sides(context, settings, kept, counts):
+            files[side].write(to_json(document.to_row()).encode() + b"\n")
+            n_documents[side] += 1
+            n_bytes[side] += len(document.text.encode())
+            if side == "train":
+                known.add(document.id)
+        if not all(n_documents.values()):
+            lacking = " and ".join(side for side, n in n_documents.items() if not n)
+            raise DataError(
+                f"corpus: {sum(n_documents.values())} document(s) leave none {lacking}; at least two different texts "
+                "are needed"
+            )
+    return n_documents, n_bytes, known
+
+
+def _sides(
+    context: Context, settings: Settings, kept: Callable[[], Iterator[Document]], counts: Counter[str]
+) -> Iterator[tuple[clean.Split, Document]]:
+    """Each document with its side; of a single document the end is held out."""
+    first = list(islice(kept(), 2))
+    if len(first) != 1:
+        yield from clean.split(kept, settings.heldout_fraction, settings.seed, counts)
+        return
+    [only] = first
+    parts = clean.cut_end(only, settings.heldout_fraction)
+    if parts is None or text_key(parts[0]) == text_key(parts[1]):
+        raise DataError("corpus: one document of one sentence leaves nothing to hold out; give more text or more files")
+    begin, end = (replace(only, text=part, id="") for part in parts)
+    context.say(f"one document: its last {len(end.text) / len(only.text):.0%} is held out")
+    yield "train", begin
+    yield "heldout", end
+
+
+def _number(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:.2f} MB" if n_bytes >= 1e5 else f"{n_bytes / 1e3:.1f} kB"
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{n:,} × {reason}" for reason, n in counts.items() if n)

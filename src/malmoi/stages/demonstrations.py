@@ -1,0 +1,93 @@
+"""Demonstrations made from the text: questions with known answers, conversations of those, and prompts to rank."""
+
+from dataclasses import replace
+from functools import partial
+
+from pydantic import Field
+
+from malmoi import config
+from malmoi.config import Seed
+from malmoi.corpus.documents import each_document
+from malmoi.cost import Cost, Sizes
+from malmoi.errors import DataError
+from malmoi.files import read_jsonl, write_jsonl
+from malmoi.stage import Context, may, need
+from malmoi.synthetic.cloze import FEWEST_ITEMS, cloze_questions, what_is_asked
+from malmoi.synthetic.demonstrations import demonstrations, prompts
+from malmoi.synthetic.pydocs import Item
+from malmoi.synthetic.questions import ask, choose_items
+from malmoi.tokenizer.bpe import Tokenizer
+from malmoi.unused import Unused, is_empty
+
+
+class Settings(config.Settings):
+    """Conversations made from the text."""
+
+    n_items: int = Field(1500, gt=0)
+    """Documented names to ask about in training (with the user's own text: questions)."""
+    n_unseen: int = Field(200, ge=0)
+    """Names that nobody asks about until the evaluation."""
+    longest: int = Field(200, gt=0)
+    """Longest question and answer that are kept, in tokens; must leave room in the model's context."""
+    untidy_share: float = Field(0.35, ge=0, le=1)
+    """Share of the demonstrations that are right but wordier than people like."""
+    n_prompts: int = Field(1200, gt=0)
+    """Prompts to sample and rank answers for, and to train PPO on."""
+    n_heldout_prompts: int = Field(300, gt=0)
+    """Prompts, about other items, to judge reward model and PPO on."""
+    seed: Seed = 1
+    """Of all choices."""
+
+
+READS = {"documents": need("documents"), "items": may("items"), "tokenizer": need("tokenizer")}
+MAKES = {
+    "demonstrations": {"train": "train.jsonl"},
+    "questions": "questions.jsonl",
+    "prompts": {"train": "prompts.train.jsonl", "heldout": "prompts.heldout.jsonl"},
+}
+UNUSED = (Unused("n_unseen", "reads.items", is_empty, "of your own text (corpus.text) a fifth is left for last"),)
+
+
+def expects(settings: Settings, sizes: Sizes) -> Sizes:
+    """Prompts, and questions about what nobody asked before."""
+    n_prompts = settings.n_prompts + settings.n_heldout_prompts
+    return replace(sizes, n_prompts=n_prompts, n_heldout=settings.n_heldout_prompts, n_unseen=settings.n_unseen)
+
+
+def cost(settings: Settings, sizes: Sizes) -> Cost:
+    """Reading the text, and writing."""
+    return Cost(s_per_mb=0.4, holds_model=False)
+
+
+def run(context: Context, settings: Settings) -> None:
+    """Make questions with known answers out of the text, conversations out of those, and prompts to rank."""
+    source = context.reads("documents")
+    if (found := context.reads.find("items")) is not None:
+        items = [Item.from_row(row) for row in read_jsonl(found.path)]
+        asked, unseen = choose_items(items, settings.n_items, settings.n_unseen, settings.seed)
+        questions = list(ask(asked, unseen, settings.seed))
+    else:
+        documents = partial(each_document, source.part("train"))
+        questions = cloze_questions(documents, settings.n_items, settings.seed)
+        if what_is_asked(documents, settings.seed) == "lines":
+            context.say("the text has hardly two sentences in a row; its lines are asked about")
+    learned = Tokenizer.load(context.reads("tokenizer").path)
+    texts = learned.encode_batch([f"{question.prompt} {question.answers[0]}" for question in questions])
+    n_found = len(questions)
+    questions = [q for q, ids in zip(questions, texts, strict=True) if len(ids) <= settings.longest]
+    n_items = len({question.item for question in questions if not question.unseen})
+    if n_items < FEWEST_ITEMS:
+        raise DataError(
+            f"demonstrations: the text gives {n_items} questions of at most {settings.longest} tokens, and needs "
+            f"{FEWEST_ITEMS}: more text, sentences of at most 120 characters, a larger tokenizer.vocab_size, or more "
+            "room (demonstrations.longest)"
+        )
+    if len(questions) < n_found:
+        context.say(f"{n_found - len(questions):,} questions of more than {settings.longest} tokens are left out")
+    rows = list(demonstrations(questions, settings.untidy_share, settings.seed))
+    write_jsonl(context.out / "train.jsonl", rows)
+    write_jsonl(context.out / "questions.jsonl", (q.to_row() for q in questions if q.heldout))
+    asked_for = list(prompts(questions, settings.n_prompts, settings.n_heldout_prompts, settings.seed))
+    for split in ("train", "heldout"):
+        write_jsonl(context.out / f"prompts.{split}.jsonl", (row for row in asked_for if row["split"] == split))
+    context.say(f"{len(rows):,} demonstrations about {n_items:,} items; {len(asked_for):,} prompts to rank")

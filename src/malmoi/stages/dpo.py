@@ -1,0 +1,34 @@
+"""A policy moved towards the answers that people ranked higher, without a reward model."""
+
+from dataclasses import replace
+
+from malmoi.algorithms import dpo
+from malmoi.cost import Cost, Sizes
+from malmoi.formats.folder import load_text
+from malmoi.stage import MODEL, POLICY, Context, need
+from malmoi.stages._training import save, train, work_of
+
+Settings, Inputs = dpo.Config, dpo.Inputs
+READS = {"policy": POLICY, "rankings": need("rankings")}
+MAKES = {"aligned": MODEL}
+TRAINS = True
+UNUSED = dpo.UNUSED
+
+
+def expects(settings: dpo.Config, sizes: Sizes) -> Sizes:
+    """One more policy to compare."""
+    return replace(sizes, n_methods=sizes.n_methods + 1)
+
+
+def cost(settings: dpo.Config, sizes: Sizes) -> Cost:
+    """Ranked answers, which the reference reads too: the policy itself, where adapters are what learns."""
+    work = work_of(settings, "answers", sizes, n_tokens=sizes.ranked, rows_each=sizes.n_ranked)
+    return Cost(replace(work, n_read=1, n_frozen=int(not settings.lora.rank)))
+
+
+def run(context: Context, settings: dpo.Config) -> None:
+    """Learn from the rankings which answer is better."""
+    start = context.reads("policy").path
+    job = dpo.build(settings, dpo.Inputs(policy=start, data=context.reads("rankings").part("train")))
+    train(context, job, settings.loop)
+    save(context, job, load_text(start))

@@ -1,0 +1,33 @@
+"""A policy moved by GRPO towards answers that score higher than its others to the same prompt."""
+
+from dataclasses import replace
+
+from malmoi.algorithms import grpo
+from malmoi.cost import Cost, Sizes
+from malmoi.stage import POLICY, Context, need
+from malmoi.stages._training import ALIGNED, train_on_answers, work_on_answers
+
+Settings, Inputs = grpo.Config, grpo.Inputs
+READS = {"policy": POLICY, "reward_model": need("reward model"), "prompts": need("prompts")}
+MAKES = {"aligned": ALIGNED}
+TRAINS = True
+UNUSED = grpo.UNUSED
+
+
+def expects(settings: grpo.Config, sizes: Sizes) -> Sizes:
+    """One more policy to compare."""
+    return replace(sizes, n_methods=sizes.n_methods + 1)
+
+
+def cost(settings: grpo.Config, sizes: Sizes) -> Cost:
+    """One network that learns from sampled answers."""
+    return Cost(work_on_answers(settings, "answers", sizes, n_trained=1))
+
+
+def run(context: Context, settings: grpo.Config) -> None:
+    """Sample groups of answers, score, learn."""
+    reads = context.reads
+    inputs = grpo.Inputs(
+        policy=reads("policy").path, reward_model=reads("reward_model").path, data=reads("prompts").part("train")
+    )
+    train_on_answers(context, grpo.build(settings, inputs), settings.loop)

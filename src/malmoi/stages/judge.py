@@ -1,0 +1,27 @@
+"""A second reward model, from rankings that the first never sees: it judges, and nothing is trained on it."""
+
+from malmoi.algorithms import reward
+from malmoi.cost import Cost, Sizes
+from malmoi.stage import MODEL, POLICY, Context, need
+from malmoi.stages._scoring import train_scores
+from malmoi.stages._training import work_of
+
+Settings, Inputs = reward.Config, reward.Inputs
+READS = {
+    "policy": POLICY,
+    "rankings": need("judge rankings"),
+    "demonstrations": need("demonstrations"),
+}
+MAKES = {"judge": MODEL}
+TRAINS = True
+UNUSED = reward.UNUSED
+
+
+def cost(settings: reward.Config, sizes: Sizes) -> Cost:
+    """Ranked answers."""
+    return Cost(work_of(settings, "rankings", sizes, n_tokens=sizes.ranked, rows_each=sizes.n_ranked))
+
+
+def run(context: Context, settings: reward.Config) -> None:
+    """Learn from the rankings which answer is better."""
+    train_scores(context, settings, context.reads("rankings").path)

@@ -1,0 +1,26 @@
+"""A policy that answers, fine-tuned from the base model on demonstrations."""
+
+from malmoi.algorithms import sft
+from malmoi.cost import Cost, Sizes
+from malmoi.formats.folder import load_text
+from malmoi.stage import MODEL, Context, need
+from malmoi.stages._training import save, train, work_of
+
+Settings, Inputs = sft.Config, sft.Inputs
+READS = {"model": need("base"), "demonstrations": need("demonstrations")}
+MAKES = {"policy": MODEL}
+TRAINS = True
+UNUSED = sft.UNUSED
+
+
+def cost(settings: sft.Config, sizes: Sizes) -> Cost:
+    """Conversations."""
+    return Cost(work_of(settings, "answers", sizes, n_tokens=sizes.chat))
+
+
+def run(context: Context, settings: sft.Config) -> None:
+    """Learn to answer from the demonstrations."""
+    start = context.reads("model").path
+    job = sft.build(settings, sft.Inputs(model=start, data=context.reads("demonstrations").part("train")))
+    train(context, job, settings.loop)
+    save(context, job, load_text(start))

@@ -1,0 +1,78 @@
+"""Settings that do nothing because of what another one says: refused where they are given, not ignored.
+
+A file may hold what a switch of the command line makes unused: `--set sft.lora.rank=0` needs no other file.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Set
+from functools import reduce
+from typing import Any, NamedTuple
+
+from malmoi.config import Settings
+from malmoi.errors import ConfigError
+
+READS = "reads."
+
+
+class Unused(NamedTuple):
+    """A setting that does nothing where `is_dead` holds of the value of another one, its switch; why: in words.
+
+    switch: a setting, or `reads.ROLE` of a stage, whose value is what is read in that role
+    """
+
+    key: str
+    switch: str
+    is_dead: Callable[[Any], bool]
+    why: str
+
+
+def all_unused(keys: str, switch: str, is_dead: Callable[[Any], bool], why: str) -> tuple[Unused, ...]:
+    return tuple(Unused(key, switch, is_dead, why) for key in keys.split())
+
+
+def is_empty(value: Any) -> bool:
+    """Of a switch: nothing, or 0."""
+    return not value
+
+
+OF_OPTIM = (
+    Unused("loop.optim.momentum", "loop.optim.name", lambda name: name != "muon", 'loop.optim.name is not "muon"'),
+    Unused("loop.optim.final_lr_ratio", "loop.optim.decay", lambda decay: decay == "constant",
+           'loop.optim.decay is "constant"'),
+)  # fmt: skip
+OF_LORA = (
+    *all_unused("lora.alpha lora.projections lora.frozen_share lora.seed", "lora.rank", is_empty, "lora.rank is 0"),
+    Unused("loop.optim.embedding_lr", "lora.rank", bool, "adapters (lora.rank) leave the embeddings as they are"),
+)
+OF_LORA_WITH_HEAD = (Unused("loop.optim.head_lr", "lora.rank", bool, "adapters (lora.rank) leave the head as it is"),)
+OF_ROLLOUTS = (Unused("kl_target", "beta", is_empty, "it adapts beta, and a beta of 0 stays 0"),)
+
+
+def refuse_unused(
+    settings: Settings, table: Mapping[str, Any], rules: Iterable[Unused], where: str, changed: Set[str],
+    stage: str = "", reads: Mapping[str, Any] | None = None,
+) -> None:  # fmt: skip
+    """Raises ConfigError for the first setting of a file or of --set that does nothing.
+
+    table: what was given for these settings, --set included; changed: what --set gave; where: the file's name
+    stage: whose settings these are, in a recipe; reads: what it reads, by role
+    """
+    prefix = f"{stage}." if stage else ""
+    for key, switch, is_dead, why in rules:
+        is_read = switch.startswith(READS)
+        value = (reads or {}).get(switch.removeprefix(READS)) if is_read else _value(settings, switch)
+        given, turned = (any(f"{prefix}{name}.".startswith(f"{one}.") for one in changed) for name in (key, switch))
+        turned = turned or (is_read and bool(changed))  # settings of other stages decide what there is to read
+        if _is_in(table, key) and is_dead(value) and (given or not turned):
+            raise ConfigError(f"{'--set' if given else where}: {prefix}{key}: does nothing here: {why}; leave it out")
+
+
+def _is_in(table: Any, key: str) -> bool:
+    for part in key.split("."):
+        if not isinstance(table, dict) or part not in table:
+            return False
+        table = table[part]
+    return True
+
+
+def _value(settings: Settings, key: str) -> Any:
+    return reduce(getattr, key.split("."), settings)
