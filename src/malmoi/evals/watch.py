@@ -1,6 +1,6 @@
-"""Looks on while a policy learns from its own answers: alarms with their cause, and what becomes of held-out prompts.
+"""Hooks for a policy that learns from its own answers: alarms with their cause, and its answers to held-out prompts.
 
-Nothing here changes what is learned.
+They read the stream and add metrics to a step; nothing here changes the stream or what is learned.
 """
 
 import json
@@ -24,36 +24,50 @@ CURVE_POINTS, CURVE_PROMPTS = 5, 24
 
 
 class PolicyWatch:
-    """A hook: adds `gold` to the metrics, writes samples, and raises each alarm once.
+    """A hook: adds `gold` to the metrics of each step, writes samples, and raises each alarm once.
 
-    gold: mean score of the simulated labeler's rule over the sampled answers, which training never sees
-    folder: of the run; what an interrupted run had measured there is read first, so that it alarms as one that was not
+    gold: mean score of the simulated labeler's rule over the answers of the iteration; training never sees it
+    folder: the run's; the metrics that an interrupted run left there are read first, so that `gold` and the alarms are
+    those of an uninterrupted run
     """
 
     def __init__(self, steps: RolloutSteps, tokenizer: Tokenizer, folder: Path, say: Callable[[str], None]) -> None:
         self.steps, self.tokenizer, self.samples, self.say = steps, tokenizer, folder / "samples.jsonl", say
+        self.per_iteration = steps.config.n_epochs * steps.config.n_minibatches
         self.alarms: dict[str, str] = {}
         self.scores: list[float] = []
         self.golds: list[float] = []
+        self.gold_of: dict[int, float] = {}  # iteration -> gold, where prompts have references
         self.last_step = 0
-        per_iteration = steps.config.n_epochs * steps.config.n_minibatches
         for row in read_jsonl(folder / "metrics.jsonl") if (folder / "metrics.jsonl").exists() else []:
-            if row["step"] % per_iteration == 1 % per_iteration:
+            iteration, is_first = self._place(row["step"])
+            if "gold" in row:
+                self.gold_of[iteration] = row["gold"]
+            if is_first:
                 self._judge(row["step"], row)
             self.last_step = row["step"]
 
     def __call__(self, step: Step) -> None:
-        if not self.steps.latest:
-            return
-        sampled, self.steps.latest = self.steps.latest, []
-        texts = [(prompt, self.tokenizer.decode(answer.ids).strip(), answer) for prompt, answer in sampled]
-        golds = [gold_score(text, p.row["references"], a.finished) for p, text, a in texts if "references" in p.row]
+        iteration, is_first = self._place(step.step)
+        texts = self._new_answers() if is_first else []
+        golds = [gold_score(text, p.row["references"], ended) for p, text, ended in texts if "references" in p.row]
         if golds:
-            self.steps.info["gold"] = step.metrics["gold"] = sum(golds) / len(golds)
-        if step.step > self.last_step:
+            self.gold_of[iteration] = sum(golds) / len(golds)
+        if iteration in self.gold_of:
+            step.metrics["gold"] = self.gold_of[iteration]
+        if is_first and step.step > self.last_step:
             if device.current().is_main:
                 self._write(step.step, [(prompt.messages[-1]["content"], text) for prompt, text, _ in texts[:4]])
             self._judge(step.step, step.metrics)
+
+    def _place(self, step: int) -> tuple[int, bool]:
+        """A step's iteration, from 0, and whether it is the first of it, whose answers are new."""
+        iteration, number = divmod(step - 1, self.per_iteration)
+        return iteration, number == 0
+
+    def _new_answers(self) -> list[tuple[TokenizedPrompt, str, bool]]:
+        """Prompts, answers in text, and whether they ended."""
+        return [(p, self.tokenizer.decode(answer.ids).strip(), answer.finished) for p, answer in self.steps.latest]
 
     def ended(self, n_steps: int) -> None:
         """Say how far training came, where the KL budget ended it before its `n_steps`."""
