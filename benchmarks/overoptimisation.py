@@ -32,7 +32,7 @@ from malmoi.formats.folder import load_model, load_text, save_model, score_std
 from malmoi.inference.sampling import Sampling
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.synthetic.labeler import gold_score, true_ranks
-from malmoi.text import same
+from malmoi.text import canonical
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.train.loop import LoopConfig, Step, fit
@@ -235,7 +235,7 @@ def policy_point(
         "golds": subject.golds(groups).mean(axis=1).tolist(),
         "tokens": float(np.mean([len(answer.ids) for answer in flat])),
         "finished": float(np.mean([answer.finished for answer in flat])),
-        "distinct": len({same(answer.text) for answer in flat}) / len(flat),
+        "distinct": len({canonical(answer.text) for answer in flat}) / len(flat),
         "example": {"prompt": asked[0], "answer": flat[0].text},
     }
 

@@ -24,7 +24,7 @@ from malmoi.formats.folder import load_model, load_text, save_model
 from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel, ScalarModel, initialise
 from malmoi.synthetic.pydocs import Item, read_python_docs
-from malmoi.synthetic.questions import ask, choose_items
+from malmoi.synthetic.questions import choose_items, make_questions
 from malmoi.tokenizer.bpe import Tokenizer, train_bpe
 from malmoi.tokenizer.chat_template import ChatTemplate
 
@@ -48,7 +48,7 @@ class Source:
         rng = random.Random(SEED)
         rng.shuffle(self.texts)
         chosen, _ = choose_items(items, N_ITEMS, 0, SEED)
-        self.questions = sorted({question.prompt for question in ask(chosen, [], SEED)})
+        self.questions = sorted({question.prompt for question in make_questions(chosen, [], SEED)})
         rng.shuffle(self.questions)
 
     def reader(self) -> Callable[[int], str]:

@@ -1,4 +1,4 @@
-"""Malmoi: ChatGPT taken apart and rebuilt as one tool that its owner owns."""
+"""Malmoi: every step of building ChatGPT as one tool, from tokenizer to chat."""
 
 import os
 import time
@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 
 
 def _others_compute(load: Path = Path("/proc/loadavg")) -> bool:
-    """Whether another process keeps a core busy now. The first look at which none does settles it."""
+    """Whether another process keeps a core busy: looks up to five times, until no other process runs."""
     for look in range(5):
         try:
             n_running = int(load.read_text().split()[3].partition("/")[0])
@@ -22,6 +22,6 @@ def _others_compute(load: Path = Path("/proc/loadavg")) -> bool:
 
 
 # OpenMP reads this once, when torch is imported. On a quiet machine, threads that spin while they wait are a third
-# faster. Where others compute, a spinning thread holds the core that the thread it waits for needs: sleeping is faster.
+# faster. If others compute, a spinning thread occupies the core that the thread it waits for needs: sleeping is faster.
 if "OMP_WAIT_POLICY" not in os.environ and _others_compute():
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"

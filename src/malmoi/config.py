@@ -1,4 +1,4 @@
-"""Recipe files -> frozen settings. An unknown key is an error that names the nearest one."""
+"""Recipe files -> frozen settings. An unknown key is an error, which names the nearest known one."""
 
 import tomllib
 from collections.abc import Iterable, Iterator, Set
@@ -8,11 +8,11 @@ from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from malmoi.errors import RENAME, ConfigError, spelt_out
+from malmoi.errors import RENAME, ConfigError, printable
 
 
 class Settings(BaseModel):
-    """Base of every settings table: frozen, no unknown keys, documented by the string under each field."""
+    """Base of every settings table: frozen, no unknown keys. The string under a field documents it."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
@@ -20,7 +20,7 @@ class Settings(BaseModel):
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-"""A number from which all that is chosen by chance follows: what every generator of random numbers takes."""
+"""The seed of a random number generator."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -37,13 +37,13 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def override(table: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
-    """Apply `a.b=value` assignments to a copy of a table; values are TOML, bare words are strings."""
+    """A copy of a table with `a.b=value` assignments applied. Values are TOML; bare words are strings."""
     table = _copy(table)
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals or not key.strip():
             raise ConfigError(f"--set {assignment}: expected KEY=VALUE, for example ppo.beta=0.05")
-        if spelt_out(assignment) != assignment:
+        if printable(assignment) != assignment:
             raise ConfigError(f"--set {assignment}: not UTF-8; if it names a file, rename it, such as by {RENAME} FILE")
         *parents, leaf = key.strip().split(".")
         target = table
@@ -59,11 +59,11 @@ S = TypeVar("S", bound="Settings")
 
 
 def parse(schema: type[S], table: dict[str, Any], where: str, changed: Set[str] = frozenset()) -> S:
-    """Check a table against its schema. `where` is the file's name, for the error's first words.
+    """Check a table against its schema.
 
-    changed: settings, a.b, that were given with --set: these are not the file's fault
-
-    Raises ConfigError that names the setting, what is wrong, and for an unknown one the nearest name.
+    where: the file's name, with which an error begins
+    changed: settings (a.b) that were given with --set; an error about one of them does not name the file
+    Raises ConfigError, which names the setting and what is wrong, and for an unknown setting the nearest name.
     """
     try:
         return schema.model_validate(table)
@@ -71,7 +71,7 @@ def parse(schema: type[S], table: dict[str, Any], where: str, changed: Set[str] 
         first = error.errors()[0]
         path = [str(part) for part in first["loc"]]
         key = ".".join(path)
-        where = _blamed(key, where, changed)
+        where = _place_of_mistake(key, where, changed)
         if first["type"] == "extra_forbidden":
             near = get_close_matches(path[-1], _fields_at(schema, path[:-1]), n=1, cutoff=0.5)
             hint = f'; did you mean "{near[0]}"?' if near else ""
@@ -79,14 +79,14 @@ def parse(schema: type[S], table: dict[str, Any], where: str, changed: Set[str] 
         if first["type"] == "missing":
             raise ConfigError(f"{where}: {key}: missing; add it to the file or with --set {key}=…") from None
         message = first["msg"].removeprefix("Value error, ")
-        # Where settings do not go together, the message names them: a whole table behind it would hide it.
+        # If settings contradict each other, the message names them; the value would be a whole table, so leave it out.
         is_table = first["type"] == "value_error" and isinstance(first["input"], dict)
         got = "" if is_table else f" (got {first['input']!r})"
         raise ConfigError(f"{where}: {key}: {message}{got}".replace(": : ", ": ")) from None
 
 
-def _blamed(key: str, where: str, changed: Set[str]) -> str:
-    """Where the setting was given: in the file, with --set, or, of settings that do not go together, in both."""
+def _place_of_mistake(key: str, where: str, changed: Set[str]) -> str:
+    """Where a setting was given: in the file, with --set, or, for settings that contradict each other, both."""
     if any(key == name or key.startswith(f"{name}.") for name in changed):
         return "--set"
     below = [name for name in sorted(changed) if not key or name.startswith(f"{key}.")]

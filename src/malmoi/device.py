@@ -1,4 +1,4 @@
-"""Device, number format, threads and ranks: asked here and nowhere else."""
+"""Device, compute dtype, threads and ranks. All other code asks this module for them."""
 
 import contextlib
 import ctypes
@@ -17,7 +17,7 @@ from malmoi.errors import ConfigError
 
 CGROUPS = Path("/sys/fs/cgroup")
 MOST_THREADS = 1024
-"""More is a slip of the keyboard."""
+"""More is a typing mistake."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Device:
     """Where this process computes.
 
     torch_device: cpu, or cuda:local_rank
-    compute_dtype: what matrix products run in under `autocast`; weights that learn stay float32
-    rank, n_ranks: this process among those that train together
+    compute_dtype: the dtype of matrix products under `autocast`; trained weights stay float32
+    rank, n_ranks: the index of this process, and the number of processes that train together
     """
 
     torch_device: torch.device
@@ -37,31 +37,31 @@ class Device:
 
     @property
     def world_size(self) -> int:
-        """How many processes share the work that is done now: one within `alone`."""
-        return 1 if _is_alone else self.n_ranks
+        """How many processes share the current work: 1 within `single_rank`."""
+        return 1 if _is_single_rank else self.n_ranks
 
     @property
     def is_main(self) -> bool:
         return self.rank == 0
 
 
-_is_alone = False
+_is_single_rank = False
 
 
 @contextlib.contextmanager
-def alone(yes: bool = True) -> Iterator[None]:
-    """Work that one rank does while the others do something else, or nothing: it must not wait for them."""
-    global _is_alone
-    before, _is_alone = _is_alone, yes
+def single_rank(yes: bool = True) -> Iterator[None]:
+    """Within this context, this rank works without the others and never waits for them. yes=False: together again."""
+    global _is_single_rank
+    before, _is_single_rank = _is_single_rank, yes
     try:
         yield
     finally:
-        _is_alone = before
+        _is_single_rank = before
 
 
 @functools.cache
 def current() -> Device:
-    """Ask the machine once: set the threads, join the other ranks when `torchrun` started us.
+    """The device, found once per process. Sets the number of threads and joins the other ranks under `torchrun`.
 
     Raises ConfigError for an environment variable that cannot be used; docs/reference/environment.md lists them.
     """
@@ -82,7 +82,7 @@ def current() -> Device:
 
 
 def _named(name: str, choices: tuple[str, ...]) -> str:
-    """The value of an environment variable that is one of these, or not set ("")."""
+    """The value of an environment variable that must be one of these; "" if it is not set."""
     value = os.environ.get(name, "").strip()
     if value and value not in choices:
         raise ConfigError(f"{name}={value}: expected {' or '.join(choices)}, or nothing")
@@ -90,7 +90,7 @@ def _named(name: str, choices: tuple[str, ...]) -> str:
 
 
 def _number(name: str, default: int, least: int = 1, most: int = 2**20) -> int:
-    """The value of an environment variable that is a whole number."""
+    """The value of an environment variable that must be a whole number."""
     value = os.environ.get(name, "").strip()
     return _whole(name, value, least, most) if value else default
 
@@ -102,12 +102,12 @@ def _whole(name: str, value: str, least: int, most: int) -> int:
 
 
 def _n_threads(local_world: int) -> int:
-    """MALMOI_THREADS, or OMP_NUM_THREADS, or the cores, divided among the ranks of this machine."""
+    """MALMOI_THREADS, else OMP_NUM_THREADS, else the cores divided by the ranks on this machine."""
     if wanted := _number("MALMOI_THREADS", 0, most=MOST_THREADS):
         return wanted
-    # OpenMP takes a list, one number for each level of nesting; the first is ours.
+    # OpenMP accepts a list, one number for each level of nesting; we use the first.
     of_openmp = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    # torchrun sets 1 for everybody who did not choose, which would leave most cores idle.
+    # torchrun sets 1 if the user did not choose, which would leave most cores idle.
     if of_openmp and not (local_world > 1 and of_openmp == "1"):
         return _whole("OMP_NUM_THREADS", of_openmp, 1, MOST_THREADS)
     return max(1, n_cores() // local_world)
@@ -121,10 +121,10 @@ def _uses_gpu() -> bool:
 
 
 def keep_freed_memory() -> None:
-    """Keep freed memory in the process, for training: glibc otherwise returns large blocks to the kernel, and faulting
-    their pages back in costs a fifth of a small step.
+    """Keep freed memory in the process, for training. Otherwise glibc returns large blocks to the kernel, and faulting
+    their pages back in takes a fifth of a small step.
 
-    It turns off separate mappings of large blocks, and trimming; `release_memory` returns what is free.
+    It disables mmap for large blocks, and trimming; `release_memory` returns free memory.
     """
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")
@@ -135,20 +135,20 @@ def keep_freed_memory() -> None:
 
 
 def release_memory() -> None:
-    """Hand memory that is not in use back to the system: between stages, whose sizes differ."""
+    """Return free memory to the system: between stages, which need different amounts."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def n_cores() -> int:
-    """Cores this process may use: an affinity mask and a container's share count (hyper-threads do not help)."""
+    """Cores that this process may use, limited by its affinity mask and its container's CPU quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     shares = [ceil(share) for share in map(_cpu_share, cgroup_folders("cpu")) if share]
     return max(1, min([cores, *shares]))
 
 
 def cgroup_folders(controller: str, proc: Path = Path("/proc/self/cgroup"), root: Path = CGROUPS) -> list[Path]:
-    """The folders that limit this process, innermost first: of version 2, or of version 1's controller."""
+    """The cgroup folders that limit this process, innermost first: of version 2, or of version 1's controller."""
     try:
         lines = [line.split(":", 2) for line in proc.read_text("utf-8", "replace").splitlines()]
     except OSError:
@@ -158,7 +158,7 @@ def cgroup_folders(controller: str, proc: Path = Path("/proc/self/cgroup"), root
         if controllers and controller not in controllers.split(","):
             continue
         base = root / controller if controllers else root
-        # Inside a container the path is the host's, and only the root is there.
+        # Inside a container the path is the host's, and only the root exists.
         below = base / path.strip("/")
         while below != base:
             folders.append(below)
@@ -168,7 +168,7 @@ def cgroup_folders(controller: str, proc: Path = Path("/proc/self/cgroup"), root
 
 
 def _cpu_share(folder: Path) -> float | None:
-    """Cores that a cgroup may use at once on average; None where it has no limit."""
+    """Cores that a cgroup may use on average; None if it has no limit."""
     try:
         if (limit := folder / "cpu.max").exists():
             quota, period = limit.read_text().split()
@@ -191,7 +191,8 @@ def _compute_dtype(torch_device: torch.device) -> torch.dtype:
 
 
 def cpu_multiplies_bf16() -> bool:
-    """Emulated bfloat16 is slower than float32; AVX512-BF16 and AMX are several times faster."""
+    """Whether the CPU has bfloat16 products (AVX512-BF16, AMX), which are several times faster than float32. Emulated
+    ones are slower."""
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     if capabilities:
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
@@ -203,7 +204,7 @@ def cpu_multiplies_bf16() -> bool:
 
 @contextlib.contextmanager
 def autocast(dtype: torch.dtype | None = None) -> Iterator[None]:
-    """Matrix products in the compute dtype, or another, everything delicate in float32."""
+    """Matrix products in the compute dtype (or `dtype`), numerically sensitive operations in float32."""
     device = current()
     dtype = dtype or device.compute_dtype
     with torch.autocast(device.torch_device.type, dtype, enabled=dtype != torch.float32):
@@ -211,7 +212,7 @@ def autocast(dtype: torch.dtype | None = None) -> Iterator[None]:
 
 
 def sum_over_ranks(value: torch.Tensor) -> torch.Tensor:
-    """Sum a tensor over all ranks, in place; the tensor itself when there is one rank."""
+    """Sum a tensor over all ranks, in place."""
     if current().world_size > 1:
         dist.all_reduce(value)
     return value
@@ -226,7 +227,7 @@ def union_over_ranks(names: Iterable[str]) -> list[str]:
 
 
 def any_rank(value: bool) -> bool:
-    """Whether any rank says yes: what ranks do together they must decide together."""
+    """Whether the value is true on any rank. Ranks that act together must decide together."""
     if current().world_size == 1:
         return value
     return bool(sum_over_ranks(torch.tensor(float(value), device=current().torch_device)) > 0)
@@ -239,7 +240,7 @@ def barrier() -> None:
 
 
 def memory_bytes() -> tuple[int, int]:
-    """Free and total bytes: of the GPU that is computed on, or of main memory as far as a container has it."""
+    """Free and total bytes of the GPU in use, or of main memory within the container's limit."""
     if current().torch_device.type == "cuda":
         return torch.cuda.mem_get_info()
     total = free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -252,7 +253,7 @@ def memory_bytes() -> tuple[int, int]:
 
 
 def _memory_limit(folder: Path) -> tuple[int, int] | None:
-    """Bytes that a cgroup may hold, and those that it holds; None where it has no limit. Cached files make way."""
+    """The limit of a cgroup and its use, in bytes; None if it has no limit. File cache does not count as used."""
     names = ("memory.max", "memory.current", "inactive_file")
     if not (folder / names[0]).exists():
         names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
@@ -265,7 +266,7 @@ def _memory_limit(folder: Path) -> tuple[int, int] | None:
 
 
 def peak_memory_bytes() -> int:
-    """The most memory this process has held: of the GPU when it computes there, else resident."""
+    """The peak memory of this process in bytes: on the GPU if one is in use, else resident."""
     if current().torch_device.type == "cuda":
         return torch.cuda.max_memory_allocated()
     import resource

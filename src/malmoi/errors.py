@@ -1,6 +1,6 @@
-"""Errors that people read: each says where, what, and how to mend it.
+"""Errors for users: each says where, what, and how to mend it.
 
-The command line prints a `UserError` as one line and exits with 2; anything else is our own mistake and exits
+The command line prints a `UserError` as one line and exits with 2. Any other exception is a bug in Malmoi and exits
 with 1.
 """
 
@@ -8,31 +8,30 @@ import re
 import shlex
 
 RENAME = "convmv -f cp949 -t utf8 -r --notest"
-"""The command that renames files and folders to UTF-8, whose names Korean Windows has written into a zip file."""
+"""The command that renames files and folders to UTF-8 if their names come from a zip file of Korean Windows."""
 
 
-def spelt_out(text: str) -> str:
-    """Text that can be printed and written: bytes of a file name that are not UTF-8 as \\xNN, half characters as
-    \\uNNNN."""
+def printable(text: str) -> str:
+    """Text that can be printed: bytes of a file name that are not UTF-8 become \\xNN, lone surrogates \\uNNNN."""
 
-    def spelt(half: re.Match[str]) -> str:
+    def escaped(half: re.Match[str]) -> str:
         code = ord(half.group())
         return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
 
-    return re.sub("[\ud800-\udfff]", spelt, text)
+    return re.sub("[\ud800-\udfff]", escaped, text)
 
 
-def quoted(name: str) -> str:
-    """A file's name as one types it in a shell."""
-    plain = spelt_out(name)
+def shell_quoted(name: str) -> str:
+    """A file's name as it is typed in a shell."""
+    plain = printable(name)
     return shlex.quote(name) if plain == name else "$'" + plain.replace("'", "\\'") + "'"
 
 
 class UserError(Exception):
-    """Something the user can mend: a file, a setting, a full disk. The message may name any file."""
+    """Something that the user can mend: a file, a setting, a full disk. The message may contain any file name."""
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(spelt_out(message))
+        super().__init__(printable(message))
 
 
 class ConfigError(UserError):
@@ -52,8 +51,8 @@ class WorkspaceError(UserError):
 
 
 class DivergedError(UserError):
-    """Training left the finite numbers."""
+    """Training produced a loss or weights that are not finite."""
 
 
 class BusyError(UserError):
-    """More is asked than there is room for; the same may work later."""
+    """There is no capacity for a request now; the same request may work later."""

@@ -1,4 +1,4 @@
-"""Files that matter are written beside their place, synced and renamed: nobody ever sees half of one."""
+"""Atomic writing: a file is written under a temporary name, synced and renamed, so nobody ever sees half of it."""
 
 import contextlib
 import errno
@@ -19,30 +19,30 @@ from malmoi.errors import DataError, UserError
 
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full disk, or a file that may not be read or written, into one clear line that names it."""
+    """Turn a full disk or a lack of permission into a UserError that names the file."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(f"{path}: the disk is full; free some space and run the same command again") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            done = "read" if _hides(Path(error.filename or path)) else "written"
+            done = "read" if _is_unreadable(Path(error.filename or path)) else "written"
             raise UserError(f"{path}: may not be {done} ({error.strerror}); choose another workspace") from error
         raise
 
 
-def _hides(path: Path) -> bool:
-    """Whether a path, or the folder above it that can be seen, may not even be read."""
-    seen = next((part for part in (path, *path.absolute().parents) if os.path.exists(part)), path)
-    return not os.access(seen, os.R_OK | os.X_OK if os.path.isdir(seen) else os.R_OK)
+def _is_unreadable(path: Path) -> bool:
+    """Whether a path, or the nearest existing folder above it, cannot be read."""
+    nearest = next((part for part in (path, *path.absolute().parents) if os.path.exists(part)), path)
+    return not os.access(nearest, os.R_OK | os.X_OK if os.path.isdir(nearest) else os.R_OK)
 
 
 @contextlib.contextmanager
 def open_atomic(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file for binary writing that appears under `path` only when the block ends without an error."""
+    """Open a file for binary writing. It appears under `path` only when the block ends without an error."""
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        sweep_dead(path)
+        remove_stale_partials(path)
         partial = partial_name(path)
         try:
             with partial.open("wb") as file:
@@ -57,15 +57,15 @@ def open_atomic(path: Path) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def folder_atomic(path: Path) -> Iterator[Path]:
-    """A new empty folder to write into that appears under `path` only when the block ends without an error.
+    """A new empty folder to write into. It appears under `path` only when the block ends without an error.
 
-    What was there before goes, and not before the new one is whole.
+    It then replaces what was there before.
     """
     partial, replaced = partial_name(path), partial_name(path.with_name(f"{path.name}.old"))
     try:
         with disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            sweep_dead(path)
+            remove_stale_partials(path)
             partial.mkdir()
             yield partial
             if path.exists():
@@ -78,7 +78,7 @@ def folder_atomic(path: Path) -> Iterator[Path]:
 
 
 def partial_name(path: Path) -> Path:
-    """Where this thread writes what is to appear under `path`."""
+    """The temporary name under which this thread writes what will appear under `path`."""
     return path.with_name(f".{path.name}.{os.getpid()}-{_machine()}.{threading.get_native_id()}.partial")
 
 
@@ -88,20 +88,20 @@ def _machine() -> str:
 
 
 def is_partial(name: str) -> bool:
-    """Whether a file or folder of this name is something that somebody is writing, or was when killed."""
+    """Whether this is the name of a file or folder that a process is writing, or was writing when it was killed."""
     return name.startswith(".") and name.endswith(".partial")
 
 
-def sweep_dead(path: Path) -> None:
-    """Remove what processes of this machine that no longer live were writing to appear under `path`."""
+def remove_stale_partials(path: Path) -> None:
+    """Remove partial files for `path` that dead processes of this machine left."""
     for name in (path.name, f"{path.name}.old"):
         for left in path.parent.glob(f".{glob.escape(name)}.*.partial"):
             pid, _, machine = left.name.removeprefix(f".{name}.").partition(".")[0].partition("-")
-            if pid.isdecimal() and machine in ("", _machine()) and not _lives(int(pid)):
+            if pid.isdecimal() and machine in ("", _machine()) and not _is_alive(int(pid)):
                 _remove(left)
 
 
-def _lives(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
@@ -111,8 +111,8 @@ def _lives(pid: int) -> bool:
     return True
 
 
-def sweep_partials(folder: Path) -> None:
-    """Remove what killed processes were writing anywhere in a folder; only while nobody else can write there."""
+def remove_partials(folder: Path) -> None:
+    """Remove all partial files below a folder. Only call it while nobody else can write there."""
     for path in sorted(folder.rglob(".*.partial")):
         _remove(path)
 
@@ -125,7 +125,7 @@ def _remove(path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """A rename outlives a power cut once its folder is synced, where the system can do that."""
+    """Sync a folder, so that a rename in it survives a power cut; ignored if the system cannot do that."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -144,18 +144,18 @@ def write_text(path: Path, text: str) -> None:
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
-    """A value as JSON that every program reads: JSON has no NaN and no infinity, so these become null."""
+    """A value as standard JSON. JSON has no NaN and no infinity, so these become null."""
     try:
         return json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
     except ValueError:
-        return json.dumps(_with_null(value), ensure_ascii=False, indent=indent, allow_nan=False)
+        return json.dumps(_nan_to_null(value), ensure_ascii=False, indent=indent, allow_nan=False)
 
 
-def _with_null(value: Any) -> Any:
+def _nan_to_null(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _with_null(part) for key, part in value.items()}
+        return {key: _nan_to_null(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_with_null(part) for part in value]
+        return [_nan_to_null(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -164,7 +164,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> int:
-    """Write one JSON object per line; returns how many."""
+    """Write one JSON object per line; returns the number of lines."""
     n_rows = 0
     with open_atomic(path) as file:
         for row in rows:
@@ -173,22 +173,22 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> int:
     return n_rows
 
 
-def parsed_json(text: str) -> Any:
-    """JSON that people wrote. Raises ValueError where an object has one key twice, of which one would be lost, and for
-    a number too long to be read."""
+def parse_json(text: str) -> Any:
+    """Parse JSON that people wrote. Also raises ValueError if an object has a key twice, since one value would be lost,
+    or if a number is too long."""
     try:
-        return json.loads(text, object_pairs_hook=_once)
+        return json.loads(text, object_pairs_hook=_unique_keys)
     except ValueError as error:
         if "integer string conversion" in str(error):
             raise ValueError("a number of more than 4,300 digits; write it as text") from None
         raise
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         twice = next(key for at, (key, _) in enumerate(pairs) if key in dict(pairs[:at]))
-        raise ValueError(f'"{twice}" is there twice; leave one')
+        raise ValueError(f'"{twice}" is there twice; remove one')
     return found
 
 
@@ -202,12 +202,12 @@ def read_json(path: Path) -> Any:
 
 
 def read_jsonl(path: Path) -> list[Any]:
-    """All rows of a JSON-lines file; a broken line is named by file and number."""
+    """All rows of a JSON-lines file. Raises DataError, with file and line, for a broken line."""
     return list(iterate_jsonl(path))
 
 
 def iterate_jsonl(path: Path) -> Iterator[Any]:
-    """As `read_jsonl`, a row at a time."""
+    """As `read_jsonl`, one row at a time."""
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
@@ -222,10 +222,10 @@ def iterate_jsonl(path: Path) -> Iterator[Any]:
 
 
 def sha256_of(path: Path, of_file: Callable[[Path], str] | None = None) -> str:
-    """SHA-256 of a file, or of a folder: the sorted relative names and the contents of its files.
+    """SHA-256 of a file, or of a folder: of the sorted relative names and the contents of its files.
 
-    What somebody is still writing, under a hidden partial name, is no part of a folder.
-    of_file: gives a file's hash, by default by reading it
+    Partial files do not count.
+    of_file: returns a file's hash; the default reads the file
     """
     of_file = of_file or _sha256_of_file
     if path.is_file():
@@ -237,7 +237,7 @@ def sha256_of(path: Path, of_file: Callable[[Path], str] | None = None) -> str:
 
 
 def files_in(folder: Path) -> list[Path]:
-    """All files below a folder, sorted, but for what somebody is still writing."""
+    """All files below a folder, sorted, without partial files."""
     found = (path for path in folder.rglob("*") if path.is_file())
     return sorted(path for path in found if not any(map(is_partial, path.relative_to(folder).parts)))
 

@@ -1,4 +1,4 @@
-"""How far a long piece of work is: the work reports, whoever listens shows it. Without a listener nothing happens."""
+"""Progress of long work: the work reports, and listeners show it. Without a listener nothing happens."""
 
 import contextlib
 import time
@@ -8,13 +8,13 @@ from typing import TypeVar
 
 T = TypeVar("T")
 Listener = Callable[[int, int | None, str], None]
-"""Told how many are done, of how many (None: nobody knows), and what they are, such as "answers"."""
+"""Called with how many items are done, how many there are (None if unknown), and their name, such as "answers"."""
 _listeners: ContextVar[tuple[Listener, ...]] = ContextVar("listeners", default=())
 
 
 @contextlib.contextmanager
 def listening(*listeners: Listener) -> Iterator[None]:
-    """These are told what is reported within."""
+    """Within this context, these listeners get all reports, and no others do."""
     token = _listeners.set(listeners)
     try:
         yield
@@ -27,8 +27,8 @@ def report(done: int, total: int | None, unit: str) -> None:
         listener(done, total, unit)
 
 
-def each(items: Iterable[T], unit: str, total: int | None = None) -> Iterator[T]:
-    """The items as they are; each is reported when the next is asked for. total: of a stream, how many there are"""
+def track(items: Iterable[T], unit: str, total: int | None = None) -> Iterator[T]:
+    """Yields the items and reports each as done when the next is asked for. total: the length of a stream, if known."""
     total = len(items) if isinstance(items, Sized) else total
     report(0, total, unit)
     for done, item in enumerate(items, start=1):
@@ -37,9 +37,9 @@ def each(items: Iterable[T], unit: str, total: int | None = None) -> Iterator[T]
 
 
 class Pace:
-    """Elapsed and remaining time and rate of the work that is under way; a lower count, or another unit, is new work.
+    """Elapsed time, remaining time and rate of the current work. A lower count or another unit means new work.
 
-    clock: seconds that only grow
+    clock: a monotonic clock, in seconds
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -49,7 +49,7 @@ class Pace:
         self.began = clock()
 
     def follow(self, done: int, total: int | None, unit: str, seconds: float = 0.0) -> None:
-        """seconds: what the first of them took before this was called; they count only where it is told."""
+        """Take a report. seconds: how long the first item took before this call; it only counts if given."""
         if (total, unit) != self.work or done < self.done:
             self.first = done - 1 if seconds else done
             self.work, self.began = (total, unit), self.clock() - seconds
@@ -60,9 +60,9 @@ class Pace:
         elapsed, n_here = self.clock() - self.began, self.done - self.first
         rate = n_here / max(elapsed, 1e-9)
         if total is None or not n_here:
-            return f"{elapsed:.0f} s, {_of(rate)} {unit}/s"
-        return f"{elapsed:.0f} s, {elapsed / n_here * (total - self.done):.0f} s left, {_of(rate)} {unit}/s"
+            return f"{elapsed:.0f} s, {_rate(rate)} {unit}/s"
+        return f"{elapsed:.0f} s, {elapsed / n_here * (total - self.done):.0f} s left, {_rate(rate)} {unit}/s"
 
 
-def _of(rate: float) -> str:
+def _rate(rate: float) -> str:
     return f"{rate:.2f}" if rate < 100 else f"{rate:,.0f}"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from malmoi.data.conversations import TokenizedConversation, collate_conversations
 from malmoi.errors import DataError
-from malmoi.text import spelt
+from malmoi.text import nfc
 from malmoi.tokenizer.bpe import ROLES, SPECIAL_TOKENS, Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 
@@ -92,7 +92,7 @@ def test_the_batch_predicts_the_answer_and_the_end_of_turn_but_not_what_follows(
 @settings(max_examples=100, deadline=None)
 @given(
     turns=st.lists(
-        st.tuples(st.sampled_from(ROLES), st.text().map(spelt) | st.sampled_from([INJECTION, *SPECIAL_TOKENS])),
+        st.tuples(st.sampled_from(ROLES), st.text().map(nfc) | st.sampled_from([INJECTION, *SPECIAL_TOKENS])),
         min_size=1,
     )
 )

@@ -74,7 +74,7 @@ def test_korean_of_older_windows_is_refused_with_its_remedy_and_read_with_it(tmp
     assert "b.txt: not UTF-8 at byte 0" in refused and "--encoding cp949" in refused and "iconv -f CP949" in refused
     read = run(*words, "--encoding", "cp949")
     assert "2 documents" in read and "1 file read as cp949" in read
-    assert "corpus.encoding: no encoding that is known" in run(*words, "--encoding", "klingon", code=2)
+    assert "corpus.encoding: not a known encoding" in run(*words, "--encoding", "klingon", code=2)
 
 
 def test_text_under_names_that_are_not_utf8(tmp_path: Path) -> None:

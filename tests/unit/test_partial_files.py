@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from malmoi.errors import UserError
-from malmoi.files import folder_atomic, open_atomic, partial_name, sha256_of, sweep_partials, write_text
+from malmoi.files import folder_atomic, open_atomic, partial_name, remove_partials, sha256_of, write_text
 
 WRITE_AND_WAIT = """
 import sys, time
@@ -43,7 +43,7 @@ def test_what_a_killed_process_was_writing_is_no_part_of_a_folder_and_is_swept(t
     kill_a_writer(tmp_path)
     assert len(names(tmp_path)) == 3
     assert sha256_of(tmp_path) == before
-    sweep_partials(tmp_path)
+    remove_partials(tmp_path)
     assert names(tmp_path) == ["rows.jsonl"]
 
 

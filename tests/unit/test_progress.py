@@ -7,10 +7,10 @@ from malmoi.progress import Pace
 def test_each_reports_what_is_done_to_whoever_listens() -> None:
     told: list[tuple[int, int | None, str]] = []
     with progress.listening(lambda *what: told.append(what)):
-        assert list(progress.each("ab", "letters")) == ["a", "b"]
-        assert list(progress.each(iter("a"), "letters")) == ["a"]
+        assert list(progress.track("ab", "letters")) == ["a", "b"]
+        assert list(progress.track(iter("a"), "letters")) == ["a"]
     assert told == [*((n, 2, "letters") for n in (0, 1, 2)), *((n, None, "letters") for n in (0, 1))]
-    assert list(progress.each("ab", "letters")) == ["a", "b"] and len(told) == 5  # nobody listens any more
+    assert list(progress.track("ab", "letters")) == ["a", "b"] and len(told) == 5  # nobody listens any more
 
 
 def test_pace_counts_what_was_done_here_and_begins_again_with_other_work() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from malmoi.text import is_empty, same, same_question, spelt, text_key
+from malmoi.text import canonical, canonical_question, is_blank, nfc, text_digest
 from malmoi.tokenizer.bpe import train_bpe
 from malmoi.tokenizer.chat_template import ChatTemplate
 
@@ -17,25 +17,25 @@ KOREAN = "말모이는 우리말 사전이다."
     "text", ["", " \n\t", "\u200b", "\ufeff \u2060", "\x00\x07\x1b", "\u3164", "\u115f\u1160", "\u2800", "\u200e\u202a"]
 )
 def test_what_nobody_can_see_is_no_text(text: str) -> None:
-    assert is_empty(text)
+    assert is_blank(text)
 
 
 @pytest.mark.parametrize("text", ["a", ".", "가", "👩\u200d👩", "\u200ba", "\u0301", "ᄀ", "０"])
 def test_what_can_be_seen_is_text(text: str) -> None:
-    assert not is_empty(text)
+    assert not is_blank(text)
 
 
 def test_spelling_spacing_and_unseen_characters_make_no_other_text() -> None:
     for other in (unicodedata.normalize("NFD", KOREAN), f"\ufeff {KOREAN}\r\n", KOREAN.replace(" ", "  \u200b")):
-        assert same(other) == same(KOREAN) and text_key(other) == text_key(KOREAN)
-    assert same("A b") != same("a b") and same_question("A b") == same_question("a  B")
-    assert same("a b") != same("ab")
+        assert canonical(other) == canonical(KOREAN) and text_digest(other) == text_digest(KOREAN)
+    assert canonical("A b") != canonical("a b") and canonical_question("A b") == canonical_question("a  B")
+    assert canonical("a b") != canonical("ab")
 
 
 @given(st.text())
 def test_the_key_of_a_key_is_itself_and_of_its_spelling_too(text: str) -> None:
-    assert same(same(text)) == same(text) == same(spelt(text))
-    assert same_question(same_question(text)) == same_question(text)
+    assert canonical(canonical(text)) == canonical(text) == canonical(nfc(text))
+    assert canonical_question(canonical_question(text)) == canonical_question(text)
 
 
 def test_what_is_typed_in_separate_letters_is_read_as_syllables() -> None:

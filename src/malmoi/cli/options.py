@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from malmoi.errors import RENAME, quoted, spelt_out
+from malmoi.errors import RENAME, printable, shell_quoted
 
 if TYPE_CHECKING:
     from malmoi.workspace.folder import Workspace
@@ -27,8 +27,10 @@ def a_path(given: str | Path) -> Path:
     try:
         text.encode()
     except UnicodeEncodeError:
-        named = f"{spelt_out(text)} is not UTF-8"
-        raise typer.BadParameter(f"{named}; rename the file or folder, such as by {RENAME} {quoted(text)}") from None
+        named = f"{printable(text)} is not UTF-8"
+        raise typer.BadParameter(
+            f"{named}; rename the file or folder, such as by {RENAME} {shell_quoted(text)}"
+        ) from None
     return Path(text)
 
 

@@ -1,6 +1,6 @@
-"""Documents -> clean documents: one spelling of each character, no copies, no boilerplate, some held out.
+"""Documents -> clean documents: normalised, without copies and boilerplate, split into train and held-out.
 
-Each step passes documents on one by one and counts what it takes away in the `dropped` counter that it is given.
+Each step yields documents one by one and counts what it removes in the `dropped` counter that it is given.
 """
 
 import hashlib
@@ -10,25 +10,25 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Literal
 
-from malmoi.corpus.documents import Document, Reopened, opener
+from malmoi.corpus.documents import Document, Reopenable, opener
 from malmoi.corpus.readers import reader_of
-from malmoi.text import normalise, text_key
+from malmoi.text import normalise, text_digest
 
 Split = Literal["train", "heldout"]
 
 
 def normalised(documents: Iterable[Document]) -> Iterator[Document]:
-    """The documents with their text normalised; each keeps its id."""
+    """The documents with normalised text; each keeps its id."""
     for document in documents:
         yield replace(document, text=normalise(document.text))
 
 
 def drop_duplicates(documents: Iterable[Document], dropped: Counter[str] | None = None) -> Iterator[Document]:
-    """The first document of each text; holds 16 bytes a document in memory, and counts "duplicate"."""
+    """The first document with each text. Keeps 16 bytes per document in memory. Counts "duplicate"."""
     dropped = Counter() if dropped is None else dropped
     seen: set[bytes] = set()
     for document in documents:
-        key = text_key(document.text)
+        key = text_digest(document.text)
         if key in seen:
             dropped["duplicate"] += 1
         else:
@@ -44,15 +44,15 @@ _COMMENT_MARK = re.compile(r"^(#|//+|/\*+| \*+|--|;+|<!--|\.\.) +")
 _CODE = re.compile(r"[{}=<>|`\\]|::|__|\w\(|[:;]$|^([-*+#]|\d+\.) |^(import|from|package|using|def|class|return) ")
 
 
-def drop_boilerplate(documents: Reopened, min_chars: int, dropped: Counter[str] | None = None) -> Iterator[Document]:
+def drop_boilerplate(documents: Reopenable, min_chars: int, dropped: Counter[str] | None = None) -> Iterator[Document]:
     """Remove the lines that many documents of one family repeat: licence headers, cookie banners, share buttons.
 
-    A family is a host, a folder, or a file of rows. A line counts when it has 20 characters and more and stands in
+    A family is a host, a folder, or a file of rows. A line is removed if it has at least 20 characters and appears in
     at least 5 documents and 2 % of its family. Code, lists, tables, headings and indented lines are never touched.
     documents: a list, or a function that opens the stream again; it is read twice
-    min_chars: a document that loses lines and keeps fewer characters is dropped
-    Counts "boilerplate line" and "boilerplate document". Rare lines are forgotten after 5 million distinct ones
-    (lossy counting, Manku and Motwani 2002), which can only leave a line in.
+    min_chars: a document that loses lines and then has fewer characters is dropped
+    Counts "boilerplate line" and "boilerplate document". After 5 million distinct lines, rare ones are forgotten (lossy
+    counting, Manku and Motwani 2002): this can only keep a line.
     """
     dropped = Counter() if dropped is None else dropped
     open_documents = opener(documents)
@@ -72,7 +72,7 @@ def drop_boilerplate(documents: Reopened, min_chars: int, dropped: Counter[str] 
 
 
 def family(source: str) -> str:
-    """What documents with the same template share: the host of a URL, a file of rows, else the folder."""
+    """The group of documents that may share a template: the host of a URL, a file of rows, else the folder."""
     if "://" in source:
         return source.split("/")[2]
     path = source.partition("#")[0]
@@ -98,7 +98,7 @@ def _repeated_lines(documents: Iterable[Document]) -> set[tuple[str, int]]:
 
 
 def _countable(document: Document, lines: list[str]) -> Iterator[tuple[int, tuple[str, int]]]:
-    """Lines that may be boilerplate: their place, and a key of the family and the line."""
+    """Lines that may be boilerplate: index, and a key of the family and the line."""
     name, in_code = family(document.source), False
     for at, line in enumerate(lines):
         words = _COMMENT_MARK.sub("", line).strip()
@@ -106,56 +106,55 @@ def _countable(document: Document, lines: list[str]) -> Iterator[tuple[int, tupl
         in_code ^= line.startswith(("```", "~~~"))
         if in_code or len(words) < BOILERPLATE_CHARS or not is_plain or line.startswith(("    ", "\t")):
             continue
-        # One line with a # is a heading; a licence in # comments has several.
+        # A single line with # is a heading; a licence in # comments has several.
         if not line.startswith("#") or any(x.startswith("#") for x in (*lines[at - 1 : at], *lines[at + 1 : at + 2])):
             yield at, (name, _line_key(words))
 
 
 def _line_key(words: str) -> int:
-    """The same in every process, unlike Python's hash of a text."""
+    """A hash that is the same in every process, unlike Python's own."""
     return int.from_bytes(hashlib.blake2b(words.encode(), digest_size=8).digest(), "big")
 
 
 def is_heldout(document_id: str, heldout_fraction: float, seed: int) -> bool:
-    """Whether a document is held out: its id and the seed alone decide, never the other documents."""
-    return _place(document_id, seed) < heldout_fraction * 2**64
+    """Whether a document is held out. This depends only on its id and the seed, not on other documents."""
+    return _hash_position(document_id, seed) < heldout_fraction * 2**64
 
 
-def _place(document_id: str, seed: int) -> int:
+def _hash_position(document_id: str, seed: int) -> int:
     digest = hashlib.sha256(f"{seed}:{document_id}".encode()).digest()
     return int.from_bytes(digest[:8], "big")
 
 
 def split(
-    documents: Reopened, heldout_fraction: float, seed: int, dropped: Counter[str] | None = None
+    documents: Reopenable, heldout_fraction: float, seed: int, dropped: Counter[str] | None = None
 ) -> Iterator[tuple[Split, Document]]:
-    """Each document with its side. A training document whose text is held out as well is left out and counted.
+    """Each document with its side of the split. Drops a training document whose text is also held out.
 
     documents: a list, or a function that opens the stream again; it is read three times
-    heldout_fraction: in (0, 1). Each document's id (a hash of its source and text) and the seed decide, as in
-    `is_heldout`. There is one exception: if that would hold out none of several documents, the one with the smallest
-    hash is held out, and if it would hold out all, the one with the largest is trained on. So a document more moves
-    no other but the exception, and a second document may move a single one.
+    heldout_fraction: in (0, 1). `is_heldout` decides by each document's id (a hash of its source and text) and the
+        seed, with one exception: if it would hold out none of several documents, the one with the smallest hash is held
+        out; if all, the one with the largest hash is trained on. Adding a document moves at most this one exception
     Counts "copy of held-out text".
     """
     dropped = Counter() if dropped is None else dropped
     open_documents = opener(documents)
-    border = _border(open_documents(), heldout_fraction, seed)
-    heldout = {text_key(d.text) for d in open_documents() if _place(d.id, seed) < border}
+    limit = _heldout_limit(open_documents(), heldout_fraction, seed)
+    heldout = {text_digest(d.text) for d in open_documents() if _hash_position(d.id, seed) < limit}
     for document in open_documents():
-        if _place(document.id, seed) < border:
+        if _hash_position(document.id, seed) < limit:
             yield "heldout", document
-        elif text_key(document.text) in heldout:
+        elif text_digest(document.text) in heldout:
             dropped["copy of held-out text"] += 1
         else:
             yield "train", document
 
 
 def cut_end(document: Document, share: float) -> tuple[str, str] | None:
-    """The text of a single document as its beginning and its last part, which is to be held out.
+    """Cut the text of a single document into a beginning and an end, which is to be held out.
 
-    The cut is at the blank line that leaves nearest to `share` of the characters for the end; where there is none, at
-    the end of a line, else of a sentence. None for a text of one sentence.
+    The cut is at the blank line that brings the end's share of the characters nearest to `share`; without blank lines
+    at the end of a line, else of a sentence. None for a text of one sentence.
     """
     text = document.text
     for border in (r"\n{2,}", r"\n", r"(?<=[.?!…。！？])\s+"):
@@ -166,13 +165,13 @@ def cut_end(document: Document, share: float) -> tuple[str, str] | None:
     return None
 
 
-def _border(documents: Iterable[Document], heldout_fraction: float, seed: int) -> float:
-    """Documents whose place is below it are held out: the share's, moved as far as two documents of few need."""
-    border = heldout_fraction * 2**64
+def _heldout_limit(documents: Iterable[Document], heldout_fraction: float, seed: int) -> float:
+    """Documents with a hash position below this limit are held out: the fraction, moved if one side would be empty."""
+    limit = heldout_fraction * 2**64
     lowest, highest = 2**64, -1
     for document in documents:
-        place = _place(document.id, seed)
-        lowest, highest = min(lowest, place), max(highest, place)
+        position = _hash_position(document.id, seed)
+        lowest, highest = min(lowest, position), max(highest, position)
     if lowest < highest and 0 < heldout_fraction < 1:
-        border = min(max(border, lowest + 1), highest)
-    return border
+        limit = min(max(limit, lowest + 1), highest)
+    return limit

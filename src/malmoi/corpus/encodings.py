@@ -1,4 +1,4 @@
-"""Text that is not UTF-8: told by its mark, by the name that the user gives, or by what it would be."""
+"""Text that is not UTF-8: detected by its byte-order mark, named by the user, or guessed for an error message."""
 
 import codecs
 import io
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from malmoi.errors import quoted
+from malmoi.errors import shell_quoted
 
 UTF8 = "utf-8"
 CHUNK_BYTES = 2**16
@@ -16,46 +16,45 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_NO_TEXT = ("idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape")
-_CUT = ("truncated data", "unexpected end of data", "incomplete multibyte sequence")
+_NOT_FOR_FILES = ("idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape")
+_CUT_SHORT = ("truncated data", "unexpected end of data", "incomplete multibyte sequence")
 
 
 class BadText(ValueError):
-    """What a file or line holds cannot be decoded; the message says why, without the file's name."""
+    """A file cannot be decoded. The message says why, without the file's name."""
 
 
-def known(name: str) -> str:
-    """An encoding's name as Python spells it. Raises ValueError for one that it does not know."""
+def encoding_name(name: str) -> str:
+    """Python's name for an encoding. Raises ValueError if it knows none."""
     try:
         found = codecs.lookup(name).name
         "a".encode(found)
     except (LookupError, UnicodeError, ValueError):
         found = ""
-    if not found or found.replace("-", "_") in _NO_TEXT:
-        raise ValueError(
-            "no encoding that is known; give one such as utf-8, cp949, euc-kr, shift_jis, gb18030, latin-1"
-        )
+    if not found or found.replace("-", "_") in _NOT_FOR_FILES:
+        raise ValueError("not a known encoding; give one such as utf-8, cp949, euc-kr, shift_jis, gb18030, latin-1")
     return found
 
 
 def encoding_of(file: IO[bytes], given: str = UTF8) -> str:
-    """In which encoding to read a file, left at its beginning: its mark's, UTF-8 where it is that, else the given one.
+    """The encoding of a file: that of its byte-order mark, UTF-8 if it is valid UTF-8, else the given one.
 
-    An encoding in which other bytes than ASCII's could pass for UTF-8, such as UTF-16 without a mark, is taken at once.
+    If the given encoding does not extend ASCII (UTF-16 without a mark), its files may look like UTF-8, so it is used
+    without a check. The file is left at its beginning.
     """
-    found = _marked(file)
+    found = _encoding_of_mark(file)
     if found is not None or given == UTF8:
         return found or UTF8
-    return UTF8 if _holds_ascii(given) and _is_utf8(file) else given
+    return UTF8 if _extends_ascii(given) and _is_utf8(file) else given
 
 
-def _marked(file: IO[bytes]) -> str | None:
+def _encoding_of_mark(file: IO[bytes]) -> str | None:
     head = file.read(4)
     file.seek(0)
     return next((name for mark, name in _MARKS if head.startswith(mark)), None)
 
 
-def _holds_ascii(encoding: str) -> bool:
+def _extends_ascii(encoding: str) -> bool:
     try:
         return bytes(range(128)).decode(encoding) == "".join(map(chr, range(128)))
     except UnicodeError:
@@ -76,9 +75,9 @@ def _is_utf8(file: IO[bytes]) -> bool:
 
 
 def utf8_lines(file: IO[bytes], encoding: str) -> Iterator[bytes]:
-    """The lines of a file in UTF-8, converted where they are in another encoding.
+    """The lines of a file as UTF-8, converted if they are in another encoding.
 
-    Lines of UTF-8 come out as they are, for whoever decodes them to refuse; raises BadText where others are broken.
+    Lines of a UTF-8 file are not checked: the caller decodes them. Raises BadText if another encoding is invalid.
     """
     if encoding == UTF8:
         yield from file
@@ -87,27 +86,27 @@ def utf8_lines(file: IO[bytes], encoding: str) -> Iterator[bytes]:
         try:
             yield from (line.encode("utf-8", "surrogatepass") for line in f)
         except UnicodeError as error:
-            raise BadText(broken(error, encoding)) from None
+            raise BadText(decode_error(error, encoding)) from None
 
 
-def broken(error: UnicodeError, encoding: str, at: int | None = None) -> str:
-    """Why text in an encoding other than UTF-8 cannot be decoded, and what to do. at: byte of the file"""
+def decode_error(error: UnicodeError, encoding: str, at: int | None = None) -> str:
+    """Why text in an encoding other than UTF-8 cannot be decoded, and what to do. at: byte in the file"""
     where = "" if at is None else f" at byte {at}"
-    is_cut = isinstance(error, UnicodeDecodeError) and error.reason in _CUT and error.end == len(error.object)
+    is_cut = isinstance(error, UnicodeDecodeError) and error.reason in _CUT_SHORT and error.end == len(error.object)
     if encoding not in (name for _, name in _MARKS):
         return f"not {encoding}{where}; name another encoding" + ", or copy it again if it was cut short" * is_cut
-    said = "ends in the middle of a character" if is_cut else "is damaged"
-    return f"begins with the mark of {encoding} and {said}{where}; copy or download it again"
+    problem = "ends in the middle of a character" if is_cut else "is damaged"
+    return f"begins with the mark of {encoding} and {problem}{where}; copy or download it again"
 
 
-def likely(data: bytes) -> str | None:
-    """The encoding of bytes that are not UTF-8, from the first that is not; only Korean is recognised."""
+def guess_encoding(data: bytes) -> str | None:
+    """A guess at the encoding of bytes that begin where they are not UTF-8. Only Korean is recognised; else None."""
     return "cp949" if _is_korean(data[:4000]) else None
 
 
-def conversion(encoding: str | None, path: Path) -> str:
-    """The command that converts a file in its place."""
-    file, new = quoted(str(path)), quoted(f"{path}.utf8")
+def conversion_command(encoding: str | None, path: Path) -> str:
+    """The shell command that converts a file in place."""
+    file, new = shell_quoted(str(path)), shell_quoted(f"{path}.utf8")
     iconv = f"iconv -f {(encoding or 'ENCODING').upper()} -t UTF-8"
     if path.name.lower().endswith(".gz"):
         return f"gzip -dc {file} | {iconv} | gzip > {new} && mv {new} {file}"
@@ -115,7 +114,7 @@ def conversion(encoding: str | None, path: Path) -> str:
 
 
 def _is_korean(data: bytes) -> bool:
-    for n_cut in range(2):  # the last character may be cut
+    for n_cut in range(2):  # the last character may be cut off
         try:
             text = data[: len(data) - n_cut].decode("cp949")
         except UnicodeDecodeError:

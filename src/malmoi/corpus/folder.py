@@ -15,9 +15,9 @@ from malmoi.corpus.documents import Document
 from malmoi.corpus.encodings import UTF8
 from malmoi.corpus.input_file import InputFile, Unreadable
 from malmoi.corpus.readers import all_readers, reader_of
-from malmoi.errors import DataError, spelt_out
+from malmoi.errors import DataError, printable
 from malmoi.files import sha256_of
-from malmoi.text import is_empty
+from malmoi.text import is_blank
 
 Errors = Literal["strict", "skip"]
 """What to do with a file or row that cannot be used: raise DataError, or count it and go on."""
@@ -68,12 +68,12 @@ def identity(path: Path, of_file: Callable[[Path], str] = sha256_of) -> str:
 
 
 def _read(root: Path, files: list[Path], errors: Errors, report: ReadReport, encoding: str) -> Iterator[Document]:
-    for file in progress.each(files, "files"):
+    for file in progress.track(files, "files"):
         report.n_files += 1
         for found in _documents(file, root, encoding, report):
             if isinstance(found, Unreadable):
                 _pass_over(found, errors, report)
-            elif is_empty(found.text):
+            elif is_blank(found.text):
                 report.skipped["no text in it"] += 1
             else:
                 report.n_documents += 1
@@ -124,7 +124,7 @@ def _find_files(root: Path, errors: Errors, report: ReadReport) -> Iterator[Path
 def _documents(path: Path, root: Path, encoding: str, report: ReadReport) -> Iterator[Document | Unreadable]:
     reader = reader_of(path.name)
     assert reader is not None
-    source = spelt_out(path.name if path == root else path.relative_to(root).as_posix())
+    source = printable(path.name if path == root else path.relative_to(root).as_posix())
     opened: Any = gzip.open if path.name.lower().endswith(".gz") else open
     try:
         with opened(path, "rb") as stream:

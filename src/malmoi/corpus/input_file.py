@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from malmoi.corpus.documents import Document
-from malmoi.corpus.encodings import CHUNK_BYTES, UTF8, BadText, broken, conversion, encoding_of, likely, utf8_lines
+from malmoi.corpus.encodings import (
+    CHUNK_BYTES,
+    UTF8,
+    BadText,
+    conversion_command,
+    decode_error,
+    encoding_of,
+    guess_encoding,
+    utf8_lines,
+)
 from malmoi.errors import DataError
 
 
@@ -57,7 +66,7 @@ class InputFile:
                 at = n_read - n_pending + error.start
                 if encoding == UTF8:
                     raise self._not_utf8(str(self.path), at, error.object[error.start :]) from None
-                raise Unreadable(f"not {encoding}", f"{self.path}: {broken(error, encoding, at)}") from None
+                raise Unreadable(f"not {encoding}", f"{self.path}: {decode_error(error, encoding, at)}") from None
             yield text if n_read else text.removeprefix("\ufeff")
             n_read += len(data)
 
@@ -76,11 +85,12 @@ class InputFile:
             yield str(self.path), Unreadable(f"not {self.encoding}", f"{self.path}: {problem}")
 
     def _not_utf8(self, where: str, at: int, data: bytes) -> Unreadable:
-        encoding = likely(data)
+        encoding = guess_encoding(data)
         looks = f", and looks like {encoding.upper()}" if encoding else ""
+        convert = conversion_command(encoding, self.path)
         message = (
             f"{where}: not UTF-8 at byte {at} (0x{data[0]:02x}){looks}; pass --encoding {encoding or 'NAME'} (in a "
-            f"recipe corpus.encoding), or convert it: {conversion(encoding, self.path)}; --errors skip leaves it out"
+            f"recipe corpus.encoding), or convert it: {convert}; --errors skip leaves it out"
         )
         return Unreadable("not UTF-8", message)
 

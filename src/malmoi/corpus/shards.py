@@ -1,8 +1,8 @@
-"""Token ids on disk: raw little-endian files, mapped into memory, and one index that names and checks them.
+"""Token ids on disk: raw little-endian files, mapped into memory, and an index that describes them.
 
 FOLDER/train-00000.bin       the tokens, uint16 or uint32
-FOLDER/train-00000.docs.npy  where the documents that begin in it begin, uint64, counted over all shards
-FOLDER/train.index.json      written last: without it there is no corpus
+FOLDER/train-00000.docs.npy  offsets of the documents that begin in this shard, uint64, counted over all shards
+FOLDER/train.index.json      written last: without it the corpus is incomplete
 """
 
 import hashlib
@@ -16,18 +16,18 @@ from typing import Any
 import numpy as np
 
 from malmoi.errors import DataError
-from malmoi.files import read_json, sha256_of, write_bytes, write_json
+from malmoi.files import read_json, write_bytes, write_json
 
 AGAIN = "run the tokenizer stage again"
 
 
 def dtype_for(vocab_size: int) -> np.dtype:
-    """The smallest type that holds every id."""
+    """The smallest dtype that can hold every id."""
     return np.dtype("<u2" if vocab_size <= 2**16 else "<u4")
 
 
 class ShardWriter:
-    """Appends documents, holding one shard of `shard_tokens` in memory; leaving the context writes the index."""
+    """Appends documents, with one shard of `shard_tokens` in memory. Leaving the context writes the index."""
 
     def __init__(self, folder: Path, split: str, vocab_size: int, shard_tokens: int = 16 * 2**20) -> None:
         self.folder, self.split, self.vocab_size = folder, split, vocab_size
@@ -35,12 +35,12 @@ class ShardWriter:
         self._buffer = np.empty(shard_tokens, dtype_for(vocab_size))
         self._n_held, self._starts = 0, list[int]()
         self._shards: list[dict[str, Any]] = []
-        # An index left by an earlier corpus must not name the shards of this one before they are complete.
+        # The index of an earlier corpus must not describe the shards of this one before they are complete.
         self._index = folder / f"{split}.index.json"
         self._index.unlink(missing_ok=True)
 
     def append(self, ids: Sequence[int] | np.ndarray, n_bytes: int) -> None:
-        """One document: its ids, at least one, and the length of its text in UTF-8, for bits per byte."""
+        """Append a document: its ids, at least one, and the length of its text in UTF-8 bytes, for bits per byte."""
         tokens = np.asarray(ids)
         is_row = tokens.ndim == 1 and len(tokens) > 0 and tokens.dtype.kind in "iu"
         if not is_row or tokens.min() < 0 or tokens.max() >= self.vocab_size:
@@ -69,7 +69,7 @@ class ShardWriter:
         self._n_held, self._starts = 0, []
 
     def close(self) -> None:
-        """Write what is left, then the index. Raises DataError when there was no document."""
+        """Write the last shard, then the index. Raises DataError if there was no document."""
         if not self.n_documents:
             raise DataError(f"{self.folder}: no {self.split} text; give more text, or change the held-out share")
         if self._n_held:
@@ -87,9 +87,9 @@ class ShardWriter:
 
 
 class TokenShards:
-    """The tokens of one split as one long row, read from disk as they are asked for.
+    """The tokens of one split as one long sequence, read from disk when needed.
 
-    Raises DataError when the index is missing or wrong, or a file has not the size that the index says.
+    Raises DataError if the index is missing or invalid, or if a file does not have the size that the index gives.
     """
 
     def __init__(self, folder: Path, split: str) -> None:
@@ -99,18 +99,17 @@ class TokenShards:
             self.vocab_size, self.n_text_bytes = int(index["vocab_size"]), int(index["n_text_bytes"])
             token_counts = [int(shard["n_tokens"]) for shard in index["shards"]]
             document_counts = [int(shard["n_documents"]) for shard in index["shards"]]
-            self._sha256s = [str(shard["sha256"]) for shard in index["shards"]]
             written = [index["dtype"], int(index["n_tokens"]), int(index["n_documents"])]
         except (KeyError, TypeError, ValueError, OverflowError):
             raise DataError(f"{path}: not an index of token shards; {AGAIN}") from None
         dtype = dtype_for(self.vocab_size)
-        agreed = [dtype.name, sum(token_counts), sum(document_counts)]
-        if written != agreed or min(token_counts, default=0) < 1:
+        expected = [dtype.name, sum(token_counts), sum(document_counts)]
+        if written != expected or min(token_counts, default=0) < 1:
             raise DataError(f"{path}: its numbers do not agree with each other; {AGAIN}")
         self.n_documents = sum(document_counts)
-        self._paths = [folder / f"{split}-{number:05d}.bin" for number in range(len(token_counts))]
-        self._tokens = [_map_tokens(path, dtype, n) for path, n in zip(self._paths, token_counts, strict=True)]
-        self._starts = [_map_starts(path, n) for path, n in zip(self._paths, document_counts, strict=True)]
+        paths = [folder / f"{split}-{number:05d}.bin" for number in range(len(token_counts))]
+        self._tokens = [_map_tokens(path, dtype, n) for path, n in zip(paths, token_counts, strict=True)]
+        self._starts = [_map_starts(path, n) for path, n in zip(paths, document_counts, strict=True)]
         self._token_ends = list(accumulate(token_counts))
         self._document_ends = list(accumulate(document_counts))
 
@@ -121,7 +120,7 @@ class TokenShards:
         return int(self.read(i + len(self) if i < 0 else i, 1)[0])
 
     def read(self, start: int, length: int) -> np.ndarray:
-        """(length,) ids from `start`, across shard borders; a copy, uint16 or uint32. IndexError outside."""
+        """The ids (length,) from `start` on, across shards; a copy, uint16 or uint32. Raises IndexError outside."""
         stop = start + length
         if start < 0 or length < 0 or stop > len(self):
             raise IndexError(f"tokens {start} to {stop} of {len(self)}")
@@ -132,7 +131,7 @@ class TokenShards:
         return np.concatenate(pieces)
 
     def document(self, i: int) -> np.ndarray:
-        """The ids of document `i`; IndexError when there is none."""
+        """The ids of document `i`. Raises IndexError if there is none."""
         if not 0 <= i < self.n_documents:
             raise IndexError(f"document {i} of {self.n_documents}")
         start, end = self._start_of(i), self._start_of(i + 1) if i + 1 < self.n_documents else len(self)
@@ -141,12 +140,6 @@ class TokenShards:
     def _start_of(self, i: int) -> int:
         shard = bisect_right(self._document_ends, i)
         return int(self._starts[shard][i - self._document_ends[shard]])
-
-    def verify(self) -> None:
-        """Read everything; DataError when a shard has changed since it was written."""
-        for path, digest in zip(self._paths, self._sha256s, strict=True):
-            if sha256_of(path) != digest:
-                raise DataError(f"{path}: changed since it was written; {AGAIN}")
 
 
 def _map_tokens(path: Path, dtype: np.dtype, n_tokens: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from malmoi.data.batch import Branches, compact_ids, pad
 from malmoi.data.formats import rankings
 from malmoi.data.stream import Shuffled
 from malmoi.errors import DataError
-from malmoi.text import spelt
+from malmoi.text import nfc
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.tokenizer.template_clock import fixed_time
@@ -88,7 +88,7 @@ def ranking_ids(
 ) -> list[list[int]]:
     """`conversation_ids` of several answers to one prompt, which is encoded only once."""
     prompt, _ = template.encode(tokenizer, messages, add_generation_prompt=True)
-    return [_answered_ids(tokenizer, template, messages, prompt, spelt(answer)) for answer in answers]
+    return [_answered_ids(tokenizer, template, messages, prompt, nfc(answer)) for answer in answers]
 
 
 def conversation_ids(

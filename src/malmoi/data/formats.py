@@ -24,7 +24,7 @@ from malmoi.data.columns import FACTS, check_row, id_of, is_given, unused
 from malmoi.data.rows import NumberedRow, Parser, Row, Turns, best_answers, row_by_row
 from malmoi.data.table import SUFFIXES, BadRow, iterate_rows
 from malmoi.errors import DataError
-from malmoi.text import is_empty, same_question
+from malmoi.text import canonical_question, is_blank
 from malmoi.tokenizer.chat_template import check_messages
 
 Origin = Literal["human", "generated", "mixed", "unknown"]
@@ -153,7 +153,7 @@ def name_of(path: Path) -> str:
 def tree_of(messages: Sequence[Mapping[str, Any]]) -> str:
     """Conversations with the same first question, apart from case, Unicode form and white space, belong to one tree."""
     first = next(message["content"] for message in messages if message["role"] == "user")
-    return hashlib.sha256(same_question(first).encode()).hexdigest()[:16]
+    return hashlib.sha256(canonical_question(first).encode()).hexdigest()[:16]
 
 
 def _facts(raw: Row, turns: Turns, source: str, origin: Origin) -> Row:
@@ -287,7 +287,7 @@ def _check(made: Any, needs_answer: bool) -> None:
             raise BadRow("roles do not alternate", f": {', '.join(spoken)}; user and assistant take turns, user first")
     if not spoken:
         raise BadRow("no question", "; a conversation has a user's turn")
-    if any(is_empty(turn["content"]) for turn in turns):
+    if any(is_blank(turn["content"]) for turn in turns):
         raise BadRow("an empty turn", "; leave the row out or fill it")
     if needs_answer and "assistant" not in spoken:
         raise BadRow("no assistant turn, so nothing to train on")

@@ -8,7 +8,7 @@ from typing import Any
 
 from malmoi.data.columns import SYSTEM, check_turn, is_given, is_trained
 from malmoi.data.table import BadRow, excerpt
-from malmoi.text import is_empty, same
+from malmoi.text import canonical, is_blank
 
 Row = dict[str, Any]
 Turns = list[dict[str, Any]]
@@ -76,7 +76,7 @@ def same_turns(a: Turns, b: Turns) -> bool:
 
 
 def _key(turn: Mapping[str, Any]) -> Any:
-    return same(turn["content"]) if isinstance(turn["content"], str) else turn["content"]
+    return canonical(turn["content"]) if isinstance(turn["content"], str) else turn["content"]
 
 
 def alternating_turns(texts: Any) -> Turns:
@@ -140,7 +140,7 @@ def with_system(row: Row, turns: Turns) -> Turns:
     given = {name: text_of(row, name) for name in SYSTEM if is_given(row.get(name))}
     first = [turns[0]["content"]] if turns and turns[0]["role"] == "system" else []
     said = [*given.values(), *first]
-    if len({same(text) for text in said if isinstance(text, str)}) > 1:
+    if len({canonical(text) for text in said if isinstance(text, str)}) > 1:
         raise BadRow("two different system texts", f" ({', '.join(given)} and others); give one of them")
     if first or not given:
         return turns
@@ -156,10 +156,10 @@ def ranking(messages: Turns, answers: Sequence[Any], ranks: Sequence[int], **mor
     for answer in answers:
         if not isinstance(answer, str):
             raise BadRow("an answer is no text", f" but {excerpt(answer)}")
-        if is_empty(answer):
+        if is_blank(answer):
             raise BadRow("an empty answer", "; leave the row out or fill it")
     for i, j in combinations(range(len(answers)), 2):
-        if ranks[i] != ranks[j] and same(answers[i]) == same(answers[j]):
+        if ranks[i] != ranks[j] and canonical(answers[i]) == canonical(answers[j]):
             raise BadRow("equal answers with different ranks", f": {excerpt(answers[i])}; leave the row out")
     return {"messages": without_marks(messages), "answers": list(answers), "ranks": list(ranks), **more}
 

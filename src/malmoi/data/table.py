@@ -7,9 +7,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from malmoi.corpus.encodings import BadText, conversion, encoding_of, likely, utf8_lines
+from malmoi.corpus.encodings import BadText, conversion_command, encoding_of, guess_encoding, utf8_lines
 from malmoi.errors import ConfigError, DataError
-from malmoi.files import parsed_json
+from malmoi.files import parse_json
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".ndjson", ".parquet")
 
@@ -98,12 +98,12 @@ def _json_rows(given: Iterator[bytes], path: Path) -> Iterator[tuple[int, Any]]:
 
 def _parse(text: bytes, path: Path) -> Any:
     try:
-        return parsed_json(text.decode())
+        return parse_json(text.decode())
     except UnicodeDecodeError as error:
-        encoding = likely(text[error.start :])
+        encoding = guess_encoding(text[error.start :])
         looks = f", and looks like {encoding.upper()}" if encoding else ""
         at = f" at byte {error.start} (0x{text[error.start]:02x}){looks}"
-        return BadRow("not UTF-8", f"{at}; convert it: {conversion(encoding, path)}")
+        return BadRow("not UTF-8", f"{at}; convert it: {conversion_command(encoding, path)}")
     except (ValueError, RecursionError) as error:
         return BadRow("not valid JSON", f" ({error})")
 

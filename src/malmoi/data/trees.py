@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from malmoi.data.columns import id_of
 from malmoi.data.rows import ROLE_OF, NumberedRow, Parser, Row, Turns, prompt_of, ranking, text_of
 from malmoi.data.table import BadRow, excerpt
-from malmoi.text import same
+from malmoi.text import canonical
 
 DEEPEST = 200  # messages in one conversation
 
@@ -130,7 +130,7 @@ def acceptability_rankings(rows: Sequence[NumberedRow]) -> Iterator[tuple[int, A
     questions: dict[str, list[NumberedRow]] = defaultdict(list)
     for number, row in rows:
         try:
-            questions[same(text_of(row, "question"))].append((number, row))
+            questions[canonical(text_of(row, "question"))].append((number, row))
         except BadRow as problem:
             yield number, problem
     for numbered in questions.values():

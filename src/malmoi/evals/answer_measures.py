@@ -10,7 +10,7 @@ from malmoi.data.batch import batches_by_length, pad
 from malmoi.evals.answering import AnswerGroups, TextAnswer
 from malmoi.model.lora import WithoutAdapters
 from malmoi.model.transformer import LanguageModel
-from malmoi.text import same
+from malmoi.text import canonical
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 
@@ -19,12 +19,12 @@ MOST_TOKENS = 8_192
 
 def is_exact(answer: TextAnswer, references: Sequence[str]) -> bool:
     """Whether the model ended the answer and it equals a reference, except for white space and invisible characters."""
-    return answer.finished and same(answer.text) in {same(reference) for reference in references}
+    return answer.finished and canonical(answer.text) in {canonical(reference) for reference in references}
 
 
 def distinct_share(answers: Sequence[Sequence[str]]) -> list[float]:
     """Per prompt: the number of different answers over the number of answers."""
-    return [len({same(text) for text in texts}) / len(texts) for texts in answers]
+    return [len({canonical(text) for text in texts}) / len(texts) for texts in answers]
 
 
 @torch.no_grad()
@@ -40,7 +40,7 @@ def log_ratios(
         spans.append(len(ids))
     found = np.zeros(len(rows))
     order = sorted(range(len(rows)), key=lambda row: len(rows[row]))  # similar lengths together: less padding
-    for start in progress.each(range(0, len(order), batch_size), "batches of answers"):
+    for start in progress.track(range(0, len(order), batch_size), "batches of answers"):
         chosen = order[start : start + batch_size]
         batch, mask = _batch([rows[row] for row in chosen], [spans[row] for row in chosen], tokenizer.pad_id)
         with device.autocast():
@@ -57,7 +57,7 @@ def sampled_logps(
     spans = [(list(ids), answer) for ids, group in zip(prompts, answers, strict=True) for answer in group]
     rows = [[*ids, *answer.sampled] for ids, answer in spans]
     found = np.zeros(len(rows))
-    for chosen in progress.each(batches_by_length([len(row) for row in rows], MOST_TOKENS), "batches of answers"):
+    for chosen in progress.track(batches_by_length([len(row) for row in rows], MOST_TOKENS), "batches of answers"):
         batch, mask = _batch([rows[row] for row in chosen], [len(spans[row][0]) for row in chosen], pad_id=0)
         with device.autocast():
             logps = model.logps(batch[:, :-1], batch[:, 1:], mask, temperature)[0]

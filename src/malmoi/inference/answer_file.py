@@ -14,7 +14,7 @@ import numpy as np
 from malmoi import progress
 from malmoi.data.formats import prompts as read_prompts
 from malmoi.errors import DataError, UserError
-from malmoi.files import disk_errors, read_jsonl, sha256_of, sweep_dead, to_json, write_jsonl
+from malmoi.files import disk_errors, read_jsonl, remove_stale_partials, sha256_of, to_json, write_jsonl
 from malmoi.formats.folder import load_model, load_text
 from malmoi.inference.engine import Engine
 from malmoi.inference.fastest import way_of
@@ -75,7 +75,7 @@ def write_answers(
         if uses_time(template.source) or (chooser is not None and uses_time(chooser.template.source)):
             about["begun"] = template_time().isoformat()
         planned = list(_plan(prompts, tokenizer, template, network.config.seq_len, seed, n, about))
-        sweep_dead(out)
+        remove_stale_partials(out)
         with disk_errors(partial), partial.open("ab") as file, _only_writer(file, out):
             done = _read_partial(partial, planned)
             missing = [one for number, one in enumerate(planned) if number not in done]

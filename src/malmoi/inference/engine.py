@@ -23,7 +23,7 @@ from malmoi.inference.sampling import Choosing, Sampling, Uniforms, adjust
 from malmoi.inference.text import TextAssembler
 from malmoi.inference.weights import Weights, decoder_of, dtype_of, for_inference
 from malmoi.model.transformer import LanguageModel
-from malmoi.text import n_common
+from malmoi.text import common_prefix_length
 from malmoi.tokenizer.bpe import Tokenizer
 
 MOST_ROWS = 256
@@ -200,7 +200,7 @@ class Engine:
             n_known = one.beginning.n_tokens
             n_least = n_known + SHORTEST_SHARED
             alike = [other for other in texts if other[:n_least] == text[:n_least]]
-            n_more = max((n_common(other, text[:-1]) for other in alike), default=0) - n_known
+            n_more = max((common_prefix_length(other, text[:-1]) for other in alike), default=0) - n_known
             if n_more >= SHORTEST_SHARED:
                 later.append(one)
                 n_saved += n_more

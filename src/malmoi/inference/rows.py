@@ -15,7 +15,7 @@ import torch
 from malmoi import device
 from malmoi.model.config import ModelConfig
 from malmoi.model.kv_cache import KVCache
-from malmoi.text import n_common
+from malmoi.text import common_prefix_length
 
 SHORTEST_SHARED = 16
 FIRST_POSITIONS = 64
@@ -66,7 +66,7 @@ class Rows:
         for row in self.rows:
             n_least = max(longest + 1, SHORTEST_SHARED)
             if len(text) >= n_least and row.text[:n_least] == text[:n_least]:
-                found, longest = row, n_common(row.text, text)
+                found, longest = row, common_prefix_length(row.text, text)
         return Beginning(found, longest)
 
     def take(self, texts: Sequence[list[int]], beginnings: Sequence[Beginning], first: int) -> None:
@@ -79,7 +79,7 @@ class Rows:
             free = range(place, self.cache.capacity[0])
             self.swap(place, min(free, key=lambda at: self._loss(self.rows[at], beginning, needed)))
             row = self.rows[place]
-            at = self.rows.index(source) if source and n_common(row.text, text) < n_tokens else place
+            at = self.rows.index(source) if source and common_prefix_length(row.text, text) < n_tokens else place
             self.cache.copy(at, place, n_tokens)
             row.text = text[:n_tokens]
 

@@ -46,7 +46,7 @@ def leading() -> Iterator[None]:
     device.current()
     code = 1
     try:
-        with device.alone():
+        with device.single_rank():
             yield
         code = 0
     except KeyboardInterrupt:
@@ -72,7 +72,7 @@ def all_ranks(stage: Stage, context: Context, settings: Settings) -> Iterator[No
 
     Raises UserError when another rank could not do its part, RuntimeError when that was a bug.
     """
-    with device.alone(False):
+    with device.single_rank(False):
         n_others = device.current().world_size - 1
     if not stage.trains or not n_others:
         yield
@@ -89,7 +89,7 @@ def all_ranks(stage: Stage, context: Context, settings: Settings) -> Iterator[No
     }
     _tell(f"order {number}", order)
     try:
-        with device.alone(False):
+        with device.single_rank(False):
             yield
         for rank in range(1, n_others + 1):
             _wait(f"done {number} {rank}", "failed")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from malmoi import __version__, device, progress
 from malmoi.config import Settings
 from malmoi.errors import ConfigError, UserError, WorkspaceError
-from malmoi.files import partial_name, sweep_partials, write_json
+from malmoi.files import partial_name, remove_partials, write_json
 from malmoi.pipeline.console import Console
 from malmoi.pipeline.log import RunLog
 from malmoi.pipeline.names import model_name
@@ -215,7 +215,7 @@ def _run_stage(
             console.skipped(stage, run_id)
             return _done(stage, claim.made, ledger)
         folder, began, found = workspace.runs / run_id, time.monotonic(), find_stage(stage)
-        sweep_partials(folder)
+        remove_partials(folder)
         log = RunLog(folder)
         moment = start_of(folder / "config.json", now)
         shown = {"stage": stage, "settings": settings, "inputs": inputs, "malmoi": __version__}

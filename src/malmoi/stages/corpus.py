@@ -18,16 +18,16 @@ from malmoi import config
 from malmoi.config import Seed
 from malmoi.corpus import clean
 from malmoi.corpus.documents import Document, each_document
-from malmoi.corpus.encodings import UTF8, known
+from malmoi.corpus.encodings import UTF8, encoding_name
 from malmoi.corpus.folder import ReadReport, read_folder
 from malmoi.corpus.folder import identity as text_identity
 from malmoi.cost import Cost, Sizes
 from malmoi.errors import ConfigError, DataError, UserError
 from malmoi.files import open_atomic, to_json, write_json, write_jsonl
 from malmoi.stage import Context, Need
-from malmoi.synthetic.cloze import TOO_LITTLE, what_is_asked
+from malmoi.synthetic.cloze import TOO_LITTLE, unit_of_questions
 from malmoi.synthetic.pydocs import PACKAGES, Item, read_python_docs
-from malmoi.text import text_key
+from malmoi.text import text_digest
 from malmoi.unused import Unused, is_empty
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.hashes import Hashes
@@ -45,7 +45,7 @@ class Settings(config.Settings):
     """Installed packages whose docstrings are read beside the standard library's."""
     errors: Literal["strict", "skip"] = "strict"
     """What to do with a file or a row that cannot be read."""
-    encoding: Annotated[str, AfterValidator(known)] = UTF8
+    encoding: Annotated[str, AfterValidator(encoding_name)] = UTF8
     """Of the user's files that have no mark and are not UTF-8, such as cp949 or euc-kr."""
     heldout_fraction: float = Field(0.05, gt=0, lt=1)
     """Share of the documents that is never trained on."""
@@ -124,9 +124,9 @@ def run(context: Context, settings: Settings) -> None:
             kept = held.enter_context(_on_disk(context, clean.drop_boilerplate(kept, settings.min_chars, counts)))
         origins = Counter(document.origin for document in kept())
         licenses = Counter(document.license for document in kept())
-        n_documents, n_bytes, known = _write_sides(context, settings, kept, counts)
+        n_documents, n_bytes, trained_on = _write_sides(context, settings, kept, counts)
     if not settings.text:
-        write_jsonl(context.out / "items.jsonl", (item.to_row() for item in items if item.document in known))
+        write_jsonl(context.out / "items.jsonl", (item.to_row() for item in items if item.document in trained_on))
     facts = {
         "documents": n_documents,
         "bytes": n_bytes,
@@ -150,7 +150,7 @@ def _say_of_own(context: Context, settings: Settings, report: ReadReport, n_byte
         context.say(f"{_number(n, 'file')} read as {name}")
     if n_bytes < TRIAL_BYTES:
         context.say("so little text is enough for a trial of every stage; to learn the language takes about 1 MB")
-    if what_is_asked(partial(each_document, context.out / "train.jsonl"), settings.seed) is None:
+    if unit_of_questions(partial(each_document, context.out / "train.jsonl"), settings.seed) is None:
         context.say(f"no demonstrations can be made of it: it has {TOO_LITTLE}")
 
 
@@ -167,7 +167,7 @@ def _write_sides(
 ) -> tuple[dict[str, int], dict[str, int], set[str]]:
     """Write each side's documents; how many there are, bytes of their text, and the ids of those to train on."""
     n_documents, n_bytes = {"train": 0, "heldout": 0}, {"train": 0, "heldout": 0}
-    known: set[str] = set()
+    trained_on: set[str] = set()
     with contextlib.ExitStack() as opened:
         files = {side: opened.enter_context(open_atomic(context.out / f"{side}.jsonl")) for side in n_documents}
         for side, document in _sides(context, settings, kept, counts):
@@ -175,14 +175,14 @@ def _write_sides(
             n_documents[side] += 1
             n_bytes[side] += len(document.text.encode())
             if side == "train":
-                known.add(document.id)
+                trained_on.add(document.id)
         if not all(n_documents.values()):
             lacking = " and ".join(side for side, n in n_documents.items() if not n)
             raise DataError(
                 f"corpus: {sum(n_documents.values())} document(s) leave none {lacking}; at least two different texts "
                 "are needed"
             )
-    return n_documents, n_bytes, known
+    return n_documents, n_bytes, trained_on
 
 
 def _sides(
@@ -195,7 +195,7 @@ def _sides(
         return
     [only] = first
     parts = clean.cut_end(only, settings.heldout_fraction)
-    if parts is None or text_key(parts[0]) == text_key(parts[1]):
+    if parts is None or text_digest(parts[0]) == text_digest(parts[1]):
         raise DataError("corpus: one document of one sentence leaves nothing to hold out; give more text or more files")
     begin, end = (replace(only, text=part, id="") for part in parts)
     context.say(f"one document: its last {len(end.text) / len(only.text):.0%} is held out")

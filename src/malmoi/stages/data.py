@@ -24,7 +24,7 @@ from malmoi.evals.agreement import pairwise_agreement
 from malmoi.files import sha256_of, write_json, write_jsonl
 from malmoi.formats.folder import load_text
 from malmoi.stage import Context, need
-from malmoi.text import same
+from malmoi.text import canonical
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.unused import Unused, is_empty
@@ -230,7 +230,7 @@ class _Reader:
             raise UnreachableError(f"{error}; files do as well: --set 'data.{kind}=[\"FILE\"]'") from None
         report = RowReport()
         given = (row for file in source.files for _, row in read(file, self.settings.errors, report, source.name))
-        rows = list(progress.each(given, "rows read"))
+        rows = list(progress.track(given, "rows read"))
         left_out: Counter[str] = Counter(report.skipped)
         if self.settings.languages:
             spoken = [row for row in rows if row.get("lang") in (None, *self.settings.languages)]
@@ -241,7 +241,7 @@ class _Reader:
         order = list(range(len(rows)))
         random.Random(f"{self.settings.seed} {source.name}").shuffle(order)
         taken: list[int] = []
-        for n_seen, place in enumerate(progress.each(order, "rows measured")):
+        for n_seen, place in enumerate(progress.track(order, "rows measured")):
             if n_most is not None and len(taken) == n_most:
                 left_out["more than wanted"] += len(order) - n_seen
                 break
@@ -306,7 +306,7 @@ def _unlike(rows: Iterable[Row]) -> list[Row]:
     """Each conversation once: the first of those that say the same."""
     found: dict[str, Row] = {}
     for row in rows:
-        said = [[turn["role"], same(turn["content"]), turn.get("trained", True)] for turn in row["messages"]]
+        said = [[turn["role"], canonical(turn["content"]), turn.get("trained", True)] for turn in row["messages"]]
         found.setdefault(json.dumps(said), row)
     return list(found.values())
 

@@ -12,10 +12,10 @@ from malmoi.cost import Cost, Sizes
 from malmoi.errors import DataError
 from malmoi.files import read_jsonl, write_jsonl
 from malmoi.stage import Context, may, need
-from malmoi.synthetic.cloze import FEWEST_ITEMS, cloze_questions, what_is_asked
+from malmoi.synthetic.cloze import FEWEST_ITEMS, cloze_questions, unit_of_questions
 from malmoi.synthetic.demonstrations import demonstrations, prompts
 from malmoi.synthetic.pydocs import Item
-from malmoi.synthetic.questions import ask, choose_items
+from malmoi.synthetic.questions import choose_items, make_questions
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.unused import Unused, is_empty
 
@@ -65,11 +65,11 @@ def run(context: Context, settings: Settings) -> None:
     if (found := context.reads.find("items")) is not None:
         items = [Item.from_row(row) for row in read_jsonl(found.path)]
         asked, unseen = choose_items(items, settings.n_items, settings.n_unseen, settings.seed)
-        questions = list(ask(asked, unseen, settings.seed))
+        questions = list(make_questions(asked, unseen, settings.seed))
     else:
         documents = partial(each_document, source.part("train"))
         questions = cloze_questions(documents, settings.n_items, settings.seed)
-        if what_is_asked(documents, settings.seed) == "lines":
+        if unit_of_questions(documents, settings.seed) == "lines":
             context.say("the text has hardly two sentences in a row; its lines are asked about")
     learned = Tokenizer.load(context.reads("tokenizer").path)
     texts = learned.encode_batch([f"{question.prompt} {question.answers[0]}" for question in questions])

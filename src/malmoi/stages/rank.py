@@ -36,7 +36,7 @@ def run(context: Context, settings: Settings) -> None:
     rows = read_jsonl(context.reads("answers").path)
     scores = [
         [gold_score(a["text"], row["references"], a["finished"]) for a in row["answers"]]
-        for row in progress.each(rows, "prompts")
+        for row in progress.track(rows, "prompts")
     ]
     labeler = SimulatedLabeler(settings.error_rate, settings.tie_margin, settings.seed).calibrated(scores)
     ledger = context.ledger
@@ -48,7 +48,7 @@ def run(context: Context, settings: Settings) -> None:
             generation_ids=row["generation_ids"],
             ranks=labeler.rank(row_scores, labeler.rng(row["prompt_id"])),
         )
-        for row, row_scores in zip(progress.each(rows, "rankings"), scores, strict=True)
+        for row, row_scores in zip(progress.track(rows, "rankings"), scores, strict=True)
     ]
     record_judgements(ledger, said)
     for split in ("train", "heldout"):

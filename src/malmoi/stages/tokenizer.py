@@ -50,7 +50,7 @@ def run(context: Context, settings: Settings) -> None:
     documents = context.reads("documents")
     starts = {side: _starts(documents.part(side)) for side in ("train", "heldout")}
     texts = (document.text for document in each_document(documents.part("train")))
-    learned = train_bpe(progress.each(texts, "documents read", len(starts["train"])), settings.vocab_size)
+    learned = train_bpe(progress.track(texts, "documents read", len(starts["train"])), settings.vocab_size)
     # A model that always sees a document beside its neighbours learns to lean on them (bpb 1.41 instead of 1.38).
     random.Random(settings.seed).shuffle(starts["train"])
     learned.save(context.out)

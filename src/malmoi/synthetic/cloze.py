@@ -1,6 +1,6 @@
-"""Questions that any text answers, English or Korean: what comes next, how a sentence ends, which word is missing.
+"""Questions that any English or Korean text answers: what comes next, how a sentence ends, which word is missing.
 
-They give the demonstrations when the user brings a folder instead of facts.
+The demonstrations are made of them if the user brings a folder of text.
 """
 
 import random
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Literal, cast, get_args
 
-from malmoi.corpus.documents import Document, Reopened, opener
+from malmoi.corpus.documents import Document, Reopenable, opener
 from malmoi.errors import DataError
 from malmoi.synthetic.questions import Question
 
@@ -43,14 +43,14 @@ ANSWER_CHARS = 120
 SENTENCE_CHARS = range(12, 161)
 LINE_CHARS = range(4, 161)
 FEWEST_ITEMS = 2
-"""One to train on, one to hold out."""
+"""One to train on and one to hold out."""
 TOO_LITTLE = "too few sentences or lines in a row to ask about; give at least a page of prose, such as ten paragraphs"
-Pieces = Literal["sentences", "lines"]
+Unit = Literal["sentences", "lines"]
 WRAPPED_CHARS = 40
 
 _CLOSING = "\"'”’»)\\]」』》〉"
 _ENDED = re.compile(rf"[.?!…。！？][{_CLOSING}]*$")
-# A mark before a space, any East Asian mark, and a mark after which Korean goes on without a space (했다.그는).
+# A mark before a space, any East Asian mark, and a mark that Korean follows without a space (했다.그는).
 _BORDER = re.compile(
     rf"((?<![.?!…])[.?!…]++[{_CLOSING}]*+(?=\s|$)|[。！？]+[{_CLOSING}]*|(?<=[가-힣]{{2}})[.?!]+(?=[가-힣]))\s*"
 )
@@ -70,21 +70,21 @@ class _Item:
     answer: str
 
 
-def cloze_questions(documents: Reopened, n: int, seed: int) -> list[Question]:
-    """Questions about at most `n` items: each in one phrasing to train on and in the one that is held out.
+def cloze_questions(documents: Reopenable, n: int, seed: int) -> list[Question]:
+    """Questions about at most `n` items: each in one training phrasing and in the held-out phrasing.
 
-    An item is a sentence and the one before it; no two items share a sentence, and a fifth of them is unseen. Each
-    item in the documents has the same chance. Same documents, `n` and seed, same questions. Where sentences give
-    fewer than two items, as in lists and notes without full stops, lines take their place.
+    An item is a sentence and the one before it. No two items share a sentence, a fifth of them is unseen, and all items
+    in the documents are equally likely to be chosen. The questions depend only on the documents, `n` and the seed. If
+    sentences give fewer than two items, as in lists and notes without full stops, lines are used instead.
     documents: a list, or a function that opens the stream again
-    Raises DataError where lines give fewer than two items as well.
+    Raises DataError if lines also give fewer than two items.
     """
     rng = random.Random(seed)
     open_documents = opener(documents)
-    asked_by = what_is_asked(documents, seed)
-    if asked_by is None:
+    unit = unit_of_questions(documents, seed)
+    if unit is None:
         raise DataError(f"the text has {TOO_LITTLE}")
-    items = _choose(_all_items(open_documents(), seed, asked_by), n, rng)
+    items = _sample(_all_items(open_documents(), seed, unit), n, rng)
     rng.shuffle(items)
     questions = []
     for number, item in enumerate(items):
@@ -99,21 +99,21 @@ def cloze_questions(documents: Reopened, n: int, seed: int) -> list[Question]:
     return questions
 
 
-def what_is_asked(documents: Reopened, seed: int) -> Pieces | None:
-    """What of the documents is asked about: sentences, lines where sentences give too few items, or None."""
+def unit_of_questions(documents: Reopenable, seed: int) -> Unit | None:
+    """What questions about these documents are made of: sentences, lines if there are too few sentences, or None."""
     open_documents = opener(documents)
-    for pieces in get_args(Pieces):
+    for pieces in get_args(Unit):
         if len(list(islice(_all_items(open_documents(), seed, pieces), FEWEST_ITEMS))) == FEWEST_ITEMS:
-            return cast(Pieces, pieces)
+            return cast(Unit, pieces)
     return None
 
 
-def _all_items(documents: Iterable[Document], seed: int, pieces: Pieces) -> Iterator[_Item]:
+def _all_items(documents: Iterable[Document], seed: int, pieces: Unit) -> Iterator[_Item]:
     return (item for document in documents for item in _items(document, seed, pieces))
 
 
-def _choose(items: Iterable[_Item], n: int, rng: random.Random) -> list[_Item]:
-    """Reservoir sampling (Vitter 1985, algorithm R): n of a stream."""
+def _sample(items: Iterable[_Item], n: int, rng: random.Random) -> list[_Item]:
+    """A random sample of n items of a stream, by reservoir sampling (Vitter 1985, algorithm R)."""
     chosen: list[_Item] = []
     for number, item in enumerate(items):
         if number < n:
@@ -123,22 +123,22 @@ def _choose(items: Iterable[_Item], n: int, rng: random.Random) -> list[_Item]:
     return chosen
 
 
-def _items(document: Document, seed: int, pieces: Pieces) -> Iterator[_Item]:
+def _items(document: Document, seed: int, pieces: Unit) -> Iterator[_Item]:
     rng = random.Random(f"{seed}:{document.id}")
     split, is_fit = (sentences, is_prose) if pieces == "sentences" else (lines, is_line)
     found = split(document.text[:DOCUMENT_CHARS])
     position = n_items = 0
     while position + 1 < len(found) and n_items < ITEMS_PER_DOCUMENT:
         context, sentence = found[position : position + 2]
-        asked = _ask(context, sentence, rng) if is_fit(context) and is_fit(sentence) else None
-        if asked:
-            yield _Item(document.id, position, *asked)
+        question = _make_question(context, sentence, rng) if is_fit(context) and is_fit(sentence) else None
+        if question:
+            yield _Item(document.id, position, *question)
             n_items += 1
-        position += 2 if asked else 1
+        position += 2 if question else 1
 
 
-def _ask(context: str, sentence: str, rng: random.Random) -> tuple[str, str, str] | None:
-    """(kind, text, answer) of the first kind, in random order, that the sentence is fit for."""
+def _make_question(context: str, sentence: str, rng: random.Random) -> tuple[str, str, str] | None:
+    """(kind, text, answer) of the first kind, in random order, that the sentence fits."""
     words = sentence.split()
     for kind in rng.sample(sorted(PHRASINGS), len(PHRASINGS)):
         if kind == "continue" and len(sentence) <= ANSWER_CHARS:
@@ -156,7 +156,7 @@ def _ask(context: str, sentence: str, rng: random.Random) -> tuple[str, str, str
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a text in order. Lines broken by hand are joined; a heading stands alone, without an end."""
+    """The sentences of a text in order. Hard-wrapped lines are joined; a heading is a sentence without an end."""
     found = []
     for paragraph in _paragraphs(text):
         start = 0
@@ -182,7 +182,7 @@ def _paragraphs(text: str) -> Iterator[str]:
 
 
 def is_prose(sentence: str) -> bool:
-    """Whether it reads as one whole sentence: begun, ended, of a fair length, mostly letters, quotes closed."""
+    """Whether this is one whole sentence: beginning, end, a fair length, mostly letters, closed quotes."""
     return (
         len(sentence) in SENTENCE_CHARS
         and bool(_BEGUN.match(sentence) and _ENDED.search(sentence) and not _ODD.search(sentence))
@@ -194,12 +194,12 @@ def is_prose(sentence: str) -> bool:
 
 
 def lines(text: str) -> list[str]:
-    """The lines of a text that say something, without the marks of headings and lists."""
+    """The lines of a text that are not empty, without the marks of headings and lists."""
     return [line for line in (_MARK.sub("", line).strip() for line in text.split("\n")) if line]
 
 
 def is_line(line: str) -> bool:
-    """Whether a line can be asked about: of a fair length, at least half letters, white space aside."""
+    """Whether a line suits a question: a fair length, and at least half of it letters, not counting white space."""
     return len(line) in LINE_CHARS and 2 * sum(map(str.isalpha, line)) >= len("".join(line.split()))
 
 

@@ -1,4 +1,4 @@
-"""A simulated labeler: it ranks by a written rule, and errs as often as people do. It is always named as simulated."""
+"""A simulated labeler: it ranks by a written rule and errs as often as people do. It is always named as simulated."""
 
 import hashlib
 import math
@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from malmoi.errors import DataError
-from malmoi.text import is_empty, spelt
+from malmoi.text import is_blank, nfc
 
-# What the labeler looks at, and how much each weighs.
+# The weights of what the labeler looks at.
 AGREEMENT, FORM, LENGTH = 0.5, 0.4, 0.1
 OPENERS = (
     "sure", "of course", "certainly", "absolutely", "great question", "good question", "as an ai",
@@ -30,16 +30,16 @@ _ENDING = re.compile(r"""[.!?…。]["'`”’)\]]*$""")
 
 
 def gold_score(answer: str, reference: str | Sequence[str], finished: bool) -> float:
-    """How good an answer is beside a reference, in [0, 1]; 0 when it is empty. Of several references the best counts.
+    """How good an answer is compared with the best-matching reference, in [0, 1]; 0 if it is empty.
 
     0.5 agreement + 0.4 form + 0.1 length: see `SimulatedLabeler.rule`. Only a finished answer that equals a reference,
-    whitespace aside, reaches 1.
+    except for white space, scores 1.
     """
     references = [reference] if isinstance(reference, str) else reference
     if not references:
         raise ValueError("reference: expected at least one")
-    answer, references = spelt(answer), [spelt(one) for one in references]
-    if is_empty(answer):
+    answer, references = nfc(answer), [nfc(one) for one in references]
+    if is_blank(answer):
         return 0.0
     # In tenths, so that the best score is 1 and not 0.9999999999999999.
     return max(
@@ -51,8 +51,8 @@ def gold_score(answer: str, reference: str | Sequence[str], finished: bool) -> f
 def true_ranks(scores: Sequence[float], tie_margin: float) -> list[int]:
     """Competition ranks, 1 = best. Scores within `tie_margin` of the best of a group tie with it.
 
-    The best of the group is the measure, not the nearest: a chain of small steps never ties a good answer with a
-    bad one.
+    Scores are compared with the best of the group, not with their neighbour, so a chain of small steps never ties a
+    good answer with a bad one.
     """
     if not all(map(math.isfinite, scores)):
         raise ValueError("scores: expected finite numbers")
@@ -66,11 +66,11 @@ def true_ranks(scores: Sequence[float], tie_margin: float) -> list[int]:
 
 
 def calibrate_sigma(score_lists: Sequence[Sequence[float]], error_rate: float, tie_margin: float = 0.0) -> float:
-    """The noise, in units of the score, that turns round `error_rate` of the truly different pairs; by bisection.
+    """The standard deviation of noise, in units of the score, that reverses `error_rate` of the truly different pairs.
 
-    score_lists: the true scores of the answers to each prompt; a pair truly differs when its true ranks do
+    score_lists: the true scores of the answers to each prompt; a pair truly differs if its true ranks differ
     error_rate: expected share in [0, 0.5); coin flips err half the time
-    Raises DataError when no two answers truly differ, since then no noise has any effect.
+    Found by bisection. Raises DataError if no two answers truly differ, since then noise has no effect.
     Source: Thurstone 1927, "A law of comparative judgment", case V.
     """
     if not 0 <= error_rate < 0.5:
@@ -94,11 +94,11 @@ def calibrate_sigma(score_lists: Sequence[Sequence[float]], error_rate: float, t
 
 @dataclass(frozen=True)
 class SimulatedLabeler:
-    """Ranks answers by `gold_score`, seen through noise.
+    """Ranks answers by `gold_score` with noise.
 
     It perceives each score plus Gaussian noise (Thurstone 1927, case V) and ties what it perceives within
     `tie_margin` of the best of a group. The noise is set so that, among the pairs whose true ranks differ,
-    `error_rate` are perceived the wrong way round.
+    `error_rate` are perceived in the wrong order.
 
     error_rate: in [0, 0.5); people who rank assistants' answers disagree on about a quarter of the pairs
     tie_margin: in units of the score, 0 to 1
@@ -130,11 +130,11 @@ class SimulatedLabeler:
         return f"simulated-{hashlib.sha256(self.rule.encode()).hexdigest()[:8]}"
 
     def calibrated(self, score_lists: Sequence[Sequence[float]]) -> "SimulatedLabeler":
-        """The same labeler with the noise that these true scores ask for."""
+        """The same labeler with its noise calibrated to these true scores."""
         return replace(self, sigma=calibrate_sigma(score_lists, self.error_rate, self.tie_margin))
 
     def rng(self, prompt_id: str) -> np.random.Generator:
-        """The noise for one prompt; it depends on no other, so an interrupted run goes on to the same ranks."""
+        """The noise for one prompt. It depends on no other prompt, so a resumed run produces the same ranks."""
         digest = hashlib.sha256(prompt_id.encode()).digest()
         return np.random.default_rng([self.seed, int.from_bytes(digest[:8], "big")])
 
@@ -151,7 +151,7 @@ def _agreement(answer: str, reference: str) -> float:
         return 1.0
     given, wanted = Counter(_words(answer)), Counter(_words(reference))
     n_common = (given & wanted).total()
-    # Less than 1 even when all words are there: a near miss never equals the answer.
+    # Less than 1 even if all words match: a near miss never scores like the answer.
     return 0.8 * 2 * n_common / (given.total() + wanted.total()) if n_common else 0.0
 
 
@@ -182,7 +182,7 @@ def _words(text: str) -> list[str]:
 
 
 def _gaps(score_lists: Sequence[Sequence[float]], tie_margin: float) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Differences in score between answers of unequal true rank: each once, and how often it occurs."""
+    """Distinct differences in score between answers with different true ranks, and how often each occurs."""
     gaps = [
         abs(scores[i] - scores[j])
         for scores in score_lists
@@ -195,6 +195,6 @@ def _gaps(score_lists: Sequence[Sequence[float]], tie_margin: float) -> tuple[ND
 
 
 def _error_share(gaps: NDArray[np.float64], counts: NDArray[np.int64], sigma: float) -> float:
-    # A pair d apart is perceived d + N(0, 2 sigma²) apart: P(turned round) = Φ(-d / sigma √2) = erfc(d / 2 sigma) / 2.
+    # A difference of d is perceived as d + N(0, 2 sigma²): P(reversed) = Φ(-d / sigma √2) = erfc(d / 2 sigma) / 2.
     wrong = np.array([math.erfc(gap / (2 * sigma)) / 2 for gap in gaps])
     return float(wrong @ counts / counts.sum())

@@ -1,7 +1,7 @@
-"""The text that is on every machine: the documentation of the Python that runs Malmoi.
+"""A text that every machine has: the documentation of the Python that runs Malmoi.
 
 Docstrings of the standard library and of installed packages, by import and inspection, and the language topics of
-`pydoc_data`. Each docstring is one document; each documented name is also an `Item`, a fact that can be asked about.
+`pydoc_data`. Each docstring is one document. Each documented name is also an `Item`, a fact to ask questions about.
 """
 
 import contextlib
@@ -49,9 +49,9 @@ class Item:
 
     name: qualified, e.g. json.dumps
     kind: function, class, method or module
-    module: where it lives; parameters: names in order, None when the signature cannot be read
+    module: where it is defined; parameters: names in order, None if the signature cannot be read
     summary: the docstring's first sentence, on one line
-    document: id of the document it stands in
+    document: id of the document that describes it
     """
 
     name: str
@@ -71,13 +71,13 @@ class Item:
 
 
 def read_python_docs(packages: tuple[str, ...] = PACKAGES) -> Iterator[tuple[Document, Item | None]]:
-    """Every documented name once, in sorted order, then the language topics (which are no items)."""
+    """Every documented name once, in sorted order, then the language topics, which are not items."""
     seen: set[str] = set()
     library = sorted(name for name in sys.stdlib_module_names if not name.startswith("_") and name not in SKIPPED)
-    for name in progress.each((*library, *packages), "modules"):
+    for name in progress.track((*library, *packages), "modules"):
         license_ = LICENSE if name in sys.stdlib_module_names else _package_license(name)
         for module in _modules(name):
-            with warnings.catch_warnings():  # some modules warn when one of their names is looked at
+            with warnings.catch_warnings():  # some modules warn when a name of theirs is accessed
                 warnings.simplefilter("ignore")
                 documented = list(_documented(module))
             for found in documented:
@@ -115,7 +115,7 @@ def _modules(name: str) -> Iterator[ModuleType]:
 
 
 def _import(name: str) -> ModuleType | None:
-    """Import quietly; some modules belong to another system or want an optional dependency."""
+    """Import without output; None if it fails, as for modules of another system or with a missing dependency."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         try:
@@ -138,9 +138,9 @@ def _documented(module: ModuleType) -> Iterator[_Found]:
 
 
 def _is_guest(value: Any, module: ModuleType) -> bool:
-    """Whether an object has its home in another module: it is documented there, under that name.
+    """Whether an object belongs to another module, which documents it under that module's name.
 
-    What `_io` defines is at home in `io`; what no public module claims is documented where it is found.
+    What `_io` defines belongs to `io`; what no public module defines is documented where it is found.
     """
     home = getattr(value, "__module__", None) or module.__name__
     home = "os" if home in ("posix", "nt") else home
@@ -153,9 +153,9 @@ def _is_guest(value: Any, module: ModuleType) -> bool:
 def _found(name: str, kind: str, module: str, value: Any) -> Iterator[_Found]:
     text = getattr(value, "__doc__", None)
     if not inspect.isclass(value) and text == type(value).__doc__:
-        return  # its type's documentation, which says nothing of this attribute
+        return  # the documentation of its type says nothing about this attribute
     if inspect.isclass(value) and kind == "method" and value.__qualname__ != name[len(module) + 1 :]:
-        return  # another class, under the name of an attribute
+        return  # an attribute that is another class
     if isinstance(text, str) and len(text.strip()) >= 10:
         yield _Found(name, kind, module, inspect.cleandoc(text), None if kind == "module" else _signature(value))
 
@@ -177,9 +177,9 @@ def _document_and_item(found: _Found, license_: str) -> tuple[Document, Item]:
 
 
 def first_sentence(text: str) -> str:
-    """The first sentence on one line, or "" when there is none of a usable length.
+    """The first sentence on one line, or "" if there is none of a usable length.
 
-    A leading signature such as `dumps(obj) -> str` is skipped, and markup quotes are dropped.
+    Skips a leading signature such as `dumps(obj) -> str`, and removes markup quotes.
     """
     paragraphs = [re.sub(r"\s+", " ", part).strip() for part in re.split(r"\n\s*\n", text)]
     while paragraphs and re.match(r"^[\w.]+\([^)]*\)(\s*->\s*.*)?$", paragraphs[0]):

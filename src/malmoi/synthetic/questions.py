@@ -1,7 +1,7 @@
-"""Questions about documented names, each with the answer that the documentation gives.
+"""Questions about documented names, each with the answer from the documentation.
 
-Every kind has several phrasings, of which the last two are held out: they are never trained on. Some items are held
-out too: their text is read in pretraining, but nobody asks about them.
+Every kind has several phrasings. The last two are held out: they are never trained on. Some items are held out too:
+pretraining reads their text, but no training question is about them.
 """
 
 import random
@@ -88,8 +88,8 @@ PHRASINGS = {
     ),
 }
 N_HELDOUT = 2
-# What a reader of the documentation asks most is what a name does: that is trained on in every phrasing.
-N_OTHER = 4
+# Readers of documentation mostly ask what a name does: this kind is trained on in every phrasing, others in four.
+N_TRAINED_OF_OTHER_KINDS = 4
 TOPIC_MEMBERS = range(4, 30)
 COMMON_WORDS = frozenset(
     """return returns this that with from true false none class base function object otherwise given which when used
@@ -102,8 +102,8 @@ class Question:
     """One question in one phrasing.
 
     item: what it is about; kind: key of the phrasings; phrasing: which of them
-    answers: every right answer, the one to learn from first
-    heldout: the phrasing is never trained on; unseen: the item is never asked about in training
+    answers: every right answer; the first is the one to train on
+    heldout: the phrasing is never trained on; unseen: no training question is about the item
     document: id of the document that the answer comes from
     """
 
@@ -125,7 +125,7 @@ class Question:
 
 
 def choose_items(items: Iterable[Item], n_items: int, n_unseen: int, seed: int) -> tuple[list[Item], list[Item]]:
-    """Items to ask about in training, and others never asked about; each has a summary that no other shares."""
+    """Items for training questions, and unseen items; each has a unique summary."""
     usable = [item for item in items if item.summary]
     times_used = Counter(item.summary for item in usable)
     usable = [item for item in usable if times_used[item.summary] == 1]
@@ -135,21 +135,21 @@ def choose_items(items: Iterable[Item], n_items: int, n_unseen: int, seed: int) 
     return chosen[:n_items], chosen[n_items:]
 
 
-def ask(items: Sequence[Item], unseen: Sequence[Item], seed: int) -> Iterator[Question]:
-    """For each item what it does, and one more question; for each topic something to name, with many right answers."""
+def make_questions(items: Sequence[Item], unseen: Sequence[Item], seed: int) -> Iterator[Question]:
+    """For each item the question what it does, and one more; for each topic a question with many right answers."""
     short_names = Counter(_short(item) for item in (*items, *unseen))
     unseen_names = {item.name for item in unseen}
     rng = random.Random(seed)
     for item in (*items, *unseen):
         kind = rng.choice(_other_kinds(item, short_names))
-        for chosen, n_trained in (("summary", len(PHRASINGS["summary"])), (kind, N_OTHER)):
+        for chosen, n_trained in (("summary", len(PHRASINGS["summary"])), (kind, N_TRAINED_OF_OTHER_KINDS)):
             yield from _phrased(chosen, item, item.name in unseen_names, n_trained, rng)
     for topic, members in sorted(topics(items).items()):
         yield from _examples(topic, members, rng)
 
 
 def topics(items: Sequence[Item]) -> dict[str, list[Item]]:
-    """What one can ask for something about: modules, and words that stand in several summaries."""
+    """Topics with several items: modules, and words that appear in several summaries."""
     found: dict[str, list[Item]] = defaultdict(list)
     for item in items:
         if item.kind in ("function", "class"):
@@ -169,7 +169,7 @@ def _other_kinds(item: Item, short_names: Counter[str]) -> list[str]:
 
 
 def _phrased(kind: str, item: Item, is_unseen: bool, n_trained: int, rng: random.Random) -> Iterator[Question]:
-    """The item's question in `n_trained` of the training phrasings and in one of the held-out ones."""
+    """The item's question in `n_trained` training phrasings and in one held-out phrasing."""
     trained, heldout = _phrasings(kind)
     words = {"name": item.name, "short": _short(item), "kind": item.kind, "summary": item.summary}
     chosen = [*rng.sample(trained, min(n_trained, len(trained))), rng.choice(heldout)]
@@ -180,7 +180,7 @@ def _phrased(kind: str, item: Item, is_unseen: bool, n_trained: int, rng: random
 
 
 def _examples(topic: str, members: Sequence[Item], rng: random.Random) -> Iterator[Question]:
-    """One training question for some members, so that several right answers are shown, and the held-out phrasings."""
+    """One training question for some members each, to show several right answers, and the held-out phrasings."""
     trained, heldout = _phrasings("example")
     shown = rng.sample(members, min(len(members), len(trained)))
     for number, member in [*zip(trained, shown, strict=False), *((number, shown[0]) for number in heldout)]:

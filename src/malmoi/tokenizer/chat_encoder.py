@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from malmoi.errors import DataError
-from malmoi.text import n_common
+from malmoi.text import common_prefix_length
 from malmoi.tokenizer.bpe import EncodedText, Tokenizer, any_of
 from malmoi.tokenizer.jinja import generation_prompt, render
 from malmoi.tokenizer.rendered_chat import RenderedChat, render_chat
@@ -94,8 +94,8 @@ class ChatEncoder:
             elif self.written.text.startswith(prompt):
                 found[number] = (len(prompt), True)
             else:
-                shared = self._not_inside_token(n_common(prompt, self.written.text))
-                n_said = n_common(prompt, self._render(number, prompt=False) or prompt)
+                shared = self._not_inside_token(common_prefix_length(prompt, self.written.text))
+                n_said = common_prefix_length(prompt, self._render(number, prompt=False) or prompt)
                 found[number] = (shared if shared >= n_said else -1, False)
         return found
 
@@ -217,7 +217,7 @@ class ChatEncoder:
                 found = _spliced(found, first, beyond, [(lead, begin), (rest, seam)])
                 floor, floor_token, before = seam, begins[number], lead
             else:
-                begins[number] = first + n_common(found.ids[first:beyond], lead.ids)
+                begins[number] = first + common_prefix_length(found.ids[first:beyond], lead.ids)
         return found, begins
 
     def _first_id_after_prompt(self, turn: _Answer, coded: EncodedText) -> int:
@@ -226,7 +226,7 @@ class ChatEncoder:
         if turn.begin != self._prompt_overlap[turn.number][0]:
             return begin
         prompt = ChatEncoder(self.source, self.tokenizer, self.messages[: turn.number], True)
-        return min(begin, n_common(prompt._encoded[0].ids, coded.ids))
+        return min(begin, common_prefix_length(prompt._encoded[0].ids, coded.ids))
 
 
 def _inserted(text: str, inserts: Sequence[tuple[int, str]]) -> str:

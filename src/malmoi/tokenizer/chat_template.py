@@ -14,7 +14,7 @@ from typing import Any
 
 from malmoi.errors import CheckpointError, DataError
 from malmoi.files import write_text
-from malmoi.text import spelt
+from malmoi.text import nfc
 from malmoi.tokenizer.bpe import ROLES, Tokenizer
 from malmoi.tokenizer.chat_encoder import ChatEncoder
 from malmoi.tokenizer.jinja import FILE, find_template
@@ -104,7 +104,7 @@ class ChatTemplate:
 
 def _nfc(messages: Sequence[Message]) -> list[dict[str, str]]:
     """The messages with their text in Unicode NFC, as the template gets them."""
-    return [{"role": message["role"], "content": spelt(message["content"])} for message in messages]
+    return [{"role": message["role"], "content": nfc(message["content"])} for message in messages]
 
 
 def check_messages(messages: Sequence[Message]) -> None:

@@ -20,7 +20,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from malmoi import __version__
 from malmoi.errors import ConfigError, UserError
-from malmoi.files import disk_errors, partial_name, read_json, sweep_dead
+from malmoi.files import disk_errors, partial_name, read_json, remove_stale_partials
 from malmoi.formats.locate import CONFIG, INDEX, WEIGHTS
 from malmoi.workspace.download import CHUNK, Progress, check_sha256, write
 
@@ -222,7 +222,7 @@ class Hub:
             with disk_errors(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
             self._check_room(path.parent, [listed[name]], dataset.hub_id)
-            sweep_dead(path)
+            remove_stale_partials(path)
             partial = partial_name(path)
             try:
                 self._download(f"{base}/{quote(name)}", partial, listed[name], progress)

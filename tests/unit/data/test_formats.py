@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from malmoi.data.formats import FORMATS, RowReport, conversations, prompts, rankings, tree_of
 from malmoi.errors import DataError
-from malmoi.text import is_empty
+from malmoi.text import is_blank
 from malmoi.tokenizer.chat_template import check_messages
 
 Row = dict[str, Any]
@@ -321,7 +321,7 @@ def test_anything_is_either_well_formed_or_refused(tmp_path: Path, rows: list[An
             json.dumps(row, ensure_ascii=False).encode()
 
 
-SAID = st.text(min_size=1).map(str.strip).filter(lambda said: not is_empty(said) and "\n\n" not in said)
+SAID = st.text(min_size=1).map(str.strip).filter(lambda said: not is_blank(said) and "\n\n" not in said)
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))

@@ -47,7 +47,7 @@ def test_every_kind_gives_the_same_rows_numbered_from_one(tmp_path: Path, name: 
         (b'{"a": "\xff"}', r"not UTF-8 at byte 7 \(0xff\)"),
         (b"[" * 100_000, r"not valid JSON"),
         (b'{"a": ' * 100_000, r"not valid JSON"),
-        (b'{"a": 1, "b": {"c": 2, "d": 3, "c": 4}}', r'not valid JSON \("c" is there twice; leave one\)'),
+        (b'{"a": 1, "b": {"c": 2, "d": 3, "c": 4}}', r'not valid JSON \("c" is there twice; remove one\)'),
         (b'{"a": ' + b"9" * 5000 + b"}", r"not valid JSON \(a number of more than 4,300 digits; write it as text\)"),
     ],
 )

@@ -44,7 +44,7 @@ def test_long_work_gets_a_plain_line_every_ten_seconds_and_short_work_none(
     console.started("sample", "0001", resumed=False)
     capsys.readouterr()
     with progress.listening(console.progress, log.progress):
-        for _ in progress.each(range(200), "answers"):
+        for _ in progress.track(range(200), "answers"):
             now[0] += 0.125
     first, second = capsys.readouterr().out.splitlines()
     assert first == "  80/200 answers  10 s, 15 s left, 8.00 answers/s"
@@ -53,7 +53,7 @@ def test_long_work_gets_a_plain_line_every_ten_seconds_and_short_work_none(
     console.started("rank", "0002", resumed=False)
     capsys.readouterr()
     with progress.listening(console.progress):
-        for _ in progress.each(range(90), "rankings"):
+        for _ in progress.track(range(90), "rankings"):
             now[0] += 0.1
     assert capsys.readouterr().out == ""
 

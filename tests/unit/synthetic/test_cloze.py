@@ -4,7 +4,7 @@ import pytest
 
 from malmoi.corpus.documents import Document
 from malmoi.errors import DataError
-from malmoi.synthetic.cloze import ANSWER_CHARS, GAP, PHRASINGS, cloze_questions, is_prose, sentences, what_is_asked
+from malmoi.synthetic.cloze import ANSWER_CHARS, GAP, PHRASINGS, cloze_questions, is_prose, sentences, unit_of_questions
 
 ANIMALS = ("fox", "owl", "hen", "cat", "dog", "ant", "bee", "cow")
 ENGLISH = [
@@ -124,12 +124,12 @@ def test_the_seed_decides():
 def test_too_little_text_is_an_error_that_says_what_to_give():
     with pytest.raises(DataError, match=r"too few sentences or lines in a row .* give at least a page of prose"):
         cloze_questions([Document("just words\n\na heading", "x"), Document("One sentence only here.", "y")], 10, 0)
-    assert what_is_asked(ENGLISH, 1) == "sentences"
+    assert unit_of_questions(ENGLISH, 1) == "sentences"
 
 
 def test_of_text_without_sentences_lines_are_asked_about():
     notes = [Document(f"# 할 일 {n}\n\n- [ ] 우유 {n}개 사기\n- 전화하기 {n}\n1. 빨래 {n}시", f"{n}") for n in range(4)]
-    assert what_is_asked(notes, 1) == "lines"
+    assert unit_of_questions(notes, 1) == "lines"
     questions = cloze_questions(notes, 50, 1)
     words = (
         {f"할 일 {n}" for n in range(4)} | {f"우유 {n}개 사기" for n in range(4)} | {f"빨래 {n}시" for n in range(4)}

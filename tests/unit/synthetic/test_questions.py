@@ -6,7 +6,15 @@ import pytest
 
 from malmoi.synthetic.demonstrations import demonstrations, prompts
 from malmoi.synthetic.pydocs import Item, read_python_docs
-from malmoi.synthetic.questions import N_HELDOUT, PHRASINGS, TOPIC_MEMBERS, Question, ask, choose_items, topics
+from malmoi.synthetic.questions import (
+    N_HELDOUT,
+    PHRASINGS,
+    TOPIC_MEMBERS,
+    Question,
+    choose_items,
+    make_questions,
+    topics,
+)
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +24,7 @@ def items() -> list[Item]:
 
 @pytest.fixture(scope="module")
 def questions(items: list[Item]) -> list[Question]:
-    return list(ask(*choose_items(items, 300, 50, seed=1), seed=1))
+    return list(make_questions(*choose_items(items, 300, 50, seed=1), seed=1))
 
 
 def test_items_are_chosen_apart_and_for_sure(items: list[Item]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from malmoi.corpus.documents import Document
 from malmoi.corpus.input_file import InputFile, Reader, Unreadable
 from malmoi.errors import DataError
-from malmoi.files import parsed_json
+from malmoi.files import parse_json
 
 
 def read(file: InputFile) -> Iterator[Document | Unreadable]:
@@ -19,7 +19,7 @@ def read(file: InputFile) -> Iterator[Document | Unreadable]:
 
 def _row(where: str, line: str, source: str) -> Document | Unreadable:
     try:
-        return _document(parsed_json(line), source)
+        return _document(parse_json(line), source)
     except DataError as error:
         return Unreadable("unusable row", f"{where}: {error}")
     except (ValueError, RecursionError) as error:
