@@ -34,7 +34,7 @@ from malmoi.formats.huggingface import (
 )
 from malmoi.formats.locate import CONFIG, INDEX, PICKLES, WEIGHTS, check_pointer, explain, pickled
 from malmoi.model.config import ModelConfig, Shape
-from malmoi.model.finite import NO_NUMBERS, is_finite
+from malmoi.model.finite import NOT_FINITE, is_finite
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
@@ -99,7 +99,7 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor], dtype: Dtype = "flo
             if not is_finite(cast):
                 larger = "bfloat16 or float32" if dtype == "float16" else "float32"
                 too_large = f"has numbers that {dtype} cannot hold; choose {larger}"
-                raise CheckpointError(f"{name}: {too_large if is_finite(tensor) else NO_NUMBERS}")
+                raise CheckpointError(f"{name}: {too_large if is_finite(tensor) else NOT_FINITE}")
             file.write(cast.view(torch.uint8).numpy().data)
 
 
@@ -260,7 +260,7 @@ def check_numbers(path: Path, found: Mapping[str, Tensor]) -> None:
     """Raises CheckpointError that names the first tensor with a value that is NaN or infinite."""
     for name, tensor in found.items():
         if tensor.dtype in DTYPES and not is_buffer(name) and not is_finite(tensor):
-            raise CheckpointError(f"{path}: {name} {NO_NUMBERS}")
+            raise CheckpointError(f"{path}: {name} {NOT_FINITE}")
 
 
 def check_architecture(path: Path, expected: Iterable[tuple[str, Shape]], found: Mapping[str, Tensor]) -> None:

@@ -230,7 +230,7 @@ class Decoder:
     def _reach(self, n_positions: int) -> None:
         """Have rotary tables for so many positions."""
         if n_positions > len(self._tables[0]):
-            self._backbone.reach(n_positions)
+            self._backbone.ensure_positions(n_positions)
             self._tables = [table.float().contiguous() for table in (self._backbone.cos, self._backbone.sin)]
             self._network.cos, self._network.sin = (table.data_ptr() for table in self._tables)
         assert n_positions <= len(self._tables[0]), "more positions than the network has"

@@ -1,4 +1,4 @@
-"""Scaled dot-product attention, by whichever way is fastest where it runs.
+"""Scaled dot-product attention, computed in the way that is fastest on this device.
 
 On a GPU that is PyTorch's fused kernel. On a CPU, plain bfloat16 products over blocks of queries took half the time
 of the fused kernel at the lengths that fit a cache (128 to 512 tokens, two cores, forward and backward).
@@ -16,20 +16,20 @@ FEW_ROWS = 4
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
-    """softmax(q kᵀ / √K + bias) v; without a bias causal, or all-seeing when there is one query.
+    """softmax(q kᵀ / √K + bias) v. Without a bias attention is causal; a single query then sees all keys.
 
     q: (B, H, T, K); k, v: (B, H_kv, S, K), H a multiple of H_kv
-    bias: (B or 1, 1, T, S), 0 where seen and -inf elsewhere, as it is for all keys behind a query's own; None means
-    T == 1, or T == S and causal
+    bias: (B or 1, 1, T, S), 0 for keys that the query sees and -inf for the others, which include all later keys;
+    None requires T == 1 or T == S
     Returns (B, H, T, K).
     """
     if q.device.type == "cpu" and q.shape[2] == 1:
-        return _attend_once(q, k, v, bias)
+        return _attend_one_query(q, k, v, bias)
     if q.device.type == "cpu" and q.dtype == torch.bfloat16 and k.shape[2] <= LONGEST_PLAIN:
-        return _attend_plain(q, k, v, bias)
+        return _attend_in_blocks(q, k, v, bias)
     is_causal = bias is None and q.shape[2] > 1
     if q.device.type == "cuda" and bias is not None and q.shape[1] != k.shape[1]:
-        # With a bias and grouped heads most builds have only the kernel that keeps all scores, (B, H, T, S).
+        # With a bias and grouped heads most builds only have the kernel that stores all scores, (B, H, T, S).
         n_group = q.shape[1] // k.shape[1]
         k, v = k.repeat_interleave(n_group, dim=1), v.repeat_interleave(n_group, dim=1)
     return F.scaled_dot_product_attention(
@@ -37,34 +37,34 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
     )
 
 
-def hidden_between(segments: Tensor) -> Tensor:
-    """(B, 1, T, T), True where a query (third) may not see a key (last): a later one, or one of another continuation.
+def segment_mask(segments: Tensor) -> Tensor:
+    """(B, 1, T, T), True where a query (third) may not see a key (last): a later key, or one of another continuation.
 
-    segments: (B, T), 0 in a row's beginning, which all may see, 1 … K in its continuations, -1 in padding
+    segments: (B, T), 0 in the shared beginning of a row, which all may see, 1 … K in its continuations, -1 in padding
     """
     query, key = segments[:, None, :, None], segments[:, None, None, :]
     index = torch.arange(segments.shape[1], device=segments.device)
     return (index[None, :] > index[:, None]) | ((key != 0) & (key != query))
 
 
-def bias_of(hidden: Tensor) -> Tensor:
-    """0 where seen, -inf where `hidden`, float32."""
-    return torch.zeros(hidden.shape, device=hidden.device).masked_fill_(hidden, -math.inf)
+def bias_of(mask: Tensor) -> Tensor:
+    """-inf where `mask` is True, 0 elsewhere, float32."""
+    return torch.zeros(mask.shape, device=mask.device).masked_fill_(mask, -math.inf)
 
 
-def _attend_once(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
-    """One new token a row: the query heads that share a key head are as good as several queries."""
+def _attend_one_query(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+    """One new token a row: query heads that share a key head are computed as several queries of one head."""
     n_batch, n_head, _, head_dim = q.shape
     grouped = q.reshape(n_batch, k.shape[1], n_head // k.shape[1], head_dim)
     if n_batch <= FEW_ROWS:
         out = F.scaled_dot_product_attention(grouped, k, v, attn_mask=bias)
-    else:  # small bfloat16 products copy their keys first; in float32 it takes two thirds of the time
+    else:  # small bfloat16 products copy their keys first; float32 takes two thirds of the time
         scores = (grouped.float() * (1 / math.sqrt(head_dim))) @ k.float().mT
         out = ((scores if bias is None else scores + bias).softmax(dim=-1) @ v.float()).to(q.dtype)
     return out.reshape(q.shape)
 
 
-def _attend_plain(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+def _attend_in_blocks(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
     n_head, n_query, head_dim = q.shape[1:]
     n_group = n_head // k.shape[1]
     n_before = k.shape[2] - n_query
@@ -75,19 +75,19 @@ def _attend_plain(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tenso
     for start in range(0, n_query, BLOCK):
         end = min(start + BLOCK, n_query)
         seen = n_before + end
-        # A block of queries sees nothing behind its last one: a quarter less work at 256 tokens, and warmer caches.
+        # No query of a block sees keys after the block: a quarter less work at 256 tokens, and warmer caches.
         part = bias[..., start:end, :seen]
         blocks.append(_block(q[:, :, start:end], k[:, :, :seen], v[:, :, :seen], part, n_group))
     return torch.cat(blocks, dim=2) if len(blocks) > 1 else blocks[0]
 
 
 def _block(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, n_group: int) -> Tensor:
-    """One block of queries; `n_group` query heads share a key head and are laid side by side as more queries."""
+    """One block of queries. `n_group` query heads share a key head and are stacked as more queries of it."""
     n_batch, n_head, n_query, head_dim = q.shape
     n_seen = k.shape[2]
     q = q.reshape(n_batch, n_head // n_group, n_group * n_query, head_dim)
     scores = (q @ k.transpose(-1, -2)).view(n_batch, n_head // n_group, n_group, n_query, n_seen)
-    # In place: memory of this size comes fresh from the system, page by page, which takes longer than the sum.
+    # In place: the system hands out memory of this size page by page, which takes longer than the sum.
     weights = scores.add_(bias if bias.ndim == 2 else bias.unsqueeze(2)).softmax(dim=-1)
     out = weights.view(n_batch, n_head // n_group, n_group * n_query, n_seen) @ v
     return out.view(n_batch, n_head, n_query, head_dim)

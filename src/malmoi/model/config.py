@@ -1,4 +1,4 @@
-"""The shape of a network by its features, not by its brand: `formats/huggingface.py` knows which family has which."""
+"""The shape of a network, described by its features; `formats/huggingface.py` knows which family has which features."""
 
 import math
 from collections.abc import Iterator
@@ -8,25 +8,25 @@ from pydantic import Field, model_validator
 
 from malmoi.config import Settings
 
-# Tables of positions are as long as the context: no file may claim one that fills the memory.
+# Tables of positions are as long as the context: no file may claim a context whose tables fill the memory.
 LONGEST = 2**20
 
 Shape = tuple[int, ...]
 
 
 class _Scaling(Settings):
-    """How rotary frequencies are changed: which share of each stays; the rest of it is divided by `factor`."""
+    """How rotary frequencies change for a longer context: a share of each is kept, the rest is divided by `factor`."""
 
     factor: float = Field(ge=1)
-    """How many times longer the context has become."""
+    """How many times longer the context became."""
 
     @property
     def amplitude(self) -> float:
-        """What the rotated queries and keys are multiplied by."""
+        """Factor of the rotated queries and keys."""
         return 1.0
 
     def kept(self, frequencies: list[float], theta: float) -> list[float]:
-        """Shares in [0, 1]; frequencies: in radians a token."""
+        """The share of each frequency that is kept, in [0, 1]. frequencies: in radians per token"""
         return [0.0] * len(frequencies)
 
 
@@ -37,15 +37,15 @@ class LinearRope(_Scaling):
 
 
 class Llama3Rope(_Scaling):
-    """High frequencies stay, low ones are divided, those between are blended (Llama 3.1, arXiv:2407.21783)."""
+    """High frequencies are kept, low ones divided, those between blended (Llama 3.1, arXiv:2407.21783)."""
 
     kind: Literal["llama3"] = "llama3"
     original_seq_len: int = Field(gt=0, le=LONGEST)
     """Context before it was made longer, in tokens."""
     low_freq_factor: float = Field(gt=0)
-    """Turns within the original context up to which a frequency is divided wholly."""
+    """A frequency with fewer rotations than this within the original context is divided entirely."""
     high_freq_factor: float = Field(gt=0)
-    """Turns within the original context from which a frequency stays."""
+    """A frequency with more rotations than this within the original context is kept."""
 
     @model_validator(mode="after")
     def _low_is_lower(self) -> "Llama3Rope":
@@ -54,22 +54,22 @@ class Llama3Rope(_Scaling):
         return self
 
     def kept(self, frequencies: list[float], theta: float) -> list[float]:
-        turns = [self.original_seq_len * frequency / (2 * math.pi) for frequency in frequencies]
-        return [_ramp(n_turns, self.low_freq_factor, self.high_freq_factor) for n_turns in turns]
+        rotations = [self.original_seq_len * frequency / (2 * math.pi) for frequency in frequencies]
+        return [_ramp(n, self.low_freq_factor, self.high_freq_factor) for n in rotations]
 
 
 class YarnRope(_Scaling):
-    """As Llama 3's, blended over the index of the frequency, and attention a little sharper (arXiv:2309.00071)."""
+    """Like Llama 3's, but blended over the index of the frequency and with sharper attention (arXiv:2309.00071)."""
 
     kind: Literal["yarn"] = "yarn"
     original_seq_len: int = Field(gt=0, le=LONGEST)
     """Context before it was made longer, in tokens."""
     beta_fast: float = Field(32.0, gt=0)
-    """Turns within the original context from which a frequency stays."""
+    """A frequency with more rotations than this within the original context is kept."""
     beta_slow: float = Field(1.0, gt=0)
-    """Turns within the original context up to which a frequency is divided wholly."""
+    """A frequency with fewer rotations than this within the original context is divided entirely."""
     attention_factor: float | None = Field(None, gt=0)
-    """The amplitude; absent: 0.1 ln(factor) + 1, as in the paper."""
+    """The amplitude; None: 0.1 ln(factor) + 1, as in the paper."""
     truncate: bool = True
     """Round the blended range outwards to whole indices."""
 
@@ -80,8 +80,8 @@ class YarnRope(_Scaling):
     def kept(self, frequencies: list[float], theta: float) -> list[float]:
         width = 2 * len(frequencies)
         first, last = (
-            width * math.log(self.original_seq_len / (2 * math.pi * n_turns)) / (2 * math.log(theta))
-            for n_turns in (self.beta_fast, self.beta_slow)
+            width * math.log(self.original_seq_len / (2 * math.pi * n_rotations)) / (2 * math.log(theta))
+            for n_rotations in (self.beta_fast, self.beta_slow)
         )
         if self.truncate:
             first, last = math.floor(first), math.ceil(last)
@@ -95,10 +95,10 @@ RopeScaling = Annotated[LinearRope | Llama3Rope | YarnRope, Field(discriminator=
 
 
 class ModelConfig(Settings):
-    """A decoder-only transformer: as it stands a Qwen3; other features make it a Llama, Qwen2, SmolLM3 or GPT-2."""
+    """A decoder-only transformer. The defaults are a Qwen3; other features make it a Llama, Qwen2, SmolLM3 or GPT-2."""
 
     vocab_size: int = Field(0, ge=0)
-    """Rows of the embedding; 0 in a recipe: as many as the tokenizer has."""
+    """Rows of the embedding. 0 in a recipe: the tokenizer's number of tokens."""
     n_layer: int = Field(4, gt=0)
     """Blocks of attention and feed-forward."""
     n_embd: int = Field(192, gt=0)
@@ -116,27 +116,27 @@ class ModelConfig(Settings):
     norm: Literal["rms", "layer"] = "rms"
     """RMSNorm (arXiv:1910.07467), or LayerNorm with a bias (arXiv:1607.06450)."""
     norm_eps: float = Field(1e-6, ge=0)
-    """Added to the mean square, or to the variance, before its root."""
+    """Added to the mean square, or to the variance, before the root is taken."""
     ff: Literal["swiglu", "gelu"] = "swiglu"
-    """Gated with SiLU (SwiGLU, arXiv:2002.05202), or two matrices with GELU (arXiv:1606.08415, tanh form) between."""
+    """Gated with SiLU (SwiGLU, arXiv:2002.05202), or two matrices with GELU between (arXiv:1606.08415, tanh form)."""
     positions: Literal["rope", "learned"] = "rope"
-    """Queries and keys turned (arXiv:2104.09864), or a learned vector for each position added to the embedding."""
+    """Rotated queries and keys (arXiv:2104.09864), or a learned vector for each position, added to the embedding."""
     rope_theta: float = Field(10_000.0, gt=1)
     """Base of the rotary frequencies."""
     rope_scaling: RopeScaling | None = None
     """How the rotary frequencies were changed for a longer context."""
     no_rope_layers: tuple[int, ...] = ()
-    """Layers, from 0, whose queries and keys are not turned, as in SmolLM3 (arXiv:2501.18795)."""
+    """Layers, from 0, whose queries and keys are not rotated, as in SmolLM3 (arXiv:2501.18795)."""
     qkv_bias: bool = False
     """Biases on queries, keys and values."""
     o_bias: bool = False
-    """A bias on attention's output."""
+    """A bias on the output of attention."""
     ff_bias: bool = False
     """Biases in the feed-forward layer."""
     qk_norm: bool = True
     """Normalise queries and keys per head, as Qwen3 does (arXiv:2505.09388)."""
     tie_embeddings: bool = False
-    """Use the embedding as the output head too."""
+    """Use the embedding as the output head as well."""
 
     @model_validator(mode="after")
     def _features_agree(self) -> "ModelConfig":
@@ -145,13 +145,13 @@ class ModelConfig(Settings):
         if self.positions == "learned" and (self.rope_scaling or self.no_rope_layers):
             raise ValueError("learned positions have neither rope_scaling nor no_rope_layers")
         if self.positions == "rope" and self.head_dim % 2:
-            raise ValueError(f"head_dim {self.head_dim} is odd; the rotary embedding turns pairs")
+            raise ValueError(f"head_dim {self.head_dim} is odd; the rotary embedding rotates pairs")
         if any(not 0 <= layer < self.n_layer for layer in self.no_rope_layers):
             raise ValueError(f"no_rope_layers {self.no_rope_layers}: layers are numbered 0 to {self.n_layer - 1}")
         return self
 
     def shapes(self, head: bool = True) -> Iterator[tuple[str, Shape]]:
-        """Names and shapes of a language model's weights; a tied head is the embedding and not named again."""
+        """Names and shapes of a language model's weights. A tied head is the embedding and has no name of its own."""
         yield "model.embed_tokens.weight", (self.vocab_size, self.n_embd)
         if self.positions == "learned":
             yield "model.embed_positions.weight", (self.seq_len, self.n_embd)
@@ -187,7 +187,7 @@ class ModelConfig(Settings):
         return {f"{name}.{kind}": (self.n_embd,) for kind in kinds}
 
     def n_parameters(self) -> int:
-        """Weights of the language model, the output head included once."""
+        """Weights of the language model, with the output head. Tied weights count once."""
         return sum(math.prod(shape) for _, shape in self.shapes())
 
     def flops_per_token(self) -> int:

@@ -1,4 +1,4 @@
-"""Cross-entropy and log-probabilities of given tokens that never hold the logits of all positions."""
+"""Cross-entropy and log-probabilities of given tokens, without the logits of all positions in memory at once."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 
 CHUNK = 512
-# On a CPU, what passes over a chunk should find it in the cache, and memory that was never touched comes page by page,
-# which takes longer than the sums: few logits at a time, few rows of the head's gradient, in memory used again.
+# On a CPU a chunk should stay in the cache and use the same memory again: the system hands out fresh memory page by
+# page, which takes longer than the sums. So there are few logits and few rows of the head's gradient at a time.
 MOST_LOGITS = 6 * 2**20
 MOST_LOGITS_ON_GPU = 2**27
 HEAD_ROWS = 4096
 
 
 class _CrossEntropySum(torch.autograd.Function):
-    """Each chunk's logits live once: loss and gradients leave them together, in the forward pass."""
+    """Computes each chunk's logits once: the forward pass computes loss and gradients from them."""
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, needs_grad: bool) -> Tensor:
@@ -37,7 +37,7 @@ class _CrossEntropySum(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         if ctx.gradients is None:
-            raise RuntimeError("the gradients of a cross-entropy are scaled where they are, and so given out once")
+            raise RuntimeError("backward() can run only once here: gradients are scaled in place (no retain_graph)")
         found, ctx.gradients = ctx.gradients, None
         return found.hidden.mul_(grads[0]), None if found.weight is None else found.weight.mul_(grads[0]), None, None
 
@@ -46,7 +46,7 @@ def cross_entropy_sum(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor
     """Sum over positions of -log softmax(hidden weightᵀ)[target], in nats.
 
     hidden: (N, D); weight: (V, D), the output head; targets: (N,) ids
-    Under autocast the products run in the compute dtype, the softmax in float32.
+    Under autocast the products are in the compute dtype, the softmax in float32.
     """
     hidden = _in_compute_dtype(hidden)
     with torch.autocast(hidden.device.type, enabled=False):
@@ -55,7 +55,7 @@ def cross_entropy_sum(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor
 
 
 class _TokenLogps(torch.autograd.Function):
-    """As above, but what the gradient is multiplied by is known only later: each chunk is computed again for it."""
+    """As above, but the gradient's factors are known only in the backward pass, which computes each chunk again."""
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
@@ -87,7 +87,7 @@ class _TokenLogps(torch.autograd.Function):
 
 
 def token_logps(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
-    """log softmax(hidden weightᵀ / temperature)[target], and the entropy there without a gradient; (N,), in nats."""
+    """log softmax(hidden weightᵀ / temperature)[target], and the entropy, which has no gradient; both (N,), in nats."""
     hidden = _in_compute_dtype(hidden)
     with torch.autocast(hidden.device.type, enabled=False):
         logps, entropy = _TokenLogps.apply(hidden, weight, targets, temperature)  # type: ignore[no-untyped-call]
@@ -95,9 +95,9 @@ def token_logps(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: fl
 
 
 def _chunks(hidden: Tensor, matrix: Tensor, temperature: float = 1.0) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """Rows; their logits in float32, less the largest of each row; as much memory in the dtype of `hidden`.
+    """Rows; their logits in float32, minus the largest of each row; scratch memory of that shape in `hidden`'s dtype.
 
-    Every chunk takes over the memory of the one before.
+    Every chunk uses the memory of the previous one.
     """
     on_cpu = hidden.device.type == "cpu"
     most = min(CHUNK, MOST_LOGITS // len(matrix)) if on_cpu else MOST_LOGITS_ON_GPU // len(matrix)
@@ -114,7 +114,7 @@ def _chunks(hidden: Tensor, matrix: Tensor, temperature: float = 1.0) -> Iterato
 
 
 class _Gradients:
-    """Of `hidden` (N, D), in its dtype, and, where it trains, of `weight` (V, D), summed in the dtype of that."""
+    """Gradients of `hidden` (N, D) and, if it is trained, of `weight` (V, D), each in the dtype of its tensor."""
 
     def __init__(self, hidden: Tensor, weight: Tensor, matrix: Tensor, trains_weight: bool) -> None:
         self._x, self._matrix = hidden, matrix
@@ -124,7 +124,7 @@ class _Gradients:
         self._widened = torch.empty_like(self._product, dtype=weight.dtype)
 
     def add(self, rows: slice, grad_logits: Tensor) -> None:
-        """What one chunk of logits, (n, V), adds."""
+        """Add the gradient of one chunk of logits, (n, V)."""
         torch.mm(grad_logits, self._matrix, out=self.hidden[rows])
         if self.weight is None:
             return

@@ -1,6 +1,6 @@
-"""Keys and values of what was already read, so that each new token costs one position.
+"""Keys and values of the tokens that were already read, so that each new token costs one position.
 
-Every row has its own length: prompts are padded on the right and each row writes on where its own text ends.
+Every row has its own length: prompts are padded on the right, and each row continues where its own text ends.
 """
 
 import torch
@@ -27,18 +27,18 @@ class KVCache:
 
     @property
     def capacity(self) -> tuple[int, int]:
-        """Rows, and positions of each, that there is memory for."""
+        """Rows, and positions of each row, that the memory holds."""
         return self.keys.shape[1], self.keys.shape[3]
 
     def row_bytes(self, n_positions: int) -> int:
-        """What a row of so many positions takes."""
+        """Memory of a row with this many positions."""
         n_layer, _, n_head, _, head_dim = self.keys.shape
         return 2 * n_layer * n_head * n_positions * head_dim * self.keys.itemsize
 
     def resize(self, n_rows: int, n_positions: int) -> None:
-        """Go on in memory of another size; what fits is kept. Views that `rows` gave do not follow.
+        """Move to memory of another size and keep what fits. Views that `rows` returned keep the old memory.
 
-        Nothing changes when memory does not suffice, which raises.
+        If there is not enough memory it raises, and the cache stays as it was.
         """
         kept_rows, kept = min(n_rows, self.keys.shape[1]), min(n_positions, self.keys.shape[3])
         made = []
@@ -51,7 +51,7 @@ class KVCache:
         self.keys, self.values, self.lengths, self._plan = made[0], made[1], lengths, None
 
     def rows(self, start: int, end: int) -> "KVCache":
-        """The same storage, seen as these rows alone: what is written to one stands in the other."""
+        """A view of these rows: it shares its storage with the whole cache."""
         part = KVCache.__new__(KVCache)
         part.keys, part.values = self.keys[:, start:end], self.values[:, start:end]
         part.lengths = self.lengths[start:end]
@@ -59,12 +59,12 @@ class KVCache:
         return part
 
     def positions(self, n_new: int) -> Tensor:
-        """(B, n_new) positions that the next tokens take."""
+        """(B, n_new) positions of the next tokens."""
         self._plan = _Plan(self.lengths, n_new, self.keys.shape[3], self.keys.dtype)
         return self._plan.positions
 
     def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Store k, v (B, H_kv, n_new, K); returns all keys, all values, and the bias of `attend`, which hides some."""
+        """Store k, v (B, H_kv, n_new, K). Returns all keys, all values, and the bias for `attend`, or None."""
         plan = self._plan
         if plan is None or plan.positions.shape[1] != k.shape[2]:
             plan = self._plan = _Plan(self.lengths, k.shape[2], self.keys.shape[3], self.keys.dtype)
@@ -80,19 +80,19 @@ class KVCache:
         return keys[:, :, : plan.n_seen], values[:, :, : plan.n_seen], plan.bias
 
     def advance(self, n_new: int | Tensor) -> None:
-        """Count `n_new` tokens (one number, or one per row) as stored."""
+        """Count `n_new` more tokens (one number, or one per row) as stored."""
         self.lengths += n_new
         self._plan = None
 
     def swap(self, a: int, b: int) -> None:
-        """Let two rows change places."""
+        """Exchange two rows."""
         n_tokens = int(self.lengths[[a, b]].max())
         for tensor in (self.keys, self.values):
             tensor[:, [a, b], :, :n_tokens] = tensor[:, [b, a], :, :n_tokens]
         self.lengths[[a, b]] = self.lengths[[b, a]]
 
     def copy(self, source: int, target: int, n_tokens: int) -> None:
-        """Let `target` begin with the first `n_tokens` of `source`."""
+        """Make the first `n_tokens` of `source` the content of `target`."""
         if source != target:
             for tensor in (self.keys, self.values):
                 tensor[:, target, :, :n_tokens] = tensor[:, source, :, :n_tokens]
@@ -100,10 +100,10 @@ class KVCache:
 
 
 class _Plan:
-    """Where the next tokens of all rows go, worked out once for all layers.
+    """Where the next tokens of all rows are stored, computed once for all layers.
 
-    start: where they go in every row, when that is one place; n_seen: keys up to the last that any query sees
-    Padding that has no place left goes to the last one of n_max, which no prompt fills.
+    start: their first position, if it is the same in every row; n_seen: number of keys that the queries may see
+    Padding beyond the memory is written to position n_max - 1, which no prompt fills.
     """
 
     def __init__(self, lengths: Tensor, n_new: int, n_max: int, dtype: torch.dtype) -> None:
@@ -117,5 +117,4 @@ class _Plan:
         self.bias: Tensor | None = None
         if longest > 0 and not (shortest == longest and n_new == 1):
             key = torch.arange(self.n_seen, device=lengths.device)
-            hidden = key > self.positions[:, None, :, None]
-            self.bias = bias_of(hidden).to(dtype)
+            self.bias = bias_of(key > self.positions[:, None, :, None]).to(dtype)

@@ -1,7 +1,7 @@
-"""Low-rank adapters: small matrices beside frozen ones. Source: Hu et al. 2021, LoRA (arXiv:2106.09685).
+"""Low-rank adapters: small trained matrices added to frozen ones. Source: Hu et al. 2021, LoRA (arXiv:2106.09685).
 
-An adapter is W + (alpha / rank) B A, with A random and B zero at the start, so that nothing changes before training.
-Switched off, the model is the one it started from: the frozen reference of RLHF needs no second copy.
+With an adapter a matrix is W + (alpha / rank) B A. A starts random and B at zero, so nothing changes before training.
+With its adapters off, the model is the one it started from: the frozen reference of RLHF needs no second copy.
 """
 
 import contextlib
@@ -24,25 +24,25 @@ Projection = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_pr
 
 
 class LoraConfig(Settings):
-    """Which matrices get an adapter, and how large."""
+    """Which matrices get an adapter, and how large it is."""
 
     rank: int = Field(0, ge=0)
-    """Rows of A and columns of B; 0 trains all weights instead."""
+    """Rows of A and columns of B; 0 trains all weights without adapters."""
     alpha: float = Field(32.0, gt=0)
-    """The adapter counts alpha / rank."""
+    """The adapter is multiplied by alpha / rank."""
     projections: tuple[Projection, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-    """Matrices of a block that get one."""
+    """Matrices of a block that get an adapter."""
     frozen_share: float = Field(0.0, ge=0, lt=1)
-    """Share of the blocks, from the first and rounded down, that get none: no gradient has to pass through them, which
-    halves their work. A share, so that a value network of another depth than the policy's can have the same."""
+    """Share of the blocks, from the first on and rounded down, without adapters: no gradient passes through them, which
+    halves their work. It is a share because a value network may have another depth than the policy."""
     seed: Seed = 1
-    """Of A."""
+    """Seed of the random A."""
 
 
 class LoraLinear(nn.Module):
-    """x (W + scale B A)ᵀ + bias, W and bias frozen.
+    """x (W + scale B A)ᵀ + bias, with W and bias frozen.
 
-    W is kept once, in the compute dtype: adapters are merged into the numbers that they were learned with.
+    W is stored once, in the compute dtype: an adapter is merged into the same numbers that it was trained with.
     """
 
     def __init__(self, linear: nn.Linear, config: LoraConfig, generator: torch.Generator) -> None:
@@ -62,20 +62,23 @@ class LoraLinear(nn.Module):
         return out + F.linear(F.linear(x, self.lora_A), self.lora_B * self.scale) if self.is_on else out
 
     def merged(self) -> nn.Linear:
-        """One matrix that does the same."""
+        """One matrix that computes the same."""
         linear = nn.Linear(self.weight.shape[1], self.weight.shape[0], bias=self.bias is not None, device="meta")
-        linear.weight = nn.Parameter(worked_in(self.weight, self.lora_A, self.lora_B, self.scale))
+        linear.weight = nn.Parameter(merged_weight(self.weight, self.lora_A, self.lora_B, self.scale))
         linear.bias = self.bias
         return linear
 
 
-def worked_in(weight: Tensor, lora_a: Tensor, lora_b: Tensor, scale: float) -> Tensor:
+def merged_weight(weight: Tensor, lora_a: Tensor, lora_b: Tensor, scale: float) -> Tensor:
     """W + scale B A in float32. weight: (out, in); lora_a: (rank, in); lora_b: (out, rank)"""
     return torch.addmm(weight.detach().float(), lora_b.detach(), lora_a.detach(), alpha=scale)
 
 
 def add_lora(model: nn.Module, config: LoraConfig) -> None:
-    """Freeze blocks, embedding and output head, and give every projection named in `config` an adapter, if any."""
+    """Freeze blocks, embedding and output head, and add an adapter to every projection that `config` names.
+
+    With rank 0 nothing changes.
+    """
     if not config.rank:
         return
     layers = list(model.get_submodule("model.layers").children())
@@ -93,7 +96,7 @@ def add_lora(model: nn.Module, config: LoraConfig) -> None:
 
 @contextlib.contextmanager
 def adapters_off(model: nn.Module) -> Iterator[None]:
-    """Within, the model is the one that it was before `add_lora`."""
+    """Inside this context the model computes what it did before `add_lora`."""
     adapters = [module for module in model.modules() if isinstance(module, LoraLinear)]
     before = [adapter.is_on for adapter in adapters]
     try:
@@ -106,7 +109,7 @@ def adapters_off(model: nn.Module) -> Iterator[None]:
 
 
 class WithoutAdapters:
-    """The policy that another was before `add_lora`: a frozen reference that takes no memory."""
+    """A policy as it was before `add_lora`: a frozen reference that needs no memory of its own."""
 
     def __init__(self, policy: LanguageModel) -> None:
         self.policy = policy
@@ -119,14 +122,14 @@ class WithoutAdapters:
 
 
 def sharing_copy(model: Model) -> Model:
-    """A copy whose modules can be replaced; weights and adapters are the model's own."""
+    """A copy whose modules can be replaced; it shares weights and adapters with the model."""
     kept = [*model.parameters(), *(module for module in model.modules() if isinstance(module, LoraLinear))]
     return copy.deepcopy(model, {id(one): one for one in kept})
 
 
 @torch.no_grad()
 def merged(model: Model) -> Model:
-    """A copy without adapters that does what the model does with them; the model itself keeps them as they are."""
+    """A copy whose adapters are merged into its matrices; the model itself stays as it is."""
     plain = sharing_copy(model)
     for module in list(plain.modules()):
         for name, child in list(module.named_children()):

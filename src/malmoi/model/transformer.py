@@ -1,6 +1,6 @@
 """The network: a decoder-only transformer whose features make it Llama, Qwen, SmolLM3 or GPT-2.
 
-Parameters have Hugging Face's names of Llama; `formats/huggingface.py` translates those of other families.
+Parameters have the names of Hugging Face's Llama; `formats/huggingface.py` translates those of other families.
 Shapes: B batch, T tokens, D width, H heads, K head dim, V vocab.
 """
 
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from malmoi.model.attention import attend, bias_of, hidden_between
+from malmoi.model.attention import attend, bias_of, segment_mask
 from malmoi.model.config import ModelConfig, RopeScaling
 from malmoi.model.cross_entropy import cross_entropy_sum, token_logps
 from malmoi.model.kv_cache import KVCache
@@ -47,10 +47,13 @@ class LayerNorm(nn.Module):
         return F.layer_norm(x, self.weight.shape, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
 
 
-def together(x: Tensor, *projections: nn.Linear) -> Tensor:
-    """The outputs of several projections of one input, side by side: one large product is faster than small ones."""
+def fused_linear(x: Tensor, *projections: nn.Linear) -> Tensor:
+    """The concatenated outputs of several projections of one input: one large product is faster than several small.
+
+    Where `for_inference` has fused the projections already, the first is the fused one and the others are None.
+    """
     first, *others = projections
-    if others[0] is None:  # `for_inference` fused them already
+    if others[0] is None:
         return first(x)
     if not all(type(projection) is nn.Linear for projection in projections):
         return torch.cat([projection(x) for projection in projections], dim=-1)
@@ -60,9 +63,9 @@ def together(x: Tensor, *projections: nn.Linear) -> Tensor:
 
 
 class Branches(Protocol):
-    """Rows in which several continuations of one beginning stand one after another, none seeing another.
+    """Rows that hold one beginning and then several continuations of it, none of which sees another.
 
-    positions: (B, T) place of each token in its own text; segments: (B, T), as `hidden_between` has them
+    positions: (B, T), position of each token in its own text; segments: (B, T), as in `segment_mask`
     """
 
     @property
@@ -72,14 +75,13 @@ class Branches(Protocol):
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where the tokens stand: (B, T) as they are, or, with `real`, only the real ones of a padded batch, as (N,).
+class TokenLayout:
+    """How the tokens of a batch lie in memory: padded (B, T), or packed to its N non-padding tokens if `real` is given.
 
-    Everything but attention looks at one token at a time, so it need not look at padding at all; and conversations
-    that stand side by side in (N,) cannot see each other, because attention has them row by row.
-    rotary: cosines and sines of the tokens' positions; None: queries and keys are not turned
-    real: (N,) indices of the real tokens in the flattened (B, T); None: all are
-    bias: of `attend`, where attention is not simply causal
+    Only attention looks at more than one token at a time: it computes on padded rows, everything else on packed tokens.
+    rotary: cosines and sines of the tokens' positions; None: queries and keys are not rotated
+    real: (N,) indices of the non-padding tokens in the flattened (B, T); None: there is no padding
+    bias: for `attend`, where attention is not simply causal
     """
 
     rotary: tuple[Tensor, Tensor] | None
@@ -88,7 +90,7 @@ class Place:
     bias: Tensor | None = None
 
     def pad(self, x: Tensor) -> Tensor:
-        """(N, …) -> (B, T, …), zero where nothing stands."""
+        """(N, …) -> (B, T, …), zero in padding."""
         if self.real is None:
             return x
         rows, length = self.shape
@@ -114,21 +116,21 @@ class Attention(nn.Module):
             self.q_norm = RMSNorm(head, config.norm_eps)
             self.k_norm = RMSNorm(head, config.norm_eps)
 
-    def forward(self, x: Tensor, place: "Place", cache: KVCache | None, layer: int) -> Tensor:
+    def forward(self, x: Tensor, layout: TokenLayout, cache: KVCache | None, layer: int) -> Tensor:
         config = self.config
-        qkv = together(x, self.q_proj, self.k_proj, self.v_proj)
+        qkv = fused_linear(x, self.q_proj, self.k_proj, self.v_proj)
         qkv = qkv.view(*qkv.shape[:-1], -1, config.head_dim)
         q, k, v = qkv.split_with_sizes((config.n_head, config.n_kv_head, config.n_kv_head), dim=-2)
         if config.qk_norm:
             q, k = self.q_norm(q), self.k_norm(k)
-        if place.rotary is not None:
-            q, k = rotate(q, place.rotary), rotate(k, place.rotary)
-        q, k, v = (place.pad(part).transpose(1, 2) for part in (q.to(v.dtype), k.to(v.dtype), v))
-        bias = place.bias
+        if layout.rotary is not None:
+            q, k = rotate(q, layout.rotary), rotate(k, layout.rotary)
+        q, k, v = (layout.pad(part).transpose(1, 2) for part in (q.to(v.dtype), k.to(v.dtype), v))
+        bias = layout.bias
         if cache is not None:
             k, v, bias = cache.append(layer, k, v)
         out = attend(q, k, v, bias if bias is None else bias.to(q.dtype)).transpose(1, 2)
-        return self.o_proj(place.unpad(out).flatten(-2))
+        return self.o_proj(layout.unpad(out).flatten(-2))
 
 
 class FeedForward(nn.Module):
@@ -141,12 +143,12 @@ class FeedForward(nn.Module):
         self.down_proj = nn.Linear(config.n_ff, config.n_embd, bias=config.ff_bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        gate, up = together(x, self.gate_proj, self.up_proj).chunk(2, dim=-1)
+        gate, up = fused_linear(x, self.gate_proj, self.up_proj).chunk(2, dim=-1)
         return self.down_proj(F.silu(gate) * up)
 
 
 class PlainFeedForward(nn.Module):
-    """down(gelu(up(x))), GELU in its tanh form. Source: GPT-2; arXiv:1606.08415."""
+    """down(gelu(up(x))), with GELU's tanh form. Source: GPT-2; arXiv:1606.08415."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -172,8 +174,8 @@ class Block(nn.Module):
         self.post_attention_layernorm = norm(config.n_embd, config.norm_eps)
         self.mlp = FEED_FORWARDS[config.ff](config)
 
-    def forward(self, x: Tensor, place: Place, cache: KVCache | None, layer: int) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), place, cache, layer)
+    def forward(self, x: Tensor, layout: TokenLayout, cache: KVCache | None, layer: int) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), layout, cache, layer)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -192,14 +194,14 @@ class Backbone(nn.Module):
         else:
             self.cos: Tensor
             self.sin: Tensor
-            self._tabulate(min(config.seq_len, FIRST_POSITIONS))
+            self._make_tables(min(config.seq_len, FIRST_POSITIONS))
 
-    def reach(self, n_positions: int) -> None:
-        """Have rotary tables for so many positions: a long context's are made when a long text comes."""
+    def ensure_positions(self, n_positions: int) -> None:
+        """Extend the rotary tables to this many positions: those of a long context are made only for a long text."""
         if self.config.positions == "rope" and len(self.cos) < min(n_positions, self.config.seq_len):
-            self._tabulate(min(max(n_positions, 2 * len(self.cos)), self.config.seq_len))
+            self._make_tables(min(max(n_positions, 2 * len(self.cos)), self.config.seq_len))
 
-    def _tabulate(self, n_positions: int) -> None:
+    def _make_tables(self, n_positions: int) -> None:
         config = self.config
         where = self.embed_tokens.weight.device
         tables = rotary_tables(n_positions, config.head_dim, config.rope_theta, config.rope_scaling)
@@ -209,10 +211,10 @@ class Backbone(nn.Module):
     def forward(
         self, ids: Tensor, cache: KVCache | None = None, real: Tensor | None = None, branches: Branches | None = None
     ) -> Tensor:
-        """Hidden states of all ids, (B, T, D), or of the N real ones alone, (N, D), when `real` (B, T) says which."""
+        """Hidden states of all ids, (B, T, D), or only of the N ids where `real` (B, T) is True, (N, D)."""
         shape = (ids.shape[0], ids.shape[1])
         indices = None
-        self.reach(shape[1] if cache is None else cache.capacity[1])
+        self.ensure_positions(shape[1] if cache is None else cache.capacity[1])
         if cache is not None:
             positions = cache.positions(shape[1])
             if real is not None:
@@ -221,41 +223,41 @@ class Backbone(nn.Module):
         elif real is None:
             positions = torch.arange(shape[1], device=ids.device)
         else:
-            indices = _rounded(real.flatten())
+            indices = _real_indices(real.flatten())
             positions = indices % shape[1] if branches is None else branches.positions.flatten()[indices]
             ids = ids.flatten()[indices]
         x = self.embed_tokens(ids).float()
-        bias = bias_of(hidden_between(branches.segments)) if branches is not None else None
-        unturned = turned = Place(None, shape, indices, bias)
+        bias = bias_of(segment_mask(branches.segments)) if branches is not None else None
+        unrotated = rotated = TokenLayout(None, shape, indices, bias)
         if self.config.positions == "learned":
             x = x + self.embed_positions(positions)
         else:
-            here = x.device.type  # once for all layers in the dtype that projections come out in
+            here = x.device.type  # cast once for all layers, to the dtype of the projections' outputs
             dtype = torch.get_autocast_dtype(here) if torch.is_autocast_enabled(here) else x.dtype
-            turned = replace(unturned, rotary=(self.cos[positions].to(dtype), self.sin[positions].to(dtype)))
+            rotated = replace(unrotated, rotary=(self.cos[positions].to(dtype), self.sin[positions].to(dtype)))
         for layer, block in enumerate(self.layers):
-            place = unturned if layer in self.config.no_rope_layers else turned
+            layout = unrotated if layer in self.config.no_rope_layers else rotated
             if self.recompute and torch.is_grad_enabled():
-                x = checkpoint(block, x, place, cache, layer, use_reentrant=False)
+                x = checkpoint(block, x, layout, cache, layer, use_reentrant=False)
             else:
-                x = block(x, place, cache, layer)
+                x = block(x, layout, cache, layer)
         return self.norm(x) if real is None else self.norm(x)[: int(real.sum())]
 
 
-def _rounded(real: Tensor) -> Tensor:
-    """Indices of the real tokens, and behind them of some padding: sizes that come again find freed memory again."""
+def _real_indices(real: Tensor) -> Tensor:
+    """Indices of the non-padding tokens, then of some padding: with fewer different sizes, freed memory fits again."""
     real_first = real.int().argsort(descending=True, stable=True)
     n_real = int(real.sum())
     return real_first[: -(-n_real // ROUND_TO) * ROUND_TO]
 
 
 def up_to_last(mask: Tensor) -> Tensor:
-    """(B, T), True up to a row's last True: what stands behind it changes nothing there, attention being causal."""
+    """(B, T), True up to the last True of each row. Attention is causal, so later tokens do not affect these."""
     return mask.flip(1).cummax(1).values.flip(1)
 
 
 class LanguageModel(nn.Module):
-    """The policy: hidden states and, through the head, next-token logits."""
+    """The policy: hidden states and, from the head, next-token logits."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -265,7 +267,7 @@ class LanguageModel(nn.Module):
         self.tie()
 
     def tie(self) -> None:
-        """Let the head be the embedding, where the configuration says so."""
+        """Make the head share the embedding's weights if the configuration says so."""
         if self.config.tie_embeddings:
             self.lm_head.weight = self.model.embed_tokens.weight
 
@@ -280,9 +282,9 @@ class LanguageModel(nn.Module):
     def logps(
         self, ids: Tensor, targets: Tensor, mask: Tensor, temperature: float = 1.0, branches: Branches | None = None
     ) -> tuple[Tensor, Tensor]:
-        """log p(target) at `temperature`, (B, T), zero where `mask` is False, and the entropies where it is True, (N,).
+        """log p(target) at `temperature`, (B, T), zero where `mask` is False; and the entropies where it is True, (N,).
 
-        In nats; the entropies carry no gradient.
+        Both in nats. The entropies have no gradient.
         """
         hidden = self._hidden_at(ids, mask, branches)
         logps, entropy = token_logps(hidden, self.lm_head.weight, targets[mask], temperature)
@@ -300,10 +302,10 @@ class LanguageModel(nn.Module):
 class ScalarModel(nn.Module):
     """The reward model and the value network: one number per position, in reward units.
 
-    n_heads: several heads on one network are an ensemble, whose mean is the number, and whose spread says how much of
-    it was learned and how much made up (arXiv:2310.02743). Each has its own bias, () for one head, else (n_heads,).
-    A head's weight starts at N(0, 1/√(D+1)) (arXiv:1909.08593 and its published code); the bias is a buffer that is set
-    after training so that demonstrations score 0 on average.
+    n_heads: several heads on one network are an ensemble (arXiv:2310.02743): the number is their mean, and their spread
+    shows how uncertain it is. Each has its own bias: () for one head, else (n_heads,).
+    A head's weight starts at N(0, 1/√(D+1)) (arXiv:1909.08593 and its published code). The bias is a buffer; after
+    training it is set so that demonstrations score 0 on average.
     """
 
     def __init__(self, config: ModelConfig, n_heads: int = 1) -> None:
@@ -316,39 +318,39 @@ class ScalarModel(nn.Module):
         self.draw_head()
 
     def draw_head(self, generator: torch.Generator | None = None, scale: float = 1.0) -> None:
-        """New heads, `scale` times as large as the published ones."""
+        """Draw new random heads, `scale` times as large as the published ones."""
         nn.init.normal_(self.score.weight, std=scale / math.sqrt(self.config.n_embd + 1), generator=generator)
         nn.init.zeros_(self.score_bias)
 
-    def forward(self, ids: Tensor, branches: Branches | None = None, asked: Tensor | None = None) -> Tensor:
+    def forward(self, ids: Tensor, branches: Branches | None = None, mask: Tensor | None = None) -> Tensor:
         """ids (B, T) -> scalars (B, T), float32: the mean over the heads; with branches zero in padding.
 
-        asked: (B, T), the positions whose scalars matter; what stands behind a row's last such one is not looked at
+        mask: (B, T), True at the positions whose scalars are used; tokens after the last True of a row are skipped
         """
-        return self._scores(ids, branches, asked).mean(dim=-1)
+        return self._scores(ids, branches, mask).mean(dim=-1)
 
     def scores(self, ids: Tensor, branches: Branches | None = None) -> Tensor:
-        """ids (B, T) -> what each head says, (B, T, n_heads), float32; with branches zero in padding."""
+        """ids (B, T) -> the scalars of each head, (B, T, n_heads), float32; with branches zero in padding."""
         return self._scores(ids, branches, None)
 
-    def _scores(self, ids: Tensor, branches: Branches | None, asked: Tensor | None) -> Tensor:
-        # Apart from `scores`, which FSDP2 makes an entrance of its own, as it does `forward`.
-        real = up_to_last(asked) if asked is not None else None if branches is None else branches.segments >= 0
+    def _scores(self, ids: Tensor, branches: Branches | None, mask: Tensor | None) -> Tensor:
+        # Separate from `scores` and `forward`, which FSDP2 wraps: one wrapped method must not call another.
+        real = up_to_last(mask) if mask is not None else None if branches is None else branches.segments >= 0
         if real is None or (branches is None and bool(real.all())):
             return self._score(self.model(ids))
         scores = self._score(self.model(ids, real=real, branches=branches))
         return torch.zeros(*ids.shape, self.n_heads, device=ids.device).masked_scatter(real[..., None], scores)
 
     def _score(self, hidden: Tensor) -> Tensor:
-        with torch.autocast(hidden.device.type, enabled=False):  # bfloat16 would round rewards to three digits
+        with torch.autocast(hidden.device.type, enabled=False):  # bfloat16 would round scores to three digits
             hidden = hidden.float()
             return torch.stack([hidden @ head for head in self.score.weight.float()], dim=-1) + self.score_bias
 
 
 def keep_layers(model: LanguageModel | ScalarModel, n_layer: int) -> None:
-    """Leave the first n blocks and take the others away."""
-    unturned = tuple(layer for layer in model.config.no_rope_layers if layer < n_layer)
-    config = model.config.model_copy(update={"n_layer": n_layer, "no_rope_layers": unturned})
+    """Keep the first `n_layer` blocks and remove the others."""
+    no_rope_layers = tuple(layer for layer in model.config.no_rope_layers if layer < n_layer)
+    config = model.config.model_copy(update={"n_layer": n_layer, "no_rope_layers": no_rope_layers})
     model.config = model.model.config = config
     model.model.layers = model.model.layers[:n_layer]
 
@@ -356,9 +358,9 @@ def keep_layers(model: LanguageModel | ScalarModel, n_layer: int) -> None:
 def rotary_tables(
     seq_len: int, head_dim: int, theta: float, scaling: RopeScaling | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (T, 1, K) for every position, the first half of the sines negative (arXiv:2104.09864).
+    """Cosines and sines (T, 1, K) of every position; the first half of the sines is negative (arXiv:2104.09864).
 
-    Computed on the CPU and in float64 wherever the network lives: at position 30,000 float32 is off by 0.002 radians.
+    Always computed on the CPU in float64: at position 30,000 float32 would be wrong by 0.002 radians.
     """
     arange = partial(torch.arange, dtype=torch.float64, device="cpu")
     frequencies = theta ** -(arange(0, head_dim, 2) / head_dim)
@@ -373,17 +375,18 @@ def rotary_tables(
 
 
 def rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
-    """Turn x (B, T, H, K) by its positions: first half against second, as Hugging Face lays them out."""
+    """Rotate x (B, T, H, K) by its positions. Pairs are (i, i + K/2), as in Hugging Face's weights."""
     cos, sin = (table.to(x.dtype) for table in rotary)
     return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, dims=-1), sin)
 
 
 @torch.no_grad()
 def initialise(model: LanguageModel, seed: int) -> None:
-    """Weights for training from nothing.
+    """Initial weights for training from scratch.
 
-    Matrices uniform with variance 1/fan_in, those that write to the residual stream at zero, so that every block
-    starts as the identity (as in nanochat and modded-nanogpt); embeddings N(0, 1); the head at zero unless tied.
+    Matrices are uniform with variance 1/fan_in, but those that write to the residual stream are zero, so that every
+    block starts as the identity (as in nanochat and modded-nanogpt). Embeddings are N(0, 1), or N(0, 0.02²) if tied;
+    the head is zero unless tied.
     """
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():

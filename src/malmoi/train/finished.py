@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from malmoi import device
-from malmoi.model.lora import LoraLinear, merged, worked_in
+from malmoi.model.lora import LoraLinear, merged, merged_weight
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.train.job import Job
 from malmoi.train.optim import full_tensor
@@ -29,7 +29,7 @@ def finished(job: Job) -> LanguageModel | ScalarModel | None:
     for name, module in trained.named_modules():
         if isinstance(module, LoraLinear):
             weight, lora_a, lora_b = (state.pop(f"{name}.{part}") for part in ("weight", "lora_A", "lora_B"))
-            state[f"{name}.weight"] = worked_in(weight, lora_a, lora_b, module.scale)
+            state[f"{name}.weight"] = merged_weight(weight, lora_a, lora_b, module.scale)
     is_scalar = isinstance(trained, ScalarModel)
     found = ScalarModel(trained.config, trained.n_heads) if is_scalar else LanguageModel(trained.config)
     found.load_state_dict(state)

@@ -196,7 +196,7 @@ def response_values(value: ScalarModel, ids: Tensor, mask: Tensor) -> Tensor:
     """The value network's number at every position that chooses a response token, (B, T). Shapes as above."""
     shared = share_prompts(ids, mask)
     if shared is None:
-        return value(ids[:, :-1], asked=mask)
+        return value(ids[:, :-1], mask=mask)
     return shared.unpack(value(shared.ids, shared.branches)[shared.predicts], mask)
 
 
@@ -208,7 +208,7 @@ def scores_at_end(reward_model: ScalarModel, ids: Tensor, mask: Tensor) -> Tenso
     position = torch.arange(1, ids.shape[1], device=ids.device)
     last = (position * mask).amax(dim=1, keepdim=True)
     asked = torch.zeros_like(ids, dtype=torch.bool).scatter(1, last, True)
-    return reward_model(ids, asked=asked).gather(1, last)[:, 0]
+    return reward_model(ids, mask=asked).gather(1, last)[:, 0]
 
 
 class RolloutSteps(ABC):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from malmoi.model import attention
-from malmoi.model.attention import attend, bias_of, hidden_between
+from malmoi.model.attention import attend, bias_of, segment_mask
 
 pytestmark = pytest.mark.usefixtures("float32")
 
@@ -65,7 +65,7 @@ def test_gradients_of_blocks_are_those_of_the_whole(monkeypatch: pytest.MonkeyPa
 
 
 def test_continuations_see_their_beginning_and_themselves() -> None:
-    seen = (~hidden_between(torch.tensor([[0, 0, 1, 2, 2, 3, -1]]))[0, 0]).int().tolist()
+    seen = (~segment_mask(torch.tensor([[0, 0, 1, 2, 2, 3, -1]]))[0, 0]).int().tolist()
     assert seen[4] == [1, 1, 0, 1, 1, 0, 0] and seen[5] == [1, 1, 0, 0, 0, 1, 0] and seen[6][6] == 1
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from malmoi.errors import CheckpointError
-from malmoi.model.finite import NO_NUMBERS, is_finite
+from malmoi.model.finite import NOT_FINITE, is_finite
 
 Array = NDArray[Any]
 _AT_ONCE = 1 << 12
@@ -49,7 +49,7 @@ def quantise(tensor: Tensor, kind: str) -> Array:
     """
     values = tensor.detach().cpu().float().flatten()
     if not is_finite(values):
-        raise CheckpointError(NO_NUMBERS)
+        raise CheckpointError(NOT_FINITE)
     return ENCODERS[kind][1](values)
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from malmoi.errors import CheckpointError
 from malmoi.files import open_atomic
 from malmoi.formats.gguf.blocks import ENCODERS, FORMATS, OTHER_TYPES, BlockFormat, dequantise, quantise
-from malmoi.model.finite import NO_NUMBERS, is_finite
+from malmoi.model.finite import NOT_FINITE, is_finite
 
 MAGIC = b"GGUF"
 DEFAULT_ALIGNMENT = 32
@@ -66,7 +66,7 @@ class GGUF:
         blocks = np.frombuffer(self.data[info.start : info.start + info.n_bytes], info.block_format.record)
         values = torch.from_numpy(dequantise(blocks, info.block_format)).view(info.shape)
         if not is_finite(values):
-            raise self.error(f"tensor {quote(name)}", NO_NUMBERS)
+            raise self.error(f"tensor {quote(name)}", NOT_FINITE)
         return values
 
     def get(self, key: str, kind: type[Kind], default: Kind | None = None) -> Kind:
