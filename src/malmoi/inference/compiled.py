@@ -1,8 +1,8 @@
-"""The code in C as a library: compiled when it is first needed, kept for later, and done without where that fails.
+"""The C code as a library. It is compiled on first use and cached; if that fails, PyTorch is used instead.
 
-The library lies in a folder that only its user can write to, under the hash of its source, its compiler and this
-processor. A note (JSON) next to it holds its SHA-256, so that a damaged file is never loaded, or the compiler's words
-where it failed: that is tried again when the source or the compiler changes.
+The library is in a folder that only its user can write to, named by the hash of source, compiler and processor. A JSON
+note next to it holds its SHA-256, so that a damaged file is never loaded. If compiling failed, the note holds the
+compiler's output instead, and compiling is tried again when source or compiler change.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 from malmoi.errors import ConfigError
 
 SOURCES = tuple(Path(__file__).with_name(name) for name in ("products.h", "products.c", "decode.c", "weights.c"))
-# Sums may be reordered; all of -ffast-math would also change how the whole process rounds.
+# Sums may be reordered. The whole of -ffast-math would also change the rounding of the whole process.
 REORDERED = ("-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math", "-fno-math-errno", "-freciprocal-math")
 OPTIONS = ("-O3", *REORDERED, "-ffp-contract=fast", "-fPIC", "-shared", "-std=gnu11", "-Wno-psabi")
 NATIVE = "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
@@ -36,9 +36,9 @@ LONGEST_COMPILATION_S = 600
 
 
 class State(NamedTuple):
-    """What is known of the library without compiling it: one line for people, and whether C is, or will be, used.
+    """What is known about the library without compiling it.
 
-    is_made: whether it is compiled already
+    is_used: whether C is or will be used; text: one line for people; is_made: whether it is compiled already
     """
 
     is_used: bool
@@ -47,12 +47,12 @@ class State(NamedTuple):
 
 
 class _FailedError(Exception):
-    """In words, why there is no library."""
+    """Compiling failed, now or earlier, or no folder can hold the library."""
 
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The compiled code; None where there is no compiler, it failed, or MALMOI_NATIVE=0 forbids it (see `state`)."""
+    """The compiled code; None without a compiler, if compiling failed, or with MALMOI_NATIVE=0 (see `state`)."""
     if _obstacle() is not None:
         return None
     try:
@@ -65,7 +65,7 @@ def library() -> ctypes.CDLL | None:
 
 
 def state() -> State:
-    """Whether answers are computed in C, and why not; compiles nothing."""
+    """Whether answers are computed in C, or why not. Compiles nothing."""
     if (obstacle := _obstacle()) is not None:
         return State(False, f"by PyTorch: {obstacle}")
     compiler = _compiler()
@@ -90,8 +90,8 @@ def _obstacle() -> str | None:
 
 
 def _compiler() -> list[str]:
-    """$CC with its options, or the first of the usual names; empty where there is none."""
-    with contextlib.suppress(ValueError):  # of shlex: a quotation that does not end
+    """$CC with its options, or the first of the usual names; empty if there is no compiler."""
+    with contextlib.suppress(ValueError):  # of shlex: an unclosed quotation mark
         named = shlex.split(os.environ.get("CC", ""))
         if named and shutil.which(named[0]):
             return named
@@ -99,7 +99,7 @@ def _compiler() -> list[str]:
 
 
 def _wanted_options() -> list[str]:
-    """What MALMOI_CFLAGS adds to the compiler's options. Raises ConfigError for a quotation that does not end."""
+    """The compiler options in MALMOI_CFLAGS. Raises ConfigError for an unclosed quotation mark."""
     wanted = os.environ.get("MALMOI_CFLAGS", "")
     try:
         return shlex.split(wanted)
@@ -118,7 +118,7 @@ def _name(compiler: list[str]) -> str:
 
 
 def processor() -> str:
-    """What -march=native looks at: a home folder may be shared by machines."""
+    """The processor's features, which -march=native depends on: several machines may share a home folder."""
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="ignore").splitlines()
     except OSError:
@@ -127,7 +127,7 @@ def processor() -> str:
 
 
 def _folders() -> Iterator[Path]:
-    """Where the library may lie: the user's cache, or a temporary folder where there is no home or it is read-only."""
+    """Folders for the library: the user's cache, then a temporary folder for users without a writable home."""
     cache = os.environ.get("XDG_CACHE_HOME", "")
     if os.path.isabs(cache):
         yield Path(cache) / "malmoi"
@@ -138,12 +138,12 @@ def _folders() -> Iterator[Path]:
 
 
 def safe_folders() -> Iterator[Path]:
-    """Those of them that nobody else can write to, made where that is needed and possible."""
+    """The folders that only this user can write to; they are created if needed and possible."""
     return filter(_is_safe, _folders())
 
 
 def _is_safe(folder: Path) -> bool:
-    """A library is code: nobody else may have put it there."""
+    """A library is code, so nobody else may be able to put one there."""
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return _is_ours(folder, stat.S_ISDIR)
@@ -156,7 +156,7 @@ def _is_ours(path: Path, is_kind: Any) -> bool:
 
 
 def note_of(path: Path) -> dict[str, str]:
-    """What a file of JSON next to a library says, by the name of either; empty where it holds nothing usable."""
+    """The JSON note of a library. path: of the library or of the note. Empty if there is no usable note."""
     with contextlib.suppress(OSError, ValueError):
         note = path.with_suffix(".json")
         found = json.loads(note.read_bytes()) if _is_ours(note, stat.S_ISREG) else None
@@ -173,7 +173,7 @@ def _is_whole(path: Path) -> bool:
 
 
 def _found_or_made(compiler: list[str]) -> Path:
-    """Raises _FailedError when it does not compile, now or earlier, or can be kept nowhere."""
+    """Raises _FailedError."""
     name = _name(compiler)
     folders = list(safe_folders())
     for folder in folders:
@@ -200,21 +200,21 @@ def _one_at_a_time(path: Path) -> Iterator[None]:
 
 
 def _make(compiler: list[str], path: Path) -> None:
-    """Compile, and leave the library with its note, or a note that says what went wrong. Raises OSError."""
+    """Compile, and write the library with its note, or a note with the compiler's output. Raises OSError."""
     print(f"compiling the decoder in C with {compiler[0]}, once: some seconds", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as partial:
         made, noted = Path(partial) / path.name, Path(partial) / path.with_suffix(".json").name
         failure = ""
         for options in ATTEMPTS:
-            said = _run(compiler, options, made)
-            if said is None:
+            output = _run(compiler, options, made)
+            if output is None:
                 lacks = "" if "-fopenmp" in options else f", on one thread: {compiler[0]} lacks OpenMP"
                 note = {"sha256": hashlib.sha256(made.read_bytes()).hexdigest(), "lacks": lacks}
                 break
-            failure = failure or said
+            failure = failure or output
         else:
-            note = {"failure": _gist(failure), "output": failure}
-            print(f"it does not compile, so PyTorch computes answers: {note['failure']}", file=sys.stderr, flush=True)
+            note = {"failure": _first_error(failure), "output": failure}
+            print(f"compiling failed, so PyTorch computes answers: {note['failure']}", file=sys.stderr, flush=True)
         noted.write_text(json.dumps(note))
         for file in (noted, made):
             if file.exists():
@@ -223,17 +223,17 @@ def _make(compiler: list[str], path: Path) -> None:
 
 
 def _run(compiler: list[str], options: tuple[str, ...], made: Path) -> str | None:
-    """What the compiler complained about; None when it succeeded."""
+    """The compiler's error output; None if it succeeded."""
     sources = [str(source) for source in SOURCES if source.suffix == ".c"]
     command = [*compiler, *OPTIONS, *options, *_wanted_options(), "-o", str(made), *sources, "-lm"]
     try:
         done = subprocess.run(command, capture_output=True, timeout=LONGEST_COMPILATION_S, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:
         return f"error: it took more than {LONGEST_COMPILATION_S} seconds"
-    said = done.stderr.decode(errors="replace")[-4000:]
-    return None if done.returncode == 0 and made.exists() else said or f"error: it ended with {done.returncode}"
+    output = done.stderr.decode(errors="replace")[-4000:]
+    return None if done.returncode == 0 and made.exists() else output or f"error: it ended with {done.returncode}"
 
 
-def _gist(said: str) -> str:
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+def _first_error(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     return next((line for line in lines if "error" in line.lower()), lines[0])[:200]

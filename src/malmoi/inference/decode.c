@@ -1,9 +1,9 @@
-/* One new token for each of some rows, through all layers of a network with RMSNorm, rotary positions and SwiGLU.
+/* Decodes one new token for each of several rows, through all layers of a network with RMSNorm, rotary positions and SwiGLU.
  *
- * Decoding a token reads every weight once: this reads them at the speed of memory (products.h), and everything between
- * two products costs little. The residual stream, norms, softmax and sums are float32. What is multiplied is bfloat16 where
- * the processor multiplies that and the weights are not float32; otherwise keys, values and activations are float32, and inputs
- * of int8 and int4 weights integers of 16 bits. `inference/native.py` compiles and calls it.
+ * Decoding a token reads every weight once: the products read them at the speed of memory (products.h), and everything
+ * between two products costs little. The residual stream, norms, softmax and sums are float32. If the processor has bfloat16
+ * products and the weights are not float32, keys, values and activations are bfloat16. Otherwise they are float32, and int8
+ * and int4 weights have inputs of 16-bit integers. `inference/compiled.py` compiles it, `inference/native.py` calls it.
  */
 #include <math.h>
 
@@ -14,7 +14,7 @@ enum { MOST_HEADS_AT_ONCE = 4 };
 typedef struct {
     Matrix qkv, o, gate_up, down;
     const float *input_norm, *ff_norm, *q_norm, *k_norm;
-    int64_t is_turned; /* whether rotary positions apply */
+    int64_t is_rotated; /* whether rotary positions apply */
 } Layer;
 
 typedef struct {
@@ -26,12 +26,12 @@ typedef struct {
 } Network;
 
 typedef struct {
-    void *keys, *values; /* (n_layer, rows, n_kv_head, positions, head_dim), float32 or bfloat16 as the network's inputs */
+    void *keys, *values; /* (n_layer, rows, n_kv_head, positions, head_dim), float32 or bfloat16 like the network's inputs */
     int64_t layer_stride, row_stride, head_stride;
-    const int64_t *lengths; /* tokens that each row holds already: where its new one goes */
+    const int64_t *lengths; /* tokens that each row holds, which is the position of its new token */
 } Cache;
 
-INLINE float exp_of(float x) { /* 2^n · p(r), to 1e-7; vectorises where expf does not */
+INLINE float exp_of(float x) { /* 2^n · p(r), exact to 1e-7; unlike expf it vectorises */
     x = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
     float n = __builtin_roundf(x * 1.44269504f);
     float r = x - n * 0.693359375f + n * 2.12194440e-4f;
@@ -42,14 +42,14 @@ INLINE float exp_of(float x) { /* 2^n · p(r), to 1e-7; vectorises where expf do
     return p * power;
 }
 
-INLINE float scale_of(const float *x, int64_t width, float eps) { /* RMSNorm's */
+INLINE float rms_scale(const float *x, int64_t width, float eps) { /* 1 / rms(x) */
     float squares = 0;
     for (int64_t i = 0; i < width; i++) squares += x[i] * x[i];
     return 1.0f / sqrtf(squares / width + eps);
 }
 
 static void normalise(const float *x, const float *weight, int64_t width, float eps, float *out) {
-    const float scale = scale_of(x, width, eps);
+    const float scale = rms_scale(x, width, eps);
     for (int64_t i = 0; i < width; i++) out[i] = x[i] * scale * weight[i];
 }
 
@@ -59,13 +59,13 @@ static void normalise_packed(const float *x, const float *weight, int64_t width,
     pack(kind, plain, width, out);
 }
 
-/* One head's query or key, normalised and turned where the network does that. out may not be x. */
-static void turn(const Network *net, const Layer *layer, const float *x, const float *norm, int64_t position, float *out) {
+/* One head's query or key, normalised and rotated if the network does that. out may not be x. */
+static void rotate(const Network *net, const Layer *layer, const float *x, const float *norm, int64_t position, float *out) {
     const int64_t size = net->head_dim, half = size / 2;
     float plain[size];
     if (norm) normalise(x, norm, size, net->norm_eps, plain);
     else memcpy(plain, x, size * sizeof(float));
-    if (!layer->is_turned) {
+    if (!layer->is_rotated) {
         memcpy(out, plain, size * sizeof(float));
         return;
     }
@@ -76,8 +76,8 @@ static void turn(const Network *net, const Layer *layer, const float *x, const f
     }
 }
 
-/* Softmax of `n_head` rows of scores, n_seen each and n_seen + 4 apart, but for the division by `total`. */
-INLINE void soften(float *scores, int64_t n_seen, const int n_head, float *total) {
+/* Softmax of `n_head` rows of n_seen scores, n_seen + 4 floats from row to row, without the division by `total`. */
+INLINE void exponentials(float *scores, int64_t n_seen, const int n_head, float *total) {
     for (int h = 0; h < n_head; h++) {
         float *of = scores + h * (n_seen + 4), most = -INFINITY, all = 0;
         for (int64_t t = 0; t < n_seen; t++) most = of[t] > most ? of[t] : most;
@@ -89,7 +89,7 @@ INLINE void soften(float *scores, int64_t n_seen, const int n_head, float *total
     }
 }
 
-/* softmax(q · keys) values for `n_head` queries, size numbers each, that share keys and values, all float32.
+/* softmax(q · keys) values for `n_head` queries of `size` numbers that share keys and values, all float32.
  *
  * queries: (n_head, size), scaled; scores: (n_head, n_seen + 4) scratch; out: (n_head, size)
  */
@@ -110,7 +110,7 @@ INLINE void attend(const float *queries, const float *keys, const float *values,
             *(f32x4 *)(scores + h * (n_seen + 4) + t) = sums_of_8(acc[0], acc[1], acc[2], acc[3]);
         }
     }
-    soften(scores, n_seen, n_head, total);
+    exponentials(scores, n_seen, n_head, total);
     for (int64_t k = 0; k < size; k += 16) {
         f32x8 left[MOST_HEADS_AT_ONCE], right[MOST_HEADS_AT_ONCE];
 #pragma GCC unroll 8
@@ -132,7 +132,7 @@ INLINE void attend(const float *queries, const float *keys, const float *values,
 }
 
 #ifdef __AVX512BF16__
-/* The same for bfloat16. */
+/* `attend` in bfloat16. */
 INLINE void attend_bf16(const bf16 *queries, const bf16 *keys, const bf16 *values, int64_t n_seen, const int n_head,
                         int64_t size, float *scores, bf16 *out) {
     float total[MOST_HEADS_AT_ONCE];
@@ -150,7 +150,7 @@ INLINE void attend_bf16(const bf16 *queries, const bf16 *keys, const bf16 *value
             *(f32x4 *)(scores + h * (n_seen + 4) + t) = sums_of_16(acc[0], acc[1], acc[2], acc[3]);
         }
     }
-    soften(scores, n_seen, n_head, total);
+    exponentials(scores, n_seen, n_head, total);
     for (int64_t k = 0; k < size; k += UNIT) {
         f32x16 low[MOST_HEADS_AT_ONCE], high[MOST_HEADS_AT_ONCE];
 #pragma GCC unroll 8
@@ -187,16 +187,16 @@ INLINE void attend_bf16(const bf16 *queries, const bf16 *keys, const bf16 *value
     default: ATTEND(attend, type, 4); \
     }
 
-/* What keys, values and what attends to them are: bfloat16, or float32. */
-static int is_bf16(const Network *net) { return form_of(net->layers->qkv.kind) == AS_BFLOAT16; }
+/* Whether keys, values and queries are bfloat16; otherwise they are float32. */
+static int is_bf16(const Network *net) { return input_format_of(net->layers->qkv.kind) == AS_BFLOAT16; }
 
-INLINE void keep(int bf16s, const float *from, float by, int64_t n, void *to) {
+INLINE void store_scaled(int bf16s, const float *from, float by, int64_t n, void *to) {
     for (int64_t i = 0; i < n; i++)
         if (bf16s) ((bf16 *)to)[i] = to_bf16(from[i] * by);
         else ((float *)to)[i] = from[i] * by;
 }
 
-/* All query heads of one row that share a key head. qkv: (queries, keys, values) of that row; out: its heads' outputs */
+/* Attention of one row's query heads that share a key head. qkv: (queries, keys, values) of the row; out: all its heads */
 static void attend_group(const Network *net, int64_t number, const Cache *cache, int64_t row, int64_t group,
                          const float *qkv, float *scores, void *out) {
     const Layer *layer = net->layers + number;
@@ -205,32 +205,32 @@ static void attend_group(const Network *net, int64_t number, const Cache *cache,
     const int64_t bytes = bf16s ? sizeof(bf16) : sizeof(float);
     const int64_t start = number * cache->layer_stride + row * cache->row_stride + group * cache->head_stride;
     char *keys = (char *)cache->keys + start * bytes, *values = (char *)cache->values + start * bytes;
-    float turned[size];
-    turn(net, layer, qkv + (net->n_head + group) * size, layer->k_norm, position, turned);
+    float rotated[size];
+    rotate(net, layer, qkv + (net->n_head + group) * size, layer->k_norm, position, rotated);
     const float *value = qkv + (net->n_head + net->n_kv_head + group) * size, scale = 1.0f / sqrtf((float)size);
-    keep(bf16s, turned, 1, size, keys + position * size * bytes);
-    keep(bf16s, value, 1, size, values + position * size * bytes);
+    store_scaled(bf16s, rotated, 1, size, keys + position * size * bytes);
+    store_scaled(bf16s, value, 1, size, values + position * size * bytes);
     float queries[MOST_HEADS_AT_ONCE * size];
     for (int64_t first = 0; first < n_shared; first += MOST_HEADS_AT_ONCE) {
         const int64_t head = group * n_shared + first, left = n_shared - first;
         const int64_t n_now = left < MOST_HEADS_AT_ONCE ? left : MOST_HEADS_AT_ONCE;
         for (int64_t h = 0; h < n_now; h++) {
-            turn(net, layer, qkv + (head + h) * size, layer->q_norm, position, turned);
-            keep(bf16s, turned, scale, size, (char *)queries + h * size * bytes);
+            rotate(net, layer, qkv + (head + h) * size, layer->q_norm, position, rotated);
+            store_scaled(bf16s, rotated, scale, size, (char *)queries + h * size * bytes);
         }
         if (bf16s) ATTEND_HEADS(attend_bf16, bf16)
         else ATTEND_HEADS(attend, float)
     }
 }
 
-/* This thread's part of silu(gate) · up, for all rows: packed into `out`, or, where integers need the whole row first, in the
- * gate's place. */
+/* This thread's part of silu(gate) · up, for all rows. It is packed into `out`; 16-bit integers need the whole row first, so
+ * then it overwrites the gate. */
 static void feed_forward_wide(const Network *net, const Layer *layer, const float *x, int64_t n_rows, float *wide, float *out) {
     int64_t begin, end;
     share(net->n_ff, TILE, &begin, &end);
     product(&layer->gate_up, x, n_rows, begin, end, (Target){wide, 2 * net->n_ff, 0});
     product(&layer->gate_up, x, n_rows, net->n_ff + begin, net->n_ff + end, (Target){wide, 2 * net->n_ff, 0});
-    const int64_t form = form_of(layer->down.kind);
+    const int64_t form = input_format_of(layer->down.kind);
     for (int64_t row = 0; row < n_rows; row++) {
         float *gate = wide + row * 2 * net->n_ff, *up = gate + net->n_ff, *packed = out + row * net->n_ff;
         for (int64_t i = begin; i < end; i++) gate[i] = gate[i] / (1.0f + exp_of(-gate[i])) * up[i];
@@ -240,9 +240,9 @@ static void feed_forward_wide(const Network *net, const Layer *layer, const floa
     }
 }
 
-/* Rows that all threads have written, as integers. */
-static void pack_together(const Matrix *w, const float *from, int64_t stride, int64_t n_rows, float *to) {
-    if (form_of(w->kind) != AS_INT16) return;
+/* Packs rows as 16-bit integers once all threads have written them; does nothing for other formats. */
+static void pack_rows(const Matrix *w, const float *from, int64_t stride, int64_t n_rows, float *to) {
+    if (input_format_of(w->kind) != AS_INT16) return;
     int64_t first, last;
 #pragma omp barrier
     share(n_rows, 1, &first, &last);
@@ -250,7 +250,7 @@ static void pack_together(const Matrix *w, const float *from, int64_t stride, in
 }
 
 typedef struct {
-    int64_t attended, heads, wide, narrow, hidden; /* widths: of what heads give, of queries, keys and values, of scratch */
+    int64_t attended, heads, wide, narrow, hidden; /* of attention's output, of queries, keys and values, and of scratch rows */
 } Widths;
 
 static Widths widths_of(const Network *net) {
@@ -263,13 +263,13 @@ static Widths widths_of(const Network *net) {
 
 static int64_t scores_of(int64_t n_positions) { return MOST_HEADS_AT_ONCE * (n_positions + 4); }
 
-/* Floats of scratch memory that `decode` needs. */
+/* The number of floats of scratch memory that `decode` needs. */
 int64_t scratch_size(const Network *net, int64_t n_rows, int64_t n_positions) {
     const Widths w = widths_of(net);
     return n_rows * (w.wide + w.narrow + w.hidden) + net->n_threads * scores_of(n_positions) + 64;
 }
 
-/* x: (n_rows, width) embeddings, overwritten; logits: (n_rows, vocabulary). Keys and values go into the cache. */
+/* x: (n_rows, width) embeddings, overwritten; logits: (n_rows, vocabulary). Stores keys and values in the cache. */
 void decode(const Network *net, const Cache *cache, int64_t n_rows, int64_t n_positions, float *x, float *logits,
             float *scratch) {
     const Widths w = widths_of(net);
@@ -283,7 +283,7 @@ void decode(const Network *net, const Cache *cache, int64_t n_rows, int64_t n_po
         share(n_rows, 1, &first, &last);
         for (int64_t number = 0; number < net->n_layer; number++) {
             const Layer *layer = net->layers + number;
-            float *attended = form_of(layer->o.kind) == AS_INT16 ? hidden : small;
+            float *attended = input_format_of(layer->o.kind) == AS_INT16 ? hidden : small;
             for (int64_t row = first; row < last; row++)
                 normalise_packed(x + row * width, layer->input_norm, width, net->norm_eps, layer->qkv.kind, small + row * width);
 #pragma omp barrier
@@ -295,7 +295,7 @@ void decode(const Network *net, const Cache *cache, int64_t n_rows, int64_t n_po
                 const int64_t row = i / net->n_kv_head;
                 attend_group(net, number, cache, row, i % net->n_kv_head, large + row * w.heads, scores, attended + row * w.attended);
             }
-            pack_together(&layer->o, attended, w.attended, n_rows, small);
+            pack_rows(&layer->o, attended, w.attended, n_rows, small);
 #pragma omp barrier
             share(width, TILE, &begin, &end);
             product(&layer->o, small, n_rows, begin, end, (Target){x, width, 1});
@@ -304,7 +304,7 @@ void decode(const Network *net, const Cache *cache, int64_t n_rows, int64_t n_po
                 normalise_packed(x + row * width, layer->ff_norm, width, net->norm_eps, layer->gate_up.kind, small + row * width);
 #pragma omp barrier
             feed_forward_wide(net, layer, small, n_rows, large, hidden);
-            pack_together(&layer->down, large, 2 * net->n_ff, n_rows, hidden);
+            pack_rows(&layer->down, large, 2 * net->n_ff, n_rows, hidden);
 #pragma omp barrier
             share(width, TILE, &begin, &end);
             product(&layer->down, hidden, n_rows, begin, end, (Target){x, width, 1});

@@ -1,7 +1,7 @@
-"""The engine: requests join and leave between steps, and all that run decode together.
+"""The engine: requests join and leave between steps, and all running requests decode together.
 
-One engine serves chat, rollouts, evaluation and the server. Prompts are read at once (prefill), then every step gives
-each running request one token (decode). What was read before is not read again (`inference/rows.py`).
+One engine serves chat, rollouts, evaluation and the server. A prompt is read in one pass (prefill); then every step
+gives each running request one token (decode). Cached prefixes are not read again (`inference/rows.py`).
 Source: continuous batching, Yu et al. 2022 (Orca).
 """
 
@@ -17,9 +17,9 @@ from torch import Tensor
 from malmoi import device, progress
 from malmoi.data.batch import pad
 from malmoi.errors import BusyError, DataError
-from malmoi.inference.requests import Answer, FinishReason, Likeliest, Request
-from malmoi.inference.rows import FIRST_POSITIONS, SHORTEST_SHARED, Beginning, Rows
-from malmoi.inference.sampling import Choosing, Sampling, Uniforms, adjust
+from malmoi.inference.requests import Answer, FinishReason, Request, TopLogprobs
+from malmoi.inference.rows import FIRST_POSITIONS, SHORTEST_PREFIX, CachedPrefix, Rows
+from malmoi.inference.sampling import Sampler, Sampling, Uniforms, adjust
 from malmoi.inference.text import TextAssembler
 from malmoi.inference.weights import Weights, decoder_of, dtype_of, for_inference
 from malmoi.model.transformer import LanguageModel
@@ -27,34 +27,34 @@ from malmoi.text import common_prefix_length
 from malmoi.tokenizer.bpe import Tokenizer
 
 MOST_ROWS = 256
-# Tokens that reading a shared beginning first has to save: a pass over all weights costs about as much.
+# Tokens that an extra pass for a shared prefix must save: a pass over all weights costs about as much.
 WORTH_A_PASS = 64
 LITTLE_PADDING = 64
 
 
-class Newcomer(NamedTuple):
-    """A request that is read now, and the beginning of its text that a row holds already."""
+class Prefill(NamedTuple):
+    """A request whose prompt is read now, and the prefix of it that a row already holds."""
 
     request: Request
-    beginning: Beginning
+    prefix: CachedPrefix
 
     @property
     def n_new(self) -> int:
         """Tokens to read."""
-        return self.request.n_said - self.beginning.n_tokens
+        return self.request.n_tokens - self.prefix.n_tokens
 
 
 class Engine:
     """Decodes up to `n_rows` requests together. `submit` and `cancel` may be called from any thread, `step` from one.
 
-    weights: number format of the projections; "auto" is the compute dtype; in_c: whether C decodes, where it can
-    (`inference/fastest.py` finds the faster for those who only want answers)
+    weights: number format of the projections; "auto" is the compute dtype; in_c: decode in C if that is possible
+    (`inference/fastest.py` chooses the faster for callers who only want answers)
     end_ids: tokens that end an answer; tokenizer: for `Request.text` and stop texts
-    n_rows: the most that run together; fewer where memory does not suffice for the keys and values of more
+    n_rows: most requests that run together; fewer run if there is not enough memory for their keys and values
     n_max: longest prompt and answer together; n_waiting: requests that may queue before `submit` raises BusyError
-    join_at: free rows to wait for before newcomers are read, which is cheaper together (1: at once)
-    After an exception in `step` the requests that ran have ended with "error", those that wait still wait, and the
-    engine goes on as a new one would.
+    join_at: free rows to wait for before prompts are read, because several are cheaper together (1: read at once)
+    After an exception in `step` the requests that were running end with "error", waiting requests keep waiting, and
+    the engine continues like a new one.
     """
 
     def __init__(
@@ -74,23 +74,23 @@ class Engine:
         self.n_steps = 0
         self.waiting: deque[Request] = deque()
         self._lock = threading.Lock()
-        self._choosing: Choosing | None = None
-        self._chosen_for: list[Request] = []
+        self._sampler: Sampler | None = None
+        self._sampler_requests: list[Request] = []
         self._joining: list[Request] = []
 
     def submit(self, prompt: Sequence[int], sampling: Sampling, seed: int = 0) -> Request:
-        """Queue a prompt. The same prompt, sampling and seed give the same answer in any company.
+        """Queue a prompt. The same prompt, sampling and seed give the same answer, whatever else runs.
 
-        Raises DataError for a prompt that is empty, leaves no room or has unknown tokens; BusyError when too many wait.
+        Raises DataError for a prompt that is empty, too long or has unknown tokens; BusyError when too many wait.
         """
         check_prompts([prompt], self.n_max, self.model.config.vocab_size)
         if bad := [i for i in sampling.logit_bias if not 0 <= i < self.model.config.vocab_size]:
             raise DataError(f"logit_bias: token {bad[0]} is not one of the model's {self.model.config.vocab_size}")
         if sampling.stop and self.tokenizer is None:
-            raise DataError("stop: an engine without a tokenizer knows no text to stop at")
-        room = min(sampling.max_tokens, self.n_max - len(prompt))
+            raise DataError("stop: an engine without a tokenizer cannot stop at a text")
+        max_new = min(sampling.max_tokens, self.n_max - len(prompt))
         assembler = TextAssembler(self.tokenizer, sampling.stop) if self.tokenizer else None
-        request = Request(list(prompt), sampling, seed, room, Uniforms(seed), assembler)
+        request = Request(list(prompt), sampling, seed, max_new, Uniforms(seed), assembler)
         with self._lock:
             if len(self.waiting) >= self.n_waiting:
                 raise BusyError(f"engine: {self.n_waiting} requests are waiting; try again later")
@@ -109,15 +109,15 @@ class Engine:
         return not self.running and not self.waiting and not self._joining
 
     def step(self) -> list[Request]:
-        """Read newcomers, give every running request one token; returns those that moved or ended."""
+        """Admit waiting requests, or give every running request one token; returns those that advanced or ended."""
         try:
             return self._step()
         except BaseException:
-            self._forget()
+            self._reset()
             raise
 
     def finish(self) -> None:
-        """Step until all requests have ended, and report how many have."""
+        """Step until all requests have ended, and report progress."""
         n_done, n_all = 0, len(self.running) + len(self.waiting)
         while not self.is_idle:
             n_done += sum(request.finish_reason is not None for request in self.step())
@@ -129,7 +129,7 @@ class Engine:
             self._leave()
             moved = self._join()
             if self.running and not moved:
-                self._make_place()
+                self._reserve_next_position()
                 moved = list(self.running)
                 last = torch.tensor([request.ids[-1] for request in moved], device=self.here.torch_device)
                 rows = self.rows.cache.rows(0, len(moved))
@@ -137,12 +137,12 @@ class Engine:
                 rows.advance(1)
                 for row, request in enumerate(moved):
                     self.rows.rows[row].text.append(request.ids[-1])
-                self._choose(moved, logits)
+                self._sample(moved, logits)
             self._leave()
         return moved
 
-    def _forget(self) -> None:
-        """End what was under way, and trust nothing of what the rows hold: half of it may be written."""
+    def _reset(self) -> None:
+        """End the running requests and drop all cached rows, which may be half written."""
         for request in (*self.running, *self._joining):
             self._end(request, "error")
         with self._lock:
@@ -150,58 +150,59 @@ class Engine:
                 if request in self.waiting:
                     self.waiting.remove(request)
         self.running, self._joining = [], []
-        self._choosing, self._chosen_for = None, []
-        self.rows.forget()
+        self._sampler, self._sampler_requests = None, []
+        self.rows.reset()
 
     def _end(self, request: Request, reason: FinishReason) -> None:
         with self._lock:
             request.finish_reason = request.finish_reason or reason
 
     def _join(self) -> list[Request]:
-        """Read the prompts of waiting requests into free rows, and choose their next tokens."""
-        if not (newcomers := self._admitted()):
+        """Read the prompts of waiting requests into free rows, and sample their first tokens."""
+        if not (admitted := self._admit()):
             return []
         first = len(self.running)
-        texts: dict[tuple[int, ...], list[Request]] = {}  # several answers to one prompt, which is read once
-        for request in newcomers:
-            texts.setdefault(tuple(request.said), []).append(request)
+        texts: dict[tuple[int, ...], list[Request]] = {}  # a prompt with several answers is read once
+        for request in admitted:
+            texts.setdefault(tuple(request.tokens), []).append(request)
         unread = [same[0] for same in texts.values()]
         ordered: list[Request] = []
         found: list[Tensor] = []
         while unread:
-            now, unread = self._read_first(unread)
-            self.rows.take([one.request.said for one in now], [one.beginning for one in now], first + len(ordered))
-            for group in _alike(now):
+            now, unread = self._split_by_prefix(unread)
+            self.rows.assign([one.request.tokens for one in now], [one.prefix for one in now], first + len(ordered))
+            for group in _groups_by_length(now):
                 found.append(self._prefill(group, first + len(ordered)))
                 ordered += [one.request for one in group]
         logits = torch.cat(found)
-        twins = [(place, twin) for place, r in enumerate(ordered) for twin in texts[tuple(r.said)][1:]]
+        twins = [(place, twin) for place, r in enumerate(ordered) for twin in texts[tuple(r.tokens)][1:]]
         for place, twin in twins:
             source = self.rows.rows[first + place]
-            twin.n_shared = len(source.text)
-            self.rows.take([twin.said], [Beginning(source, twin.n_shared)], first + len(ordered))
+            twin.n_cached = len(source.text)
+            self.rows.assign([twin.tokens], [CachedPrefix(source, twin.n_cached)], first + len(ordered))
             ordered.append(twin)
         self.running += ordered
         self._joining = []
-        self._choose(ordered, torch.cat((logits, logits[[place for place, _ in twins]])) if twins else logits)
+        self._sample(ordered, torch.cat((logits, logits[[place for place, _ in twins]])) if twins else logits)
         return ordered
 
-    def _read_first(self, requests: list[Request]) -> tuple[list[Newcomer], list[Request]]:
-        """Whom to read now, by the tokens to read, and whom after them.
+    def _split_by_prefix(self, requests: list[Request]) -> tuple[list[Prefill], list[Request]]:
+        """The requests to read now, ordered by the tokens to read, and those to read after them.
 
-        Who shares a beginning with one that is read now waits and copies it, where that saves more than a pass costs.
+        A request that shares a prefix with one that is read now waits and copies it, if that saves more than another
+        pass costs.
         """
-        now: list[Newcomer] = []
-        later: list[Newcomer] = []
-        texts: list[list[int]] = []  # of those that are read now
+        now: list[Prefill] = []
+        later: list[Prefill] = []
+        texts: list[list[int]] = []  # of the requests in `now`
         n_saved = 0
-        for request in sorted(requests, key=lambda request: -request.n_said):
-            one = Newcomer(request, self.rows.longest(text := request.said))
-            n_known = one.beginning.n_tokens
-            n_least = n_known + SHORTEST_SHARED
+        for request in sorted(requests, key=lambda request: -request.n_tokens):
+            one = Prefill(request, self.rows.longest_prefix(text := request.tokens))
+            n_known = one.prefix.n_tokens
+            n_least = n_known + SHORTEST_PREFIX
             alike = [other for other in texts if other[:n_least] == text[:n_least]]
             n_more = max((common_prefix_length(other, text[:-1]) for other in alike), default=0) - n_known
-            if n_more >= SHORTEST_SHARED:
+            if n_more >= SHORTEST_PREFIX:
                 later.append(one)
                 n_saved += n_more
             else:
@@ -211,8 +212,8 @@ class Engine:
             now, later = now + later, []
         return sorted(now, key=lambda one: one.n_new), [one.request for one in later]
 
-    def _admitted(self) -> list[Request]:
-        """The waiting requests that there are rows and memory for now."""
+    def _admit(self) -> list[Request]:
+        """The waiting requests for which there are rows and memory now."""
         n_running = len(self.running)
         free = self.n_rows - n_running
         with self._lock:
@@ -222,7 +223,7 @@ class Engine:
             asked = list(itertools.islice(self.waiting, min(free, n_waiting)))
         while asked:
             self._joining = asked
-            longest = max(r.n_said + min(r.room - len(r.ids), FIRST_POSITIONS) for r in (*asked, *self.running))
+            longest = max(r.n_tokens + min(r.max_new - len(r.ids), FIRST_POSITIONS) for r in (*asked, *self.running))
             n_kept = sum(bool(row.text) for row in self.rows.rows[n_running:])
             if self.rows.reserve(n_running + len(asked), longest, n_kept, must=n_running == 0 and len(asked) == 1):
                 break
@@ -233,17 +234,17 @@ class Engine:
                 self.waiting.remove(request)
         return self._joining
 
-    def _make_place(self) -> None:
-        """One position more for every running row; where memory does not suffice, the last ones wait again."""
+    def _reserve_next_position(self) -> None:
+        """Memory for one more position in every running row; without it the last requests go back to waiting."""
         while not self.rows.reserve(
-            len(self.running), max(request.n_said for request in self.running), must=len(self.running) == 1
+            len(self.running), max(request.n_tokens for request in self.running), must=len(self.running) == 1
         ):
             with self._lock:
                 self.waiting.appendleft(self.running.pop())
 
-    def _prefill(self, group: list[Newcomer], first: int) -> Tensor:
-        """Read the rest of some texts together into the rows from `first`; returns the logits after each, (B, V)."""
-        rest = [one.request.said[one.beginning.n_tokens :] for one in group]
+    def _prefill(self, group: list[Prefill], first: int) -> Tensor:
+        """Read what is not cached of some texts together, into the rows from `first`; returns their logits, (B, V)."""
+        rest = [one.request.tokens[one.prefix.n_tokens :] for one in group]
         ids, lengths = (t.to(self.here.torch_device) for t in pad(rest, pad_id=0))
         rows = self.rows.cache.rows(first, first + len(group))
         if len(rest[0]) == len(rest[-1]):
@@ -253,33 +254,33 @@ class Engine:
             last = self.model.model(ids, rows, real)[lengths.cumsum(0) - 1]
         rows.advance(lengths)
         for row, one in enumerate(group, start=first):
-            self.rows.rows[row].text, one.request.n_shared = one.request.said, one.beginning.n_tokens
+            self.rows.rows[row].text, one.request.n_cached = one.request.tokens, one.prefix.n_tokens
         logits: Tensor = self.model.lm_head(last)
         return logits
 
-    def _choose(self, requests: list[Request], logits: Tensor) -> None:
-        """One token for each request."""
+    def _sample(self, requests: list[Request], logits: Tensor) -> None:
+        """Sample one token for each request."""
         if any(r.sampling.repetition_penalty != 1 or r.sampling.logit_bias for r in requests):
             raw, logits = logits, logits.float().clone()
             for row, request in enumerate(requests):
-                logits[row] = adjust(raw[row], request.sampling, request.said)
+                logits[row] = adjust(raw[row], request.sampling, request.tokens)
         else:
             raw = logits
         numbers = torch.tensor([request.uniforms[len(request.ids)] for request in requests], device=logits.device)
-        tokens = self._settings_of(requests)(logits, numbers).tolist()
+        tokens = self._sampler_of(requests)(logits, numbers).tolist()
         for row, (request, token) in enumerate(zip(requests, tokens, strict=True)):
             if request.sampling.logprobs >= 0:
-                request.logprobs.append(_likeliest(raw[row], token, request.sampling.logprobs))
+                request.logprobs.append(_top_logprobs(raw[row], token, request.sampling.logprobs))
             self._accept(request, token)
 
-    def _settings_of(self, requests: list[Request]) -> Choosing:
-        """Sampling settings of these rows, kept while the same requests run."""
-        if self._choosing is None or self._chosen_for != requests:
-            self._chosen_for = list(requests)
-            self._choosing = Choosing(
+    def _sampler_of(self, requests: list[Request]) -> Sampler:
+        """The sampler of these rows, kept as long as the same requests run."""
+        if self._sampler is None or self._sampler_requests != requests:
+            self._sampler_requests = list(requests)
+            self._sampler = Sampler(
                 [request.sampling for request in requests], self.model.config.vocab_size, self.here.torch_device
             )
-        return self._choosing
+        return self._sampler
 
     def _accept(self, request: Request, token: int) -> None:
         if request.finish_reason:
@@ -291,7 +292,7 @@ class Engine:
             request.ids.append(token)
             if request.assembler and request.assembler.push(token):
                 reason = "stop"
-            elif len(request.ids) >= request.room:
+            elif len(request.ids) >= request.max_new:
                 reason = "length"
         if reason:
             if request.assembler:
@@ -299,7 +300,7 @@ class Engine:
             self._end(request, reason)
 
     def _leave(self) -> None:
-        """Free the rows of requests that have ended: the last running row takes their place."""
+        """Free the rows of ended requests: the last running row moves into their place."""
         for row in range(len(self.running) - 1, -1, -1):
             if self.running[row].finish_reason:
                 last = len(self.running) - 1
@@ -315,9 +316,8 @@ def generate(
 ) -> list[Answer]:  # fmt: skip
     """Answer every prompt. seeds: one number a prompt; the same prompt and seed give the same answer in any batch.
 
-    end_ids: tokens that end an answer: a tokenizer's `stop_ids`
-
-    Raises DataError for a prompt that is empty or leaves no room in the model's context.
+    end_ids: tokens that end an answer, such as a tokenizer's `stop_ids`
+    Raises DataError for a prompt that is empty or too long for the model's context.
     """
     if not prompts:
         return []
@@ -328,7 +328,7 @@ def generate(
         model, end_ids=end_ids, weights=weights, n_rows=n_rows, n_max=n_max, n_waiting=len(prompts),
         join_at=max(1, n_rows // 4),
     )  # fmt: skip
-    # Prompts of like length are read together, so that little is padding.
+    # Prompts of similar length are read together, so that there is little padding.
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     requests = {i: engine.submit(prompts[i], sampling, seeds[i]) for i in order}
     engine.finish()
@@ -345,8 +345,8 @@ def check_prompts(prompts: Sequence[Sequence[int]], seq_len: int, vocab_size: in
             raise DataError(f"prompt {number}: has a token outside the model's {vocab_size}; is it its tokenizer?")
 
 
-def _alike(found: list[Newcomer]) -> Iterator[list[Newcomer]]:
-    """Newcomers, by the tokens to read, in groups of about as many: attention looks at padding, nothing else does."""
+def _groups_by_length(found: list[Prefill]) -> Iterator[list[Prefill]]:
+    """Groups with similar numbers of tokens to read, because attention computes padding. found: ordered by `n_new`"""
     start = 0
     while start < len(found):
         most = 2 * found[start].n_new + LITTLE_PADDING
@@ -355,7 +355,7 @@ def _alike(found: list[Newcomer]) -> Iterator[list[Newcomer]]:
         start = end
 
 
-def _likeliest(logits: Tensor, token: int, n_top: int) -> Likeliest:
+def _top_logprobs(logits: Tensor, token: int, n_top: int) -> TopLogprobs:
     logprobs = logits.float().log_softmax(dim=-1)
     values, ids = logprobs.topk(n_top)
-    return Likeliest(float(logprobs[token]), dict(zip(ids.tolist(), values.tolist(), strict=True)))
+    return TopLogprobs(float(logprobs[token]), dict(zip(ids.tolist(), values.tolist(), strict=True)))

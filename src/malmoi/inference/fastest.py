@@ -1,8 +1,8 @@
-"""What `--weights auto` means where somebody only wants answers: the fastest way here that changes nothing.
+"""The meaning of `--weights auto` in commands that only answer: the fastest way here that changes no answer.
 
-What is trained keeps the compute dtype, in samples too (`Engine`'s own "auto"). Answers may be computed from weights in
-bfloat16 where they hold nothing else: half as much is read for each token. Which way is faster depends on processor,
-threads and network, so a few steps are timed, once, and the choice is remembered next to the compiled code.
+Training keeps the compute dtype, also when it samples (`Engine`'s own "auto"). Answers may be computed with weights in
+bfloat16 if every weight is a bfloat16 number: half as much is read for each token. Which way is faster depends on
+processor, threads and network, so a few steps are timed once, and the choice is stored next to the compiled code.
 """
 
 import hashlib
@@ -24,34 +24,35 @@ from malmoi.model.lora import LoraLinear, sharing_copy
 from malmoi.model.transformer import LanguageModel, keep_layers
 
 MOST_WEIGHTS, MOST_ROWS = 16_000_000, 8
-"""Of the layers that are timed, and of the head: more than caches hold. With more rows than these, fewer weights."""
+"""Weights of the timed layers, and of the timed part of the head: more than caches hold. With more than `MOST_ROWS`
+rows, fewer weights are timed."""
 N_ROUNDS, LONGEST_S = 5, 0.4
 LEAST_GAIN = 0.9
-"""A way takes less than this share of the time of the one before it, or noise would choose."""
+"""A way replaces an earlier one only if it takes less than this share of its time; otherwise noise would choose."""
 N_SEEN = 32
 
 
 class Way(NamedTuple):
-    """How a model answers: the format of its weights, and whether C decodes, where it can."""
+    """How a model answers: the format of its weights, and whether C decodes if it can."""
 
     weights: Weights
     in_c: bool = True
 
 
 def way_of(model: LanguageModel, weights: Weights, n_rows: int = 1) -> Way:
-    """A format as somebody asked for it; "auto": the fastest."""
+    """The way that a user asked for; "auto": the fastest."""
     return fastest_way(model, n_rows) if weights == "auto" else Way(weights)
 
 
 def fastest_way(model: LanguageModel, n_rows: int = 1) -> Way:
-    """Of the ways that lose nothing of the weights, the one that answers `n_rows` prompts together fastest here.
+    """The fastest way to answer `n_rows` prompts together here, among those that keep all weights exact.
 
-    It is the compute dtype on a GPU, and where that is bfloat16. The first time costs less than a second.
+    On a GPU, or if the compute dtype is bfloat16, it is the compute dtype. The first call takes up to a second.
     """
     ways = list(_ways(model))
     if len(ways) == 1:
         return ways[0]
-    n_rows = 1 << (n_rows - 1).bit_length()  # so that few choices serve all
+    n_rows = 1 << (n_rows - 1).bit_length()  # powers of two: few choices to time and store
     name = _name(model, ways, n_rows)
     folders = list(compiled.safe_folders())
     for folder in folders:
@@ -61,14 +62,14 @@ def fastest_way(model: LanguageModel, n_rows: int = 1) -> Way:
     for folder in folders:
         try:
             write_json(folder / name, {"weights": chosen.weights, "engine": "C" if chosen.in_c else "PyTorch"})
-        except (OSError, DataError):  # a full or read-only disk costs timing again
+        except (OSError, DataError):  # on a full or read-only disk the next process times again
             continue
         break
     return chosen
 
 
 def described() -> str:
-    """What can be chosen here, in words: formats and engine. Compiles and times nothing."""
+    """A line for people about the formats and the engine that are possible here. Compiles and times nothing."""
     usual, state = trained_in(), compiled.state()
     formats = f"{usual} weights"
     if usual == "float32" and computes_float32():
@@ -80,7 +81,7 @@ def described() -> str:
 
 
 def _ways(model: LanguageModel) -> Iterator[Way]:
-    """What gives the same answers up to the order of sums; the first is taken unless another is clearly faster."""
+    """Ways with the same answers up to the order of sums. The first is used unless another is clearly faster."""
     usual = trained_in()
     if usual != "float32" or not computes_float32():
         yield Way(usual)
@@ -94,9 +95,9 @@ def _ways(model: LanguageModel) -> Iterator[Way]:
 
 
 def holds_bfloat16(model: LanguageModel) -> bool:
-    """Whether every matrix holds numbers of bfloat16 alone, whatever it is stored in: then that loses nothing."""
+    """Whether every number in every matrix is a bfloat16 number, in whatever dtype: then bfloat16 loses nothing."""
     if any(isinstance(module, LoraLinear) for module in model.modules()):
-        return False  # weight and adapter become one matrix only when it answers
+        return False  # weight and adapter are merged only for inference, and the sum is not a bfloat16 number
     matrices = (parameter.detach() for parameter in model.parameters() if parameter.ndim == 2)
     return all(_survives(part) for matrix in matrices for part in torch.split(matrix, ROWS))
 
@@ -114,7 +115,7 @@ def _chosen(times: dict[Way, float]) -> Way:
 
 
 def _name(model: LanguageModel, ways: list[Way], n_rows: int) -> str:
-    """A file for each choice, processor, network, number of threads and rows, and version of what computes."""
+    """File name of a choice: a hash of ways, processor, network, threads, rows and the versions of the code."""
     library = compiled.library()
     made_of = (
         str(ways), compiled.processor(), model.config.model_dump_json(), str(device.current().n_threads), str(n_rows),
@@ -133,7 +134,7 @@ def _read(path: Path) -> Way | None:
 
 @torch.inference_mode()
 def _timed(model: LanguageModel, ways: list[Way], n_rows: int) -> dict[Way, float]:
-    """Seconds that a step takes, the least of some, in turn: what else this machine does disturbs all alike."""
+    """Least seconds of a step of each way. The ways take turns, so that other load on the machine affects all alike."""
     part = _part_of(model, n_rows)
     steps = {way: _step(part, way, n_rows) for way in ways}
     for step in steps.values():
@@ -150,7 +151,7 @@ def _timed(model: LanguageModel, ways: list[Way], n_rows: int) -> dict[Way, floa
 
 
 def _part_of(model: LanguageModel, n_rows: int) -> LanguageModel:
-    """Some layers of the model and a part of its head, which are timed in place of all."""
+    """Some layers of the model and a part of its head, timed instead of the whole model."""
     most = int(MOST_WEIGHTS * min(1, MOST_ROWS / n_rows))
     part, config = sharing_copy(model), model.config
     n_in_layer = sum(parameter.numel() for parameter in model.model.layers[0].parameters())
@@ -162,7 +163,7 @@ def _part_of(model: LanguageModel, n_rows: int) -> LanguageModel:
 
 
 def _step(part: LanguageModel, way: Way, n_rows: int) -> Callable[[], Tensor]:
-    """One token of each row, after some that were read; it can be done again and again."""
+    """A function that decodes one token of each row after `N_SEEN` cached tokens; it can be called repeatedly."""
     config, here = part.config, device.current().torch_device
     fast = for_inference(part, way.weights, n_rows)
     decoder = decoder_of(fast, way.weights) if way.in_c else None

@@ -1,4 +1,4 @@
-"""Decoding in C: what a network and its weights look like there, and its calls. `compiled.py` has the library."""
+"""Decoding in C: the C structures of a network and its weights, and the calls. `compiled.py` loads the library."""
 
 import ctypes
 import threading
@@ -29,7 +29,7 @@ class _Layer(ctypes.Structure):
     _fields_ = [
         *((name, _Matrix) for name in ("qkv", "o", "gate_up", "down")),
         *((name, ctypes.c_void_p) for name in ("input_norm", "ff_norm", "q_norm", "k_norm")),
-        ("is_turned", ctypes.c_int64),
+        ("is_rotated", ctypes.c_int64),
     ]
 
 
@@ -55,7 +55,7 @@ class _Cache(ctypes.Structure):
 
 
 def supports(config: ModelConfig, dtype: torch.dtype, is_exact: bool = False) -> bool:
-    """Whether `Decoder` computes this network here: Llama and its near relatives, on a CPU, with a C compiler.
+    """Whether `Decoder` can compute this network here: Llama and similar networks, on a CPU, with a C compiler.
 
     dtype: of its activations; is_exact: whether its weights are float32
     """
@@ -70,14 +70,14 @@ def supports(config: ModelConfig, dtype: torch.dtype, is_exact: bool = False) ->
 
 
 def multiplies(linear: nn.Module) -> bool:
-    """Whether `Matrix` multiplies with these weights here."""
+    """Whether `Matrix` can multiply with these weights here."""
     weight = cast(Tensor, linear.weight)
     fits = len(weight) >= TILE and _n_in(linear) % UNIT == 0
     return fits and weight.device.type == "cpu" and library() is not None
 
 
 def multiplied_in(is_exact: bool) -> torch.dtype:
-    """What C takes as inputs: bfloat16 where this processor multiplies that, unless weights are float32."""
+    """The dtype of inputs in C: bfloat16 if this processor has bfloat16 products and weights are not float32."""
     return torch.bfloat16 if not is_exact and _code().multiplies_bf16() else torch.float32
 
 
@@ -95,10 +95,10 @@ def _n_in(linear: nn.Module) -> int:
 
 
 class Matrix:
-    """The weights of a projection where C finds them.
+    """The weights of a projection, as C reads them.
 
-    weight: (N, D) float32, bfloat16 or int8, (N, D / 2) uint8 with two int4 in each, or (N, D · 3/2) uint8 of `Compact`
-    scale: (N,) of int8, (N, D / 32) of int4; zero: (N, D / 32); bias: (N,)
+    weight: (N, D) float32, bfloat16 or int8; (N, D / 2) uint8 with two int4 in each; or (N, D · 3/2) uint8 of `Compact`
+    scale: (N,) for int8, (N, D / 32) for int4; zero: (N, D / 32); bias: (N,)
     """
 
     def __init__(self, linear: nn.Module) -> None:
@@ -111,7 +111,7 @@ class Matrix:
         self.c = _Matrix(KINDS[_bits(linear)], self.n_out, self.n_in, self.weight.data_ptr(), *map(pointer, self._kept))
 
     def multiply(self, x: Tensor) -> Tensor:
-        """x (B, D) · weightᵀ, and the bias -> (B, N), float32."""
+        """x (B, D) · weightᵀ + bias -> (B, N), float32."""
         x = x.float().contiguous()
         out, packed = torch.empty(len(x), self.n_out), torch.empty_like(x)
         n_rows = ctypes.c_int64(len(x))
@@ -119,7 +119,7 @@ class Matrix:
         return out
 
     def unpacked(self, first: int = 0, last: int | None = None) -> Tensor:
-        """Rows [first, last) of (N, D), in what C multiplies them in; int8 waits for its scale."""
+        """Rows [first, last) of (N, D), in the dtype of C's products. int8 weights are not yet multiplied by scale."""
         n_rows = (self.n_out if last is None else last) - first
         out = torch.empty(n_rows, self.n_in, dtype=multiplied_in(is_exact=False))
         _code().unpack(ctypes.byref(self.c), ctypes.c_int64(first), ctypes.c_int64(n_rows), pointer(out), _n_threads())
@@ -127,7 +127,7 @@ class Matrix:
 
 
 class Compact(NamedTuple):
-    """bfloat16 weights (N, D) in 12 bits each, and without loss: see products.h.
+    """bfloat16 weights (N, D) in 12 bits each, without loss: see products.h.
 
     weight: (N, D · 3/2) uint8; high: (16,) uint8; rare_from: (N + 1,) int64; rare_at (int32), rare (bfloat16): (R,)
     """
@@ -140,7 +140,7 @@ class Compact(NamedTuple):
 
 
 def compacted(weight: Tensor) -> Compact:
-    """weight: (N, D) bfloat16, D a multiple of 64."""
+    """The 12-bit form of weight: (N, D) bfloat16, D a multiple of 64."""
     code, weight = _code(), weight.contiguous()
     n_out, n_in = weight.shape
     high, rare_from = torch.empty(16, dtype=torch.uint8), torch.empty(n_out + 1, dtype=torch.int64)
@@ -155,7 +155,7 @@ def compacted(weight: Tensor) -> Compact:
 
 
 def prefers_compact() -> bool:
-    """Whether this processor reads 12 bits, and faster than 16."""
+    """Whether this processor can read 12-bit weights, and reads them faster than 16-bit ones."""
     return bool(_code().multiplies_bf16())
 
 
@@ -170,9 +170,9 @@ def _n_threads() -> ctypes.c_int64:
 
 
 class Decoder:
-    """Gives each of some rows its next token's logits. Made from a model as `for_inference` leaves it.
+    """Computes the next token's logits of several rows in C. model: as `for_inference` returns it
 
-    It has one scratch memory: calls from several threads wait for each other.
+    All calls share one scratch memory, so calls from several threads wait for each other.
     """
 
     def __init__(self, model: LanguageModel) -> None:
@@ -181,7 +181,7 @@ class Decoder:
         self._kept: list[Any] = [backbone.embed_tokens]
         layers = (_Layer * config.n_layer)(
             *(
-                self._layer(block, is_turned=number not in config.no_rope_layers)
+                self._layer(block, is_rotated=number not in config.no_rope_layers)
                 for number, block in enumerate(backbone.layers)
             )
         )
@@ -199,14 +199,14 @@ class Decoder:
         self._lock = threading.Lock()
 
     def __call__(self, ids: Tensor, cache: KVCache) -> Tensor:
-        """ids (B,), one new token a row -> logits (B, V), float32; its keys and values go into the cache.
+        """ids (B,), one new token a row -> logits (B, V), float32. Stores keys and values of the token in the cache.
 
-        The cache's lengths stay as they are: `advance` counts the token.
+        The cache's lengths stay the same: the caller calls `advance`.
         """
         code = _code()
         n_rows, n_positions = len(ids), int(cache.lengths.max()) + 1
         assert ids.device.type == "cpu" and cache.keys.dtype == cache.values.dtype == self._dtype
-        # C writes and reads there without asking.
+        # C reads and writes the cache without checks.
         assert n_rows == len(cache.lengths) <= cache.capacity[0] and int(cache.lengths.min()) >= 0
         assert n_positions <= cache.capacity[1], "the cache is full"
         stride = cache.keys.stride()
@@ -217,7 +217,7 @@ class Decoder:
         into = _Cache(cache.keys.data_ptr(), cache.values.data_ptr(), *stride[:3], lengths.data_ptr())
         sizes = (ctypes.c_int64(n_rows), ctypes.c_int64(n_positions))
         with self._lock:
-            self._reach(n_positions)
+            self._ensure_positions(n_positions)
             needed = code.scratch_size(ctypes.byref(self._network), *sizes)
             if len(self._scratch) < needed:
                 self._scratch = torch.empty(2 * needed)
@@ -227,13 +227,13 @@ class Decoder:
             )  # fmt: skip
         return logits
 
-    def _reach(self, n_positions: int) -> None:
-        """Have rotary tables for so many positions."""
+    def _ensure_positions(self, n_positions: int) -> None:
+        """Extend the rotary tables to this many positions."""
         if n_positions > len(self._tables[0]):
             self._backbone.ensure_positions(n_positions)
             self._tables = [table.float().contiguous() for table in (self._backbone.cos, self._backbone.sin)]
             self._network.cos, self._network.sin = (table.data_ptr() for table in self._tables)
-        assert n_positions <= len(self._tables[0]), "more positions than the network has"
+        assert n_positions <= len(self._tables[0]), "more positions than the network's context"
 
     def _matrix(self, linear: nn.Module) -> _Matrix:
         matrix = Matrix(linear)
@@ -245,7 +245,7 @@ class Decoder:
         self._kept.append(tensor)
         return tensor.data_ptr()
 
-    def _layer(self, block: nn.Module, is_turned: bool) -> _Layer:
+    def _layer(self, block: nn.Module, is_rotated: bool) -> _Layer:
         assert isinstance(block, Block)
         attention, ff = block.self_attn, cast(FeedForward, block.mlp)
         has_norms = attention.config.qk_norm
@@ -254,5 +254,5 @@ class Decoder:
             self._matrix(ff.down_proj), self._floats(block.input_layernorm.weight),
             self._floats(block.post_attention_layernorm.weight),
             self._floats(attention.q_norm.weight) if has_norms else None,
-            self._floats(attention.k_norm.weight) if has_norms else None, is_turned,
+            self._floats(attention.k_norm.weight) if has_norms else None, is_rotated,
         )  # fmt: skip

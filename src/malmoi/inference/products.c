@@ -1,11 +1,11 @@
-/* The products of products.h. TILE rows of weights are multiplied with a few rows of inputs at once, so that every weight
- * and every input that is loaded is used several times.
+/* The products of products.h. TILE rows of weights are multiplied with a few rows of inputs at once, so that each loaded
+ * weight and each loaded input is used several times.
  */
 #include "products.h"
 
 enum { AHEAD = 3 * TILE };
 
-/* What is read next, and how many bytes of it while UNIT weights are multiplied. */
+/* The weights to prefetch, and their bytes for each UNIT of weights that is multiplied. */
 typedef struct {
     const char *from;
     int64_t stride;
@@ -15,20 +15,20 @@ INLINE int64_t bits_of(int64_t kind) {
     return kind == FLOAT32 ? 32 : kind == BFLOAT16 ? 16 : kind == COMPACT ? 12 : kind == INT8 ? 8 : 4;
 }
 
-/* No processor does this by itself across pages. */
-INLINE void ask_for(Ahead next, int64_t unit) {
+/* Processors prefetch within a page only. */
+INLINE void prefetch(Ahead next, int64_t unit) {
     __builtin_prefetch(next.from + unit * next.stride);
     if (next.stride > 64) __builtin_prefetch(next.from + unit * next.stride + 64);
 }
 
-INLINE void give(const Matrix *w, int64_t place, f32x4 found, int64_t row, Target target) {
+INLINE void store(const Matrix *w, int64_t place, f32x4 found, int64_t row, Target target) {
     if (w->bias) found += *(const f32x4 *)(w->bias + place);
     f32x4 *to = (f32x4 *)(target.out + row * target.stride + place);
     if (target.adds) *to += found;
     else *to = found;
 }
 
-/* Inputs of 16 bits: what one row's integers may be at most, so that int8 times them never overflows 32 bits. */
+/* The largest 16-bit input for rows of this length whose products with int8 never overflow a 32-bit sum. */
 INLINE float most_of(int64_t n_in) {
     const int64_t most = ((int64_t)1 << 27) / n_in;
     return most < 32767 ? most : 32767;
@@ -57,7 +57,7 @@ static void pack_as_int16(const float *x, int64_t n_in, float *to) {
 }
 
 void pack(int64_t kind, const float *x, int64_t n_in, float *to) {
-    switch (form_of(kind)) {
+    switch (input_format_of(kind)) {
     case AS_INT16: pack_as_int16(x, n_in, to); break;
     case AS_BFLOAT16: for (int64_t k = 0; k < n_in; k++) ((bf16 *)to)[k] = to_bf16(x[k]); break;
     default: memcpy(to, x, n_in * sizeof(float));
@@ -66,7 +66,7 @@ void pack(int64_t kind, const float *x, int64_t n_in, float *to) {
 
 /* float32 inputs ------------------------------------------------------------------------------------------------- */
 
-enum { FLOAT_ROWS = 3 }; /* with TILE rows of weights: 12 sums, 3 inputs and a weight are the 16 registers of AVX2 */
+enum { FLOAT_ROWS = 3 }; /* with TILE rows of weights: 12 sums, 3 inputs and a weight fill the 16 registers of AVX2 */
 
 INLINE void dots_of_floats(const Matrix *w, const int64_t kind, int64_t row, int64_t place, const float *x,
                            const int n_rows, Ahead next, Target target) {
@@ -74,7 +74,7 @@ INLINE void dots_of_floats(const Matrix *w, const int64_t kind, int64_t row, int
     f32x8 acc[TILE][FLOAT_ROWS] = {0};
     for (int64_t k = 0; k < n_in; k += UNIT) {
 #pragma GCC unroll 8
-        for (int i = 0; i < TILE; i++) ask_for(next, (i * n_in + k) / UNIT);
+        for (int i = 0; i < TILE; i++) prefetch(next, (i * n_in + k) / UNIT);
 #pragma GCC unroll 8
         for (int u = 0; u < UNIT; u += 8) {
             f32x8 inputs[FLOAT_ROWS];
@@ -92,7 +92,7 @@ INLINE void dots_of_floats(const Matrix *w, const int64_t kind, int64_t row, int
     }
 #pragma GCC unroll 8
     for (int m = 0; m < n_rows; m++)
-        give(w, place, sums_of_8(acc[0][m], acc[1][m], acc[2][m], acc[3][m]), m, target);
+        store(w, place, sums_of_8(acc[0][m], acc[1][m], acc[2][m], acc[3][m]), m, target);
 }
 
 #define FOR_FLOATS(kind) \
@@ -138,14 +138,14 @@ INLINE i16x16 load_bytes(const uint8_t *from) {
 #endif
 }
 
-/* The integers are summed over the whole row: no float is made before the end. */
+/* Sums in integers over the whole row, and converts to float at the end. */
 INLINE void dots_of_int8(const Matrix *w, int64_t row, int64_t place, const float *x, const int n_rows, Ahead next,
                          Target target) {
     const int64_t n_in = w->n_in;
     i32x8 acc[TILE][FLOAT_ROWS] = {0};
     for (int64_t k = 0; k < n_in; k += UNIT) {
 #pragma GCC unroll 8
-        for (int i = 0; i < TILE; i++) ask_for(next, (i * n_in + k) / UNIT);
+        for (int i = 0; i < TILE; i++) prefetch(next, (i * n_in + k) / UNIT);
 #pragma GCC unroll 2
         for (int u = 0; u < UNIT; u += 16) {
             i16x16 inputs[FLOAT_ROWS];
@@ -162,7 +162,7 @@ INLINE void dots_of_int8(const Matrix *w, int64_t row, int64_t place, const floa
 #pragma GCC unroll 8
     for (int m = 0; m < n_rows; m++) {
         const f32x4 sums = sums_of_8(as_floats(acc[0][m]), as_floats(acc[1][m]), as_floats(acc[2][m]), as_floats(acc[3][m]));
-        give(w, place, sums * *scale_of_row(x + m * n_in, n_in) * *(const f32x4 *)(w->scale + place), m, target);
+        store(w, place, sums * *scale_of_row(x + m * n_in, n_in) * *(const f32x4 *)(w->scale + place), m, target);
     }
 }
 
@@ -174,7 +174,7 @@ INLINE void dots_of_int4(const Matrix *w, int64_t row, int64_t place, const floa
 #pragma GCC unroll 8
         for (int i = 0; i < TILE; i++) {
             const int64_t group = (row + i) * n_groups + g;
-            ask_for(next, i * n_groups + g);
+            prefetch(next, i * n_groups + g);
             const i16x16 both = load_bytes((const uint8_t *)w->weight + group * (UNIT / 2));
             const i16x16 low = both & 15, high = both >> 4;
             const float scale = w->scale[group];
@@ -190,13 +190,13 @@ INLINE void dots_of_int4(const Matrix *w, int64_t row, int64_t place, const floa
     for (int m = 0; m < n_rows; m++) {
         const float *scale = scale_of_row(x + m * n_in, n_in), *inputs = scale + 1, *zero = w->zero + row * n_groups;
         int64_t g = 0;
-        for (; g + 8 <= n_groups; g += 8) /* each group's zero times the sum of its inputs */
+        for (; g + 8 <= n_groups; g += 8) /* the zero of each group times the sum of its inputs */
 #pragma GCC unroll 8
             for (int i = 0; i < TILE; i++) acc[i][m] += load_f32(zero + i * n_groups + g) * load_f32(inputs + g);
         f32x4 sums = sums_of_8(acc[0][m], acc[1][m], acc[2][m], acc[3][m]);
         for (; g < n_groups; g++)
             for (int i = 0; i < TILE; i++) sums[i] += zero[i * n_groups + g] * inputs[g];
-        give(w, place, sums * *scale, m, target);
+        store(w, place, sums * *scale, m, target);
     }
 }
 
@@ -255,10 +255,10 @@ INLINE void load_compact(const uint8_t *from, const uint8_t *high, numbers *to) 
     to[1] = (numbers)_mm512_unpackhi_epi8(lower, upper);
 }
 
-/* How many weights are read at once. */
+/* The number of weights that `read_weights` reads. */
 INLINE int64_t step_of(int64_t kind) { return kind == COMPACT ? PAIR : UNIT; }
 
-/* `step_of(kind)` weights from the k-th of a row on; int8 waits for its scale until the products are summed. */
+/* `step_of(kind)` weights of a row from its k-th on; the scale of int8 is applied to the sums later. */
 INLINE void read_weights(const Matrix *w, const int64_t kind, int64_t row, int64_t k, numbers *to) {
     const int64_t at = row * w->n_in + k;
     if (kind == BFLOAT16) *to = load_bf16((const bf16 *)w->weight + at);
@@ -267,7 +267,7 @@ INLINE void read_weights(const Matrix *w, const int64_t kind, int64_t row, int64
     else load_compact((const uint8_t *)w->weight + at / 2 * 3, w->high, to);
 }
 
-/* TILE rows of weights times `n_rows` inputs; kind and n_rows are constants wherever this is inlined */
+/* TILE rows of weights times `n_rows` inputs; kind and n_rows are constants in each inlined copy */
 INLINE void dots_of_bf16(const Matrix *w, const int64_t kind, int64_t row, int64_t place, const bf16 *x, const int n_rows,
                          Ahead next, Target target) {
     const int64_t n_in = w->n_in, stride = 2 * n_in;
@@ -284,7 +284,7 @@ INLINE void dots_of_bf16(const Matrix *w, const int64_t kind, int64_t row, int64
             read_weights(w, kind, row + i, k, weights);
 #pragma GCC unroll 2
             for (int u = 0; u < n_units; u++) {
-                ask_for(next, (i * n_in + k + u * UNIT) / UNIT);
+                prefetch(next, (i * n_in + k + u * UNIT) / UNIT);
 #pragma GCC unroll 8
                 for (int m = 0; m < n_rows; m++) acc[i][m] = dot32(acc[i][m], weights[u], inputs[u][m]);
             }
@@ -301,7 +301,7 @@ INLINE void dots_of_bf16(const Matrix *w, const int64_t kind, int64_t row, int64
     if (w->kind == INT8) scale = *(const f32x4 *)(w->scale + place);
 #pragma GCC unroll 8
     for (int m = 0; m < n_rows; m++)
-        give(w, place, sums_of_16(acc[0][m], acc[1][m], acc[2][m], acc[3][m]) * scale, m, target);
+        store(w, place, sums_of_16(acc[0][m], acc[1][m], acc[2][m], acc[3][m]) * scale, m, target);
 }
 
 #define FOR_BF16(kind) \
@@ -340,9 +340,9 @@ void unpack_rows(const Matrix *w, int64_t row, int64_t n_rows, void *to) {
 /* ---------------------------------------------------------------------------------------------------------------- */
 
 void product(const Matrix *w, const float *x, int64_t n_rows, int64_t begin, int64_t end, Target target) {
-    const int64_t form = form_of(w->kind);
-    /* What many rows of inputs are multiplied with is unpacked once: as soon as more than two parts of the rows would do it.
-     * COMPACT leaves registers for fewer rows: it has twice as many weights in hand. Integers are unpacked fast. */
+    const int64_t form = input_format_of(w->kind);
+    /* Weights are unpacked once if more than two parts of the input rows would unpack them. COMPACT has registers for fewer
+     * rows, because it holds twice as many weights. Integers are unpacked quickly, so they are never unpacked ahead. */
 #ifdef __AVX512BF16__
     const int64_t at_once = form == AS_FLOAT32 ? FLOAT_ROWS : w->kind == COMPACT ? MOST_ROWS_AT_ONCE - 2 : MOST_ROWS_AT_ONCE;
     const int is_unpacked = form == AS_BFLOAT16 && w->kind != BFLOAT16 && n_rows > 2 * at_once;
@@ -358,7 +358,7 @@ void product(const Matrix *w, const float *x, int64_t n_rows, int64_t begin, int
     const Matrix *from = is_unpacked ? &unpacked : w;
     const int64_t stride = bits_of(w->kind) * UNIT / 8;
     for (int64_t n = begin; n < end; n += TILE) {
-        /* The last tile of a width that TILE does not divide computes some outputs of the one before once more. */
+        /* If TILE does not divide the width, the last tile computes some outputs of the tile before it again. */
         const int64_t place = n + TILE > w->n_out ? w->n_out - TILE : n;
         if (is_unpacked) unpack_rows(w, place, TILE, tile);
         const int64_t row = is_unpacked ? 0 : place;

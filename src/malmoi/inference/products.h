@@ -1,8 +1,8 @@
-/* Products of weights and inputs, summed in float32 (or in integers, exactly), at the speed at which memory gives the
- * weights: what products.c, decode.c and weights.c share.
+/* Products of weights and inputs, as fast as memory delivers the weights. Sums are float32, or exact in integers. Shared by
+ * products.c, decode.c and weights.c.
  *
- * Weights are float32, bfloat16, bfloat16 in 12 bits, int8 (a scale a row) or int4 (a scale and a zero for each 32 inputs),
- * rows one after another.
+ * Weights are float32, bfloat16, bfloat16 in 12 bits, int8 (a scale for each row) or int4 (a scale and a zero for each 32
+ * inputs), stored row by row.
  */
 #include <stdint.h>
 #include <string.h>
@@ -30,16 +30,16 @@ typedef uint8_t u8x16 __attribute__((vector_size(16), aligned(1), may_alias));
 enum { BFLOAT16, INT8, INT4, COMPACT, FLOAT32 };
 enum { UNIT = 32, PAIR = 2 * UNIT, TILE = 4 };
 
-/* What inputs are multiplied as. Where the processor multiplies bfloat16, all weights but float32 are multiplied so. Elsewhere
- * inputs stay float32, but for int8 and int4, whose inputs are integers of up to 16 bits with one scale a row. */
+/* The format of inputs in products. On processors with bfloat16 products it is bfloat16 for all weights except float32. On
+ * others it is float32, except for int8 and int4 weights: integers of up to 16 bits with one scale for each row. */
 enum { AS_FLOAT32, AS_BFLOAT16, AS_INT16 };
 
-/* Pointers are NULL where there is nothing.
+/* Pointers to absent parts are NULL.
  *
- * COMPACT is bfloat16 in 12 bits, without loss: nearly all weights of a matrix have one of 15 high bytes, which are sign
- * and exponent but for its last bit. 64 weights are 64 bytes, their low bytes, and 32 bytes of two codes each, places in
- * `high`, whose first is 0. What has another high byte is zero there and is kept separately: row n's are
- * rare[rare_from[n] ... rare_from[n + 1] - 1] in the columns rare_at. Only processors that multiply bfloat16 read it.
+ * COMPACT is bfloat16 in 12 bits, without loss: nearly all weights of a matrix have one of 15 high bytes (the sign, and the
+ * exponent without its last bit). 64 weights are 64 low bytes, then 32 bytes with two codes each: indices into `high`, whose
+ * first entry is 0. A weight with another high byte is zero there and is stored separately: those of row n are
+ * rare[rare_from[n] ... rare_from[n + 1] - 1], in the columns rare_at. Only processors with bfloat16 products read it.
  */
 typedef struct {
     int64_t kind, n_out, n_in;
@@ -66,16 +66,16 @@ INLINE float from_bf16(bf16 v) {
     return f;
 }
 
-INLINE bf16 to_bf16(float f) { /* to the nearest, ties to even */
+INLINE bf16 to_bf16(float f) { /* rounded to nearest, ties to even */
     uint32_t bits;
     memcpy(&bits, &f, 4);
     return (bf16)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
-/* Which of 64 weights the i-th byte belongs to: so that AVX512 interleaves low and high bytes in the weights' order. */
+/* Which of 64 weights the i-th byte belongs to: in this order AVX512 can interleave low and high bytes. */
 INLINE int place_of(int i) { return i / 16 * 8 + i % 8 + i / 8 % 2 * UNIT; }
 
-INLINE int64_t form_of(int64_t kind) {
+INLINE int64_t input_format_of(int64_t kind) {
 #ifdef __AVX512BF16__
     return kind == FLOAT32 ? AS_FLOAT32 : AS_BFLOAT16;
 #else
@@ -117,22 +117,22 @@ INLINE f32x8 widened(const bf16 *from) {
 #endif
 }
 
-/* Whether the processor multiplies bfloat16: then 12 bits are also read faster than 16. */
+/* Whether the processor has bfloat16 products; then it also reads 12-bit weights faster than 16-bit ones. */
 int64_t multiplies_bf16(void);
 
-/* Inputs as rows of 4 · n_in bytes, whatever they are multiplied as. One row of AS_INT16: n_in integers, the scale, and the
- * sum of each 32 of the integers. */
+/* Packs a row of inputs into 4 · n_in bytes, in the input format of weights of this kind. A row of AS_INT16 has n_in integers,
+ * the scale, and the sum of each 32 integers. */
 void pack(int64_t kind, const float *x, int64_t n_in, float *to);
 
 INLINE const float *packed_row(const float *x, int64_t row, int64_t n_in) { return x + row * n_in; }
 
-/* out[b][n] (+)= x_b · w_n + bias_n for n in [begin, end), as `share` gives them in TILEs; x: packed rows */
+/* out[b][n] (+)= x_b · w_n + bias_n for n in [begin, end), a range from `share` in TILEs; x: packed rows */
 void product(const Matrix *w, const float *x, int64_t n_rows, int64_t begin, int64_t end, Target target);
 
-/* Rows of weights: bfloat16 where the processor multiplies that, otherwise float32; int8 waits for its scale. */
+/* Unpacks rows of weights to bfloat16 if the processor has bfloat16 products, otherwise to float32; int8 without its scale. */
 void unpack_rows(const Matrix *w, int64_t row, int64_t n_rows, void *to);
 
-/* This thread's part of n things, in whole units; the last unit may be a part of one. */
+/* This thread's part of n items, in whole units; the last unit may be shorter. */
 INLINE void share(int64_t n, int64_t unit, int64_t *begin, int64_t *end) {
     const int64_t n_units = (n + unit - 1) / unit, n_threads = omp_get_num_threads(), me = omp_get_thread_num();
     *begin = n_units * me / n_threads * unit;
@@ -142,7 +142,7 @@ INLINE void share(int64_t n, int64_t unit, int64_t *begin, int64_t *end) {
 
 #ifdef __AVX512BF16__
 typedef uint32_t u32x16 __attribute__((vector_size(64), aligned(2), may_alias));
-typedef __m512bh numbers; /* 32 of them, bfloat16 */
+typedef __m512bh numbers; /* 32 bfloat16 */
 
 INLINE f32x16 dot32(f32x16 acc, numbers a, numbers b) { return (f32x16)_mm512_dpbf16_ps((__m512)acc, a, b); }
 

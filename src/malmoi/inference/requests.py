@@ -1,4 +1,4 @@
-"""A prompt on its way through the engine, and the answer that comes of it."""
+"""A request to the engine: a prompt, its settings, and the answer as it grows."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -13,9 +13,9 @@ FinishReason = Literal["stop", "length", "cancelled", "error"]
 class Answer:
     """What was generated for one prompt.
 
-    ids: the new tokens, without the one that ended the turn
-    finished: whether the model ended its turn itself; False when `max_tokens` or the context cut it
-    end_id: the token that ended it, one of several that can; None where none did
+    ids: the new tokens, without the token that ended the turn
+    finished: whether the model ended its turn; False if `max_tokens` or the context cut the answer
+    end_id: the token that ended the turn; None if none did
     """
 
     ids: list[int]
@@ -24,13 +24,13 @@ class Answer:
 
     @property
     def sampled(self) -> list[int]:
-        """Every token that was sampled, the end of turn included."""
+        """Every sampled token, including the end of turn."""
         return self.ids if self.end_id is None else [*self.ids, self.end_id]
 
 
 @dataclass(frozen=True)
-class Likeliest:
-    """Log-probabilities at one position, in nats: of the chosen token, and of the likeliest ones."""
+class TopLogprobs:
+    """Log-probabilities at one position, in nats: of the sampled token, and of the likeliest tokens."""
 
     logprob: float
     top: dict[int, float]
@@ -38,33 +38,33 @@ class Likeliest:
 
 @dataclass(eq=False)
 class Request:
-    """One prompt on its way. `ids` grow, without the end of turn, until `finish_reason` is set.
+    """One prompt and its answer. `ids` grows, without the end of turn, until `finish_reason` is set.
 
-    room: most tokens that the answer can have, by `max_tokens` and the context
-    text: the answer so far in whole characters, when the engine has a tokenizer
-    n_shared: tokens of the prompt that did not have to be read
+    max_new: most tokens that the answer can have, by `max_tokens` and the context
+    text: the answer so far in whole characters, if the engine has a tokenizer
+    n_cached: tokens of the prompt that were cached and did not have to be read
     end_id: the token that ended the answer
     """
 
     prompt: list[int]
     sampling: Sampling
     seed: int
-    room: int
+    max_new: int
     uniforms: Uniforms
     assembler: TextAssembler | None = None
     ids: list[int] = field(default_factory=list)
-    logprobs: list[Likeliest] = field(default_factory=list)
+    logprobs: list[TopLogprobs] = field(default_factory=list)
     finish_reason: FinishReason | None = None
-    n_shared: int = 0
+    n_cached: int = 0
     end_id: int | None = None
 
     @property
-    def said(self) -> list[int]:
-        """All that is to be read before the next token."""
+    def tokens(self) -> list[int]:
+        """Prompt and answer so far."""
         return self.prompt + self.ids
 
     @property
-    def n_said(self) -> int:
+    def n_tokens(self) -> int:
         return len(self.prompt) + len(self.ids)
 
     @property

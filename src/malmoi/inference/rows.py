@@ -1,8 +1,8 @@
-"""The rows of an engine's cache: which text each has read, which is overwritten next, and memory for more.
+"""The rows of an engine's cache: the text that each holds, which row is overwritten next, and memory for more.
 
-Running requests take the first rows, in order. The rows after them keep what ended requests have read, so that a text
-with the same beginning is not read from its start again.
-Source: prefix reuse, Zheng et al. 2023 (arXiv:2312.07104).
+Running requests use the first rows, in order. The rows after them keep the texts of ended requests, so that a shared
+prefix is not read again.
+Source: prefix caching, Zheng et al. 2023 (arXiv:2312.07104).
 """
 
 from collections import Counter
@@ -17,30 +17,30 @@ from malmoi.model.config import ModelConfig
 from malmoi.model.kv_cache import KVCache
 from malmoi.text import common_prefix_length
 
-SHORTEST_SHARED = 16
+SHORTEST_PREFIX = 16
 FIRST_POSITIONS = 64
-# Of the memory that is free, how much keys and values may take: while they move to a larger place, both are there.
+# The share of the free memory that keys and values may take: while they move to larger memory, both copies exist.
 SHARE_OF_FREE = 0.5
 
 
 @dataclass(eq=False)
 class Row:
-    """text: the tokens whose keys and values the row holds; left_at: the step at which its last request ended."""
+    """text: tokens whose keys and values the row holds; left_at: step at which its last request ended"""
 
     text: list[int] = field(default_factory=list)
     left_at: int = 0
 
 
-class Beginning(NamedTuple):
-    """The longest beginning of a text that a row holds: which row, and how many tokens; none is shorter than
-    `SHORTEST_SHARED`."""
+class CachedPrefix(NamedTuple):
+    """The longest prefix of a text that a row holds: the row and the number of tokens, at least `SHORTEST_PREFIX`; or
+    no row and 0."""
 
     row: Row | None
     n_tokens: int
 
 
 class Rows:
-    """Up to `n_rows` rows of at most `n_max` positions; memory grows with what is read."""
+    """Up to `n_rows` rows of at most `n_max` positions. Memory grows as texts are read."""
 
     def __init__(self, config: ModelConfig, n_rows: int, n_max: int, dtype: torch.dtype, where: torch.device) -> None:
         self.n_rows, self.n_max = n_rows, n_max
@@ -48,54 +48,54 @@ class Rows:
         self.cache = KVCache(config.n_layer, 1, config.n_kv_head, n_first, config.head_dim, dtype, where)
         self.rows = [Row() for _ in range(n_rows)]
 
-    def forget(self) -> None:
-        """Trust nothing of what the rows hold."""
+    def reset(self) -> None:
+        """Drop the texts of all rows."""
         self.rows = [Row() for _ in range(self.n_rows)]
         with torch.inference_mode():
             self.cache.lengths.zero_()
 
     def swap(self, a: int, b: int) -> None:
-        """Let two rows change places."""
+        """Exchange two rows."""
         if a != b:
             self.cache.swap(a, b)
             self.rows[a], self.rows[b] = self.rows[b], self.rows[a]
 
-    def longest(self, text: list[int]) -> Beginning:
-        """What does not have to be read of a text. The last token is always read, for the logits after it."""
+    def longest_prefix(self, text: list[int]) -> CachedPrefix:
+        """The longest cached prefix of a text without its last token, which is always read for the logits after it."""
         found, longest, text = None, 0, text[:-1]
         for row in self.rows:
-            n_least = max(longest + 1, SHORTEST_SHARED)
+            n_least = max(longest + 1, SHORTEST_PREFIX)
             if len(text) >= n_least and row.text[:n_least] == text[:n_least]:
                 found, longest = row, common_prefix_length(row.text, text)
-        return Beginning(found, longest)
+        return CachedPrefix(found, longest)
 
-    def take(self, texts: Sequence[list[int]], beginnings: Sequence[Beginning], first: int) -> None:
-        """Let the rows from `first` begin as some texts do; no beginning of a later text is lost on the way."""
-        needed = Counter(row for row, _ in beginnings if row)
-        for place, (text, beginning) in enumerate(zip(texts, beginnings, strict=True), start=first):
-            source, n_tokens = beginning
+    def assign(self, texts: Sequence[list[int]], prefixes: Sequence[CachedPrefix], first: int) -> None:
+        """Copy the cached prefixes of some texts into the rows from `first`, and lose none that is still needed."""
+        needed = Counter(row for row, _ in prefixes if row)
+        for place, (text, prefix) in enumerate(zip(texts, prefixes, strict=True), start=first):
+            source, n_tokens = prefix
             if source:
                 needed[source] -= 1
             free = range(place, self.cache.capacity[0])
-            self.swap(place, min(free, key=lambda at: self._loss(self.rows[at], beginning, needed)))
+            self.swap(place, min(free, key=lambda at: self._loss(self.rows[at], prefix, needed)))
             row = self.rows[place]
             at = self.rows.index(source) if source and common_prefix_length(row.text, text) < n_tokens else place
             self.cache.copy(at, place, n_tokens)
             row.text = text[:n_tokens]
 
-    def _loss(self, row: Row, beginning: Beginning, needed: Counter[Row]) -> tuple[bool, bool, bool, int]:
-        """What is lost when a text goes into a free row; the least first.
+    def _loss(self, row: Row, prefix: CachedPrefix, needed: Counter[Row]) -> tuple[bool, bool, bool, int]:
+        """How much is lost if a text overwrites this free row; smaller is better.
 
-        Nothing, where it goes on from all that the row holds; otherwise a beginning that others need, or the row's
-        text, which matters less the longer ago it was used.
+        Nothing is lost if the text continues all that the row holds. Otherwise a prefix that other texts need counts
+        most, then any text, and of two texts the one that was used last.
         """
-        goes_on = row is beginning.row and len(row.text) == beginning.n_tokens
-        return needed[row] > 0 and not goes_on, not goes_on, bool(row.text), row.left_at
+        continues = row is prefix.row and len(row.text) == prefix.n_tokens
+        return needed[row] > 0 and not continues, not continues, bool(row.text), row.left_at
 
     def reserve(self, n_rows: int, n_positions: int, n_kept: int = 0, must: bool = False) -> bool:
-        """Have memory for the first n rows with so many positions, and if it suffices for what others have read.
+        """Get memory for the first `n_rows` rows with `n_positions` each, and if possible for `n_kept` cached rows.
 
-        must: try whatever is free, and raise when it is not enough; without it, return False then
+        must: try it with whatever memory is free, and raise if that is not enough; otherwise return False then
         """
         had_rows, had = self.cache.capacity
         n_positions = min(n_positions, self.n_max)
@@ -110,7 +110,7 @@ class Rows:
             if rows * self.cache.row_bytes(positions) <= most or (must and (rows, positions) == least):
                 try:
                     self.cache.resize(rows, positions)
-                except RuntimeError:  # the memory that was free a moment ago is not
+                except RuntimeError:  # another process took the memory that was free a moment ago
                     if must and (rows, positions) == least:
                         raise
                     continue

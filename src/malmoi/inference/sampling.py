@@ -14,32 +14,33 @@ LEAST_TEMPERATURE, AT_ONCE = 1e-5, 32
 
 
 class Sampling(Settings):
-    """How the next tokens of one answer are chosen, and when it ends."""
+    """How the tokens of an answer are sampled, and when the answer ends."""
 
     temperature: float = Field(1.0, ge=0, le=10)
     """Logits are divided by this; 0 takes the likeliest token."""
     top_k: int = Field(0, ge=0)
-    """Choose among this many likeliest tokens; 0: among all."""
+    """Sample from this many likeliest tokens; 0: from all."""
     top_p: float = Field(1.0, gt=0, le=1)
-    """Choose among the likeliest tokens that together reach this probability (arXiv:1904.09751)."""
+    """Sample from the likeliest tokens that together reach this probability (arXiv:1904.09751)."""
     min_p: float = Field(0.0, ge=0, le=1)
-    """Choose among tokens at least this probable relative to the likeliest (arXiv:2407.01082)."""
+    """Sample from tokens with at least this share of the likeliest token's probability (arXiv:2407.01082)."""
     repetition_penalty: float = Field(1.0, ge=0.01, le=10)
-    """Logits of tokens already in prompt or answer are made smaller by this factor (arXiv:1909.05858); 1: none."""
+    """Logits of tokens that are already in prompt or answer shrink by this factor (arXiv:1909.05858); 1: no change."""
     logit_bias: Mapping[int, float] = Field(default_factory=dict)
     """Added to the logits of these token ids."""
     max_tokens: int = Field(64, gt=0)
-    """Longest answer, end of turn included."""
+    """Longest answer in tokens, including the end of turn."""
     stop: tuple[str, ...] = ()
     """The answer ends before the first of these texts."""
     logprobs: int = Field(-1, ge=-1, le=20)
-    """-1: none; 0: of the chosen token; N: of the N likeliest too. Of the model itself, before any of the above."""
+    """Log-probabilities to return, of the model before any of the above. -1: none; 0: of the sampled token; N: of the N
+    likeliest tokens as well."""
 
     @field_validator("temperature")
     @classmethod
     def _can_divide(cls, temperature: float) -> float:
         if 0 < temperature < LEAST_TEMPERATURE:
-            raise ValueError(f"logits divided by it would be no numbers; 0, or {LEAST_TEMPERATURE:g} to 10")
+            raise ValueError(f"logits divided by it would overflow; use 0, or {LEAST_TEMPERATURE:g} to 10")
         return temperature
 
     @field_validator("stop")
@@ -51,15 +52,12 @@ class Sampling(Settings):
 
     @property
     def filters(self) -> bool:
-        """Whether some tokens are left out."""
+        """Whether some tokens are never sampled."""
         return bool(self.top_k) or self.top_p < 1 or self.min_p > 0
 
 
-class Choosing:
-    """The settings of the rows that decode together, as tensors.
-
-    samplings: one a row
-    """
+class Sampler:
+    """Samples the next tokens of rows that decode together. samplings: the settings of each row"""
 
     def __init__(self, samplings: Sequence[Sampling], vocab_size: int, device: torch.device) -> None:
         def column(values: list[float]) -> Tensor:
@@ -79,11 +77,11 @@ class Choosing:
     def __call__(self, logits: Tensor, uniform: Tensor) -> Tensor:
         """Next tokens (B,) from logits (B, V) and one number in [0, 1) per row.
 
-        Inverse-CDF sampling: a row's choice depends on its own logits and number alone, not on its neighbours.
+        Inverse-CDF sampling: a row's token depends only on its own logits and number, not on the other rows.
         """
-        logits = logits.float()  # the likeliest of bfloat16 numbers takes six times as long to find
+        logits = logits.float()  # finding the largest of bfloat16 numbers takes six times as long
         most, likeliest = logits.max(dim=-1)
-        # One number tells of all: a NaN anywhere in a row is its maximum.
+        # The maximum of a row that has a NaN is NaN.
         if not bool(most.isfinite().all()):
             raise CheckpointError("the model computes numbers that are not finite (NaN or infinity); is it damaged?")
         if self.all_greedy:
@@ -94,14 +92,14 @@ class Choosing:
             probabilities[self.filtered] = kept
         cumulative = probabilities.cumsum(dim=-1)
         total = cumulative[:, -1:]
-        # The product may round up to the total, after which no token is: the last possible one is meant.
+        # The product may round up to the total, and no token lies beyond it: then the last possible token is taken.
         point = torch.minimum(uniform[:, None].to(cumulative) * total, total.nextafter(torch.zeros_like(total)))
         index = torch.searchsorted(cumulative, point, right=True)[:, 0]
         return torch.where(self.greedy, likeliest, index) if self.any_greedy else index
 
 
 def _filter(probabilities: Tensor, top_k: Tensor, top_p: Tensor, min_p: Tensor) -> Tensor:
-    """Zero all but the `top_k` likeliest, all behind the first that reach `top_p` (it stays), all below `min_p`."""
+    """Zero all but the `top_k` likeliest, all after the token that reaches `top_p`, and all below `min_p`."""
     ordered, order = probabilities.sort(dim=-1, descending=True)
     rank = torch.arange(ordered.shape[-1], device=ordered.device)
     dropped = (ordered.cumsum(dim=-1) - ordered >= top_p) | (rank >= top_k) | (ordered < min_p * ordered[:, :1])
@@ -123,9 +121,9 @@ def adjust(logits: Tensor, sampling: Sampling, seen: Sequence[int]) -> Tensor:
 
 
 class Uniforms:
-    """Numbers in [0, 1), drawn as they are asked for: they depend only on the seed, whatever else is in the batch.
+    """Random numbers in [0, 1), drawn on demand. They depend only on the seed, not on what else is in the batch.
 
-    Raises DataError for a seed that has no 64 bits.
+    Raises DataError for a seed that does not fit into 64 bits.
     """
 
     def __init__(self, seed: int) -> None:

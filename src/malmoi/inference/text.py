@@ -1,4 +1,4 @@
-"""Tokens -> text, piece by piece: whole characters only, and nothing of a stop text."""
+"""Tokens -> text, piece by piece: only whole characters, and no part of a stop text."""
 
 from malmoi.tokenizer.bpe import StreamDecoder, Tokenizer
 
@@ -6,7 +6,7 @@ from malmoi.tokenizer.bpe import StreamDecoder, Tokenizer
 class TextAssembler:
     """The text of one answer as it grows.
 
-    text: what can be shown already; what might be the beginning of a stop text is held back
+    text: what can be shown already; a possible beginning of a stop text is held back
     """
 
     def __init__(self, tokenizer: Tokenizer, stop: tuple[str, ...] = ()) -> None:
@@ -15,7 +15,7 @@ class TextAssembler:
         self._held = ""
 
     def push(self, token: int) -> bool:
-        """Take one token; True when a stop text is complete, and the answer over."""
+        """Add one token. True if a stop text is complete, which ends the answer."""
         return self._add(self.decoder.push(token))
 
     def finish(self) -> None:

@@ -1,7 +1,6 @@
-/* Weights by themselves: a product, and the ways between bfloat16 and its 12 bits (products.h says how they lie). */
+/* A single product, and conversion between bfloat16 and its 12-bit format (products.h describes it). */
 #include "products.h"
 
-/* Whether inputs are multiplied as bfloat16, and 12 bits are read faster than 16. */
 int64_t multiplies_bf16(void) {
 #ifdef __AVX512BF16__
     return 1;
@@ -10,7 +9,7 @@ int64_t multiplies_bf16(void) {
 #endif
 }
 
-/* out[b] = x_b · weightᵀ + bias; x: (n_rows, n_in), out: (n_rows, n_out); packed: as large as x, for scratch */
+/* out[b] = x_b · weightᵀ + bias; x: (n_rows, n_in), out: (n_rows, n_out); packed: scratch memory of the size of x */
 void multiply(const Matrix *w, const float *x, int64_t n_rows, float *out, float *packed, int64_t n_threads) {
 #pragma omp parallel num_threads(n_threads)
     {
@@ -23,7 +22,7 @@ void multiply(const Matrix *w, const float *x, int64_t n_rows, float *out, float
     }
 }
 
-/* Rows [first, first + n_rows) of the weights, (n_rows, n_in), as `unpack_rows` gives them. */
+/* Rows [first, first + n_rows) of the weights, (n_rows, n_in), in the format of `unpack_rows`. */
 void unpack(const Matrix *w, int64_t first, int64_t n_rows, char *out, int64_t n_threads) {
     const int64_t row_bytes = w->n_in * (multiplies_bf16() ? sizeof(bf16) : sizeof(float));
 #pragma omp parallel num_threads(n_threads)
@@ -35,8 +34,8 @@ void unpack(const Matrix *w, int64_t first, int64_t n_rows, char *out, int64_t n
 }
 
 #ifdef __AVX512BF16__
-/* high: 0 and the 15 other high bytes that most weights have; rare_from: n_out + 1 sums of how many weights of the rows
- * before have none of them. */
+/* high: 0 and the 15 commonest other high bytes; rare_from: n_out + 1 cumulative counts of the weights, row by row, that have
+ * none of these. */
 void choose_high(const bf16 *from, int64_t n_out, int64_t n_in, uint8_t *high, int64_t *rare_from, int64_t n_threads) {
     int64_t counts[256] = {0};
 #pragma omp parallel for num_threads(n_threads) reduction(+ : counts[ : 256])
@@ -60,7 +59,7 @@ void choose_high(const bf16 *from, int64_t n_out, int64_t n_in, uint8_t *high, i
     for (int64_t row = 0; row < n_out; row++) rare_from[row + 1] += rare_from[row];
 }
 
-/* bfloat16 (n_out, n_in) as COMPACT; high, rare_from: as `choose_high` found them */
+/* bfloat16 (n_out, n_in) as COMPACT; high, rare_from: from `choose_high` */
 void compact(const bf16 *from, int64_t n_out, int64_t n_in, const uint8_t *high, const int64_t *rare_from, uint8_t *to,
              int32_t *rare_at, bf16 *rare, int64_t n_threads) {
     int8_t codes_of[256]; /* -1: rare */

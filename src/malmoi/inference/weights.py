@@ -1,12 +1,12 @@
-"""A model as it answers: projections of one input fused, weights in the format that is read fastest.
+"""A model prepared for inference: projections of one input fused, weights in a format that is fast to read.
 
-Decoding one token reads every weight once, so its speed is bytes over bandwidth: bfloat16 halves float32, int8 halves
-bfloat16, int4 halves int8 (Dettmers et al. 2022, arXiv:2208.07339; Frantar et al. 2022, arXiv:2210.17323). One token
-after another is computed in C (`inference/native.py`), prompts by PyTorch.
+Decoding a token reads every weight once, so its time is bytes over bandwidth: bfloat16 takes half of float32, int8 half
+of bfloat16, int4 half of int8 (Dettmers et al. 2022, arXiv:2208.07339; Frantar et al. 2022, arXiv:2210.17323). Tokens
+are decoded in C (`inference/native.py`), prompts are read by PyTorch.
 
-What weights are stored in is not what they are multiplied in: where the processor has no products of bfloat16,
-activations stay float32, and C takes those of int8 and int4 weights as integers of up to 16 bits, one scale a row,
-which keeps more of them than bfloat16 would.
+Weights are not always multiplied in the format that they are stored in. On processors without bfloat16 products
+activations stay float32. For int8 and int4 weights C turns them into integers of up to 16 bits with one scale a row,
+which is more exact than bfloat16.
 """
 
 import functools
@@ -28,18 +28,18 @@ from malmoi.model.transformer import LanguageModel
 
 Weights = Literal["auto", "float32", "bfloat16", "int8", "int4"]
 GROUP, ROWS, ALL = 32, 1024, slice(None)
-# Inputs from which PyTorch multiplies faster, weights made bfloat16 for it first.
+# From this many inputs on PyTorch is faster, even though it must first convert the weights.
 MANY_ROWS = 64
-# Of 12 bits: with more rows the time that unpacking takes is not hidden behind memory's, and with more weights apart
-# than this share they would not be read faster.
+# Limits of the 12-bit format: above FEW_ROWS rows, unpacking is no longer hidden by memory reads; above this share of
+# outliers it saves no bandwidth.
 FEW_ROWS, MOST_RARE = 8, 0.01
-Layout = Callable[[Tensor, Tensor | None], nn.Module]
-# Projections of one input: the first takes over the others.
+LinearMaker = Callable[[Tensor, Tensor | None], nn.Module]
+# Projections of one input: the first becomes the fused projection, the others None.
 FUSED = (("q_proj", "k_proj", "v_proj"), ("o_proj",), ("gate_proj", "up_proj"), ("up_proj",), ("down_proj",))
 
 
 def weights_named(name: str) -> Weights:
-    """A format by its name. Raises ConfigError that names the nearest."""
+    """A format by its name. Raises ConfigError that suggests the nearest name."""
     names = get_args(Weights)
     if name not in names:
         near = get_close_matches(name, names, n=1)
@@ -99,7 +99,7 @@ class Int4Linear(nn.Module):
 
 
 class StoredLinear(nn.Module):
-    """x · weightᵀ + bias, the weight stored in bfloat16 and multiplied in float32: half as much to read."""
+    """x · weightᵀ + bias, with the weight stored in bfloat16 and multiplied in float32: half as much to read."""
 
     bits = 16
 
@@ -116,7 +116,7 @@ class StoredLinear(nn.Module):
 
 
 def _by_rows(quantise: Callable[[Tensor], tuple[Tensor, ...]], weight: Tensor) -> Iterator[Tensor]:
-    """What a function makes of each row, some rows at a time, so that its float32 scratch is small."""
+    """Quantise some rows at a time, so that the float32 scratch memory is small."""
     parts = [quantise(weight[row : row + ROWS].float()) for row in range(0, len(weight), ROWS)]
     return map(torch.cat, zip(*parts, strict=True))
 
@@ -135,10 +135,11 @@ def _int4(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class CompactLinear(nn.Module):
-    """x · weightᵀ + bias in bfloat16, each weight in 12 bits and without loss: a quarter less to read.
+    """x · weightᵀ + bias in bfloat16, with each weight in 12 bits and without loss: a quarter less to read.
 
-    Nearly all weights of a matrix share 15 high bytes, which 4 bits name; the others stand apart (`native.Compact`).
-    That exponents say little: Zhang et al. 2025 (arXiv:2504.11651), who give them codes of many lengths.
+    Nearly all weights of a matrix share 15 high bytes, so 4 bits can encode the high byte; the others are stored
+    separately (`native.Compact`). Zhang et al. 2025 (arXiv:2504.11651) found that exponents carry little information,
+    and use codes of variable length.
     """
 
     bits = 12
@@ -160,9 +161,9 @@ class CompactLinear(nn.Module):
 
 
 class PackedLinear(nn.Module):
-    """x weightᵀ + bias in bfloat16, the weight laid out once as oneDNN reads it fastest: for networks that C has not.
+    """x weightᵀ + bias in bfloat16, with the weight in oneDNN's fastest layout: for networks that C does not support.
 
-    On a CPU, for 1 to 32 rows, 0.6 of the time of the plain product, which lays it out anew each time.
+    On a CPU, for 1 to 32 rows, it takes 0.6 of the time of the plain product, which converts the layout on each call.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
@@ -179,7 +180,7 @@ class PackedLinear(nn.Module):
 
 
 def _multiplied(linear: Int8Linear | Int4Linear | StoredLinear, x: Tensor, most_rows: int | None = None) -> Tensor:
-    """In C, or, beyond `most_rows` or where there is none, by PyTorch, a part of the weights at a time."""
+    """In C; without C, or from `most_rows` rows on, by PyTorch with a part of the weights at a time."""
     dtype, flat = _activations(), x.flatten(0, -2)
     if native.multiplies(linear) and (most_rows is None or len(flat) < most_rows):
         out = native.Matrix(linear).multiply(flat).to(dtype)
@@ -196,55 +197,54 @@ def _multiplied(linear: Int8Linear | Int4Linear | StoredLinear, x: Tensor, most_
 
 
 def stored_dtype(weights: Weights) -> torch.dtype | None:
-    """What the matrices of a model that only answers may be loaded in (None: as the file has them): less memory, the
-    same answers."""
+    """The dtype to load the matrices of a model in that only answers (None: the file's): less memory, same answers."""
     as_it_is = weights in ("int8", "int4") or (weights == "auto" and trained_in() == "float32")
     return None if as_it_is else dtype_of(weights)
 
 
 def dtype_of(weights: Weights) -> torch.dtype:
-    """What activations, keys and values are computed in; "auto" is what models are trained in."""
+    """The dtype of activations, keys and values; "auto" is the dtype that models are trained in."""
     if weights == "auto":
         weights = trained_in()
     return torch.float32 if weights == "float32" else _activations()
 
 
 def _activations() -> torch.dtype:
-    """Of weights that are not float32: bfloat16, unless this processor only emulates its products."""
+    """The dtype of activations if weights are not float32: bfloat16, unless this processor only emulates it."""
     on_cpu = device.current().torch_device.type == "cpu"
     return torch.float32 if on_cpu and not device.cpu_multiplies_bf16() else torch.bfloat16
 
 
 def computes_float32() -> bool:
-    """Whether activations are float32 whatever weights are stored in: then bfloat16 is a way to store them, no more."""
+    """Whether activations are float32 for all formats of weights: then bfloat16 only changes how weights are stored."""
     return _activations() == torch.float32
 
 
 def trained_in() -> Weights:
-    """The format that "auto" is where models learn: the compute dtype."""
+    """The meaning of "auto" in training: the compute dtype."""
     return "float32" if device.current().compute_dtype == torch.float32 else "bfloat16"
 
 
 @torch.no_grad()
 def for_inference(model: LanguageModel, weights: Weights = "auto", n_rows: int = 1) -> LanguageModel:
-    """A copy that decodes faster; embedding and norms are shared with `model`, which is left as it is.
+    """A copy that decodes faster. It shares embedding and norms with `model`, which stays as it is.
 
-    n_rows: the most that will decode together
+    n_rows: most rows that will decode together
     """
     fast = sharing_copy(model)
     if weights == "auto":
         weights = trained_in()
-    layout = _layout(weights, model.config, n_rows)
+    make = _linear_maker(weights, model.config, n_rows)
     for module in list(fast.modules()):
         for first, *others in FUSED:
-            # Adapters are worked in a few matrices at a time, so that no second model is held.
+            # Adapters are merged for a few matrices at a time, so that memory never holds a second model.
             projections = [_without_adapter(getattr(module, name, None)) for name in (first, *others)]
             if isinstance(projections[0], nn.Linear):
-                setattr(module, first, _fused([p for p in projections if p is not None], layout))
+                setattr(module, first, _fused([p for p in projections if p is not None], make))
                 for name in others:
                     setattr(module, name, None)
-    # The head decides which token comes next: 4 bits are too few for it.
-    head = _fused([fast.lm_head], _layout("int8", model.config, n_rows) if weights == "int4" else layout)
+    # The head chooses the next token, and 4 bits are too few for that.
+    head = _fused([fast.lm_head], _linear_maker("int8", model.config, n_rows) if weights == "int4" else make)
     if weights == "bfloat16" and model.config.tie_embeddings:
         table = (
             head.weight if isinstance(head, nn.Linear | StoredLinear) else _frozen(fast.lm_head.weight, torch.bfloat16)
@@ -259,21 +259,21 @@ def _without_adapter(projection: Any) -> Any:
 
 
 def decoder_of(fast: LanguageModel, weights: Weights) -> native.Decoder | None:
-    """The faster way to decode what `for_inference` made; None where there is only the model itself."""
+    """The decoder in C for a model from `for_inference`; None if C cannot decode it here."""
     dtype, is_exact = dtype_of(weights), fast.lm_head.weight.dtype == torch.float32
     return native.Decoder(fast) if native.supports(fast.config, dtype, is_exact) else None
 
 
-def _fused(projections: list[nn.Linear], layout: Layout) -> nn.Module:
+def _fused(projections: list[nn.Linear], make: LinearMaker) -> nn.Module:
     weight = (
         torch.cat([projection.weight for projection in projections]) if len(projections) > 1 else projections[0].weight
     )
     bias = None if projections[0].bias is None else torch.cat([projection.bias for projection in projections])
-    return layout(weight, bias)
+    return make(weight, bias)
 
 
-def _layout(weights: Weights, config: ModelConfig, n_rows: int) -> Layout:
-    """How projections in this format lie here."""
+def _linear_maker(weights: Weights, config: ModelConfig, n_rows: int) -> LinearMaker:
+    """What makes a projection in this format here."""
     if weights in ("int8", "int4"):
         return partial(_quantised, weights)
     if weights == "bfloat16" and device.current().torch_device.type == "cpu":
@@ -289,7 +289,7 @@ def _layout(weights: Weights, config: ModelConfig, n_rows: int) -> Layout:
 
 @functools.cache
 def _packs_bf16() -> bool:
-    """Whether `PackedLinear` works here: oneDNN asks for instructions that not every build and processor has."""
+    """Whether `PackedLinear` works here: oneDNN needs instructions that not every build and processor has."""
     try:
         with torch.no_grad():
             PackedLinear(torch.ones(32, 32), None)(torch.ones(1, 32))
@@ -321,7 +321,7 @@ def _quantised(weights: Weights, weight: Tensor, bias: Tensor | None) -> nn.Modu
             f"weights: int4 has groups of {GROUP} inputs, and a layer here has {width}; int8 takes any width"
         )
     if weight.device.type != "cpu":
-        raise ConfigError(f"weights: {weights} runs on a CPU alone so far; bfloat16 runs here")
+        raise ConfigError(f"weights: {weights} runs only on a CPU; use bfloat16 here")
     return (Int8Linear if weights == "int8" else Int4Linear)(weight, bias)
 
 

@@ -162,7 +162,7 @@ def test_what_was_read_is_not_read_again(model: LanguageModel) -> None:
     turns = [[*beginning, *first.ids[:1], 30], [*beginning, 31, 32], [33, 34]]
     requests = [made.submit(turn, Sampling(temperature=0, max_tokens=2)) for turn in turns]
     run(made, *requests)
-    assert [request.n_shared for request in requests] == [19, 18, 0]
+    assert [request.n_cached for request in requests] == [19, 18, 0]
     for request in requests:
         assert request.answer.ids == answer_anew(model, request.prompt, 2)[0]
 
@@ -171,7 +171,7 @@ def test_several_answers_to_one_prompt_read_it_once(model: LanguageModel) -> Non
     made = Engine(model, end_ids=[], n_rows=4)
     requests = [made.submit([7, 8, 9], Sampling(temperature=2, max_tokens=6), seed) for seed in range(4)]
     run(made, *requests)
-    assert [request.n_shared for request in requests] == [0, 3, 3, 3]
+    assert [request.n_cached for request in requests] == [0, 3, 3, 3]
     for seed, request in enumerate(requests):
         [alone] = generate(model, [[7, 8, 9]], request.sampling, end_ids=[END], seeds=[seed])
         assert request.ids[: len(alone.ids)] == alone.ids
@@ -184,7 +184,7 @@ def test_the_row_that_was_used_longest_ago_is_overwritten(model: LanguageModel) 
         run(made, made.submit(text, Sampling(max_tokens=1)))
     again = [made.submit([*text, 11], Sampling(max_tokens=1)) for text in texts]
     run(made, *again)
-    assert again[0].n_shared == 0 and again[2].n_shared == 17
+    assert again[0].n_cached == 0 and again[2].n_cached == 17
 
 
 def test_a_cancelled_request_frees_its_row_at_the_next_step(model: LanguageModel) -> None:
@@ -326,7 +326,7 @@ def test_newcomers_after_one_shared_prompt_are_read_in_one_pass(model: LanguageM
     made.model.model.register_forward_hook(lambda _, args, __: shapes.append(tuple(args[0].shape)))
     requests = [made.submit([*BEGINNING[: 17 + i % 3], 31 + i], GREEDY) for i in range(7)]
     made.step()
-    assert [request.n_shared for request in requests] == [17, 18, 19, 17, 18, 19, 17] and shapes == [(7, 1)]
+    assert [request.n_cached for request in requests] == [17, 18, 19, 17, 18, 19, 17] and shapes == [(7, 1)]
 
 
 def test_rows_that_memory_does_not_suffice_for_wait(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -364,7 +364,7 @@ def test_newcomers_that_share_what_nobody_has_read_read_it_once(model: LanguageM
     shapes = shapes_read(made)
     requests = [made.submit(prompt, GREEDY) for prompt in prompts]
     made.step()
-    assert shapes == [(1, 20), (5, 2)] and [request.n_shared for request in requests] == [0, 18, 18, 18, 18, 18]
+    assert shapes == [(1, 20), (5, 2)] and [request.n_cached for request in requests] == [0, 18, 18, 18, 18, 18]
     run(made, *requests)
     assert [request.ids for request in requests] == [answer_anew(model, prompt, 12)[0] for prompt in prompts]
     few = Engine(model, end_ids=[END], n_rows=8)
@@ -392,7 +392,7 @@ def test_a_beginning_that_is_needed_stays_when_rows_are_overwritten(model: Langu
     prompts = [[9], [*BEGINNING[:18], 30, 31], [10, 11]]
     requests = [made.submit(prompt, GREEDY) for prompt in prompts]
     run(made, *requests)
-    assert [request.n_shared for request in requests] == [0, 18, 0]
+    assert [request.n_cached for request in requests] == [0, 18, 0]
     assert [request.ids for request in requests] == [answer_anew(model, prompt, 12)[0] for prompt in prompts]
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from malmoi.errors import CheckpointError, DataError
-from malmoi.inference.sampling import LEAST_TEMPERATURE, Choosing, Sampling, Uniforms, adjust
+from malmoi.inference.sampling import LEAST_TEMPERATURE, Sampler, Sampling, Uniforms, adjust
 
 LOGITS = torch.tensor([2.0, 1.0, 0.5, 0.0, -1.0, -8.0])
 N_DRAWS = 40_000
@@ -16,7 +16,7 @@ N_DRAWS = 40_000
 def choose(logits: Tensor, uniform: Tensor, *samplings: Sampling) -> Tensor:
     """Next tokens; one sampling for all rows, or one each."""
     each = samplings if len(samplings) > 1 else samplings * len(logits)
-    return Choosing(each, logits.shape[-1], logits.device)(logits, uniform)
+    return Sampler(each, logits.shape[-1], logits.device)(logits, uniform)
 
 
 def frequencies(logits: Tensor, sampling: Sampling) -> Tensor:
