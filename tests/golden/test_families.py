@@ -215,7 +215,7 @@ def test_a_number_that_float16_cannot_hold_is_not_written(tmp_path: Path, tokeni
     ours = load_model(tmp_path / "theirs")
     with torch.no_grad():
         ours.model.layers[1].mlp.up_proj.weight[3, 2] = 70_000.0
-    with pytest.raises(CheckpointError, match=r"h\.1\.mlp\.c_fc\.weight: .* float16 cannot hold; choose bfloat16"):
+    with pytest.raises(CheckpointError, match=r"h\.1\.mlp\.c_fc\.weight: .* float16 cannot hold; use bfloat16"):
         save_model(tmp_path / "ours", ours, tokenizer, ChatTemplate.default(), {}, dtype="float16")
     assert [path.name for path in tmp_path.iterdir()] == ["theirs"]
 
@@ -254,7 +254,7 @@ def test_names_that_older_folders_use(tmp_path: Path, name: str) -> None:
     with pytest.raises(CheckpointError, match="differs from the embedding that it is tied to; set tie_word_embeddings"):
         load_model(tmp_path)
     save_file(plain | {head: plain[prefix + head].clone()}, path)
-    with pytest.raises(CheckpointError, match="is there twice"):
+    with pytest.raises(CheckpointError, match="is duplicate"):
         load_model(tmp_path)
 
 
@@ -391,7 +391,7 @@ def test_a_combination_that_no_family_has_is_refused(
     tmp_path: Path, tokenizer: Tokenizer, given: dict[str, Any], says: str
 ) -> None:
     config = ModelConfig.model_validate({"vocab_size": N_VOCAB, "qk_norm": False, **given})
-    with pytest.raises(CheckpointError, match=f"no Hugging Face family is such a network; {says}"):
+    with pytest.raises(CheckpointError, match=f"no Hugging Face family has such a network; {says}"):
         write_config(config, eos_token_id=0, pad_token_id=1)
     with pytest.raises(CheckpointError, match="no Hugging Face family"):
         save_model(tmp_path / "model", LanguageModel(config), tokenizer, ChatTemplate.default(), {})
@@ -412,15 +412,15 @@ def test_a_llama_whose_heads_do_not_share_the_width_is_written_as_what_loads(
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"lm_head.weight": "../FIRST"}, "is no shard; shards are safetensors files"),
-        ({"lm_head.weight": "/etc/passwd"}, "is no shard; shards are safetensors files"),
-        ({"lm_head.weight": ".."}, "is no shard; shards are safetensors files"),
+        ({"lm_head.weight": "../FIRST"}, "is not a shard; shards are safetensors files"),
+        ({"lm_head.weight": "/etc/passwd"}, "is not a shard; shards are safetensors files"),
+        ({"lm_head.weight": ".."}, "is not a shard; shards are safetensors files"),
         ({"lm_head.weight": "elsewhere.safetensors"}, r"elsewhere\.safetensors: no such file"),
-        ({"lm_head.weight": "config.json"}, "is no shard"),
-        ({"lm_head.weight": "pytorch_model.bin"}, "is no shard"),
+        ({"lm_head.weight": "config.json"}, "is not a shard"),
+        ({"lm_head.weight": "pytorch_model.bin"}, "is not a shard"),
         ({"lm_head.weight": 3}, "weight_map must name a file for each tensor"),
         ({"another": "FIRST"}, "another is not in model-00001"),
-        ({"lm_head.weight": None}, "lm_head.weight stands in .*, but not by the index"),
+        ({"lm_head.weight": None}, "lm_head.weight is in .*, but not according to the index"),
     ],
     ids=lambda value: str(value)[:40],
 )

@@ -227,7 +227,7 @@ def test_a_template_whose_answers_do_not_begin_with_its_prompt_is_named_once(
     ChatTemplate(family.source()).save(tmp_path)
     for _ in range(2):
         load_text(tmp_path)
-    assert capsys.readouterr().err.count("do not begin where its generation prompt ends") == 1
+    assert capsys.readouterr().err.count("do not begin with its generation prompt") == 1
 
 
 def test_a_reward_models_zero_is_read_at_the_end_of_the_turn() -> None:

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from malmoi.formats.gguf.file import read_gguf
-from malmoi.formats.gguf.read import Imported, import_gguf
+from malmoi.formats.gguf.read import GGUFModel, import_gguf
 from malmoi.formats.gguf.write import KINDS, export_gguf
 from malmoi.model.config import LinearRope, Llama3Rope, ModelConfig, YarnRope
 from malmoi.model.transformer import LanguageModel
@@ -101,12 +101,12 @@ def test_transformers_compute_the_same_from_our_file(tmp_path: Path, tokenizer: 
 
 
 @pytest.fixture(scope="module")
-def smollm2() -> Imported:
+def smollm2() -> GGUFModel:
     return import_gguf(SMOLLM2)
 
 
 @needs_smollm2
-def test_smollm2_is_what_transformers_make_of_the_same_file(smollm2: Imported) -> None:
+def test_smollm2_is_what_transformers_make_of_the_same_file(smollm2: GGUFModel) -> None:
     transformers = transformers_for_gguf()
     given: dict[str, Any] = {"gguf_file": SMOLLM2.name}
     theirs = transformers.AutoModelForCausalLM.from_pretrained(SMOLLM2.parent, dtype=torch.float32, **given).eval()
@@ -121,7 +121,7 @@ def test_smollm2_is_what_transformers_make_of_the_same_file(smollm2: Imported) -
 
 
 @needs_smollm2
-def test_smollm2_answers(smollm2: Imported) -> None:
+def test_smollm2_answers(smollm2: GGUFModel) -> None:
     model, tokenizer = smollm2.network().eval(), smollm2.tokenizer
     ids, _ = smollm2.template.encode(tokenizer, CHAT, add_generation_prompt=True)
     answer: list[int] = []
@@ -184,7 +184,7 @@ def test_llama_cpp_computes_the_same_from_our_file(
 @needs_smollm2
 @pytest.mark.parametrize(("kind", "nats"), [("f32", 1e-6), ("f16", 5e-5), ("bf16", 2e-3), ("q8_0", 0.03)])
 def test_smollm2_comes_back_to_llama_cpp(
-    tmp_path: Path, smollm2: Imported, open_llama_cpp: Callable[[Path], Any], kind: str, nats: float
+    tmp_path: Path, smollm2: GGUFModel, open_llama_cpp: Callable[[Path], Any], kind: str, nats: float
 ) -> None:
     """nats: how far llama.cpp's next-token distributions are from ours (Kullback-Leibler), in the mean."""
     model, tokenizer = smollm2.network().eval(), smollm2.tokenizer

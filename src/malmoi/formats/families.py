@@ -1,34 +1,33 @@
-"""Families of Hugging Face networks, each a table: where a feature of ours stands in its `config.json`, or which value
-it always has, and how its tensors are called."""
+"""Families of Hugging Face networks, each a table: which key of `config.json` holds a feature of ours, or which value
+the feature always has; and the names of the family's tensors."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from malmoi.model.config import ModelConfig
 
 Fields = dict[str, Any]
+REQUIRED: Any = object()
+"""A default: the file must have the key."""
+DERIVED: Any = object()
+"""A default or a value: it follows from features that are above it in the table, see `value_of`."""
 
 
-@dataclass(frozen=True)
-class Key:
-    """A feature that stands under this name in `config.json`.
-
-    default: its value when the file has none, from the features before it; None: the file must have it
-    read, write: between their value and ours
-    """
+class Key(NamedTuple):
+    """A feature that has this key in `config.json`, and its value if the file does not have the key."""
 
     name: str
-    default: Callable[[Fields], Any] | None = None
-    read: Callable[[Any, Fields], Any] = lambda value, _: value
-    write: Callable[[Any, Fields], Any] = lambda value, _: value
+    default: Any = REQUIRED
 
 
-@dataclass(frozen=True)
-class Always:
-    """A feature in which the family has no choice: what it is, from the features before it."""
+class Always(NamedTuple):
+    """A feature that has the same value in every network of the family."""
 
-    value: Callable[[Fields], Any]
+    value: Any
+
+
+Features = Mapping[str, Key | Always]
 
 
 @dataclass(frozen=True)
@@ -36,153 +35,124 @@ class Family:
     """One `model_type` of `config.json`.
 
     classes: of transformers, for a language model and for a reward model
-    features: fields of ModelConfig, the rotary ones apart -> where they stand
-    needed: settings -> what is supported; absent is supported too
-    written: settings that every network of the family is written with
-    rope_theta, window: base of the rotary frequencies, and attention window, when the file has none
-    prefix: of all names but the heads'
-    names: their names -> ours, several where theirs is one tensor; empty: they are the same
-    transposed: names of matrices that are stored (in, out)
-    fits: whether transformers accepts such a shape
+    features: fields of ModelConfig, except the rotary ones -> where their values come from
+    supported: key -> the values that we can compute; a missing key is supported too
+    constants: keys and values that every network of the family is written with
+    rope_theta, window: base of the rotary frequencies, and attention window, if the file has none
+    prefix: of all tensor names except the heads'
+    names: their tensor names -> ours, several if theirs is one tensor; empty: the names are the same
+    transposed: names of matrices that are stored as (in, out)
+    head_divides_width: transformers requires that n_embd is a multiple of n_head
     """
 
     classes: tuple[str, str]
-    features: Mapping[str, Key | Always]
-    needed: Mapping[str, tuple[Any, ...]]
-    written: Mapping[str, Any]
+    features: Features
+    supported: Mapping[str, tuple[Any, ...]]
+    constants: Mapping[str, Any]
     rope_theta: float = 10_000.0
     window: int | None = None
     prefix: str = "model."
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     transposed: frozenset[str] = frozenset()
-    fits: Callable[[ModelConfig], bool] = lambda _: True
+    head_divides_width: bool = False
+
+    def fits(self, config: ModelConfig) -> bool:
+        """Whether transformers accepts this width."""
+        return not self.head_divides_width or config.n_embd % config.n_head == 0
 
 
-def _be(value: Any) -> Callable[[Fields], Any]:
-    return lambda _: value
-
-
-def _as(other: str) -> Callable[[Fields], Any]:
-    return lambda fields: fields[other]
-
-
-def _width_over_heads(fields: Fields) -> int:
-    return fields["n_embd"] // fields["n_head"]
-
-
-def _heads_share_width(config: ModelConfig) -> bool:
-    return config.n_embd % config.n_head == 0
-
-
-def _layers_of(flags: list[int], fields: Fields) -> tuple[int, ...]:
-    """SmolLM3 has a flag for each layer, 1 where queries and keys are turned."""
-    if not isinstance(flags, list) or len(flags) < fields["n_layer"]:
-        raise ValueError("no_rope_layers is not a list with a flag for each layer")
-    return tuple(layer for layer, is_turned in enumerate(flags[: fields["n_layer"]]) if not is_turned)
-
-
-def _flags_of(layers: tuple[int, ...], fields: Fields) -> list[int]:
-    return [int(layer not in layers) for layer in range(fields["n_layer"])]
-
-
-def _never(*names: str) -> dict[str, Always]:
-    return dict.fromkeys(names, Always(_be(False)))
-
-
-_TRAINING = {"initializer_range": 0.02, "use_cache": True}
-_LLAMA: dict[str, Any] = {
-    "needed": {"hidden_act": ("silu", "swish"), "partial_rotary_factor": (1.0,)},
-    "written": {"hidden_act": "silu", "attention_dropout": 0.0, **_TRAINING},
+_DERIVED: dict[str, Callable[[Fields], int]] = {
+    "n_kv_head": lambda fields: fields["n_head"],
+    "head_dim": lambda fields: fields["n_embd"] // fields["n_head"],
+    "n_ff": lambda fields: 4 * fields["n_embd"],
 }
-_LLAMA_FEATURES: dict[str, Key | Always] = {
+
+
+def value_of(feature: str, value: Any, fields: Fields) -> Any:
+    """A value or default of a table. fields: the values of the features above it"""
+    return _DERIVED[feature](fields) if value is DERIVED else value
+
+
+_LLAMA: dict[str, Key | Always] = {
     "vocab_size": Key("vocab_size"),
     "n_layer": Key("num_hidden_layers"),
     "n_embd": Key("hidden_size"),
     "n_head": Key("num_attention_heads"),
-    "n_kv_head": Key("num_key_value_heads", _as("n_head")),
-    "head_dim": Key("head_dim", _width_over_heads),
+    "n_kv_head": Key("num_key_value_heads", DERIVED),
+    "head_dim": Key("head_dim", DERIVED),
     "n_ff": Key("intermediate_size"),
     "seq_len": Key("max_position_embeddings"),
-    "norm": Always(_be("rms")),
-    "norm_eps": Key("rms_norm_eps", _be(1e-6)),
-    "ff": Always(_be("swiglu")),
-    "positions": Always(_be("rope")),
-    "no_rope_layers": Always(_be(())),
-    "qkv_bias": Key("attention_bias", _be(False)),
-    "o_bias": Key("attention_bias", _be(False)),
-    "ff_bias": Key("mlp_bias", _be(False)),
-    "qk_norm": Always(_be(False)),
-    "tie_embeddings": Key("tie_word_embeddings", _be(False)),
+    "norm": Always("rms"),
+    "norm_eps": Key("rms_norm_eps", 1e-6),
+    "ff": Always("swiglu"),
+    "positions": Always("rope"),
+    "no_rope_layers": Always(()),
+    "qkv_bias": Key("attention_bias", False),
+    "o_bias": Key("attention_bias", False),
+    "ff_bias": Key("mlp_bias", False),
+    "qk_norm": Always(False),
+    "tie_embeddings": Key("tie_word_embeddings", False),
 }
-_GPT2_FEATURES: dict[str, Key | Always] = {
+_MISTRAL = _LLAMA | {
+    "n_kv_head": Key("num_key_value_heads", 8),
+    "qkv_bias": Always(False),
+    "o_bias": Always(False),
+    "ff_bias": Always(False),
+}
+_QWEN2 = _LLAMA | {"qkv_bias": Always(True), "o_bias": Always(False), "ff_bias": Always(False)}
+_QWEN3 = _LLAMA | {"head_dim": Key("head_dim", 128), "qk_norm": Always(True), "ff_bias": Always(False)}
+_SMOLLM3 = _LLAMA | {
+    "no_rope_layers": Key("no_rope_layers"),
+    "tie_embeddings": Key("tie_word_embeddings", True),
+}
+_GPT2: dict[str, Key | Always] = {
     "vocab_size": Key("vocab_size"),
     "n_layer": Key("n_layer"),
     "n_embd": Key("n_embd"),
     "n_head": Key("n_head"),
-    "n_kv_head": Always(_as("n_head")),
-    "head_dim": Always(_width_over_heads),
-    "n_ff": Key("n_inner", lambda fields: 4 * fields["n_embd"]),
+    "n_kv_head": Always(DERIVED),
+    "head_dim": Always(DERIVED),
+    "n_ff": Key("n_inner", DERIVED),
     "seq_len": Key("n_positions"),
-    "norm": Always(_be("layer")),
-    "norm_eps": Key("layer_norm_epsilon", _be(1e-5)),
-    "ff": Always(_be("gelu")),
-    "positions": Always(_be("learned")),
-    "no_rope_layers": Always(_be(())),
-    **dict.fromkeys(("qkv_bias", "o_bias", "ff_bias"), Always(_be(True))),
-    "qk_norm": Always(_be(False)),
-    "tie_embeddings": Key("tie_word_embeddings", _be(True)),
+    "norm": Always("layer"),
+    "norm_eps": Key("layer_norm_epsilon", 1e-5),
+    "ff": Always("gelu"),
+    "positions": Always("learned"),
+    "no_rope_layers": Always(()),
+    "qkv_bias": Always(True),
+    "o_bias": Always(True),
+    "ff_bias": Always(True),
+    "qk_norm": Always(False),
+    "tie_embeddings": Key("tie_word_embeddings", True),
 }
+_SUPPORTED = {"hidden_act": ("silu", "swish"), "partial_rotary_factor": (1.0,)}
+_CONSTANTS = {"hidden_act": "silu", "attention_dropout": 0.0, "initializer_range": 0.02, "use_cache": True}
 FAMILIES = {
     "llama": Family(
-        ("LlamaForCausalLM", "LlamaForSequenceClassification"),
-        _LLAMA_FEATURES,
-        **_LLAMA,
-        fits=_heads_share_width,
+        ("LlamaForCausalLM", "LlamaForSequenceClassification"), _LLAMA, _SUPPORTED, _CONSTANTS, head_divides_width=True
     ),
     "mistral": Family(
         ("MistralForCausalLM", "MistralForSequenceClassification"),
-        {
-            **_LLAMA_FEATURES,
-            "n_kv_head": Key("num_key_value_heads", _be(8)),
-            **_never("qkv_bias", "o_bias", "ff_bias"),
-        },
-        needed=_LLAMA["needed"],
-        written={**_LLAMA["written"], "sliding_window": None},
-        window=4096,
+        _MISTRAL, _SUPPORTED, {**_CONSTANTS, "sliding_window": None}, window=4096,
     ),
-    "qwen2": Family(
-        ("Qwen2ForCausalLM", "Qwen2ForSequenceClassification"),
-        {**_LLAMA_FEATURES, "qkv_bias": Always(_be(True)), **_never("o_bias", "ff_bias")},
-        **_LLAMA,
-    ),
-    "qwen3": Family(
-        ("Qwen3ForCausalLM", "Qwen3ForSequenceClassification"),
-        {**_LLAMA_FEATURES, "head_dim": Key("head_dim", _be(128)), "qk_norm": Always(_be(True)), **_never("ff_bias")},
-        **_LLAMA,
-    ),
+    "qwen2": Family(("Qwen2ForCausalLM", "Qwen2ForSequenceClassification"), _QWEN2, _SUPPORTED, _CONSTANTS),
+    "qwen3": Family(("Qwen3ForCausalLM", "Qwen3ForSequenceClassification"), _QWEN3, _SUPPORTED, _CONSTANTS),
     "smollm3": Family(
         ("SmolLM3ForCausalLM", "SmolLM3ForSequenceClassification"),
-        {
-            **_LLAMA_FEATURES,
-            "no_rope_layers": Key("no_rope_layers", read=_layers_of, write=_flags_of),
-            "tie_embeddings": Key("tie_word_embeddings", _be(True)),
-        },
-        **_LLAMA,
-        rope_theta=2_000_000.0,
+        _SMOLLM3, _SUPPORTED, _CONSTANTS, rope_theta=2_000_000.0,
     ),
     "gpt2": Family(
         ("GPT2LMHeadModel", "GPT2ForSequenceClassification"),
-        _GPT2_FEATURES,
-        needed={
+        _GPT2,
+        supported={
             "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
             "scale_attn_weights": (True,),
             "scale_attn_by_inverse_layer_idx": (False,),
             "add_cross_attention": (False,),
         },
-        written={
-            "activation_function": "gelu_new",
-            **dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0),
-            **_TRAINING,
+        constants={
+            "activation_function": "gelu_new", "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0,
+            "initializer_range": 0.02, "use_cache": True,
         },
         prefix="transformer.",
         names={
@@ -197,6 +167,6 @@ FAMILIES = {
             "ln_f": ("norm",),
         },
         transposed=frozenset({"attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"}),
-        fits=_heads_share_width,
+        head_divides_width=True,
     ),
-}
+}  # fmt: skip

@@ -1,7 +1,7 @@
-"""Model folders as the ecosystem expects them: transformers, vLLM and llama.cpp load them as they are.
+"""Model folders in the ecosystem's form: transformers, vLLM and llama.cpp load them as they are.
 
-`config.json`, `model.safetensors`, `generation_config.json`, `tokenizer.json`, `tokenizer_config.json`,
-`chat_template.jinja`, and beside them `malmoi.json`, which names the run that made the model and its parents.
+They hold `config.json`, `model.safetensors`, `generation_config.json`, `tokenizer.json`, `tokenizer_config.json`,
+`chat_template.jinja`, and `malmoi.json`, which names the run that made the model and its parents.
 """
 
 import json
@@ -48,9 +48,9 @@ def save_model(
     folder: Path, model: LanguageModel | ScalarModel, tokenizer: Tokenizer, template: ChatTemplate,
     about: dict[str, Any], dtype: Dtype = "float32",
 ) -> None:  # fmt: skip
-    """Write a whole model folder of the network's family beside its place and rename it there.
+    """Write a model folder of the network's family. It appears complete or not at all.
 
-    about: goes into `malmoi.json`; dtype: of the stored weights
+    about: further content of `malmoi.json`; dtype: of the stored weights
     Raises CheckpointError for a network that no family has, or for weights that `dtype` cannot hold.
     """
     with folder_atomic(folder) as partial:
@@ -80,9 +80,9 @@ def _write_files(
 
 
 def write_weights(path: Path, tensors: Mapping[str, Tensor], dtype: Dtype = "float32") -> None:
-    """Write a safetensors file, one tensor after the other, so that no second copy of the weights is needed.
+    """Write a safetensors file one tensor at a time, without a second copy of the weights.
 
-    Raises CheckpointError for a value that is no number, or that `dtype` cannot hold.
+    Raises CheckpointError for a value that is not a number, or that `dtype` cannot hold.
     """
     stored = getattr(torch, dtype)
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
@@ -98,7 +98,7 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor], dtype: Dtype = "flo
             cast = tensor.detach().to("cpu", stored).flatten()
             if not is_finite(cast):
                 larger = "bfloat16 or float32" if dtype == "float16" else "float32"
-                too_large = f"has numbers that {dtype} cannot hold; choose {larger}"
+                too_large = f"has numbers that {dtype} cannot hold; use {larger}"
                 raise CheckpointError(f"{name}: {too_large if is_finite(tensor) else NOT_FINITE}")
             file.write(cast.view(torch.uint8).numpy().data)
 
@@ -109,11 +109,11 @@ def load_model(
 ) -> Model:  # fmt: skip
     """Load weights of any supported family onto this process's device.
 
-    kind: LanguageModel, or ScalarModel for a reward model or a value network; a ScalarModel can start from a language
-    model's folder (its head is then new), a LanguageModel not from a reward model's. seed, n_heads: of new heads;
-    0 allows none
-    dtype: of matrices, None for the file's; what is trained is float32
-    Raises CheckpointError for a missing, truncated or forged file, for values that are no numbers, and for weights of
+    kind: LanguageModel, or ScalarModel for a reward model or a value network. A ScalarModel can start from a language
+    model's folder, with new heads; a LanguageModel cannot start from a reward model's
+    seed, n_heads, head_scale: of new heads; n_heads = 0 forbids new heads
+    dtype: of matrices, None for the file's; training needs float32
+    Raises CheckpointError for a missing, truncated or forged file, for values that are not numbers, and for weights of
     another architecture.
     """
     config = load_config(folder)
@@ -123,12 +123,11 @@ def load_model(
     is_reward = "score.weight" in weights
     if kind is ScalarModel and not is_reward and not n_heads:
         raise CheckpointError(
-            f"{folder}: is a language model; it writes answers and scores none; make a reward model of it by "
-            "`malmoi train reward`"
+            f"{folder}: is a language model; it writes answers and cannot score them; train a reward model from it "
+            "with `malmoi train reward`"
         )
     if kind is LanguageModel and is_reward:
         raise CheckpointError(f"{folder}: is a reward model; it scores answers and cannot write them")
-    # One that begins here has no head.
     scalar: dict[str, Shape] = {}
     if kind is ScalarModel:
         weights.pop("lm_head.weight", None)
@@ -144,7 +143,7 @@ def load_model(
     with torch.device("meta"):
         new: Callable[..., Model] = kind
         model = new(config, **({"n_heads": n_heads} if kind is ScalarModel else {}))
-    # What was read is mapped from the file; the model must not change when the file does.
+    # The tensors are mapped from the file, and the model must not change when the file does: so they are copied.
     state = {
         name: tensor.to((dtype or tensor.dtype) if tensor.ndim > 1 else torch.float32, copy=True).contiguous()
         for name, tensor in weights.items()
@@ -164,8 +163,10 @@ def load_reward_model(folder: Path) -> ScalarModel:
 
 
 def score_std(folder: Path) -> float:
-    """Standard deviation of a reward model's scores of the answers that it was trained on, in its own unit; 1 where its
-    folder does not say it. Raises CheckpointError where what it says is not a positive number."""
+    """Standard deviation of a reward model's scores on answers that it was trained on; 1 if its folder lacks it.
+
+    Raises CheckpointError if it is not a positive number.
+    """
     path = folder / "malmoi.json"
     said = _read_object(path).get("score_std", 1.0) if path.exists() else 1.0
     if not isinstance(said, int | float) or not 0 < said < math.inf:
@@ -174,9 +175,9 @@ def score_std(folder: Path) -> float:
 
 
 def frozen(model: Model) -> Model:
-    """The model itself, not to be trained: its matrices are kept in the format that they are multiplied in.
+    """The same model, frozen: the matrices of its blocks are converted to the compute dtype.
 
-    Embedding, norms and heads stay as they are, so that every number that comes out does too.
+    Embedding, norms and heads keep their dtype, so the model computes the same numbers.
     """
     for layer in model.model.layers:
         for module in layer.modules():
@@ -194,7 +195,7 @@ def load_config(folder: Path) -> ModelConfig:
 
 
 def read_folder(folder: Path) -> tuple[Path, dict[str, Tensor]]:
-    """All tensors of a folder, one file or shards, and the file that names them; CheckpointError as `read_weights`."""
+    """The weights file or shard index of a folder, and all its tensors. Raises CheckpointError as `read_weights`."""
     path, index = folder / WEIGHTS, folder / INDEX
     if path.exists():
         return path, read_weights(path)
@@ -204,9 +205,9 @@ def read_folder(folder: Path) -> tuple[Path, dict[str, Tensor]]:
         if other.suffix in PICKLES:
             raise pickled(other)
     if path.is_symlink() or index.is_symlink():
-        raise CheckpointError(f"{path}: points at a file that is gone; download the model again")
+        raise CheckpointError(f"{path}: links to a file that does not exist; download the model again")
     others = [other.name for other in sorted(folder.glob("*.safetensors"))][:3]
-    hint = f"; {', '.join(others)} cannot be told apart without {INDEX}" if others else ""
+    hint = f"; {', '.join(others)} cannot be read without {INDEX}" if others else ""
     raise CheckpointError(f"{path}: no such file{hint}")
 
 
@@ -217,22 +218,22 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
     shards = sorted(set(shard_of.values()))
     for shard in shards:
         if not _SHARD.fullmatch(shard):
-            raise CheckpointError(f"{index}: {shard!r} is no shard; shards are safetensors files beside their index")
+            raise CheckpointError(f"{index}: {shard!r} is not a shard; shards are safetensors files next to the index")
     tensors: dict[str, Tensor] = {}
     for shard in shards:
         for name, tensor in read_weights(index.with_name(shard)).items():
             if shard_of.get(name) != shard:
                 raise CheckpointError(
-                    f"{index}: {name} stands in {shard}, but not by the index; is a download mixed up?"
+                    f"{index}: {name} is in {shard}, but not according to the index; are two downloads mixed?"
                 )
             tensors[name] = tensor
     for name in sorted(shard_of.keys() - tensors.keys()):
-        raise CheckpointError(f"{index}: {name} is not in {shard_of[name]}; is a download mixed up?")
+        raise CheckpointError(f"{index}: {name} is not in {shard_of[name]}; are two downloads mixed?")
     return tensors
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file, mapped from it; CheckpointError when truncated, forged or no such file."""
+    """All tensors of a safetensors file, mapped into memory. Raises CheckpointError: truncated, forged or missing."""
     if path.suffix in PICKLES:
         raise pickled(path)
     check_pointer(path)
@@ -257,16 +258,17 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 
 def check_numbers(path: Path, found: Mapping[str, Tensor]) -> None:
-    """Raises CheckpointError that names the first tensor with a value that is NaN or infinite."""
+    """Raises CheckpointError that names the first tensor with a NaN or infinite value."""
     for name, tensor in found.items():
         if tensor.dtype in DTYPES and not is_buffer(name) and not is_finite(tensor):
             raise CheckpointError(f"{path}: {name} {NOT_FINITE}")
 
 
 def check_architecture(path: Path, expected: Iterable[tuple[str, Shape]], found: Mapping[str, Tensor]) -> None:
-    """Name the first tensor that is missing, of another shape or type, or unknown. Nothing is built before.
+    """Raises CheckpointError that names the first tensor that is missing, unknown, or of another shape or type.
 
-    expected: names and shapes; they are looked at only as far as `found` goes
+    It is called before the network is built, so that forged sizes cost no memory.
+    expected: names and shapes; they are read only up to the first that is missing
     """
     known = set()
     for name, shape in expected:
@@ -285,7 +287,7 @@ def check_architecture(path: Path, expected: Iterable[tuple[str, Shape]], found:
 
 
 def load_text(folder: Path) -> tuple[Tokenizer, ChatTemplate]:
-    """The tokenizer and the chat template of a model folder. Raises CheckpointError when the model lacks tokens."""
+    """The tokenizer and the chat template of a model folder. Raises CheckpointError if the model lacks tokens."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such model folder")
     tokenizer = Tokenizer.load(folder)
@@ -294,8 +296,8 @@ def load_text(folder: Path) -> tuple[Tokenizer, ChatTemplate]:
     template = ChatTemplate.load(folder)
     if not template.is_continued(tokenizer):
         _say_once(
-            f"{folder}: the chat template's answers do not begin where its generation prompt ends; what is trained on "
-            "begins after what both begin with"
+            f"{folder}: answers in the chat template do not begin with its generation prompt; training "
+            "begins after their common beginning"
         )
     return tokenizer, template
 

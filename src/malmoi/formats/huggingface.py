@@ -1,8 +1,8 @@
-"""A Hugging Face folder's `config.json` and names of tensors -> ours, and back.
+"""A Hugging Face folder's `config.json` and tensor names -> ours, and back.
 
-Reading walks a family's table one way, writing the other; the first family that can say a network is its family.
-Rotary settings are read as transformers 4 (`rope_scaling`) and 5 (`rope_parameters`) spell them, and written as 4 does,
-which everybody understands.
+Reading and writing use the same table of a family. A network's family is the first that can express it.
+Rotary settings are read as transformers 4 (`rope_scaling`) and 5 (`rope_parameters`) write them, and written as 4 does,
+which all programs understand.
 """
 
 import math
@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from malmoi.errors import CheckpointError
-from malmoi.formats.families import FAMILIES, Always, Family, Fields, Key
+from malmoi.formats.families import FAMILIES, REQUIRED, Always, Family, Fields, Key, value_of
 from malmoi.model.config import ModelConfig, RopeScaling
 
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -28,9 +28,9 @@ _ROPE_SCALING: TypeAdapter[Any] = TypeAdapter(RopeScaling)
 
 
 def read_config(config: Any, where: str) -> ModelConfig:
-    """Features of a `config.json`. where: its name, for errors.
+    """Features of a parsed `config.json`. where: the name of the file, for errors
 
-    Raises CheckpointError that names what is not supported, missing or of the wrong kind.
+    Raises CheckpointError that names what is not supported, missing or of the wrong type.
     """
     if not isinstance(config, dict):
         raise CheckpointError(f"{where}: not a model configuration; it must be a JSON object")
@@ -40,15 +40,15 @@ def read_config(config: Any, where: str) -> ModelConfig:
         raise CheckpointError(f"{where}: architecture {name!r} is not supported; {', '.join(FAMILIES)} are")
     if config.get("quantization_config") or config.get("quantization"):
         raise CheckpointError(
-            f"{where}: quantised weights are not read; take the float16 or bfloat16 folder, or a GGUF"
+            f"{where}: quantised weights are not read; use the float16 or bfloat16 folder, or a GGUF file"
         )
-    for key, supported in family.needed.items():
-        _need(where, key, config.get(key), supported)
+    for key, supported in family.supported.items():
+        _check_supported(where, key, config.get(key), supported)
     fields: Fields = {}
     names = {ours: source.name for ours, source in family.features.items() if isinstance(source, Key)}
     try:
         for ours, source in family.features.items():
-            fields[ours] = _read(source, config, fields)
+            fields[ours] = _read(ours, source, config, fields)
         if fields["positions"] == "rope":
             fields |= _read_rope(config, family, where)
         read = ModelConfig.model_validate(fields, strict=True)
@@ -57,7 +57,7 @@ def read_config(config: Any, where: str) -> ModelConfig:
     except KeyError as error:
         raise CheckpointError(f"{where}: {error.args[0]} is missing; is the file whole?") from None
     except ValidationError as error:
-        raise CheckpointError(f"{where}: {_first_of(error, names)}") from None
+        raise CheckpointError(f"{where}: {_first_error(error, names)}") from None
     except (TypeError, ValueError, ArithmeticError) as error:
         raise CheckpointError(f"{where}: not a usable model configuration ({error})") from None
 
@@ -66,20 +66,34 @@ def _check_window(config: Mapping[str, Any], family: Family, seq_len: int, where
     window = config.get("sliding_window", family.window)
     if (family.window or config.get("use_sliding_window")) and window is not None and window < seq_len:
         raise CheckpointError(
-            f"{where}: attention windows (sliding_window {window}) are not supported; within one window all is the "
-            f"same, so set max_position_embeddings to {window} if that context is enough"
+            f"{where}: attention windows (sliding_window {window}) are not supported; within one window they change "
+            f"nothing, so set max_position_embeddings to {window} if that context is enough"
         )
 
 
-def _read(source: Key | Always, config: Mapping[str, Any], fields: Fields) -> Any:
+def _read(ours: str, source: Key | Always, config: Mapping[str, Any], fields: Fields) -> Any:
     if isinstance(source, Always):
-        return source.value(fields)
+        return value_of(ours, source.value, fields)
     value = config.get(source.name)
     if value is not None:
-        return source.read(value, fields)
-    if source.default is None:
+        return _layers_of(value, fields) if ours == "no_rope_layers" else value
+    if source.default is REQUIRED:
         raise KeyError(source.name)
-    return source.default(fields)
+    return value_of(ours, source.default, fields)
+
+
+def _layers_of(flags: Any, fields: Fields) -> tuple[int, ...]:
+    """The layers without rotation. flags: one for each layer, 1 if its queries and keys are rotated, as in SmolLM3"""
+    if not isinstance(flags, list) or len(flags) < fields["n_layer"]:
+        raise ValueError("no_rope_layers is not a list with a flag for each layer")
+    return tuple(layer for layer, is_rotated in enumerate(flags[: fields["n_layer"]]) if not is_rotated)
+
+
+def _written(ours: str, fields: Fields) -> Any:
+    """The value of a feature in `config.json`."""
+    if ours == "no_rope_layers":
+        return [int(layer not in fields[ours]) for layer in range(fields["n_layer"])]
+    return fields[ours]
 
 
 def _read_rope(config: Mapping[str, Any], family: Family, where: str) -> Fields:
@@ -88,9 +102,9 @@ def _read_rope(config: Mapping[str, Any], family: Family, where: str) -> Fields:
     kind = kind or older or "default"
     thetas = (rope.pop("rope_theta", None), config.get("rope_theta"), family.rope_theta)
     theta = next(theta for theta in thetas if theta is not None)
-    # dynamic and longrope choose frequencies by the length of the text: what a cache holds would no longer be right.
-    _need(where, "rope_type", kind, _ROPE_TYPES)
-    _need(where, "partial_rotary_factor", rope.pop("partial_rotary_factor", None), (1.0,))
+    # dynamic and longrope choose frequencies by the length of the text, so cached keys would become wrong as it grows.
+    _check_supported(where, "rope_type", kind, _ROPE_TYPES)
+    _check_supported(where, "partial_rotary_factor", rope.pop("partial_rotary_factor", None), (1.0,))
     if kind == "default":
         return {"rope_theta": theta, "rope_scaling": None}
     if "original_max_position_embeddings" in config and kind != "linear":
@@ -103,15 +117,15 @@ def _read_rope(config: Mapping[str, Any], family: Family, where: str) -> Fields:
         }
     except ValidationError as error:
         names = {ours: theirs for theirs, ours in _ROPE_KEYS.items()}
-        raise CheckpointError(f"{where}: {kind} rotary scaling: {_first_of(error, names)}") from None
+        raise CheckpointError(f"{where}: {kind} rotary scaling: {_first_error(error, names)}") from None
 
 
-def _need(where: str, key: str, found: Any, supported: tuple[Any, ...]) -> None:
+def _check_supported(where: str, key: str, found: Any, supported: tuple[Any, ...]) -> None:
     if found is not None and found not in supported:
         raise CheckpointError(f"{where}: {key} {found!r} is not supported; {' or '.join(map(repr, supported))} is")
 
 
-def _first_of(error: ValidationError, names: Mapping[str, str]) -> str:
+def _first_error(error: ValidationError, names: Mapping[str, str]) -> str:
     first = error.errors()[0]
     key = str(first["loc"][-1]) if first["loc"] else ""
     message = first["msg"].removeprefix("Value error, ")
@@ -124,8 +138,8 @@ def write_config(
 ) -> Fields:  # fmt: skip
     """`config.json` as transformers, vLLM and llama.cpp read it. Raises as `family_of`.
 
-    n_heads: of a reward model; 0 for a language model. Several are to transformers several regressions.
-    score_bias: of each head, where the family has no place for it; nobody but us adds it to the scores
+    n_heads: of a reward model; 0 for a language model. transformers sees several heads as several regressions.
+    score_bias: of each head, if the family has no place for it; only Malmoi adds it to the scores
     """
     name = family_of(config)
     family, fields = FAMILIES[name], dict(config)
@@ -133,9 +147,9 @@ def write_config(
     return {
         "architectures": [family.classes[n_heads > 0]],
         "model_type": name,
-        **{source.name: source.write(fields[ours], fields) for ours, source in keys.items()},
+        **{source.name: _written(ours, fields) for ours, source in keys.items()},
         **(_write_rope(config) if config.positions == "rope" else {}),
-        **family.written,
+        **family.constants,
         "torch_dtype": dtype,
         "bos_token_id": bos_token_id,
         "eos_token_id": eos_token_id,
@@ -147,16 +161,16 @@ def write_config(
 
 
 def check_heads(config: Mapping[str, Any], n_heads: int, where: str) -> None:
-    """Raises CheckpointError where several outputs are labels to choose from, not rewards."""
+    """Raises CheckpointError if several outputs are the classes of a classifier, not rewards."""
     if n_heads != 1 and any(config.get(key) != value for key, value in _ENSEMBLE.items()):
         raise CheckpointError(
-            f"{where}: scores {n_heads} labels; a reward model has one score, or, in an ensemble, several of "
-            'problem_type "regression"'
+            f"{where}: scores {n_heads} labels; a reward model has one score, or several with problem_type "
+            '"regression" if it is an ensemble'
         )
 
 
 def read_score_bias(config: Mapping[str, Any], n_heads: int, where: str) -> list[float]:
-    """What is added to each head's score; 0 where the file says nothing. Raises CheckpointError."""
+    """The number that is added to each head's score; 0 if the file has none. Raises CheckpointError."""
     found = config.get(SCORE_BIAS, [0.0] * n_heads)
     numbers = found if isinstance(found, list) else []
     if len(numbers) != n_heads or not all(type(x) in (int, float) and math.isfinite(x) for x in numbers):
@@ -165,10 +179,9 @@ def read_score_bias(config: Mapping[str, Any], n_heads: int, where: str) -> list
 
 
 def fold_score_bias(tensors: Mapping[str, Tensor], config: ModelConfig, dtype: Dtype) -> dict[str, Tensor]:
-    """Tensors of a reward model of ours whose `score_bias` went into the bias of the last norm, where that is exact.
+    """Tensors of a reward model of ours, with `score_bias` folded into the bias of the last norm if that is exact.
 
-    A family whose last norm is RMSNorm has no bias there, and fewer than 32 bits would round what is added to it. What
-    is not folded is left.
+    RMSNorm has no bias, and with fewer than 32 bits the bias would be rounded: then `score_bias` stays as it is.
     """
     folded = dict(tensors)
     bias = folded["score_bias"].double().reshape(-1)
@@ -196,30 +209,32 @@ def _write_rope(config: ModelConfig) -> Fields:
 
 
 def family_of(config: ModelConfig) -> str:
-    """The first family that can say this network; CheckpointError that names what the nearest cannot."""
-    unsaid = {name: _unsaid(config, family) for name, family in FAMILIES.items()}
-    nearest = min(unsaid, key=lambda name: len(unsaid[name]))
-    if not unsaid[nearest]:
+    """The first family that can express this network. Raises CheckpointError that names what the nearest cannot."""
+    impossible = {name: _impossible(config, family) for name, family in FAMILIES.items()}
+    nearest = min(impossible, key=lambda name: len(impossible[name]))
+    if not impossible[nearest]:
         return nearest
-    given = ", ".join(f"{key} = {getattr(config, key)!r}" for key in unsaid[nearest])
+    given = ", ".join(f"{key} = {getattr(config, key)!r}" for key in impossible[nearest])
     raise CheckpointError(
-        f"model: no Hugging Face family is such a network; the nearest, {nearest}, cannot have {given}"
+        f"model: no Hugging Face family has such a network; the nearest, {nearest}, cannot have {given}"
     )
 
 
-def _unsaid(config: ModelConfig, family: Family) -> list[str]:
-    """Features that a family cannot have, or not beside the features before them."""
-    fields, said = dict(config), Fields()
-    unsaid = [] if family.fits(config) else ["n_embd"]
+def _impossible(config: ModelConfig, family: Family) -> list[str]:
+    """Features that a family cannot have, or cannot combine with the features above them."""
+    fields, of_key = dict(config), Fields()
+    impossible = [] if family.fits(config) else ["n_embd"]
     for ours, source in family.features.items():
-        # Two features under one key must agree.
-        possible = said.setdefault(source.name, fields[ours]) if isinstance(source, Key) else source.value(fields)
+        if isinstance(source, Key):  # two features with one key must agree
+            possible = of_key.setdefault(source.name, fields[ours])
+        else:
+            possible = value_of(ours, source.value, fields)
         if possible != fields[ours]:
-            unsaid.append(ours)
-    return unsaid
+            impossible.append(ours)
+    return impossible
 
 
-# What older files store beside the weights: tables and masks that follow from the configuration.
+# Tables and masks that older files store with the weights, although they follow from the configuration.
 _BUFFERS = re.compile(r"(^|\.)(rotary_emb\.inv_freq|attn\.bias|attn\.masked_bias)$")
 _HEADS = frozenset({"lm_head.weight", "score.weight", "score_bias"})
 _THEIR_NAME = re.compile(r"(?:h\.(\d+)\.)?(.+)\.(weight|bias)")
@@ -227,15 +242,15 @@ _OUR_NAME = re.compile(r"model\.(?:layers\.(\d+)\.)?(.+)\.(weight|bias)")
 
 
 def is_buffer(name: str) -> bool:
-    """Whether a tensor of a file is a table or a mask, and no weight."""
+    """Whether a tensor of a file is a table or a mask, not a weight."""
     return _BUFFERS.search(name) is not None
 
 
 def to_ours(tensors: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
-    """Tensors of a Hugging Face folder under our names, buffers left out; a name that nobody knows is kept.
+    """Tensors of a Hugging Face folder under our names, without buffers. Unknown names are kept.
 
-    The prefix of the names may be missing, and a tied head may stand for the embedding or beside it.
-    Raises CheckpointError when a tensor stands twice, or a tied head is not the embedding.
+    The prefix of the names may be missing. With tied embeddings the file may have the embedding, the head, or both.
+    Raises CheckpointError for a duplicate tensor, and for a tied head that differs from the embedding.
     """
     family = FAMILIES[family_of(config)]
     ours: dict[str, Tensor] = {}
@@ -244,7 +259,7 @@ def to_ours(tensors: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Ten
             continue
         for our_name, part in _translated(name, tensor, family):
             if our_name in ours:
-                raise CheckpointError(f"weights: {name} is there twice, with and without {family.prefix!r} before it")
+                raise CheckpointError(f"weights: {name} is duplicate: with and without the prefix {family.prefix!r}")
             ours[our_name] = part
     if config.tie_embeddings and "lm_head.weight" in ours:
         head = ours.pop("lm_head.weight")
@@ -267,14 +282,15 @@ def _translated(name: str, tensor: Tensor, family: Family) -> Iterator[tuple[str
         yield name, tensor
     else:
         layer = f"layers.{found[1]}." if found[1] else ""
-        is_turned = found[2] in family.transposed and tensor.ndim == 2
+        is_transposed = found[2] in family.transposed and tensor.ndim == 2
         names = family.names[found[2]]
-        for our_stem, part in zip(names, (tensor.T if is_turned else tensor).tensor_split(len(names)), strict=True):
+        parts = (tensor.T if is_transposed else tensor).tensor_split(len(names))
+        for our_stem, part in zip(names, parts, strict=True):
             yield f"model.{layer}{our_stem}.{found[3]}", part
 
 
 def to_theirs(tensors: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
-    """Tensors of a language or reward model of ours under its family's names; a tied head is left out."""
+    """Tensors of a language or reward model of ours under its family's names, without a tied head."""
     family = FAMILIES[family_of(config)]
     places = {ours: (theirs, i) for theirs, names in family.names.items() for i, ours in enumerate(names)}
     parts: dict[str, dict[int, Tensor]] = {}
@@ -287,8 +303,8 @@ def to_theirs(tensors: Mapping[str, Tensor], config: ModelConfig) -> dict[str, T
             continue
         stem, index = places[found[2]]
         layer = f"h.{found[1]}." if found[1] else ""
-        is_turned = stem in family.transposed and tensor.ndim == 2
-        parts.setdefault(f"{family.prefix}{layer}{stem}.{found[3]}", {})[index] = tensor.T if is_turned else tensor
+        is_transposed = stem in family.transposed and tensor.ndim == 2
+        parts.setdefault(f"{family.prefix}{layer}{stem}.{found[3]}", {})[index] = tensor.T if is_transposed else tensor
     return {
         name: torch.cat([some[i] for i in sorted(some)], dim=-1) if len(some) > 1 else some[0]
         for name, some in parts.items()

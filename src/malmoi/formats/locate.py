@@ -1,4 +1,4 @@
-"""What a path means as a model: a Hugging Face folder or a GGUF file; for anything else, what it is instead."""
+"""Find the model that a path names: a Hugging Face folder or a GGUF file. For other paths, say what they are."""
 
 import json
 from pathlib import Path
@@ -18,9 +18,9 @@ _N_SHOWN = 5
 
 
 def locate(path: Path) -> Path:
-    """The folder or GGUF file that a path means: itself, the snapshot of a hub's cache folder, a folder's one GGUF.
+    """The folder or GGUF file that a path names: itself, the snapshot in a hub's cache folder, or a folder's only GGUF.
 
-    Raises CheckpointError that says what it is and how to mend it.
+    Raises CheckpointError that says what the path is and what to do.
     """
     if path.is_file():
         return _file(path)
@@ -39,21 +39,21 @@ def has_weights(folder: Path) -> bool:
 
 
 def explain(folder: Path) -> str:
-    """What a folder that is no model folder is instead, and how to mend it."""
+    """What a folder is that is not a model folder, and what to do."""
     adapter = folder / "adapter_config.json"
     if adapter.exists():
         base = _object(adapter).get("base_model_name_or_path") or "another model"
         return (
-            f"is a PEFT adapter of {base}, which changes a model and is none; merge the two: "
+            f"is a PEFT adapter of {base}, not a model; merge the two: "
             "peft.AutoPeftModelForCausalLM.from_pretrained(FOLDER).merge_and_unload().save_pretrained(NEW_FOLDER), and "
-            "put the base model's tokenizer there"
+            "copy the base model's tokenizer there"
         )
     if (folder / "model_index.json").exists():
-        return "is a diffusers pipeline, which makes pictures; models that write text are read"
+        return "is a diffusers pipeline, which makes pictures; only models that write text are supported"
     if (folder / "params.json").exists() and any(folder.glob("consolidated.*")):
-        return "holds weights in their maker's own form; take its Hugging Face folder"
+        return "holds weights in their maker's own format; use the model's Hugging Face folder"
     if (folder / CONFIG).is_symlink():
-        return f"its {CONFIG} points at a file that is gone; download the model again"
+        return f"its {CONFIG} links to a file that does not exist; download the model again"
     if (snapshot := _snapshot(folder)) is not None:
         return f"is a hub's cache folder; the model is {snapshot}"
     if ggufs := _ggufs(folder):
@@ -65,7 +65,7 @@ def explain(folder: Path) -> str:
 
 
 def check_pointer(path: Path) -> None:
-    """Raises CheckpointError for what Git keeps in place of a large file."""
+    """Raises CheckpointError for a Git LFS pointer, the placeholder of a large file."""
     if path.is_file() and path.stat().st_size < 1024 and _begin(path).startswith(_POINTERS):
         raise CheckpointError(
             f"{path}: is a Git LFS pointer, not the file itself; run `git lfs pull` in the folder, or download it again"
@@ -73,13 +73,13 @@ def check_pointer(path: Path) -> None:
 
 
 def is_gguf(path: Path) -> bool:
-    """By what the file begins with, or by its ending."""
+    """Whether the file begins as a GGUF file does, or has its suffix."""
     return path.is_file() and (_begin(path).startswith(GGUF_MAGIC) or path.suffix.lower() == ".gguf")
 
 
 def pickled(path: Path) -> CheckpointError:
     return CheckpointError(
-        f"{path}: pickled weights can run code when they are read; only safetensors is read; where you trust the file, "
+        f"{path}: pickled weights can run code when they are read; only safetensors is read; if you trust the file, "
         "convert it: transformers.AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)"
     )
 
@@ -98,7 +98,7 @@ def _file(path: Path) -> Path:
 
 
 def _snapshot(folder: Path) -> Path | None:
-    """The snapshot of a hub's cache folder (models--OWNER--NAME): what `main` names, or the only one."""
+    """The snapshot in a hub's cache folder (models--OWNER--NAME): the one that `main` names, or the only one."""
     if not folder.absolute().name.startswith(_CACHED):
         return None
     found = sorted(path for path in folder.glob("snapshots/*") if path.is_dir())
@@ -112,7 +112,7 @@ def _snapshot(folder: Path) -> Path | None:
 
 
 def _ggufs(folder: Path) -> list[Path]:
-    """GGUF files of a folder, without those that only let a model see pictures."""
+    """GGUF files of a folder, without vision projectors."""
     found = (path for path in folder.glob("*") if path.suffix.lower() == ".gguf" and path.is_file())
     return sorted(path for path in found if not path.name.lower().startswith("mmproj"))
 
@@ -131,7 +131,7 @@ def _begin(path: Path) -> bytes:
 
 
 def _object(path: Path) -> dict[str, Any]:
-    """A small JSON object; empty where it cannot be read."""
+    """A small JSON object; empty if it cannot be read."""
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

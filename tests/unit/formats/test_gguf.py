@@ -12,8 +12,8 @@ from tokenizers import AddedToken, decoders, pre_tokenizers
 from tokenizers import Tokenizer as Engine
 
 from malmoi.errors import CheckpointError, ConfigError, UserError
-from malmoi.formats.gguf.file import GGUF, Outgoing, read_gguf, write_gguf
-from malmoi.formats.gguf.read import TEXT_RULES, Imported, import_gguf, interleave, separate
+from malmoi.formats.gguf.file import GGUF, TensorToWrite, read_gguf, write_gguf
+from malmoi.formats.gguf.read import TEXT_RULES, GGUFModel, deinterleave, import_gguf, interleave
 from malmoi.formats.gguf.write import KINDS, export_gguf
 from malmoi.model.config import LinearRope, Llama3Rope, ModelConfig, YarnRope
 from malmoi.model.transformer import LanguageModel
@@ -105,7 +105,7 @@ def test_interleaved_rows_turned_in_pairs_are_halves_turned() -> None:
     pairs = torch.view_as_real(torch.view_as_complex(interleave(q, 8).view(4, 2)) * turn).flatten()
     torch.testing.assert_close(pairs @ interleave(k, 8), halves @ k)
     rows = torch.arange(32)
-    assert torch.equal(separate(interleave(rows, 8), 8), rows)
+    assert torch.equal(deinterleave(interleave(rows, 8), 8), rows)
 
 
 @pytest.mark.parametrize("pre", TEXT_RULES)
@@ -150,7 +150,7 @@ def test_tokens_that_are_only_whole_and_empty_rows_come_back(
     assert found.tokenizer.plain_tokens == ["<think>"] and found.tokenizer.encode("<think>") == [300]
 
 
-def rewrite(path: Path, metadata: dict[str, Any], tensors: dict[str, torch.Tensor | None] | None = None) -> Imported:
+def rewrite(path: Path, metadata: dict[str, Any], tensors: dict[str, torch.Tensor | None] | None = None) -> GGUFModel:
     """The same file with other metadata and tensors (None: without), imported."""
     file = read_gguf(path)
     kept = {key: value if isinstance(value, str | int | float | list) else value.tolist()
@@ -159,7 +159,7 @@ def rewrite(path: Path, metadata: dict[str, Any], tensors: dict[str, torch.Tenso
     found = {name: file.tensor(name) for name in file.infos} | (tensors or {})
     write_gguf(
         path.with_name("other.gguf"), kept,
-        {name: Outgoing(tuple(t.shape), "F32", lambda t=t: t) for name, t in found.items() if t is not None},
+        {name: TensorToWrite(tuple(t.shape), "F32", lambda t=t: t) for name, t in found.items() if t is not None},
     )  # fmt: skip
     return import_gguf(path.with_name("other.gguf"))
 
@@ -172,10 +172,10 @@ def rewrite(path: Path, metadata: dict[str, Any], tensors: dict[str, torch.Tenso
         ({"qwen3.block_count": None}, "qwen3.block_count: is missing"),
         ({"qwen3.block_count": 3}, "tensor 'blk.2.attn_k.weight': is missing"),
         ({"qwen3.block_count": 1}, "tensor 'blk.1.attn_k.weight': is not supported"),
-        ({"qwen3.block_count": 2**32 - 1}, "blocks of 2 heads cannot be"),
+        ({"qwen3.block_count": 2**32 - 1}, "blocks of 2 heads are not possible"),
         ({"qwen3.block_count": "two"}, "qwen3.block_count: expected one int, found 'two'"),
         ({"qwen3.block_count": [2, 2]}, "qwen3.block_count: expected one int, found an array"),
-        ({"qwen3.attention.head_count": 0}, "blocks of 0 heads cannot be"),
+        ({"qwen3.attention.head_count": 0}, "blocks of 0 heads are not possible"),
         ({"qwen3.attention.head_count": 3}, r"'blk.0.attn_\w+.weight': is \(16, 16\), the metadata says"),
         ({"qwen3.attention.value_length": 4}, "value_length: is 4, but head_dim is 8"),
         ({"qwen3.rope.dimension_count": 4}, "dimension_count: is 4, but head_dim is 8"),
@@ -192,10 +192,10 @@ def rewrite(path: Path, metadata: dict[str, Any], tensors: dict[str, torch.Tenso
         ({"tokenizer.ggml.tokens": ["a", "b", "b"]}, "3 tokens, 2 different, 300 types and 300 rows"),
         ({"tokenizer.ggml.tokens": "abc"}, "tokenizer.ggml.tokens: expected strings"),
         ({"tokenizer.ggml.tokens": ["", "a"], "tokenizer.ggml.token_type": [3, 1]}, "found in text is empty"),
-        ({"tokenizer.ggml.token_type": ["x"]}, "tokenizer.ggml.token_type: expected whole numbers"),
-        ({"tokenizer.ggml.merges": ["Ġ Ġt h"]}, "tokenizer.ggml: is no tokenizer"),
-        ({"tokenizer.ggml.merges": ["nowhere to"]}, "tokenizer.ggml: is no tokenizer"),
-        ({"tokenizer.ggml.eos_token_id": 300}, "eos_token_id: 300 is none of 300 tokens"),
+        ({"tokenizer.ggml.token_type": ["x"]}, "tokenizer.ggml.token_type: expected integers"),
+        ({"tokenizer.ggml.merges": ["Ġ Ġt h"]}, "tokenizer.ggml: is not a tokenizer"),
+        ({"tokenizer.ggml.merges": ["nowhere to"]}, "tokenizer.ggml: is not a tokenizer"),
+        ({"tokenizer.ggml.eos_token_id": 300}, "eos_token_id: 300 is not one of 300 tokens"),
         ({"tokenizer.chat_template": 5}, "chat_template: expected one str, found '5'"),
     ],
     ids=str,
@@ -253,9 +253,12 @@ def test_a_beginning_of_text_is_put_first_only_by_the_makers_encoding(exported: 
     [
         ({"norm": "layer"}, "no architecture of llama.cpp"),
         ({"no_rope_layers": (0,)}, "no architecture of llama.cpp"),
-        ({**GPT2, "n_kv_head": 1}, "gpt2 has as many key heads as query heads"),
-        ({"rope_scaling": LLAMA3}, "in llama alone, not in qwen3"),
-        ({"rope_scaling": YarnRope(factor=2, original_seq_len=8, attention_factor=1.5)}, "YaRN's own attention_factor"),
+        ({**GPT2, "n_kv_head": 1}, "gpt2 needs n_kv_head = n_head"),
+        ({"rope_scaling": LLAMA3}, "only in llama, not in qwen3"),
+        (
+            {"rope_scaling": YarnRope(factor=2, original_seq_len=8, attention_factor=1.5)},
+            "YaRN's default attention_factor",
+        ),
         ({"vocab_size": 299}, "is number 299, but the embedding has 299 rows"),
     ],
     ids=str,
@@ -279,7 +282,7 @@ def test_a_tokenizer_that_llama_cpp_has_no_name_for_is_refused(
     engine = Engine.from_str(tokenizer.backend.to_str())
     engine.pre_tokenizer = pre_tokenizers.Metaspace()
     engine.decoder = decoders.Metaspace()
-    with pytest.raises(CheckpointError, match="no name for how it cuts text"):
+    with pytest.raises(CheckpointError, match="does not know how it splits text"):
         export_gguf(tmp_path / "model.gguf", policy, Tokenizer(engine), template)
 
 

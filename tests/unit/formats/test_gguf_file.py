@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from malmoi.errors import CheckpointError, UserError
-from malmoi.formats.gguf.file import GGUF, Outgoing, read_gguf, write_gguf
+from malmoi.formats.gguf.file import GGUF, TensorToWrite, read_gguf, write_gguf
 from malmoi.formats.gguf.read import import_gguf
 from malmoi.formats.gguf.write import export_gguf
 from malmoi.model.config import ModelConfig
@@ -86,18 +86,18 @@ FORGED: dict[str, tuple[bytes, str]] = {
     "a header cut off": (b"GGUF\3\0\0\0\1", "header: reaches past the end"),
     "version 1": (gguf(version=1), "version 1 is not supported"),
     "big endian": (b"GGUF\0\0\0\3" + bytes(16), "big endian is not supported"),
-    "countless keys": (gguf(n_keys=HUGE), f"says 0 tensors and {HUGE} keys"),
-    "countless tensors": (gguf(n_tensors=2**32), "says 4294967296 tensors"),
+    "countless keys": (gguf(n_keys=HUGE), f"claims 0 tensors and {HUGE} keys"),
+    "countless tensors": (gguf(n_tensors=2**32), "claims 4294967296 tensors"),
     "more keys than are there": (gguf(n_keys=9), "metadata .*: reaches past the end"),
     "more tensors than are there": (gguf(n_tensors=9), "tensor .*: reaches past the end"),
     "a key without end": (gguf((struct.pack("<Q", HUGE),)), "metadata key: reaches past the end"),
     "a key that is not UTF-8": (gguf((struct.pack("<Q", 1) + b"\xff" + bytes(8),)), "metadata key: is not UTF-8"),
     "a key of another kind": (gguf((key("k", 99, b""),)), "metadata 'k': is of unknown type 99"),
-    "a key twice": (gguf((key("k", 0, b"1"), key("k", 0, b"1"))), "metadata 'k': stands twice"),
-    "neither true nor false": (gguf((key("k", 7, b"\2"),)), "metadata 'k': 2 is neither true nor false"),
+    "a key twice": (gguf((key("k", 0, b"1"), key("k", 0, b"1"))), "metadata 'k': is a duplicate"),
+    "neither true nor false": (gguf((key("k", 7, b"\2"),)), "metadata 'k': 2 is not a boolean"),
     "a text without end": (gguf((key("k", 8, struct.pack("<Q", 2**40)),)), "metadata 'k': reaches past the end"),
     "numbers without end": (gguf((key("k", 9, struct.pack("<IQ", 12, 2**61)),)), "metadata 'k': reaches past"),
-    "texts without end": (gguf((key("k", 9, struct.pack("<IQ", 8, 2**61)),)), "more than can be"),
+    "texts without end": (gguf((key("k", 9, struct.pack("<IQ", 8, 2**61)),)), "more than are possible"),
     "arrays in arrays": (gguf((key("k", 9, struct.pack("<IQ", 9, 1) * 500),)), "is an array of type 9"),
     "a name that breaks the line": (gguf((key("k\n" * 900, 99, b""),)), r"metadata 'k\\nk.*\.\.\.': is of unknown"),
     "odd alignment": (gguf((key("general.alignment", 4, struct.pack("<I", 24)),)), "24 is not a power of two"),
@@ -114,7 +114,7 @@ FORGED: dict[str, tuple[bytes, str]] = {
     "an offset between": (gguf((), (row("t", (1,), 0, 4),), bytes(8)), "its offset 4 is not a multiple of 32"),
     "an offset outside": (gguf((), (row("t", (1,), 0, 2**63),), ONE), "'t': reaches past the end"),
     "truncated weights": (gguf((), (row("t", (2,)),), ONE), "'t': reaches past the end of the file; truncated"),
-    "one name twice": (gguf((), (row("t", (1,)), row("t", (1,), 0, 32)), bytes(36)), "tensor 't': stands twice"),
+    "one name twice": (gguf((), (row("t", (1,)), row("t", (1,), 0, 32)), bytes(36)), "tensor 't': is a duplicate"),
     "one above the other": (gguf((), (row("t", (9,)), row("u", (1,), 0, 32)), bytes(64)), "'u': overlaps tensor 't'"),
     "two in one place": (gguf((), (row("t", (1,)), row("u", (1,))), bytes(64)), "overlaps tensor"),
 }
@@ -143,7 +143,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     values = {"t": "말", "i": 7, "f": 0.1, "b": False, "texts": ["a", "", "낱"], "numbers": [1, -2], "none": []}
     tensor = torch.arange(12.0).view(3, 4)
-    odd, even = Outgoing((3,), "F16", lambda: tensor[0, 1:]), Outgoing((3, 4), "F32", lambda: tensor)
+    odd, even = TensorToWrite((3,), "F16", lambda: tensor[0, 1:]), TensorToWrite((3, 4), "F32", lambda: tensor)
     write_gguf(tmp_path / "out.gguf", values, {"odd": odd, "even": even})
     file = read_gguf(tmp_path / "out.gguf")
     back = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in file.metadata.items()}

@@ -82,10 +82,10 @@ def test_a_snapshot_is_chosen_only_where_it_is_plain_which(cached: Path) -> None
 def test_a_snapshot_whose_files_are_gone_is_named(cached: Path) -> None:
     snapshot = cached / "snapshots" / COMMIT
     (snapshot / "model.safetensors").resolve().unlink()
-    with pytest.raises(CheckpointError, match=r"model\.safetensors: points at a file that is gone; download"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: links to a file that does not exist; download"):
         load_model(locate(cached))
     (snapshot / "config.json").resolve().unlink()
-    with pytest.raises(CheckpointError, match=r"config\.json points at a file that is gone; download"):
+    with pytest.raises(CheckpointError, match=r"config\.json links to a file that does not exist; download"):
         locate(cached)
 
 

@@ -1,8 +1,8 @@
 """GGUF's number formats: blocks of bytes to float32 and back.
 
-A row of weights is cut into blocks; a block is a C struct, here a numpy record: `d` the scale and `m` the offset of
-its values, `q` their lower bits, `h` their upper ones, `s` the scales of the block's parts. Source: ggml-common.h and
-ggml-quants.c of llama.cpp, which define them.
+A row of weights is divided into blocks. A block is a C struct, here a numpy record: `d` is the scale and `m` the offset
+of its values, `q` their lower bits, `h` their upper bits, `s` the scales of the block's parts. Source: ggml-common.h
+and ggml-quants.c of llama.cpp.
 """
 
 from collections.abc import Callable
@@ -18,8 +18,8 @@ from malmoi.errors import CheckpointError
 from malmoi.model.finite import NOT_FINITE, is_finite
 
 Array = NDArray[Any]
-_AT_ONCE = 1 << 12
-"""Blocks turned into float32 at a time, so that what is needed on the way stays small."""
+_BLOCKS_AT_ONCE = 1 << 12
+"""Blocks that are converted to float32 at a time, so that scratch memory stays small."""
 
 
 @dataclass(frozen=True)
@@ -33,19 +33,19 @@ class BlockFormat:
 
 
 def dequantise(blocks: Array, block_format: BlockFormat) -> Array:
-    """(N,) records -> (N · n_values,) float32; not finite where a block's scale is not."""
+    """(N,) records -> (N · n_values,) float32. Values are not finite where a block's scale is not."""
     values = np.empty((len(blocks), block_format.n_values), np.float32)
-    for start in range(0, len(blocks), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
+    for start in range(0, len(blocks), _BLOCKS_AT_ONCE):
+        part = slice(start, start + _BLOCKS_AT_ONCE)
         with np.errstate(all="ignore"):
             values[part] = block_format.decode(blocks[part])
     return values.reshape(-1)
 
 
 def quantise(tensor: Tensor, kind: str) -> Array:
-    """A tensor as the (N,) records of one of `ENCODERS`; its rows must be whole blocks (32 values for Q8_0).
+    """A tensor as (N,) records. kind: one of `ENCODERS`; rows must be whole blocks (32 values for Q8_0)
 
-    Raises CheckpointError when a value is beyond what the format can hold, or is no number at all.
+    Raises CheckpointError for a value that the format cannot hold, or that is not a number.
     """
     values = tensor.detach().cpu().float().flatten()
     if not is_finite(values):
@@ -54,7 +54,7 @@ def quantise(tensor: Tensor, kind: str) -> Array:
 
 
 def _signed(q: Array, middle: int) -> Array:
-    """Unsigned whole numbers of at most six bits -> float32 around zero."""
+    """Unsigned integers of at most six bits -> float32, with `middle` as zero."""
     return (q.astype(np.int8) - np.int8(middle)).astype(np.float32)
 
 
@@ -63,12 +63,12 @@ def _scale(blocks: Array, name: str = "d") -> Array:
 
 
 def _nibbles(q: Array) -> Array:
-    """(…, n) bytes -> (…, 2, n): the lower four bits, then the upper ones."""
+    """(…, n) bytes -> (…, 2, n): the lower four bits, then the upper four."""
     return np.stack((q & 15, q >> 4), axis=-2)
 
 
 def _fifth_bits(blocks: Array) -> Array:
-    """(N, 32) whole numbers of five bits: four in `q`, the fifth in `h`, one bit each."""
+    """(N, 32) integers of five bits: four bits from `q`, the fifth from `h`."""
     high = (blocks["h"][:, None] >> np.arange(32, dtype=np.uint32)) & 1
     return _nibbles(blocks["q"]).reshape(-1, 32) | (high << 4).astype(np.uint8)
 
@@ -82,7 +82,7 @@ def _six_bits(packed: Array) -> tuple[Array, Array]:
 
 
 def _k_values(blocks: Array, q: Array) -> Array:
-    """d · scale · q - m · offset, for whole numbers q in eight parts of 32."""
+    """d · scale · q - m · offset, for integers q in eight parts of 32."""
     scales, offsets = _six_bits(blocks["s"])
     d, m = (_scale(blocks) * scales)[:, :, None], (_scale(blocks, "m") * offsets)[:, :, None]
     return (d * q.reshape(-1, 8, 32).astype(np.float32) - m).reshape(-1, 256)
@@ -145,7 +145,7 @@ OTHER_TYPES = {
     21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64", 29: "IQ1_M",
     34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4",
 }  # fmt: skip
-"""Types that exist and are not read here, for the error's words."""
+"""Types that exist but are not supported, for the error text."""
 
 
 def _narrow(tensor: Tensor, dtype: torch.dtype) -> Tensor:
@@ -156,7 +156,7 @@ def _narrow(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _to_q8_0(tensor: Tensor) -> Array:
-    """The largest of 32 values becomes ±127; halves are rounded away from zero, as llama.cpp does."""
+    """The largest of 32 values becomes ±127. Halves are rounded away from zero, as in llama.cpp."""
     values = tensor.numpy().reshape(-1, 32)
     scale = np.abs(values).max(axis=1) / np.float32(127)
     inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale > np.finfo(np.float32).tiny)
@@ -173,4 +173,4 @@ ENCODERS: dict[str, tuple[int, Callable[[Tensor], Array]]] = {
     "BF16": (30, lambda tensor: _narrow(tensor, torch.bfloat16).view(torch.uint16).numpy().astype("<u2", copy=False)),
     "Q8_0": (8, _to_q8_0),
 }
-"""Name -> ggml's type number, and how to get there from float32."""
+"""Name -> ggml's type number, and the conversion from float32."""

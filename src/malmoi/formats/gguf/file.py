@@ -1,7 +1,7 @@
-"""GGUF files, llama.cpp's format. They are read from anyone: nothing in them is believed before it is checked.
+"""GGUF files, llama.cpp's format. A file may come from anyone, so everything in it is checked before it is used.
 
 A file is a header, metadata (key, type, value), a table of tensors, and their bytes. Counts, lengths and offsets are
-held against the size of the file before anything is made of them; what does not fit ends in one line.
+compared with the size of the file before memory is allocated for them; an error is one line.
 Source: docs/gguf.md of the ggml project; versions 2 and 3, little endian.
 """
 
@@ -27,12 +27,12 @@ MAGIC = b"GGUF"
 DEFAULT_ALIGNMENT = 32
 STRING, ARRAY = 8, 9
 NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-"""GGUF's value types that are numbers, by their codes in `struct`, which are numpy's too."""
+"""GGUF's value types that are numbers -> their codes in `struct` and numpy."""
 
 _MOST_ENTRIES = 1 << 16
-"""Keys and tensors of a file; real ones have hundreds."""
+"""Most keys and most tensors of a file; real files have hundreds."""
 _MOST_STRINGS = 1 << 22
-"""Strings of an array; the largest vocabularies have a quarter of a million."""
+"""Most strings of an array; the largest vocabularies have a quarter of a million."""
 
 Value = str | int | float | bool | list[str] | NDArray[Any]
 Kind = TypeVar("Kind", str, int, float, bool)
@@ -40,7 +40,7 @@ Kind = TypeVar("Kind", str, int, float, bool)
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """Where a tensor stands. shape: as in torch, rows last; start: of its bytes in the file."""
+    """Where a tensor is. shape: as in torch, the reverse of the file's; start: of its bytes in the file"""
 
     shape: tuple[int, ...]
     block_format: BlockFormat
@@ -50,7 +50,7 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class GGUF:
-    """An open file: its metadata, and its tensors, which are read one at a time."""
+    """An open file with its metadata. Tensors are read one at a time."""
 
     path: Path
     metadata: dict[str, Value]
@@ -61,7 +61,7 @@ class GGUF:
         return CheckpointError(f"{self.path}: {where}: {what}")
 
     def tensor(self, name: str) -> Tensor:
-        """One tensor as float32; CheckpointError when a value is no number."""
+        """One tensor as float32. Raises CheckpointError for a value that is not a number."""
         info = self.infos[name]
         blocks = np.frombuffer(self.data[info.start : info.start + info.n_bytes], info.block_format.record)
         values = torch.from_numpy(dequantise(blocks, info.block_format)).view(info.shape)
@@ -70,7 +70,7 @@ class GGUF:
         return values
 
     def get(self, key: str, kind: type[Kind], default: Kind | None = None) -> Kind:
-        """A value of the metadata; CheckpointError when it is missing (and has no default) or of another kind."""
+        """A value of the metadata. Raises CheckpointError if it is of another type, or missing without a default."""
         found = self.metadata.get(key, default)
         if found is None:
             raise self.error(key, "is missing")
@@ -82,25 +82,25 @@ class GGUF:
         return found
 
     def strings(self, key: str) -> list[str]:
-        """An array of strings; CheckpointError when it is missing or something else."""
+        """An array of strings. Raises CheckpointError if it is missing or something else."""
         found = self.metadata.get(key)
         if not isinstance(found, list):
             raise self.error(key, "is missing" if found is None else "expected strings")
         return found
 
     def numbers(self, key: str) -> list[int]:
-        """An array of whole numbers; empty when it is missing, CheckpointError when it is something else."""
+        """An array of integers, empty if it is missing. Raises CheckpointError if it is something else."""
         found = self.metadata.get(key, np.empty(0, np.int32))
         if not isinstance(found, np.ndarray) or found.dtype.kind not in "iu":
-            raise self.error(key, "expected whole numbers")
+            raise self.error(key, "expected integers")
         return found.tolist()
 
 
 def read_gguf(path: Path) -> GGUF:
-    """Map a file into memory and check all of it but the weights' values.
+    """Map a file into memory and check everything except the values of the weights.
 
-    Raises CheckpointError that names the part: no such file, truncated, a count or an offset that does not fit, a
-    type that is not read here, a name that stands twice, tensors that overlap.
+    Raises CheckpointError that names the part: no such file, truncated, a count or an offset that does not fit, an
+    unsupported type, a duplicate name, tensors that overlap.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
@@ -118,12 +118,12 @@ def read_gguf(path: Path) -> GGUF:
         raise cursor.error("header", f"{what} is not supported; version 2 and 3, little endian, are")
     n_tensors, n_keys = (cursor.number("Q", "header") for _ in range(2))
     if max(n_tensors, n_keys) > _MOST_ENTRIES:
-        raise cursor.error("header", f"says {n_tensors} tensors and {n_keys} keys; more than {_MOST_ENTRIES}")
+        raise cursor.error("header", f"claims {n_tensors} tensors and {n_keys} keys; more than {_MOST_ENTRIES}")
     metadata: dict[str, Value] = {}
     for _ in range(n_keys):
         key = cursor.text("metadata key")
         if key in metadata:
-            raise cursor.error(f"metadata {quote(key)}", "stands twice")
+            raise cursor.error(f"metadata {quote(key)}", "is a duplicate")
         metadata[key] = cursor.value(f"metadata {quote(key)}")
     opened = GGUF(path, metadata, {}, data)
     opened.infos.update(_read_table(cursor, n_tensors, opened.get("general.alignment", int, DEFAULT_ALIGNMENT)))
@@ -131,7 +131,7 @@ def read_gguf(path: Path) -> GGUF:
 
 
 def _read_table(cursor: "_Cursor", n_tensors: int, alignment: int) -> dict[str, TensorInfo]:
-    """The tensors' names, shapes and places. Offsets count from the table's end, rounded up to the alignment."""
+    """The tensors' names, shapes and places. Offsets count from the end of the table, rounded up to the alignment."""
     if alignment < 1 or alignment & (alignment - 1):
         raise cursor.error("metadata general.alignment", f"{alignment} is not a power of two")
     infos: dict[str, TensorInfo] = {}
@@ -139,7 +139,7 @@ def _read_table(cursor: "_Cursor", n_tensors: int, alignment: int) -> dict[str, 
         name = cursor.text("tensor name")
         where = f"tensor {quote(name)}"
         if name in infos:
-            raise cursor.error(where, "stands twice")
+            raise cursor.error(where, "is a duplicate")
         infos[name] = cursor.tensor(where, alignment)
     base = cursor.at + -cursor.at % alignment
     end, before = base, ""
@@ -155,8 +155,8 @@ def _read_table(cursor: "_Cursor", n_tensors: int, alignment: int) -> dict[str, 
 
 
 @dataclass(frozen=True)
-class Outgoing:
-    """A tensor to be written. kind: one of `ENCODERS`; read: makes it when its turn comes."""
+class TensorToWrite:
+    """A tensor to be written. kind: one of `ENCODERS`; read: returns the tensor when it is written"""
 
     shape: tuple[int, ...]
     kind: str
@@ -166,11 +166,11 @@ class Outgoing:
 def write_gguf(
     path: Path,
     metadata: Mapping[str, str | int | float | bool | list[str] | list[int]],
-    tensors: Mapping[str, Outgoing],
+    tensors: Mapping[str, TensorToWrite],
 ) -> None:
-    """Write a whole file, version 3, beside its place and rename it there; one tensor is in memory at a time.
+    """Write a file of version 3 with one tensor in memory at a time. It appears complete or not at all.
 
-    Raises UserError when the disk is full, CheckpointError when a tensor has values that its kind cannot hold.
+    Raises UserError if the disk is full, CheckpointError if a tensor has values that its kind cannot hold.
     """
     table, at = b"", 0
     for name, tensor in tensors.items():
@@ -210,7 +210,7 @@ def _pack(value: str | int | float | bool | list[str] | list[int]) -> bytes:
 
 
 class _Cursor:
-    """Reads on from `at`; whatever does not fit into the file is an error that names the part."""
+    """Reads from position `at` on. Reading past the end of the file is an error that names the part."""
 
     def __init__(self, data: memoryview, path: Path) -> None:
         self.data, self.path, self.at = data, path, 0
@@ -227,9 +227,9 @@ class _Cursor:
     def number(self, code: str, where: str) -> Any:
         raw = self.take(struct.calcsize(f"<{code}"), where)
         if code == "?" and raw[0] > 1:
-            raise self.error(where, f"{raw[0]} is neither true nor false")
+            raise self.error(where, f"{raw[0]} is not a boolean")
         number = struct.unpack(f"<{code}", raw)[0]
-        # The shortest decimal of a float32: 1e-05 is what was meant, not 9.999999747378752e-06.
+        # The shortest decimal that gives this float32: the file means 1e-05, not 9.999999747378752e-06.
         return float(str(np.float32(number))) if code == "f" else number
 
     def text(self, where: str) -> str:
@@ -240,7 +240,7 @@ class _Cursor:
             raise self.error(where, "is not UTF-8") from None
 
     def value(self, where: str) -> Value:
-        """A number, a string or an array of them. Arrays of numbers stay bytes of the file."""
+        """A number, a string or an array of them. Arrays of numbers are not copied out of the file."""
         kind = self.number("I", where)
         if kind in NUMBERS:
             return self.number(NUMBERS[kind], where)
@@ -255,11 +255,11 @@ class _Cursor:
         if of != STRING:
             raise self.error(where, f"is an array of type {of}; arrays of numbers or strings are supported")
         if count > min(_MOST_STRINGS, len(self.data) // 8):
-            raise self.error(where, f"says {count} strings, more than can be")
+            raise self.error(where, f"claims {count} strings, more than are possible")
         return [self.text(where) for _ in range(count)]
 
     def tensor(self, where: str, alignment: int) -> TensorInfo:
-        """One row of the table; `start` still counts from where the weights begin."""
+        """One row of the table; its `start` counts from the first byte of the weights."""
         n_dims = self.number("I", where)
         if not 1 <= n_dims <= 4:
             raise self.error(where, f"has {n_dims} dimensions; 1 to 4 are possible")
@@ -279,5 +279,5 @@ class _Cursor:
 
 
 def quote(name: str) -> str:
-    """A foreign text, fit for one line."""
+    """Text from a file, quoted and shortened for an error of one line."""
     return repr(name if len(name) <= 80 else name[:77] + "...")

@@ -1,6 +1,6 @@
-"""A GGUF file as a model of ours, and the tables that say how the two name things; `gguf_export.py` goes back.
+"""Read a GGUF file as a model of ours. Its tables of names serve both directions; `write.py` is the other one.
 
-Source: the GGUF specification of the ggml project, and how llama.cpp converts and loads the architectures below.
+Source: the GGUF specification of the ggml project, and llama.cpp's code that converts and loads these architectures.
 """
 
 import json
@@ -26,12 +26,12 @@ from malmoi.tokenizer.chat_template import ChatTemplate
 
 
 class Architecture(NamedTuple):
-    """What sets an architecture apart from Llama's network without biases.
+    """How an architecture differs from Llama's network without biases.
 
-    biases: which it may have: (queries, keys and values), (attention's output), (feed-forward)
-    interleaved: it turns neighbouring values of a head instead of its halves, and q's and k's rows stand so
+    biases: possible combinations: (queries, keys and values), (attention's output), (feed-forward)
+    interleaved: rotation pairs neighbouring values of a head, not its halves, and the rows of q and k are in that order
     fused: queries, keys and values are one tensor
-    no_rope_every: each such layer leaves its queries and keys as they are
+    no_rope_every: every n-th layer does not rotate queries and keys; 0: all layers do
     """
 
     features: Mapping[str, Any]
@@ -72,7 +72,7 @@ FIELDS = {
     "rope.dimension_count": "head_dim",
     "rope.freq_base": "rope_theta",
 }
-"""Metadata, behind the architecture's name -> our setting. The first five must be there."""
+"""Metadata key after the architecture's name -> our setting. The first five are required."""
 EPSILON = {"rms": "attention.layer_norm_rms_epsilon", "layer": "attention.layer_norm_epsilon"}
 YARN = {
     "rope.scaling.original_context_length": "original_seq_len",
@@ -80,8 +80,8 @@ YARN = {
     "rope.scaling.yarn_beta_slow": "beta_slow",
 }
 _SCALING = {"rope.scaling.type", "rope.scaling.factor", "rope.scale_linear", *YARN}
-_IDLE = {"vocab_size", "tensor_data_layout", "rope.scaling.finetuned"}
-_IDLE_AT = {"expert_count": 0, "expert_used_count": 0, "attention.sliding_window": 0, "attention.causal": True}
+_IGNORED = {"vocab_size", "tensor_data_layout", "rope.scaling.finetuned"}
+_IGNORED_IF = {"expert_count": 0, "expert_used_count": 0, "attention.sliding_window": 0, "attention.causal": True}
 
 NAMES = {
     "model.embed_tokens": "token_embd",
@@ -101,11 +101,11 @@ NAMES = {
     "mlp.down_proj": "ffn_down",
 }
 _LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)")
-_TURNED = re.compile(r"self_attn\.[qk]_proj")
+_ROTATED = re.compile(r"self_attn\.[qk]_proj")
 ROPE_FREQS = "rope_freqs.weight"
 
 NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5
-"""What `tokenizer.ggml.token_type` says of a token."""
+"""Values of `tokenizer.ggml.token_type`."""
 TOKEN_IDS = {
     "bos_token": "tokenizer.ggml.bos_token_id",
     "eos_token": "tokenizer.ggml.eos_token_id",
@@ -116,7 +116,7 @@ END_OF_TURN_ID = "tokenizer.ggml.eot_token_id"
 
 
 class TextRules(NamedTuple):
-    """How text is cut before merging, in the words of tokenizer.json."""
+    """How text is split before merging, as in tokenizer.json."""
 
     pre_tokenizer: dict[str, Any]
     normalizer: dict[str, Any] | None = None
@@ -152,12 +152,12 @@ TEXT_RULES = {
         )
     ),
 }
-"""`tokenizer.ggml.pre` -> rules; a file that names none means `default`."""
+"""`tokenizer.ggml.pre` -> rules; a file without that key means `default`."""
 _SAME_RULES = {"llama3": "llama-bpe", "llama-v3": "llama-bpe"}
 
 
-class Imported(NamedTuple):
-    """A model out of a file. tensors: in our names, float32, each read when it is asked for."""
+class GGUFModel(NamedTuple):
+    """A model from a GGUF file. tensors: our names -> float32, each read from the file on access"""
 
     config: ModelConfig
     tensors: Mapping[str, Tensor]
@@ -173,16 +173,16 @@ class Imported(NamedTuple):
         return model.to(device.current().torch_device)
 
 
-def import_gguf(path: Path) -> Imported:
-    """Read a model, its tokenizer and its chat template (the plain one when the file has none).
+def import_gguf(path: Path) -> GGUFModel:
+    """Read a model, its tokenizer and its chat template (the plain template if the file has none).
 
-    Raises CheckpointError that says which part is broken, missing or not supported.
+    Raises CheckpointError that names the part that is broken, missing or not supported.
     """
     file = read_gguf(path)
     if (n_parts := file.get("split.count", int, 1)) > 1:
         raise file.error("split.count", f"one part of {n_parts}; join them with llama-gguf-split --merge")
     if (kind := file.get("general.type", str, "model")) != "model":
-        raise file.error("general.type", f"is {quote(kind)}, not a model; an adapter is merged by llama-export-lora")
+        raise file.error("general.type", f"is {quote(kind)}, not a model; llama-export-lora can merge an adapter")
     name = file.get("general.architecture", str)
     if name not in ARCHITECTURES:
         raise file.error("general.architecture", f"{quote(name)} is not supported; {', '.join(ARCHITECTURES)} are")
@@ -190,17 +190,17 @@ def import_gguf(path: Path) -> Imported:
     tensors = _find_tensors(file, config, ARCHITECTURES[name])
     source = file.get("tokenizer.chat_template", str, "")
     tokenizer = _read_tokenizer(file, config.vocab_size, source or None)
-    return Imported(config, tensors, tokenizer, ChatTemplate(source) if source else ChatTemplate.plain())
+    return GGUFModel(config, tensors, tokenizer, ChatTemplate(source) if source else ChatTemplate.plain())
 
 
 def _read_config(file: GGUF, name: str) -> ModelConfig:
-    """The network that the metadata describes, and tensors by being there."""
+    """The network that the metadata describes; biases and tying follow from which tensors exist."""
     settings = ARCHITECTURES[name].settings(0)
     epsilon = EPSILON[settings["norm"]]
     for key, value in file.metadata.items():
         architecture, _, key = key.partition(".")
-        known = key in FIELDS or key in _SCALING or key in _IDLE or key == epsilon
-        idle = isinstance(value, int) and _IDLE_AT.get(key) == value
+        known = key in FIELDS or key in _SCALING or key in _IGNORED or key == epsilon
+        idle = isinstance(value, int) and _IGNORED_IF.get(key) == value
         if architecture == name and not (known or idle):
             raise file.error(quote(f"{name}.{key}"), "is not supported")
     for position, (key, setting) in enumerate(FIELDS.items()):
@@ -210,7 +210,7 @@ def _read_config(file: GGUF, name: str) -> ModelConfig:
                 raise file.error(f"{name}.{key}", f"is {value}, but {setting} is {settings[setting]}")
     n_layer, n_head = settings["n_layer"], settings["n_head"]
     if not 0 < n_layer <= len(file.infos) or n_head < 1:
-        raise file.error(f"{name}", f"{n_layer} blocks of {n_head} heads cannot be")
+        raise file.error(f"{name}", f"{n_layer} blocks of {n_head} heads are not possible")
     settings |= ARCHITECTURES[name].settings(n_layer)
     settings.setdefault("n_kv_head", n_head)
     settings.setdefault("head_dim", settings["n_embd"] // n_head)
@@ -254,25 +254,25 @@ def _read_scaling(file: GGUF, name: str, config: ModelConfig) -> dict[str, Any] 
 
 
 def _recognise_llama3(file: GGUF, config: ModelConfig) -> dict[str, Any] | None:
-    """The file has the divided frequencies alone. Every Llama 3 made them of the same numbers, but for the factor."""
+    """Llama 3's scaling. The file only has its result; every Llama 3 has the same settings except for the factor."""
     found = file.tensor(ROPE_FREQS).flatten()
     scaling = Llama3Rope(
         factor=max(1.0, found.max().item()), original_seq_len=8192, low_freq_factor=1.0, high_freq_factor=4.0
     )
     wanted = frequency_factors(scaling, config.rope_theta, config.head_dim)
     if len(found) != len(wanted) or not np.allclose(found, wanted, rtol=1e-3):
-        raise file.error(f"tensor {ROPE_FREQS}", "is not Llama 3's; import the model's Hugging Face folder")
+        raise file.error(f"tensor {ROPE_FREQS}", "is not Llama 3's scaling; import the model's Hugging Face folder")
     return None if scaling.factor == 1 else scaling.model_dump()
 
 
 def frequency_factors(scaling: Llama3Rope, theta: float, head_dim: int) -> list[float]:
-    """What llama.cpp divides each rotary frequency by."""
+    """llama.cpp's divisor of each rotary frequency."""
     frequencies = [theta ** (-even / head_dim) for even in range(0, head_dim, 2)]
     return [1 / (kept + (1 - kept) / scaling.factor) for kept in scaling.kept(frequencies, theta)]
 
 
 class _Weights(Mapping[str, Tensor]):
-    """Tensors that are read when they are asked for, so that no more than one need be in memory."""
+    """Tensors that are read from the file on each access, so that memory need not hold more than one."""
 
     def __init__(self, readers: Mapping[str, Callable[[], Tensor]]) -> None:
         self._readers = readers
@@ -287,8 +287,8 @@ class _Weights(Mapping[str, Tensor]):
         return len(self._readers)
 
 
-def layout(config: ModelConfig, architecture: Architecture) -> dict[str, list[tuple[str, Shape]]]:
-    """GGUF's tensors -> ours that are in them, one above the other."""
+def tensor_layout(config: ModelConfig, architecture: Architecture) -> dict[str, list[tuple[str, Shape]]]:
+    """GGUF's tensors -> our tensors that they consist of, stacked by rows."""
     tensors: dict[str, list[tuple[str, Shape]]] = {}
     for name, shape in config.shapes():
         stem, _, kind = name.rpartition(".")
@@ -302,23 +302,23 @@ def layout(config: ModelConfig, architecture: Architecture) -> dict[str, list[tu
     return tensors
 
 
-def turns(name: str, architecture: Architecture) -> bool:
-    """Whether the rows of this tensor of ours stand in another order in the file."""
-    return architecture.interleaved and _TURNED.search(name) is not None
+def is_interleaved(name: str, architecture: Architecture) -> bool:
+    """Whether the file has the rows of this tensor of ours in interleaved order."""
+    return architecture.interleaved and _ROTATED.search(name) is not None
 
 
 def interleave(rows: Tensor, head_dim: int) -> Tensor:
-    """Rows of each head: first half, second half -> one of each in turn."""
+    """Rows of each head: first half, then second half -> alternating."""
     return rows.reshape(-1, 2, head_dim // 2, *rows.shape[1:]).transpose(1, 2).flatten(0, 2)
 
 
-def separate(rows: Tensor, head_dim: int) -> Tensor:
+def deinterleave(rows: Tensor, head_dim: int) -> Tensor:
     """The inverse of `interleave`."""
     return rows.reshape(-1, head_dim // 2, 2, *rows.shape[1:]).transpose(1, 2).flatten(0, 2)
 
 
 def _find_tensors(file: GGUF, config: ModelConfig, architecture: Architecture) -> Mapping[str, Tensor]:
-    wanted = layout(config, architecture)
+    wanted = tensor_layout(config, architecture)
     for name in sorted(wanted.keys() ^ (file.infos.keys() - {ROPE_FREQS})):
         raise file.error(f"tensor {quote(name)}", "is missing" if name in wanted else "is not supported")
     readers: dict[str, Callable[[], Tensor]] = {}
@@ -328,7 +328,7 @@ def _find_tensors(file: GGUF, config: ModelConfig, architecture: Architecture) -
             raise file.error(f"tensor {name!r}", f"is {file.infos[name].shape}, the metadata says {shape}")
         start = 0
         for ours, (n_rows, *_) in parts:
-            head_dim = config.head_dim if turns(ours, architecture) else None
+            head_dim = config.head_dim if is_interleaved(ours, architecture) else None
             readers[ours] = partial(_read_part, file, name, slice(start, start + n_rows), head_dim)
             start += n_rows
     return _Weights(readers)
@@ -336,7 +336,7 @@ def _find_tensors(file: GGUF, config: ModelConfig, architecture: Architecture) -
 
 def _read_part(file: GGUF, name: str, rows: slice, head_dim: int | None) -> Tensor:
     part = file.tensor(name)[rows]
-    return part if head_dim is None else separate(part, head_dim)
+    return part if head_dim is None else deinterleave(part, head_dim)
 
 
 def _read_tokenizer(file: GGUF, n_rows: int, template: str | None) -> Tokenizer:
@@ -351,18 +351,18 @@ def _read_tokenizer(file: GGUF, n_rows: int, template: str | None) -> Tokenizer:
     types = file.numbers("tokenizer.ggml.token_type") or [NORMAL] * len(tokens)
     if len(set(tokens)) != len(tokens) or len(types) != len(tokens) or len(tokens) > n_rows:
         what = f"{len(tokens)} tokens, {len(set(tokens))} different, {len(types)} types"
-        raise file.error("tokenizer.ggml.tokens", f"{what} and {n_rows} rows of the embedding do not fit together")
+        raise file.error("tokenizer.ggml.tokens", f"{what} and {n_rows} rows of the embedding do not match")
     if any(not token and kind in (CONTROL, USER_DEFINED) for token, kind in zip(tokens, types, strict=True)):
-        raise file.error("tokenizer.ggml.tokens", "a token that is to be found in text is empty")
+        raise file.error("tokenizer.ggml.tokens", "a special token is empty")
     ids = {key: file.get(key, int, -1) for key in (*TOKEN_IDS.values(), END_OF_TURN_ID)}
     for key, token_id in ids.items():
         if key in file.metadata and not 0 <= token_id < len(tokens):
-            raise file.error(key, f"{token_id} is none of {len(tokens)} tokens")
+            raise file.error(key, f"{token_id} is not one of {len(tokens)} tokens")
     stops = [ids[key] for key in (TOKEN_IDS["eos_token"], END_OF_TURN_ID) if ids[key] >= 0]
     for token_id in stops:
         types[token_id] = CONTROL
     names = {name: tokens[i] for name, key in TOKEN_IDS.items() if (i := ids[key]) >= 0 and types[i] == CONTROL}
-    while types and types[-1] == UNUSED:  # rows that only fill the embedding up
+    while types and types[-1] == UNUSED:  # padding of the embedding
         types.pop()
     bos = names.get("bos_token") if file.get("tokenizer.ggml.add_bos_token", bool, rules.ignore_merges) else None
     built = _tokenizer_json(tokens[: len(types)], types, file.strings("tokenizer.ggml.merges"), rules, bos)
@@ -371,14 +371,14 @@ def _read_tokenizer(file: GGUF, n_rows: int, template: str | None) -> Tokenizer:
         return Tokenizer(Engine.from_str(json.dumps(built)), settings, {"eos_token_id": stops})
     except CheckpointError as error:
         raise CheckpointError(f"{file.path}: {error}") from None
-    except Exception as error:  # the library raises bare Exception for what it cannot use
-        raise file.error("tokenizer.ggml", f"is no tokenizer ({quote(str(error))})") from None
+    except Exception as error:  # the library raises bare Exception for input that it cannot use
+        raise file.error("tokenizer.ggml", f"is not a tokenizer ({quote(str(error))})") from None
 
 
 def _tokenizer_json(
     tokens: list[str], types: list[int], merges: list[str], rules: TextRules, bos: str | None
 ) -> dict[str, Any]:
-    """tokenizer.json. bos: the token that encoding puts first, if it does."""
+    """tokenizer.json. bos: the token that encoding puts first, or None"""
     plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
     vocab = {token: token_id for token_id, token in enumerate(tokens)}
     first = [{"SpecialToken": {"id": bos, "type_id": 0}}] if bos else []

@@ -1,4 +1,4 @@
-"""A model of ours as a GGUF file that llama.cpp, Ollama and LM Studio run as it is; the tables are `gguf.py`'s."""
+"""Write a model of ours as a GGUF file, with the tables of `read.py`. llama.cpp, Ollama and LM Studio run it as it is."""
 
 import json
 from functools import partial
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from malmoi.errors import CheckpointError, ConfigError
-from malmoi.formats.gguf.file import Outgoing, write_gguf
+from malmoi.formats.gguf.file import TensorToWrite, write_gguf
 from malmoi.formats.gguf.read import (
     ARCHITECTURES,
     CONTROL,
@@ -27,8 +27,8 @@ from malmoi.formats.gguf.read import (
     TextRules,
     frequency_factors,
     interleave,
-    layout,
-    turns,
+    is_interleaved,
+    tensor_layout,
 )
 from malmoi.model.config import LinearRope, Llama3Rope, ModelConfig, YarnRope
 from malmoi.model.transformer import LanguageModel
@@ -36,18 +36,19 @@ from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 
 KINDS = {"f32": 0, "f16": 1, "bf16": 32, "q8_0": 7}
-"""What can be written -> `general.file_type`."""
+"""Formats of matrices that can be written -> `general.file_type`."""
 Metadata = dict[str, Any]
 
 
 def export_gguf(
     path: Path, model: LanguageModel, tokenizer: Tokenizer, template: ChatTemplate, kind: str = "f32"
 ) -> None:
-    """Write a model with its tokenizer and chat template. kind: of the matrices, one of `KINDS`.
+    """Write a model with its tokenizer and chat template. kind: format of the matrices, one of `KINDS`
 
-    Vectors and learned positions stay float32; with q8_0, matrices whose rows are no multiple of 32 become float16.
+    Vectors and learned positions stay float32. With q8_0, matrices whose width is not a multiple of 32 become float16.
+    The file appears complete or not at all.
     Raises ConfigError for an unknown kind, CheckpointError for a part that GGUF or llama.cpp cannot express, UserError
-    when the disk is full. The file is there as a whole or not at all.
+    if the disk is full.
     """
     if kind not in KINDS:
         raise ConfigError(f"{kind!r} is not supported; {', '.join(KINDS)} are")
@@ -60,21 +61,21 @@ def export_gguf(
             "general.name": path.stem,
             "general.file_type": KINDS[kind],
             "general.quantization_version": 2,
-            **{f"{name}.{key}": value for key, value in _describe(config, architecture).items()},
-            **_describe_tokenizer(tokenizer, config.vocab_size),
+            **{f"{name}.{key}": value for key, value in _architecture_metadata(config, architecture).items()},
+            **_tokenizer_metadata(tokenizer, config.vocab_size),
             "tokenizer.chat_template": template.source,
         }
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
     state = model.state_dict()
-    tensors: dict[str, Outgoing] = {}
+    tensors: dict[str, TensorToWrite] = {}
     if isinstance(config.rope_scaling, Llama3Rope):
         factors = torch.tensor(frequency_factors(config.rope_scaling, config.rope_theta, config.head_dim))
-        tensors[ROPE_FREQS] = Outgoing(tuple(factors.shape), "F32", lambda: factors)
-    for theirs, parts in layout(config, architecture).items():
+        tensors[ROPE_FREQS] = TensorToWrite(tuple(factors.shape), "F32", lambda: factors)
+    for theirs, parts in tensor_layout(config, architecture).items():
         shape = (sum(shape[0] for _, shape in parts), *parts[0][1][1:])
-        rows = [(state[ours], config.head_dim if turns(ours, architecture) else None) for ours, _ in parts]
-        tensors[theirs] = Outgoing(shape, _kind_of(theirs, shape, kind), partial(_join, rows))
+        rows = [(state[ours], config.head_dim if is_interleaved(ours, architecture) else None) for ours, _ in parts]
+        tensors[theirs] = TensorToWrite(shape, _kind_of(theirs, shape, kind), partial(_join, rows))
     write_gguf(path, metadata, tensors)
 
 
@@ -89,16 +90,16 @@ def _choose(config: ModelConfig) -> tuple[str, Architecture]:
     )
     name, architecture = next(fitting, ("", None))
     if architecture is None:
-        raise CheckpointError("no architecture of llama.cpp has this network's features; export it to Hugging Face")
+        raise CheckpointError("no architecture of llama.cpp has this network's features; export it with --to hf")
     if architecture.fused and (config.n_kv_head, config.n_head * config.head_dim) != (config.n_head, config.n_embd):
-        raise CheckpointError(f"{name} has as many key heads as query heads, and together they are n_embd wide")
+        raise CheckpointError(f"{name} needs n_kv_head = n_head, and n_head · head_dim = n_embd")
     if isinstance(config.rope_scaling, Llama3Rope) and name != "llama":
-        raise CheckpointError(f"llama.cpp knows Llama 3's rotary scaling in llama alone, not in {name}")
+        raise CheckpointError(f"llama.cpp supports Llama 3's rotary scaling only in llama, not in {name}")
     return name, architecture
 
 
-def _describe(config: ModelConfig, architecture: Architecture) -> Metadata:
-    """The architecture's own metadata."""
+def _architecture_metadata(config: ModelConfig, architecture: Architecture) -> Metadata:
+    """Metadata that describes the network."""
     described: Metadata = {EPSILON[config.norm]: config.norm_eps, "vocab_size": config.vocab_size}
     for key, setting in FIELDS.items():
         if config.positions == "rope" or not key.startswith("rope."):
@@ -109,7 +110,7 @@ def _describe(config: ModelConfig, architecture: Architecture) -> Metadata:
     if isinstance(scaling, YarnRope):
         usual = YarnRope(factor=scaling.factor, original_seq_len=scaling.original_seq_len)
         if not scaling.truncate or abs(scaling.amplitude - usual.amplitude) > 1e-6:
-            raise CheckpointError("rope_scaling: llama.cpp knows YaRN's own attention_factor and whole indices alone")
+            raise CheckpointError("rope_scaling: llama.cpp only supports YaRN's default attention_factor and truncate")
         described |= {key: getattr(scaling, setting) for key, setting in YARN.items()}
     return described
 
@@ -124,13 +125,13 @@ def _join(rows: list[tuple[Tensor, int | None]]) -> Tensor:
     return torch.cat([part if head_dim is None else interleave(part, head_dim) for part, head_dim in rows])
 
 
-def _describe_tokenizer(tokenizer: Tokenizer, vocab_size: int) -> Metadata:
-    """The tokenizer's metadata; rows of the embedding that no token has are named and marked as unused."""
+def _tokenizer_metadata(tokenizer: Tokenizer, vocab_size: int) -> Metadata:
+    """The tokenizer's metadata. Rows of the embedding without a token get a name and are marked as unused."""
     engine = tokenizer.backend
     rules = json.loads(engine.to_str())
     pre = next((name for name, known in TEXT_RULES.items() if _same(known, rules)), None)
     if rules["model"]["type"] != "BPE" or pre is None:
-        raise CheckpointError("tokenizer: llama.cpp has no name for how it cuts text; export to Hugging Face")
+        raise CheckpointError("tokenizer: llama.cpp does not know how it splits text; export it with --to hf")
     tokens = [f"[PAD{token_id}]" for token_id in range(vocab_size)]
     types = [UNUSED] * vocab_size
     added = {token_id: token.special for token_id, token in engine.get_added_tokens_decoder().items()}
@@ -140,7 +141,7 @@ def _describe_tokenizer(tokenizer: Tokenizer, vocab_size: int) -> Metadata:
         is_special = added.get(token_id, False) or token in tokenizer.special
         tokens[token_id] = token
         types[token_id] = CONTROL if is_special else USER_DEFINED if token_id in added else NORMAL
-    # llama.cpp takes token 11 for what begins a text unless it is told; documents begin after the end of the last.
+    # Without this llama.cpp uses token 11 as the beginning of a text. Ours begin after the end of the previous one.
     ids = {"bos_token": tokenizer.end_of_text_id}
     ids |= {name: tokenizer.special_id(token) for name, token in tokenizer.names.items() if name in TOKEN_IDS}
     ids["pad_token"] = tokenizer.pad_id
@@ -157,6 +158,6 @@ def _describe_tokenizer(tokenizer: Tokenizer, vocab_size: int) -> Metadata:
 
 
 def _same(known: TextRules, rules: dict[str, Any]) -> bool:
-    """Whether tokenizer.json cuts text by these rules. Where a piece begins and ends in the text does not matter."""
+    """Whether tokenizer.json splits text by these rules. Offsets of pieces in the text do not matter."""
     cut = json.dumps([rules["pre_tokenizer"], rules["normalizer"], rules["model"].get("ignore_merges", False)])
     return json.loads(cut.replace('"trim_offsets": false', '"trim_offsets": true')) == list(known)
