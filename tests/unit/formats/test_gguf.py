@@ -257,7 +257,7 @@ def test_a_beginning_of_text_is_put_first_only_by_the_makers_encoding(exported: 
         ({"rope_scaling": LLAMA3}, "only in llama, not in qwen3"),
         (
             {"rope_scaling": YarnRope(factor=2, original_seq_len=8, attention_factor=1.5)},
-            "YaRN's default attention_factor",
+            "default attention_factor",
         ),
         ({"vocab_size": 299}, "is number 299, but the embedding has 299 rows"),
     ],

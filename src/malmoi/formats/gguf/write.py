@@ -1,4 +1,4 @@
-"""Write a model of ours as a GGUF file, with the tables of `read.py`. llama.cpp, Ollama and LM Studio run it as it is."""
+"""Write a model of ours as a GGUF file, with the tables of `read.py`, for llama.cpp, Ollama and LM Studio."""
 
 import json
 from functools import partial
