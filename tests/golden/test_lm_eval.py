@@ -18,9 +18,9 @@ import torch
 
 from malmoi.data.table import read_table
 from malmoi.evals.answering import Subject
-from malmoi.evals.choice import Question
+from malmoi.evals.choice import ChoiceQuestion
 from malmoi.evals.likelihood import continuation, likelihoods
-from malmoi.evals.tasks import READERS, TASKS, find_file
+from malmoi.evals.tasks import KINDS, TASKS, find_file
 from malmoi.formats.folder import load_model, load_text, save_model
 from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel
@@ -74,10 +74,10 @@ def harness_says(folder: Path, name: str, rows: Sequence[dict[str, Any]]) -> tup
 
 def we_say(folder: Path, name: str, rows: Sequence[dict[str, Any]]) -> tuple[dict[str, float], list[list[float]]]:
     subject = Subject(load_model(folder), *load_text(folder))
-    kind, task = READERS[TASKS[name].kind], TASKS[name]
+    kind, task = KINDS[TASKS[name].kind], TASKS[name]
     asked = [one for row in rows for one in kind.read(row, task.ending)]
     measures = {key: value["mean"] for key, value in kind.measure(subject, asked)["metrics"].items()}
-    options = [one.options if isinstance(one, Question) else [one] for one in asked]
+    options = [one.options if isinstance(one, ChoiceQuestion) else [one] for one in asked]
     seq_len = subject.model.config.seq_len
     encoded = [[continuation(subject.tokenizer, *option, seq_len) for option in part] for part in options]
     found = likelihoods(subject.model, encoded, subject.tokenizer.pad_id)

@@ -18,7 +18,7 @@ from malmoi.cli.reporting import DEBUG, reported
 from malmoi.commands.train import find_algorithm
 from malmoi.errors import DivergedError
 from malmoi.feedback.judgements import (
-    Said,
+    NewJudgement,
     SnapshotFilter,
     freeze,
     record_generations,
@@ -342,8 +342,8 @@ def judged(tmp_path: Path) -> Path:
             temperature=1.0, top_p=1.0, seed=1, max_tokens=8,
         )  # fmt: skip
 
-        def said(person: str) -> Said:
-            return Said(person_id=person, prompt_id="p", generation_ids=ids[0], ranks=[1, 2])
+        def said(person: str) -> NewJudgement:
+            return NewJudgement(person_id=person, prompt_id="p", generation_ids=ids[0], ranks=[1, 2])
 
         record_person(ledger, "ann", "Ann", "human", "")
         record_person(ledger, "sim-1", "a rule", "simulated", "the rule")

@@ -1,8 +1,8 @@
-"""How far people agree, corrected for ties and for chance.
+"""How much people agree, corrected for ties and for chance.
 
-Ranks are competition ranks or any numbers where smaller is better; only their order counts. A statistic that is not
-defined (nobody expressed an order, or nobody could disagree) is nan, never a guess. Intervals come from a bootstrap
-over prompts, in `evals`: the pairs of one ranking depend on each other.
+Ranks are competition ranks, or any numbers where smaller is better; only their order counts. A statistic that is not
+defined (all ranks are tied, or no disagreement is possible) is nan. Intervals come from `interval.bootstrap` over
+prompts, because the pairs of one ranking depend on each other.
 """
 
 from typing import Literal, NamedTuple
@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 
 
 class PairwiseAgreement(NamedTuple):
-    """n_agree of n_pairs pairs; and of those that neither side ties."""
+    """Agreeing pairs and all pairs; and the same among pairs that neither ranking ties."""
 
     n_agree: int
     n_pairs: int
@@ -31,14 +31,14 @@ class PairwiseAgreement(NamedTuple):
 
 
 def outcomes(ranks: ArrayLike) -> NDArray[np.int8]:
-    """For every pair i < j of K ranks, in lexicographic order: 1 when i is better, -1 when j is, 0 for a tie."""
+    """For every pair i < j of K ranks, in lexicographic order: 1 if i is better, -1 if j is better, 0 for a tie."""
     values = np.asarray(ranks, dtype=np.float64)
     first, second = np.triu_indices(len(values), k=1)
     return np.sign(values[second] - values[first]).astype(np.int8)
 
 
 def pairwise_agreement(a: ArrayLike, b: ArrayLike) -> PairwiseAgreement:
-    """Pairs of answers that two rankings put in the same order; a tie agrees with a tie alone.
+    """Pairs of answers that two rankings order the same way; a tie agrees only with a tie.
 
     Sum the counts over prompts before dividing. Source: Ouyang et al. 2022, arXiv:2203.02155, section 3.4, whose
     labelers agree on 73 % of the pairs.
@@ -49,7 +49,7 @@ def pairwise_agreement(a: ArrayLike, b: ArrayLike) -> PairwiseAgreement:
 
 
 def kendall_tau_b(a: ArrayLike, b: ArrayLike) -> float:
-    """Kendall's rank correlation with ties, in [-1, 1]; nan when either ranking ties everything.
+    """Kendall's rank correlation with ties, in [-1, 1]; nan if either ranking ties all answers.
 
     Source: Kendall 1945, "The treatment of ties in ranking problems", Biometrika 33.
     """
@@ -59,9 +59,9 @@ def kendall_tau_b(a: ArrayLike, b: ArrayLike) -> float:
 
 
 def kendall_w(rankings: ArrayLike) -> float:
-    """Kendall's concordance of m raters, corrected for ties, in [0, 1]; nan when all raters tie everything.
+    """Kendall's concordance of m raters, corrected for ties, in [0, 1]; nan if all raters tie all answers.
 
-    rankings: (m, n), every rater ranks the same n answers
+    rankings: (m, n), each rater ranks the same n answers
     W = 12 S / (m² (n³ - n) - m ΣT), T = Σ (t³ - t) over each rater's groups of t tied answers.
     Source: Kendall & Babington Smith 1939; ties as in Kendall 1948, "Rank correlation methods", chapter 6.
     """
@@ -81,9 +81,9 @@ def kendall_w(rankings: ArrayLike) -> float:
 def krippendorff_alpha(ratings: ArrayLike, level: Literal["nominal", "ordinal"]) -> float:
     """Krippendorff's alpha: 1 - observed / expected disagreement; 1 is perfect, 0 is chance.
 
-    ratings: (raters, units), nan where a rater did not rate; units with one rating or none do not count
+    ratings: (raters, units), nan where a rater did not rate; units with fewer than two ratings do not count
     level: nominal for pair outcomes (their orientation must be random), ordinal for Likert ratings
-    nan when nothing can be compared or all ratings are equal.
+    nan if nothing can be compared, or all ratings are equal.
     Source: Krippendorff 2011, "Computing Krippendorff's alpha-reliability".
     """
     values = np.asarray(ratings, dtype=np.float64)
@@ -105,7 +105,7 @@ def _distance(totals: Floats, level: str) -> Floats:
     if level == "nominal":
         return 1 - np.eye(len(totals))
     if level == "ordinal":
-        # Between two categories lie the ratings of all in between, and half of their own.
+        # The distance of two categories: the ratings of all categories between, plus half of each of the two.
         middle = np.cumsum(totals) - totals / 2
         squared: Floats = (middle[:, None] - middle[None, :]) ** 2
         return squared
@@ -113,7 +113,7 @@ def _distance(totals: Floats, level: str) -> Floats:
 
 
 def _mean_ranks(values: Floats) -> Floats:
-    """Ranks 1…n where tied values share the mean of their places."""
+    """Ranks 1…n; tied values get the mean of their places."""
     below = (values[None, :] < values[:, None]).sum(axis=1)
     equal = (values[None, :] == values[:, None]).sum(axis=1)
     ranks: Floats = below + (equal + 1) / 2

@@ -1,4 +1,4 @@
-"""Best-of-n: sample n answers and keep the one that the reward model scores highest. No training, n times the work."""
+"""Best-of-n: sample n answers and keep the one with the highest reward score. No training, but n times the work."""
 
 import math
 from collections.abc import Sequence
@@ -17,28 +17,28 @@ from malmoi.model.transformer import ScalarModel
 from malmoi.train.policy_maths import priced
 
 MISSING_EOS_PENALTY = 1.0
-"""What an answer that never ended loses where no setting says it, in standard deviations of the reward model's scores;
-the default of PPO, GRPO and comparisons."""
+"""Penalty of an answer that did not end its turn, in standard deviations of the reward model's scores, where no setting
+gives it. It equals the default of PPO, GRPO and comparisons."""
 
 
 def best_index(scores: Sequence[float], finished: Sequence[bool], price: float) -> int:
-    """Place of the answer to keep: the highest score, less `price` where an answer never ended, as PPO is paid."""
+    """Index of the answer to keep: the highest score, minus `price` if the answer did not end, as in PPO."""
     return int(priced(np.array(scores), np.array(finished), price).argmax())
 
 
 def kl_bound(n: int) -> float:
-    """log n - (n - 1) / n nats: how far best-of-n stands from the policy that it samples from, at most.
+    """log n - (n - 1) / n nats: an upper bound of the KL of best-of-n from the policy that it samples from.
 
-    Source: arXiv:2009.01325, appendix G.3; that it is a bound: arXiv:2401.01879.
+    Source: arXiv:2009.01325, appendix G.3; arXiv:2401.01879 proves that it is a bound.
     """
     return math.log(n) - (n - 1) / n
 
 
 def best_weights(scores: np.ndarray, n: int) -> np.ndarray:
-    """How likely each of a prompt's N answers is the best of n drawn from them without return.
+    """The probability that each of a prompt's N answers is the best of n, drawn without replacement.
 
-    scores: (prompts, N), N at least n. Returns (prompts, N); rows sum to 1. Weighted means of anything else about the
-    answers then estimate best-of-n without bias, from all N.
+    scores: (prompts, N), N at least n. Returns (prompts, N); rows sum to 1. With these weights the mean of any other
+    quantity of the answers is an unbiased estimate for best-of-n.
     Source: Nakano et al. 2021 (arXiv:2112.09332), appendix I.
     """
     n_all = scores.shape[1]

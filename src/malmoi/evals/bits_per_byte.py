@@ -1,4 +1,4 @@
-"""How well a model knows a text: bits per byte, comparable across tokenizers and with any compressor."""
+"""How well a model predicts a text: bits per byte, comparable between tokenizers and with any compressor."""
 
 import lzma
 import math
@@ -19,7 +19,7 @@ PIECE_BYTES = 2_048
 
 @torch.no_grad()
 def bits_per_byte(model: LanguageModel, windows: Iterable[Tokens], n_bytes: int) -> float:
-    """Summed -log2 p of every token over the bytes of the text that the tokens stand for."""
+    """The sum of -log2 p over all tokens, divided by the bytes of their text. n_bytes: of that text"""
     nats = 0.0
     for window in windows:
         batch = window.to(device.current().torch_device)
@@ -29,7 +29,7 @@ def bits_per_byte(model: LanguageModel, windows: Iterable[Tokens], n_bytes: int)
 
 
 def pieces(text: str) -> Iterator[str]:
-    """The text in parts of about `PIECE_BYTES` bytes that end with a line, so that every tokenizer reads the same."""
+    """The text in parts of about `PIECE_BYTES` bytes that end with a line: the same parts for every tokenizer."""
     piece = ""
     for line in text.splitlines(keepends=True):
         if piece and len((piece + line).encode()) > PIECE_BYTES:
@@ -41,7 +41,7 @@ def pieces(text: str) -> Iterator[str]:
 
 
 def measure_text(subject: Subject, texts: Sequence[str]) -> dict[str, Any]:
-    """`bits_per_byte` of texts, each read as a document of its own (in parts that the context holds)."""
+    """`bits_per_byte` of texts, each read as a separate document, in parts that fit the context."""
     model, tokenizer, _ = subject
     longest = model.config.seq_len - 1
     windows: list[list[int]] = []
@@ -66,13 +66,13 @@ def measure_text(subject: Subject, texts: Sequence[str]) -> dict[str, Any]:
 
 
 def xz_bits_per_byte(text: bytes, primer: bytes = b"") -> float:
-    """What `xz -9` needs for the same bytes; with a primer, what it needs on top of the primer (its dictionary)."""
-    alone = _xz_size(primer) if primer else 0
-    return (_xz_size(primer + text) - alone) * 8 / len(text)
+    """Bits per byte of `xz -9`; with a primer, of the text compressed after it (the primer is its dictionary)."""
+    n_primer = _xz_size(primer) if primer else 0
+    return (_xz_size(primer + text) - n_primer) * 8 / len(text)
 
 
 def _xz_size(data: bytes) -> int:
-    """Bytes after `xz -9`, whose 64 MB dictionary is cut to what the data can fill: the same result in less memory."""
+    """Bytes after `xz -9`, with a dictionary no larger than the data can fill: the same result in less memory."""
     dictionary = min(2**26, max(2**12, 1 << (len(data) - 1).bit_length()))
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 9, "dict_size": dictionary}]
     return len(lzma.compress(data, format=lzma.FORMAT_XZ, filters=filters))

@@ -1,4 +1,4 @@
-"""Questions answered by likelihood: several choices, or one continuation that should be the likeliest."""
+"""Questions that are answered by likelihood: several choices, or one continuation that should be the likeliest."""
 
 import math
 from collections.abc import Sequence
@@ -13,16 +13,16 @@ from malmoi.evals.likelihood import continuation, likelihoods
 
 
 @dataclass(frozen=True)
-class Question:
-    """Pairs of a context and a continuation, and which of them is right."""
+class ChoiceQuestion:
+    """Pairs of a context and a continuation, and the number of the right one."""
 
     options: Sequence[tuple[str, str]]
     gold: int
 
 
-def measure_choices(subject: Subject, questions: Sequence[Question]) -> dict[str, Any]:
-    """Shares of questions whose right choice is the likeliest: `acc` by log-probability, `acc_norm` by that over the
-    choice's length in characters, as lm-eval-harness has them, `acc_bytes` over its length in UTF-8 bytes."""
+def measure_choices(subject: Subject, questions: Sequence[ChoiceQuestion]) -> dict[str, Any]:
+    """Shares of questions whose right choice is the likeliest: `acc` by log-probability, `acc_norm` by log-probability
+    per character, as in lm-eval-harness, and `acc_bytes` per UTF-8 byte."""
     model, tokenizer, _ = subject
     encoded = [[continuation(tokenizer, *option, model.config.seq_len) for option in q.options] for q in questions]
     right: dict[str, list[float]] = {"acc": [], "acc_norm": [], "acc_bytes": []}
@@ -42,7 +42,7 @@ def measure_choices(subject: Subject, questions: Sequence[Question]) -> dict[str
 
 
 def measure_continuations(subject: Subject, rows: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """`acc`: share of continuations of which every token is the likeliest; `perplexity`: of a whole continuation."""
+    """`acc`: share of continuations in which every token is the likeliest; `perplexity`: of whole continuations."""
     model, tokenizer, _ = subject
     encoded = [[continuation(tokenizer, *row, model.config.seq_len)] for row in rows]
     found = [one for (one,) in likelihoods(model, encoded, tokenizer.pad_id)]

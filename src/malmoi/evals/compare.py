@@ -1,7 +1,7 @@
-"""SFT, PPO, DPO, GRPO and best-of-n side by side: held-out prompts, and a judge that none of them was trained against.
+"""The stage `compare`: SFT, PPO, DPO, GRPO and best-of-n on held-out prompts, scored by an independent judge.
 
-The judge is a reward model too, trained on people's rankings of other prompts; it is named so wherever its word is
-quoted. Sources: best-of-n, and √KL as the measure of distance, Gao et al. 2022 (arXiv:2210.10760).
+The judge is another reward model, trained on people's rankings of other prompts. Its figures are labelled as a judge's.
+Source of best-of-n as a baseline and of √KL as the distance: Gao et al. 2022 (arXiv:2210.10760).
 """
 
 import math
@@ -37,37 +37,37 @@ JUDGE = "a reward model that was trained on people's rankings of other prompts, 
 Text = tuple[Tokenizer, ChatTemplate]
 Ids = Sequence[Sequence[int]]
 Scores = dict[str, np.ndarray]
-"""What was scored -> (prompts, answers)."""
+"""Name of a method or curve point -> scores, (prompts, answers)."""
 
 
 class CompareSettings(Settings):
-    """What is asked of every method, and of whom."""
+    """How the methods are compared."""
 
     n_prompts: int = Field(64, gt=1)
     """Held-out prompts."""
     n_answers: int = Field(4, gt=0)
     """Answers of each trained policy to each prompt."""
     n_best: int = Field(16, gt=1)
-    """Answers of the SFT model to each prompt: the others are held against these, and best-of-n chooses from them."""
+    """Answers of the SFT model to each prompt: the others are compared with these, and best-of-n chooses from them."""
     temperature: float = Field(1.0, gt=0)
-    """Of sampling, and of the log-probabilities in the KL; that of training, if the KL is to mean the same."""
+    """Of sampling, and of the log-probabilities in the KL. Use that of training: the KL then means the same."""
     max_tokens: int = Field(64, gt=0)
     """Longest answer."""
     missing_eos_penalty: float = Field(1.0, ge=0)
-    """Taken from the reward model's score, here and in best-of-n, of an answer that never ended its turn, in standard
-    deviations of its scores; that of training."""
+    """Subtracted from the reward score of an answer that did not end its turn, here and in best-of-n, in standard
+    deviations of the reward model's scores. Use that of training."""
     n_shown: int = Field(20, ge=0)
-    """Prompts whose answers stand in the report."""
+    """Prompts whose answers the report shows."""
     not_shown: tuple[str, ...] = ("harmless",)
-    """Words in the names of sources whose prompts do not: collected to be offensive."""
+    """Words in the names of sources whose prompts are not shown, because they were collected to be offensive."""
     seed: Seed = 1
-    """Of sampling."""
+    """Seed of sampling."""
 
 
 class Inputs(NamedTuple):
-    """What is compared: model folders, held-out rows, and a file of facts about the rankings, if there is one.
+    """What is compared: model folders, held-out rows, and a file of facts about the rankings, or None.
 
-    methods: name -> the model of a policy that was trained from `policy`; curves: name -> what it answered on its way
+    methods: name -> model folder of a policy that was trained from `policy`; curves: name -> its answers during training
     """
 
     policy: Path
@@ -81,21 +81,21 @@ class Inputs(NamedTuple):
 
 
 def compare(inputs: Inputs, settings: CompareSettings, say: Callable[[str], None]) -> dict[str, Any]:
-    """Every figure of the comparison. Sampling is seeded, so it says the same twice."""
+    """Every figure of the comparison. Sampling has a seed, so the figures are reproducible."""
     text = load_text(inputs.policy)
-    asked, sampled, kl = _sample_methods(inputs, text, settings)
+    heldout, sampled, kl = _sample_methods(inputs, text, settings)
     curves = {method: rows for method, path in inputs.curves.items() if (rows := _read_curve(path))}
-    to_score = {name: ([prompt.ids.tolist() for prompt in asked], answers) for name, answers in sampled.items()}
+    to_score = {name: ([prompt.ids.tolist() for prompt in heldout], answers) for name, answers in sampled.items()}
     for method, points in curves.items():
         to_score |= {f"{method} at {point['step']}": (point["prompts"], point["answers"]) for point in points}
     rewards, facts, spread = _judged(inputs.reward_model, inputs.rankings, text, to_score)
     price = settings.missing_eos_penalty * score_std(inputs.reward_model)
-    for name, (_, answers) in to_score.items():  # as PPO and GRPO are paid; the judge takes nothing off
+    for name, (_, answers) in to_score.items():  # as in PPO and GRPO; the judge has no such penalty
         rewards[name] = priced(rewards[name], _finished(answers), price)
     judged, judge_facts, _ = _judged(inputs.judge, inputs.rankings, text, to_score)
     models = {"reward": facts, "judge": judge_facts}
     for name, found in models.items():
-        say(f"{name}: orders {_mean(found['accuracy'])} of the held-out pairs as people did")
+        say(f"{name}: orders {_mean(found['accuracy'])} of the held-out pairs as people do")
     texts = {name: [[_text(text[0], answer) for answer in group] for group in found] for name, found in sampled.items()}
     methods = {
         name: _row(sampled[name], texts[name], kl.get(name), rewards[name], judged[name], rewards["sft"], judged["sft"],
@@ -112,29 +112,29 @@ def compare(inputs: Inputs, settings: CompareSettings, say: Callable[[str], None
         say(f"{name}: wins {_mean(row['win_rate'])}, judge {_mean(row['judge'])}, KL {row['kl']:.2f} nats")
     return {
         "judge": JUDGE,
-        "n_prompts": len(asked),
+        "n_prompts": len(heldout),
         "temperature": settings.temperature,
         "methods": methods,
         "curves": {method: _curve(method, points, rewards, judged) for method, points in curves.items()},
         "models": models,
         "annotators": _annotators(inputs.facts),
         "agreement": bootstrap(_agreement(rewards["sft"], judged["sft"])).to_row(),
-        "samples": _shown(asked, texts, rewards["sft"], settings),
+        "samples": _shown(heldout, texts, rewards["sft"], settings),
         "alarms": {method: _alarms(folder) for method, folder in inputs.methods.items()},
     }
 
 
 def heldout_prompts(path: Path, text: Text, longest: int) -> list[TokenizedPrompt]:
-    """The prompts that nobody trains on and that leave room for an answer, their sources mixed."""
+    """Shuffled held-out prompts of at most `longest` tokens."""
     rows = read_prompts(path, *text, longest)
     random.Random(0).shuffle(rows)
     return rows
 
 
 def win_rates(ours: np.ndarray, theirs: np.ndarray, is_same: bool = False) -> np.ndarray:
-    """How often each of our answers scores above their answers to the same prompt; a tie counts half. (prompts, n)
+    """The share of their answers to the same prompt that each of our answers beats; a tie counts half. (prompts, n)
 
-    is_same: ours are theirs, and no answer is held against itself
+    is_same: ours are theirs, and no answer is compared with itself
     """
     a, b = ours[:, :, None], theirs[:, None, :]
     wins = ((a > b) + 0.5 * (a == b)).sum(axis=2)
@@ -144,10 +144,10 @@ def win_rates(ours: np.ndarray, theirs: np.ndarray, is_same: bool = False) -> np
 def _sample_methods(
     inputs: Inputs, text: Text, settings: CompareSettings
 ) -> tuple[list[TokenizedPrompt], dict[str, AnswerGroups], Scores]:
-    """The prompts, every method's answers, and log π - log SFT of each answer of those that were trained."""
+    """The prompts, every method's answers, and log π - log SFT of each answer of a trained method."""
     sft = load_model(inputs.policy, LanguageModel)
-    asked = heldout_prompts(inputs.prompts, text, sft.config.seq_len - settings.max_tokens)[: settings.n_prompts]
-    prompts, ends = [prompt.ids.tolist() for prompt in asked], text[0].stop_ids
+    heldout = heldout_prompts(inputs.prompts, text, sft.config.seq_len - settings.max_tokens)[: settings.n_prompts]
+    prompts, ends = [prompt.ids.tolist() for prompt in heldout], text[0].stop_ids
     how = Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens)
     sampled = {"sft": sample_answers(sft, prompts, settings.n_best, how, ends, settings.seed)}
     kl = {}
@@ -156,14 +156,14 @@ def _sample_methods(
         answers = sample_answers(model, prompts, settings.n_answers, how, ends, settings.seed)
         ours, before = (sampled_logps(m, prompts, answers, settings.temperature) for m in (model, sft))
         sampled[method], kl[method] = answers, ours - before
-    return asked, sampled, kl
+    return heldout, sampled, kl
 
 
 def _judged(
     folder: Path, heldout: Path, text: Text, to_score: Mapping[str, tuple[Ids, AnswerGroups]]
 ) -> tuple[Scores, dict[str, Any], Scores]:
-    """What one reward model says of all answers, what it is worth on the held-out rankings, and how far its heads
-    differ on the answers if it has several: a deviation in reward units (a head's mean on demonstrations is 0)."""
+    """One reward model's scores of all answers, its measures on the held-out rankings, and, for an ensemble, the
+    standard deviation over its heads of each answer's score, in reward units."""
     tokenizer, template = text
     model = load_model(folder, ScalarModel)
     rows = read_jsonl(heldout)
@@ -175,7 +175,8 @@ def _judged(
         for r in rows
     ]  # fmt: skip
     facts = measure_reward_model(model, known, tokenizer.pad_id)
-    # An answer that ran out of room is read as if its last token had ended it, as in PPO: whole turns were learned.
+    # As in PPO, an answer that was cut off is read with its last token replaced by the end of turn, because the reward
+    # model was trained on whole turns.
     end = tokenizer.end_of_turn_id
     scores, spread = {}, {}
     for name, (prompts, answers) in to_score.items():
@@ -195,7 +196,7 @@ def _row(
     answers: AnswerGroups, texts: list[list[str]], kl: np.ndarray | None, rewards: np.ndarray, judged: np.ndarray,
     rewards_sft: np.ndarray, judged_sft: np.ndarray, is_sft: bool,
 ) -> dict[str, Any]:  # fmt: skip
-    """One method's figures: means by prompt, and prompts are what is drawn again."""
+    """One method's figures: means by prompt, with prompts resampled."""
     wins = np.full(judged.shape, 0.5) if is_sft else win_rates(judged, judged_sft)
     gains = judged.mean(axis=1) - judged_sft.mean(axis=1)
     reward_gains = rewards.mean(axis=1) - rewards_sft.mean(axis=1)
@@ -213,7 +214,7 @@ def _row(
 
 
 def _best_of(n: int, answers: AnswerGroups, rewards: np.ndarray, judged: np.ndarray) -> dict[str, Any]:
-    """The best of n of SFT's answers by the reward model."""
+    """The figures of the best of n of SFT's answers by the reward model."""
     weights = best_weights(rewards, n)
     tokens = np.array([[len(answer.ids) for answer in group] for group in answers])
     finished = _finished(answers)
@@ -231,12 +232,12 @@ def _best_of(n: int, answers: AnswerGroups, rewards: np.ndarray, judged: np.ndar
 
 
 def _finished(answers: AnswerGroups) -> np.ndarray:
-    """Which answers ended their turn, (prompts, n)."""
+    """Whether each answer ended its turn, (prompts, n)."""
     return np.array([[answer.finished for answer in group] for group in answers])
 
 
 def _best_of_n_at(kl: float, methods: Mapping[str, Mapping[str, Any]]) -> dict[str, float] | None:
-    """Gain and win rate of best-of-n as far from SFT, between two n on a line in √KL; None beyond the last."""
+    """Gain and win rate of best-of-n at this KL from SFT, interpolated linearly in √KL; None beyond the largest n."""
     rows = [row for name, row in methods.items() if name.startswith("best of ")]
     places = [math.sqrt(row["kl"]) for row in rows]
     if kl < 0 or math.sqrt(kl) > places[-1]:
@@ -266,9 +267,9 @@ def _read_curve(path: Path) -> list[dict[str, Any]]:
 
 
 def _curve(method: str, points: Sequence[Mapping[str, Any]], rewards: Scores, judged: Scores) -> dict[str, Any]:
-    """The gains over the first point, which is SFT, by the judge and by the reward model; and where the judge's ends.
+    """Gains over the first point, which is SFT, by the judge and by the reward model.
 
-    best: the step with the highest gain; fall: from there to the last, paired by prompt
+    best: step with the judge's highest gain; fall: change of the judge's gain from there to the last, paired by prompt
     """
     names = [f"{method} at {point['step']}" for point in points]
     gains = {
@@ -288,23 +289,20 @@ def _curve(method: str, points: Sequence[Mapping[str, Any]], rewards: Scores, ju
 
 
 def _agreement(a: np.ndarray, b: np.ndarray) -> list[float]:
-    """By prompt: the share of pairs of answers that both put in the same order."""
+    """By prompt: the share of pairs of answers that both order the same way."""
     return [pairwise_agreement(x, y).with_ties for x, y in zip(a, b, strict=True)]
 
 
 def _shown(
-    asked: Sequence[TokenizedPrompt],
-    texts: Mapping[str, list[list[str]]],
-    rewards: np.ndarray,
-    settings: CompareSettings,
+    heldout: Sequence[TokenizedPrompt], texts: Mapping[str, list[list[str]]], rewards: np.ndarray, settings: CompareSettings
 ) -> list[dict[str, Any]]:
-    """The first prompts, none chosen for its answers; sources that collect offensive text on purpose are not shown."""
+    """Answers to the first prompts; prompts of `not_shown` sources are skipped."""
     hidden = settings.not_shown
-    places = [i for i, prompt in enumerate(asked) if not any(name in prompt.row.get("source", "") for name in hidden)]
+    places = [i for i, prompt in enumerate(heldout) if not any(name in prompt.row.get("source", "") for name in hidden)]
     return [
         {
-            "messages": list(asked[i].messages),
-            "source": asked[i].row.get("source", ""),
+            "messages": list(heldout[i].messages),
+            "source": heldout[i].row.get("source", ""),
             "answers": {name: found[i][0] for name, found in texts.items()}
             | {f"best of {rewards.shape[1]}": texts["sft"][i][int(rewards[i].argmax())]},
         }

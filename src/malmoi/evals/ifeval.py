@@ -1,7 +1,7 @@
-"""IFEval: instructions whose following a program can check (Zhou et al. 2023, arXiv:2311.07911).
+"""IFEval: instructions that a program can check (Zhou et al. 2023, arXiv:2311.07911).
 
-The checks are written from the paper. Sentences and languages, for which its authors use NLTK and langdetect, are told
-here by punctuation, and by script and function words.
+The checks follow the paper. Its authors find sentences with NLTK and languages with langdetect; here punctuation, and
+script and function words, serve instead.
 """
 
 import json
@@ -17,13 +17,14 @@ from malmoi.evals.interval import bootstrap
 
 MAX_TOKENS = 1280
 ANSWERS = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
-# Words that end in a period within a sentence; numbers of lists and initials do too.
+# Words with a period that does not end a sentence; so do list numbers and initials.
 _SHORT = re.compile(
     r"(?:\b(?:mr|mrs|ms|dr|prof|st|jr|sr|vs|e\.g|i\.e|no|fig|approx|inc|ltd|co|[a-z])|^\s*\d+)\.$", re.I | re.M
 )
 _SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]*]*(?=\s|$)")
 _WORD = re.compile(r"\w+")
-# Function words; a language alone in its script needs none. The first of a script is the one where no word tells.
+# Function words of each language; a script with one language needs none. Each script's first language is the fallback
+# when no function word matches.
 LANGUAGES: dict[str, dict[str, str]] = {
     "LATIN": {
         "en": "the of and to in is that it for you with are this be was",
@@ -56,15 +57,15 @@ LANGUAGES: dict[str, dict[str, str]] = {
 }  # fmt: skip
 
 
-class Instructed(NamedTuple):
-    """A prompt and its instructions: name and arguments of each."""
+class InstructionPrompt(NamedTuple):
+    """A prompt, and the name and arguments of each of its instructions."""
 
     prompt: str
     instructions: Sequence[tuple[str, Mapping[str, Any]]]
 
 
-def measure_instructions(subject: Subject, rows: Sequence[Instructed]) -> dict[str, Any]:
-    """Shares of instructions followed, and of prompts all of whose instructions are, strictly and loosely."""
+def measure_instructions(subject: Subject, rows: Sequence[InstructionPrompt]) -> dict[str, Any]:
+    """Shares of instructions that are followed, and of prompts with all instructions followed, strictly and loosely."""
     for row in rows:
         for name, given in row.instructions:
             if name not in CHECKS or (given.get("language") or "en") not in _KNOWN:
@@ -91,30 +92,33 @@ def measure_instructions(subject: Subject, rows: Sequence[Instructed]) -> dict[s
 
 
 def follows_strictly(name: str, given: Mapping[str, Any], answer: str) -> bool:
-    """Whether an answer follows the instruction. given: its arguments, None for those it lacks."""
+    """Whether an answer follows the instruction. given: its arguments; a missing one is None"""
     return bool(answer.strip()) and CHECKS[name](answer, given)
 
 
 def follows_loosely(name: str, given: Mapping[str, Any], answer: str) -> bool:
-    """Whether it does, or would without its first line, its last, both, or any asterisks."""
+    """Whether the answer follows the instruction, or would without its first line, last line, both, or asterisks."""
     lines = answer.split("\n")
     cut = [answer, *("\n".join(part).strip() for part in (lines[1:], lines[:-1], lines[1:-1]))]
     return any(follows_strictly(name, given, text) for text in (*cut, *(one.replace("*", "") for one in cut)))
 
 
 def language_of(text: str) -> str | None:
-    """The language of a text by its script, then by function words; None: it has no letters of a script known here."""
+    """The language of a text by its script, then by function words; None if no letter is of a known script."""
     scripts = Counter(unicodedata.name(c, "").split(" ")[0] for c in text if c.isalpha())
     known = [script for script, _ in scripts.most_common() if script in LANGUAGES]
     if not known:
         return None
     words = Counter(text.casefold().split())
-    scores = {name: sum(words[word] for word in told.split()) for name, told in LANGUAGES[known[0]].items()}
+    scores = {
+        name: sum(words[word] for word in function_words.split())
+        for name, function_words in LANGUAGES[known[0]].items()
+    }
     return max(scores, key=lambda name: scores[name])
 
 
 def count_sentences(text: str) -> int:
-    """Parts that end in . ! or ?, and a last one that does not."""
+    """The number of sentences: parts that end in . ! ? or …, and a last part without an end."""
     ends = [end.end() for end in _SENTENCE_END.finditer(text) if not _SHORT.search(text[: end.end()])]
     return len(ends) + bool(text[ends[-1] if ends else 0 :].strip())
 
@@ -124,7 +128,7 @@ def _holds(count: int, relation: str, wanted: int) -> bool:
 
 
 def _parts(text: str, separator: str) -> list[str] | None:
-    """What stands between the separators, without an empty first or last part; None: another one is empty."""
+    """Parts between the separators, without an empty first or last part; None if another part is empty."""
     parts = [part.strip() for part in re.split(separator, text)]
     parts = parts[not parts[0] : len(parts) - (len(parts) > 1 and not parts[-1])]
     return parts if all(parts) else None
@@ -154,7 +158,7 @@ def _is_two(text: str) -> bool:
 
 
 def _postscript(marker: str) -> str:
-    """Its letters, with or without spaces between them."""
+    """A pattern of the marker's letters, with or without spaces between them."""
     return r"\s?".join(re.escape(part) for part in re.findall(r"[^.\s]\.?", marker.casefold()))
 
 

@@ -1,4 +1,4 @@
-"""Every figure comes with its interval: the bootstrap, by prompt where answers to one prompt depend on each other."""
+"""Bootstrap intervals of means; values that depend on each other, such as answers to one prompt, are one group."""
 
 import math
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ N_RESAMPLES = 2_000
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its 95 % bootstrap interval. n: values, or prompts when resampled by prompt.
+    """A mean and its 95 % bootstrap interval. n: number of values, or of groups if groups were resampled
 
-    Of no values: n is 0 and the rest is NaN, which a row shows as None.
+    Without values n is 0 and the rest is NaN, which `to_row` writes as None.
     """
 
     mean: float
@@ -34,8 +34,8 @@ def bootstrap(
 ) -> Interval:
     """Mean of the values, and the 2.5 and 97.5 percentiles of the mean over resampled groups.
 
-    groups: what each value belongs to (its prompt); whole groups are drawn. None: every value by itself.
-    weights: of the values in the mean, by default equal
+    groups: the group of each value, such as its prompt; whole groups are drawn. None: every value is a group
+    weights: of the values in the mean, equal by default
     Source: Efron 1979, percentile method.
     """
     if not len(values):

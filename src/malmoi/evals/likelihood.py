@@ -1,4 +1,4 @@
-"""How likely a model finds given continuations. What the continuations of one question share is read once."""
+"""The likelihood of given continuations. What the continuations of one question share is read once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ CHUNK = 512
 
 @dataclass(frozen=True)
 class Continuation:
-    """A context and what may follow it, as ids. start: where the continuation begins, 1 or more; is_cut: the context
-    has lost its beginning, since both together are longer than the model's context."""
+    """A context and its continuation, as ids. start: where the continuation begins, 1 or more; is_cut: whether the
+    beginning was cut off, because both together are longer than the model's context."""
 
     ids: list[int]
     start: int
@@ -35,7 +35,7 @@ class Likelihood(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """A question as one row of `Branches`; before, targets: positions that predict, and what they predict."""
+    """A question as one row of `Branches`. before: positions that predict; targets: the tokens that they predict"""
 
     ids: list[int]
     positions: list[int]
@@ -45,7 +45,7 @@ class _Row(NamedTuple):
 
 
 def continuation(tokenizer: Tokenizer, context: str, text: str, seq_len: int) -> Continuation:
-    """Encode both together, as lm-eval-harness does: white space at the context's end begins the continuation."""
+    """Encode both together, as lm-eval-harness does: white space at the end of the context counts as continuation."""
     stem = context.rstrip()
     begin = tokenizer.encode(stem) or [tokenizer.end_of_text_id]
     whole = tokenizer.encode(context + text) if stem else [*begin, *tokenizer.encode(context + text)]
@@ -57,7 +57,7 @@ def continuation(tokenizer: Tokenizer, context: str, text: str, seq_len: int) ->
 def likelihoods(
     model: LanguageModel, questions: Sequence[Sequence[Continuation]], pad_id: int
 ) -> list[list[Likelihood]]:
-    """Of every continuation of every question."""
+    """The likelihood of every continuation of every question."""
     rows = [_pack(question) for question in questions]
     found: list[list[Likelihood]] = [[] for _ in questions]
     n_done = 0
@@ -78,7 +78,7 @@ def _pack(question: Sequence[Continuation]) -> _Row:
     n_shared = shared_length([one.ids for one in question])
     row = _Row(list(question[0].ids[:n_shared]), list(range(n_shared)), [0] * n_shared, [], [])
     for segment, one in enumerate(question, start=1):
-        shift = len(row.ids) - n_shared  # from a place behind the shared beginning to one in the row
+        shift = len(row.ids) - n_shared  # from a place in this continuation's own text to its place in the row
         row.before.extend(p if p < n_shared else p + shift for p in range(one.start - 1, len(one.ids) - 1))
         row.targets.extend(one.ids[one.start :])
         row.ids.extend(one.ids[n_shared:])

@@ -1,4 +1,4 @@
-"""Sums and word problems: the number in the likeliest answer."""
+"""Sums and word problems: whether the number in the greedy answer is right."""
 
 import re
 from collections.abc import Sequence
@@ -9,21 +9,21 @@ from malmoi.evals.answering import Subject, answer_greedily, chat_prompts, cut_t
 from malmoi.evals.interval import bootstrap
 
 SHORT, LONG = 16, 400
-# A minus between two numbers is an operation.
+# A minus after a letter, digit or bracket is an operation, not a sign.
 _NUMBER = re.compile(r"(?:(?<![\w)])-)?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
 _SAID = re.compile(r"(?:answer is|answer:|####)\W{0,4}?(?=[-$.\d])", re.I)
 
 
-class Problem(NamedTuple):
-    """text: to continue or, in chat, to answer step by step; answer: the right number"""
+class NumberProblem(NamedTuple):
+    """text: a sum to continue, or in chat a problem to answer step by step; answer: a text with the right number"""
 
     text: str
     answer: str
     is_chat: bool
 
 
-def measure_numbers(subject: Subject, problems: Sequence[Problem]) -> dict[str, Any]:
-    """`exact`: share of problems whose answer is the right number, whatever its spelling (1,000 and 1000.0)."""
+def measure_numbers(subject: Subject, problems: Sequence[NumberProblem]) -> dict[str, Any]:
+    """`exact`: share of problems whose answer is the right number, however it is written (1,000 or 1000.0)."""
     max_tokens = LONG if problems[0].is_chat else SHORT
     texts = [problem.text for problem in problems]
     if problems[0].is_chat:
@@ -43,7 +43,7 @@ def numbers_in(text: str) -> list[Decimal]:
 
 
 def said_number(text: str) -> Decimal | None:
-    """The number said to be the answer ("The answer is 18", "#### 18"), else the last one."""
+    """The number after "The answer is" or "####", or else the last number."""
     said = [found.end() for found in _SAID.finditer(text)]
     numbers = numbers_in(text[said[-1] :])[:1] if said else numbers_in(text)[-1:]
     return numbers[0] if numbers else None

@@ -1,4 +1,4 @@
-"""What a smaller number format costs: bytes, speed, and how far the answers move."""
+"""What a smaller number format of weights costs and brings: bytes, speed, and the change of predictions."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -53,11 +53,11 @@ def compare_weights(
     model: LanguageModel, formats: Sequence[Weights], texts: Sequence[Sequence[int]], n_bytes: int,
     prompts: Sequence[Sequence[int]],
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """One row for each format, the first being what the others are compared with; "auto" is what `malmoi chat` takes.
+    """One row for each format. The others are compared with the first; "auto" is what `malmoi chat` uses.
 
-    texts: held-out documents as ids, of `n_bytes` bytes in all; prompts: to continue greedily, 32 tokens each
+    texts: held-out documents as ids, of `n_bytes` bytes in total; prompts: to continue greedily, 32 tokens each
     Each row: weights, bytes, tokens_per_s (one stream, median of five), bits_per_byte, perplexity (per token), and
-    agreement: the share of positions of `texts` where the likeliest token is the first format's.
+    agreement: the share of positions of `texts` with the same likeliest token as in the first format.
     """
     rows: list[dict[str, Any]] = []
     expected: list[torch.Tensor] = []
@@ -90,7 +90,7 @@ def weight_bytes(model: nn.Module) -> int:
 def _read(
     model: LanguageModel, weights: Weights, texts: Sequence[Sequence[int]]
 ) -> tuple[list[torch.Tensor], float, int]:
-    """The likeliest next token everywhere, and the negative log-likelihood of the texts in nats."""
+    """The likeliest next token at each position of each text, the texts' negative log-likelihood (nats), their tokens."""
     likeliest, nats, n_tokens = [], 0.0, 0
     for text in texts:
         ids = torch.tensor([list(text)], device=device.current().torch_device)

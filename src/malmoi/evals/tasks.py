@@ -1,4 +1,4 @@
-"""The tasks that `malmoi eval` knows: a file of rows each, how a row is asked, and how the answers are counted."""
+"""The tasks of `malmoi eval`: for each its file of rows, how a row becomes a question, and how answers are measured."""
 
 import os
 import time
@@ -13,17 +13,17 @@ from malmoi.data.table import read_table
 from malmoi.errors import ConfigError, DataError
 from malmoi.evals.answering import Subject
 from malmoi.evals.bits_per_byte import measure_text, pieces
-from malmoi.evals.choice import Question, measure_choices, measure_continuations
-from malmoi.evals.ifeval import Instructed, measure_instructions
-from malmoi.evals.numbers import Problem, measure_numbers
+from malmoi.evals.choice import ChoiceQuestion, measure_choices, measure_continuations
+from malmoi.evals.ifeval import InstructionPrompt, measure_instructions
+from malmoi.evals.numbers import NumberProblem, measure_numbers
 from malmoi.files import sha256_of
 
 Row = Mapping[str, Any]
-KINDS = (".jsonl.gz", ".jsonl")
+SUFFIXES = (".jsonl.gz", ".jsonl")
 
 
-class Kind(NamedTuple):
-    """A row -> what is asked by it, and the measure of all that is asked."""
+class TaskKind(NamedTuple):
+    """read: a row and the task's ending -> its questions; measure: figures of all questions"""
 
     read: Callable[[Row, str], Iterable[Any]]
     measure: Callable[[Subject, Sequence[Any]], dict[str, Any]]
@@ -31,7 +31,7 @@ class Kind(NamedTuple):
 
 @dataclass(frozen=True)
 class Task:
-    """kind: of `READERS`; ending: what the rows' own text still lacks before the answer; file: where not `name`."""
+    """kind: one of `KINDS`; ending: text between a row's question and the answer; file: if its name is not `name`"""
 
     name: str
     kind: str
@@ -39,54 +39,54 @@ class Task:
     file: str = ""
 
 
-def _choice(row: Row, ending: str) -> Iterator[Question]:
+def _choice(row: Row, ending: str) -> Iterator[ChoiceQuestion]:
     context = row["query"].rstrip() + ending
-    yield Question([(context, f" {choice}") for choice in row["choices"]], row["gold"])
+    yield ChoiceQuestion([(context, f" {choice}") for choice in row["choices"]], row["gold"])
 
 
-def _schema(row: Row, ending: str) -> Iterator[Question]:
-    """The same ending after several beginnings: which beginning makes it likelier (Trinh and Le 2018)."""
-    yield Question([(option, f" {row['continuation']}") for option in row["context_options"]], row["gold"])
+def _schema(row: Row, ending: str) -> Iterator[ChoiceQuestion]:
+    """Several beginnings with the same ending: the beginning is right that makes it likeliest (Trinh and Le 2018)."""
+    yield ChoiceQuestion([(option, f" {row['continuation']}") for option in row["context_options"]], row["gold"])
 
 
-def _entailment(row: Row, ending: str) -> Iterator[Question]:
+def _entailment(row: Row, ending: str) -> Iterator[ChoiceQuestion]:
     labels = {"entailment": " 참", "neutral": " 알 수 없음", "contradiction": " 거짓"}
     asked = "전제가 맞다면 가설은 참, 거짓, 알 수 없음 중 무엇인가?"
     context = f"전제: {row['premise']}\n가설: {row['hypothesis']}\n{asked}\n답:"
-    yield Question([(context, label) for label in labels.values()], [*labels].index(row["gold_label"]))
+    yield ChoiceQuestion([(context, label) for label in labels.values()], [*labels].index(row["gold_label"]))
 
 
-def _same_meaning(row: Row, ending: str) -> Iterator[Question]:
+def _same_meaning(row: Row, ending: str) -> Iterator[ChoiceQuestion]:
     context = f"질문 1: {row['q1']}\n질문 2: {row['q2']}\n두 질문은 같은 뜻인가?\n답:"
-    yield Question([(context, " 아니오"), (context, " 예")], int(row["is_duplicate"]))
+    yield ChoiceQuestion([(context, " 아니오"), (context, " 예")], int(row["is_duplicate"]))
 
 
 def _continuation(row: Row, ending: str) -> Iterator[tuple[str, str]]:
     yield row["context"].rstrip(), f" {row['continuation'].strip()}"
 
 
-def _sum(row: Row, ending: str) -> Iterator[Problem]:
-    yield Problem(row["context"].rstrip(), row["continuation"], is_chat=False)
+def _sum(row: Row, ending: str) -> Iterator[NumberProblem]:
+    yield NumberProblem(row["context"].rstrip(), row["continuation"], is_chat=False)
 
 
-def _problem(row: Row, ending: str) -> Iterator[Problem]:
-    yield Problem(row["context"] + ending, row["answer"], is_chat=True)
+def _problem(row: Row, ending: str) -> Iterator[NumberProblem]:
+    yield NumberProblem(row["context"] + ending, row["answer"], is_chat=True)
 
 
-def _instructed(row: Row, ending: str) -> Iterator[Instructed]:
-    yield Instructed(row["prompt"], list(zip(row["instruction_id_list"], row["kwargs"], strict=True)))
+def _instructed(row: Row, ending: str) -> Iterator[InstructionPrompt]:
+    yield InstructionPrompt(row["prompt"], list(zip(row["instruction_id_list"], row["kwargs"], strict=True)))
 
 
-READERS: dict[str, Kind] = {
-    "choice": Kind(_choice, measure_choices),
-    "schema": Kind(_schema, measure_choices),
-    "entailment": Kind(_entailment, measure_choices),
-    "same meaning": Kind(_same_meaning, measure_choices),
-    "continuation": Kind(_continuation, measure_continuations),
-    "text": Kind(lambda row, ending: pieces(row["text"]), measure_text),
-    "sum": Kind(_sum, measure_numbers),
-    "problem": Kind(_problem, measure_numbers),
-    "instructions": Kind(_instructed, measure_instructions),
+KINDS: dict[str, TaskKind] = {
+    "choice": TaskKind(_choice, measure_choices),
+    "schema": TaskKind(_schema, measure_choices),
+    "entailment": TaskKind(_entailment, measure_choices),
+    "same meaning": TaskKind(_same_meaning, measure_choices),
+    "continuation": TaskKind(_continuation, measure_continuations),
+    "text": TaskKind(lambda row, ending: pieces(row["text"]), measure_text),
+    "sum": TaskKind(_sum, measure_numbers),
+    "problem": TaskKind(_problem, measure_numbers),
+    "instructions": TaskKind(_instructed, measure_instructions),
 }
 _ANSWER, _STEPS = "\nAnswer:", "\n\nThink step by step. End with: The answer is N."
 TASKS = {
@@ -123,7 +123,7 @@ WHERE_FROM = "docs/reference/evaluation.md says where the files come from"
 
 
 def tasks_named(names: Sequence[str]) -> list[Task]:
-    """Tasks by name. Raises ConfigError that names the nearest."""
+    """Tasks by name. Raises ConfigError that suggests the nearest name."""
     for name in names:
         if name not in TASKS:
             near = get_close_matches(name, TASKS, n=1, cutoff=0.4)
@@ -133,32 +133,32 @@ def tasks_named(names: Sequence[str]) -> list[Task]:
 
 
 def find_file(task: Task, folder: Path | None) -> Path:
-    """Where a task's rows are: in `folder`, else in the folder that MALMOI_DATA names, or below it.
+    """The file of a task's rows: in `folder`, or else in MALMOI_DATA; there, in its `eval` or its `pretrain` folder.
 
-    Raises DataError that says where was looked, or that there is no folder to look in.
+    Raises DataError if there is no such file, or no folder is given.
     """
     root = folder or Path(os.environ.get("MALMOI_DATA", ""))
     if root == Path():
         raise DataError(f"{task.name}: no folder of tasks; give --data DIR or set MALMOI_DATA; {WHERE_FROM}")
     stems = [place / (task.file or task.name) for place in (root, root / "eval", root / "pretrain")]
-    found = next((path for stem in stems for kind in KINDS if (path := Path(f"{stem}{kind}")).exists()), None)
+    found = next((path for stem in stems for suffix in SUFFIXES if (path := Path(f"{stem}{suffix}")).exists()), None)
     if found is None:
         raise DataError(
-            f"{root}: has no {stems[0].name}{KINDS[1]} for {task.name}; name its folder with --data; {WHERE_FROM}"
+            f"{root}: has no {stems[0].name}{SUFFIXES[1]} for {task.name}; give its folder with --data; {WHERE_FROM}"
         )
     return found
 
 
 def measure_task(task: Task, path: Path, subject: Subject, limit: int) -> dict[str, Any]:
-    """The task's measures over the first `limit` of what its file asks (0: all), and what they were taken on.
+    """The task's measures on the first `limit` questions of its file (0: on all), and the file's name and hash.
 
-    Raises DataError, with file and line, for a row that lacks a column.
+    Raises DataError with file and line for a row that lacks a column.
     """
     began = time.monotonic()
     asked = list(islice(_asked(task, path), limit or None))
     if not asked:
-        raise DataError(f"{path}: asks nothing")
-    found = READERS[task.kind].measure(subject, asked)
+        raise DataError(f"{path}: has no questions")
+    found = KINDS[task.kind].measure(subject, asked)
     return {
         "task": task.name,
         **found,
@@ -171,6 +171,6 @@ def measure_task(task: Task, path: Path, subject: Subject, limit: int) -> dict[s
 def _asked(task: Task, path: Path) -> Iterator[Any]:
     for number, row in read_table(path):
         try:
-            yield from READERS[task.kind].read(row, task.ending)
+            yield from KINDS[task.kind].read(row, task.ending)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"{path}:{number}: not a row of {task.name} ({error!r})") from None

@@ -1,6 +1,6 @@
-"""Hooks for a policy that learns from its own answers: alarms with their cause, and its answers to held-out prompts.
+"""Hooks that watch a policy train on its own answers: alarms with their cause, and its answers to held-out prompts.
 
-They read the stream and add metrics to a step; nothing here changes the stream or what is learned.
+They read the stream and add metrics to a step. They change neither the stream nor the training.
 """
 
 import json
@@ -20,15 +20,15 @@ from malmoi.train.loop import Step
 from malmoi.train.rollouts import RolloutSteps
 
 CURVE_POINTS, CURVE_PROMPTS = 5, 24
-"""How often on its way a policy is asked, and how many held-out prompts."""
+"""How often a policy is asked during training, and how many held-out prompts."""
 
 
 class PolicyWatch:
-    """A hook: adds `gold` to the metrics of each step, writes samples, and raises each alarm once.
+    """A hook that adds `gold` to the metrics of each step, writes samples, and raises each alarm once.
 
-    gold: mean score of the simulated labeler's rule over the answers of the iteration; training never sees it
-    folder: the run's; the metrics that an interrupted run left there are read first, so that `gold` and the alarms are
-    those of an uninterrupted run
+    gold: mean score of the simulated labeler's rule over the answers of the iteration; training does not use it
+    folder: of the run. The metrics of an interrupted run are read first, so that `gold` and the alarms of a resumed run
+    are those of an uninterrupted one
     """
 
     def __init__(self, steps: RolloutSteps, tokenizer: Tokenizer, folder: Path, say: Callable[[str], None]) -> None:
@@ -70,7 +70,7 @@ class PolicyWatch:
         return [(p, self.tokenizer.decode(answer.ids).strip(), answer.finished) for p, answer in self.steps.latest]
 
     def ended(self, n_steps: int) -> None:
-        """Say how far training came, where the KL budget ended it before its `n_steps`."""
+        """Report if the KL budget ended training before `n_steps`."""
         if self.steps.n_taken < n_steps:
             self.say(f"stopped after {self.steps.n_taken} of {n_steps} steps: the KL budget (kl_budget) is used up")
 
@@ -89,10 +89,10 @@ class PolicyWatch:
 
 
 class CurveWatch:
-    """A hook: what the policy answers to held-out prompts before its first step and on its way, for a judge to score.
+    """A hook that writes the policy's answers to held-out prompts, before the first step and during training.
 
-    path: JSON lines, one an answer: its step, the ids of prompt and answer, log π - log ref in nats
-    Sampled with the same randomness each time; what an interrupted run had written there is kept.
+    path: JSON lines, one per answer: its step, the ids of prompt and answer, log π - log ref in nats
+    Each time the same random numbers are used. The lines of an interrupted run are kept.
     """
 
     def __init__(self, steps: RolloutSteps, prompts: Sequence[TokenizedPrompt], path: Path) -> None:
@@ -108,7 +108,7 @@ class CurveWatch:
             self.look(step.step)
 
     def look(self, step: int) -> None:
-        """Ask the policy as it is now, unless that was done."""
+        """Ask the policy as it is now, unless the file has answers of this step."""
         if any(row["step"] == step for row in self.rows):
             return
         config, ends = self.steps.config, self.steps.tokenizer.stop_ids

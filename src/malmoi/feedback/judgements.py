@@ -1,4 +1,4 @@
-"""Judgements: ranks with ties, recorded for good, and frozen into the snapshot that a reward model is trained on."""
+"""Judgements: ranks with ties. They are recorded permanently, and frozen into snapshots to train reward models on."""
 
 import json
 from collections import Counter
@@ -24,7 +24,7 @@ CONTENT = ("ranks", "unrankable", "likert", "flags", "notes", "confidence")
 
 
 def competition_ranks(places: Sequence[float]) -> list[int]:
-    """Ranks 1, 2, 2, 4 of any places where smaller is better: equal places tie, and use up the ranks they share."""
+    """Competition ranks such as 1, 2, 2, 4 of numbers where smaller is better: equal numbers tie and share a rank."""
     return [1 + sum(other < place for other in places) for place in places]
 
 
@@ -39,17 +39,17 @@ def check_ranks(ranks: Sequence[int], n_answers: int) -> None:
         raise DataError(f"ranks {list(ranks)}: 1 is best and ties use up places, so expected {expected}")
 
 
-class Pairs(NamedTuple):
-    """Places of answers, two by two."""
+class AnswerPairs(NamedTuple):
+    """Pairs of answers, as their places in the ranking."""
 
     ordered: list[tuple[int, int]]
     """(better, worse)"""
     ties: list[tuple[int, int]]
 
 
-def pairs(ranks: Sequence[int]) -> Pairs:
+def answer_pairs(ranks: Sequence[int]) -> AnswerPairs:
     """All K (K - 1) / 2 pairs of K ranked answers."""
-    found = Pairs([], [])
+    found = AnswerPairs([], [])
     for i, j in combinations(range(len(ranks)), 2):
         if ranks[i] == ranks[j]:
             found.ties.append((i, j))
@@ -59,13 +59,13 @@ def pairs(ranks: Sequence[int]) -> Pairs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Said:
-    """What one person said about the answers to one prompt.
+class NewJudgement:
+    """One person's judgement of the answers to one prompt.
 
-    generation_ids: in the order in which they were shown; `ranks`, `likert`, `flags` and `notes` follow it
-    ranks: competition ranks, 1 = best; empty when unrankable
-    likert: 1 to 7 for each answer; flags: names for each answer; notes: a remark for each answer
-    confidence: 0 to 1; active_ms: time at work on it, pauses left out
+    generation_ids: in the order in which the answers were shown; `ranks`, `likert`, `flags` and `notes` use this order
+    ranks: competition ranks, 1 = best; empty if unrankable
+    likert: 1 to 7 for each answer; flags: names for each answer; notes: a remark on each answer
+    confidence: 0 to 1; active_ms: working time without pauses
     """
 
     person_id: str
@@ -81,7 +81,7 @@ class Said:
     guideline_version: str = ""
 
     def assignment(self) -> dict[str, Any]:
-        """What was shown to whom; its id is made of the rest."""
+        """Which answers were shown to whom. The id is a hash of the rest."""
         row: dict[str, Any] = {"prompt_id": self.prompt_id, "person_id": self.person_id}
         row |= {"generation_ids": list(self.generation_ids), "guideline_version": self.guideline_version}
         return {"id": digest_of(row)[:32], **row}
@@ -105,24 +105,24 @@ class Said:
             raise DataError(f"judgement of {self.person_id} on prompt {self.prompt_id}: {error}") from None
 
     def content(self) -> dict[str, Any]:
-        """As the database gives it back: tuples have become lists."""
+        """The content in the form that the database returns: tuples become lists."""
         content: dict[str, Any] = json.loads(canonical_json({name: getattr(self, name) for name in CONTENT}))
         return content
 
 
 class SnapshotFilter(Settings):
-    """Which judgements to freeze; what is empty leaves all in."""
+    """Which judgements to freeze. An empty filter keeps all."""
 
     people: tuple[str, ...] = ()
     """Person ids."""
     splits: tuple[str, ...] = ()
-    """Of the prompts, for example train, heldout."""
+    """Splits of the prompts, for example train, heldout."""
     simulated: bool | None = None
-    """True: simulated labelers alone; false: people alone."""
+    """True: only simulated labelers; false: only people."""
 
 
 def record_person(ledger: Ledger, id: str, name: str, kind: str, description: str) -> None:
-    """Record who judges. kind: human or simulated. Raises DataError when the id stands for someone else."""
+    """Record a person. kind: human or simulated. Raises DataError if the id already belongs to someone else."""
     if kind not in ("human", "simulated"):
         raise DataError(f"person {id}: kind {kind!r}: expected human or simulated")
     row = {"id": id, "name": name, "kind": kind, "description": description}
@@ -143,10 +143,10 @@ def record_generations(
 ) -> list[list[str]]:
     """Record prompts and their answers; returns the ids of each row's generations, in order.
 
-    rows: of `generations.jsonl`: prompt_id, prompt (messages or a text), answers [{text, ids, finished}], and where
-    known split, item, kind, source, lang
-    Recording the same again changes nothing. Raises DataError for a row that lacks something, or for a prompt id
-    that stands for other messages.
+    rows: of `generations.jsonl`: prompt_id, prompt (messages or a text), answers [{text, ids, finished}], and if known
+    split, item, kind, source, lang
+    Recording the same rows again changes nothing. Raises DataError for a row that lacks something, or for a prompt id
+    that already belongs to other messages.
     """
     how = {"temperature": temperature, "top_p": top_p, "seed": seed, "max_tokens": max_tokens}
     origin = {"run_id": run_id, "model_sha256": model_sha256} | how
@@ -161,41 +161,41 @@ def record_generations(
                 f"generations, row {number}: {error}: missing or malformed; run the sample stage again"
             ) from None
         prompts.setdefault(prompt["id"], prompt)
-        # The id is made of the contents, not of the run: the same work elsewhere freezes to the same snapshot.
+        # The id is a hash of the contents, not of the run: the same work in another workspace gives the same snapshot.
         keys = [[prompt["id"], model_sha256, how, place, answer] for place, answer in enumerate(answers)]
         ids.append([digest_of(key)[:32] for key in keys])
         for generation_id, answer in zip(ids[-1], answers, strict=True):
             generations.append({"id": generation_id, "prompt_id": prompt["id"], **origin, **answer})
     with writing(ledger.engine) as connection:
         if connection.scalar(select(Artefact.sha256).where(Artefact.sha256 == model_sha256)) is None:
-            raise DataError(f"generations: model {model_sha256[:12]} is no artefact here; record it with add_artefact")
+            raise DataError(f"generations: model {model_sha256[:12]} is not recorded; record it with add_artefact")
         _insert_same(connection, Prompt, list(prompts.values()), ["messages"])
         insert_missing(connection, Generation, generations)
     return ids
 
 
-def record_judgements(ledger: Ledger, judgements: Iterable[Said]) -> int:
+def record_judgements(ledger: Ledger, judgements: Iterable[NewJudgement]) -> int:
     """Append judgements; returns how many are new.
 
-    The same judgement again adds nothing; a changed one becomes the next version. Raises DataError for a judgement
-    that is not well formed, or that is about an answer which was never recorded; then none is recorded.
+    The same judgement again adds nothing; a changed judgement becomes the next version. Raises DataError for a judgement
+    that is not well formed, or whose answers or person are not recorded; then none is recorded.
     """
-    said = list(judgements)
-    for one in said:
-        one.check()
+    given = list(judgements)
+    for judgement in given:
+        judgement.check()
     with writing(ledger.engine) as connection:
-        lock_table(connection, Judgement)  # the next version of a judgement is given once
-        _check_known(connection, said)
-        insert_missing(connection, Assignment, [one.assignment() for one in said])
-        latest = _latest(connection, [one.assignment()["id"] for one in said])
+        lock_table(connection, Judgement)  # so that no two processes give a judgement the same version
+        _check_known(connection, given)
+        insert_missing(connection, Assignment, [judgement.assignment() for judgement in given])
+        latest = _latest(connection, [judgement.assignment()["id"] for judgement in given])
         new = []
-        for one in said:
-            assignment_id, content = one.assignment()["id"], one.content()
+        for judgement in given:
+            assignment_id, content = judgement.assignment()["id"], judgement.content()
             version, before = latest.get(assignment_id, (0, {}))
             if content != before:
                 latest[assignment_id] = version + 1, content
                 key = {"assignment_id": assignment_id, "version": version + 1}
-                new.append({**key, **content, "active_ms": one.active_ms, "app_version": __version__})
+                new.append({**key, **content, "active_ms": judgement.active_ms, "app_version": __version__})
         if new:
             connection.execute(insert(Judgement), new)
     return len(new)
@@ -206,10 +206,10 @@ def freeze(
 ) -> Snapshot:
     """Write the latest version of every judgement that passes the filter to `path`, as an artefact of a run.
 
-    generation_ids: where given, judgements about these answers alone
-    The bytes depend on the judgements alone: not on the order or time of recording, nor on the database. One JSON
-    object a line: prompt_id, messages, answers, generation_ids, ranks (these three in shown order), person,
-    simulated, split. What was called unrankable is left out. Raises DataError when nothing passes.
+    generation_ids: if given, only judgements whose answers are all among these
+    The bytes depend only on the judgements, not on the order or time of recording, nor on the database. Each line is a
+    JSON object: prompt_id, messages, answers, generation_ids, ranks (these three in shown order), person, simulated,
+    split. Unrankable prompts are left out. Raises DataError if no judgement passes.
     """
     only = None if generation_ids is None else set(generation_ids)
     rows = _snapshot_rows(ledger, filter, only)
@@ -219,7 +219,7 @@ def freeze(
     counts = {
         "judgements": len(rows),
         "prompts": len({row["prompt_id"] for row in rows}),
-        "pairs": sum(len(pairs(row["ranks"]).ordered) for row in rows),
+        "pairs": sum(len(answer_pairs(row["ranks"]).ordered) for row in rows),
         "people": dict(sorted(Counter(row["person"] for row in rows).items())),
     }
     sha256 = ledger.add_artefact(run_id, path.name, "snapshot", path)
@@ -265,7 +265,7 @@ def _snapshot_rows(ledger: Ledger, wanted: SnapshotFilter, only: set[str] | None
             }
             for ranks, assignment, prompt, person in found
         ]
-    # Sorted here: databases differ in how they order text.
+    # Sorted here, because databases order text differently.
     return sorted(rows, key=lambda row: (row["prompt_id"], row["person"], row["generation_ids"], row["ranks"]))
 
 
@@ -286,7 +286,7 @@ def _answer_row(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _insert_same(connection: Connection, table: type[Base], rows: list[dict[str, Any]], names: list[str]) -> None:
-    """Insert what is missing; what is there under the same id must say the same in these columns."""
+    """Insert missing rows. Raises DataError if an existing row with the same id differs in one of these columns."""
     insert_missing(connection, table, rows)
     wanted = {row["id"]: row for row in rows}
     for found in _by_id(connection, table, wanted, "id", *names):
@@ -296,11 +296,11 @@ def _insert_same(connection: Connection, table: type[Base], rows: list[dict[str,
                 raise DataError(f"{where}: is already recorded as {value!r}; use another id")
 
 
-def _check_known(connection: Connection, said: Sequence[Said]) -> None:
-    ids = [id for one in said for id in one.generation_ids]
+def _check_known(connection: Connection, judgements: Sequence[NewJudgement]) -> None:
+    ids = [id for one in judgements for id in one.generation_ids]
     prompt_of = {row.id: row.prompt_id for row in _by_id(connection, Generation, ids, "id", "prompt_id")}
-    people = {row.id for row in _by_id(connection, Person, [one.person_id for one in said], "id")}
-    for one in said:
+    people = {row.id for row in _by_id(connection, Person, [one.person_id for one in judgements], "id")}
+    for one in judgements:
         where = f"judgement of {one.person_id} on prompt {one.prompt_id}"
         if one.person_id not in people:
             raise DataError(f"{where}: no such person; record them first")
@@ -310,10 +310,10 @@ def _check_known(connection: Connection, said: Sequence[Said]) -> None:
 
 
 def _latest(connection: Connection, assignment_ids: list[str]) -> dict[str, tuple[int, dict[str, Any]]]:
-    """Assignment -> its latest version and what that says."""
+    """Assignment -> its latest version and that version's content."""
     found: dict[str, tuple[int, dict[str, Any]]] = {}
     for ids in chunks(assignment_ids):
-        # Two at once on one assignment: the second waits here, then sees the first's version.
+        # Of two transactions on one assignment the second waits here, and then sees the version of the first.
         locked = select(Assignment.id).where(Assignment.id.in_(ids)).order_by(Assignment.id)
         connection.execute(locked.with_for_update()).all()
         query = select(Judgement.__table__).where(Judgement.assignment_id.in_(ids)).order_by(Judgement.version)

@@ -5,7 +5,7 @@ from pydantic import Field
 from malmoi import config, progress
 from malmoi.config import Seed
 from malmoi.cost import Cost, Sizes
-from malmoi.feedback.judgements import Said, SnapshotFilter, freeze, record_judgements, record_person
+from malmoi.feedback.judgements import NewJudgement, SnapshotFilter, freeze, record_judgements, record_person
 from malmoi.files import read_jsonl, write_json
 from malmoi.stage import Context, need
 from malmoi.synthetic.labeler import SimulatedLabeler, gold_score
@@ -42,7 +42,7 @@ def run(context: Context, settings: Settings) -> None:
     ledger = context.ledger
     record_person(ledger, labeler.person_id, "simulated labeler", "simulated", labeler.rule)
     said = [
-        Said(
+        NewJudgement(
             person_id=labeler.person_id,
             prompt_id=row["prompt_id"],
             generation_ids=row["generation_ids"],

@@ -14,10 +14,10 @@ from malmoi.data.table import read_table
 from malmoi.errors import ConfigError, DataError
 from malmoi.evals.answering import Subject
 from malmoi.evals.bits_per_byte import measure_text, pieces
-from malmoi.evals.choice import Question, measure_choices, measure_continuations
+from malmoi.evals.choice import ChoiceQuestion, measure_choices, measure_continuations
 from malmoi.evals.likelihood import Likelihood, continuation, likelihoods
 from malmoi.evals.numbers import numbers_in, said_number
-from malmoi.evals.tasks import DEFAULT_TASKS, READERS, TASKS, Task, find_file, measure_task, tasks_named
+from malmoi.evals.tasks import DEFAULT_TASKS, KINDS, TASKS, Task, find_file, measure_task, tasks_named
 from malmoi.files import write_jsonl
 from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer
@@ -70,11 +70,11 @@ def test_accuracy_follows_the_likelihood_and_its_norms_the_length(
     given = [[Likelihood(-2.0, False), Likelihood(-3.0, False), Likelihood(-3.5, False)]]
     monkeypatch.setattr("malmoi.evals.choice.likelihoods", lambda *_: given)
     options = [("?", " a"), ("?", " bcde"), ("?", " 낱말")]
-    right = [measure_choices(subject, [Question(options, gold)])["metrics"] for gold in range(3)]
+    right = [measure_choices(subject, [ChoiceQuestion(options, gold)])["metrics"] for gold in range(3)]
     assert [found["acc"]["mean"] for found in right] == [1, 0, 0]
     assert [found["acc_norm"]["mean"] for found in right] == [0, 1, 0]
     assert [found["acc_bytes"]["mean"] for found in right] == [0, 0, 1]
-    assert measure_choices(subject, [Question(options, 0)])["chance"]["acc"] == pytest.approx(1 / 3)
+    assert measure_choices(subject, [ChoiceQuestion(options, 0)])["chance"]["acc"] == pytest.approx(1 / 3)
 
 
 def test_the_likeliest_continuation_counts_and_perplexity_is_of_the_whole(subject: Subject) -> None:
@@ -159,8 +159,8 @@ def test_the_command_writes_json_and_a_table_with_chance(policy_folder: Path, tm
 def test_every_row_of_the_real_files_is_asked(name: str) -> None:
     task = TASKS[name]
     for _, row in read_table(find_file(task, DATA)):
-        for asked in READERS[task.kind].read(row, task.ending):
-            if isinstance(asked, Question):
+        for asked in KINDS[task.kind].read(row, task.ending):
+            if isinstance(asked, ChoiceQuestion):
                 assert 0 <= asked.gold < len(asked.options) and all(text.strip() for _, text in asked.options)
 
 

@@ -10,12 +10,12 @@ from sqlalchemy.exc import IntegrityError
 
 from malmoi.errors import DataError
 from malmoi.feedback.judgements import (
-    Said,
+    NewJudgement,
     SnapshotFilter,
+    answer_pairs,
     check_ranks,
     competition_ranks,
     freeze,
-    pairs,
     record_generations,
     record_judgements,
     record_person,
@@ -61,8 +61,10 @@ class Study:
             temperature=1.0, top_p=0.9, seed=3, max_tokens=48,
         )  # fmt: skip
 
-    def said(self, person: str, prompt: int, ranks: list[int], **more: Any) -> Said:
-        return Said(person_id=person, prompt_id=f"p{prompt}", generation_ids=self.ids[prompt], ranks=ranks, **more)
+    def said(self, person: str, prompt: int, ranks: list[int], **more: Any) -> NewJudgement:
+        return NewJudgement(
+            person_id=person, prompt_id=f"p{prompt}", generation_ids=self.ids[prompt], ranks=ranks, **more
+        )
 
     def frozen(self, name: str = "snapshot.jsonl", **wanted: Any) -> list[dict[str, Any]]:
         path = self.ledger.root / name
@@ -92,7 +94,7 @@ def test_competition_ranks_keep_order_and_ties_and_are_their_own_ranks(values: l
 @given(places)
 def test_every_pair_is_ordered_or_tied_once(values: list[int]) -> None:
     ranks = competition_ranks(values)
-    found = pairs(ranks)
+    found = answer_pairs(ranks)
     assert all(ranks[better] < ranks[worse] for better, worse in found.ordered)
     assert all(ranks[a] == ranks[b] for a, b in found.ties)
     both = {frozenset(pair) for pair in found.ordered + found.ties}
@@ -102,7 +104,7 @@ def test_every_pair_is_ordered_or_tied_once(values: list[int]) -> None:
 def test_ranks_and_pairs_worked_by_hand() -> None:
     assert competition_ranks([0.5, 2, 2, 9]) == [1, 2, 2, 4]
     assert competition_ranks([1, 1, 2, 3]) == [1, 1, 3, 4]
-    assert pairs([2, 1, 2]) == ([(1, 0), (1, 2)], [(0, 2)])
+    assert answer_pairs([2, 1, 2]) == ([(1, 0), (1, 2)], [(0, 2)])
 
 
 @pytest.mark.parametrize(
@@ -209,13 +211,13 @@ def test_a_judgement_cannot_be_updated_but_a_person_may_withdraw(study: Study) -
 def test_one_bad_judgement_refuses_the_batch(study: Study, changes: dict[str, Any], message: str) -> None:
     good = {"person_id": "ann", "prompt_id": "p0", "generation_ids": study.ids[0], "ranks": [1, 2, 3]}
     with pytest.raises(DataError, match=message):
-        record_judgements(study.ledger, [study.said("bob", 1, [1, 2, 3]), Said(**(good | changes))])
+        record_judgements(study.ledger, [study.said("bob", 1, [1, 2, 3]), NewJudgement(**(good | changes))])
     assert study.count(Judgement) == 0
 
 
 def test_a_snapshot_holds_what_was_shown_and_said(study: Study) -> None:
     shown = study.ids[0][::-1]
-    said = Said(person_id="sim", prompt_id="p0", generation_ids=shown, ranks=[1, 1, 3])
+    said = NewJudgement(person_id="sim", prompt_id="p0", generation_ids=shown, ranks=[1, 1, 3])
     record_judgements(study.ledger, [said, study.said("ann", 1, [], unrankable=True)])
     (row,) = study.frozen()
     assert row == {
@@ -249,8 +251,8 @@ def test_the_filter_chooses(study: Study) -> None:
 def test_judgements_about_other_answers_can_be_left_out(study: Study) -> None:
     answers = [{"text": "later", "ids": [1], "finished": True}, {"text": "too", "ids": [2], "finished": True}]
     later = study.record([ROWS[0] | {"answers": answers}])[0]
-    new = Said(person_id="ann", prompt_id="p0", generation_ids=later, ranks=[1, 2])
-    mixed = Said(person_id="ann", prompt_id="p0", generation_ids=[later[0], study.ids[0][0]], ranks=[1, 2])
+    new = NewJudgement(person_id="ann", prompt_id="p0", generation_ids=later, ranks=[1, 2])
+    mixed = NewJudgement(person_id="ann", prompt_id="p0", generation_ids=[later[0], study.ids[0][0]], ranks=[1, 2])
     record_judgements(study.ledger, [study.said("ann", 0, [1, 2, 3]), new, mixed])
     path = study.ledger.root / "snapshot.jsonl"
     freeze(study.ledger, SnapshotFilter(), path, run_id=study.run_id, generation_ids=later)
@@ -309,7 +311,7 @@ def test_thousands_of_rows_take_few_statements(study: Study) -> None:
     event.listen(study.ledger.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
     ids = study.record(rows)
     said = [
-        Said(person_id="sim", prompt_id=row["prompt_id"], generation_ids=each, ranks=[1, 2, 3, 4])
+        NewJudgement(person_id="sim", prompt_id=row["prompt_id"], generation_ids=each, ranks=[1, 2, 3, 4])
         for row, each in zip(rows, ids, strict=True)
     ]
     assert record_judgements(study.ledger, said) == 2000
