@@ -90,7 +90,7 @@ def weight_bytes(model: nn.Module) -> int:
 def _read(
     model: LanguageModel, weights: Weights, texts: Sequence[Sequence[int]]
 ) -> tuple[list[torch.Tensor], float, int]:
-    """The likeliest next token at each position of each text, the texts' negative log-likelihood (nats), their tokens."""
+    """The likeliest next token at each position, the texts' negative log-likelihood in nats, and their tokens."""
     likeliest, nats, n_tokens = [], 0.0, 0
     for text in texts:
         ids = torch.tensor([list(text)], device=device.current().torch_device)

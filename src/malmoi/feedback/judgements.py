@@ -177,8 +177,8 @@ def record_generations(
 def record_judgements(ledger: Ledger, judgements: Iterable[NewJudgement]) -> int:
     """Append judgements; returns how many are new.
 
-    The same judgement again adds nothing; a changed judgement becomes the next version. Raises DataError for a judgement
-    that is not well formed, or whose answers or person are not recorded; then none is recorded.
+    The same judgement again adds nothing; a changed judgement becomes the next version. Raises DataError for a
+    malformed judgement, and for one whose answers or person are not recorded; then none is recorded.
     """
     given = list(judgements)
     for judgement in given:
