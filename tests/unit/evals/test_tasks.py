@@ -130,7 +130,7 @@ def test_tasks_by_generation_run(
 def test_tasks_and_files_that_are_not_there_are_named(tmp_path: Path, subject: Subject) -> None:
     with pytest.raises(ConfigError, match='did you mean "piqa"'):
         tasks_named(["pika"])
-    with pytest.raises(DataError, match="for piqa; name its folder"):
+    with pytest.raises(DataError, match="for piqa; give its folder"):
         find_file(TASKS["piqa"], tmp_path)
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MALMOI_DATA", raising=False)
