@@ -9,7 +9,7 @@ import numpy as np
 
 from malmoi.evals.answering import Subject
 from malmoi.evals.interval import Interval, bootstrap
-from malmoi.evals.likelihood import continuation, likelihoods
+from malmoi.evals.likelihood import Likelihood, continuation, likelihoods
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,7 @@ def measure_choices(subject: Subject, questions: Sequence[ChoiceQuestion]) -> di
     per character, as in lm-eval-harness, and `acc_bytes` per UTF-8 byte."""
     model, tokenizer, _ = subject
     encoded = [[continuation(tokenizer, *option, model.config.seq_len) for option in q.options] for q in questions]
-    right: dict[str, list[float]] = {"acc": [], "acc_norm": [], "acc_bytes": []}
-    for question, found in zip(questions, likelihoods(model, encoded, tokenizer.pad_id), strict=True):
-        logps = np.array([one.logp for one in found])
-        texts = [text.removeprefix(" ") for _, text in question.options]
-        lengths = {"acc": 1, "acc_norm": np.array([*map(len, texts)]), "acc_bytes": [len(t.encode()) for t in texts]}
-        for name, length in lengths.items():
-            right[name].append(float(np.argmax(logps / length) == question.gold))
+    right = right_choices(questions, likelihoods(model, encoded, tokenizer.pad_id))
     chance = float(np.mean([1 / len(question.options) for question in questions]))
     return {
         "metrics": {name: bootstrap(values).to_row() for name, values in right.items()},
@@ -39,6 +33,18 @@ def measure_choices(subject: Subject, questions: Sequence[ChoiceQuestion]) -> di
         "n": len(questions),
         "n_cut": sum(any(one.is_cut for one in options) for options in encoded),
     }
+
+
+def right_choices(questions: Sequence[ChoiceQuestion], found: Sequence[Sequence[Likelihood]]) -> dict[str, list[float]]:
+    """For each of the three measures, 1 for every question whose likeliest option is the right one, else 0."""
+    right: dict[str, list[float]] = {"acc": [], "acc_norm": [], "acc_bytes": []}
+    for question, options in zip(questions, found, strict=True):
+        logps = np.array([one.logp for one in options])
+        texts = [text.removeprefix(" ") for _, text in question.options]
+        lengths = {"acc": 1, "acc_norm": np.array([*map(len, texts)]), "acc_bytes": [len(t.encode()) for t in texts]}
+        for name, length in lengths.items():
+            right[name].append(float(np.argmax(logps / length) == question.gold))
+    return right
 
 
 def measure_continuations(subject: Subject, rows: Sequence[tuple[str, str]]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from malmoi.data.table import read_table
 from malmoi.errors import ConfigError, DataError
 from malmoi.evals.answering import Subject
 from malmoi.evals.bits_per_byte import measure_text, pieces
-from malmoi.evals.choice import ChoiceQuestion, measure_choices, measure_continuations
+from malmoi.evals.choice import ChoiceQuestion, measure_choices, measure_continuations, right_choices
 from malmoi.evals.likelihood import Likelihood, continuation, likelihoods
 from malmoi.evals.numbers import numbers_in, said_number
 from malmoi.evals.tasks import DEFAULT_TASKS, KINDS, TASKS, Task, find_file, measure_task, tasks_named
@@ -64,16 +64,11 @@ def test_a_context_too_long_loses_its_beginning(tokenizer: Tokenizer) -> None:
     assert tokenizer.decode(one.ids[one.start :]) == " The dog"
 
 
-def test_accuracy_follows_the_likelihood_and_its_norms_the_length(
-    subject: Subject, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    given = [[Likelihood(-2.0, False), Likelihood(-3.0, False), Likelihood(-3.5, False)]]
-    monkeypatch.setattr("malmoi.evals.choice.likelihoods", lambda *_: given)
+def test_accuracy_follows_the_likelihood_and_its_norms_the_length(subject: Subject) -> None:
     options = [("?", " a"), ("?", " bcde"), ("?", " 낱말")]
-    right = [measure_choices(subject, [ChoiceQuestion(options, gold)])["metrics"] for gold in range(3)]
-    assert [found["acc"]["mean"] for found in right] == [1, 0, 0]
-    assert [found["acc_norm"]["mean"] for found in right] == [0, 1, 0]
-    assert [found["acc_bytes"]["mean"] for found in right] == [0, 0, 1]
+    found = [Likelihood(-2.0, False), Likelihood(-3.0, False), Likelihood(-3.5, False)]
+    right = right_choices([ChoiceQuestion(options, gold) for gold in range(3)], [found] * 3)
+    assert right == {"acc": [1, 0, 0], "acc_norm": [0, 1, 0], "acc_bytes": [0, 0, 1]}
     assert measure_choices(subject, [ChoiceQuestion(options, 0)])["chance"]["acc"] == pytest.approx(1 / 3)
 
 
