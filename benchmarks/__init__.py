@@ -1,1 +1,1 @@
-"""Malmoi beside its peers: the same work, in the same run, as a ratio. `python -m benchmarks --help` has the rows."""
+"""Malmoi compared with its peers: the same work in the same run, as ratios. Rows: `python -m benchmarks --help`."""

@@ -18,7 +18,7 @@ ALONE = "malmoi-only"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0: every row has its figure or a reason for lacking it; 1: a side failed or did other work; 2: wrong usage."""
+    """Exit code 0: each row has a figure, or a reason why not; 1: a side failed or did other work; 2: wrong usage."""
     given = _parser().parse_args(arguments)
     try:
         pairs, options = _pairs(given.row, given.peer), _options(given)
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not given.json:
             print(line(rows[-1]), flush=True)
         if given.out:
-            # After every row: an hour's work is not lost with the last one.
+            # After every row, so that a failure of the last row does not lose an hour's work.
             write_json(given.out, document(rows, begun))
     if given.json:
         print(json.dumps(document(rows, begun), indent=2))
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def document(rows: Sequence[dict[str, Any]], begun: dict[str, Any]) -> dict[str, Any]:
-    """bench.json: the rows, the machine, when, and the versions of everything that took part."""
+    """bench.json: the rows, the machine, the date, and the versions of all programs."""
     versions: dict[str, str] = {}
     for row in rows:
         versions |= row.get("versions", {})
@@ -70,7 +70,7 @@ def _figure(row: dict[str, Any], value: str, configuration: str, memory: str) ->
 
 
 def _pairs(row: str, peer: str | None) -> list[tuple[str, str | None]]:
-    """Which rows beside which peers; UserError for a peer that does not do this work."""
+    """The rows and their peers. Raises UserError for a peer that does not do this work."""
     names = list(ROWS) if row == "all" else [row]
     if peer == ALONE:
         return [(name, None) for name in names]
@@ -91,7 +91,7 @@ def _options(given: argparse.Namespace) -> Options:
     if gguf and not Path(gguf).is_file():
         raise UserError(f"{gguf}: no such file")
     if given.repeats < 1:
-        raise UserError(f"--repeats {given.repeats}: at least 1, and 5 for a figure to quote")
+        raise UserError(f"--repeats {given.repeats}: must be at least 1; use 5 for a figure to quote")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return Options(
         repeats=given.repeats, threads=given.threads or cores, weights=given.weights, model=model,
@@ -101,7 +101,7 @@ def _options(given: argparse.Namespace) -> Options:
 
 
 def _parser() -> argparse.ArgumentParser:
-    rows = "\n".join(f"  {name:<12} {row.what}; beside {', '.join(row.peers)}" for name, row in ROWS.items())
+    rows = "\n".join(f"  {name:<12} {row.what}; peers: {', '.join(row.peers)}" for name, row in ROWS.items())
     parser = argparse.ArgumentParser(
         "python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=f"rows:\n{rows}\n\nTo quote a figure: a quiet machine, 5 repeats; see benchmarks/README.md.",
@@ -109,19 +109,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("row", choices=["all", *ROWS], metavar="ROW", help="a row of the table, or all")
     peers = [name for name in MODULES if name != "malmoi"]
     parser.add_argument(
-        "--peer", choices=[*peers, ALONE], help="beside this one alone (default: each that the row has)"
+        "--peer", choices=[*peers, ALONE], help="compare with this peer only (default: with each peer of the row)"
     )
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="pairs of runs (default 5)")
     parser.add_argument(
         "--weights", choices=["auto", "float32", "bfloat16", "int8", "int4"],
-        help="Malmoi's, when decoding (default: auto; beside llama.cpp int8)",
+        help="Malmoi's format when decoding (default: auto; int8 against llama.cpp)",
     )  # fmt: skip
     parser.add_argument("--model", metavar="DIR", help="Hugging Face folder (default: MALMOI_BENCH_MODEL, or smollm2-135m of the workspace)")  # fmt: skip # noqa: E501
     parser.add_argument("--gguf", metavar="FILE", help="the same model for llama.cpp (default: MALMOI_BENCH_GGUF)")
-    parser.add_argument("--threads", type=int, metavar="N", help="of each side (default: the cores at hand)")
-    parser.add_argument("--quick", action="store_true", help="seconds, on a random network: tries the code, measures nothing")  # fmt: skip # noqa: E501
-    parser.add_argument("--json", action="store_true", help="print what bench.json would hold")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write it there")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of each side (default: the number of cores)")
+    parser.add_argument("--quick", action="store_true", help="take seconds on a random network: tests the code, measures nothing")  # fmt: skip # noqa: E501
+    parser.add_argument("--json", action="store_true", help="print the content of bench.json")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write bench.json there")
     return parser
 
 

@@ -19,26 +19,26 @@ from malmoi.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 LONGEST_S = 3600
-# Work does not depend on the learning rate; with one that moves no weight, every pass over the data has the loss of
-# step 0, whatever order a side takes its batches in.
+# The amount of work does not depend on the learning rate. With a rate that changes no weight, every pass over the data
+# has the loss of step 0, in whatever order a side takes its batches.
 TINY_LR = 1e-9
 PRETRAIN_LR = 3e-4
 Result = dict[str, Any]
 
 
 class MissingError(Exception):
-    """A side that cannot run here; says what it needs."""
+    """A side cannot run here; the message says what it needs."""
 
 
 class WorkError(UserError):
-    """A side failed, or the two did not do the same work: there is no figure then."""
+    """A side failed, or the two did not do the same work, so there is no figure."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """repeats: pairs of runs; threads: of each side; weights: format of Malmoi's, when decoding
+    """repeats: pairs of runs; threads: of each side; weights: Malmoi's format when decoding
 
-    model, gguf: None when there is none; tell: takes a line about what goes on
+    model, gguf: None if there is none; tell: is called with a line about progress
     """
 
     repeats: int
@@ -51,7 +51,7 @@ class Options:
 
 
 def compare(name: str, peer: str | None, options: Options) -> Result:
-    """Measure one row beside one peer, or Malmoi alone. What cannot be measured is None, with the reason."""
+    """Measure one row against one peer, or only Malmoi. A figure that cannot be measured is None, with the reason."""
     row = ROWS[name]
     found: Result = {
         "row": name, "peer": peer, "unit": row.unit, "malmoi": None, "peer_value": None, "ratio": None, "spread": None,
@@ -81,14 +81,14 @@ def compare(name: str, peer: str | None, options: Options) -> Result:
 
 
 def ratio_and_spread(unit: str, malmoi: Sequence[float], theirs: Sequence[float]) -> Result:
-    """How many times faster Malmoi is: the median over the pairs of runs, and its smallest and largest."""
+    """How many times faster Malmoi is: the median over the pairs of runs, the smallest and the largest."""
     pairs = zip(malmoi, theirs, strict=True)
     ratios = [b / a if unit == "s" else a / b for a, b in pairs]
     return {"ratio": statistics.median(ratios), "spread": [min(ratios), max(ratios)]}
 
 
 def check_same(malmoi: Result, theirs: Result) -> None:
-    """Raise WorkError unless both sides report the same: whole numbers exactly, losses to half a percent + 0.01."""
+    """Raise WorkError unless both sides report the same: integers exactly, losses within 0.5 % + 0.01."""
     if malmoi.keys() != theirs.keys():
         raise WorkError(f"the two sides report different things: {sorted(malmoi)} and {sorted(theirs)}")
     for name, ours in malmoi.items():
@@ -107,11 +107,11 @@ def _agree(a: Any, b: Any) -> bool:
 def _measure(
     row: Row, peer: str | None, work: Result, options: Options
 ) -> tuple[list[Result], list[Result], dict[str, Any]]:
-    """Runs of Malmoi, runs of the peer in its fastest configuration, and what each of its configurations reached."""
+    """Runs of Malmoi, runs of the peer in its fastest configuration, and the figure of each configuration."""
     ours = _configuration(row, peer, options)
     if peer is None:
         return [_run("malmoi", ours, work) for _ in range(options.repeats)], [], {}
-    options.tell("running Malmoi once, to hold the peer against it")
+    options.tell("running Malmoi once, as the reference for the peer")
     reference = _run("malmoi", ours, work)
     try:
         tried = _try_all(row, peer, work, reference["same"], options)
@@ -132,7 +132,7 @@ def _measure(
 
 
 def _try_all(row: Row, peer: str, work: Result, same: Result, options: Options) -> dict[str, float | str]:
-    """What each configuration of a peer reaches, once; where one fails or does other work than ours, why."""
+    """One figure for each configuration of a peer; for one that fails or does other work, the reason."""
     tried: dict[str, float | str] = {}
     for configuration in row.peers[peer]:
         options.tell(f"trying {peer}, {configuration}")
@@ -154,7 +154,7 @@ def _fastest(row: Row, tried: dict[str, Any]) -> str:
 
 
 def _configuration(row: Row, peer: str | None, options: Options) -> str:
-    """Malmoi's: decoding beside a peer whose weights are quantised, its own are too."""
+    """Malmoi's configuration: when decoding against a peer with quantised weights, its own are quantised too."""
     if row.work != "decode":
         return "default"
     return options.weights or ("int8" if peer == "llama.cpp" else "auto")
@@ -168,7 +168,7 @@ def _summary(value: str, memory: str, runs: Sequence[Result]) -> Result:
 
 
 def _prepare(row: Row, peer: str | None, options: Options, folder: Path) -> Result:
-    """Have the input made, in a process of its own."""
+    """Make the input, in a separate process."""
     if options.model is None and not options.quick and row.work != "pretrain":
         raise MissingError("needs a model: `malmoi models pull smollm2-135m`, or name a folder with --model")
     spec = {
@@ -185,7 +185,7 @@ def _prepare(row: Row, peer: str | None, options: Options, folder: Path) -> Resu
 
 
 def _run(name: str, configuration: str, work: Result) -> Result:
-    """One side, once. Raises MissingError when what it needs is not installed."""
+    """Run one side once. Raises MissingError if something that it needs is not installed."""
     if name == "llama.cpp" and not work["gguf"]:
         raise MissingError("needs a GGUF of the model, such as Q4_1: name it with --gguf or MALMOI_BENCH_GGUF")
     folder = Path(work["folder"])
@@ -203,7 +203,7 @@ def _run(name: str, configuration: str, work: Result) -> Result:
 
 
 def _spawn(command: list[str], n_threads: int) -> None:
-    """Run to the end on the CPU, offline, on so many threads; WorkError with the last words of what fails."""
+    """Run to the end on the CPU, offline, with this many threads. Raises WorkError with the last line of output."""
     n = str(n_threads)
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]),
@@ -223,7 +223,7 @@ def _spawn(command: list[str], n_threads: int) -> None:
 
 
 def machine(n_threads: int) -> Result:
-    """What this was measured on."""
+    """The machine that this was measured on."""
     names = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     said = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in names)}
     fast = {"avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8"}
@@ -234,6 +234,6 @@ def machine(n_threads: int) -> Result:
         "threads": n_threads,
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "system": f"{platform.system()} {platform.machine()}",
-        # Above a few tenths, something else was running.
+        # Above a few tenths, another program was running.
         "load_average": os.getloadavg()[0],
     }

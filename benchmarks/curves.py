@@ -22,7 +22,7 @@ Form = Literal["best_of", "rl"]
 Point = dict[str, Any]
 Curve = dict[str, Any]
 GRID = 60
-"""Places along √KL at which curves of several seeds are averaged."""
+"""Number of points along √KL at which curves of several seeds are averaged."""
 SEED, PROXY, GOLD, INK = "#9a9a9a", "#3b6ea5", "#c8860a", "#1a1a1a"
 
 
@@ -30,7 +30,7 @@ SEED, PROXY, GOLD, INK = "#9a9a9a", "#3b6ea5", "#c8860a", "#1a1a1a"
 class Fit:
     """alpha, beta of the paper's form, in units of the gain; r2: share of the variance that it explains.
 
-    peak: √KL of the form's maximum; None where it has none, since beta is not positive
+    peak: √KL of the form's maximum; None if it has none, because beta is not positive
     """
 
     alpha: float
@@ -47,7 +47,7 @@ def gain_of(d: Any, form: Form, alpha: float, beta: float) -> Any:
 def fit_form(d: Sequence[float], gain: Sequence[float], form: Form) -> Fit:
     """Least squares for alpha and beta over the points with d above 0.
 
-    Raises ValueError when fewer than three points are left: two would always fit.
+    Raises ValueError for fewer than three such points, because two always fit.
     """
     places, gains = np.asarray(d, dtype=float), np.asarray(gain, dtype=float)
     places, gains = places[places > 0], gains[places > 0]
@@ -74,8 +74,9 @@ def centred(points: Sequence[Point], sft: Mapping[str, Any], proxy: str, topics:
 
     points: each with `at` (n, or iterations), `kl` in nats, `proxy` and `golds`, the mean gold score of each prompt
     sft: `gold_mean`, `gold_std`, `golds` of each prompt, and `mean` and `std` of each proxy under `proxies`
-    topics: of the prompts; they are what the bootstrap draws
-    fall: from the highest gold to the farthest, by prompt; the highest is chosen by looking, so it leans to the high
+    topics: of the prompts; the bootstrap resamples them
+    fall: from the highest gold to the farthest point, by prompt. The highest is chosen after measuring, so it is biased
+    upwards
     """
     scale, base = sft["proxies"][proxy], np.array(sft["golds"])
     rows = []
@@ -95,9 +96,9 @@ def centred(points: Sequence[Point], sft: Mapping[str, Any], proxy: str, topics:
 
 
 def mean_curve(curves: Sequence[Curve]) -> Curve:
-    """Mean over seeds at equal distance, as far as all of them go, and the paper's form fitted to the points of all.
+    """Mean over seeds at equal distance, as far as all seeds go, and the paper's form fitted to the points of all.
 
-    Raises ValueError when there is no curve.
+    Raises ValueError if there is no curve.
     """
     if not curves:
         raise ValueError("no curves to average")
@@ -114,7 +115,7 @@ def mean_curve(curves: Sequence[Curve]) -> Curve:
 
 
 def frontier(curve: Curve, other: Curve) -> dict[str, float]:
-    """How far `curve` stands above `other` at equal distance, on average, in standard deviations: gold and proxy."""
+    """Mean difference of `curve` and `other` at equal distance, in standard deviations: gold and proxy."""
     (here, *ours), (there, *theirs) = _columns(curve), _columns(other)
     d = np.linspace(0, min(here[-1], there[-1]), GRID)
     proxy, gold = (
@@ -125,7 +126,7 @@ def frontier(curve: Curve, other: Curve) -> dict[str, float]:
 
 
 def _columns(curve: Curve) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """d, proxy, gold, from the SFT model on, where all are 0."""
+    """d, proxy and gold from the SFT model on, where all are 0."""
     rows = [(row["d"], row["proxy"], row["gold"]["mean"]) for row in curve["points"] if row["d"] > 0]
     d, proxy, gold = np.array([(0.0, 0.0, 0.0), *rows]).T
     return d, proxy, gold
@@ -160,7 +161,7 @@ def _fit_cells(fit: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def draw(found: Mapping[str, Any], path: Path) -> None:
-    """One panel a curve, and one with the gold of all."""
+    """One panel for each curve, and one with the gold of all curves."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -179,7 +180,7 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
         for axes, (name, row) in zip(panels, curves.items(), strict=False):
             _draw_curve(axes, row)
             axes.set_title(name)
-        # Twice as far as the shortest goes: where they can be compared.
+        # Up to twice the distance of the shortest curve, where curves can be compared.
         far = 2 * min(row["mean"]["d"][-1] for row in curves.values())
         for name, row in curves.items():
             near = [(d, gold) for d, gold in zip(row["mean"]["d"], row["mean"]["gold"], strict=True) if d <= far]
@@ -198,7 +199,7 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
 
 
 def _draw_curve(axes: "Axes", row: Mapping[str, Any]) -> None:
-    """Seeds pale, their mean heavy, the paper's form dotted, the maximum of gold ringed."""
+    """Seeds are pale, their mean is heavy, the paper's form dotted, the maximum of gold ringed."""
     for curve in row["seeds"].values():
         d, proxy, gold = _columns(curve)
         axes.plot(d, proxy, color=PROXY, alpha=0.35, linewidth=0.9, linestyle="--")

@@ -1,4 +1,4 @@
-"""Malmoi's side of every row. All that the benchmarks call of Malmoi's training and generation stands here."""
+"""Malmoi's side of every row. All calls of the benchmarks into Malmoi's training and generation are here."""
 
 import platform
 import time
@@ -26,12 +26,12 @@ from malmoi.train.optim import OptimConfig
 from malmoi.train.rollouts import RolloutSteps
 
 VERSIONS = {"malmoi": __version__, "torch": torch.__version__, "python": platform.python_version()}
-# First steps of pretraining whose losses are held against the peer's.
+# The number of first steps of pretraining whose losses are compared with the peer's.
 N_COMPARED = 8
 
 
 def decode(work: Work, weights: str) -> Result:
-    """weights: float32, bfloat16, int8, int4, or auto: what `malmoi chat` takes here."""
+    """weights: float32, bfloat16, int8, int4, or auto: the choice of `malmoi chat`"""
     model = load_model(Path(work["model"]), dtype=stored_dtype(cast(Weights, weights)))
     longest = max(len(ids) for name in ("warm_up", "prompts") for ids in work[name])
     n_rows = len(work["prompts"])
@@ -74,14 +74,14 @@ def reward(work: Work, _: str) -> Result:
 
 
 def rl_step(work: Work, _: str) -> Result:
-    """PPO, a value network included: it learns in the same update."""
+    """PPO with a value network, which is trained in the same update."""
     loop = _loop(work)
     job = ppo.build(ppo.Config(**_rollouts(work), loop=loop), ppo.Inputs(**_rollout_inputs(work)))
     return _time_rollouts(job, loop, work)
 
 
 def rl_step_grpo(work: Work, _: str) -> Result:
-    """GRPO, which has no value network, as RLOO has none."""
+    """GRPO, which like RLOO has no value network."""
     loop = _loop(work)
     config = grpo.Config(**_rollouts(work), group_size=work["n_answers"], loop=loop)
     return _time_rollouts(grpo.build(config, grpo.Inputs(**_rollout_inputs(work))), loop, work)
@@ -121,7 +121,7 @@ def _time_rollouts(job: Job, loop: LoopConfig, work: Work) -> Result:
 
 
 def pretrain(work: Work, _: str) -> Result:
-    """Until the time is up, counted from when this process was asked for."""
+    """Train until the time is up, counted from the request to start this process."""
     loop = LoopConfig(optim=OptimConfig(name="adamw", lr=work["lr"], decay="constant"))
     config = pretraining.Config(
         model=ModelConfig(**work["config"]), n_steps=10**9, batch_size=work["n_windows"],
@@ -161,7 +161,7 @@ def _loop(work: Work) -> LoopConfig:
 
 
 def _second_epoch(job: Job, loop: LoopConfig, n_steps: int, work: Work) -> Result:
-    """Two passes over the data: the first warms up and shows the loss, the second is timed."""
+    """Two passes over the data: the first warms up and gives the loss, the second is timed."""
     ends: list[float] = []
     loss_sums: list[float] = []
     counts: list[int] = []

@@ -1,8 +1,8 @@
-"""Reward-model over-optimisation in small: best-of-n and PPO against a proxy, judged by the gold model it stands for.
+"""Over-optimisation of a small reward model: best-of-n and PPO against a proxy, measured by a gold model.
 
 `python -m benchmarks.overoptimisation WORKSPACE [WORKSPACE …] --out FOLDER`, each workspace a finished
-`malmoi demo --seed N`. The gold model is the hidden rule of the simulated labeler: no person has judged anything here.
-What was measured is kept below FOLDER and not measured again, so seeds may be given one after the other.
+`malmoi demo --seed N`. The gold model is the hidden rule of the simulated labeler: no person judged anything here.
+Results are stored in FOLDER and not measured again, so seeds can be given one after the other.
 Source: Gao, Schulman, Hilton 2022 (arXiv:2210.10760).
 """
 
@@ -55,24 +55,24 @@ class Sizes:
     prompts: int = 150
     """Held-out prompts."""
     best_of: int = 128
-    """Answers of the SFT model to each; the largest n."""
+    """Answers of the SFT model to each prompt; the largest n."""
     answers: int = 3
-    """Answers to each at every look at a policy that PPO trains."""
+    """Answers to each prompt, each time the policy is measured during PPO."""
     iterations: int = 40
-    """Of PPO, 64 answers each."""
+    """Iterations of PPO, with 64 answers each."""
     looks: int = 12
-    """At the policy on its way, ever further apart."""
+    """How often the policy is measured during PPO, with growing distance."""
     lr: float = 3e-4
-    """Of PPO, constant: six times that of the recipe, so that it goes far."""
+    """Constant learning rate of PPO: six times that of the recipe, so that the policy moves far."""
     beta: float = 0.02
     """KL coefficient of the run that has a penalty (InstructGPT's), in reward units per nat."""
     tenth_steps: int = 20
-    """Steps of 16 rankings for the reward model that sees a tenth of them: twice over."""
+    """Steps of 16 rankings for the reward model with a tenth of the rankings: two passes."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """One finished demo, which is only read; what is measured and trained goes below `parts`."""
+    """One finished demo, which is only read; results and new models are written to `parts`."""
 
     folder: Path
     parts: Path
@@ -88,12 +88,12 @@ class Subject:
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
-        """The held-out prompts that are asked."""
+        """The held-out prompts."""
         rows = read_jsonl(self.made("demonstrations", "prompts.heldout.jsonl"))
         return random.Random(0).sample(rows, min(self.sizes.prompts, len(rows)))
 
     def made(self, stage: str, name: str) -> Path:
-        """A file of the stage's last run. Raises UserError when it is not there."""
+        """A file of the stage's last run. Raises UserError if there is none."""
         found = sorted((self.folder / "runs").glob(f"*-{stage}/out/{name}"))
         if not found:
             raise UserError(f"{self.folder}: has no {stage} run with {name}; finish it with malmoi demo first")
@@ -103,17 +103,17 @@ class Subject:
         return self.folder / "models" / "reward" if name == WHOLE else self.parts / "tenth"
 
     def price(self, name: str) -> float:
-        """What an answer that never ended loses, in the proxy's units."""
+        """The penalty of an answer that did not end, in the proxy's units."""
         return MISSING_EOS_PENALTY * score_std(self.proxy(name))
 
     def ask(self, model: LanguageModel, n_answers: int) -> Grouped:
-        """n answers to each prompt at temperature 1. The same randomness whichever model is asked."""
+        """n answers to each prompt at temperature 1. Every model gets the same random numbers."""
         repeated = [row["messages"][-1]["content"] for row in self.rows for _ in range(n_answers)]
         answers = answer_questions(model, *self.text, repeated, Sampling(temperature=1.0, max_tokens=MAX_TOKENS))
         return [answers[i : i + n_answers] for i in range(0, len(answers), n_answers)]
 
     def golds(self, groups: Grouped) -> np.ndarray:
-        """What the simulated labeler's rule says, (prompts, answers)."""
+        """Scores by the simulated labeler's rule, (prompts, answers)."""
         return np.array(
             [
                 [gold_score(answer.text, row["references"], answer.finished) for answer in group]
@@ -122,7 +122,7 @@ class Subject:
         )
 
     def scores(self, model: ScalarModel, groups: Grouped, price: float) -> np.ndarray:
-        """What a reward model says, (prompts, answers), less the price of answers that never ended, in its units."""
+        """A reward model's scores, (prompts, answers), minus `price` for answers that did not end."""
         tokenizer, template = self.text
         rankings = []
         for row, group in zip(self.rows, groups, strict=True):
@@ -135,7 +135,7 @@ class Subject:
 
 
 def train_tenth(subject: Subject) -> dict[str, Any]:
-    """A second proxy, from a tenth of the rankings: little data is exploited sooner (the paper's section 3.3)."""
+    """A second proxy from a tenth of the rankings: less data is exploited sooner (the paper's section 3.3)."""
     rows = read_jsonl(subject.made("rank", "train.jsonl"))
     chosen = random.Random(0).sample(rows, max(1, len(rows) // 10))
     data = subject.parts / "rankings.jsonl"
@@ -189,7 +189,7 @@ def best_of_points(scores: np.ndarray, golds: np.ndarray) -> list[Point]:
 
 
 def ppo_points(subject: Subject, proxy: str, beta: float) -> list[Point]:
-    """PPO with InstructGPT's constants, far beyond what is good; its policy is asked held-out prompts on the way."""
+    """PPO with InstructGPT's constants, run for too long; the policy is measured on held-out prompts."""
     sizes = subject.sizes
     optim = OptimConfig(name="adamw", lr=sizes.lr, eps=1e-5, decay="constant", warmup_steps=10)
     config = ppo.Config(
@@ -216,14 +216,14 @@ def ppo_points(subject: Subject, proxy: str, beta: float) -> list[Point]:
 
 
 def look_at(iterations: int, looks: int) -> set[int]:
-    """After which iterations the policy is asked: often at first, when it moves fast, and after the last."""
+    """The iterations after which the policy is measured: often at first, when it moves fast, and after the last."""
     return {max(1, round(iterations * (look / looks) ** 1.5)) for look in range(1, looks + 1)}
 
 
 def policy_point(
     subject: Subject, policy: LanguageModel, ref: LanguageModel, proxy: ScalarModel, price: float
 ) -> Point:
-    """One look: KL to SFT over its own answers, in nats, what proxy and gold say, and how its answers look."""
+    """One measurement: KL to SFT over its own answers in nats, proxy and gold scores, and facts about the answers."""
     groups = subject.ask(policy, subject.sizes.answers)
     flat = [answer for group in groups for answer in group]
     asked = [row["messages"][-1]["content"] for row in subject.rows for _ in range(subject.sizes.answers)]
@@ -241,7 +241,7 @@ def policy_point(
 
 
 def measure(subject: Subject, say: Callable[[str], None]) -> dict[str, Any]:
-    """Everything of one seed. What an earlier call has measured with the same sizes is read."""
+    """All results of one seed. Results of an earlier call with the same sizes are read from files."""
     sizes = subject.sizes
     kept("tenth", lambda: train_tenth(subject), subject, say)
     sft = kept("best_of", lambda: best_of_n(subject), subject, say)
@@ -265,7 +265,7 @@ def measure(subject: Subject, say: Callable[[str], None]) -> dict[str, Any]:
 
 
 def kept(name: str, work: Callable[[], Any], subject: Subject, say: Callable[[str], None]) -> Any:
-    """The result of `work`, from the file where it was left if that was with the same sizes."""
+    """The result of `work`, or of an earlier call with the same sizes from its file."""
     path, sizes = subject.parts / f"{name}.json", asdict(subject.sizes)
     if path.exists() and (found := read_json(path))["sizes"] == sizes:
         return found["result"]
@@ -278,7 +278,7 @@ def kept(name: str, work: Callable[[], Any], subject: Subject, say: Callable[[st
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0: curve.json, table.md and the plots are written; 2: wrong usage."""
+    """Exit code 0: curve.json, table.md and the plots are written; 2: wrong usage."""
     given = _parser().parse_args(arguments)
     sizes = Sizes(**{field.name: getattr(given, field.name) for field in fields(Sizes)})
     try:

@@ -13,7 +13,7 @@ VERSIONS = {"llama-cpp-python": llama.__version__}
 
 
 def decode(work: Work, _: str) -> Result:
-    """In the file's own quantisation, which the result names."""
+    """Decode in the file's quantisation, which the result names."""
     llama.llama_backend_init()
     model = llama.llama_model_load_from_file(work["gguf"].encode(), llama.llama_model_default_params())
     if not model:
@@ -30,7 +30,7 @@ def decode(work: Work, _: str) -> Result:
     batch = llama.llama_batch_init(n_streams * longest, 0, 1)
 
     def read(rows: list[tuple[int, int, list[int]]]) -> list[int]:
-        """Read (stream, position, ids) of each row; the likeliest next token of each."""
+        """Read (stream, position, ids) of each row; returns the likeliest next token of each."""
         last, place = [], 0
         for stream, position, ids in rows:
             for offset, token in enumerate(ids):
@@ -58,7 +58,7 @@ def decode(work: Work, _: str) -> Result:
 
 
 def _quantisation(model: Any) -> str:
-    """Such as Q8_0: what llama.cpp's description of a model ends with, behind architecture and size."""
+    """Such as Q8_0: the last word of llama.cpp's description of a model, after architecture and size."""
     description = ctypes.create_string_buffer(256)
     llama.llama_model_desc(model, description, len(description))
     return description.value.decode(errors="replace").split(maxsplit=2)[-1]

@@ -1,4 +1,4 @@
-"""Plain PyTorch's side: the loop that everybody writes, around the Llama of transformers."""
+"""Plain PyTorch's side: a usual training loop around the Llama of transformers."""
 
 import time
 from typing import Any
@@ -16,7 +16,7 @@ N_COMPARED = 8
 
 
 def pretrain(work: Work, configuration: str) -> Result:
-    """The same windows, weights and AdamW as Malmoi's side, until the time is up."""
+    """Train with the same windows, weights and AdamW as Malmoi's side, until the time is up."""
     torch.set_num_threads(work["threads"])
     dtype = getattr(torch, configuration)
     windows = np.load(work["windows"], mmap_mode="r")

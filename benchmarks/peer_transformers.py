@@ -1,4 +1,4 @@
-"""transformers' side: `generate` as its users call it, greedy, prompts padded on the left."""
+"""transformers' side: `generate` as users call it, greedy, with prompts padded on the left."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ VERSIONS = {"transformers": transformers.__version__}
 def decode(work: Work, dtype: str) -> Result:
     torch.set_num_threads(work["threads"])
     model: Any = AutoModelForCausalLM.from_pretrained(work["model"], dtype=getattr(torch, dtype)).eval()
-    # Nothing of the model's own settings may end an answer early or slow a step down.
+    # The model's own settings must not end an answer early or slow a step down.
     model.generation_config = GenerationConfig(pad_token_id=0)
 
     def answer(prompts: list[list[int]], n_new: int, on_first: Callable[[], None]) -> list[list[int]]:
@@ -34,7 +34,7 @@ def decode(work: Work, dtype: str) -> Result:
 
 
 class _FirstToken(StoppingCriteria):
-    """Stops nothing: says when the rows have their first new token."""
+    """Stops nothing, but reports when the rows have their first new token."""
 
     def __init__(self, length: int, on_first: Callable[[], None]) -> None:
         self.length, self.on_first = length, on_first

@@ -1,4 +1,4 @@
-"""TRL's side: its trainers as its users run them on a CPU, with what makes them slower left off.
+"""TRL's side: its trainers as users run them on a CPU, without options that make them slower.
 
 Gradient checkpointing, on by default in TRL, is off: it trades speed for memory. Batches are padded as TRL pads them.
 """
@@ -29,7 +29,7 @@ def sft(work: Work, configuration: str) -> Result:
     }
     batch_size, more = work["batch_size"], {}
     if configuration.endswith("packed"):
-        # One row of about as many tokens as a batch has, so that an update learns from as much text.
+        # One row with about the tokens of a batch, so that an update has the same amount of text.
         n_steps = len(chats) // batch_size
         batch_size = 1
         more = {"packing": True, "max_length": max(-(-work["n_tokens"] // n_steps), *map(len, rows["input_ids"]))}
@@ -51,13 +51,13 @@ def reward(work: Work, configuration: str) -> Result:
 
 
 def rl_step(work: Work, configuration: str) -> Result:
-    """RLOO: no value network; the reward model is frozen, so it may compute in the faster format throughout."""
+    """RLOO has no value network. The reward model is frozen, so it may use the faster format throughout."""
     tokenizer = _text(work)
     for question, ids in zip(work["questions"], work["prompts"], strict=True):
         found = tokenizer.apply_chat_template(question, add_generation_prompt=True, return_dict=False)
         if found != ids:
             raise RuntimeError(f"TRL would read other tokens than Malmoi: {found} instead of {ids}")
-    # No answer ends early: every end that the policy knows of is replaced by a token that is practically never sampled.
+    # No answer ends early: the end of turn is replaced by a token that is practically never sampled.
     tokenizer.eos_token = tokenizer.pad_token
     policy: Any = AutoModelForCausalLM.from_pretrained(work["model"], dtype=torch.float32)
     policy.generation_config.eos_token_id = tokenizer.eos_token_id
@@ -86,7 +86,7 @@ rl_step_grpo = rl_step
 
 
 class _Clock(TrainerCallback):
-    """When each step and each epoch ended."""
+    """Records when each step and each epoch ends."""
 
     def __init__(self) -> None:
         self.steps: list[float] = []
@@ -100,7 +100,7 @@ class _Clock(TrainerCallback):
 
 
 class _Counting:
-    """A trainer whose losses are written down, with what they are means of: trained tokens, or pairs."""
+    """A trainer that records its losses, each with its number of trained tokens or pairs."""
 
     def __init__(self, kind: Any, **arguments: Any) -> None:
         self.clock = _Clock()
@@ -118,7 +118,7 @@ class _Counting:
         self.trainer.compute_loss = counted
 
     def second_epoch(self, work: Work) -> Result:
-        """Two passes over the data: the first warms up and shows the loss, the second is timed."""
+        """Two passes over the data: the first warms up and gives the loss, the second is timed."""
         self.trainer.train()
         first = self.losses[: len(self.losses) // 2]
         counted = sum(count for _, count in first)
@@ -128,7 +128,7 @@ class _Counting:
 
 
 def _text(work: Work) -> Any:
-    """The model's tokenizer, padding with a token that stands nowhere in the input."""
+    """The model's tokenizer, with a padding token that does not occur in the input."""
     tokenizer = AutoTokenizer.from_pretrained(work["model"])
     tokenizer.pad_token = tokenizer.convert_ids_to_tokens(work["spare_id"])
     return tokenizer

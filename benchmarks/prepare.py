@@ -1,7 +1,7 @@
-"""Makes the input of a row, once, for both sides: `python -m benchmarks.prepare SPEC.json`.
+"""Makes the input of a row once, for both sides: `python -m benchmarks.prepare SPEC.json`.
 
-Prompts, chats and pairs are cut from the documentation of the Python that runs this, by seed; nothing is downloaded.
-It runs in a process of its own, so that no memory of it counts as anybody's peak.
+Prompts, chats and pairs are parts of this Python's documentation, chosen by a seed; nothing is downloaded.
+It runs in a separate process, so that its memory does not count as the peak of a side.
 """
 
 import itertools
@@ -30,14 +30,14 @@ from malmoi.tokenizer.chat_template import ChatTemplate
 
 SEED = 1
 N_ITEMS = 600
-# Steps of windows that the peer reads from a file; then it begins again.
+# Steps of windows in the file that the peer reads; after them it begins again.
 N_STORED_STEPS = 512
 TOY_SEQ_LEN = 512
 Conversation = list[dict[str, str]]
 
 
 class Source:
-    """Words and questions, in an order that the seed fixes."""
+    """Words and questions, in an order that depends only on the seed."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -52,13 +52,13 @@ class Source:
         rng.shuffle(self.questions)
 
     def reader(self) -> Callable[[int], str]:
-        """A function that returns the next `n` words each time, from the beginning, without end."""
+        """A function that returns the next `n` words on each call, endlessly."""
         words = (word for text in itertools.cycle(self.texts) for word in text.split())
         return lambda n: " ".join(itertools.islice(words, n))
 
 
 def decode(source: Source, folder: Path, model: Path, sizes: Sizes, spec: dict[str, Any]) -> dict[str, Any]:
-    """Prompts to answer, and others as long to warm up on: nobody gains by remembering one."""
+    """Prompts to answer, and others of the same length to warm up on, so that caching a prompt brings nothing."""
     found = _prompts(source, model, sizes.n_prompt, 2 * spec["n_streams"])
     by_length = sorted((ids for _, ids in found), key=lambda ids: (len(ids), ids))
     return {"warm_up": by_length[::2], "prompts": by_length[1::2], "n_new": sizes.n_new, "n_check": sizes.n_check}
@@ -83,7 +83,7 @@ def sft(source: Source, folder: Path, model: Path, sizes: Sizes, spec: dict[str,
 
 
 def reward(source: Source, folder: Path, model: Path, sizes: Sizes, spec: dict[str, Any]) -> dict[str, Any]:
-    """Pairs of conversations that share their first half, and a model folder whose new head both sides begin with."""
+    """Pairs of conversations that share their first half, and a reward model that both sides start from."""
     tokenizer, template = load_text(model)
     read, rows, pairs = source.reader(), [], []
     for n_words in _lengths(sizes):
@@ -107,14 +107,14 @@ def rl_step(source: Source, folder: Path, model: Path, sizes: Sizes, spec: dict[
 
 
 def rl_step_grpo(source: Source, folder: Path, model: Path, sizes: Sizes, spec: dict[str, Any]) -> dict[str, Any]:
-    """GRPO asks each prompt several times by itself."""
+    """GRPO samples several answers to each prompt itself."""
     return _rollouts(source, folder, model, sizes, n_times=1)
 
 
 def _rollouts(source: Source, folder: Path, model: Path, sizes: Sizes, n_times: int) -> dict[str, Any]:
-    """Prompts, and the reward model that judges their answers.
+    """Prompts, and the reward model that scores their answers.
 
-    Nobody may end an answer early: both sides take a token that is practically never sampled as the end.
+    No answer may end early: on both sides the end of turn is a token that is practically never sampled.
     """
     tokenizer, template = load_text(model)
     chosen = list(_prompts(source, model, sizes.n_prompt, sizes.n_asked))
@@ -133,7 +133,7 @@ def _rollouts(source: Source, folder: Path, model: Path, sizes: Sizes, n_times: 
 
 
 def pretrain(source: Source, folder: Path, model: Path, sizes: Sizes, spec: dict[str, Any]) -> dict[str, Any]:
-    """Token shards for Malmoi, the same windows in the same order for the peer, and the weights both begin with."""
+    """Token shards for Malmoi, the same windows in the same order for the peer, and the initial weights of both."""
     tokenizer = train_bpe(source.texts, sizes.vocab_size)
     with ShardWriter(folder / "shards", "train", tokenizer.vocab_size) as writer:
         for text, ids in zip(source.texts, tokenizer.encode_batch(source.texts), strict=True):
@@ -160,7 +160,7 @@ def pretrain(source: Source, folder: Path, model: Path, sizes: Sizes, spec: dict
 
 
 def spare_id(tokenizer: Tokenizer, rows: Sequence[Sequence[int]]) -> int:
-    """A special token that stands nowhere in the input: safe to pad with, and to take as an end that never comes."""
+    """A special token that does not occur in the input: it is padding, and an end of turn that never comes."""
     used = {token for row in rows for token in row}
     special = [token for token, added in tokenizer.backend.get_added_tokens_decoder().items() if added.special]
     free = sorted(set(special) - used)
@@ -170,11 +170,11 @@ def spare_id(tokenizer: Tokenizer, rows: Sequence[Sequence[int]]) -> int:
 
 
 def toy_model(source: Source, folder: Path, sizes: Sizes) -> None:
-    """A random network of the Llama shape and its own small tokenizer, for --quick."""
+    """A random network of Llama's kind with a small tokenizer, for --quick."""
     tokenizer = train_bpe(source.texts[:300], sizes.vocab_size)
     network = LanguageModel(_config(sizes, tokenizer.vocab_size, TOY_SEQ_LEN))
     initialise(network, SEED)
-    # A new network's head is zero: every token would be as likely as any other, and nothing could be compared.
+    # The head of a new network is zero: all tokens would be equally likely, and no answers could be compared.
     network.lm_head.weight.data.copy_(network.model.embed_tokens.weight.flip(0) / 8)
     save_model(folder, network, tokenizer, ChatTemplate.default(), {})
 
@@ -184,7 +184,7 @@ def _config(sizes: Sizes, vocab_size: int, seq_len: int) -> ModelConfig:
 
 
 def _prompts(source: Source, model: Path, n_tokens: int, n: int) -> Iterator[tuple[str, list[int]]]:
-    """The `n` questions whose prompts, template and all, come closest to `n_tokens`."""
+    """The `n` questions whose prompts, with the chat template, have the closest lengths to `n_tokens`."""
     tokenizer, template = load_text(model)
     encoded = [
         (question, template.encode(tokenizer, [_user(question)], add_generation_prompt=True)[0])
@@ -194,7 +194,7 @@ def _prompts(source: Source, model: Path, n_tokens: int, n: int) -> Iterator[tup
 
 
 def _lengths(sizes: Sizes) -> list[int]:
-    """Words of each chat: evenly spread, shuffled."""
+    """The number of words of each chat: evenly spread, then shuffled."""
     lengths = [int(n) for n in np.linspace(*sizes.n_words, sizes.n_rows)]
     random.Random(SEED).shuffle(lengths)
     return lengths
@@ -220,7 +220,7 @@ MAKERS: dict[str, Callable[[Source, Path, Path, Sizes, dict[str, Any]], dict[str
 
 
 def main(path: Path) -> None:
-    """Read {"work", "n_streams", "sizes", "model" or null, …}; write what the sides need beside it, as work.json."""
+    """Read {"work", "n_streams", "sizes", "model" or null, …}; write both sides' input next to it, as work.json."""
     spec = json.loads(path.read_text())
     folder, sizes, source = path.parent, Sizes(**spec["sizes"]), Source()
     model = Path(spec["model"] or folder / "model")

@@ -1,4 +1,4 @@
-"""The table: what is timed, in which unit, beside whom, and how much of it."""
+"""The table of rows: what is timed, in which unit, against which peers; and how much work each row is."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 class Row:
     """One line of the table.
 
-    work: the function that does it, of the same name in `malmoi_side` and in the peers' modules
+    work: name of the function that does it, in `malmoi_side` and in the peers' modules
     unit: tok/s (more is better) or s (less is better)
     peers: name -> the configurations that are tried; the fastest one is measured
     n_streams: prompts that are answered together
@@ -21,19 +21,19 @@ class Row:
 
 
 DTYPES = ("bfloat16", "float32")
-# A peer that has no choice: it says itself what it found.
+# For a peer without a choice: its result names the format.
 AS_THE_FILE = "as the file has it"
 ROWS = {
     "decode_1": Row(
-        "decode", "tok/s", "1 prompt, greedy, 128 new tokens: decoding, prefill apart",
+        "decode", "tok/s", "1 prompt, greedy, 128 new tokens: decoding without prefill",
         {"transformers": DTYPES, "llama.cpp": (AS_THE_FILE,)}, n_streams=1,
     ),
     "decode_8": Row(
-        "decode", "tok/s", "8 prompts together, greedy, 128 new tokens each: decoding, prefill apart",
+        "decode", "tok/s", "8 prompts together, greedy, 128 new tokens each: decoding without prefill",
         {"transformers": DTYPES, "llama.cpp": (AS_THE_FILE,)}, n_streams=8,
     ),
     "decode_32": Row(
-        "decode", "tok/s", "32 prompts together, greedy, 128 new tokens each: decoding, prefill apart",
+        "decode", "tok/s", "32 prompts together, greedy, 128 new tokens each: decoding without prefill",
         {"transformers": DTYPES}, n_streams=32,
     ),
     "sft": Row(
@@ -53,11 +53,11 @@ ROWS = {
         "rl_step_grpo", "s", "the same without a value network on either side", {"trl": DTYPES},
     ),
     "pretrain_6m": Row(
-        "pretrain", "tok/s", "a 6M network from nothing, 16 x 256 tokens a step, 2 minutes, start-up included",
+        "pretrain", "tok/s", "a 6M network from scratch, 16 x 256 tokens a step, 2 minutes, start-up included",
         {"torch": DTYPES, "torch.compile": DTYPES},
     ),
 }  # fmt: skip
-# Which module of this package plays which peer.
+# Peer -> its module in this package.
 MODULES = {
     "malmoi": "malmoi_side",
     "transformers": "peer_transformers",
@@ -72,12 +72,12 @@ MODULES = {
 class Sizes:
     """How much work a row is.
 
-    n_prompt, n_new, n_check: tokens of a decoding prompt, of its answer, and of the answers that are held against
+    n_prompt, n_new, n_check: tokens of a decoding prompt, of its answer, and of the answers that are compared with
     the peer's in float32
-    n_rows, batch_size: chats or pairs of one epoch, and how many an update takes; n_words: shortest and longest chat
+    n_rows, batch_size: chats or pairs of one epoch and of one update; n_words: shortest and longest chat
     n_asked, n_answers, n_rl_new, n_iterations: prompts of a rollout, answers to each (RLOO needs two), tokens of an
     answer, timed iterations
-    shape, vocab_size, window, n_windows, seconds: the network that is pretrained, what one step reads, and for how long
+    shape, vocab_size, window, n_windows, seconds: the pretrained network, the input of one step, and the time
     """
 
     n_prompt: int = 40
@@ -101,7 +101,7 @@ class Sizes:
 
 
 FULL = Sizes()
-# Runs every line of a row in seconds, on a random network; says nothing about speed.
+# Runs all code of a row in seconds, on a random network; no measure of speed.
 QUICK = Sizes(
     n_new=6, n_check=4, n_rows=4, batch_size=2, n_words=(8, 24), n_asked=2, n_rl_new=4, n_iterations=1,
     shape={"n_layer": 2, "n_embd": 32, "n_head": 2, "n_kv_head": 2, "head_dim": 16, "n_ff": 64},

@@ -1,6 +1,6 @@
-"""One side of a row, in a process of its own: `python -m benchmarks.side MODULE CONFIGURATION WORK.json RESULT.json`.
+"""One side of a row, in a separate process: `python -m benchmarks.side MODULE CONFIGURATION WORK.json RESULT.json`.
 
-This file needs the standard library alone, so that any interpreter that has the peer can run it.
+This file only needs the standard library, so that any interpreter that has the peer can run it.
 """
 
 import importlib
@@ -20,7 +20,7 @@ Answer = Callable[[list[list[int]], int, Callable[[], None]], list[list[int]]]
 def time_decoding(answer: Answer, work: Work) -> Result:
     """Tokens per second from the first new token on; the time until then is prefill.
 
-    answer(prompts, n_new, on_first) -> exactly `n_new` new ids of each prompt, greedy; `on_first` is called when each
+    answer(prompts, n_new, on_first) -> exactly `n_new` new ids of each prompt, greedy; `on_first` is called when every
     prompt has its first one
     """
     if work["check"]:
@@ -38,9 +38,9 @@ def time_decoding(answer: Answer, work: Work) -> Result:
 
 
 def peak_memory_bytes() -> int:
-    """The most memory that this process has held resident.
+    """The peak of resident memory of this process.
 
-    Linux counts in `ru_maxrss` what the parent held when it started us; VmHWM is this program's alone.
+    On Linux `ru_maxrss` includes the memory of the parent when it started this process; VmHWM does not.
     """
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    # Without these two lines the module would exist twice: as `__main__` and under its name.
+    # Without this the module would be loaded twice: as `__main__` and under its name.
     from benchmarks import side as this
 
     this.main(sys.argv[1:])
