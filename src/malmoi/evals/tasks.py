@@ -15,7 +15,7 @@ from malmoi.evals.answering import Subject
 from malmoi.evals.bits_per_byte import measure_text, pieces
 from malmoi.evals.choice import ChoiceQuestion, measure_choices, measure_continuations
 from malmoi.evals.ifeval import InstructionPrompt, measure_instructions
-from malmoi.evals.numbers import NumberProblem, measure_numbers
+from malmoi.evals.math_problems import MathProblem, measure_math
 from malmoi.files import sha256_of
 
 Row = Mapping[str, Any]
@@ -65,12 +65,12 @@ def _continuation(row: Row, ending: str) -> Iterator[tuple[str, str]]:
     yield row["context"].rstrip(), f" {row['continuation'].strip()}"
 
 
-def _sum(row: Row, ending: str) -> Iterator[NumberProblem]:
-    yield NumberProblem(row["context"].rstrip(), row["continuation"], is_chat=False)
+def _sum(row: Row, ending: str) -> Iterator[MathProblem]:
+    yield MathProblem(row["context"].rstrip(), row["continuation"], is_chat=False)
 
 
-def _problem(row: Row, ending: str) -> Iterator[NumberProblem]:
-    yield NumberProblem(row["context"] + ending, row["answer"], is_chat=True)
+def _problem(row: Row, ending: str) -> Iterator[MathProblem]:
+    yield MathProblem(row["context"] + ending, row["answer"], is_chat=True)
 
 
 def _instructed(row: Row, ending: str) -> Iterator[InstructionPrompt]:
@@ -84,8 +84,8 @@ KINDS: dict[str, TaskKind] = {
     "same meaning": TaskKind(_same_meaning, measure_choices),
     "continuation": TaskKind(_continuation, measure_continuations),
     "text": TaskKind(lambda row, ending: pieces(row["text"]), measure_text),
-    "sum": TaskKind(_sum, measure_numbers),
-    "problem": TaskKind(_problem, measure_numbers),
+    "sum": TaskKind(_sum, measure_math),
+    "problem": TaskKind(_problem, measure_math),
     "instructions": TaskKind(_instructed, measure_instructions),
 }
 _ANSWER, _STEPS = "\nAnswer:", "\n\nThink step by step. End with: The answer is N."

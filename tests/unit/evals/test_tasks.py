@@ -16,7 +16,7 @@ from malmoi.evals.answering import Subject
 from malmoi.evals.bits_per_byte import measure_text, pieces
 from malmoi.evals.choice import ChoiceQuestion, measure_choices, measure_continuations, right_choices
 from malmoi.evals.likelihood import Likelihood, continuation, likelihoods
-from malmoi.evals.numbers import numbers_in, said_number
+from malmoi.evals.math_problems import numbers_in, said_number
 from malmoi.evals.tasks import DEFAULT_TASKS, KINDS, TASKS, Task, find_file, measure_task, tasks_named
 from malmoi.files import write_jsonl
 from malmoi.model.transformer import LanguageModel

@@ -61,7 +61,7 @@ def export_gguf(
             "general.name": path.stem,
             "general.file_type": KINDS[kind],
             "general.quantization_version": 2,
-            **{f"{name}.{key}": value for key, value in _architecture_metadata(config, architecture).items()},
+            **{f"{name}.{key}": value for key, value in _architecture_metadata(config).items()},
             **_tokenizer_metadata(tokenizer, config.vocab_size),
             "tokenizer.chat_template": template.source,
         }
@@ -98,7 +98,7 @@ def _choose(config: ModelConfig) -> tuple[str, Architecture]:
     return name, architecture
 
 
-def _architecture_metadata(config: ModelConfig, architecture: Architecture) -> Metadata:
+def _architecture_metadata(config: ModelConfig) -> Metadata:
     """Metadata that describes the network."""
     described: Metadata = {EPSILON[config.norm]: config.norm_eps, "vocab_size": config.vocab_size}
     for key, setting in FIELDS.items():

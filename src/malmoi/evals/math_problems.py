@@ -14,7 +14,7 @@ _NUMBER = re.compile(r"(?:(?<![\w)])-)?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
 _SAID = re.compile(r"(?:answer is|answer:|####)\W{0,4}?(?=[-$.\d])", re.I)
 
 
-class NumberProblem(NamedTuple):
+class MathProblem(NamedTuple):
     """text: a sum to continue, or in chat a problem to answer step by step; answer: a text with the right number"""
 
     text: str
@@ -22,7 +22,7 @@ class NumberProblem(NamedTuple):
     is_chat: bool
 
 
-def measure_numbers(subject: Subject, problems: Sequence[NumberProblem]) -> dict[str, Any]:
+def measure_math(subject: Subject, problems: Sequence[MathProblem]) -> dict[str, Any]:
     """`exact`: share of problems whose answer is the right number, however it is written (1,000 or 1000.0)."""
     max_tokens = LONG if problems[0].is_chat else SHORT
     texts = [problem.text for problem in problems]
