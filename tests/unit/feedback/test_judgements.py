@@ -159,7 +159,7 @@ def test_bad_generations_are_refused_as_a_whole(study: Study, row: dict[str, Any
 
 def test_a_model_that_was_never_recorded_is_refused(study: Study) -> None:
     study.model = "0" * 64
-    with pytest.raises(DataError, match="model 000000000000 is no artefact"):
+    with pytest.raises(DataError, match="model 000000000000 is not recorded"):
         study.record(ROWS)
 
 

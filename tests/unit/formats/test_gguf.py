@@ -191,7 +191,7 @@ def rewrite(path: Path, metadata: dict[str, Any], tensors: dict[str, torch.Tenso
         ({"tokenizer.ggml.tokens": None}, "tokenizer.ggml.tokens: is missing"),
         ({"tokenizer.ggml.tokens": ["a", "b", "b"]}, "3 tokens, 2 different, 300 types and 300 rows"),
         ({"tokenizer.ggml.tokens": "abc"}, "tokenizer.ggml.tokens: expected strings"),
-        ({"tokenizer.ggml.tokens": ["", "a"], "tokenizer.ggml.token_type": [3, 1]}, "found in text is empty"),
+        ({"tokenizer.ggml.tokens": ["", "a"], "tokenizer.ggml.token_type": [3, 1]}, "a special token is empty"),
         ({"tokenizer.ggml.token_type": ["x"]}, "tokenizer.ggml.token_type: expected integers"),
         ({"tokenizer.ggml.merges": ["Ġ Ġt h"]}, "tokenizer.ggml: is not a tokenizer"),
         ({"tokenizer.ggml.merges": ["nowhere to"]}, "tokenizer.ggml: is not a tokenizer"),
