@@ -166,7 +166,7 @@ def test_command_measures_malmoi_where_the_peer_is_missing(tmp_path: Path) -> No
         (["sft", "--peer", "transformers"], "sft: has no peer transformers; it has trl"),
         (["sft", "--model", "/nowhere"], "/nowhere: is not a model folder"),
         (["decode_1", "--gguf", "/nowhere.gguf"], "/nowhere.gguf: no such file"),
-        (["decode_1", "--quick", "--repeats", "0"], "--repeats 0: at least 1"),
+        (["decode_1", "--quick", "--repeats", "0"], "--repeats 0: must be at least 1"),
     ],
 )
 def test_mistakes_end_in_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
