@@ -294,7 +294,10 @@ def _agreement(a: np.ndarray, b: np.ndarray) -> list[float]:
 
 
 def _shown(
-    heldout: Sequence[TokenizedPrompt], texts: Mapping[str, list[list[str]]], rewards: np.ndarray, settings: CompareSettings
+    heldout: Sequence[TokenizedPrompt],
+    texts: Mapping[str, list[list[str]]],
+    rewards: np.ndarray,
+    settings: CompareSettings,
 ) -> list[dict[str, Any]]:
     """Answers to the first prompts; prompts of `not_shown` sources are skipped."""
     hidden = settings.not_shown
