@@ -67,7 +67,7 @@ class CompareSettings(Settings):
 class Inputs(NamedTuple):
     """What is compared: model folders, held-out rows, and a file of facts about the rankings, or None.
 
-    methods: name -> model folder of a policy that was trained from `policy`; curves: name -> its answers during training
+    methods: name -> model folder of a policy that was trained from `policy`; curves: name -> its answers in training
     """
 
     policy: Path
