@@ -116,11 +116,6 @@ def _line_key(words: str) -> int:
     return int.from_bytes(hashlib.blake2b(words.encode(), digest_size=8).digest(), "big")
 
 
-def is_heldout(document_id: str, heldout_fraction: float, seed: int) -> bool:
-    """Whether a document is held out. This depends only on its id and the seed, not on other documents."""
-    return _hash_position(document_id, seed) < heldout_fraction * 2**64
-
-
 def _hash_position(document_id: str, seed: int) -> int:
     digest = hashlib.sha256(f"{seed}:{document_id}".encode()).digest()
     return int.from_bytes(digest[:8], "big")
@@ -132,9 +127,9 @@ def split(
     """Each document with its side of the split. Drops a training document whose text is also held out.
 
     documents: a list, or a function that opens the stream again; it is read three times
-    heldout_fraction: in (0, 1). `is_heldout` decides by each document's id (a hash of its source and text) and the
-        seed, with one exception: if it would hold out none of several documents, the one with the smallest hash is held
-        out; if all, the one with the largest hash is trained on. Adding a document moves at most this one exception
+    heldout_fraction: in (0, 1). A document is held out if the hash of its id and the seed is below this fraction of all
+        hashes; other documents do not matter. There is one exception: if no document of several would be held out, the
+        one with the smallest hash is; if all would be, the one with the largest hash is trained on
     Counts "copy of held-out text".
     """
     dropped = Counter() if dropped is None else dropped

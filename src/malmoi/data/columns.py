@@ -64,7 +64,7 @@ def id_of(row: Mapping[str, Any], name: str) -> str | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, str | int | float) or (isinstance(value, float) and not math.isfinite(value)):
-        raise BadRow(f'"{name}" is no id', f" but {excerpt(value)}; an id is a text or a number")
+        raise BadRow(f'"{name}" is not an id', f" but {excerpt(value)}; an id is a text or a number")
     return value if isinstance(value, str) else str(value)
 
 

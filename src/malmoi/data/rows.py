@@ -23,7 +23,7 @@ PROMPTS = ("prompt", "question", "instruction", "query")
 
 def text_of(row: Mapping[str, Any], name: str) -> str:
     if not isinstance(row.get(name), str):
-        raise BadRow(f'"{name}" is no text', f" but {excerpt(row.get(name))}")
+        raise BadRow(f'"{name}" is not text', f" but {excerpt(row.get(name))}")
     return str(row[name])
 
 
@@ -49,7 +49,7 @@ def turns_of(value: Any) -> Turns:
 def _text_of_parts(number: int, content: Any) -> Any:
     """The content as one text; it may be given as parts."""
     if content is not None and not isinstance(content, str | list):
-        raise BadRow("a message is no text", f" (message {number}: {excerpt(content)}); write it as text")
+        raise BadRow("a message is not text", f" (message {number}: {excerpt(content)}); write it as text")
     if not isinstance(content, list):
         return content
     texts = []
@@ -57,7 +57,7 @@ def _text_of_parts(number: int, content: Any) -> Any:
         is_text = isinstance(part, Mapping) and part.get("type") in ("text", "input_text", "output_text")
         if not is_text or not isinstance(part.get("text"), str):
             said = f" (message {number}: {excerpt(part)})"
-            raise BadRow("a part of a message is no text", said + '; only text is read: {"type": "text", "text": …}')
+            raise BadRow("a part of a message is not text", said + '; only text is read: {"type": "text", "text": …}')
         texts.append(part["text"])
     return "".join(texts)
 
@@ -82,7 +82,7 @@ def _key(turn: Mapping[str, Any]) -> Any:
 def alternating_turns(texts: Any) -> Turns:
     """Messages from a list of texts; the user begins."""
     if not isinstance(texts, list):
-        raise BadRow('"turns" is no list', f" but {excerpt(texts)}")
+        raise BadRow('"turns" is not a list', f" but {excerpt(texts)}")
     return [{"role": ("user", "assistant")[place % 2], "content": text} for place, text in enumerate(texts)]
 
 
@@ -155,7 +155,7 @@ def ranking(messages: Turns, answers: Sequence[Any], ranks: Sequence[int], **mor
     """A ranking. Refuses answers that are not text or are blank, and equal answers with different ranks."""
     for answer in answers:
         if not isinstance(answer, str):
-            raise BadRow("an answer is no text", f" but {excerpt(answer)}")
+            raise BadRow("an answer is not text", f" but {excerpt(answer)}")
         if is_blank(answer):
             raise BadRow("an empty answer", "; leave the row out or fill it")
     for i, j in combinations(range(len(answers)), 2):
@@ -239,7 +239,7 @@ def swift_pair(row: Row) -> Row:
 def ultrafeedback(row: Row) -> Row:
     """Several answers with scores, higher is better. If an answer has two scores, the finer one counts."""
     if not isinstance(row["completions"], list) or not all(isinstance(x, Mapping) for x in row["completions"]):
-        raise BadRow('"completions" is no list of answers', f" but {excerpt(row['completions'])}")
+        raise BadRow('"completions" is not a list of answers', f" but {excerpt(row['completions'])}")
     scores = []
     for one in row["completions"]:
         score = one.get("fine-grained_score", one.get("overall_score"))

@@ -26,7 +26,7 @@ def _node(number: int, row: Row) -> _Node:
     if role not in ("user", "assistant"):
         raise BadRow("a role that no tree has", f" ({role!r}); prompter and assistant speak")
     if rank is not None and type(rank) not in (int, float):
-        raise BadRow('"rank" is no number', f" but {excerpt(rank)}")
+        raise BadRow('"rank" is not a number', f" but {excerpt(rank)}")
     known = rank if rank == rank else None  # some tools write NaN for none
     return _Node(number, {"role": role, "content": text_of(row, "text")}, known, [])
 

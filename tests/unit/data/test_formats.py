@@ -139,7 +139,7 @@ BAD: list[tuple[str, Row, str]] = [
     ("rankings", {"messages": TALK, "answers": ["a", "b"], "ranks": [1, 2]}, "does not end with the user's turn"),
     ("rankings", {"messages": ASKED, "answers": ["a", "b"], "ranks": [1, 2], "annotators": [[1]]}, "annotators"),
     ("rankings", {"instruction": "?", "response1": "a", "response2": "b", "annotator1": 3}, "0, 1 or 2; got"),
-    ("rankings", {"instruction": "?", "response1": True, "response2": "b", "annotator1": 1}, "no text but True"),
+    ("rankings", {"instruction": "?", "response1": True, "response2": "b", "annotator1": 1}, "not text but True"),
     ("rankings", {"question": "?", "preference": [1, 2], "prediction 1": "a", "prediction 2": "b"}, "each of 1 pairs"),
     ("rankings", {"question": "?", "response": "a", "acceptable?": "yes"}, "is 0 or 1"),
     ("conversations", {"messages": [says("Hi"), user("Hm")]}, "do not alternate: assistant, user"),
@@ -147,10 +147,10 @@ BAD: list[tuple[str, Row, str]] = [
     ("conversations", {"messages": [user("a"), says(" ")]}, "an empty turn"),
     ("conversations", {"messages": [{"role": "system", "content": "a"}]}, "no question"),
     ("conversations", {"messages": ["What?"]}, "message 0"),
-    ("conversations", {"turns": "What?"}, "is no list"),
+    ("conversations", {"turns": "What?"}, "is not a list"),
     ("conversations", {"instruction": "a", "instances": []}, "holds no example"),
     ("conversations", {"index": 1, "text": "What?"}, r"expected .* the row has index, text"),
-    ("conversations", {"message_id": "a", "parent_id": None, "role": "prompter", "text": 3}, '"text" is no text'),
+    ("conversations", {"message_id": "a", "parent_id": None, "role": "prompter", "text": 3}, '"text" is not text'),
     ("conversations", {"message_tree_id": "a", "prompt": "What?"}, "malformed tree"),
     ("prompts", {"prompt": 3}, "expected a list of messages or a text, got 3; write numbers as text"),
     ("conversations", {"inputs": "a", "Targets": "b"}, 'rename "inputs" to "prompt", "Targets" to "completion"'),
@@ -164,7 +164,7 @@ BAD: list[tuple[str, Row, str]] = [
     ("conversations", {"messages": [user("a"), None]}, "message 1: None"),
     ("conversations", {"messages": [user("a"), says(None)]}, "message 1: has no text"),
     ("conversations", {"messages": [user({"type": "text", "text": "a"}), says("b")]}, "message 0.*write it as text"),
-    ("conversations", {"messages": [user([["a"]]), says("b")]}, "a part of a message is no text"),
+    ("conversations", {"messages": [user([["a"]]), says("b")]}, "a part of a message is not text"),
     ("conversations", {"messages": [user("a"), says("b"), {"role": "system", "content": "c"}]}, "not alternate"),
     ("conversations", {"messages": [user("a"), says("b"), says("c")]}, "not alternate: user, assistant, assistant"),
     ("conversations", {"messages": [user("a"), {"role": "tool", "content": "b"}]}, "role 'tool'"),
@@ -347,7 +347,7 @@ def test_any_scalar_groups_rows(tmp_path: Path, name: str, tree: Any) -> None:
 @pytest.mark.parametrize("name", ["tree", "message_tree_id", "source", "message_id", "parent_id"])
 def test_what_is_no_id_is_refused_by_line(tmp_path: Path, name: str, value: Any) -> None:
     row = {**node("a", None, "prompter"), name: value} if "_id" in name else {"messages": TALK, name: value}
-    with pytest.raises(DataError, match=rf'rows\.jsonl:1: "{name}" is no id'):
+    with pytest.raises(DataError, match=rf'rows\.jsonl:1: "{name}" is not an id'):
         list(conversations(write(tmp_path, row, node("b", "a", "assistant"))))
 
 
