@@ -10,6 +10,7 @@ import os
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -56,8 +57,8 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 def nothing_is_left(workspace: Workspace) -> bool:
-    """No name, no files; what failed may stand in the ledger."""
-    return not [*workspace.models.iterdir()] and {path.name for path in workspace.runs.iterdir()} <= {".lock"}
+    """No name, no files; the ledger may have failed runs."""
+    return not [*workspace.models.iterdir()] and not [*workspace.runs.iterdir()]
 
 
 def bring_in(workspace: Workspace, source: str, name: str | None = None, hub: Hub | None = None) -> Arrival:
@@ -784,6 +785,32 @@ def test_what_a_killed_import_left_goes_with_the_next(workspace: Workspace, poli
     (workspace.runs / ".incoming-x" / "model.gguf").write_bytes(DATA)
     bring_in(workspace, str(policy_folder), "smol")
     assert [path.name for path in workspace.runs.iterdir() if path.is_dir()] == ["0001-import"]
+
+
+def test_of_two_that_pull_the_same_model_one_downloads_it(
+    start: Callable[[StandInHub], str], hub: StandInHub, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(KNOWN, "tiny", Known("team/smol"))
+    address = start(hub)
+    with ThreadPoolExecutor(2) as pool:
+        arrivals = [*pool.map(lambda _: fetch(workspace, "tiny", hub=of(address)), range(2))]
+    assert sorted(arrival.is_new for arrival in arrivals) == [False, True]
+    assert sum(path.endswith("model.safetensors") for path, _, _ in hub.seen) == 1
+    assert model_names(workspace) == ["tiny"] and not list(workspace.runs.glob(".incoming-*"))
+
+
+def test_a_name_is_taken_once(workspace: Workspace, policy_folder: Path) -> None:
+    def bring(_: int) -> str:
+        try:
+            return bring_in(workspace, str(policy_folder), "smol").name
+        except WorkspaceError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(3) as pool:
+        told = sorted(pool.map(bring, range(3)))
+    assert told[0] == "smol" and all(line.startswith("smol: there is such a model") for line in told[1:])
+    with Ledger.open(workspace) as ledger:
+        assert [run.status for run in ledger.runs()] == ["done"]
 
 
 SMOLLM2 = Path(os.environ.get("MALMOI_SMOLLM2_GGUF", "no such file"))

@@ -70,7 +70,9 @@ def models_import(
     from malmoi.workspace.transfer import import_model
 
     with _bars() as progress:
-        arrival = import_model(workspace, source, name, revision, reserved=recipe_model_names(), progress=progress)
+        say = partial(print, flush=True)
+        reserved = recipe_model_names()
+        arrival = import_model(workspace, source, name, revision, reserved=reserved, progress=progress, say=say)
     print(_told(arrival, workspace))
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from malmoi import __version__, device, progress
 from malmoi.config import Settings
 from malmoi.errors import ConfigError, UserError, WorkspaceError
-from malmoi.files import partial_name, remove_partials, write_json
+from malmoi.files import partial_name, remove_partials, remove_stale_partials, write_json
 from malmoi.pipeline.console import Console
 from malmoi.pipeline.log import RunLog
 from malmoi.pipeline.names import model_name
@@ -59,6 +59,8 @@ def run_recipe(
         for stage in recipe.stages:
             forced = stage == only or (start is not None and recipe.stages.index(stage) >= recipe.stages.index(start))
             identity = _identity(recipe, stage, done, workspace, ledger)
+            for one in identity.brought.values():
+                kept.enter_context(workspace.keeping(one.path))  # what a stage reads is not removed
             found = _find_done(stage, identity, ledger)
             if found is not None and not forced:
                 done[stage] = found
@@ -71,7 +73,7 @@ def run_recipe(
                 )
             else:
                 done[stage] = _run_stage(recipe, stage, identity, done, ledger, workspace, console, forced, now)
-            kept.enter_context(workspace.keeping(done[stage].out))  # what later stages read is not removed
+            kept.enter_context(workspace.keeping(done[stage].out))
             link_model(workspace, done[stage])
     return done
 
@@ -282,6 +284,7 @@ def link_model(workspace: Workspace, done: Done) -> None:
     target = Path("..") / (done.out / MODEL).relative_to(workspace.path)
     if link.is_symlink() and link.readlink() == target:
         return
+    remove_stale_partials(link)
     partial = partial_name(link)
     partial.symlink_to(target)
     partial.replace(link)

@@ -1,18 +1,16 @@
 """Claims: when several processes want the same piece of work, one of them does it and the others wait for it."""
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from sqlalchemy import select, update
 
 from malmoi.workspace.database import lock_table, writing
-from malmoi.workspace.folder import InUseError, Workspace
+from malmoi.workspace.folder import Workspace
 from malmoi.workspace.ledger import Ledger, Made, Work, find_done, insert_run
+from malmoi.workspace.locks import LOCK, InUseError, until_free
 from malmoi.workspace.schema import Run
-
-ASK_EVERY_S = 0.2
 
 
 class Claim(NamedTuple):
@@ -42,9 +40,8 @@ def claimed(ledger: Ledger, work: Work, tell: Callable[[str], None], *, again: b
                 claim = _claim(ledger, workspace, work, again, hold)
                 break
             except InUseError as error:
-                tell(f"waits for {error.what}, which {error.holder} works on; Ctrl-C ends the wait")
-                while workspace.is_running(error.what):
-                    time.sleep(ASK_EVERY_S)
+                tell(error.waits)
+                until_free(workspace.runs / error.what / LOCK)
         yield claim
 
 

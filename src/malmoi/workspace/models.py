@@ -12,7 +12,8 @@ from malmoi.errors import UserError, WorkspaceError
 from malmoi.formats.inspect import ABOUT, inspect_model, kind_of
 from malmoi.formats.locate import CONFIG
 from malmoi.tokenizer.jinja import read_settings
-from malmoi.workspace.folder import LOCK, Workspace, holding
+from malmoi.workspace.folder import Workspace
+from malmoi.workspace.locks import LOCK, holding
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 IMPORT = "import"
@@ -66,7 +67,7 @@ def _can_write(folder: Path) -> bool:
 
 def _made_by(workspace: Workspace, name: str) -> tuple[bool, int]:
     """Whether a run of a recipe made the model, and the number of the run; 0 if no run made it."""
-    run = Workspace(workspace.path.resolve()).run_of((workspace.models / name).resolve())
+    run = workspace.run_of(workspace.models / name)
     number, _, stage = ("" if run is None else run.name).partition("-")
     return (stage != IMPORT, int(number)) if number.isdecimal() else (False, 0)
 

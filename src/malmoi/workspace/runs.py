@@ -66,9 +66,10 @@ def descend(ledger: Ledger, what: str) -> list[Made]:
 
 def status_of(run: Run, ledger: Ledger) -> str:
     """The status in the ledger, but "stopped" for a run that was killed, which had no time to record that."""
-    if run.status == "running" and not Workspace(ledger.root).is_running(run.id):
-        return "stopped"
-    return run.status
+    if run.status != "running" or Workspace(ledger.root).is_running(run.id):
+        return run.status
+    since = ledger.run(run.id).status  # a run that ended after `run` was read has recorded it
+    return "stopped" if since == "running" else since
 
 
 def lineage_rows(root: Lineage, ledger: Ledger) -> list[dict[str, Any]]:

