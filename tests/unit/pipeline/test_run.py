@@ -18,7 +18,10 @@ from malmoi.pipeline.run import rest_of, run_recipe
 from malmoi.train.loop import Step
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.ledger import Ledger
+from malmoi.workspace.locks import InUseError
+from malmoi.workspace.models import remove_model
 from malmoi.workspace.runs import list_runs, show_run
+from malmoi.workspace.transfer import import_model
 
 pytestmark = pytest.mark.usefixtures("float32")
 CRASH = """
@@ -109,6 +112,28 @@ def test_a_model_has_its_name_once_its_stage_ends_even_if_a_later_one_fails(
         run_recipe(both, workspace, Second(quiet=True))
     assert (workspace.models / "base" / "model.safetensors").exists()
     assert os.readlink(workspace.models / "base").startswith("../runs/")
+
+
+def test_no_model_is_removed_that_the_recipe_has_read_or_made(policy_folder: Path, tmp_path: Path) -> None:
+    class Removing(Console):
+        def started(self, stage: str, run_id: str, resumed: bool) -> None:
+            for name in ("smol", "base") if stage == "data" else ("smol",):
+                with pytest.raises(InUseError, match=f"{name} .* is in use by"):
+                    remove_model(workspace, name)
+                tried.append(name)
+            if stage == "data":
+                raise RuntimeError("enough")
+
+    tried: list[str] = []
+    write_text(tmp_path / "chats.jsonl", '{"messages": [{"role": "user", "content": "a"}]}\n')
+    workspace = Workspace.open(tmp_path / "w")
+    import_model(workspace.path, str(policy_folder), "smol", reserved=())
+    data = {"conversations": [str(tmp_path / "chats.jsonl")]}
+    both = {"stages": ["base", "data"], "base": {"model": "smol"}, "data": data}
+    with pytest.raises(RuntimeError, match="enough"):
+        run_recipe(Recipe.of(both), workspace, Removing(quiet=True))
+    assert tried == ["smol", "smol", "base"]
+    assert remove_model(workspace, "smol") and remove_model(workspace, "base")
 
 
 def test_only_what_is_left_of_an_interrupted_training_is_planned(
