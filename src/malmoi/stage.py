@@ -63,7 +63,7 @@ def every(*kinds: str) -> Need:
     return Need(kinds, optional=True, many=True)
 
 
-POLICY = need("policy", "base", named=("aligned",))
+POLICY = need("policy", "base", named=("aligned policy",))
 """The model that a stage samples from or trains further: what SFT made, or a base model that can answer already."""
 Parts = Mapping[str, str]
 """Name of a part -> its path in what the stage makes. A kind that is one file or folder has the one part ""."""

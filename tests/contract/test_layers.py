@@ -17,7 +17,7 @@ LEVELS = {name: level for level, names in enumerate(ORDER.split(" < ")) for name
 # The only imports between neighbours, one way: judgements live in the ledger, and a report reads what a recipe ran.
 BESIDE = {("feedback", "workspace"), ("report", "pipeline")}
 # What the command line is made of belongs to its layer.
-CLI = {"__main__", "commands"}
+CLI = {"__main__"}
 NOT_BELOW_FEEDBACK = {"sqlalchemy", "alembic", "typer", "rich", "matplotlib"}
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from malmoi import device
 from malmoi.cli import app
-from malmoi.commands.following import after_import, after_quantising, after_recipe, after_training
+from malmoi.cli.next_commands import after_import, after_quantising, after_recipe, after_training
 from malmoi.files import read_json, write_jsonl, write_text
 
 TINY = Path(__file__).with_name("tiny.toml").read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from malmoi import __version__, device
 from malmoi.cli import app
 from malmoi.cli.reporting import DEBUG, reported
-from malmoi.commands.train import find_algorithm
+from malmoi.cli.train import find_algorithm
 from malmoi.errors import DivergedError
 from malmoi.feedback.judgements import (
     NewJudgement,

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from malmoi.commands.train import train
+from malmoi.cli.train import train
 from malmoi.data.comparisons import conversation_ids
 from malmoi.errors import ConfigError
 from malmoi.files import read_json, read_jsonl, write_json, write_jsonl, write_text
@@ -40,7 +40,7 @@ import sys
 from datetime import datetime
 from pathlib import Path
 from malmoi import device
-from malmoi.commands.train import train
+from malmoi.cli.train import train
 from malmoi.pipeline.console import Console
 from malmoi.pipeline.ranks import follow, leading
 from malmoi.pipeline.recipe import Recipe

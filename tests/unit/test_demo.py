@@ -7,9 +7,9 @@ import pytest
 from typer.testing import CliRunner
 
 from malmoi.cli import app
-from malmoi.commands import demo
 from malmoi.errors import ConfigError
 from malmoi.files import write_text
+from malmoi.pipeline import demo_size as demo
 from malmoi.pipeline.recipe import find_recipe, read_recipe
 
 pytestmark = pytest.mark.usefixtures("float32")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from malmoi import __version__
-from malmoi.cli import chat, data, evaluate, generate, making, models, quantise, runs
+from malmoi.cli import chat, data, evaluate, generate, making, models, quantise, runs, stages
 from malmoi.cli.options import HELP
 from malmoi.cli.reporting import DEBUG, Reporting, finish_output, open_standard_streams
 
@@ -16,7 +16,7 @@ app = typer.Typer(cls=Reporting, no_args_is_help=True, pretty_exceptions_enable=
 commands: dict[str, Callable[..., None]] = {
     "demo": making.demo, "run": making.run, "train": making.train,
     "chat": chat.chat, "eval": evaluate.evaluate, "generate": generate.generate, "quantise": quantise.quantise,
-    "lineage": runs.lineage, "doctor": making.doctor,
+    "lineage": runs.lineage, "stages": stages.stages, "doctor": making.doctor,
 }  # fmt: skip
 """In the order of the help page."""
 for name, command in commands.items():

@@ -57,9 +57,9 @@ def demo(
       malmoi demo --workspace ./stories --text ./my-text --errors skip
       malmoi demo --size full
     """
-    from malmoi.commands import recipes
-    from malmoi.commands.demo import RECIPES, choose_size
-    from malmoi.commands.following import typed
+    from malmoi.cli import recipes
+    from malmoi.cli.next_commands import typed
+    from malmoi.pipeline.demo_size import RECIPES, choose_size
 
     chosen, why = choose_size(size, workspace)
     if text is not None and any(one.partition("=")[0].strip() == "corpus.text" for one in set_ or []):
@@ -106,7 +106,7 @@ def run(
       malmoi run recipes/nano.toml --from reward --workspace demo
       torchrun --nproc-per-node 2 -m malmoi run nano
     """
-    from malmoi.commands import recipes
+    from malmoi.cli import recipes
 
     if only and start:
         raise ConfigError("--only and --from: give one of them")
@@ -137,7 +137,7 @@ def train(
       malmoi train sft sft.toml --set n_steps=200
       torchrun --nproc-per-node 2 -m malmoi train pretrain big.toml --out big
     """
-    from malmoi.commands.train import train as train_one
+    from malmoi.cli.train import train as train_one
 
     train_one(algorithm, config, set_ or [], out)
 

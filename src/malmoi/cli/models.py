@@ -177,7 +177,7 @@ def _pull(workspace: Path, model: str, name: str | None = None, revision: str | 
 
 def _told(arrival: "Arrival", workspace: Path) -> str:
     """What came in, and what to type next."""
-    from malmoi.commands.following import after_import
+    from malmoi.cli.next_commands import after_import
 
     name, facts = arrival.name, arrival.facts
     if not arrival.is_new:

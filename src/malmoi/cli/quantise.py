@@ -35,9 +35,9 @@ def quantise(
     Example:
       malmoi quantise smollm2-135m
     """
+    from malmoi.cli.next_commands import after_quantising
     from malmoi.cli.printing import print_json, show
     from malmoi.cli.tables import quantised_table
-    from malmoi.commands.following import after_quantising
     from malmoi.evals.quantised import measure_formats
     from malmoi.inference.weights import weights_named
     from malmoi.workspace.folder import Workspace

@@ -19,7 +19,6 @@ import torch
 from torch import nn
 
 from malmoi import device
-from malmoi.algorithms import ppo, pretrain, reward
 from malmoi.cost import ANSWER_TOKENS, Cost, Work
 from malmoi.data.batch import Tokens
 from malmoi.data.comparisons import Ranking, collate_rankings
@@ -230,6 +229,9 @@ def _try_step(work: Work, shape: ModelConfig, rows: int) -> float:
 
 def _trial(work: Work, shape: ModelConfig, rows: int) -> tuple[nn.Module, Loss, list[Any]]:
     """The stage's networks and loss, and a micro-batch of random tokens, for each network that learns from it."""
+    # Here, so that a recipe that trains none of these loads none.
+    from malmoi.algorithms import ppo, pretrain, reward
+
     ids = torch.randint(shape.vocab_size, (rows, work.n_tokens + 1))
     answer = torch.arange(work.n_tokens).expand(rows, -1) >= max(0, work.n_tokens - ANSWER_TOKENS)
     if work.trial == "rankings":

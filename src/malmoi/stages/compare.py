@@ -15,7 +15,7 @@ READS = {
     "judge": need("judge"),
     "rankings": need("rankings"),
     "prompts": need("prompts"),
-    "methods": every("aligned"),
+    "methods": every("aligned policy"),
 }
 MAKES = {"measurements": "compare.json"}
 UNUSED = (Unused("not_shown", "n_shown", is_empty, "compare.n_shown is 0"),)

@@ -10,7 +10,7 @@ from malmoi.stages._training import save, train, work_of
 
 Settings, Inputs = dpo.Config, dpo.Inputs
 READS = {"policy": POLICY, "rankings": need("rankings")}
-MAKES = {"aligned": MODEL}
+MAKES = {"aligned policy": MODEL}
 TRAINS = True
 UNUSED = dpo.UNUSED
 

@@ -16,7 +16,7 @@ READS = {
     "answers": need("answers"),
     "rankings": need("rankings"),
     "reward_model": need("reward model"),
-    "aligned": need("aligned"),
+    "aligned": need("aligned policy"),
 }
 MAKES = {"measurements": "eval.json"}
 

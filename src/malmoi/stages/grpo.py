@@ -9,7 +9,7 @@ from malmoi.stages._training import ALIGNED, train_on_answers, work_on_answers
 
 Settings, Inputs = grpo.Config, grpo.Inputs
 READS = {"policy": POLICY, "reward_model": need("reward model"), "prompts": need("prompts")}
-MAKES = {"aligned": ALIGNED}
+MAKES = {"aligned policy": ALIGNED}
 TRAINS = True
 UNUSED = grpo.UNUSED
 

@@ -18,7 +18,7 @@ READS = {
     "prompts": need("prompts"),
     "shards": may("shards"),
 }
-MAKES = {"aligned": ALIGNED}
+MAKES = {"aligned policy": ALIGNED}
 TRAINS = True
 UNUSED = ppo.UNUSED
 

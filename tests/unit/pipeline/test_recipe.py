@@ -61,7 +61,10 @@ def test_a_recipe_asks_only_for_the_settings_of_its_stages(tmp_path: Path) -> No
         ("ppo.bta=3", '--set: ppo.bta: unknown setting; did you mean "beta"'),
         ("sft=3", "--set: sft: "),
         ("ppo.reads.polcy=x", '--set: ppo.reads.polcy: no such role; did you mean "policy"'),
-        ("ppo.reads.policy=eval", "--set: ppo.reads.policy: stage eval makes no policy or base or aligned before ppo"),
+        (
+            "ppo.reads.policy=eval",
+            "--set: ppo.reads.policy: stage eval makes no policy or base or aligned policy before ppo",
+        ),
         ("ppo.reads=x", "--set: ppo.reads: expected a name or a path for each role"),
     ],
 )

@@ -20,7 +20,7 @@ from pydantic import create_model
 
 from malmoi import __version__, algorithms, device, progress
 from malmoi.algorithms import pretrain, reward
-from malmoi.commands.following import after_training
+from malmoi.cli.next_commands import after_training
 from malmoi.config import Settings, override, parse, read_toml
 from malmoi.data.comparisons import read_rankings
 from malmoi.data.tokens import warning_if_short

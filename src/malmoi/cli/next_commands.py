@@ -9,7 +9,7 @@ from malmoi.pipeline.names import model_name
 from malmoi.pipeline.recipe import Recipe
 from malmoi.stages import find_stage
 
-TALKS = ("base", "policy", "aligned")
+TALKS = ("base", "policy", "aligned policy")
 """Kinds of models to talk with; the last one that a recipe made is talked with."""
 PULL = "beta"
 """The setting that pulls a policy towards the one it began as."""

@@ -1,4 +1,4 @@
-"""`malmoi demo` and `malmoi run`: run a recipe, report on it, and say what to type next."""
+"""What `malmoi demo` and `malmoi run` do: run a recipe, report on it, and say what to type next."""
 
 import contextlib
 import time
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from malmoi.cli.models import bring
+from malmoi.cli.next_commands import after_recipe
 from malmoi.cli.plan import show_plan
-from malmoi.commands.following import after_recipe
 from malmoi.pipeline.console import Console
 from malmoi.pipeline.doctor import inspect_machine, plan_of, refuse
 from malmoi.pipeline.estimate import estimate_rest

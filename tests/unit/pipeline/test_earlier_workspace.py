@@ -1,0 +1,43 @@
+"""A workspace that Malmoi made before stages were bound by kind goes on: all its work is found, nothing is made again.
+
+`earlier_workspace.tar.xz` holds text, a recipe (tests/e2e/tiny.toml, smaller) and the workspace in which commit
+1457b65 ran it.
+"""
+
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from malmoi.pipeline.console import Console
+from malmoi.pipeline.recipe import read_recipe
+from malmoi.pipeline.run import run_recipe
+from malmoi.workspace.folder import Workspace
+from malmoi.workspace.ledger import Ledger
+
+pytestmark = pytest.mark.usefixtures("float32")
+KEPT = Path(__file__).with_name("earlier_workspace.tar.xz")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    with tarfile.open(KEPT) as kept:
+        kept.extractall(tmp_path, filter="data")
+    monkeypatch.chdir(tmp_path)
+    return Workspace.open("w")
+
+
+def test_all_work_is_found_and_only_what_a_change_touches_is_made_again(workspace: Workspace) -> None:
+    done = run_recipe(read_recipe(Path("earlier.toml")), workspace, Console(quiet=True))
+    assert [stage for stage, made in done.items() if not made.skipped] == []
+    assert [made.run_id[:4] for made in done.values()] == [f"{number:04d}" for number in range(1, 11)]
+    changed = read_recipe(Path("earlier.toml"), ["ppo.n_iterations=1"])
+    again = run_recipe(changed, workspace, Console(quiet=True))
+    assert [stage for stage, made in again.items() if not made.skipped] == ["ppo", "eval"]
+
+
+def test_its_lineage_and_models_are_read(workspace: Workspace) -> None:
+    with Ledger.open(workspace) as ledger:
+        found = {node.run.stage for node in ledger.lineage("0009-ppo").walk()}
+        assert found == {"corpus", "tokenizer", "pretrain", "demonstrations", "sft", "sample", "rank", "reward", "ppo"}
+    assert {path.name for path in workspace.models.iterdir()} == {"base", "sft", "reward", "ppo"}
