@@ -13,6 +13,7 @@ from typing import Any
 from malmoi import config
 from malmoi.cost import Cost, Sizes
 from malmoi.errors import WorkspaceError
+from malmoi.facts import Facts
 from malmoi.files import read_jsonl
 from malmoi.train.loop import Hook
 from malmoi.unused import Unused
@@ -219,6 +220,11 @@ def brings_nothing(settings: Any, workspace: Workspace) -> dict[str, Brought]:
     return {}
 
 
+def shows_nothing(finished: Finished) -> Facts:
+    """Of a stage that the report only lists."""
+    return Facts()
+
+
 @dataclass(frozen=True)
 class Stage:
     """A module of `stages/`, with its defaults.
@@ -233,6 +239,7 @@ class Stage:
     check: raises ConfigError for settings that do not suit what is read, by role
     models: names of models that are fetched before it runs, if they are not here
     expects, cost: how much it will make, and what that takes, for the plan that is shown before a recipe runs
+    facts: what the report shows of a finished run; label: the name for people, where it is another
     trains: whether all ranks run it together; unused: settings that do nothing because of others
     """
 
@@ -250,8 +257,15 @@ class Stage:
     models: Callable[[Any], list[str]] = names_no_models
     expects: Callable[[Any, Sizes], Sizes] = expects_the_same
     cost: Callable[[Any, Sizes], Cost] = costs_little
+    facts: Callable[[Finished], Facts] = shows_nothing
+    label: str = ""
     trains: bool = False
     unused: tuple[Unused, ...] = ()
+
+    @property
+    def shown_name(self) -> str:
+        """The name for people."""
+        return self.label or self.name
 
     def kinds_with(self, settings: Any) -> Collection[str]:
         """The kinds that this stage makes with these settings."""

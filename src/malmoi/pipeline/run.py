@@ -30,7 +30,10 @@ from malmoi.workspace.ledger import OUT, Ledger, Made, Work, fingerprint
 
 @dataclass(frozen=True)
 class Done:
-    """One stage of a recipe as it stands. seconds: of the work, whenever it was done; skipped: not run this time."""
+    """One stage of a recipe as it stands.
+
+    seconds: of the work, whenever it was done; skipped: not run this time; reads: what it was given
+    """
 
     stage: str
     run_id: str
@@ -38,6 +41,7 @@ class Done:
     sha256: str
     seconds: float
     skipped: bool
+    reads: Reads
 
 
 def run_recipe(
@@ -125,12 +129,14 @@ class Identity:
 
     settings: with what the recipe names for its roles; inputs: stage, or role of what is named -> SHA-256
     outside: what it reads that no stage made, by name; brought: what the recipe names, by role
+    reads: all that it is given, by role
     """
 
     settings: dict[str, Any]
     inputs: dict[str, str]
     outside: dict[str, str]
     brought: dict[str, Brought]
+    reads: Reads
 
     def fingerprint(self, stage: str) -> str:
         return fingerprint(stage, fingerprinted(stage, self.settings), {**self.inputs, **self.outside})
@@ -159,7 +165,8 @@ def _identity(recipe: Recipe, stage: str, done: dict[str, Done], workspace: Work
     inputs |= {role: ledger.hashes.sha256_of(one.path) for role, one in brought.items()}
     named = {READS: dict(recipe.reads[stage])} if recipe.reads.get(stage) else {}
     outside = found.outside(settings, workspace, ledger.hashes)
-    return Identity({**settings.model_dump(mode="json"), **named}, inputs, outside, brought)
+    reads = _reads(recipe, stage, done, brought)
+    return Identity({**settings.model_dump(mode="json"), **named}, inputs, outside, brought, reads)
 
 
 def _reads(recipe: Recipe, stage: str, done: dict[str, Done], brought: dict[str, Brought]) -> Reads:
@@ -195,11 +202,12 @@ def _record_brought(identity: Identity, ledger: Ledger) -> None:
 
 def _find_done(stage: str, identity: Identity, ledger: Ledger) -> Done | None:
     made = ledger.find_done(stage, identity.fingerprint(stage))
-    return None if made is None else _done(stage, made, ledger)
+    return None if made is None else _done(stage, identity, made, ledger)
 
 
-def _done(stage: str, made: Made, ledger: Ledger) -> Done:
-    return Done(stage, made.run_id, made.path, made.sha256, ledger.run(made.run_id).seconds, skipped=True)
+def _done(stage: str, identity: Identity, made: Made, ledger: Ledger) -> Done:
+    seconds = ledger.run(made.run_id).seconds
+    return Done(stage, made.run_id, made.path, made.sha256, seconds, skipped=True, reads=identity.reads)
 
 
 def _run_stage(
@@ -215,7 +223,7 @@ def _run_stage(
         run_id = claim.run_id
         if claim.made is not None:
             console.skipped(stage, run_id)
-            return _done(stage, claim.made, ledger)
+            return _done(stage, identity, claim.made, ledger)
         folder, began, found = workspace.runs / run_id, time.monotonic(), find_stage(stage)
         remove_partials(folder)
         log = RunLog(folder)
@@ -225,8 +233,8 @@ def _run_stage(
         console.started(stage, run_id, resumed=claim.resumed)
         log.say(f"{stage} {'goes on' if claim.resumed else 'begins'}, malmoi {__version__}")
         context = Context(
-            run_id, folder, _reads(recipe, stage, done, identity.brought), inputs, ledger, workspace,
-            _both(console.say, log.say), [console.step, log.step],
+            run_id, folder, identity.reads, inputs, ledger, workspace, _both(console.say, log.say),
+            [console.step, log.step],
         )  # fmt: skip
         watching = progress.listening(console.progress, log.progress)
         with fixed_time(moment), listening(), log.following(), watching:
@@ -243,7 +251,7 @@ def _run_stage(
     device.release_memory()
     console.finished(stage, run_id, seconds)
     total = ledger.run(run_id).seconds
-    return Done(stage, run_id, context.out, sha256, total, skipped=False)
+    return Done(stage, run_id, context.out, sha256, total, skipped=False, reads=identity.reads)
 
 
 def _both(*tell: Callable[[str], None]) -> Callable[[str], None]:

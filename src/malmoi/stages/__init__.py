@@ -3,7 +3,7 @@
     Settings          hyper-parameters, a `malmoi.config.Settings`
     READS, MAKES      {role: need("kind")}, {kind: "path in out", or {part: path}}
     run(context, settings)
-and, where it applies, what `malmoi.stage.Stage` names: TRAINS = True, UNUSED, kinds(…), outside(…), …
+and, where it applies, what `malmoi.stage.Stage` names: TRAINS = True, UNUSED, kinds(…), facts(…), …
 """
 
 import importlib
@@ -14,8 +14,8 @@ from functools import cache
 from malmoi.errors import ConfigError
 from malmoi.stage import ONLY, Stage
 
-OPTIONAL = {"TRAINS": "trains", "UNUSED": "unused", "Inputs": "Inputs"} | {
-    name: name for name in ("outside", "brings", "kinds", "check", "models", "expects", "cost")
+OPTIONAL = {"TRAINS": "trains", "UNUSED": "unused", "Inputs": "Inputs", "LABEL": "label"} | {
+    name: name for name in ("outside", "brings", "kinds", "check", "models", "expects", "cost", "facts")
 }
 """What a module may have besides, and the field of `Stage` that says what it is."""
 
@@ -32,6 +32,11 @@ def find_stage(name: str) -> Stage:
         hint = f'did you mean "{near[0]}"? ' if near else ""
         raise ConfigError(f"{name}: no such stage; {hint}there are {', '.join(known)}")
     return _load(name)
+
+
+def label_of(source: str) -> str:
+    """The name for people of where something comes from: that of a stage, or a role as it is."""
+    return find_stage(source).shown_name if source in stage_names() else source
 
 
 @cache

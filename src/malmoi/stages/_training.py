@@ -1,7 +1,9 @@
 """What the stages that train have in common: the loop with its files, and the model that is saved."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import groupby, islice
 from math import ceil
+from pathlib import Path
 from typing import Any
 
 from malmoi import device
@@ -9,10 +11,14 @@ from malmoi.cost import ANSWER_TOKENS, Sizes, Trial, Work
 from malmoi.data.prompts import TokenizedPrompt
 from malmoi.evals.compare import heldout_prompts
 from malmoi.evals.watch import CURVE_PROMPTS, CurveWatch, PolicyWatch
+from malmoi.facts import Block, Curve, Facts, Figure, Figures, Note, Plot, Section, Summary, Trail, points
+from malmoi.files import iterate_jsonl, read_json
 from malmoi.formats.folder import load_text, save_model
+from malmoi.formats.inspect import ABOUT
 from malmoi.model.lora import LoraConfig
 from malmoi.model.transformer import LanguageModel, ScalarModel
-from malmoi.stage import CHECKPOINT, METRICS, MODEL, Context, Given
+from malmoi.stage import CHECKPOINT, METRICS, MODEL, Context, Finished, Given
+from malmoi.stages import label_of
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.train.finished import finished
@@ -25,6 +31,14 @@ CURVE = "curve.jsonl"
 ALIGNED = {"": MODEL, "curve": CURVE}
 """The parts of a policy that learned from people's judgements: its model, and what it answered on the way."""
 Text = tuple[Tokenizer, ChatTemplate]
+SIMULATED = "the simulated labeler"
+SCORES = (("score", "green", "Score by the reward model"), ("gold", "gold", f"Gold, by the rule of {SIMULATED}"))
+SAMPLED = (
+    ("entropy", "ink", "Entropy, nats per token"),
+    ("response_tokens", "ink", "Length of the answers, tokens"),
+    ("distinct", "ink", "Share of the sampled answers that differ"),
+)
+"""What is drawn of answers: key of the metrics, colour, caption."""
 
 
 def work_of(settings: Any, trial: Trial, sizes: Sizes, *, n_tokens: int, rows_each: int = 1) -> Work:
@@ -98,3 +112,58 @@ def _prompts_to_watch(prompts: Given, text: Text, longest: int) -> list[Tokenize
         return []
     asked = heldout_prompts(prompts.part("heldout"), text, longest)[:CURVE_PROMPTS]
     return [] if any("references" in prompt.row for prompt in asked) else asked
+
+
+def loss_plots(finished: Finished, caption: str, colour: str, small: bool = False) -> list[Plot]:
+    """The loss of a stage that trains, if it took a step."""
+    return _curve_plots(finished.metrics, "loss", colour, caption, small)
+
+
+def rollout_facts(finished: Finished, title: str, lead: str) -> Facts:
+    """What became of the answers of a policy that learns from them: curves, alarms, and its KL at the end."""
+    label, kl_label = label_of(finished.stage), kl_to(finished.reads("policy").source)
+    alarms: dict[str, str] = read_json(finished.out / MODEL / ABOUT).get("alarms", {})
+    found: dict[str, Any] = {"alarms": alarms}
+    blocks: list[Block] = _rollout_plots(finished, kl_label)
+    is_gold_known = any("gold" in row for row in finished.metrics)
+    if is_gold_known:
+        lead += " Gold is only watched; nothing is learned from it."
+    if not alarms:
+        rest = ", gold not falling while the reward rises" if is_gold_known else ""
+        blocks.append(Note(f"No alarm: KL estimate above zero and within its budget, answers that differ{rest}."))
+    summary = []
+    if finished.metrics:
+        found["kl"] = finished.metrics[-1]["kl"]
+        blocks.append(Figures([Figure(kl_label, found["kl"])]))
+        summary.append(Summary(f"{label}: {kl_label}", found["kl"]))
+    said = [f"{label}, {cause}" for cause in alarms.values()]
+    return Facts([Section(title, lead, blocks)], summary=summary, alarms=said, json={finished.stage: found})
+
+
+def _rollout_plots(finished: Finished, kl_label: str) -> list[Block]:
+    # The answers of one iteration are trained on for several steps, which repeat its figures.
+    same = groupby(finished.metrics, lambda row: (row.get("score"), row.get("kl")))
+    rows = [next(steps) for _, steps in same]
+    plots: list[Block] = [plot for curve in SCORES for plot in _curve_plots(rows, *curve, small=True)]
+    if golds := points(rows, "gold", x="score"):
+        caption = "Reward against gold, pale to dark as it learns"
+        trail = Trail(golds, finished.stage)
+        plots.append(Plot(caption, [trail], small=True, x_label="score by the reward model", y_label="gold"))
+    for curve in (("kl", finished.stage, kl_label), *SAMPLED):
+        plots += _curve_plots(rows, *curve, small=True)
+    return plots
+
+
+def kl_to(source: str) -> str:
+    """The label of a policy's distance to the one that it was trained from."""
+    return f"KL to the {label_of(source)} model, nats per answer"
+
+
+def who_ranked(rankings: Path) -> str:
+    """By the first of these rankings: people, or the simulated labeler."""
+    return SIMULATED if any(row.get("simulated") for row in islice(iterate_jsonl(rankings), 1)) else "people"
+
+
+def _curve_plots(rows: Sequence[Any], key: str, colour: str, caption: str, small: bool) -> list[Plot]:
+    found = points(rows, key)
+    return [Plot(caption, [Curve(found, colour)], small=small, x_label="step")] if found else []

@@ -8,12 +8,13 @@ from pathlib import Path
 from malmoi import config
 from malmoi.cost import Sizes
 from malmoi.errors import ConfigError
+from malmoi.facts import Facts, Listing, Section
 from malmoi.files import disk_errors, read_json, write_json
 from malmoi.formats.folder import load_config, load_text
 from malmoi.formats.inspect import ABOUT, kind_of
 from malmoi.formats.locate import CONFIG
 from malmoi.model.config import ModelConfig
-from malmoi.stage import BASE, MODEL, ONLY, Brought, Context, Given, Need
+from malmoi.stage import BASE, MODEL, ONLY, Brought, Context, Finished, Given, Need
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.models import model_folder
 
@@ -76,6 +77,12 @@ def run(context: Context, settings: Settings) -> None:
     told = read_json(source / ABOUT) if (source / ABOUT).exists() else {}
     write_json(folder / ABOUT, {**told, "run": context.run_id, "parents": context.parents})
     context.say(f"{model.n_parameters() / 1e6:.0f} million weights, {tokenizer.vocab_size:,} tokens, from {source}")
+
+
+def facts(finished: Finished) -> Facts:
+    """Which model it is."""
+    lead = "A model that others pretrained. Everything below starts from it."
+    return Facts([Section("Base model", lead, [Listing([("model", finished.settings.model)])])])
 
 
 def _link(source: str, target: str) -> None:

@@ -1,11 +1,38 @@
 """Every aligned policy compared with SFT, on prompts and rankings that nothing was trained on."""
 
+from collections.abc import Mapping, Sequence
 from math import ceil
+from typing import Any
 
 from malmoi.cost import Cost, Sizes
 from malmoi.evals import compare
-from malmoi.files import write_json
-from malmoi.stage import POLICY, Context, every, need
+from malmoi.facts import (
+    Bar,
+    Bars,
+    Block,
+    Card,
+    Cell,
+    Diagonal,
+    Facts,
+    Figure,
+    Figures,
+    Group,
+    Level,
+    Line,
+    Note,
+    Plot,
+    Sample,
+    Samples,
+    Section,
+    Summary,
+    Table,
+    points,
+    show,
+    show_interval,
+)
+from malmoi.files import read_json, write_json
+from malmoi.stage import POLICY, Context, Finished, every, need
+from malmoi.stages import label_of
 from malmoi.unused import Unused, is_empty
 
 Settings = compare.CompareSettings
@@ -17,6 +44,8 @@ READS = {
     "prompts": need("prompts"),
     "methods": every("aligned policy"),
 }
+START, BEST_OF = "sft", "best of "
+"""Names of methods in a comparison: the policy that the others start from, whatever made it, and best-of-n."""
 MAKES = {"measurements": "compare.json"}
 UNUSED = (Unused("not_shown", "n_shown", is_empty, "compare.n_shown is 0"),)
 
@@ -43,3 +72,164 @@ def run(context: Context, settings: compare.CompareSettings) -> None:
         curves={name: made.part("curve") for name, made in methods.items() if made.has("curve")},
     )
     write_json(context.out / "compare.json", compare.compare(inputs, settings, context.say))
+
+
+def facts(finished: Finished) -> Facts:
+    """What the two reward models are worth, and every method with its distance from where it started."""
+    found = read_json(finished.out / "compare.json")
+    start = label_of(finished.reads("policy").source)
+    names = {name: _shown(name, start) for name in found["methods"]}
+    trained = {name: row for name, row in found["methods"].items() if name != START and not name.startswith(BEST_OF)}
+    sections = [_reward_models(found, start, finished.reads("judge").source), _side_by_side(found, names, start)]
+    if found["samples"]:
+        sections.append(_samples(found, names))
+    summary = [
+        Summary(f"{names[name]}: wins against {start}, by the judge (KL {row['kl']:.2f})", row["win_rate"])
+        for name, row in found["methods"].items()
+        if name not in (START, f"{BEST_OF}1")
+    ]
+    summary += [
+        Summary(f"{name} model: people's pairs", model["accuracy"])
+        for name, model in found["models"].items()
+        if model["accuracy"]
+    ]
+    cards = [
+        Card(
+            f"{names[name]}: wins against {start}, by the judge", row["win_rate"],
+            note=f"{show_interval(row['win_rate'])}, KL {row['kl']:.2f}",
+        )
+        for name, row in trained.items()
+    ]  # fmt: skip
+    return Facts(sections, cards, summary, json={finished.stage: found})
+
+
+def _shown(name: str, start: str) -> str:
+    return start if name == START else name if name.startswith(BEST_OF) else label_of(name)
+
+
+def _reward_models(found: Mapping[str, Any], start: str, about: str) -> Section:
+    """Reward model and judge on rankings that neither was trained on."""
+    labels = {"reward": "reward model", "judge": "judge"}
+    rows = []
+    for key, label in labels.items():
+        model = found["models"][key]
+        if model["accuracy"]:
+            rows.append(Figure(f"{label}: {model['n_pairs']:,} pairs ordered as people did", model["accuracy"]))
+            if model.get("temperature"):
+                rows.append(Figure(f"{label}: temperature that its confidence needs", model["temperature"]))
+    for source, row in found["annotators"].items():
+        if row["without_ties"]:
+            rows.append(Figure(f"two people agree, {source}", row["without_ties"], f"{row['n_pairs']:,} pairs"))
+    rows.append(Figure(f"reward model and judge agree, on the {start} model’s answers", found["agreement"]))
+    heads = found["models"]["reward"].get("disagreement") or {}
+    if (divided := heads.get("divided")) is not None:
+        right = heads["accuracy_divided"]
+        note = "" if right is None else f"of these it orders {show(right)} correctly"
+        rows.append(Figure("pairs that the reward model’s heads do not all order alike", divided, note))
+    plots = [_by_source(found, labels), _reliability(found["models"], labels)]
+    return Section("On rankings that nobody trained on", blocks=[Figures(rows), *plots], about=about)
+
+
+def _by_source(found: Mapping[str, Any], labels: Mapping[str, str]) -> Plot:
+    """Bars with intervals for every source, and how often two people agree where that is known."""
+    by_source = {key: found["models"][key]["by_source"] for key in labels}
+    colours = {"reward": "green", "judge": "gold"}
+    groups = [
+        Group(
+            source,
+            [Bar(labels[key], colours[key], rows[source]["accuracy"]) for key, rows in by_source.items()],
+            found["annotators"].get(source, {}).get("without_ties"),
+        )
+        for source, row in by_source["reward"].items()
+        if row["accuracy"]
+    ]
+    caption = "Pairs ordered as people did, by source; a line across the bars: how often two people agree."
+    return Plot(caption, [Bars(groups, level=0.5)], x_limits=(0, 1))
+
+
+def _reliability(models: Mapping[str, Any], labels: Mapping[str, str]) -> Plot:
+    """Confidence that each reward model claims on held-out pairs, and how often it is right."""
+    lines = [
+        Line(points(models[key]["calibration"], "accuracy", x="confidence"), colour, labels[key])
+        for key, colour in (("reward", "green"), ("judge", "gold"))
+        if models[key]["calibration"]
+    ]
+    caption = "How sure they are, how often they are right."
+    return Plot(caption, [Diagonal(0.5, 1), *lines], x_label="confidence", y_label="ordered as people did")
+
+
+def _side_by_side(found: Mapping[str, Any], names: Mapping[str, str], start: str) -> Section:
+    captions = {
+        "judge": f"Judge’s score, gain over {start}, against √KL; ringed: where it was highest.",
+        "reward": "The same by the reward model that was trained with.",
+    }
+    blocks: list[Block] = [
+        _table(found["methods"], names, start),
+        *(_against_distance(found, names, start, key, caption) for key, caption in captions.items()),
+    ]
+    for name, row in found["curves"].items():
+        last, fall = row["points"][-1]["step"], row["fall"]
+        text = (
+            f"{names[name]}: the judge’s score was highest at step {row['best']} of {last}; from there to the end it "
+            f"changed by {show(fall)} {show_interval(fall)}"
+        )
+        blocks.append(Note(f"{text}: it was over-optimised." if fall["high"] < 0 else f"{text}."))
+    lead = (
+        f"{found['n_prompts']} held-out prompts, sampled at temperature {found['temperature']}. The judge is "
+        f"{found['judge']}. Best-of-n samples n answers of the {start} model and takes the one that the reward model "
+        "scores highest; its KL is an upper bound."
+    )
+    return Section("Side by side", lead, blocks)
+
+
+def _table(methods: Mapping[str, Any], names: Mapping[str, str], start: str) -> Table:
+    has_heads = "disagreement" in methods[START]
+    head = ["method", f"wins against {start}", "judge’s score, gain", "reward model’s, gain", "KL, nats"]
+    head += ["best-of-n wins at this KL", *(["heads differ by"] if has_heads else []), "tokens", "ended", "distinct"]
+    rows = []
+    for name, row in methods.items():
+        if name == f"{BEST_OF}1":
+            continue
+        measured = [
+            Cell(show(row[key]), "" if name == START else show_interval(row[key]))
+            for key in ("win_rate", "gain", "reward_gain")
+        ]
+        there, spread = row.get("best_of_n_there"), row.get("disagreement")
+        cells = [Cell(names[name]), *measured, Cell(f"{row['kl']:.2f}"), Cell(show(there["win_rate"]) if there else "")]
+        cells += [Cell(show(spread) if spread else "")] if has_heads else []
+        distinct = show(row["distinct"]) if "distinct" in row else ""
+        rows.append([*cells, Cell(f"{row['tokens']:.0f}"), Cell(f"{row['finished']:.0%}"), Cell(distinct)])
+    return Table(head, rows)
+
+
+def _against_distance(found: Mapping[str, Any], names: Mapping[str, str], start: str, key: str, caption: str) -> Plot:
+    """Gains against √KL: of policies on their way or at their end, and of best-of-n by n.
+
+    key: judge or reward, whose scores these are; where the judge's was highest is ringed
+    """
+    methods, curves = found["methods"], found["curves"]
+    gain = "gain" if key == "judge" else "reward_gain"
+    lines = []
+    for name, row in methods.items():
+        if name != START and not name.startswith(BEST_OF):
+            way = curves[name]["points"] if name in curves else [{"kl": row["kl"], key: row[gain], "step": None}]
+            best = curves[name]["best"] if key == "judge" and name in curves else 0
+            ringed = [number for number, point in enumerate(way) if point["step"] and point["step"] == best]
+            lines.append(_line([(point["kl"], point[key]) for point in way], name, names[name], ringed))
+    best_of = [(row["kl"], row[gain]) for name, row in methods.items() if name.startswith(BEST_OF)]
+    lines.append(_line(best_of, "gold", "best of n", ()))
+    return Plot(caption, [Level(0, "blue"), *lines], x_label=f"√KL to {start}, nats per answer")
+
+
+def _line(values: Sequence[tuple[float, Mapping[str, float]]], colour: str, label: str, ringed: Sequence[int]) -> Line:
+    """values: (KL, interval of the gain) of each point"""
+    places = [(max(0.0, kl) ** 0.5, value["mean"]) for kl, value in values]
+    return Line(places, colour, label, [(value["low"], value["high"]) for _, value in values], ringed)
+
+
+def _samples(found: Mapping[str, Any], names: Mapping[str, str]) -> Section:
+    shown = found["samples"]
+    order = list(shown[0]["answers"])
+    rows = [Sample(row["messages"], [[row["answers"][name]] for name in order], source=row["source"]) for row in shown]
+    lead = f"The first {len(rows)} held-out prompts drawn, not the best; one sampled answer of each method."
+    return Section("Before and after", lead, [Samples([names[name] for name in order], rows)])

@@ -23,8 +23,9 @@ from malmoi.corpus.folder import ReadReport, read_folder
 from malmoi.corpus.folder import identity as text_identity
 from malmoi.cost import Cost, Sizes
 from malmoi.errors import ConfigError, DataError, UserError
-from malmoi.files import open_atomic, to_json, write_json, write_jsonl
-from malmoi.stage import Context, Need
+from malmoi.facts import Facts, Listing, Section, listed
+from malmoi.files import open_atomic, read_json, to_json, write_json, write_jsonl
+from malmoi.stage import Context, Finished, Need
 from malmoi.synthetic.cloze import TOO_LITTLE, unit_of_questions
 from malmoi.synthetic.pydocs import PACKAGES, Item, read_python_docs
 from malmoi.text import text_digest
@@ -140,6 +141,23 @@ def run(context: Context, settings: Settings) -> None:
     context.say(f"{_number(origins.total(), 'document')}, {said}; dropped: {_listed(counts) or 'nothing'}")
     if settings.text:
         _say_of_own(context, settings, report, n_bytes["train"])
+
+
+def facts(finished: Finished) -> Facts:
+    """What was read, how it was split, and what was left out."""
+    found = read_json(finished.out / "corpus.json")
+    rows = [("read from", finished.settings.text or "the documentation of the Python that ran Malmoi")]
+    rows += [
+        (label, f"{found['documents'][side]:,} documents, {found['bytes'][side] / 1e6:.2f} MB")
+        for side, label in (("train", "to train on"), ("heldout", "held out"))
+    ]
+    labels = {"origins": "origin", "licenses": "licence", "dropped": "dropped", "skipped": "passed over"}
+    rows += [(label, listed(found[key])) for key, label in labels.items() if found[key]]
+    lead = (
+        "The text, normalised, without duplicates and boilerplate, and split by document. All that is measured on text "
+        "below is measured on the held-out side."
+    )
+    return Facts([Section("Corpus", lead, [Listing(rows)])])
 
 
 def _say_of_own(context: Context, settings: Settings, report: ReadReport, n_bytes: int) -> None:

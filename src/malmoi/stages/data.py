@@ -21,9 +21,10 @@ from malmoi.data.formats import Origin, RowReport, conversations, name_of, promp
 from malmoi.data.rows import Row
 from malmoi.errors import ConfigError, DataError, UserError
 from malmoi.evals.agreement import pairwise_agreement
-from malmoi.files import sha256_of, write_json, write_jsonl
+from malmoi.facts import Facts, Listing, Section, listed
+from malmoi.files import read_json, sha256_of, write_json, write_jsonl
 from malmoi.formats.folder import load_text
-from malmoi.stage import Context, need
+from malmoi.stage import Context, Finished, need
 from malmoi.text import canonical
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
@@ -174,6 +175,18 @@ def run(context: Context, settings: Settings) -> None:
     write_json(context.out / "data.json", facts)
     for name, rows in made.items():
         context.say(f"{name}: {len(rows):,}")
+
+
+def facts(finished: Finished) -> Facts:
+    """How many rows there are of each source, on each side."""
+    found = read_json(finished.out / "data.json")
+    rows = [
+        (name, f"{found['rows'][name]:,}: {listed(sources)}") for name, sources in found["by_source"].items() if sources
+    ]
+    lead = (
+        "Split by prompt: rows with the same prompt are all used for training, all kept for the judge, or all held out."
+    )
+    return Facts([Section("People’s conversations and rankings", lead, [Listing(rows)])])
 
 
 def _check_origins(settings: Settings) -> None:

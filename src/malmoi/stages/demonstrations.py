@@ -10,8 +10,9 @@ from malmoi.config import Seed
 from malmoi.corpus.documents import each_document
 from malmoi.cost import Cost, Sizes
 from malmoi.errors import DataError
+from malmoi.facts import Chat, Facts, Section
 from malmoi.files import read_jsonl, write_jsonl
-from malmoi.stage import Context, may, need
+from malmoi.stage import Context, Finished, may, need
 from malmoi.synthetic.cloze import FEWEST_ITEMS, cloze_questions, unit_of_questions
 from malmoi.synthetic.demonstrations import demonstrations, prompts
 from malmoi.synthetic.pydocs import Item
@@ -91,3 +92,13 @@ def run(context: Context, settings: Settings) -> None:
     for split in ("train", "heldout"):
         write_jsonl(context.out / f"prompts.{split}.jsonl", (row for row in asked_for if row["split"] == split))
     context.say(f"{len(rows):,} demonstrations about {n_items:,} items; {len(asked_for):,} prompts to rank")
+
+
+def facts(finished: Finished) -> Facts:
+    """The first of the conversations."""
+    rows = read_jsonl(finished.out / "train.jsonl")
+    lead = (
+        f"{len(rows):,} conversations made from the text, so that each can be checked. Some phrasings, and everything "
+        "about some items, are kept for the evaluation."
+    )
+    return Facts([Section("Demonstrations", lead, [Chat(row["messages"]) for row in rows[:1]])])

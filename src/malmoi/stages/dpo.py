@@ -4,14 +4,16 @@ from dataclasses import replace
 
 from malmoi.algorithms import dpo
 from malmoi.cost import Cost, Sizes
+from malmoi.facts import Facts, Section
 from malmoi.formats.folder import load_text
-from malmoi.stage import MODEL, POLICY, Context, need
-from malmoi.stages._training import save, train, work_of
+from malmoi.stage import MODEL, POLICY, Context, Finished, need
+from malmoi.stages._training import loss_plots, save, train, work_of
 
 Settings, Inputs = dpo.Config, dpo.Inputs
 READS = {"policy": POLICY, "rankings": need("rankings")}
 MAKES = {"aligned policy": MODEL}
 TRAINS = True
+LABEL = "DPO"
 UNUSED = dpo.UNUSED
 
 
@@ -32,3 +34,10 @@ def run(context: Context, settings: dpo.Config) -> None:
     job = dpo.build(settings, dpo.Inputs(policy=start, data=context.reads("rankings").part("train")))
     train(context, job, settings.loop)
     save(context, job, load_text(start))
+
+
+def facts(finished: Finished) -> Facts:
+    """The loss."""
+    lead = "The policy moves towards the answers that people ranked higher, without reward model and without sampling."
+    loss = loss_plots(finished, "Training loss, nats per pair", finished.stage, small=True)
+    return Facts([Section(LABEL, lead, loss)])

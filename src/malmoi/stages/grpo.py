@@ -4,13 +4,15 @@ from dataclasses import replace
 
 from malmoi.algorithms import grpo
 from malmoi.cost import Cost, Sizes
-from malmoi.stage import POLICY, Context, need
-from malmoi.stages._training import ALIGNED, train_on_answers, work_on_answers
+from malmoi.facts import Facts
+from malmoi.stage import POLICY, Context, Finished, need
+from malmoi.stages._training import ALIGNED, rollout_facts, train_on_answers, work_on_answers
 
 Settings, Inputs = grpo.Config, grpo.Inputs
 READS = {"policy": POLICY, "reward_model": need("reward model"), "prompts": need("prompts")}
 MAKES = {"aligned policy": ALIGNED}
 TRAINS = True
+LABEL = "GRPO"
 UNUSED = grpo.UNUSED
 
 
@@ -31,3 +33,12 @@ def run(context: Context, settings: grpo.Config) -> None:
         policy=reads("policy").path, reward_model=reads("reward_model").path, data=reads("prompts").part("train")
     )
     train_on_answers(context, grpo.build(settings, inputs), settings.loop)
+
+
+def facts(finished: Finished) -> Facts:
+    """What became of its answers on the way."""
+    lead = (
+        "Like PPO without a value network: each answer is compared with the others of a group of "
+        f"{finished.settings.group_size} to the same prompt."
+    )
+    return rollout_facts(finished, LABEL, lead)

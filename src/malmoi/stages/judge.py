@@ -2,9 +2,10 @@
 
 from malmoi.algorithms import reward
 from malmoi.cost import Cost, Sizes
-from malmoi.stage import MODEL, POLICY, Context, need
+from malmoi.facts import Facts, Section
+from malmoi.stage import MODEL, POLICY, Context, Finished, need
 from malmoi.stages._scoring import train_scores
-from malmoi.stages._training import work_of
+from malmoi.stages._training import loss_plots, work_of
 
 Settings, Inputs = reward.Config, reward.Inputs
 READS = {
@@ -25,3 +26,10 @@ def cost(settings: reward.Config, sizes: Sizes) -> Cost:
 def run(context: Context, settings: reward.Config) -> None:
     """Learn from the rankings which answer is better."""
     train_scores(context, settings, context.reads("rankings").path)
+
+
+def facts(finished: Finished) -> Facts:
+    """The loss."""
+    lead = "A second reward model, which learns from rankings of other prompts. No policy is trained with it."
+    loss = loss_plots(finished, "Training loss, nats per pair", "gold", small=True)
+    return Facts([Section("Judge", lead, loss)])

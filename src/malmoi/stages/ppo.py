@@ -8,8 +8,10 @@ from typing import Any
 from malmoi.algorithms import ppo
 from malmoi.cost import Cost, Sizes, Work
 from malmoi.errors import ConfigError
-from malmoi.stage import POLICY, Context, may, need
-from malmoi.stages._training import ALIGNED, train_on_answers, work_on_answers
+from malmoi.facts import Facts
+from malmoi.stage import POLICY, Context, Finished, may, need
+from malmoi.stages import label_of
+from malmoi.stages._training import ALIGNED, rollout_facts, train_on_answers, work_on_answers
 
 Settings, Inputs = ppo.Config, ppo.Inputs
 READS = {
@@ -20,6 +22,7 @@ READS = {
 }
 MAKES = {"aligned policy": ALIGNED}
 TRAINS = True
+LABEL = "PPO"
 UNUSED = ppo.UNUSED
 
 
@@ -64,3 +67,12 @@ def run(context: Context, settings: ppo.Config) -> None:
         ptx_shards=shards and shards.path,
     )
     train_on_answers(context, ppo.build(settings, inputs), settings.loop)
+
+
+def facts(finished: Finished) -> Facts:
+    """What became of its answers on the way."""
+    lead = (
+        "The policy moves towards answers that the reward model scores high; a penalty on the KL divergence keeps it "
+        f"close to the {label_of(finished.reads('policy').source)} model. Constants: {finished.settings.recipe}."
+    )
+    return rollout_facts(finished, LABEL, lead)

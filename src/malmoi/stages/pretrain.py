@@ -8,10 +8,12 @@ from malmoi.corpus.shards import TokenShards
 from malmoi.cost import Cost, Sizes
 from malmoi.data.tokens import heldout_documents, warning_if_short
 from malmoi.evals.bits_per_byte import bits_per_byte
+from malmoi.facts import Card, Facts, Line, Plot, Section, Summary, figures, points
 from malmoi.files import read_json, write_json
+from malmoi.formats.inspect import ABOUT
 from malmoi.model.transformer import LanguageModel
-from malmoi.stage import BASE, MODEL, Context, need
-from malmoi.stages._training import save, train, work_of
+from malmoi.stage import BASE, MODEL, Context, Finished, need
+from malmoi.stages._training import loss_plots, save, train, work_of
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.train.hooks import every
@@ -56,3 +58,31 @@ def run(context: Context, settings: pretrain.Config) -> None:
             write_json(before_path, {"bpb": before})
     train(context, job, settings.loop, [every(max(1, settings.n_steps // 4), "bpb", heldout)])
     save(context, job, text, {"bpb_before": read_json(before_path)["bpb"], "bpb_after": heldout()})
+
+
+def facts(finished: Finished) -> Facts:
+    """Loss, speed, and held-out bits per byte on the way."""
+    about = read_json(finished.out / MODEL / ABOUT)
+    found = {key: about[key] for key in ("bpb_before", "bpb_after") if key in about}
+    summary, cards, plots = [], [], loss_plots(finished, "Training loss, nats per token", "ink")
+    if len(found) == 2:
+        before, after = found.values()
+        summary.append(Summary("held-out bits per byte, before → after", after, before))
+        cards.append(Card("held-out bits per byte", after, before))
+        measured = [(0, before), *points(finished.metrics, "bpb")]
+        line = Line(measured, "ink")
+        plots.append(Plot("Held-out bits per byte", [line], name="bpb", x_label="step", y_limits=(0, None)))
+    if rows := finished.metrics:
+        found["tokens_per_s"] = sum(row["count"] for row in rows) / sum(row["seconds"] for row in rows)
+        summary.append(Summary("pretraining tokens per second", found["tokens_per_s"]))
+    labels = {
+        "bpb_before": "held-out bits per byte, before",
+        "bpb_after": "held-out bits per byte, after",
+        "tokens_per_s": "tokens trained on per second",
+    }
+    lead = (
+        "A transformer learns to predict the next token. Bits per byte are what it needs to write down a byte of text "
+        "that it has never seen."
+    )
+    section = Section("Pretraining", lead, [figures(found, labels), *plots])
+    return Facts([section], cards, summary, json={finished.stage: found})

@@ -1,13 +1,18 @@
 """Rankings of the answers by a simulated labeler, recorded as people's judgements are."""
 
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
 from pydantic import Field
 
 from malmoi import config, progress
 from malmoi.config import Seed
 from malmoi.cost import Cost, Sizes
+from malmoi.facts import Chat, Facts, Note, Ranked, Section
 from malmoi.feedback.judgements import NewJudgement, SnapshotFilter, freeze, record_judgements, record_person
-from malmoi.files import read_jsonl, write_json
-from malmoi.stage import Context, need
+from malmoi.files import read_json, read_jsonl, write_json
+from malmoi.stage import Context, Finished, need
 from malmoi.synthetic.labeler import SimulatedLabeler, gold_score
 
 
@@ -60,3 +65,29 @@ def run(context: Context, settings: Settings) -> None:
         {"rule": labeler.rule, "sigma": labeler.sigma, "tie_margin": labeler.tie_margin, "simulated": True},
     )
     context.say(f"{len(said):,} rankings by a simulated labeler that errs on {settings.error_rate:.0%} of the pairs")
+
+
+def facts(finished: Finished) -> Facts:
+    """Who ranked how much, by which rule, and one ranking: of those with the most different ranks the first."""
+    rows = [row for path in sorted(finished.out.glob("*.jsonl")) for row in read_jsonl(path)]
+    pairs = [a == b for row in rows for a, b in combinations(row["ranks"], 2)]
+    lead = (
+        f"Which answer to a prompt is better? Best first, ties allowed: {len(rows):,} rankings by {_who(rows)}; "
+        f"{sum(pairs) / max(1, len(pairs)):.0%} of the pairs are ties."
+    )
+    sections = [Section("Ranking", lead, [Note(read_json(finished.out / "labeler.json")["rule"])])]
+    if rows:
+        shown = max(rows, key=lambda row: len(set(row["ranks"])))
+        answers = Ranked(sorted(zip(shown["ranks"], shown["answers"], strict=True)))
+        sections.append(Section("One ranking", blocks=[Chat(shown["messages"][-1:]), answers]))
+    return Facts(sections)
+
+
+def _who(rows: Sequence[dict[str, Any]]) -> str:
+    people = {row["person"]: row["simulated"] for row in rows}
+    n_simulated = sum(people.values())
+    n_people = len(people) - n_simulated
+    said = [f"{n_people} {'person' if n_people == 1 else 'people'}"] if n_people else []
+    if n_simulated:
+        said.append("a simulated labeler" if n_simulated == 1 else f"{n_simulated} simulated labelers")
+    return " and ".join(said) or "nobody"

@@ -9,12 +9,14 @@ from malmoi import config
 from malmoi.config import Seed
 from malmoi.cost import ANSWER_TOKENS, Cost, Sizes
 from malmoi.evals.answering import answer_questions
+from malmoi.facts import Facts, Section
 from malmoi.feedback.judgements import record_generations
 from malmoi.files import read_jsonl, write_jsonl
 from malmoi.formats.folder import load_model, load_text
 from malmoi.inference.sampling import Sampling
 from malmoi.model.transformer import LanguageModel
-from malmoi.stage import POLICY, Context, need
+from malmoi.stage import POLICY, Context, Finished, need
+from malmoi.stages import label_of
 
 
 class Settings(config.Settings):
@@ -70,3 +72,10 @@ def run(context: Context, settings: Settings) -> None:
     numbered = ({**row, "generation_ids": known} for row, known in zip(rows, ids, strict=True))
     write_jsonl(context.out / "generations.jsonl", numbered)
     context.say(f"{len(answers):,} answers to {len(rows):,} prompts")
+
+
+def facts(finished: Finished) -> Facts:
+    """How the answers were sampled."""
+    policy, how = label_of(finished.reads("policy").source), finished.settings
+    lead = f"The {policy} model answers each prompt {how.n_answers} times at temperature {how.temperature}."
+    return Facts([Section("Answers", lead)])

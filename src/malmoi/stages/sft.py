@@ -2,14 +2,16 @@
 
 from malmoi.algorithms import sft
 from malmoi.cost import Cost, Sizes
+from malmoi.facts import Facts, Section
 from malmoi.formats.folder import load_text
-from malmoi.stage import MODEL, Context, need
-from malmoi.stages._training import save, train, work_of
+from malmoi.stage import MODEL, Context, Finished, need
+from malmoi.stages._training import loss_plots, save, train, work_of
 
 Settings, Inputs = sft.Config, sft.Inputs
 READS = {"model": need("base"), "demonstrations": need("demonstrations")}
 MAKES = {"policy": MODEL}
 TRAINS = True
+LABEL = "SFT"
 UNUSED = sft.UNUSED
 
 
@@ -24,3 +26,10 @@ def run(context: Context, settings: sft.Config) -> None:
     job = sft.build(settings, sft.Inputs(model=start, data=context.reads("demonstrations").part("train")))
     train(context, job, settings.loop)
     save(context, job, load_text(start))
+
+
+def facts(finished: Finished) -> Facts:
+    """The loss."""
+    lead = "The base model learns to answer; only the assistant’s turns are trained on."
+    loss = loss_plots(finished, "Training loss, nats per answer token", "blue")
+    return Facts([Section("Supervised fine-tuning", lead, loss)])

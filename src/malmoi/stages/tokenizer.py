@@ -15,8 +15,9 @@ from malmoi.config import Seed
 from malmoi.corpus.documents import Document, each_document
 from malmoi.corpus.shards import ShardWriter
 from malmoi.cost import Cost, Sizes
-from malmoi.files import write_json
-from malmoi.stage import Context, need
+from malmoi.facts import Facts, Figure, Figures, Section, show
+from malmoi.files import read_json, write_json
+from malmoi.stage import Context, Finished, need
 from malmoi.tokenizer.bpe import train_bpe
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.tokenizer.report import N_REPORTED, compression_report
@@ -76,6 +77,19 @@ def run(context: Context, settings: Settings) -> None:
             f"tokenizer.vocab_size is {settings.vocab_size:,}; the text gives no more than {learned.vocab_size:,}"
         )
     context.say(f"{learned.vocab_size:,} tokens; bytes per token: {packed}")
+
+
+def facts(finished: Finished) -> Facts:
+    """How short it makes texts."""
+    rows = [
+        Figure(f"bytes per token, {text}", row["malmoi"], f"GPT-2 {show(row['gpt2'])}" if "gpt2" in row else "")
+        for text, row in read_json(finished.out / "report.json").items()
+    ]
+    lead = (
+        "Byte-level BPE, learned from the text to train on. It can write any text in any language; the more bytes a "
+        "token holds, the fewer tokens a text needs."
+    )
+    return Facts([Section("Tokenizer", lead, [Figures(rows)])])
 
 
 def _starts(path: Path) -> "array[int]":
