@@ -1,5 +1,6 @@
 """The report: right figures, nothing invented, a page that holds itself together."""
 
+import ast
 import json
 import re
 import subprocess
@@ -13,14 +14,36 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from malmoi import report as report_package
+from malmoi import stages
 from malmoi.errors import DataError
 from malmoi.evals.interval import bootstrap
-from malmoi.files import write_json, write_jsonl
-from malmoi.pipeline.recipe import STAGES, read_recipe
+from malmoi.facts import (
+    Bar,
+    Bars,
+    Block,
+    Curve,
+    Diagonal,
+    Figure,
+    Figures,
+    Group,
+    Level,
+    Line,
+    Note,
+    Plot,
+    Section,
+    Trail,
+    show,
+)
+from malmoi.files import write_json, write_jsonl, write_text
+from malmoi.pipeline.recipe import STAGES, Recipe, read_recipe
 from malmoi.pipeline.run import Done
 from malmoi.report import summary_rows, summary_table, write_report
-from malmoi.report.plots import STAND_INS, draw_plots
-from malmoi.report.summary import duration, show
+from malmoi.report.gather import About
+from malmoi.report.plots import STAND_INS, Hues, draw, key_of
+from malmoi.report.summary import duration
+from malmoi.stage import Reads
+from malmoi.stages import find_stage, stage_names
 from malmoi.workspace.folder import Workspace
 
 RECIPE = read_recipe(Path(__file__).parents[2] / "recipes" / "nano.toml")
@@ -108,19 +131,26 @@ def workspace(tmp_path: Path) -> Workspace:
     return Workspace.open(tmp_path / "workspace")
 
 
-def lay_out(workspace: Workspace, stages: tuple[str, ...] = STAGES) -> dict[str, Done]:
+def lay_out(workspace: Workspace, stages: tuple[str, ...] = STAGES, recipe: Recipe = RECIPE) -> dict[str, Done]:
     """Runs as the pipeline leaves them, each 10 s of work that is already done."""
+    run_ids = {stage: f"{number:04d}-{stage}" for number, stage in enumerate(recipe.stages, start=1)}
+    out = {stage: workspace.runs / run_id / "out" for stage, run_id in run_ids.items()}
     done = {}
     for number, stage in enumerate(stages, start=1):
-        run_id = f"{number:04d}-{stage}"
-        folder = workspace.runs / run_id
-        settings = RECIPE[stage].model_dump(mode="json")
+        folder = out[stage].parent
+        settings = recipe[stage].model_dump(mode="json")
         write_json(folder / "config.json", {"settings": settings, "inputs": {"corpus": "ab" * 32}})
-        for name, value in FILES[stage].items():
+        for name, value in FILES.get(stage, {}).items():
             (write_jsonl if name.endswith("l") else write_json)(folder / "out" / name, value)
         if stage in METRICS:
             write_jsonl(folder / "metrics.jsonl", METRICS[stage])
-        done[stage] = Done(stage, run_id, folder / "out", f"{number:02d}" * 32, 10.0, skipped=True)
+        reads = Reads(
+            {
+                role: tuple(find_stage(source.stage).given(source.kind, out[source.stage]) for source in sources)
+                for role, sources in recipe.bound[stage].items()
+            }
+        )
+        done[stage] = Done(stage, run_ids[stage], out[stage], f"{number:02d}" * 32, 10.0, skipped=True, reads=reads)
     return done
 
 
@@ -221,6 +251,7 @@ def test_stages_that_were_not_run_are_left_out(workspace: Workspace) -> None:
     report = write_report(RECIPE, workspace, lay_out(workspace, ("corpus", "tokenizer", "pretrain")), 0.0)
     assert {"sft", "reward", "ppo"}.isdisjoint(report)
     assert report["pretrain"] == {"bpb_before": 3.5, "bpb_after": 1.3, "tokens_per_s": 200.0}
+    assert report["alarms"] == []
     headings = re.findall(r"<h2[^>]*>([^<]+)</h2>", page_of(workspace))
     assert headings == ["Corpus", "Tokenizer", "Pretraining", "Time", "Settings and lineage"]
     assert [row[0] for row in summary_rows(report)] == [
@@ -234,7 +265,8 @@ def test_ppo_without_an_evaluation_still_tells_its_kl_and_alarms(workspace: Work
     write_json(done["ppo"].out / "model" / "malmoi.json", {"alarms": alarms})
     report = write_report(RECIPE, workspace, done, 0.0)
     assert report["ppo"] == {"alarms": alarms, "kl": METRICS["ppo"][-1]["kl"]}
-    assert "step 3: all &lt;alike&gt;" in page_of(workspace)
+    assert report["alarms"] == ["PPO, step 3: all <alike>"]
+    assert "PPO, step 3: all &lt;alike&gt;" in page_of(workspace)
     assert "No alarm" not in page_of(workspace)
 
 
@@ -245,41 +277,148 @@ def test_a_torn_earlier_report_is_named(workspace: Workspace) -> None:
     assert not (workspace.path / "report.html").exists()
 
 
-def test_plots_wear_the_colours_of_the_page() -> None:
-    plots = draw_plots(EVAL, METRICS)
-    assert set(plots) == {
-        "pretrain_loss", "bpb", "sft_loss", "exact", "reward_loss", "reward_accuracy", "calibration", "ppo_score",
-        "ppo_gold", "ppo_kl", "ppo_entropy", "ppo_response_tokens", "ppo_distinct", "ppo_reward_gold",
-    }  # fmt: skip
-    for svg in plots.values():
-        assert svg.startswith("<svg viewBox=")
-        assert not any(stand_in in svg for stand_in in STAND_INS)
+def test_plots_are_drawn_in_the_colours_of_the_page(whole: Workspace) -> None:
+    captions = re.findall(r"<figcaption>([^<]+?)\s*(?:<|$)", page_of(whole))
+    assert captions == [
+        "Training loss, nats per token", "Held-out bits per byte", "Training loss, nats per answer token",
+        "Exact answers by kind of question:", "Training loss, nats per pair",
+        "Training pairs ordered as the simulated labeler said; a tie counts half",
+        "Held out: how sure it is, how often it is right", "Score by the reward model",
+        "Gold, by the rule of the simulated labeler", "Reward against gold, pale to dark as it learns",
+        "KL to the SFT model, nats per answer", "Entropy, nats per token", "Length of the answers, tokens",
+        "Share of the sampled answers that differ",
+    ]  # fmt: skip
+    drawings = re.findall(r"<svg viewBox.*?</svg>", page_of(whole), re.DOTALL)
+    assert len(drawings) == len(captions)
+    for svg in drawings:
+        assert not any(stand_in in svg for stand_in in STAND_INS.values())
         assert "font-family" not in svg
         # What is left in a colour of its own would vanish on dark paper.
         assert not re.search(r"#[0-9a-f]{6}", svg)
-    assert "var(--ppo)" in plots["exact"]
-    assert "simulated labeler" in plots["reward_accuracy"]
+    by_caption = dict(zip(captions, drawings, strict=True))
+    assert "var(--rust)" in by_caption["Exact answers by kind of question:"]
+    # What the evaluation measured is drawn into the plots of the stages that it is about.
+    assert "the simulated labeler itself 0.75" in by_caption[captions[5]]
+    assert "xz -9, primed 1.60" in by_caption["Held-out bits per byte"]
+
+
+def test_every_layer_is_drawn() -> None:
+    points, value = [(1.0, 0.5), (2.0, 0.7), (4.0, 0.6)], {"mean": 0.5, "low": 0.4, "high": 0.6, "n": 3}
+    for layer, drawn in (
+        (Curve(points, "blue"), ("var(--blue)", 2)),
+        (Line(points, "green", "a", [(0.4, 0.6)] * 3, [1]), ("var(--green)", 5)),
+        (Trail(points, "rust"), ("var(--rust)", 3)),
+        (Level(0.5, "gold", "the ceiling"), ("the ceiling", 1)),
+        (Diagonal(0.5, 1), ("var(--grey)", 1)),
+        (Bars([Group("kind", [Bar("a", "violet", value), Bar("b", "teal", value)], 0.3)], 0.5), ("var(--teal)", 1)),
+    ):
+        svg = draw(Plot("", [layer]), Hues(), "salt")
+        assert svg.count(drawn[0]) >= drawn[1], layer
+
+
+def test_a_name_has_one_hue_on_a_page_and_two_names_have_two() -> None:
+    hues = Hues()
+    assert [hues("ppo"), hues("kto"), hues("ppo"), hues("gold")] == ["rust", "violet", "rust", "gold"]
+    plot = Plot("", [Line([(0, 0)], "kto", "KTO"), Level(0, "blue", "SFT"), Line([(1, 1)], "gold", "best of n")])
+    assert [(label, hues(colour)) for label, colour in key_of(plot)] == [("KTO", "violet"), ("best of n", "gold")]
 
 
 def test_long_runs_draw_no_more_than_short_ones() -> None:
-    rows = [{"step": n, "loss": 1 / n} for n in range(1, 20_001)]
-    assert len(draw_plots({}, {"sft": rows})["sft_loss"]) < 30_000
+    points = [(n, 1 / n) for n in range(1, 20_001)]
+    assert len(draw(Plot("", [Curve(points, "ink")]), Hues(), "")) < 30_000
 
 
-def test_nothing_to_draw_is_no_plot() -> None:
-    assert draw_plots({}, {}) == {}
+def test_what_is_said_later_under_the_same_label_is_shown_in_its_place() -> None:
+    told = About("sft")
+    level, curve = Level(0.5, "gold", "ceiling"), Curve([(1, 2)], "blue")
+    told.add(Section("SFT", "It learns.", [Plot("Accuracy", [curve], name="accuracy")]), "sft")
+    told.add(Section(blocks=[Note("n"), Figures([Figure("kl", 1), Figure("exact", 2)])]), "sft")
+    told.add(Section(lead="It was asked.", blocks=[Figures([Figure("kl", 3)])], about="sft"), "eval")
+    told.add(Section(blocks=[Plot("Ceiling", [level], name="accuracy")], about="sft"), "eval")
+    told.add(Section("Samples", about="sft"), "eval")
+    first, part = told.sections
+    expected: list[Block] = [Figures([Figure("kl", 3), Figure("exact", 2)]), Note("n")]
+    assert (first.title, first.lead, first.blocks) == ("SFT", "It learns. It was asked.", expected)
+    assert first.grids == [[Plot("Accuracy", [curve, level], name="accuracy")]]
+    assert part.title == "Samples"
+    assert About("silent").sections == []
+
+
+OTHERS = '''"""A stage of somebody else's."""
+from malmoi.config import Settings
+from malmoi.facts import Card, Curve, Facts, Figure, Figures, Plot, Section, Summary, points
+from malmoi.stage import need
+
+READS = {"policy": need("policy")}
+MAKES = {"measurements": "found.json"}
+
+def run(context, settings):
+    pass
+
+def facts(finished):
+    about = finished.reads("policy").source
+    plot = Plot("Shortness <b>", [Curve(points(finished.metrics, "loss"), finished.stage)], x_label="step")
+    said = Section(blocks=[Figures([Figure("short", 0.25)])], about=about)
+    return Facts(
+        [Section("Conciseness", "How short & sweet.", [plot]), said],
+        [Card("shortness", 0.25, 0.5)], [Summary("shortness", 0.25, 0.5)], ["too <short>"], ["Short is below ten."],
+        {finished.stage: {"short": 0.25}},
+    )
+'''
+
+
+@pytest.fixture
+def others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two stages that are no part of Malmoi: one with facts, one without."""
+    folder = tmp_path / "others"
+    write_text(folder / "concise.py", OTHERS)
+    write_text(folder / "silent.py", OTHERS.partition("def facts")[0])
+    monkeypatch.setattr(stages, "__path__", [*stages.__path__, str(folder)])
+
+
+@pytest.mark.usefixtures("others")
+def test_a_stage_of_somebody_else_is_shown_without_another_line(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = (*STAGES[: STAGES.index("sft") + 1], "concise", "silent")
+    recipe = Recipe.of(RECIPE.table() | {"stages": list(names)})
+    monkeypatch.setitem(METRICS, "concise", METRICS["sft"] * 3)
+    report = write_report(recipe, workspace, lay_out(workspace, names, recipe), 0.0)
+    page = page_of(workspace)
+    assert re.findall(r"<h2[^>]*>([^<]+)</h2>", page)[-4:] == [
+        "Supervised fine-tuning", "Conciseness", "Time", "Settings and lineage",
+    ]  # fmt: skip
+    of_sft, _, own = page[page.index('<h2 id="sft">') :].partition('<h2 id="concise">')
+    assert "short</th>" in of_sft and "short</th>" not in own
+    assert "How short &amp; sweet." in own and "Shortness &lt;b&gt;" in own and "var(--rust)" in own
+    assert "too &lt;short&gt;" in page and "Short is below ten." in page
+    assert report["concise"] == {"short": 0.25} and report["alarms"] == ["too <short>"]
+    assert ("shortness", "0.500 → 0.250", "") in summary_rows(report)
+    # Without facts: in the ring, which leads to its run, and in times, settings and lineage; nowhere else.
+    assert 'href="#silent"' in page and '<tr id="silent">' in page
+    assert page.count("silent") == 7 and report["runs"]["silent"]["run"] == "0007-silent"
+
+
+def test_the_report_knows_no_stage_by_name() -> None:
+    known = set(stage_names())
+    for path in sorted(Path(next(iter(report_package.__path__))).iterdir()):
+        if path.suffix == ".py":
+            words = {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
+            assert not words & known, path.name
+        elif path.is_file():
+            assert not re.search(rf"[\"'#-]({'|'.join(known)})[\"')]", path.read_text()), path.name
 
 
 def test_summary_fits_a_terminal_and_carries_alarms(whole: Workspace) -> None:
     report = report_of(whole)
     assert ("exact answers, base → SFT", "0.020 → 0.750", "[0.730, 0.770]") in summary_rows(report)
-    report["ppo"]["alarms"] = {"kl_budget": "step 9: KL [over] the budget"}
+    report["alarms"] = ["PPO, step 9: KL [over] the budget"]
     console = Console(width=80, highlight=False)
     with console.capture() as capture:
         console.print(summary_table(report))
     lines = capture.get().splitlines()
     assert len(lines) == 2 + len(summary_rows(report))
-    assert "alarm: step 9: KL [over] the budget" in lines[-1]
+    assert "alarm: PPO, step 9: KL [over] the budget" in lines[-1]
 
 
 @pytest.mark.parametrize(
