@@ -123,7 +123,7 @@ def test_report_shows_the_answers_but_not_of_sources_left_out(whole: Path) -> No
     assert samples and {sample["source"] for sample in samples} == {"calm"}
     assert set(samples[0]["answers"]) == {"sft", "ppo", "dpo", "grpo", "best of 4"}
     assert samples[0]["messages"][-1]["content"] in page
-    for anchor in ("base", "data", "reward", "dpo", "grpo", "compare", "samples"):
+    for anchor in STAGES:
         assert f'id="{anchor}"' in page, anchor
     assert "√KL" in page and "simulated" not in page
     assert json.loads((whole / "report.json").read_text())["compare"]["n_prompts"] == 8
