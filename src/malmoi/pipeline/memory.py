@@ -10,10 +10,15 @@ from math import ceil, prod
 from pathlib import Path
 
 from malmoi.cost import Cost, Sizes, Work
+from malmoi.formats.folder import load_config
+from malmoi.formats.locate import CONFIG
 from malmoi.model.config import ModelConfig
 from malmoi.model.lora import LoraConfig
+from malmoi.pipeline.plan import bring
 from malmoi.pipeline.recipe import Recipe
 from malmoi.stages import find_stage
+from malmoi.workspace.folder import Workspace
+from malmoi.workspace.ledger import Ledger
 
 BASE_BYTES = 500_000_000
 """Python, torch and their buffers, before there is a model."""
@@ -22,14 +27,32 @@ LOGIT_ROWS = 512
 
 
 def shape_of(recipe: Recipe, folder: Path = Path()) -> ModelConfig:
-    """The network that the recipe will train. folder: the workspace, where a base model may lie
+    """The network that the recipe will train. folder: the workspace, where a base model may be
 
-    Raises ConfigError while the base model is not there.
+    Raises ConfigError while the base model is not there, or a model that the recipe names.
     """
     sizes = Sizes(folder, ModelConfig())
     for stage in recipe.stages:
         sizes = find_stage(stage).expects(recipe[stage], sizes)
-    return sizes.shape
+    return sizes.shape if sizes.shape.vocab_size else _shape_of_named(recipe, folder)
+
+
+def _shape_of_named(recipe: Recipe, folder: Path) -> ModelConfig:
+    """The network of the first model that the recipe names in `reads`; without one, the default."""
+    named = [
+        (stage, role, source)
+        for stage, bound in recipe.bound.items()
+        for role, sources in bound.items()
+        for source in sources
+        if source.name
+    ]
+    if not named:
+        return ModelConfig()
+    workspace = Workspace.open(folder, create=False)
+    with Ledger.open(workspace, only_read=True) as ledger:
+        brought = [bring(*one, workspace, ledger).given for one in named]
+    found = (path for given in brought for path in given.parts.values() if (path / CONFIG).exists())
+    return next(map(load_config, found), ModelConfig())
 
 
 def costs_of(recipe: Recipe, shape: ModelConfig) -> dict[str, Cost]:
