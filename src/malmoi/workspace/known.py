@@ -1,4 +1,4 @@
-"""Models with a short name."""
+"""Models that have a short name, and where they come from."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""A format is one module in `malmoi.corpus.readers`: here the one that the page about the corpus shows."""
+"""A format is one module in `malmoi.corpus.readers`: here the one that its guide shows."""
 
 import importlib
 import pkgutil
@@ -13,7 +13,7 @@ from malmoi.corpus.clean import family
 from malmoi.corpus.folder import ReadReport, read_folder
 from malmoi.errors import DataError
 
-PAGE = Path(__file__).parents[3] / "docs" / "concepts" / "corpus.md"
+PAGE = Path(__file__).parents[3] / "docs" / "guides" / "add-a-reader.md"
 
 
 @pytest.fixture

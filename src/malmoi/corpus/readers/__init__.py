@@ -1,6 +1,6 @@
 """The formats of a corpus, one module each. To add a format, add a module here that defines `READER`.
 
-Nothing else has to be edited: `docs/concepts/corpus.md`, "Add a format", has an example.
+Nothing else has to be edited: `docs/guides/add-a-reader.md` has an example.
 """
 
 import importlib
