@@ -23,14 +23,12 @@ COMMANDS = {
     "are one message)",
     "/quit": "/quit: leave, as Ctrl-D does; Ctrl-C stops an answer",
 }
-PRETRAINED = "base"
-"""What recipes call a model that was only pretrained."""
 
 
 def chat(
     model: Annotated[
         str | None,
-        typer.Argument(help="A model of the workspace (base, sft, ppo) or a model folder; default: its last."),
+        typer.Argument(help="A model of the workspace (base, sft, ppo) or a model folder; default: the newest."),
     ] = None,
     workspace: WorkspaceOption = Path("workspace"),
     temperature: Temperature = 0.7,
@@ -74,7 +72,7 @@ def chat(
 def converse(session: "ChatSession", workspace: "Workspace", lines: Iterable[str], *, interactive: bool) -> None:
     """Answer every line on stdout; lines that begin with a slash are commands. Remarks go to stderr.
 
-    interactive: show who speaks; Ctrl-C stops an answer and an error costs one line; else both end the program
+    interactive: show who speaks; Ctrl-C only stops the answer and an error is only shown, else both end the program
     """
     for line in lines:
         try:
@@ -112,7 +110,7 @@ def _answer(session: "ChatSession", text: str, label: str) -> None:
 
 
 def _obey(session: "ChatSession", workspace: "Workspace", line: str) -> str:
-    """Do what a slash command says; returns what to tell."""
+    """Obey a slash command; returns a remark for the user."""
     from malmoi.workspace.models import find_model, policy_names
 
     command, _, argument = line.strip().partition(" ")
@@ -132,7 +130,9 @@ def _obey(session: "ChatSession", workspace: "Workspace", line: str) -> str:
 
 def introduction(session: "ChatSession") -> str:
     """What to know about the model before talking with it."""
-    taught = "it continues text and was never taught to chat" if session.name == PRETRAINED else "ask it something"
+    from malmoi.stage import BASE
+
+    taught = "it continues text and was never taught to chat" if session.name == BASE else "ask it something"
     return f"context {session.seq_len} tokens; {taught}"
 
 

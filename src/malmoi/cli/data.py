@@ -73,7 +73,8 @@ def data_show(
 def _show(found: "Overview", text: "tuple[Tokenizer, ChatTemplate] | None") -> None:
     """Counts, then the examples.
 
-    text: of the model that reads them; what is trained on is coloured on a terminal and in ⟦ ⟧ elsewhere
+    text: tokenizer and template of the model that reads them; text that is trained on is coloured on a terminal, and in
+    ⟦ ⟧ elsewhere
     """
     from rich.console import Console
     from rich.text import Text

@@ -18,7 +18,7 @@ MOST_SEED = 2**63 - 1
 
 
 def a_path(given: str | Path) -> Path:
-    """A path as typed, or the option's default. An empty one would mean the current folder, which nobody meant."""
+    """A path as typed, or the option's default. Refuses an empty one, which Python reads as the current folder."""
     text = str(given)
     if not text.strip():
         raise typer.BadParameter("is empty; name a file or folder")

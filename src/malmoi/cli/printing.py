@@ -1,4 +1,4 @@
-"""How commands print: tables for people, JSON for machines, and nothing that could steer a terminal."""
+"""How commands print: tables for people, JSON for machines, and no characters that could steer a terminal."""
 
 import sys
 import unicodedata
@@ -19,7 +19,7 @@ _DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 
 def printable(text: str) -> str:
-    """The text without what could steer a terminal: escape and other control characters, direction overrides."""
+    """The text without characters that could steer a terminal: escape and other controls, direction overrides."""
     return "".join(c for c in text if c in "\n\t" or (unicodedata.category(c) != "Cc" and c not in _DIRECTIONS))
 
 

@@ -1,4 +1,4 @@
-"""`malmoi quantise`: what a model costs and says in fewer bits."""
+"""`malmoi quantise`: what fewer bits cost, and what they win."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,7 @@ from malmoi.cli.options import Json, WorkspaceOption, a_path
 
 def quantise(
     model: Annotated[
-        str | None, typer.Argument(help="A model of the workspace or a model folder; default: its last.")
+        str | None, typer.Argument(help="A model of the workspace or a model folder; default: the newest.")
     ] = None,
     weights: Annotated[
         str, typer.Option(metavar="FORMATS", help="Formats to compare with the usual one, with commas between.")
@@ -41,12 +41,12 @@ def quantise(
     from malmoi.evals.quantised import measure_formats
     from malmoi.inference.weights import weights_named
     from malmoi.workspace.folder import Workspace
-    from malmoi.workspace.heldout import heldout_documents
+    from malmoi.workspace.heldout import heldout_text
     from malmoi.workspace.models import find_model
 
     here, formats = Workspace(workspace), [*map(weights_named, ("auto", *weights.split(",")))]
     name, folder = find_model(here, model)
-    found = measure_formats(name, folder, formats, *heldout_documents(here, text))
+    found = measure_formats(name, folder, formats, *heldout_text(here, text))
     if as_json:
         print_json(found)
         return

@@ -1,4 +1,4 @@
-"""What several ranks do with a command that one of them leads."""
+"""Commands on several ranks: the first rank leads, the others follow."""
 
 import functools
 from collections.abc import Callable
@@ -10,7 +10,7 @@ P = ParamSpec("P")
 
 
 def led(command: Callable[P, None]) -> Callable[P, None]:
-    """A command that the first rank runs, while the others train with it when it says so."""
+    """Let the first rank run the command; the others train with it when it tells them to."""
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:

@@ -1,5 +1,5 @@
-"""How commands end, in one line on stderr: 0; 2 for what the user can mend; 130 when stopped; 141 when whoever read the
-output has left; 1 for a bug."""
+"""How commands end: exit code 0; or one line on stderr and 2 for what the user can mend, 130 when stopped, 141 when the
+reader of the output has left, 1 for a bug."""
 
 import contextlib
 import errno
@@ -17,14 +17,14 @@ from malmoi.errors import UserError
 
 DEBUG = "MALMOI_DEBUG"
 READER_LEFT = 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 1
-"""What the shell reports of a program whose output nobody reads any more: `malmoi runs list | head`."""
+"""The shell's code for a program whose reader has left: `malmoi runs list | head`."""
 
 
 ALIASES = {"quantize": "quantise"}
 
 
 class Reporting(TyperGroup):
-    """Commands whose errors all end as one line on stderr and an exit code."""
+    """Commands whose errors all become one line on stderr and an exit code."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """`malmoi help run` is `malmoi run --help`."""
@@ -51,7 +51,7 @@ def reported() -> Iterator[None]:
     except (typer.Exit, typer.Abort):
         raise
     except (BrokenPipeError, SystemExit) as error:
-        # Rich ends the program itself when nobody reads its output any more.
+        # Rich ends the program itself when the reader of its output has left.
         if not isinstance(error, BrokenPipeError) and not isinstance(error.__context__, BrokenPipeError):
             raise
         _discard_output()
@@ -72,8 +72,8 @@ def reported() -> Iterator[None]:
 
 
 def _usage(error: Exception) -> str | None:
-    """What is wrong with the command's words, when it is that."""
-    # Typer brings its own copy of click or takes the installed one, depending on its version: so no class is named.
+    """The line about a mistake in the command's words; None for other errors."""
+    # Depending on its version, Typer has its own copy of click or uses the installed one, so no class is named.
     if getattr(error, "exit_code", None) != 2 or not hasattr(error, "format_message"):
         return None
     command = getattr(getattr(error, "ctx", None), "command_path", "malmoi")
@@ -81,7 +81,7 @@ def _usage(error: Exception) -> str | None:
 
 
 def _environment(error: Exception) -> str | None:
-    """What the machine or its disk refused, when it is that."""
+    """The line about something that the machine or its disk refused; None for other errors."""
     text = " ".join(str(error).split())
     if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "disk is full" in text:
         return "the disk is full; free some space and run the same command again"
@@ -104,7 +104,7 @@ def _leave(line: str, code: int, every_rank: bool = False) -> NoReturn:
 
 
 def open_standard_streams() -> None:
-    """Give streams that were closed (`>&-`) an empty file: the next file that is opened would take their place."""
+    """Give closed streams (`>&-`) an empty file, because the next file that is opened would take their place."""
     while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(handle, True)
     os.close(handle)
@@ -114,7 +114,7 @@ def open_standard_streams() -> None:
 
 
 def finish_output() -> None:
-    """Write what is still buffered, while an error can be reported."""
+    """Write the buffered output while an error can still be reported."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -127,6 +127,6 @@ def finish_output() -> None:
 
 
 def _discard_output() -> None:
-    """What is left in the buffer goes nowhere, or Python would try again at its end."""
+    """Discard what is left in the buffer: Python would try again to write it when it ends."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

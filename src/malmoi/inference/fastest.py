@@ -18,7 +18,15 @@ from malmoi import device
 from malmoi.errors import DataError
 from malmoi.files import write_json
 from malmoi.inference import compiled, native
-from malmoi.inference.weights import ROWS, Weights, computes_float32, decoder_of, dtype_of, for_inference, trained_in
+from malmoi.inference.weights import (
+    ROWS,
+    Weights,
+    computes_float32,
+    decoder_of,
+    dtype_of,
+    for_inference,
+    training_format,
+)
 from malmoi.model.kv_cache import KVCache
 from malmoi.model.lora import LoraLinear, sharing_copy
 from malmoi.model.transformer import LanguageModel, keep_layers
@@ -68,21 +76,21 @@ def fastest_way(model: LanguageModel, n_rows: int = 1) -> Way:
     return chosen
 
 
-def described() -> str:
+def ways_summary() -> str:
     """A line for people about the formats and the engine that are possible here. Compiles and times nothing."""
-    usual, state = trained_in(), compiled.state()
+    usual, state = training_format(), compiled.state()
     formats = f"{usual} weights"
     if usual == "float32" and computes_float32():
         formats += ", or bfloat16 where a model holds no others and that is faster"
     engine = f"{state.text} (GPT-2's kind by PyTorch)" if state.is_used else state.text
-    if state.is_made and native.multiplied_in(is_exact=usual == "float32") != dtype_of(usual):
+    if state.is_made and native.input_dtype(is_exact=usual == "float32") != dtype_of(usual):
         engine = "by PyTorch: the C compiler does not know this processor's bfloat16 products; a newer one does"
     return f"{formats}; {engine}"
 
 
 def _ways(model: LanguageModel) -> Iterator[Way]:
     """Ways with the same answers up to the order of sums. The first is used unless another is clearly faster."""
-    usual = trained_in()
+    usual = training_format()
     if usual != "float32" or not computes_float32():
         yield Way(usual)
         return

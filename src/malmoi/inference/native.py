@@ -65,7 +65,7 @@ def supports(config: ModelConfig, dtype: torch.dtype, is_exact: bool = False) ->
         and not any(width % UNIT for width in widths)
         and device.current().torch_device.type == "cpu"
         and library() is not None
-        and multiplied_in(is_exact) == dtype
+        and input_dtype(is_exact) == dtype
     )
 
 
@@ -76,7 +76,7 @@ def multiplies(linear: nn.Module) -> bool:
     return fits and weight.device.type == "cpu" and library() is not None
 
 
-def multiplied_in(is_exact: bool) -> torch.dtype:
+def input_dtype(is_exact: bool) -> torch.dtype:
     """The dtype of inputs in C: bfloat16 if this processor has bfloat16 products and weights are not float32."""
     return torch.bfloat16 if not is_exact and _code().multiplies_bf16() else torch.float32
 
@@ -121,7 +121,7 @@ class Matrix:
     def unpacked(self, first: int = 0, last: int | None = None) -> Tensor:
         """Rows [first, last) of (N, D), in the dtype of C's products. int8 weights are not yet multiplied by scale."""
         n_rows = (self.n_out if last is None else last) - first
-        out = torch.empty(n_rows, self.n_in, dtype=multiplied_in(is_exact=False))
+        out = torch.empty(n_rows, self.n_in, dtype=input_dtype(is_exact=False))
         _code().unpack(ctypes.byref(self.c), ctypes.c_int64(first), ctypes.c_int64(n_rows), pointer(out), _n_threads())
         return out
 
@@ -194,7 +194,7 @@ class Decoder:
             *map(pointer, self._tables), self._matrix(model.lm_head),
         )  # fmt: skip
         self._vocab_size = config.vocab_size
-        self._dtype = multiplied_in(is_exact=layers[0].qkv.kind == KINDS[32])
+        self._dtype = input_dtype(is_exact=layers[0].qkv.kind == KINDS[32])
         self._scratch = torch.empty(0)
         self._lock = threading.Lock()
 

@@ -1,4 +1,4 @@
-"""A conversation with a model: answers come piece by piece, over several turns, and the model may be changed."""
+"""A conversation with a model over several turns. Answers are streamed, and the model can be changed in between."""
 
 import random
 from collections.abc import Generator
@@ -16,9 +16,9 @@ from malmoi.model.transformer import LanguageModel
 class ChatSession:
     """A model and the messages so far.
 
-    name, folder: of the model; seed: of the first answer, the next ones count on; None: by chance
-    weights: number format to answer in
-    n_dropped: how many old messages the last answer had to do without, because the context is full
+    name, folder: of the model; seed: of the first answer, one more for each next answer; None: random
+    weights: number format of the weights
+    n_dropped: number of old messages that were left out of the last prompt, because the context was full
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class ChatSession:
         self.use(name, folder)
 
     def use(self, name: str, folder: Path) -> None:
-        """Go on with this model. Raises UserError, and keeps the old one, if it cannot be loaded."""
+        """Continue with this model. If it cannot be loaded, raises UserError and keeps the old model."""
         model = load_model(folder, LanguageModel, dtype=stored_dtype(self.weights))
         self.tokenizer, self.template = load_text(folder)
         way = way_of(model, self.weights)
@@ -43,9 +43,9 @@ class ChatSession:
         self.seq_len, self.name = model.config.seq_len, name
 
     def answer(self, text: str) -> Generator[str]:
-        """Say something; the answer comes piece by piece. Closing the iterator stops it and keeps what was said.
+        """Send a message and stream the answer. Closing the iterator stops the answer and keeps what was streamed.
 
-        Raises DataError if the text by itself is longer than the model can read.
+        Raises DataError if the message is too long for the context.
         """
         try:
             text.encode()
@@ -70,9 +70,9 @@ class ChatSession:
     def _fit(self, messages: list[dict[str, str]]) -> tuple[list[int], int]:
         """Ids of the newest turns that leave room for an answer, and how many old messages are left out."""
         longest = self.seq_len - min(self.sampling.max_tokens, self.seq_len // 4)
-        # A question and its answer go together.
+        # A question and its answer are left out together.
         for n_dropped in range(0, len(messages), 2):
             ids, _ = self.template.encode(self.tokenizer, messages[n_dropped:], add_generation_prompt=True)
             if len(ids) <= longest:
                 return ids, n_dropped
-        raise DataError(f"message: {len(ids)} tokens; {self.name} reads at most {longest} at once, so say less")
+        raise DataError(f"message: {len(ids)} tokens; {self.name} reads at most {longest}; send a shorter message")

@@ -198,14 +198,14 @@ def _multiplied(linear: Int8Linear | Int4Linear | StoredLinear, x: Tensor, most_
 
 def stored_dtype(weights: Weights) -> torch.dtype | None:
     """The dtype to load the matrices of a model in that only answers (None: the file's): less memory, same answers."""
-    as_it_is = weights in ("int8", "int4") or (weights == "auto" and trained_in() == "float32")
+    as_it_is = weights in ("int8", "int4") or (weights == "auto" and training_format() == "float32")
     return None if as_it_is else dtype_of(weights)
 
 
 def dtype_of(weights: Weights) -> torch.dtype:
     """The dtype of activations, keys and values; "auto" is the dtype that models are trained in."""
     if weights == "auto":
-        weights = trained_in()
+        weights = training_format()
     return torch.float32 if weights == "float32" else _activations()
 
 
@@ -220,7 +220,7 @@ def computes_float32() -> bool:
     return _activations() == torch.float32
 
 
-def trained_in() -> Weights:
+def training_format() -> Weights:
     """The meaning of "auto" in training: the compute dtype."""
     return "float32" if device.current().compute_dtype == torch.float32 else "bfloat16"
 
@@ -233,7 +233,7 @@ def for_inference(model: LanguageModel, weights: Weights = "auto", n_rows: int =
     """
     fast = sharing_copy(model)
     if weights == "auto":
-        weights = trained_in()
+        weights = training_format()
     make = _linear_maker(weights, model.config, n_rows)
     for module in list(fast.modules()):
         for first, *others in FUSED:

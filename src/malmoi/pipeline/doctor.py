@@ -15,8 +15,8 @@ import torch
 from malmoi import __version__, device
 from malmoi.cost import PROMPT_TOKENS, Work
 from malmoi.errors import ConfigError
-from malmoi.inference.fastest import described
-from malmoi.inference.weights import trained_in
+from malmoi.inference.fastest import ways_summary
+from malmoi.inference.weights import training_format
 from malmoi.model.config import ModelConfig
 from malmoi.pipeline.estimate import Need, estimate
 from malmoi.pipeline.memory import disk_of, memory_of, shape_of, text_bytes, works_of
@@ -66,7 +66,7 @@ def inspect_machine(folder: Path) -> Machine:
         free_memory_bytes=free,
         free_disk_bytes=shutil.disk_usage(folder).free,
         load=os.getloadavg()[0],
-        answers=f"{trained_in()} weights, by PyTorch" if on_gpu else described(),
+        answers=f"{training_format()} weights, by PyTorch" if on_gpu else ways_summary(),
     )
 
 

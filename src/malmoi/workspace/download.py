@@ -1,7 +1,7 @@
-"""What every download shares, wherever it comes from.
+"""What all downloads share.
 
-Everything is written into a folder that the caller throws away when something goes wrong. A file counts as arrived
-when its length and, where the source names one, its SHA-256 are right.
+Files are written into a folder that the caller deletes after an error. A file is accepted if its length and, if the
+source gives one, its SHA-256 are right.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from malmoi.files import disk_errors
 
 CHUNK = 1 << 20
 Progress = Callable[[str, int, int | None], None]
-"""Called with a file's name, its bytes so far, and all its bytes where that is known."""
+"""Called with a file's name, its bytes so far, and its size if that is known."""
 
 
 def check_sha256(path: Path, expected: str | None, found: str) -> None:
@@ -22,7 +22,7 @@ def check_sha256(path: Path, expected: str | None, found: str) -> None:
 
 
 def write(file: IO[bytes], path: Path, chunk: bytes) -> None:
-    """Write, so that what the disk refuses is not taken for what the network does."""
+    """Write, and tell errors of the disk from those of the network."""
     try:
         with disk_errors(path):
             file.write(chunk)

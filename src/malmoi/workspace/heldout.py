@@ -9,7 +9,7 @@ from malmoi.synthetic.pydocs import PACKAGES, read_python_docs
 from malmoi.workspace.folder import Workspace
 
 
-def heldout_documents(workspace: Workspace, text: Path | None = None) -> tuple[str, list[str]]:
+def heldout_text(workspace: Workspace, text: Path | None = None) -> tuple[str, list[str]]:
     """Where the text comes from, in words, and its documents.
 
     text: a file or folder; None: the newest held-out text of the workspace, or Python's documentation if there is none

@@ -34,7 +34,7 @@ _PRINTABLE = re.compile(r"[!-~]+")
 
 
 class UnreachableError(UserError):
-    """The hub does not answer: another source may."""
+    """The hub does not answer; another source may be tried."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Dataset:
 ROWS = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")
 """Endings of the files that hold rows."""
 TRAINING = ("train*", "*/train*", "*_train*")
-"""What is fetched of a data set when no files are named."""
+"""What is fetched of a data set if no files are named."""
 DATA = {
     # Not red-team-attempts: transcripts without a second answer.
     "Anthropic/hh-rlhf": ("h*/train.jsonl.gz",),
@@ -69,7 +69,7 @@ DATA = {
 
 
 class _Redirects(HTTPRedirectHandler):
-    """The hub sends large files from other hosts: these get no token, and nothing less safe than HTTPS is followed."""
+    """The hub redirects to other hosts for large files: they get no token. Redirects from HTTPS to HTTP are refused."""
 
     def redirect_request(
         self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
@@ -97,7 +97,7 @@ def _endpoint() -> str:
 
 
 def _token() -> str | None:
-    """HF_TOKEN; a file that it was read from often ends in a newline."""
+    """HF_TOKEN, without the newline that files often end with."""
     found = os.environ.get("HF_TOKEN", "").strip()
     if found and not _PRINTABLE.fullmatch(found):
         raise ConfigError("HF_TOKEN: holds a space or a character that no token has; copy it again")
@@ -105,7 +105,7 @@ def _token() -> str | None:
 
 
 def _is_safe(url: str) -> bool:
-    """Whether nobody on the way can read what is sent: HTTPS, or this machine itself."""
+    """Whether nobody else can read what is sent: over HTTPS, or to this machine itself."""
     address = urlsplit(url)
     host = address.hostname or ""
     with contextlib.suppress(ValueError):
@@ -114,7 +114,7 @@ def _is_safe(url: str) -> bool:
 
 
 class _Listed(NamedTuple):
-    """A file as the hub lists it; its length and SHA-256 where the hub says them."""
+    """A file as the hub lists it; length and SHA-256 are None if the hub does not give them."""
 
     name: str
     n_bytes: int | None
@@ -122,7 +122,7 @@ class _Listed(NamedTuple):
 
 
 def _listed(entry: Mapping[str, Any]) -> _Listed:
-    """Raises TypeError, KeyError or AttributeError for what no hub lists."""
+    """Raises TypeError, KeyError or AttributeError if the entry is not one of a hub."""
     n_bytes, sha256 = entry.get("size"), (entry.get("lfs") or {}).get("sha256")
     if type(n_bytes) is not int and n_bytes is not None:
         raise TypeError(f"expected a length, found {n_bytes!r}")
@@ -130,7 +130,7 @@ def _listed(entry: Mapping[str, Any]) -> _Listed:
 
 
 def _instead(names: Mapping[str, Any]) -> str:
-    """What a repository without a model folder has, and how to mend it."""
+    """What a repository holds that has no model folder, and how to mend it."""
     ggufs = sorted(name for name in names if name.lower().endswith(".gguf"))
     if "adapter_config.json" in names:
         return "is a PEFT adapter, which changes a model and is none; merge it with its model and import that folder"
@@ -141,7 +141,7 @@ def _instead(names: Mapping[str, Any]) -> str:
 
 
 def _is_below(name: str) -> bool:
-    """Whether a file of this name stays in the folder that it is put in."""
+    """Whether a file of this name stays inside the folder that it is written to."""
     return not name.startswith("/") and "\\" not in name and ".." not in name.split("/")
 
 
@@ -153,10 +153,11 @@ def _text(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Hub:
-    """A Hugging Face hub, or a mirror of one: HF_ENDPOINT; HF_TOKEN opens what is private or gated.
+    """A Hugging Face hub, or a mirror of one: HF_ENDPOINT; HF_TOKEN gives access to private and gated models.
 
     The token is sent over HTTPS, and to this machine itself; never over plain HTTP to another.
-    attempts: at a file that is cut off, each going on where the last stopped; pause_s: before the second; it doubles
+    attempts: for a file that is cut off; each continues where the last one stopped
+    pause_s: before the second attempt; it doubles with each
     """
 
     endpoint: str = field(default_factory=_endpoint)
@@ -168,7 +169,7 @@ class Hub:
     def fetch(self, hub_id: str, folder: Path, progress: Progress, revision: str = "main") -> str:
         """Download a model's settings and safetensors; returns the commit that `revision` stands for.
 
-        Raises UnreachableError when the hub does not answer, UserError for what it does not have or will not give.
+        Raises UnreachableError if the hub does not answer, UserError if it does not have the model or refuses access.
         """
         if HUB_ID.fullmatch(hub_id) is None:
             raise ConfigError(f"{hub_id}: not a name on the hub; they look like HuggingFaceTB/SmolLM2-135M-Instruct")
@@ -200,9 +201,9 @@ class Hub:
         return shards
 
     def fetch_data(self, dataset: Dataset, folder: Path, progress: Progress) -> tuple[str, list[Path]]:
-        """Download the files of a data set below `folder`, unless they lie there; the commit, and the files in order.
+        """Download the files of a data set below `folder`, unless they are there; returns the commit and the files.
 
-        The first of its patterns that matches counts. Raises as `fetch` does.
+        The first of its patterns that matches is used. Raises as `fetch` does.
         """
         commit, listed = self._listing(dataset.hub_id, dataset.revision, "datasets")
         if re.fullmatch(r"[\w-]+", commit) is None:
@@ -240,7 +241,7 @@ class Hub:
     def _listing(
         self, hub_id: str, revision: str, kind: Literal["models", "datasets"] = "models"
     ) -> tuple[str, dict[str, _Listed]]:
-        """The commit, and its files by name."""
+        """The commit of a revision, and its files by name."""
         if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "ON", "YES", "TRUE"):
             raise UnreachableError(f"{self.endpoint}: HF_HUB_OFFLINE says not to ask")
         url = f"{self.endpoint}/api/{kind}/{hub_id}/revision/{quote(revision, safe='')}?blobs=true"
@@ -255,7 +256,7 @@ class Hub:
             raise UnreachableError(f"{url}: does not answer as a hub does; check HF_ENDPOINT") from None
 
     def _open(self, url: str, start: int = 0) -> Any:
-        """Ask for a file, from a byte on. What asking again cannot mend is a UserError."""
+        """Request a file from a byte on. Raises UserError for what another attempt cannot mend."""
         headers = {"User-Agent": f"malmoi/{__version__}"}
         is_sent = self.token is not None and _is_safe(url)
         headers |= {"Authorization": f"Bearer {self.token}"} if is_sent else {}

@@ -1,4 +1,4 @@
-"""Models that have a short name, and where they come from."""
+"""Models with a short name."""
 
 from dataclasses import dataclass
 

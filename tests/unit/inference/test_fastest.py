@@ -185,7 +185,7 @@ def test_where_bfloat16_is_computed_it_is_taken_as_before(cache: Path, monkeypat
     try:
         assert fastest_way(drawn(is_rounded=False)) == Way("bfloat16", in_c=True)
         assert stored_dtype("auto") is not None
-        assert fastest.described().startswith("bfloat16 weights; ")
+        assert fastest.ways_summary().startswith("bfloat16 weights; ")
     finally:
         monkeypatch.undo()
         device.current.cache_clear()
@@ -199,8 +199,8 @@ def test_a_format_that_somebody_names_is_what_it_is(cache: Path) -> None:
 
 @pytest.mark.usefixtures("without_units")
 def test_doctor_names_format_and_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    said = fastest.described()
+    said = fastest.ways_summary()
     assert said.startswith("float32 weights, or bfloat16 where a model holds no others")
     assert ("; in C" in said) == (compiled.library() is not None)
     monkeypatch.setenv("MALMOI_NATIVE", "0")
-    assert "; by PyTorch: MALMOI_NATIVE=0 forbids C" in fastest.described()
+    assert "; by PyTorch: MALMOI_NATIVE=0 forbids C" in fastest.ways_summary()

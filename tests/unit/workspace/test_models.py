@@ -7,7 +7,7 @@ import pytest
 from malmoi.errors import UserError, WorkspaceError
 from malmoi.files import write_json
 from malmoi.workspace.folder import Workspace
-from malmoi.workspace.models import find_model, policy_names
+from malmoi.workspace.models import find_model, name_for, policy_names
 
 
 def make(workspace: Workspace, number: int, stage: str, name: str, kind: str = "policy") -> None:
@@ -83,3 +83,10 @@ def test_a_name_that_points_outside_is_refused_and_the_folder_itself_is_not(work
 def test_a_workspace_without_models_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="malmoi demo"):
         find_model(Workspace(tmp_path), None)
+
+
+def test_names_come_from_where_a_model_comes_from() -> None:
+    sources = ("HuggingFaceTB/SmolLM2-135M-Instruct", "/a/b/My Model (1).GGUF", "./qwen2.5/", "모델-v2")
+    assert [name_for(source) for source in sources] == ["smollm2-135m-instruct", "my-model-1", "qwen2.5", "v2"]
+    with pytest.raises(WorkspaceError, match="--name"):
+        name_for("./모델")
