@@ -16,7 +16,7 @@ import torch.distributed as dist
 from malmoi.errors import ConfigError
 
 CGROUPS = Path("/sys/fs/cgroup")
-MOST_THREADS = 1024
+MAX_THREADS = 1024
 """More is a typing mistake."""
 
 
@@ -103,13 +103,13 @@ def _whole(name: str, value: str, least: int, most: int) -> int:
 
 def _n_threads(local_world: int) -> int:
     """MALMOI_THREADS, else OMP_NUM_THREADS, else the cores divided by the ranks on this machine."""
-    if wanted := _number("MALMOI_THREADS", 0, most=MOST_THREADS):
+    if wanted := _number("MALMOI_THREADS", 0, most=MAX_THREADS):
         return wanted
     # OpenMP accepts a list, one number for each level of nesting; we use the first.
     of_openmp = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     # torchrun sets 1 if the user did not choose, which would leave most cores idle.
     if of_openmp and not (local_world > 1 and of_openmp == "1"):
-        return _whole("OMP_NUM_THREADS", of_openmp, 1, MOST_THREADS)
+        return _whole("OMP_NUM_THREADS", of_openmp, 1, MAX_THREADS)
     return max(1, n_cores() // local_world)
 
 

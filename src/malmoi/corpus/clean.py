@@ -39,7 +39,7 @@ def drop_duplicates(documents: Iterable[Document], dropped: Counter[str] | None 
 BOILERPLATE_CHARS = 20
 BOILERPLATE_DOCUMENTS = 5
 BOILERPLATE_SHARE = 0.02
-MOST_LINES = 5_000_000
+MAX_DISTINCT_LINES = 5_000_000
 _COMMENT_MARK = re.compile(r"^(#|//+|/\*+| \*+|--|;+|<!--|\.\.) +")
 _CODE = re.compile(r"[{}=<>|`\\]|::|__|\w\(|[:;]$|^([-*+#]|\d+\.) |^(import|from|package|using|def|class|return) ")
 
@@ -87,7 +87,7 @@ def _repeated_lines(documents: Iterable[Document]) -> set[tuple[str, int]]:
     for document in documents:
         n_documents[family(document.source)] += 1
         n_with_line.update({key for _, key in _countable(document, document.text.split("\n"))})
-        if len(n_with_line) > MOST_LINES:
+        if len(n_with_line) > MAX_DISTINCT_LINES:
             rare += 1
             n_with_line = Counter({key: n for key, n in n_with_line.items() if n > rare})
     return {

@@ -1,0 +1,5 @@
+"""Published data -> rows in one form (`formats`, `rows`, `trees`, `columns`, `table`) -> shuffled micro-batches.
+
+`conversations`, `comparisons`, `prompts` and `tokens` read one kind of training data each; `batch` and `stream` pack
+and shuffle. To read another published format, add a parser to `rows` or `trees` and its line to `formats.FORMATS`.
+"""

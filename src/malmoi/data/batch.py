@@ -127,7 +127,7 @@ def shift(ids: Tensor, trained: Tensor) -> Tokens:
 
 
 def batches_by_length(lengths: Sequence[int], most_tokens: int) -> list[list[int]]:
-    """Rows of similar length in_row, so that there is little padding.
+    """Rows of similar length in one batch, so that there is little padding.
 
     Returns row numbers, longest rows first, in batches of at most `most_tokens` padded tokens (or of one row).
     """

@@ -9,7 +9,7 @@ from malmoi.data.rows import ROLE_OF, NumberedRow, Parser, Row, Turns, prompt_of
 from malmoi.data.table import BadRow, excerpt
 from malmoi.text import canonical
 
-DEEPEST = 200  # messages in one conversation
+MAX_MESSAGES = 200  # messages in one conversation
 
 
 class _Node(NamedTuple):
@@ -71,7 +71,7 @@ def _nested_roots(rows: Sequence[NumberedRow]) -> Iterator[tuple[int, "_Node | B
 
 def _nested(number: int, row: Any, depth: int = 0) -> _Node:
     replies = row.get("replies") or [] if isinstance(row, dict) else None
-    if not isinstance(replies, list) or depth > DEEPEST:
+    if not isinstance(replies, list) or depth > MAX_MESSAGES:
         raise BadRow("malformed tree", f" ({excerpt(row)})")
     node = _node(number, row)
     node.replies.extend(_nested(number, reply, depth + 1) for reply in replies if not _is_out(reply))
@@ -83,8 +83,8 @@ def _best_paths(node: _Node, before: Turns) -> Iterator[tuple[int, Any]]:
     turns = [*before, node.turn]
     is_question = node.turn["role"] == "user"
     by_rank = sorted(node.replies, key=lambda reply: float("inf") if reply.rank is None else reply.rank)
-    if len(turns) > DEEPEST:
-        yield node.number, BadRow(f"a conversation of more than {DEEPEST} messages")
+    if len(turns) > MAX_MESSAGES:
+        yield node.number, BadRow(f"a conversation of more than {MAX_MESSAGES} messages")
         return
     following = [path for reply in (by_rank[:1] if is_question else by_rank) for path in _best_paths(reply, turns)]
     if following:
@@ -103,7 +103,7 @@ def _ranked_answers(node: _Node, before: Turns) -> Iterator[tuple[int, Any]]:
             yield node.number, ranking(turns, [reply.turn["content"] for reply in judged], ranks)
         except BadRow as problem:
             yield node.number, problem
-    for reply in node.replies if len(turns) < DEEPEST else ():
+    for reply in node.replies if len(turns) < MAX_MESSAGES else ():
         yield from _ranked_answers(reply, turns)
 
 

@@ -13,7 +13,7 @@ from malmoi.errors import DataError
 from malmoi.facts import Chat, Facts, Section
 from malmoi.files import read_jsonl, write_jsonl
 from malmoi.stage import Context, Finished, may, need
-from malmoi.synthetic.cloze import FEWEST_ITEMS, cloze_questions, unit_of_questions
+from malmoi.synthetic.cloze import MIN_ITEMS, cloze_questions, unit_of_questions
 from malmoi.synthetic.demonstrations import demonstrations, prompts
 from malmoi.synthetic.pydocs import Item
 from malmoi.synthetic.questions import choose_items, make_questions
@@ -77,10 +77,10 @@ def run(context: Context, settings: Settings) -> None:
     n_found = len(questions)
     questions = [q for q, ids in zip(questions, texts, strict=True) if len(ids) <= settings.longest]
     n_items = len({question.item for question in questions if not question.unseen})
-    if n_items < FEWEST_ITEMS:
+    if n_items < MIN_ITEMS:
         raise DataError(
             f"demonstrations: the text gives {n_items} questions of at most {settings.longest} tokens, and needs "
-            f"{FEWEST_ITEMS}: more text, sentences of at most 120 characters, a larger tokenizer.vocab_size, or more "
+            f"{MIN_ITEMS}: more text, sentences of at most 120 characters, a larger tokenizer.vocab_size, or more "
             "room (demonstrations.longest)"
         )
     if len(questions) < n_found:

@@ -42,7 +42,7 @@ DOCUMENT_CHARS = 50_000
 ANSWER_CHARS = 120
 SENTENCE_CHARS = range(12, 161)
 LINE_CHARS = range(4, 161)
-FEWEST_ITEMS = 2
+MIN_ITEMS = 2
 """One to train on and one to hold out."""
 TOO_LITTLE = "too few sentences or lines in a row to ask about; give at least a page of prose, such as ten paragraphs"
 Unit = Literal["sentences", "lines"]
@@ -103,7 +103,7 @@ def unit_of_questions(documents: Reopenable, seed: int) -> Unit | None:
     """What questions about these documents are made of: sentences, lines if there are too few sentences, or None."""
     open_documents = opener(documents)
     for pieces in get_args(Unit):
-        if len(list(islice(_all_items(open_documents(), seed, pieces), FEWEST_ITEMS))) == FEWEST_ITEMS:
+        if len(list(islice(_all_items(open_documents(), seed, pieces), MIN_ITEMS))) == MIN_ITEMS:
             return cast(Unit, pieces)
     return None
 

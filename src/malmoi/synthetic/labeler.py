@@ -41,7 +41,7 @@ def gold_score(answer: str, reference: str | Sequence[str], finished: bool) -> f
     answer, references = nfc(answer), [nfc(one) for one in references]
     if is_blank(answer):
         return 0.0
-    # In tenths, so that the best score is 1 and not 0.9999999999999999.
+    # In this order the weights add up to exactly 1, not to 0.9999999999999999.
     return max(
         AGREEMENT * _agreement(answer, one) + FORM * _form(answer, one, finished) + LENGTH * _length(answer, one)
         for one in references
@@ -126,7 +126,7 @@ class SimulatedLabeler:
 
     @property
     def person_id(self) -> str:
-        """One id for one rule."""
+        """An id that depends only on the rule."""
         return f"simulated-{hashlib.sha256(self.rule.encode()).hexdigest()[:8]}"
 
     def calibrated(self, score_lists: Sequence[Sequence[float]]) -> "SimulatedLabeler":

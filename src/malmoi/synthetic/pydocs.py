@@ -39,8 +39,8 @@ SKIPPED = {
     "nt",
 }
 SKIPPED_PARTS = {"test", "tests", "__main__", "testing", "conftest"}
-LONGEST_SUMMARY = 90
-MOST_PARAMETERS = 6
+MAX_SUMMARY_CHARS = 90
+MAX_PARAMETERS = 6
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,11 @@ def _import(name: str) -> ModuleType | None:
 def _documented(module: ModuleType) -> Iterator[_Found]:
     yield from _found(module.__name__, "module", module.__name__, module)
     for name, value in sorted(vars(module).items()):
-        if name.startswith("_") or not (inspect.isclass(value) or inspect.isroutine(value)) or _is_guest(value, module):
+        if (
+            name.startswith("_")
+            or not (inspect.isclass(value) or inspect.isroutine(value))
+            or _belongs_elsewhere(value, module)
+        ):
             continue
         kind = "class" if inspect.isclass(value) else "function"
         yield from _found(f"{module.__name__}.{name}", kind, module.__name__, value)
@@ -137,7 +141,7 @@ def _documented(module: ModuleType) -> Iterator[_Found]:
                     yield from _found(f"{module.__name__}.{name}.{member_name}", "method", module.__name__, member)
 
 
-def _is_guest(value: Any, module: ModuleType) -> bool:
+def _belongs_elsewhere(value: Any, module: ModuleType) -> bool:
     """Whether an object belongs to another module, which documents it under that module's name.
 
     What `_io` defines belongs to `io`; what no public module defines is documented where it is found.
@@ -190,7 +194,7 @@ def first_sentence(text: str) -> str:
     paragraph = re.sub(r":[a-z:]+:`~?([^`]*)`", r"\1", paragraph).replace("``", "").replace("`", "")
     match = re.match(r"(.+?[.!?])(?:\s+(?=[A-Z(\"'*])|$)", paragraph)
     sentence = (match.group(1) if match else paragraph).strip()
-    is_usable = 12 <= len(sentence) <= LONGEST_SUMMARY and sentence[0].isupper() and " " in sentence
+    is_usable = 12 <= len(sentence) <= MAX_SUMMARY_CHARS and sentence[0].isupper() and " " in sentence
     if not is_usable or re.search(r"[{}<>=|\\]|--|\.\.\.|::", sentence) or sentence.count("(") != sentence.count(")"):
         return ""
     return sentence if sentence[-1] in ".!?" else sentence + "."

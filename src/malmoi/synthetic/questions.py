@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from malmoi.synthetic.pydocs import MOST_PARAMETERS, Item
+from malmoi.synthetic.pydocs import MAX_PARAMETERS, Item
 
 PHRASINGS = {
     "summary": (
@@ -161,7 +161,7 @@ def topics(items: Sequence[Item]) -> dict[str, list[Item]]:
 
 def _other_kinds(item: Item, short_names: Counter[str]) -> list[str]:
     kinds = ["kind", "which"]
-    if item.parameters is not None and len(item.parameters) <= MOST_PARAMETERS:
+    if item.parameters is not None and len(item.parameters) <= MAX_PARAMETERS:
         kinds.append("parameters")
     if item.kind in ("function", "class") and short_names[_short(item)] == 1:
         kinds.append("module")

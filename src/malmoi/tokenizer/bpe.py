@@ -30,7 +30,7 @@ FILE = "tokenizer.json"
 _ENDS_OF_TEXT = (END_OF_TEXT, "<|end_of_text|>", "</s>", "<eos>")
 _NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _ANSWER = "\ue000"
-LONGEST_WORD = 1000
+MAX_WORD_CHARS = 1000
 _SHORT, _N_SHORT = 200, 4096
 _ANCHORS = ("\n", "\x01", "\u200b", "。")
 
@@ -143,7 +143,7 @@ class Tokenizer:
         return 1 + max(self.backend.get_vocab(with_added_tokens=True).values())
 
     def special_id(self, token: str) -> int:
-        """Id of a special token; CheckpointError when this tokenizer lacks it."""
+        """Id of a special token. Raises CheckpointError if this tokenizer lacks it."""
         found = self.backend.token_to_id(token)
         if found is None:
             raise CheckpointError(
@@ -305,11 +305,11 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> Tokenizer:
 
 
 def _cut_long_words(words: Any) -> Any:
-    """The pre-tokenizer, which also cuts each word of more than LONGEST_WORD characters (or bytes) into parts.
+    """The pre-tokenizer, which also cuts each word of more than MAX_WORD_CHARS characters (or bytes) into parts.
 
     The time to merge grows with the square of a word's length, and cannot be interrupted.
     """
-    cut = pre_tokenizers.Split(Regex(f"(?m:.{{{LONGEST_WORD}}})"), "isolated")
+    cut = pre_tokenizers.Split(Regex(f"(?m:.{{{MAX_WORD_CHARS}}})"), "isolated")
     return pre_tokenizers.Sequence([words, cut])
 
 

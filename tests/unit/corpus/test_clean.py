@@ -144,7 +144,7 @@ def test_code_tables_headings_lists_and_short_lines_are_never_touched(line):
 
 
 def test_counting_with_little_memory_still_finds_the_banner(monkeypatch):
-    monkeypatch.setattr(clean, "MOST_LINES", 10)
+    monkeypatch.setattr(clean, "MAX_DISTINCT_LINES", 10)
     cleaned = list(drop_boilerplate(site(200, BANNER), 10))
     assert not any(BANNER in document.text for document in cleaned)
 

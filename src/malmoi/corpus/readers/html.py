@@ -9,17 +9,17 @@ from itertools import groupby
 from malmoi.corpus.documents import Document
 from malmoi.corpus.input_file import InputFile, Reader, Unreadable
 
-FURNITURE = {"nav", "header", "footer", "aside"}
-UNSEEN = {"title", "script", "style", "noscript", "template", "svg", "button", "select", "iframe"}
-PROSE = {"p", "h1", "h2", "h3", "h4", "h5", "h6", "li", "pre", "blockquote", "dd", "dt", "td", "th", "figcaption"}
-BLOCKS = PROSE | {"div", "section", "article", "main", "ul", "ol", "dl", "table", "tr", "hr", "body", "figure"}
-FEWEST_CHARS = 40
-DEEPEST = 512  # as in browsers: a page nested deeper takes no longer
+FURNITURE_TAGS = {"nav", "header", "footer", "aside"}
+INVISIBLE_TAGS = {"title", "script", "style", "noscript", "template", "svg", "button", "select", "iframe"}
+PROSE_TAGS = {"p", "h1", "h2", "h3", "h4", "h5", "h6", "li", "pre", "blockquote", "dd", "dt", "td", "th", "figcaption"}
+BLOCK_TAGS = PROSE_TAGS | {"div", "section", "article", "main", "ul", "ol", "dl", "table", "tr", "hr", "body", "figure"}
+MIN_CHARS = 40
+MAX_DEPTH = 512  # as in browsers: a page nested deeper takes no longer
 
 
 @dataclass
 class _Block:
-    """tag: the innermost of PROSE around the text, or ""; n_linked: characters that are links"""
+    """tag: the innermost of PROSE_TAGS around the text, or ""; n_linked: characters that are links"""
 
     tag: str
     text: str
@@ -28,7 +28,7 @@ class _Block:
 
     def is_readable(self) -> bool:
         """Prose, or anything else of a fair length; at most half of it links, unless it is a heading or code."""
-        if self.is_furniture or (not self.tag and len(self.text) < FEWEST_CHARS):
+        if self.is_furniture or (not self.tag and len(self.text) < MIN_CHARS):
             return False
         return self.n_linked <= len(self.text) / 2 or self.tag.startswith(("h", "pre"))
 
@@ -43,7 +43,7 @@ class _Page(HTMLParser):
         self.n_linked, self.is_link = 0, False
 
     def end_block(self) -> None:
-        tag = next((tag for tag in reversed(self.opened) if tag in PROSE), "")
+        tag = next((tag for tag in reversed(self.opened) if tag in PROSE_TAGS), "")
         text = "".join(self.pieces).strip("\n")
         if tag != "pre":
             lines = "\n".join(" ".join(line.split()) for line in text.split("\n"))
@@ -53,17 +53,17 @@ class _Page(HTMLParser):
         self.pieces, self.n_linked = [], 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in FURNITURE | UNSEEN | BLOCKS:
+        if tag in FURNITURE_TAGS | INVISIBLE_TAGS | BLOCK_TAGS:
             self.end_block()
             if self.opened[-1:] == ["p"]:  # its end tag may be left out before any other block
                 self.opened.pop()
-            nested = self.opened if tag in BLOCKS else self.dropped
-            nested += [tag] * (len(nested) < DEEPEST)
+            nested = self.opened if tag in BLOCK_TAGS else self.dropped
+            nested += [tag] * (len(nested) < MAX_DEPTH)
         self.pieces += ["\n"] * (tag == "br")
         self.is_link |= tag == "a"
 
     def handle_endtag(self, tag: str) -> None:
-        if tag in FURNITURE | UNSEEN | BLOCKS:
+        if tag in FURNITURE_TAGS | INVISIBLE_TAGS | BLOCK_TAGS:
             self.end_block()
         for opened in (self.dropped, self.opened):
             if tag in opened:
@@ -71,7 +71,7 @@ class _Page(HTMLParser):
         self.is_link &= tag != "a"
 
     def handle_data(self, data: str) -> None:
-        if UNSEEN.isdisjoint(self.dropped):
+        if INVISIBLE_TAGS.isdisjoint(self.dropped):
             self.pieces.append(data if "pre" in self.opened else re.sub(r"\s+", " ", data))
             self.n_linked += len(data.strip()) * self.is_link
 
