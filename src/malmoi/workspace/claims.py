@@ -23,11 +23,11 @@ class Claim(NamedTuple):
 
 @contextlib.contextmanager
 def claimed(ledger: Ledger, work: Work, tell: Callable[[str], None], *, again: bool = False) -> Iterator[Claim]:
-    """Find the run of a piece of work, or start one, and hold its folder until the block ends.
+    """Find the run of a piece of work, or start one, and hold the run's folder until the block ends.
 
-    While another process is at work on it, this one waits: then the work is done, or goes on from where that one was.
-    tell: is given one line for each run that is waited for
-    again: start a new run, whatever there is
+    If another process is at work on it, wait for that process. Then the work is done, or this process resumes it.
+    tell: is given a line before each wait
+    again: start a new run in any case
     """
     workspace = Workspace(ledger.root)
     with contextlib.ExitStack() as held:
@@ -46,9 +46,9 @@ def claimed(ledger: Ledger, work: Work, tell: Callable[[str], None], *, again: b
 
 
 def _claim(ledger: Ledger, workspace: Workspace, work: Work, again: bool, hold: Callable[[str], None]) -> Claim:
-    """One transaction. The folder is held before it ends: a run that is recorded as running is never free.
+    """One transaction. The folder is locked before it ends: no other process ever sees the run without its lock.
 
-    Raises InUseError when another process is at work on this.
+    Raises InUseError if another process is at work on the run.
     """
     with writing(ledger.engine) as connection:
         lock_table(connection, Run)
@@ -57,7 +57,7 @@ def _claim(ledger: Ledger, workspace: Workspace, work: Work, again: bool, hold: 
                 return Claim(made.run_id, made)
             interrupted = (Run.stage == work.stage, Run.fingerprint == work.fingerprint, Run.status != "done")
             runs = connection.scalars(select(Run.id).where(*interrupted).order_by(Run.number.desc())).all()
-            # One that is at work comes first, also where a later one was interrupted.
+            # First a run that is at work, if there is one, even if a later run was interrupted.
             for run_id in sorted(runs, key=workspace.is_running, reverse=True)[:1]:
                 hold(run_id)
                 values = {"status": "running", "error": None, "finished_at": None}

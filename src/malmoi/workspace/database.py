@@ -1,4 +1,4 @@
-"""Opening the database: SQLite in the workspace or a PostgreSQL server, brought to the newest layout."""
+"""The database: SQLite in the workspace, or a PostgreSQL server. Opened, migrated to the newest layout, written."""
 
 import contextlib
 import json
@@ -15,9 +15,9 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, Engine, create_engine, event, func, inspect, make_url, select
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, func, inspect, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from malmoi.errors import WorkspaceError
@@ -26,14 +26,14 @@ from malmoi.workspace.schema import Base
 MIGRATIONS = "malmoi.workspace:migrations"
 BUSY_TIMEOUT_MS = 30_000
 MIGRATION_LOCK = 0x6D616C6D6F69
-"""Any constant would do: PostgreSQL's advisory locks are numbers. This one spells malmoi."""
+"""PostgreSQL's advisory locks are numbers. Any constant would do; the bytes of this one are "malmoi"."""
 
 
 def open_database(url: str | URL, migrations: str = MIGRATIONS, *, only_read: bool = False) -> Engine:
-    """Connect and migrate. Raises WorkspaceError when the database cannot be reached, read, or is newer.
+    """Connect to a database, and migrate it if its layout is old.
 
-    only_read: an SQLite file that may not be written, or whose folder may not, is opened too; WorkspaceError when it
-    would have to be migrated first
+    only_read: an SQLite file that may not be written, or whose folder may not, is opened too if its layout is not old
+    Raises WorkspaceError if the database cannot be reached or read, or if its layout is newer than this Malmoi.
     """
     try:
         parsed = make_url(url)
@@ -42,7 +42,7 @@ def open_database(url: str | URL, migrations: str = MIGRATIONS, *, only_read: bo
             raise WorkspaceError(f"{parsed.database}: may not be written; choose another workspace")
         engine = _create_engine(parsed, frozen)
     except ArgumentError:
-        # The text may hold a password, so it is not repeated.
+        # The text may contain a password: it is not shown.
         raise WorkspaceError(
             "MALMOI_DATABASE_URL: not a database URL; expected postgresql://user:password@host/name"
         ) from None
@@ -57,41 +57,45 @@ def open_database(url: str | URL, migrations: str = MIGRATIONS, *, only_read: bo
     except BaseException:
         engine.dispose()
         raise
+    event.listen(engine, "handle_error", _explain)
     return engine
 
 
 @contextlib.contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """A transaction that writes: all of it happens, or none. Writers wait for each other from its first line."""
+    """A transaction that writes. On an error, nothing is written. On SQLite, only one such transaction runs at a time.
+
+    Keep it short: nothing is computed in it, and nothing is waited for.
+    """
     with engine.connect() as connection, connection.execution_options(malmoi_writes=True).begin():
         yield connection
 
 
 def lock_table(connection: Connection, table: type[Base]) -> None:
-    """Let nobody else write to a table, or lock it, before this transaction ends; others may read it."""
-    if connection.dialect.name == "postgresql":  # SQLite has one writer at a time, and `writing` is that one
+    """Until this transaction ends, no other may write to a table or lock it; others may read it."""
+    if connection.dialect.name == "postgresql":  # on SQLite, `writing` is the only one that writes
         connection.exec_driver_sql(f"LOCK TABLE {table.__tablename__} IN EXCLUSIVE MODE")
 
 
 def insert_missing(connection: Connection, table: type[Base], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert those rows whose primary key is not there yet; thousands take a fraction of a second."""
+    """Insert the rows whose primary key is not in the table. Fast also for thousands of rows."""
     if rows:
         dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
         keys = [column.name for column in inspect(table).primary_key]
-        # In one order everywhere: two transactions that insert the same rows never wait for each other in a circle.
+        # Sorted: two transactions that insert the same rows in different orders could wait for each other forever.
         ordered = sorted(rows, key=lambda row: [row[key] for key in keys])
         connection.execute(dialect.insert(table).on_conflict_do_nothing(), ordered)
 
 
 def chunks(values: Iterable[str], size: int = 5000) -> Iterator[list[str]]:
-    """Sorted, each once, in lists short enough for one `IN (…)`: databases limit the parameters of a statement."""
+    """The sorted values, each once, in lists short enough for `IN (…)`: databases limit a statement's parameters."""
     ordered = sorted(set(values))
     for start in range(0, len(ordered), size):
         yield ordered[start : start + size]
 
 
 def _is_frozen(url: URL) -> bool:
-    """Whether it is an SQLite file that this process can read and cannot write."""
+    """Whether it is an existing SQLite file that this process may not write."""
     if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
         return False
     path = Path(str(url.database))
@@ -99,16 +103,16 @@ def _is_frozen(url: URL) -> bool:
 
 
 def _connect_frozen(path: Path) -> sqlite3.Connection:
-    """Open without writing anything, as far as SQLite can.
+    """Open without writing any file.
 
-    While somebody writes, or was killed while writing, the log and its index are there, and are read along. Without
-    them SQLite would have to make them: it is told that nothing changes, and reads only the file.
+    SQLite's log and the index of the log exist while a process writes, and after one was killed: they are read too.
+    If they do not exist, SQLite would create them, unless it is told that the file never changes (`immutable`).
     """
     log, index = (path.with_name(f"{path.name}-{part}") for part in ("wal", "shm"))
     is_logged = log.exists() and log.stat().st_size > 0
     if is_logged and not index.exists():
         raise WorkspaceError(
-            f"{path}: its last entries lie in {log.name}, which cannot be read where nothing may be written; "
+            f"{path}: its last entries are in {log.name}, which cannot be read in a folder that may not be written; "
             "make the folder writable once, or copy it to where you may write"
         )
     mode = "mode=ro" if is_logged or index.exists() else "mode=ro&immutable=1"
@@ -120,10 +124,10 @@ def _create_engine(url: URL, frozen: bool = False) -> Engine:
         url = url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() not in ("sqlite", "postgresql"):
         raise WorkspaceError(f"database: {url.get_backend_name()} is not supported; use PostgreSQL or SQLite")
-    # Korean stays readable in the file, and takes a third of the room.
+    # Korean text stays readable, in a third of the bytes.
     options: dict[str, Any] = {"json_serializer": partial(json.dumps, ensure_ascii=False)}
     if url.get_backend_name() == "postgresql":
-        # Between two transactions lie hours of work: no connection waits for it, or breaks when the server restarts.
+        # Hours may pass between two transactions: a connection kept open could break, and the server has few of them.
         options["poolclass"] = NullPool
     if frozen:
         options["creator"] = partial(_connect_frozen, Path(str(url.database)))
@@ -137,7 +141,7 @@ def _create_engine(url: URL, frozen: bool = False) -> Engine:
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    connection.isolation_level = None  # `_begin_sqlite` begins; the driver's own way leaves DDL outside
+    connection.isolation_level = None  # `_begin_sqlite` begins transactions; the driver would leave DDL outside of them
     for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
 
@@ -149,16 +153,27 @@ def _log_ahead(connection: sqlite3.Connection, _record: object) -> None:
             connection.execute("PRAGMA journal_mode=WAL").close()
             return
         except sqlite3.OperationalError as error:
-            # Two that both want to make a new file a WAL file: SQLite fails one of them at once, whatever the timeout.
+            # When two processes switch a new file to WAL, SQLite refuses one of them at once, whatever the timeout.
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A reader that turns writer while another wrote fails at once, whatever the timeout: writers say so first.
+    # A transaction that reads first and writes later is refused, whatever the timeout, if another process has written
+    # in between. IMMEDIATE makes it wait at its begin.
     writes = connection.get_execution_options().get("malmoi_writes")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _explain(failed: ExceptionContext) -> None:
+    """Raises WorkspaceError if the database cannot be reached, stays locked, or has no room: not a mistake of ours."""
+    error = failed.original_exception
+    if not isinstance(failed.sqlalchemy_exception, OperationalError) or failed.engine is None:
+        return
+    if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR:  # that one is a wrong statement
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise WorkspaceError(f"{_name(failed.engine)}: {reason}; check the database, and run the same command again")
 
 
 def _migrate(engine: Engine, migrations: str, frozen: bool) -> None:
@@ -172,8 +187,8 @@ def _migrate(engine: Engine, migrations: str, frozen: bool) -> None:
             return
     if frozen:
         raise WorkspaceError(
-            f"{_name(engine)}: must be brought to this Malmoi's layout, and may not be written here; "
-            "run this once as somebody who may write it, or copy the workspace to where you may write"
+            f"{_name(engine)}: has an older layout and may not be written, so it cannot be migrated; "
+            "run this once as a user who may write it, or copy the workspace to where you may write"
         )
     with writing(engine) as connection:
         if engine.dialect.name == "postgresql":
@@ -197,7 +212,7 @@ def _revision(connection: Connection, known: set[str]) -> str | None:
 
 
 def _back_up(database: Path, revision: str) -> None:
-    """Copy through SQLite itself: what was written last may still lie in the write-ahead log."""
+    """Copy the database with SQLite itself: the latest entries may be only in its write-ahead log."""
     backup = database.with_name(f"{database.name}.bak-{revision}")
     partial_copy = backup.with_name(f"{backup.name}.partial")
     partial_copy.unlink(missing_ok=True)
@@ -210,7 +225,7 @@ def _back_up(database: Path, revision: str) -> None:
 
 
 def _name(engine: Engine) -> str:
-    """For error messages: the file, or the URL without its password."""
+    """The file, or the URL without its password."""
     if engine.dialect.name == "sqlite":
         return engine.url.database or "sqlite"
     return engine.url.render_as_string(hide_password=True)

@@ -1,6 +1,7 @@
-"""The workspace: one folder that holds one team's assistant. Each run's folder has a lock of its own.
+"""The workspace: one folder for one team's assistant. Each run's folder has its own lock.
 
-The lock is held alone while the run is at work or is being removed, and shared by those who read what it made.
+One process holds the lock alone while it works on the run or removes it. Processes that read what the run made share
+the lock.
 """
 
 import contextlib
@@ -16,12 +17,12 @@ from malmoi.workspace.locks import LOCK, holding, is_held, sharing
 
 FORMAT = 1
 LOG = "log.txt"
-"""In a run's folder: what was said while it ran."""
+"""A file in a run's folder: what was printed while it ran."""
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """`malmoi.toml` says which layout this is; `runs/`, `models/` and `malmoi.db` hold what was made."""
+    """The folder's `malmoi.toml` names the layout; `runs/`, `models/` and `malmoi.db` hold the work."""
 
     path: Path
 
@@ -39,10 +40,10 @@ class Workspace:
 
     @classmethod
     def open(cls, path: str | Path, create: bool = True) -> "Workspace":
-        """Open a workspace, or lay one out where there is none yet.
+        """Open a workspace. If there is none, create one, unless `create` is false.
 
-        Raises WorkspaceError when the path is a file, holds no workspace and none may be created, or was written
-        by a Malmoi with a newer layout.
+        Raises WorkspaceError if the path is a file, if it has no workspace and none may be created, or if a newer
+        version of Malmoi has written it with a newer layout.
         """
         workspace = cls(Path(path).resolve())
         with disk_errors(workspace.path):
@@ -64,19 +65,19 @@ class Workspace:
 
     @contextlib.contextmanager
     def running(self, run_id: str) -> Iterator[None]:
-        """Hold a run's folder, made when it is missing, while the run is at work; `is_running` then says so.
+        """Hold a run's folder while the run is at work; meanwhile `is_running` is true. The folder is made if needed.
 
-        Raises InUseError when another process holds it.
+        Raises InUseError if another process holds it.
         """
         with holding(self.runs / run_id / LOCK, run_id):
             yield
 
     @contextlib.contextmanager
     def keeping(self, made: Path) -> Iterator[None]:
-        """Share the folder of a finished run with others who read what it made, so that nobody removes it meanwhile.
+        """Protect what a finished run made from being removed; other processes may read it at the same time.
 
-        What no run of this workspace made is not held.
-        Raises WorkspaceError when it is gone.
+        made: a path that exists; if no run of this workspace made it, nothing is locked
+        Raises WorkspaceError if it has been removed.
         """
         run = self.run_of(made)
         with contextlib.ExitStack() as held:
@@ -92,7 +93,7 @@ class Workspace:
         return self.runs / real.relative_to(runs).parts[0] if runs in real.parents else None
 
     def is_running(self, run_id: str) -> bool:
-        """Whether a process is at work on this run; a killed one is not."""
+        """Whether a process is at work on this run. False if that process was killed."""
         return is_held(self.runs / run_id / LOCK)
 
 

@@ -1,4 +1,4 @@
-"""The ledger: which run made what, out of what, with which settings; and the walk along it, both ways."""
+"""The ledger: which run made which artefact, from which inputs and settings; and the lineage in both directions."""
 
 import hashlib
 import json
@@ -22,12 +22,12 @@ from malmoi.workspace.schema import Artefact, Person, Run, RunInput, RunOutput, 
 
 URL_VARIABLE = "MALMOI_DATABASE_URL"
 OUT = "out"
-"""The name of the artefact that is all that a stage made."""
+"""The name of the artefact that holds everything a stage made."""
 ENDS = ("done", "failed", "stopped")
 
 
 def canonical_json(value: Any) -> str:
-    """One text for one value: sorted keys, no spaces. Raises TypeError or ValueError for what JSON cannot say."""
+    """The only text for a value: sorted keys, no spaces. Raises TypeError or ValueError if JSON has no such value."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
@@ -37,7 +37,7 @@ def digest_of(value: Any) -> str:
 
 
 def fingerprint(stage: str, settings: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
-    """Names a piece of work: equal stage, settings and inputs (role -> sha256) give equal fingerprints."""
+    """A name for a piece of work. Equal stage, settings and inputs (role -> sha256) have equal fingerprints."""
     return digest_of({"stage": stage, "settings": dict(settings), "inputs": dict(inputs)})
 
 
@@ -66,13 +66,13 @@ class Made:
     path: Path
 
     def is_in(self, other: "Made") -> bool:
-        """It is the other, or lies in the folder that the other is."""
+        """Whether it is the other artefact, or a part of that folder."""
         return self.run_id == other.run_id and (self.path == other.path or other.path in self.path.parents)
 
 
 @dataclass(frozen=True)
 class Judged:
-    """Who stands behind a snapshot, or a folder of them: each person with the number of their judgements in it."""
+    """Who judged in a snapshot, or in a folder of snapshots: each person with the number of their judgements."""
 
     n_judgements: int
     people: tuple[tuple[Person, int], ...]
@@ -80,10 +80,11 @@ class Judged:
 
 @dataclass(frozen=True)
 class Lineage:
-    """An artefact (None when a run was asked for), the run that made it first, and what that run took in.
+    """An artefact, the run that made it first, and the inputs of that run.
 
-    inputs: role -> the lineage of what was taken in. An artefact that is reached along two ways is one object.
-    judged: for snapshots of judgements, and folders that hold some
+    artefact: None for the lineage of a run
+    inputs: role -> lineage of the input. An artefact that several runs have read is one object.
+    judged: only for snapshots of judgements, and for folders that contain some
     """
 
     run: Run
@@ -92,7 +93,7 @@ class Lineage:
     judged: Judged | None = None
 
     def walk(self) -> Iterator["Lineage"]:
-        """This node, then all that it came from, each once."""
+        """This node, then everything it was made from, each node once."""
         waiting, seen = [self], set()
         while waiting:
             node = waiting.pop(0)
@@ -103,9 +104,9 @@ class Lineage:
 
 
 class Ledger:
-    """Reads and writes the record of a workspace. Every method is one transaction.
+    """Reads and writes the records of a workspace. Each method is one short transaction.
 
-    root: the workspace's folder; paths are stored relative to it, so that it can be moved
+    root: the workspace's folder; it can be moved, because paths are stored relative to it
     """
 
     def __init__(self, engine: Engine, root: Path) -> None:
@@ -117,9 +118,9 @@ class Ledger:
     def open(cls, workspace: Workspace, url: str | None = None, *, only_read: bool = False) -> "Ledger":
         """Open a workspace's database: `url`, or MALMOI_DATABASE_URL, or its own SQLite file.
 
-        only_read: nothing will be recorded, so a workspace that may not be written will do
+        only_read: nothing will be recorded; then a workspace that may not be written can be opened too
         """
-        own = URL.create("sqlite", database=str(workspace.database))  # a path may hold what a URL gives a meaning
+        own = URL.create("sqlite", database=str(workspace.database))  # a path may contain characters such as "?"
         return cls(open_database(url or os.environ.get(URL_VARIABLE) or own, only_read=only_read), workspace.path)
 
     def close(self) -> None:
@@ -142,9 +143,10 @@ class Ledger:
         inputs: Mapping[str, str],
         label: str = "",
     ) -> str:
-        """Record that a stage begins; returns its id, for example 0007-ppo. inputs: role -> sha256.
+        """Record that a stage begins; returns the run's id, for example 0007-ppo. inputs: role -> sha256.
 
-        Raises WorkspaceError when an input was never recorded.
+        Nothing keeps other processes from starting the same work: `claims.claimed` does.
+        Raises WorkspaceError if an input was never recorded.
         """
         work = Work(stage, recipe, fingerprint, settings, seed, inputs, label)
         with writing(self.engine) as connection:
@@ -152,7 +154,7 @@ class Ledger:
             return insert_run(connection, work)
 
     def find_run(self, stage: str, fingerprint: str) -> Run | None:
-        """The latest finished run of this very work, else the latest interrupted one, to be resumed."""
+        """The latest finished run of this work; if there is none, the latest run of it that has not finished."""
         with self._reading() as session:
             return session.scalars(
                 select(Run)
@@ -162,16 +164,16 @@ class Ledger:
             ).first()
 
     def find_done(self, stage: str, fingerprint: str) -> Made | None:
-        """All that a finished run of this very work made, as long as it is still there; of several the latest."""
+        """The output of the latest finished run of this work whose files still exist."""
         with self.engine.connect() as connection:
             return find_done(connection, self.root, stage, fingerprint)
 
     def finish_run(self, run_id: str, seconds: float) -> None:
-        """The run is done. seconds: of this sitting; they are added to those of earlier ones."""
+        """The run is done. seconds: since it last began to work; they are added to those before an interruption."""
         self.mark_run(run_id, "done", seconds=seconds)
 
     def mark_run(self, run_id: str, status: str, error: str | None = None, seconds: float = 0.0) -> None:
-        """The run is done, failed or stopped; seconds: as for `finish_run`."""
+        """The run ended as `status` says: done, failed or stopped. seconds: as in `finish_run`"""
         if status not in ENDS:
             raise ValueError(f"status {status!r}: expected one of {', '.join(ENDS)}")
         values = {"status": status, "error": error, "finished_at": now()}
@@ -180,7 +182,7 @@ class Ledger:
             connection.execute(statement.values(values | {"seconds": Run.seconds + seconds}))
 
     def add_artefact(self, run_id: str, name: str, kind: str, path: Path) -> str:
-        """Record a file or folder that a run made; returns its SHA-256. Recording it again changes nothing."""
+        """Record a file or folder that a run made; returns its SHA-256. Recording it twice changes nothing."""
         self.run(run_id)
         row = self._artefact_row(kind, path)
         with writing(self.engine) as connection:
@@ -189,16 +191,16 @@ class Ledger:
         return str(row["sha256"])
 
     def import_artefact(self, path: Path, name: str, kind: str, source: str) -> str:
-        """Record what was made elsewhere, as the output of a run of stage `import`; returns its SHA-256.
+        """Record a file or folder from elsewhere as the output of a run of stage `import`; returns its SHA-256.
 
-        source: where it came from, for the lineage: a URL, a repository, a person's words
+        source: where it came from, for the lineage: a URL, a repository, a description
         """
         row = self._artefact_row(kind, path)
         settings = {"source": source, "sha256": row["sha256"]}
         work = Work("import", "", fingerprint("import", settings, {}), settings, seed=0, inputs={})
         with writing(self.engine) as connection:
             insert_missing(connection, Artefact, [row])
-            lock_table(connection, Run)  # only now: whoever adds an artefact goes in this order
+            lock_table(connection, Run)  # after the artefact, as in `add_artefact`: no two wait for each other
             same = select(Run.id).where(Run.stage == work.stage, Run.fingerprint == work.fingerprint)
             run_id = connection.scalar(same.order_by(Run.number).limit(1)) or insert_run(connection, work)
             done = {"status": "done", "finished_at": func.coalesce(Run.finished_at, now())}
@@ -212,7 +214,7 @@ class Ledger:
         return {made.name: made for made in self._made(run_id)}
 
     def inputs_of(self, run_id: str) -> dict[str, str]:
-        """What a run took in: role -> sha256."""
+        """The inputs of a run: role -> sha256."""
         return self._inputs().get(self.run(run_id).id, {})
 
     def runs(self) -> list[Run]:
@@ -228,11 +230,11 @@ class Ledger:
         return run
 
     def lineage(self, what: str | Path) -> Lineage:
-        """Where something came from, all the way down.
+        """Where something came from, back to its first sources.
 
         what: a run's id, the path of a file or model folder, or the first digits (4 or more) of a SHA-256
         """
-        # In this order, so that what somebody records meanwhile cannot name what was not read.
+        # In this order: a record that another process adds meanwhile cannot refer to something not read here.
         inputs, all_made = self._inputs(), self._made()
         runs, judged = {run.id: run for run in self.runs()}, self._judged(all_made)
         nodes: dict[str, Lineage] = {}
@@ -240,7 +242,7 @@ class Ledger:
         def parents(run_id: str) -> dict[str, Lineage]:
             return {role: nodes[sha256] for role, sha256 in inputs.get(run_id, {}).items()}
 
-        # An input was recorded before its run began: whoever goes by time has met it before it is needed.
+        # Artefacts are in the order in which they were recorded, so inputs come before what was made from them.
         for made in all_made:
             if made.sha256 not in nodes:
                 behind = _merged([one for snapshot, one in judged if snapshot.is_in(made)])
@@ -251,9 +253,9 @@ class Ledger:
         return nodes[self._find(str(what), nodes)]
 
     def descendants(self, sha256: str) -> list[Made]:
-        """All that was made out of an artefact, directly or not, in the order of time.
+        """Everything that was made from an artefact, directly or indirectly, oldest first.
 
-        Whoever took in a folder took in what lies in it, and the other way round.
+        A run that read a folder has read the artefacts in it; a run that read an artefact counts for its folder too.
         """
         inputs, all_made, found = self._inputs(), self._made(), []
         asked = [made for made in all_made if made.sha256 == sha256]
@@ -265,7 +267,7 @@ class Ledger:
         return found
 
     def snapshots_with(self, person_id: str) -> list[str]:
-        """SHA-256 of every snapshot that holds a judgement of this person; `descendants` leads on from there."""
+        """SHA-256 of every snapshot with a judgement of this person. See `descendants` for what was made from it."""
         with self._reading() as session:
             snapshots = session.scalars(select(Snapshot).order_by(Snapshot.created_at))
             return [snapshot.sha256 for snapshot in snapshots if person_id in snapshot.counts["people"]]
@@ -275,7 +277,7 @@ class Ledger:
         return str(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
 
     def _artefact_row(self, kind: str, path: Path) -> dict[str, Any]:
-        """Hashes the file or folder; no transaction may be open meanwhile."""
+        """The record of a file or folder. It is hashed, which can take minutes: no transaction may be open."""
         if not path.exists():
             raise WorkspaceError(f"{path}: no such file or folder; nothing to record")
         files = [path] if path.is_file() else files_in(path)
@@ -287,11 +289,11 @@ class Ledger:
             if path.exists():
                 sha256 = sha256_of(path)
                 if sha256 not in known:
-                    raise WorkspaceError(f"{what}: no run made these contents; changed since, or from elsewhere")
+                    raise WorkspaceError(f"{what}: no run made these contents; it was changed, or is from elsewhere")
                 return sha256
         found = [sha for sha in known if sha.startswith(what.lower())] if len(what) >= 4 else []
         if len(found) > 1:
-            raise WorkspaceError(f"{what}: {len(found)} artefacts begin like this; give more digits")
+            raise WorkspaceError(f"{what}: {len(found)} artefacts begin with these digits; give more of them")
         if not found:
             raise WorkspaceError(f"{what}: no such run, artefact or path; list the runs to see what there is")
         return found[0]
@@ -317,7 +319,7 @@ class Ledger:
         return found
 
     def _judged(self, all_made: list[Made]) -> list[tuple[Made, Judged]]:
-        """The artefacts that are snapshots, with who judged."""
+        """The artefacts that are snapshots, each with the people who judged."""
         with self._reading() as session:
             counts = {snapshot.sha256: snapshot.counts for snapshot in session.scalars(select(Snapshot))}
             people = {person.id: person for person in session.scalars(select(Person))}
@@ -331,7 +333,7 @@ class Ledger:
 def insert_run(connection: Connection, work: Work) -> str:
     """Record that work begins, under the next number; returns the run's id. The caller has locked the table of runs.
 
-    Raises WorkspaceError when an input was never recorded.
+    Raises WorkspaceError if an input was never recorded.
     """
     for role, sha256 in work.inputs.items():
         if connection.scalar(select(Artefact.sha256).where(Artefact.sha256 == sha256)) is None:
@@ -350,7 +352,7 @@ def insert_run(connection: Connection, work: Work) -> str:
 
 
 def _insert_output(connection: Connection, run_id: str, name: str, sha256: str, stored: str) -> None:
-    """Unless it is what the run last made under this name."""
+    """Record an output, unless it is recorded as the run's latest one of this name."""
     latest = connection.execute(
         select(RunOutput.sha256, RunOutput.path)
         .where(RunOutput.run_id == run_id, RunOutput.name == name)
@@ -373,7 +375,7 @@ def find_done(connection: Connection, root: Path, stage: str, fingerprint: str) 
 
 
 def _merged(judged: list[Judged]) -> Judged | None:
-    """All snapshots of a folder as one: those for training and those held out."""
+    """All snapshots of a folder together: for training and held out."""
     if not judged:
         return None
     people = {person.id: person for one in judged for person, _ in one.people}

@@ -1,10 +1,9 @@
-"""Runs and lineage as plain values, for whoever shows them: the command line, a page, another program."""
+"""Runs and lineage as plain values, to be shown by the command line, a page or another program."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from malmoi.files import read_jsonl
 from malmoi.workspace.folder import LOG, Workspace
 from malmoi.workspace.ledger import Judged, Ledger, Lineage, Made
 from malmoi.workspace.schema import Run
@@ -36,7 +35,7 @@ def compare_runs(ledger: Ledger, names: Sequence[str]) -> dict[str, dict[str, An
     for run in runs:
         facts = {"stage": run.stage, "status": status_of(run, ledger), "seconds": round(run.seconds, 1)}
         settings = {f"settings.{key}": value for key, value in flatten(run.settings)}
-        # The last step has its own seconds, which are not the run's.
+        # The last line of the metrics has seconds too, but only those of its step: the run's come later.
         for key, value in {**_last_metrics(ledger, run), **facts, **settings}.items():
             rows.setdefault(key, {})[run.id] = value
     same = [k for k, row in rows.items() if len(row) == len(runs) and len({json.dumps(v) for v in row.values()}) == 1]
@@ -128,5 +127,5 @@ def _inputs(node: Lineage) -> dict[str, dict[str, Any]]:
 
 def _last_metrics(ledger: Ledger, run: Run) -> dict[str, Any]:
     path = ledger.root / "runs" / run.id / "metrics.jsonl"
-    rows = read_jsonl(path) if path.exists() else []
-    return rows[-1] if rows else {}
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []  # a run at work may be writing the last one
+    return json.loads(lines[-1]) if lines else {}

@@ -1,7 +1,8 @@
-"""What the database holds, the same on SQLite and PostgreSQL.
+"""The tables of the database, the same on SQLite and PostgreSQL.
 
-Runs and artefacts form a graph: `run_input` and `run_output` are its edges, and lineage is a walk along them.
-Prompts, generations, assignments and judgements are what people do; a snapshot freezes judgements into a file.
+Runs and artefacts are a graph with the edges `run_input` and `run_output`; lineage follows these edges. Prompts,
+generations, assignments and judgements record what people are asked and answer. A snapshot is a file of judgements
+that never changes.
 """
 
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ def now() -> datetime:
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment, always with its time zone. SQLite keeps none, so it is UTC that is written and read."""
+    """A time with its time zone. It is stored in UTC, because SQLite stores no time zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -42,7 +43,7 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    # A list or a mapping is JSON; `Text` and not VARCHAR, since no length here has a meaning.
+    # A list or a mapping is JSON. Text is `Text`, not VARCHAR: no text here has a maximal length.
     type_annotation_map = {  # noqa: RUF012
         str: Text,
         float: Double,
@@ -69,7 +70,7 @@ class Run(Base):
     status: Mapped[str]
     """running | done | failed | stopped"""
     fingerprint: Mapped[str] = mapped_column(index=True)
-    """What would have to change for the stage to run again: see `ledger.fingerprint`."""
+    """Names the work; a finished stage runs again only if this changes. See `ledger.fingerprint`."""
     settings: Mapped[dict[str, Any]]
     seed: Mapped[int] = mapped_column(BigInteger)
     version: Mapped[str]
@@ -77,12 +78,12 @@ class Run(Base):
     started_at: Mapped[datetime] = mapped_column(default=now)
     finished_at: Mapped[datetime | None]
     seconds: Mapped[float] = mapped_column(default=0.0)
-    """Time at work, over all sittings of a run that was interrupted and resumed."""
+    """Time at work, before and after interruptions."""
     error: Mapped[str | None]
 
 
 class Artefact(Base):
-    """Contents, named by their hash. Two runs that make the same bytes make the same artefact."""
+    """Contents, named by their hash. Runs that make the same bytes make the same artefact."""
 
     __tablename__ = "artefact"
 
@@ -93,21 +94,21 @@ class Artefact(Base):
 
 
 class RunOutput(Base):
-    """A run made an artefact, under this name and at this place. The latest of a name is the one to use."""
+    """A run made an artefact, with this name and path. Of several with one name the latest is used."""
 
     __tablename__ = "run_output"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    """Grows with time: what a run takes in was always recorded before what it makes."""
+    """Increases with time: a run's inputs were recorded before its outputs."""
     run_id: Mapped[str] = mapped_column(ForeignKey("run.id"), index=True)
     name: Mapped[str]
     sha256: Mapped[str] = mapped_column(ForeignKey("artefact.sha256"), index=True)
     path: Mapped[str]
-    """Relative to the workspace; absolute for what lies outside it."""
+    """Relative to the workspace; absolute if it is outside."""
 
 
 class RunInput(Base):
-    """A run took in an artefact, in this role."""
+    """A run reads an artefact, in this role."""
 
     __tablename__ = "run_input"
 
@@ -117,7 +118,7 @@ class RunInput(Base):
 
 
 class Person(Base):
-    """Someone who judges. A simulated labeler is named as one, and its rule is written down."""
+    """Someone who judges. A simulated labeler is always marked as one, and `description` gives its rule."""
 
     __tablename__ = "person"
 
@@ -134,9 +135,9 @@ class Prompt(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     messages: Mapped[list[dict[str, str]]]
-    """[{"role", "content"}, …], ending with what is to be answered."""
+    """[{"role", "content"}, …]; the last message is the one to answer."""
     lang: Mapped[str]
-    """BCP 47; `und` where nobody said."""
+    """A BCP 47 code; `und` if unknown."""
     source: Mapped[str]
     split: Mapped[str]
     item: Mapped[str]
@@ -144,7 +145,7 @@ class Prompt(Base):
 
 
 class Generation(Base):
-    """One answer to a prompt, with all that is needed to make it again."""
+    """One answer to a prompt, with everything needed to generate it again."""
 
     __tablename__ = "generation"
 
@@ -153,18 +154,18 @@ class Generation(Base):
     run_id: Mapped[str] = mapped_column(ForeignKey("run.id"), index=True)
     model_sha256: Mapped[str] = mapped_column(ForeignKey("artefact.sha256"), index=True)
     text: Mapped[str] = mapped_column(JSON)
-    """As a JSON string: a byte-level model may write NUL, which PostgreSQL's text cannot hold."""
+    """A JSON string: a byte-level model may write NUL, which PostgreSQL's text cannot contain."""
     token_ids: Mapped[list[int]]
     temperature: Mapped[float]
     top_p: Mapped[float]
     seed: Mapped[int] = mapped_column(BigInteger)
     max_tokens: Mapped[int]
     finish_reason: Mapped[str]
-    """stop: the model ended its turn; length: it was cut off."""
+    """stop: the model ended its answer; length: the answer was cut off."""
 
 
 class Assignment(Base):
-    """What one person was shown: a prompt and its answers, in this order."""
+    """What one person is shown: a prompt and answers to it, in this order."""
 
     __tablename__ = "assignment"
 
@@ -177,7 +178,7 @@ class Assignment(Base):
 
 
 class Judgement(Base):
-    """What the person said. Never updated, and the database sees to it: a correction is the next version."""
+    """What the person said. The database refuses updates: a correction is added as the next version."""
 
     __tablename__ = "judgement"
     __table_args__ = (UniqueConstraint("assignment_id", "version"),)
@@ -185,16 +186,16 @@ class Judgement(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     assignment_id: Mapped[str] = mapped_column(ForeignKey("assignment.id"))
     version: Mapped[int]
-    """1, 2, …; the latest counts."""
+    """1, 2, …; the latest is used."""
     ranks: Mapped[list[int]]
     """Competition ranks of the answers in shown order, 1 = best; empty when unrankable."""
     unrankable: Mapped[bool]
     likert: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
-    """1 to 7 for each answer."""
+    """For each answer, 1 to 7."""
     flags: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
-    """A list of flag names for each answer."""
+    """For each answer, a list of flag names."""
     notes: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
-    """A remark for each answer."""
+    """For each answer, a remark."""
     confidence: Mapped[float | None]
     """0 to 1."""
     active_ms: Mapped[int | None]
@@ -203,7 +204,7 @@ class Judgement(Base):
 
 
 class Snapshot(Base):
-    """Judgements frozen into a file; the file is an artefact of the run that froze them."""
+    """A file of judgements that never changes. It is an artefact of the run that wrote it."""
 
     __tablename__ = "snapshot"
 
@@ -212,5 +213,5 @@ class Snapshot(Base):
     counts: Mapped[dict[str, Any]]
     """{"judgements", "prompts", "pairs", "people": {person id: judgements}}"""
     path: Mapped[str]
-    """Relative to the workspace; absolute for what lies outside it."""
+    """Relative to the workspace; absolute if it is outside."""
     created_at: Mapped[datetime] = mapped_column(default=now)

@@ -12,11 +12,12 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import func, insert, select, text
-from sqlalchemy.exc import IntegrityError, StatementError
+from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 from sqlalchemy.orm import Session
 
 import malmoi.workspace.migrations
 from malmoi.errors import WorkspaceError
+from malmoi.workspace import database
 from malmoi.workspace.database import chunks, insert_missing, lock_table, open_database, writing
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.schema import Base, Person, RunInput, now
@@ -174,6 +175,28 @@ def test_a_reader_neither_waits_for_a_writer_nor_sees_half_of_its_work(ledger: L
         insert_missing(connection, Person, [person()])
         with Session(ledger.engine) as session:
             assert session.get(Person, "ann") is None
+
+
+def test_a_database_that_stays_locked_or_goes_away_is_one_line(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    if ledger.engine.dialect.name == "postgresql":
+        with pytest.raises(WorkspaceError, match="check the database") as caught, writing(ledger.engine) as connection:
+            connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+    else:
+        ledger.engine.dispose()
+        monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 10)
+        with (
+            contextlib.closing(sqlite3.connect(str(ledger.engine.url.database))) as other,
+            pytest.raises(WorkspaceError, match=r"malmoi\.db: database is locked; check") as caught,
+        ):
+            other.execute("BEGIN IMMEDIATE")
+            with writing(ledger.engine):
+                pass
+    assert "\n" not in str(caught.value)
+
+
+def test_a_wrong_statement_is_a_mistake_of_ours(ledger: Ledger) -> None:
+    with pytest.raises(DBAPIError), writing(ledger.engine) as connection:
+        connection.execute(text("SELECT * FROM nowhere"))
 
 
 OPEN = """

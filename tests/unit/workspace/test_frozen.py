@@ -123,7 +123,7 @@ def test_an_older_layout_is_one_line(folder: Path) -> None:
     forget_layout(folder)
     done = read(folder, "runs", "list")
     assert done.returncode == 2
-    assert "must be brought to this Malmoi's layout" in done.stderr and done.stderr.count("\n") == 1
+    assert "so it cannot be migrated" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_what_writes_is_refused(folder: Path) -> None:

@@ -168,7 +168,7 @@ def test_an_ambiguous_prefix_is_refused(ledger: Ledger) -> None:
     run_id = start(ledger, "corpus")
     one, other = (make(ledger, run_id, f"{number}.txt", f"words {number}") for number in (194, 356))
     assert one[:4] == other[:4]
-    with pytest.raises(WorkspaceError, match="2 artefacts begin like this"):
+    with pytest.raises(WorkspaceError, match="2 artefacts begin with these digits"):
         ledger.lineage(one[:4])
     assert ledger.lineage(one[:12]).run.id == run_id
 
