@@ -75,7 +75,7 @@ class Hashes:
         return found
 
     def _stored(self, path: Path) -> str:
-        """Relative to the workspace where the file lies in it, so that a moved workspace keeps what it knows."""
+        """Relative to the workspace if the file is in it: a workspace that is moved keeps its hashes."""
         root, absolute = self.path.parent.parent.absolute(), path.absolute()
         return str(absolute.relative_to(root) if absolute.is_relative_to(root) else absolute)
 

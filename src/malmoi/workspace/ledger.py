@@ -245,11 +245,11 @@ class Ledger:
         # Artefacts are in the order in which they were recorded, so inputs come before what was made from them.
         for made in all_made:
             if made.sha256 not in nodes:
-                behind = _merged([one for snapshot, one in judged if snapshot.is_in(made)])
-                nodes[made.sha256] = Lineage(runs[made.run_id], made, parents(made.run_id), behind)
+                judges = _merged([one for snapshot, one in judged if snapshot.is_in(made)])
+                nodes[made.sha256] = Lineage(runs[made.run_id], made, parents(made.run_id), judges)
         if (run := runs.get(str(what))) is not None:
-            behind = _merged([one for snapshot, one in judged if snapshot.run_id == run.id])
-            return Lineage(run, None, parents(run.id), behind)
+            judges = _merged([one for snapshot, one in judged if snapshot.run_id == run.id])
+            return Lineage(run, None, parents(run.id), judges)
         return nodes[self._find(str(what), nodes)]
 
     def descendants(self, sha256: str) -> list[Made]:
