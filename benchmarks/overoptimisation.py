@@ -193,7 +193,7 @@ def ppo_points(subject: Subject, proxy: str, beta: float) -> list[Point]:
     sizes = subject.sizes
     optim = OptimConfig(name="adamw", lr=sizes.lr, eps=1e-5, decay="constant", warmup_steps=10)
     config = ppo.Config(
-        recipe="instructgpt", n_iterations=sizes.iterations, batch_size=64, n_minibatches=4, beta=beta,
+        preset="instructgpt", n_iterations=sizes.iterations, batch_size=64, n_minibatches=4, beta=beta,
         average_decay=0.0, missing_eos_penalty=MISSING_EOS_PENALTY, max_tokens=MAX_TOKENS, kl_budget=1e6,
         loop=LoopConfig(optim=optim),
     )  # fmt: skip

@@ -1,10 +1,10 @@
 """Recipe files -> frozen settings. An unknown key is an error, which names the nearest known one."""
 
 import tomllib
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,6 +17,15 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
     )
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """Names that fields had in the first version -> their names now. The old ones are refused with the new ones, and
+    work is still found under them."""
+
+    @classmethod
+    def under_first_names(cls, dumped: Mapping[str, Any]) -> dict[str, Any]:
+        """What `model_dump` gave, under the names of the first version, by which its work is found."""
+        first = {now: before for before, now in cls.renamed.items()}
+        return {first.get(name, name): value for name, value in dumped.items()}
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -73,9 +82,7 @@ def parse(schema: type[S], table: dict[str, Any], where: str, changed: Set[str] 
         key = ".".join(path)
         where = _place_of_mistake(key, where, changed)
         if first["type"] == "extra_forbidden":
-            near = get_close_matches(path[-1], _fields_at(schema, path[:-1]), n=1, cutoff=0.5)
-            hint = f'; did you mean "{near[0]}"?' if near else ""
-            raise ConfigError(f"{where}: {key}: unknown setting{hint}") from None
+            raise ConfigError(f"{where}: {key}: {_unknown(path[-1], _schema_at(schema, path[:-1]))}") from None
         if first["type"] == "missing":
             raise ConfigError(f"{where}: {key}: missing; add it to the file or with --set {key}=…") from None
         message = first["msg"].removeprefix("Value error, ")
@@ -93,14 +100,24 @@ def _place_of_mistake(key: str, where: str, changed: Set[str]) -> str:
     return f"{where} with --set {' '.join(below)}" if below else where
 
 
-def _fields_at(schema: type[BaseModel], path: list[str]) -> list[str]:
+def _unknown(name: str, schema: type[BaseModel] | None) -> str:
+    """What is wrong with a setting that is not in its table."""
+    if schema is None:
+        return "unknown setting"
+    if issubclass(schema, Settings) and name in schema.renamed:
+        return f"is called {schema.renamed[name]} now; write that in its place"
+    near = get_close_matches(name, schema.model_fields, n=1, cutoff=0.5)
+    return f'unknown setting; did you mean "{near[0]}"?' if near else "unknown setting"
+
+
+def _schema_at(schema: type[BaseModel], path: list[str]) -> type[BaseModel] | None:
     for name in path:
         field = schema.model_fields.get(name)
         found = next(_schemas_in(field.annotation), None) if field else None
         if found is None:
-            return []
+            return None
         schema = found
-    return list(schema.model_fields)
+    return schema
 
 
 def _schemas_in(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -77,9 +77,9 @@ def test_padding_is_not_the_end_of_a_turn(tokenizer: Tokenizer) -> None:
     assert tokenizer.pad_id != tokenizer.end_of_turn_id
 
 
-@pytest.mark.parametrize(("value_from", "recipe"), [("reward_model", "stiennon"), ("policy", "ziegler")])
-def test_the_value_starts_as_the_reward_model_or_at_zero(inputs: ppo.Inputs, value_from: str, recipe: Any) -> None:
-    job = ppo.build(ppo.Config(recipe=recipe, **SMALL), inputs)
+@pytest.mark.parametrize(("value_from", "preset"), [("reward_model", "stiennon"), ("policy", "ziegler")])
+def test_the_value_starts_as_the_reward_model_or_at_zero(inputs: ppo.Inputs, value_from: str, preset: Any) -> None:
+    job = ppo.build(ppo.Config(preset=preset, **SMALL), inputs)
     assert isinstance(job.model, ppo.PolicyAndValue) and isinstance(job.steps, ppo.PpoSteps)
     value, source = job.model.value, job.steps.reward_model if value_from == "reward_model" else job.model.policy
     ids = torch.arange(20, 30)[None]
@@ -104,7 +104,7 @@ def test_scores_are_normalised_once_over_answers_of_the_reference(tokenizer: Tok
     _, drawn, _ = scaled._sample(every, np.random.default_rng(5))
     assert float(drawn.scores.mean()) == pytest.approx(0, abs=0.35)
     assert float(drawn.scores.std()) == pytest.approx(1, abs=0.3)
-    assert ppo.Config(n_iterations=1, recipe="ziegler").normalise_rewards == 256
+    assert ppo.Config(n_iterations=1, preset="ziegler").normalise_rewards == 256
     again = ppo.build(ppo.Config(**SMALL, missing_eos_penalty=0, normalise_rewards=64), inputs).steps
     again.load_state_dict(scaled.state_dict())
     assert isinstance(again, ppo.PpoSteps) and (again.score_mean, again.score_std) == (mean, std)
@@ -136,15 +136,15 @@ def test_the_page_names_code_and_tests_that_are_there() -> None:
         assert re.search(rf"\b{name}\b", source.read_text(encoding="utf-8")), f"{path}:{name}"
 
 
-@pytest.mark.parametrize("name", ppo.RECIPES)
-def test_the_page_gives_each_recipe_the_constants_that_it_has(name: str) -> None:
+@pytest.mark.parametrize("name", ppo.PRESETS)
+def test_the_page_gives_each_preset_the_constants_that_it_has(name: str) -> None:
     text = PAGE.read_text(encoding="utf-8")
     header = next(line for line in text.splitlines() if line.startswith("| setting |"))
     column = [cell.strip(" `") for cell in header.split("|")].index(name)
     shown = dict(re.findall(r"^\| `ppo\.(\w+)` ((?:\|[^|\n]*)+)$", text, re.MULTILINE))
-    settings = ppo.Config(recipe=name, n_iterations=1).model_dump() | {"normalise_rewards": 0}  # type: ignore[arg-type]
-    settings |= ppo.RECIPES[name]
-    assert shown.keys() >= {key for recipe in ppo.RECIPES.values() for key in recipe}
+    settings = ppo.Config(preset=name, n_iterations=1).model_dump() | {"normalise_rewards": 0}  # type: ignore[arg-type]
+    settings |= ppo.PRESETS[name]
+    assert shown.keys() >= {key for preset in ppo.PRESETS.values() for key in preset}
     for key, cells in shown.items():
         said = cells.split("|")[column - 1].strip()
         assert said == str(settings[key]).lower(), f"{key}: {said}"

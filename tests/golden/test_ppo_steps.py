@@ -275,7 +275,7 @@ def test_one_answer_is_a_batch_too(tokenizer: Tokenizer) -> None:
     assert steps.info["kl_error"] == 0
 
 
-RECIPES = {
+PRESETS = {
     "ziegler": {"beta": 0.15, "kl_target": 6.0, "whiten_rewards": True, "value_from": "policy", "temperature": 0.7,
                 "n_epochs": 4, "n_minibatches": 1, "average_decay": 0.0},
     "stiennon": {"beta": 0.05, "kl_target": None, "whiten_rewards": False, "value_from": "reward_model",
@@ -286,24 +286,31 @@ RECIPES = {
 SHARED = {"gamma": 1.0, "gae_lambda": 0.95, "clip_eps": 0.2, "value_clip_eps": 0.2, "vf_coef": 0.1}
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_sets_the_constants_of_its_paper(name: str) -> None:
-    settings = ppo.Config(recipe=name, n_iterations=1).model_dump()  # type: ignore[arg-type]
-    assert {key: settings[key] for key in RECIPES[name] | SHARED} == RECIPES[name] | SHARED
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_sets_the_constants_of_its_paper(name: str) -> None:
+    settings = ppo.Config(preset=name, n_iterations=1).model_dump()  # type: ignore[arg-type]
+    assert {key: settings[key] for key in PRESETS[name] | SHARED} == PRESETS[name] | SHARED
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_a_setting_that_is_given_wins_over_the_recipe(name: str) -> None:
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_setting_that_is_given_wins_over_the_preset(name: str) -> None:
     given = {"beta": 0.3, "n_epochs": 7, "temperature": 0.9, "kl_target": None, "whiten_rewards": True}
-    settings = ppo.Config.model_validate({"recipe": name, "n_iterations": 1, **given}).model_dump()
+    settings = ppo.Config.model_validate({"preset": name, "n_iterations": 1, **given}).model_dump()
     assert {key: settings[key] for key in given} == given
-    assert settings["n_minibatches"] == RECIPES[name]["n_minibatches"]
+    assert settings["n_minibatches"] == PRESETS[name]["n_minibatches"]
     again = ppo.Config.model_validate(settings)
     assert again.model_dump() == settings
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"recipe": "openai"}, {"bta": 1}, {"temperature": 0}, {"batch_size": 4, "n_minibatches": 8}]
+    "wrong",
+    [
+        {"preset": "openai"},
+        {"recipe": "ziegler"},
+        {"bta": 1},
+        {"temperature": 0},
+        {"batch_size": 4, "n_minibatches": 8},
+    ],
 )
 def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):

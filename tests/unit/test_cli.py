@@ -25,7 +25,7 @@ from malmoi.feedback.judgements import (
     record_judgements,
     record_person,
 )
-from malmoi.files import read_json, read_jsonl, write_jsonl, write_text
+from malmoi.files import read_json, read_jsonl, write_json, write_jsonl, write_text
 from malmoi.formats.folder import load_model, score_std
 from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel, ScalarModel
@@ -100,6 +100,7 @@ def test_version() -> None:
         (["run", "broken.toml"], "broken.toml: not valid TOML"),
         (["run", "nano", "--set", "ppo.bta=1"], '--set: ppo.bta: unknown setting; did you mean "beta"?'),
         (["run", "nano", "--set", "sft.data=mine.jsonl"], "--set: sft.data: a recipe takes what a stage reads from"),
+        (["run", "nano", "--set", "ppo.recipe=ziegler"], "--set: ppo.recipe: is called preset now; write that in its"),
         (["run", "nano", "--set", "ppo.ptx_shards=here"], "--set: ppo.ptx_shards: a recipe takes what a stage reads"),
         (["run", "smollm", "--set", "judge.model=sft"], "--set: judge.model: a recipe takes what a stage reads"),
         (["run", "nano", "--set", "dpo.beta=0.1"], "has no stage dpo"),
@@ -127,6 +128,7 @@ def test_version() -> None:
         (["train", "sff", "sft.toml"], 'sff: unknown algorithm; did you mean "sft"?'),
         (["train", "sft", "nowhere.toml"], "nowhere.toml: no such file"),
         (["train", "sft", "sft.toml", "--set", "n_step=1"], 'did you mean "n_steps"?'),
+        (["train", "ppo", "ppo.toml", "--set", "recipe=ziegler"], "--set: recipe: is called preset now; write that"),
         (["train", "sft", "sft.toml", "--set", "dat=chats.jsonl"], 'dat: unknown setting; did you mean "data"?'),
         (["train", "sft", "sft.toml", "--set", "model=none"], "sft.toml: model: none: no such file or folder"),
         (["train", "sft", "bare.toml"], "bare.toml: model: missing"),
@@ -222,7 +224,11 @@ def test_a_training_begun_by_an_earlier_version_is_the_same_training(
 ) -> None:
     """The settings of `config.json`, as that version wrote them, decide whether a folder's training goes on."""
     malmoi("train", algorithm, f"{algorithm}.toml")
-    assert digest_of(read_json(Path(algorithm) / "config.json")["settings"]) == settings
+    config = read_json(path := Path(algorithm) / "config.json")
+    config["settings"] = {"recipe" if name == "preset" else name: v for name, v in config["settings"].items()}
+    assert digest_of(config["settings"]) == settings
+    write_json(path, config)
+    assert "not trained again" in malmoi("train", algorithm, f"{algorithm}.toml")
 
 
 def test_adapters_are_merged_into_what_is_saved(files: Path) -> None:

@@ -5,8 +5,8 @@ minibatches); the losses; `build`, which loads the four networks. The formulas a
 and scoring in `train/rollouts.py`.
 
 Sources: Schulman et al. 2017 (arXiv:1707.06347); Ziegler et al. 2019 (arXiv:1909.08593); Stiennon et al. 2020
-(arXiv:2009.01325); Ouyang et al. 2022 (arXiv:2203.02155). Their constants form three consistent sets: `recipe` picks
-one, and any setting given beside it wins.
+(arXiv:2009.01325); Ouyang et al. 2022 (arXiv:2203.02155). Their constants form three consistent sets: `preset` selects
+one, and any setting that is given overrides it.
 """
 
 import copy
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -36,7 +36,7 @@ from malmoi.train.reference import policy_and_reference
 from malmoi.train.rollouts import RolloutConfig, Rollouts, RolloutSteps, response_logps, response_values
 from malmoi.unused import OF_LORA, OF_OPTIM, OF_ROLLOUTS, all_unused, is_empty
 
-RECIPES: dict[str, dict[str, Any]] = {
+PRESETS: dict[str, dict[str, Any]] = {
     "ziegler": {
         "beta": 0.15, "kl_target": 6.0, "whiten_rewards": True, "value_from": "policy", "n_epochs": 4,
         "n_minibatches": 1, "temperature": 0.7, "normalise_rewards": 256,
@@ -55,8 +55,9 @@ RECIPES: dict[str, dict[str, Any]] = {
 class Config(RolloutConfig):
     """Settings of PPO."""
 
-    recipe: Literal["ziegler", "stiennon", "instructgpt"] = "stiennon"
-    """Whose constants hold where none is given here."""
+    renamed: ClassVar = {"recipe": "preset"}
+    preset: Literal["ziegler", "stiennon", "instructgpt"] = "stiennon"
+    """Whose constants are used for settings that are not given."""
     n_epochs: int = Field(4, gt=0)
     """Passes over the answers of one iteration, reshuffled each time."""
     temperature: float = Field(0.7, gt=0)
@@ -82,10 +83,10 @@ class Config(RolloutConfig):
 
     @model_validator(mode="before")
     @classmethod
-    def _with_recipe(cls, values: Any) -> Any:
+    def _with_preset(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        return {**RECIPES.get(values.get("recipe", "stiennon"), {}), **values}
+        return {**PRESETS.get(values.get("preset", "stiennon"), {}), **values}
 
 
 class Inputs(Settings):

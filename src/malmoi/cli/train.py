@@ -9,7 +9,7 @@ import contextlib
 import fcntl
 import importlib
 import pkgutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
@@ -63,7 +63,7 @@ def train(
     with _holding(out), contextlib.closing(console):
         described = {"algorithm": algorithm, "settings": given.model_dump(mode="json"), "inputs": hashes}
         if device.current().is_main:
-            _claim(out, described, now)
+            _claim(out, described, given.renamed, now)
         device.barrier()
         if (out / "model").exists():
             console.line(f"{out / 'model'} is done with these settings; not trained again")
@@ -131,11 +131,15 @@ def hash_inputs(inputs: Settings, where: str) -> dict[str, str]:
     return {name: sha256_of(path) for name, path in paths.items()}
 
 
-def _claim(out: Path, described: dict[str, Any], now: datetime | None) -> None:
-    """Say in `out` what is trained there. Raises ConfigError when it holds anything else."""
+def _claim(out: Path, described: dict[str, Any], renamed: Mapping[str, str], now: datetime | None) -> None:
+    """Say in `out` what is trained there. Raises ConfigError when it holds anything else.
+
+    renamed: settings that an earlier version may have written under other names
+    """
     path = out / "config.json"
     if path.exists():
         there = {key: value for key, value in read_json(path).items() if key in described}
+        there["settings"] = {renamed.get(name, name): value for name, value in there.get("settings", {}).items()}
         if there != described:
             name = _first_difference(there, described)
             raise ConfigError(f"{out}: holds a training with another {name}; choose another --out, or delete it")

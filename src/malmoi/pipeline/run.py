@@ -143,12 +143,13 @@ class Identity:
 
 
 def fingerprinted(stage: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """A stage's settings as its fingerprint has them: with empty paths among those of a training stage.
+    """A stage's settings as the first version had them in fingerprints, so that what any version made is found.
 
-    Such stages once had their paths as settings. What they made then is found by this, and not made again.
+    There a training stage had its paths among its settings, all empty, and some settings had other names.
     """
-    files = find_stage(stage).Inputs
-    return {**(files().model_dump(mode="json") if files else {}), **settings}
+    found = find_stage(stage)
+    files = found.Inputs
+    return {**(files().model_dump(mode="json") if files else {}), **found.Settings.under_first_names(settings)}
 
 
 def _identity(recipe: Recipe, stage: str, done: dict[str, Done], workspace: Workspace, ledger: Ledger) -> Identity:

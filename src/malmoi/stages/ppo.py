@@ -73,6 +73,6 @@ def facts(finished: Finished) -> Facts:
     """What became of its answers on the way."""
     lead = (
         "The policy moves towards answers that the reward model scores high; a penalty on the KL divergence keeps it "
-        f"close to the {label_of(finished.reads('policy').source)} model. Constants: {finished.settings.recipe}."
+        f"close to the {label_of(finished.reads('policy').source)} model. Constants: {finished.settings.preset}."
     )
     return rollout_facts(finished, LABEL, lead)

@@ -17,7 +17,7 @@ RECIPE: dict[str, Any] = {
         },
     },
     "sft": {"n_steps": 3}, "reward": {"n_steps": 3}, "judge": {"n_steps": 4, "depth": 0.5},
-    "ppo": {"n_iterations": 2, "recipe": "instructgpt", "ptx_coef": 1.0}, "dpo": {"n_steps": 3},
+    "ppo": {"n_iterations": 2, "preset": "instructgpt", "ptx_coef": 1.0}, "dpo": {"n_steps": 3},
     "grpo": {"n_iterations": 2},
 }  # fmt: skip
 FINGERPRINTS: dict[str, str] = {

@@ -52,7 +52,7 @@ def given(
         "ppo": {**rlhf, "n_iterations": 2, "batch_size": 6, "n_epochs": 2, "n_minibatches": 2, "loop": adamw},
         "ppo mixed": {
             **rlhf, "n_iterations": 3, "batch_size": 5, "n_epochs": 1, "n_minibatches": 2, "loop": muon,
-            "recipe": "ziegler", "kl_target": 1e-3, "average_decay": 0.9, "ptx_coef": 0.5, "ptx_shards": shards,
+            "preset": "ziegler", "kl_target": 1e-3, "average_decay": 0.9, "ptx_coef": 0.5, "ptx_shards": shards,
             "normalise_rewards": 5,
         },
         "dpo": {"policy": policy_folder, "data": rankings, "n_steps": 5, "batch_size": 4, "loop": adamw},
