@@ -90,9 +90,11 @@ def test_training_needs_no_database_terminal_or_plots(path: Path) -> None:
     assert not {name for name in imports_of(path) if name.split(".")[0] in NOT_BELOW_FEEDBACK}
 
 
-@pytest.mark.parametrize("path", sorted((SOURCE / "workspace").rglob("*.py")), ids=name_of)
-def test_a_server_may_use_the_workspace(path: Path) -> None:
-    assert not {name for name in imports_of(path) if name.split(".")[0] in ("typer", "rich", "matplotlib")}
+@pytest.mark.parametrize(
+    "path", [path for path in MODULES if layer_of(name_of(path)) not in ("report", "cli")], ids=name_of
+)
+def test_only_the_command_line_knows_the_terminal(path: Path) -> None:
+    assert not {name for name in imports_of(path) if name.split(".")[0] in ("typer", "rich")}
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if layer_of(name_of(path)) != "cli"], ids=name_of)

@@ -23,9 +23,9 @@ from malmoi.formats.folder import save_model
 from malmoi.inference.answer_file import write_answers
 from malmoi.inference.sampling import Sampling
 from malmoi.model.transformer import LanguageModel
-from malmoi.pipeline.console import Console
 from malmoi.pipeline.recipe import Recipe
 from malmoi.pipeline.run import run_recipe
+from malmoi.pipeline.watcher import Watcher
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.tokenizer.template_clock import fixed_time, start_of, template_time
@@ -41,7 +41,7 @@ from datetime import datetime
 from pathlib import Path
 from malmoi import device
 from malmoi.cli.train import train
-from malmoi.pipeline.console import Console
+from malmoi.pipeline.watcher import Watcher
 from malmoi.pipeline.ranks import follow, leading
 from malmoi.pipeline.recipe import Recipe
 from malmoi.pipeline.run import run_recipe
@@ -52,11 +52,11 @@ train("sft", Path(config), [], Path(out), day)
 if not device.current().is_main:
     sys.exit(follow())
 with leading():
-    run_recipe(Recipe.of(json.loads(recipe)), Workspace.open(workspace), Console(quiet=True), now=day)
+    run_recipe(Recipe.of(json.loads(recipe)), Workspace.open(workspace), Watcher(), now=day)
 """
 
 
-class Interrupted(Console):
+class Interrupted(Watcher):
     """Stops in the third step."""
 
     def step(self, step: Any) -> None:
@@ -109,8 +109,8 @@ def is_same(one: Mapping[str, Tensor], other: Mapping[str, Tensor], **tolerance:
     return all(torch.allclose(one[name], other[name], **tolerance) for name in one)
 
 
-def run(recipe: Recipe, folder: Path, now: datetime, console: Console | None = None) -> Path:
-    done = run_recipe(recipe, Workspace.open(folder), console or Console(quiet=True), now=now)
+def run(recipe: Recipe, folder: Path, now: datetime, watcher: Watcher | None = None) -> Path:
+    done = run_recipe(recipe, Workspace.open(folder), watcher or Watcher(), now=now)
     return done["sft"].out
 
 
@@ -134,7 +134,7 @@ def test_one_time_is_told_until_all_is_done(tokenizer: Tokenizer, with_date: Cha
 def test_a_stage_goes_on_the_next_day_as_if_it_were_the_same(recipe: Recipe, tmp_path: Path) -> None:
     whole = run(recipe, tmp_path / "whole", MONDAY)
     with pytest.raises(KeyboardInterrupt):
-        run(recipe, tmp_path / "again", MONDAY, Interrupted(quiet=True))
+        run(recipe, tmp_path / "again", MONDAY, Interrupted())
     again = run(recipe, tmp_path / "again", TUESDAY)
     assert read_json(again.parent / "config.json")["begun"] == MONDAY.isoformat()
     assert (again / "model" / "model.safetensors").read_bytes() == (whole / "model" / "model.safetensors").read_bytes()

@@ -46,11 +46,11 @@ def evaluate(
       malmoi eval smollm2-135m --tasks arc_easy,piqa,lambada --data ./eval
       malmoi eval reward --workspace demo --preferences rankings.jsonl --json
     """
+    from malmoi.cli.console import watched
     from malmoi.cli.printing import print_json, show
     from malmoi.cli.tables import rewards_table, tasks_table
     from malmoi.evals.evaluate import evaluate_rewards, evaluate_tasks
     from malmoi.files import write_json
-    from malmoi.pipeline.console import watched
     from malmoi.workspace.folder import Workspace
     from malmoi.workspace.models import find_model
 

@@ -40,12 +40,12 @@ def generate(
       malmoi generate ppo --workspace demo --prompts prompts.jsonl --out answers.jsonl --n 4 --seed 1
       malmoi generate sft --workspace demo --prompts prompts.jsonl --out best.jsonl --n 16 --best-by reward
     """
+    from malmoi.cli.console import watched
     from malmoi.config import parse
     from malmoi.evals.best_of import BestOf
     from malmoi.inference.answer_file import write_answers
     from malmoi.inference.sampling import Sampling
     from malmoi.inference.weights import weights_named
-    from malmoi.pipeline.console import watched
     from malmoi.workspace.folder import Workspace
     from malmoi.workspace.models import find_model
 

@@ -5,10 +5,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from malmoi.cli.console import Console
 from malmoi.cli.models import bring
 from malmoi.cli.next_commands import after_recipe
 from malmoi.cli.plan import show_plan
-from malmoi.pipeline.console import Console
 from malmoi.pipeline.doctor import inspect_machine, plan_of, refuse
 from malmoi.pipeline.estimate import estimate_rest
 from malmoi.pipeline.recipe import find_recipe, read_recipe

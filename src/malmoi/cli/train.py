@@ -20,6 +20,7 @@ from pydantic import create_model
 
 from malmoi import __version__, algorithms, device, progress
 from malmoi.algorithms import pretrain, reward
+from malmoi.cli.console import Console
 from malmoi.cli.next_commands import after_training
 from malmoi.config import Settings, override, parse, read_toml
 from malmoi.data.comparisons import read_rankings
@@ -31,7 +32,6 @@ from malmoi.files import disk_errors, read_json, sha256_of, write_json
 from malmoi.formats.folder import load_text, save_model
 from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel, ScalarModel
-from malmoi.pipeline.console import Console
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.tokenizer.template_clock import fixed_time, start_of

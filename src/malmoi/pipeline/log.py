@@ -11,7 +11,7 @@ from typing import Any
 
 from malmoi import device
 from malmoi.files import disk_errors
-from malmoi.pipeline.console import Lines
+from malmoi.pipeline.lines import Lines
 from malmoi.workspace.folder import LOG
 
 

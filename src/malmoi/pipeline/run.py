@@ -12,12 +12,12 @@ from malmoi import __version__, device, progress
 from malmoi.config import Settings
 from malmoi.errors import ConfigError, UserError, WorkspaceError
 from malmoi.files import partial_name, remove_partials, remove_stale_partials, write_json
-from malmoi.pipeline.console import Console
 from malmoi.pipeline.log import RunLog
 from malmoi.pipeline.names import model_name
 from malmoi.pipeline.plan import bring, parents_of
 from malmoi.pipeline.ranks import all_ranks
 from malmoi.pipeline.recipe import READS, Recipe
+from malmoi.pipeline.watcher import Watcher
 from malmoi.stage import CHECKPOINT, MODEL, Brought, Context, Given, Reads
 from malmoi.stages import find_stage
 from malmoi.tokenizer.template_clock import fixed_time, start_of
@@ -45,7 +45,7 @@ class Done:
 
 
 def run_recipe(
-    recipe: Recipe, workspace: Workspace, console: Console, *, only: str | None = None, start: str | None = None,
+    recipe: Recipe, workspace: Workspace, watcher: Watcher, *, only: str | None = None, start: str | None = None,
     now: datetime | None = None,
 ) -> dict[str, Done]:  # fmt: skip
     """Run the recipe's stages in order; returns each as it stands.
@@ -68,7 +68,7 @@ def run_recipe(
             found = _find_done(stage, identity, ledger)
             if found is not None and not forced:
                 done[stage] = found
-                console.skipped(stage, found.run_id)
+                watcher.skipped(stage, found.run_id)
             elif only is not None and stage != only:
                 if recipe.stages.index(stage) > recipe.stages.index(only):
                     break
@@ -76,7 +76,7 @@ def run_recipe(
                     f"--only {only}: stage {stage} has not been run with these settings; leave --only out"
                 )
             else:
-                done[stage] = _run_stage(recipe, stage, identity, done, ledger, workspace, console, forced, now)
+                done[stage] = _run_stage(recipe, stage, identity, done, ledger, workspace, watcher, forced, now)
             kept.enter_context(workspace.keeping(done[stage].out))
             link_model(workspace, done[stage])
     return done
@@ -213,17 +213,17 @@ def _done(stage: str, identity: Identity, made: Made, ledger: Ledger) -> Done:
 
 def _run_stage(
     recipe: Recipe, stage: str, identity: Identity, done: dict[str, Done], ledger: Ledger, workspace: Workspace,
-    console: Console, anew: bool, now: datetime | None,
+    watcher: Watcher, anew: bool, now: datetime | None,
 ) -> Done:  # fmt: skip
     work, settings, inputs = identity.fingerprint(stage), identity.settings, identity.inputs
     _record_brought(identity, ledger)
     seed = int(settings.get("seed", recipe.seed))
     parents = {**inputs, **_snapshots(parents_of(recipe.bound[stage]), done, ledger)}
     piece = Work(stage, recipe.name, work, settings, seed, parents)
-    with claimed(ledger, piece, lambda line: console.line(f"{stage}  {line}"), again=anew) as claim:
+    with claimed(ledger, piece, lambda line: watcher.line(f"{stage}  {line}"), again=anew) as claim:
         run_id = claim.run_id
         if claim.made is not None:
-            console.skipped(stage, run_id)
+            watcher.skipped(stage, run_id)
             return _done(stage, identity, claim.made, ledger)
         folder, began, found = workspace.runs / run_id, time.monotonic(), find_stage(stage)
         remove_partials(folder)
@@ -231,13 +231,13 @@ def _run_stage(
         moment = start_of(folder / "config.json", now)
         shown = {"stage": stage, "settings": settings, "inputs": inputs, "malmoi": __version__}
         write_json(folder / "config.json", shown | {"begun": moment.isoformat()})
-        console.started(stage, run_id, resumed=claim.resumed)
+        watcher.started(stage, run_id, resumed=claim.resumed)
         log.say(f"{stage} {'goes on' if claim.resumed else 'begins'}, malmoi {__version__}")
         context = Context(
-            run_id, folder, identity.reads, inputs, ledger, workspace, _both(console.say, log.say),
-            [console.step, log.step],
+            run_id, folder, identity.reads, inputs, ledger, workspace, _both(watcher.say, log.say),
+            [watcher.step, log.step],
         )  # fmt: skip
-        watching = progress.listening(console.progress, log.progress)
+        watching = progress.listening(watcher.progress, log.progress)
         with fixed_time(moment), listening(), log.following(), watching:
             try:
                 with all_ranks(found, context, recipe[stage]):
@@ -250,7 +250,7 @@ def _run_stage(
         log.say(f"done in {seconds:.1f} s")
         ledger.finish_run(run_id, seconds)
     device.release_memory()
-    console.finished(stage, run_id, seconds)
+    watcher.finished(stage, run_id, seconds)
     total = ledger.run(run_id).seconds
     return Done(stage, run_id, context.out, sha256, total, skipped=False, reads=identity.reads)
 

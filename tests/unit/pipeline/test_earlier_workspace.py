@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from malmoi.pipeline.console import Console
 from malmoi.pipeline.recipe import read_recipe
 from malmoi.pipeline.run import run_recipe
+from malmoi.pipeline.watcher import Watcher
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.ledger import Ledger
 
@@ -28,11 +28,11 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
 
 def test_all_work_is_found_and_only_what_a_change_touches_is_made_again(workspace: Workspace) -> None:
-    done = run_recipe(read_recipe(Path("earlier.toml")), workspace, Console(quiet=True))
+    done = run_recipe(read_recipe(Path("earlier.toml")), workspace, Watcher())
     assert [stage for stage, made in done.items() if not made.skipped] == []
     assert [made.run_id[:4] for made in done.values()] == [f"{number:04d}" for number in range(1, 11)]
     changed = read_recipe(Path("earlier.toml"), ["ppo.n_iterations=1"])
-    again = run_recipe(changed, workspace, Console(quiet=True))
+    again = run_recipe(changed, workspace, Watcher())
     assert [stage for stage, made in again.items() if not made.skipped] == ["ppo", "eval"]
 
 

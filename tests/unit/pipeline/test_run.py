@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from malmoi.files import read_jsonl, sha256_of, write_jsonl, write_text
-from malmoi.pipeline.console import Console
 from malmoi.pipeline.estimate import Trials, estimate_rest
 from malmoi.pipeline.recipe import Recipe
 from malmoi.pipeline.run import rest_of, run_recipe
+from malmoi.pipeline.watcher import Watcher
 from malmoi.train.loop import Step
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.ledger import Ledger
@@ -27,11 +27,11 @@ pytestmark = pytest.mark.usefixtures("float32")
 CRASH = """
 import os, signal, sys
 from pathlib import Path
-from malmoi.pipeline.console import Console
+from malmoi.pipeline.watcher import Watcher
 from malmoi.pipeline.recipe import Recipe
 from malmoi.pipeline.run import run_recipe
 from malmoi.workspace.folder import Workspace
-class Killed(Console):
+class Killed(Watcher):
     def say(self, line):
         print("said", flush=True)
         (Path(sys.argv[1]) / "runs" / "0001-base" / "out" / ".rows.jsonl.7.7.partial").write_text("half")
@@ -40,7 +40,7 @@ run_recipe(Recipe.of({"stages": ["base"], "base": {"model": sys.argv[2]}}), Work
 """
 
 
-class Crashing(Console):
+class Crashing(Watcher):
     """Fails as a GPU might, once a stage has something to say."""
 
     def say(self, line: str) -> None:
@@ -67,7 +67,7 @@ def test_a_crash_is_a_failed_run_whose_log_says_where_and_the_next_run_goes_on(
 ) -> None:
     workspace = Workspace.open(tmp_path / "w")
     with pytest.warns(UserWarning, match="it is getting hot"), pytest.raises(RuntimeError):
-        run_recipe(recipe(policy_folder), workspace, Crashing(quiet=True))
+        run_recipe(recipe(policy_folder), workspace, Crashing())
     run_id, status = listed(workspace)[0]
     assert status == "failed"
     row = shown(workspace, run_id)
@@ -75,7 +75,7 @@ def test_a_crash_is_a_failed_run_whose_log_says_where_and_the_next_run_goes_on(
     log = "\n".join(row["log"])
     assert "warning: UserWarning: it is getting hot" in log
     assert "Traceback" in log and "in say" in log
-    done = run_recipe(recipe(policy_folder), workspace, Console(quiet=True))
+    done = run_recipe(recipe(policy_folder), workspace, Watcher())
     assert done["base"].run_id == run_id and listed(workspace) == [(run_id, "done")]
     log = "\n".join(shown(workspace, run_id)["log"])
     assert "base goes on" in log and "million weights" in log and "done in" in log
@@ -84,7 +84,7 @@ def test_a_crash_is_a_failed_run_whose_log_says_where_and_the_next_run_goes_on(
 def test_a_killed_run_is_stopped_and_leaves_nothing_in_what_is_made(policy_folder: Path, tmp_path: Path) -> None:
     workspace, whole = Workspace.open(tmp_path / "w"), Workspace.open(tmp_path / "whole")
     # The base model is recorded first, as an import: so the run to be killed gets a number that is known.
-    run_recipe(recipe(policy_folder), whole, Console(quiet=True))
+    run_recipe(recipe(policy_folder), whole, Watcher())
     run_id = listed(whole)[0][0]
     script = CRASH.replace("0001-base", run_id)
     killed = subprocess.run([sys.executable, "-c", script, str(workspace.path), str(policy_folder)], check=False)
@@ -92,7 +92,7 @@ def test_a_killed_run_is_stopped_and_leaves_nothing_in_what_is_made(policy_folde
     assert listed(workspace) == [(run_id, "stopped")]
     with workspace.running(run_id):
         assert listed(workspace) == [(run_id, "running")]
-    made = run_recipe(recipe(policy_folder), workspace, Console(quiet=True))["base"]
+    made = run_recipe(recipe(policy_folder), workspace, Watcher())["base"]
     assert made.sha256 == sha256_of(whole.runs / run_id / "out")
     assert not list(workspace.runs.rglob("*.partial"))
 
@@ -100,7 +100,7 @@ def test_a_killed_run_is_stopped_and_leaves_nothing_in_what_is_made(policy_folde
 def test_a_model_has_its_name_once_its_stage_ends_even_if_a_later_one_fails(
     policy_folder: Path, tmp_path: Path
 ) -> None:
-    class Second(Console):
+    class Second(Watcher):
         def started(self, stage: str, run_id: str, resumed: bool) -> None:
             if stage == "data":
                 raise RuntimeError("crash")
@@ -109,13 +109,13 @@ def test_a_model_has_its_name_once_its_stage_ends_even_if_a_later_one_fails(
     workspace = Workspace.open(tmp_path / "w")
     both = recipe(policy_folder, stages=["base", "data"], data={"conversations": [str(tmp_path / "chats.jsonl")]})
     with pytest.raises(RuntimeError):
-        run_recipe(both, workspace, Second(quiet=True))
+        run_recipe(both, workspace, Second())
     assert (workspace.models / "base" / "model.safetensors").exists()
     assert os.readlink(workspace.models / "base").startswith("../runs/")
 
 
 def test_no_model_is_removed_that_the_recipe_has_read_or_made(policy_folder: Path, tmp_path: Path) -> None:
-    class Removing(Console):
+    class Removing(Watcher):
         def started(self, stage: str, run_id: str, resumed: bool) -> None:
             for name in ("smol", "base") if stage == "data" else ("smol",):
                 with pytest.raises(InUseError, match=f"{name} .* is in use by"):
@@ -131,7 +131,7 @@ def test_no_model_is_removed_that_the_recipe_has_read_or_made(policy_folder: Pat
     data = {"conversations": [str(tmp_path / "chats.jsonl")]}
     both = {"stages": ["base", "data"], "base": {"model": "smol"}, "data": data}
     with pytest.raises(RuntimeError, match="enough"):
-        run_recipe(Recipe.of(both), workspace, Removing(quiet=True))
+        run_recipe(Recipe.of(both), workspace, Removing())
     assert tried == ["smol", "smol", "base"]
     assert remove_model(workspace, "smol") and remove_model(workspace, "base")
 
@@ -150,21 +150,21 @@ def test_only_what_is_left_of_an_interrupted_training_is_planned(
     with_sft = recipe(policy_folder, stages=["base", "data", "sft"], data=data, sft=sft)
     workspace = Workspace.open(tmp_path / "w")
 
-    class Stopping(Console):
+    class Stopping(Watcher):
         def step(self, step: Step) -> None:
             if step.step == 6:
                 raise KeyboardInterrupt
 
     assert rest_of(with_sft, workspace) == (("base", "data", "sft"), 0)
     with pytest.raises(KeyboardInterrupt):
-        run_recipe(with_sft, workspace, Stopping(quiet=True))
+        run_recipe(with_sft, workspace, Stopping())
     assert rest_of(with_sft, workspace) == (("sft",), 5)  # the checkpoint of the sixth step was not written yet
     assert rest_of(with_sft, workspace, start="sft") == rest_of(with_sft, workspace, only="sft") == (("sft",), 0)
     monkeypatch.setattr(Trials, "step", lambda *_: 2.0)
     (need,) = estimate_rest(with_sft, workspace, "float32")
     assert need.seconds == pytest.approx(8 * 2.0 * 3 / 8)
     assert [step["step"] for step in metrics(workspace)] == [1, 2, 3, 4, 5, 6]
-    run_recipe(with_sft, workspace, Console(quiet=True))
+    run_recipe(with_sft, workspace, Watcher())
     assert [step["step"] for step in metrics(workspace)] == [1, 2, 3, 4, 5, 6, 7, 8]
     assert rest_of(with_sft, workspace) == ((), 0)
 

@@ -14,9 +14,9 @@ from malmoi import stages
 from malmoi.cli import app
 from malmoi.errors import ConfigError
 from malmoi.files import read_json, read_jsonl, sha256_of, write_jsonl
-from malmoi.pipeline.console import Console
 from malmoi.pipeline.recipe import Recipe
 from malmoi.pipeline.run import run_recipe
+from malmoi.pipeline.watcher import Watcher
 from malmoi.train.loop import Step
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.ledger import Ledger
@@ -27,11 +27,11 @@ PICTURES = """
 import json, sys
 from malmoi import stages
 stages.__path__.append(sys.argv[1])
-from malmoi.pipeline.console import Console
+from malmoi.pipeline.watcher import Watcher
 from malmoi.pipeline.recipe import Recipe
 from malmoi.pipeline.run import run_recipe
 from malmoi.workspace.folder import Workspace
-run_recipe(Recipe.of({"stages": ["strokes"]}), Workspace.open(sys.argv[2]), Console(quiet=True))
+run_recipe(Recipe.of({"stages": ["strokes"]}), Workspace.open(sys.argv[2]), Watcher())
 print(json.dumps([name for name in sys.modules if name.startswith("malmoi.")]))
 """
 
@@ -67,8 +67,8 @@ def ring(policy_folder: Path, tmp_path: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def run(recipe: dict[str, Any], folder: Path, console: Console | None = None) -> dict[str, Any]:
-    return run_recipe(Recipe.of(recipe), Workspace.open(folder), console or Console(quiet=True))
+def run(recipe: dict[str, Any], folder: Path, watcher: Watcher | None = None) -> dict[str, Any]:
+    return run_recipe(Recipe.of(recipe), Workspace.open(folder), watcher or Watcher())
 
 
 def call(*words: object) -> Any:
@@ -133,7 +133,7 @@ def test_a_model_of_the_workspace_is_named_and_another_kind_is_refused(ring: dic
 
 
 def test_pictures_are_learned_resumed_and_traced_without_text(tmp_path: Path) -> None:
-    class Stopping(Console):
+    class Stopping(Watcher):
         def step(self, step: Step) -> None:
             if step.step == 5:
                 raise KeyboardInterrupt
@@ -141,7 +141,7 @@ def test_pictures_are_learned_resumed_and_traced_without_text(tmp_path: Path) ->
     recipe = {"stages": ["strokes"], "strokes": {"loop": {"checkpoint_every_s": 0}}}
     whole = run(recipe, tmp_path / "whole")["strokes"]
     with pytest.raises(KeyboardInterrupt):
-        run(recipe, tmp_path / "w", Stopping(quiet=True))
+        run(recipe, tmp_path / "w", Stopping())
     [row] = call("runs", "list", "--workspace", tmp_path / "w")
     assert (row["stage"], row["status"]) == ("strokes", "stopped")
     again = run(recipe, tmp_path / "w")["strokes"]

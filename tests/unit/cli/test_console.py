@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from malmoi import progress
+from malmoi.cli.console import Console
 from malmoi.data.comparisons import Ranking
 from malmoi.evals.reward_scores import mean_scores
 from malmoi.inference.engine import generate
 from malmoi.inference.sampling import Sampling
 from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel, ScalarModel
-from malmoi.pipeline.console import Console
 from malmoi.pipeline.log import RunLog
 from malmoi.train.loop import Step
 

@@ -1,79 +1,28 @@
-"""Progress for whoever watches: a live line on a terminal, plain lines elsewhere."""
+"""What a command shows of long work: a live line on a terminal, plain lines elsewhere."""
 
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from malmoi import device, progress
-from malmoi.progress import Pace
+from malmoi.pipeline.lines import Lines
+from malmoi.pipeline.watcher import Watcher
 from malmoi.train.loop import Step
 
-PLAIN_EVERY_S = 10.0
-SHOWN = ("loss", "bpb", "accuracy", "score", "gold", "kl")
 
+class Console(Watcher):
+    """A `Watcher` of recipes that prints. With several ranks, only the first one prints.
 
-def figures(metrics: Mapping[str, float]) -> str:
-    """Those of the metrics that tell how it goes, in one line."""
-    return "  ".join(f"{name} {metrics[name]:.3f}" for name in SHOWN if name in metrics)
-
-
-def counted(done: int, total: int | None, unit: str) -> str:
-    """How far a piece of work is: n of N, where N is known."""
-    return f"{done:,} {unit}" if total is None else f"{done:,}/{total:,} {unit}"
-
-
-class Lines:
-    """Progress in plain lines: one every ten seconds and one after the last step, none of work that is over sooner.
-
-    tell: where a line goes; clock: seconds that only grow
+    stderr: print there, because the command's result goes to the standard output
+    clock: seconds that only grow
     """
 
-    def __init__(self, tell: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
-        self.tell, self.clock = tell, clock
-        self.told_at = clock()
-        self.seen: dict[str, float] = {}
-        self.steps, self.work = Pace(clock), Pace(clock)
-
-    def step(self, step: Step) -> None:
-        """A hook of the loop."""
-        shown = self.follow(step)
-        if step.step == step.n_steps or self._is_due():
-            self._line(f"step {step.step}/{step.n_steps}  {shown}")
-
-    def follow(self, step: Step) -> str:
-        """The pace up to this step, and the latest figures."""
-        self.seen |= step.metrics
-        self.steps.follow(step.step, step.n_steps, "steps", step.seconds)
-        return f"{self.steps}  {figures(self.seen)}"
-
-    def progress(self, done: int, total: int | None, unit: str) -> None:
-        """A listener of `malmoi.progress`."""
-        self.work.follow(done, total, unit)
-        if self._is_due():
-            self._line(f"{counted(done, total, unit)}  {self.work}")
-
-    def _is_due(self) -> bool:
-        return self.clock() - self.told_at >= PLAIN_EVERY_S
-
-    def _line(self, line: str) -> None:
-        self.told_at = self.clock()
-        self.tell(line)
-
-
-class Console:
-    """Where a recipe says what it does. All ranks compute, one speaks.
-
-    stderr: speak there, where a command's result goes to the standard output; clock: seconds that only grow
-    """
-
-    def __init__(
-        self, quiet: bool = False, stderr: bool = False, clock: Callable[[], float] = time.monotonic
-    ) -> None:  # fmt: skip
+    def __init__(self, stderr: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         from rich.console import Console as Rich
 
-        self.rich = Rich(stderr=stderr, quiet=quiet or not device.current().is_main, soft_wrap=True, highlight=False)
+        self.rich = Rich(stderr=stderr, quiet=not device.current().is_main, soft_wrap=True, highlight=False)
         self.clock = clock
         self.bar: Any = None
         self.task: Any = None
@@ -145,6 +94,6 @@ class Console:
 
 @contextlib.contextmanager
 def watched() -> Iterator[None]:
-    """Show on standard error how far the work within is, for a command whose result goes elsewhere."""
+    """Show the progress of the work within on standard error, because the command's result goes elsewhere."""
     with contextlib.closing(Console(stderr=True)) as console, progress.listening(console.progress):
         yield
