@@ -1,4 +1,8 @@
-"""The command line: parses, calls, prints. Every command imports what it needs itself, so that `--help` is quick."""
+"""The command line: parses, calls, prints. Every command imports what it needs itself, so that `--help` is quick.
+
+Each command has its function in the file of its name or of its group; `making` has demo, run, train and doctor.
+`options`, `printing`, `tables` and `console` are shared. `reporting` makes an error one line and an exit code.
+"""
 
 import os
 import sys
