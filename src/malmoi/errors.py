@@ -21,6 +21,14 @@ def printable(text: str) -> str:
     return re.sub("[\ud800-\udfff]", escaped, text)
 
 
+def excerpt(value: object) -> str:
+    """The beginning of a value, for an error message."""
+    try:
+        return f"{value!r:.60}"
+    except RecursionError:
+        return f"a {type(value).__name__} nested too deeply"
+
+
 def shell_quoted(name: str) -> str:
     """A file's name as it is typed in a shell."""
     plain = printable(name)

@@ -9,7 +9,8 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from malmoi.data.table import BadRow, excerpt
+from malmoi.data.table import BadRow
+from malmoi.errors import excerpt
 
 SYSTEM = ("system", "system_prompt", "system_message")
 FACTS = ("source", "origin", "tree", "lang", "message_tree_id")

@@ -7,7 +7,8 @@ from itertools import combinations
 from typing import Any
 
 from malmoi.data.columns import SYSTEM, check_turn, is_given, is_trained
-from malmoi.data.table import BadRow, excerpt
+from malmoi.data.table import BadRow
+from malmoi.errors import excerpt
 from malmoi.text import canonical, is_blank
 
 Row = dict[str, Any]

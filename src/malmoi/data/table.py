@@ -27,14 +27,6 @@ class BadRow(DataError):
         self.reason, self.harmless = reason, harmless
 
 
-def excerpt(value: Any) -> str:
-    """The beginning of a value, for an error message."""
-    try:
-        return f"{value!r:.60}"
-    except RecursionError:
-        return f"a {type(value).__name__} nested too deeply"
-
-
 def read_table(path: Path) -> Iterator[tuple[int, Any]]:
     """Each row with its number, from 1: of the line, of the item in a list, or of the row in Parquet; no blank lines.
 

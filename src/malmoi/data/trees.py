@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from malmoi.data.columns import id_of
 from malmoi.data.rows import ROLE_OF, NumberedRow, Parser, Row, Turns, prompt_of, ranking, text_of
-from malmoi.data.table import BadRow, excerpt
+from malmoi.data.table import BadRow
+from malmoi.errors import excerpt
 from malmoi.text import canonical
 
 MAX_MESSAGES = 200  # messages in one conversation
@@ -24,7 +25,7 @@ class _Node(NamedTuple):
 def _node(number: int, row: Row) -> _Node:
     role, rank = ROLE_OF.get(text_of(row, "role"), row["role"]), row.get("rank")
     if role not in ("user", "assistant"):
-        raise BadRow("a role that no tree has", f" ({role!r}); prompter and assistant speak")
+        raise BadRow("a role that no tree has", f" ({excerpt(role)}); prompter and assistant speak")
     if rank is not None and type(rank) not in (int, float):
         raise BadRow('"rank" is not a number', f" but {excerpt(rank)}")
     known = rank if rank == rank else None  # some tools write NaN for none

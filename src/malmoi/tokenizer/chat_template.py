@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from malmoi.errors import CheckpointError, DataError
+from malmoi.errors import CheckpointError, DataError, excerpt
 from malmoi.files import write_text
 from malmoi.text import nfc
 from malmoi.tokenizer.bpe import ROLES, Tokenizer
@@ -112,9 +112,9 @@ def check_messages(messages: Sequence[Message]) -> None:
         raise DataError("conversation: has no messages")
     for number, message in enumerate(messages):
         if not isinstance(message, Mapping):
-            raise DataError(f'message {number}: expected {{"role": …, "content": …}}, got {message!r}')
+            raise DataError(f'message {number}: expected {{"role": …, "content": …}}, got {excerpt(message)}')
         if message.get("role") not in ROLES:
-            raise DataError(f"message {number}: role {message.get('role')!r} is none of {', '.join(ROLES)}")
+            raise DataError(f"message {number}: role {excerpt(message.get('role'))} is none of {', '.join(ROLES)}")
         if not isinstance(message.get("content"), str):
             raise DataError(f"message {number}: has no text (content)")
         try:
