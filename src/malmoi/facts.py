@@ -6,14 +6,14 @@ that trained it. Where two stages say something about the same stage under the s
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any
 
 Value = float | Mapping[str, Any] | None
 """A figure, or the row of an interval: mean, low, high (all None where there was nothing to measure) and n."""
 Points = Sequence[tuple[float, float]]
 Range = tuple[float | None, float | None]
-Hue = Literal["ink", "muted", "rule", "grey", "blue", "green", "gold", "rust", "violet", "teal", "rose", "olive"]
-HUES: tuple[str, ...] = get_args(Hue)
+HUES = ("ink", "muted", "rule", "grey", "blue", "green", "gold", "rust", "violet", "teal", "rose", "olive")
+"""The page's own colours: each is lighter on dark paper."""
 FREE_HUES = ("rust", "violet", "teal", "rose", "olive")
 """Given out, in this order, to colours that are no hue but the name of something, such as a stage: wherever a page
 shows this thing, it has the same hue."""

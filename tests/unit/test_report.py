@@ -22,8 +22,10 @@ from malmoi.facts import (
     Bar,
     Bars,
     Block,
+    Card,
     Curve,
     Diagonal,
+    Facts,
     Figure,
     Figures,
     Group,
@@ -39,11 +41,11 @@ from malmoi.files import write_json, write_jsonl, write_text
 from malmoi.pipeline.recipe import STAGES, Recipe, read_recipe
 from malmoi.pipeline.run import Done
 from malmoi.report import summary_rows, summary_table, write_report
-from malmoi.report.gather import About
+from malmoi.report.gather import About, gather
 from malmoi.report.plots import STAND_INS, Hues, draw, key_of
-from malmoi.report.summary import duration
 from malmoi.stage import Reads
 from malmoi.stages import find_stage, stage_names
+from malmoi.units import duration
 from malmoi.workspace.folder import Workspace
 
 RECIPE = read_recipe(Path(__file__).parents[2] / "recipes" / "nano.toml")
@@ -342,6 +344,13 @@ def test_what_is_said_later_under_the_same_label_is_shown_in_its_place() -> None
     assert first.grids == [[Plot("Accuracy", [curve, level], name="accuracy")]]
     assert part.title == "Samples"
     assert About("silent").sections == []
+
+
+def test_what_is_about_no_stage_of_the_recipe_stays_with_the_stage_that_says_it() -> None:
+    facts = Facts([Section("On the policy", about="policy")], [Card("exact", 0.5, about="policy")])
+    told = gather({"sft": Facts(), "eval": facts})
+    assert [section.title for section in told["eval"].sections] == ["eval", "On the policy"]
+    assert list(told["eval"].cards) == ["exact"] and told["sft"].sections == []
 
 
 def method(mean: float, kl: float, **more: Any) -> dict[str, Any]:

@@ -7,8 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from malmoi.pipeline.doctor import Machine
-from malmoi.report.summary import duration
-from malmoi.units import size
+from malmoi.units import duration, size
 
 
 def show_plan(plan: Mapping[str, Any], machine: Machine, say: Callable[[str], None]) -> None:

@@ -9,8 +9,7 @@ from rich.table import Table
 from rich.tree import Tree
 
 from malmoi.cli.printing import table
-from malmoi.report.summary import duration
-from malmoi.units import size
+from malmoi.units import duration, size
 from malmoi.workspace.ledger import Ledger, Lineage, Made
 from malmoi.workspace.models import IMPORT
 from malmoi.workspace.runs import flatten, people_rows, status_of

@@ -11,7 +11,7 @@ from malmoi.facts import show, show_interval
 from malmoi.files import read_json
 from malmoi.report.gather import About
 from malmoi.report.plots import Hues, draw, key_of
-from malmoi.report.summary import duration
+from malmoi.units import duration
 
 if TYPE_CHECKING:
     from malmoi.pipeline.run import Done

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from malmoi.units import duration
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -31,8 +33,3 @@ def summary_table(report: Report) -> "Table":
     if alarms := report["alarms"]:
         table.caption = Text("\n".join(f"alarm: {cause}" for cause in alarms), style="yellow")
     return table
-
-
-def duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"

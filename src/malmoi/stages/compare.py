@@ -44,10 +44,10 @@ READS = {
     "prompts": need("prompts"),
     "methods": every("aligned policy"),
 }
-START, BEST_OF = "sft", "best of "
-"""Names of methods in a comparison: the policy that the others start from, whatever made it, and best-of-n."""
 MAKES = {"measurements": "compare.json"}
 UNUSED = (Unused("not_shown", "n_shown", is_empty, "compare.n_shown is 0"),)
+START, BEST_OF = "sft", "best of "
+"""Names of methods in a comparison: the policy that the others start from, whatever made it, and best-of-n."""
 
 
 def cost(settings: compare.CompareSettings, sizes: Sizes) -> Cost:
