@@ -4,7 +4,7 @@ import json
 import re
 import shlex
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,12 @@ import pytest
 from typer.testing import CliRunner
 
 from malmoi import device
+from malmoi.algorithms import ppo
 from malmoi.cli import app
 from malmoi.cli.next_commands import after_import, after_quantising, after_recipe, after_training
+from malmoi.config import Settings
 from malmoi.files import read_json, write_jsonl, write_text
+from malmoi.pipeline.recipe import Recipe
 
 TINY = Path(__file__).with_name("tiny.toml").read_text(encoding="utf-8")
 STORY = (
@@ -150,11 +153,15 @@ def import_and_quantise(place: str) -> None:
 
 
 def test_the_words_fit_what_was_made() -> None:
-    place, again = Path("w"), ["malmoi", "run", "r.toml"]
-    assert after_recipe(["corpus"], None, place, again, []) == ["malmoi runs list --workspace w"]
-    assert after_recipe(["base", "sft", "dpo"], None, place, again, [])[0] == "malmoi chat dpo --workspace w"
-    assert after_recipe(["pretrain"], 0.1, place, again, [])[0] == "malmoi chat base --workspace w"
-    (*_, tried) = after_recipe(["ppo"], 0.05, place, again, ["seed=2", "ppo.beta=0.05"])
+    def words(*stages: str, beta: float = 0.1, given: Sequence[str] = ()) -> list[str]:
+        settings = {stage: ppo.Config(n_iterations=1, beta=beta) if stage == "ppo" else Settings() for stage in stages}
+        again = ["malmoi", "run", "r.toml"]
+        return after_recipe(Recipe("r", 1, stages, settings), stages, Path("w"), again, given)
+
+    assert words("corpus") == ["malmoi runs list --workspace w"]
+    assert words("base", "sft", "dpo")[0] == "malmoi chat dpo --workspace w"
+    assert words("pretrain")[0] == "malmoi chat base --workspace w"
+    (*_, tried) = words("ppo", beta=0.05, given=["seed=2", "ppo.beta=0.05"])
     assert tried == "malmoi run r.toml --workspace w --set seed=2 --set ppo.beta=0.02"
     assert after_training(Path("model"), None) == "malmoi chat ./model"
     assert after_training(Path("-out/model"), Path("-r.jsonl")) == "malmoi eval ./-out/model --preferences ./-r.jsonl"

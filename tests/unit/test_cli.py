@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 from malmoi import __version__, device
 from malmoi.cli import app
 from malmoi.cli.reporting import DEBUG, reported
-from malmoi.cli.train import find_algorithm
 from malmoi.errors import DivergedError
 from malmoi.feedback.judgements import (
     NewJudgement,
@@ -29,6 +28,7 @@ from malmoi.files import read_json, read_jsonl, write_json, write_jsonl, write_t
 from malmoi.formats.folder import load_model, score_std
 from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.pipeline.standalone import find_algorithm
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.units import size
@@ -254,7 +254,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(files: Path) -> None:
     while not metrics.exists() or metrics.read_bytes().count(b"\n") < 3:
         assert time.monotonic() < until and child.poll() is None
         time.sleep(0.01)
-    assert "another process trains here" in fails(*words, "stopped")
+    assert "stopped: is in use by process" in fails(*words, "stopped")
     child.send_signal(signal.SIGTERM)
     _, err = child.communicate(timeout=600)
     assert (child.returncode, err) == (130, "stopped; run the same command again to go on\n")

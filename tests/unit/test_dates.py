@@ -15,7 +15,6 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from malmoi.cli.train import train
 from malmoi.data.comparisons import conversation_ids
 from malmoi.errors import ConfigError
 from malmoi.files import read_json, read_jsonl, write_json, write_jsonl, write_text
@@ -25,6 +24,7 @@ from malmoi.inference.sampling import Sampling
 from malmoi.model.transformer import LanguageModel
 from malmoi.pipeline.recipe import Recipe
 from malmoi.pipeline.run import run_recipe
+from malmoi.pipeline.standalone import train
 from malmoi.pipeline.watcher import Watcher
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
@@ -40,7 +40,7 @@ import sys
 from datetime import datetime
 from pathlib import Path
 from malmoi import device
-from malmoi.cli.train import train
+from malmoi.pipeline.standalone import train
 from malmoi.pipeline.watcher import Watcher
 from malmoi.pipeline.ranks import follow, leading
 from malmoi.pipeline.recipe import Recipe

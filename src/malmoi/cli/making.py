@@ -1,6 +1,7 @@
 """Commands that make an assistant: demo, run, train; and doctor, which says whether they can."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -137,9 +138,16 @@ def train(
       malmoi train sft sft.toml --set n_steps=200
       torchrun --nproc-per-node 2 -m malmoi train pretrain big.toml --out big
     """
-    from malmoi.cli.train import train as train_one
+    from malmoi.cli.console import Console
+    from malmoi.cli.next_commands import after_training
+    from malmoi.pipeline import standalone
 
-    train_one(algorithm, config, set_ or [], out)
+    with closing(Console()) as console:
+        made = standalone.train(algorithm, config, set_ or [], out, watcher=console)
+        if made.is_new:
+            console.line(f"made {made.model}; next: {after_training(made.model, made.rankings)}")
+        else:
+            console.line(f"{made.model} is done with these settings; not trained again")
 
 
 def doctor(

@@ -1,4 +1,4 @@
-"""`malmoi train`: one algorithm, on model folders and data files that need not be in any workspace.
+"""One algorithm outside of any workspace, on model folders and data files, as `malmoi train` runs it.
 
 The output folder holds `config.json` (what is trained, and from what), `metrics.jsonl`, a checkpoint until the end,
 and then `model`. Run again with the same config, training goes on where it stopped. Started by `torchrun`, all ranks
@@ -6,10 +6,10 @@ train and the first one writes.
 """
 
 import contextlib
-import fcntl
 import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
@@ -20,18 +20,17 @@ from pydantic import create_model
 
 from malmoi import __version__, algorithms, device, progress
 from malmoi.algorithms import pretrain, reward
-from malmoi.cli.console import Console
-from malmoi.cli.next_commands import after_training
 from malmoi.config import Settings, override, parse, read_toml
 from malmoi.data.comparisons import read_rankings
 from malmoi.data.tokens import warning_if_short
 from malmoi.errors import ConfigError, UserError
 from malmoi.evals.reward_scores import score_spread
 from malmoi.evals.watch import PolicyWatch
-from malmoi.files import disk_errors, read_json, sha256_of, write_json
+from malmoi.files import read_json, sha256_of, write_json
 from malmoi.formats.folder import load_text, save_model
 from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.pipeline.watcher import Watcher
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.tokenizer.template_clock import fixed_time, start_of
@@ -41,12 +40,25 @@ from malmoi.train.loop import Hook, fit
 from malmoi.train.rollouts import RolloutSteps
 from malmoi.train.signals import listening
 from malmoi.unused import refuse_unused
+from malmoi.workspace.locks import LOCK, holding
+
+NOBODY = Watcher()
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The model's folder, and, of a reward model, the rankings that it learned from. is_new: trained just now"""
+
+    model: Path
+    is_new: bool
+    rankings: Path | None = None
 
 
 def train(
-    algorithm: str, config_path: Path, assignments: Sequence[str], out: Path | None, now: datetime | None = None
-) -> None:
-    """Train and save `out`/model; out: the config's name by default, in the current folder.
+    algorithm: str, config_path: Path, assignments: Sequence[str], out: Path | None, now: datetime | None = None,
+    watcher: Watcher = NOBODY,
+) -> Trained:  # fmt: skip
+    """Train and save `out`/model, unless that is done; out: the config's name by default, in the current folder.
 
     now: what chat templates are told in a training that begins; None: what the clock shows
     Raises ConfigError for an unknown algorithm or setting, and when `out` holds another training.
@@ -59,33 +71,33 @@ def train(
     config, inputs = _part_of(given, module.Config), _part_of(given, module.Inputs)
     hashes = hash_inputs(inputs, config_path.name)
     out = Path(config_path.stem) if out is None else out
-    console = Console()
-    with _holding(out), contextlib.closing(console):
+    with _holding(out):
         described = {"algorithm": algorithm, "settings": given.model_dump(mode="json"), "inputs": hashes}
         if device.current().is_main:
             _claim(out, described, given.renamed, now)
         device.barrier()
         if (out / "model").exists():
-            console.line(f"{out / 'model'} is done with these settings; not trained again")
-            return
+            return Trained(out / "model", is_new=False)
         with fixed_time(start_of(out / "config.json")):
-            _train(module, config, inputs, hashes, out, console)
+            _train(module, config, inputs, hashes, out, watcher)
+    rankings = inputs.data if isinstance(inputs, reward.Inputs) else None
+    return Trained(out / "model", is_new=True, rankings=rankings)
 
 
-def _train(module: ModuleType, config: Any, inputs: Any, hashes: dict[str, str], out: Path, console: Console) -> None:
+def _train(module: ModuleType, config: Any, inputs: Any, hashes: dict[str, str], out: Path, watcher: Watcher) -> None:
     algorithm = module.__name__.rpartition(".")[2]
     text = load_text(_text_folder(inputs))
     config = _with_vocabulary(config, text[0].vocab_size)
     job = module.build(config, inputs)
-    console.started(f"{algorithm} → {out}", "", resumed=(out / "checkpoint.safetensors").exists())
+    watcher.started(f"{algorithm} → {out}", "", resumed=(out / "checkpoint.safetensors").exists())
     if isinstance(config, pretrain.Config) and (said := warning_if_short(inputs.shards, config.model.seq_len)):
-        console.say(said)
-    hooks: list[Hook] = [MetricsFile(out / "metrics.jsonl"), console.step]
+        watcher.say(said)
+    hooks: list[Hook] = [MetricsFile(out / "metrics.jsonl"), watcher.step]
     watch = None
     if isinstance(job.steps, RolloutSteps):
-        watch = PolicyWatch(job.steps, text[0], out, console.say)
+        watch = PolicyWatch(job.steps, text[0], out, watcher.say)
         hooks.insert(0, watch)
-    with listening(), progress.listening(console.progress):
+    with listening(), progress.listening(watcher.progress):
         fit(job, config.loop, hooks, out / "checkpoint.safetensors")
     if watch is not None:
         watch.ended(job.n_steps)
@@ -97,8 +109,6 @@ def _train(module: ModuleType, config: Any, inputs: Any, hashes: dict[str, str],
         save_model(out / "model", model, *text, about)
         (out / "checkpoint.safetensors").unlink(missing_ok=True)
     device.barrier()
-    rankings = inputs.data if isinstance(config, reward.Config) else None
-    console.line(f"made {out / 'model'}; next: {after_training(out / 'model', rankings)}")
 
 
 def find_algorithm(name: str) -> ModuleType:
@@ -143,7 +153,7 @@ def _claim(out: Path, described: dict[str, Any], renamed: Mapping[str, str], now
         if there != described:
             name = _first_difference(there, described)
             raise ConfigError(f"{out}: holds a training with another {name}; choose another --out, or delete it")
-    elif any(file.name != ".lock" for file in out.iterdir()):
+    elif any(file.name != LOCK for file in out.iterdir()):
         raise ConfigError(f"{out}: is not empty and holds no training of ours; choose another --out")
     else:
         write_json(path, {**described, "malmoi": __version__, "begun": start_of(path, now).isoformat()})
@@ -161,18 +171,13 @@ def _first_difference(there: Any, here: Any) -> str:
 
 @contextlib.contextmanager
 def _holding(out: Path) -> Iterator[None]:
-    """Let one training at a time into its folder; the operating system lets go of it however the process ends."""
+    """Let one training at a time into its folder. With several ranks the first one holds it."""
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file; --out names a folder")
-    with disk_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
-        lock = (out / ".lock").open("ab")
-    with lock:
-        if device.current().is_main:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(f"{out}: another process trains here; wait for it or choose another --out") from None
+    if not device.current().is_main:
+        yield
+        return
+    with holding(out / LOCK, str(out)):
         yield
 
 
