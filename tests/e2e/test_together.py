@@ -16,6 +16,7 @@ import pytest
 from malmoi.files import read_jsonl, write_jsonl
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.ledger import URL_VARIABLE, Ledger
+from malmoi.workspace.models import remove_model
 from malmoi.workspace.runs import list_runs
 
 pytestmark = pytest.mark.slow
@@ -38,11 +39,10 @@ def words(place: Path, n_steps: int) -> list[str]:
     return [sys.executable, "-m", "malmoi", "run", str(TINY), "--workspace", str(place), *settings]
 
 
-def malmoi(place: Path, *command: object) -> str:
+def malmoi(place: Path, *command: object) -> None:
     told = [str(word) for word in (*command, "--workspace", place)]
     done = subprocess.run([sys.executable, "-m", "malmoi", *told], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 class Recipe:
@@ -121,7 +121,7 @@ def test_recipes_imports_and_answers_go_on_side_by_side(place: Path) -> None:
                     with recipe(place, "third", 3) as third:
                         assert third.end() == 0
                     assert os.readlink(place / "models" / "base") == "../runs/0007-pretrain/out/model"
-                    assert malmoi(place, "models", "remove", "brought").startswith("brought is removed")
+                    assert remove_model(Workspace.open(place), "brought")
                 assert second.end(signal.SIGTERM) == 130
         taken = n_steps(place, "0004-pretrain")
         first.until(lambda: n_steps(place, "0004-pretrain") > taken)

@@ -77,12 +77,12 @@ class Workspace:
         """Protect what a finished run made from being removed; other processes may read it at the same time.
 
         made: a path that exists; if no run of this workspace made it, nothing is locked
-        Raises WorkspaceError if it has been removed.
+        Raises WorkspaceError if it has been removed, InUseError if its run is still at work.
         """
         run = self.run_of(made)
         with contextlib.ExitStack() as held:
             if run is not None and run.is_dir():
-                held.enter_context(sharing(run / LOCK))
+                held.enter_context(sharing(run / LOCK, run.name))
             if not made.exists():
                 raise WorkspaceError(f"{made}: was removed meanwhile; run the same command again")
             yield

@@ -16,8 +16,10 @@ from malmoi.files import disk_errors
 
 LOCK = ".lock"
 """The name of the lock file of a folder."""
-TRIES = 5
 ASK_EVERY_S = 0.2
+ALONE_WITHIN_S = 0.1
+"""A process that calls `is_held` has the lock for a moment."""
+SHARED_WITHIN_S = 10.0
 
 
 class InUseError(WorkspaceError):
@@ -63,12 +65,16 @@ def waiting(path: Path, what: str, tell: Callable[[str], None]) -> Iterator[None
 
 
 @contextlib.contextmanager
-def sharing(path: Path) -> Iterator[None]:
-    """Hold a lock file together with others. Wait for a process that holds it alone."""
+def sharing(path: Path, what: str) -> Iterator[None]:
+    """Hold a lock file together with others. A process that just ends its work, or removes it, is waited for.
+
+    Raises InUseError if another process holds it alone for longer.
+    """
     with disk_errors(path):
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH)
+        if not _lock(handle, fcntl.LOCK_SH, within_s=SHARED_WITHIN_S):
+            raise InUseError(what, _holder(handle))
         yield
     finally:
         _free(handle)
@@ -106,7 +112,7 @@ def _locked(path: Path, what: str) -> Iterator[int]:
             except FileNotFoundError:  # the folder was removed just now
                 continue
         try:
-            if not _lock(handle):
+            if not _lock(handle, fcntl.LOCK_EX, within_s=ALONE_WITHIN_S):
                 raise InUseError(what, _holder(handle))
             if _is_at(handle, path):
                 yield handle
@@ -115,15 +121,16 @@ def _locked(path: Path, what: str) -> Iterator[int]:
             _free(handle)
 
 
-def _lock(handle: int) -> bool:
-    """Try to lock alone. A process that calls `is_held` has the lock for a moment: try again after it."""
-    for attempt in range(TRIES):
-        if attempt:
-            time.sleep(0.02)
+def _lock(handle: int, kind: int, within_s: float) -> bool:
+    """Try to lock. kind: LOCK_EX (alone) or LOCK_SH"""
+    until = time.monotonic() + within_s
+    while True:
         with contextlib.suppress(BlockingIOError):
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
             return True
-    return False
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.01)
 
 
 def _free(handle: int) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from malmoi.errors import WorkspaceError
+from malmoi.workspace import locks
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.locks import InUseError
 
@@ -120,6 +121,16 @@ def test_readers_share_a_run_and_keep_it_from_those_who_would_change_it(tmp_path
         made.rmdir()
     with pytest.raises(WorkspaceError, match="was removed meanwhile"), workspace.keeping(made):
         pass
+
+
+def test_what_a_run_is_still_making_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "SHARED_WITHIN_S", 0.1)
+    workspace = Workspace.open(tmp_path)
+    with workspace.running("0001-sft"):
+        made = workspace.runs / "0001-sft" / "out"
+        made.mkdir()
+        with pytest.raises(InUseError, match=f"0001-sft: is in use by process {os.getpid()}"), workspace.keeping(made):
+            pass
 
 
 def test_what_lies_outside_the_runs_is_not_held(tmp_path: Path) -> None:
