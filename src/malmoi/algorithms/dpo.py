@@ -1,7 +1,7 @@
 """DPO: move the policy towards the answers that people ranked higher, with no reward model and no sampling.
 
 Source: Rafailov et al. 2023 (arXiv:2305.18290), eq. 7; label smoothing: Mitchell 2023 (ericmitchell.ai/cdpo.pdf).
-All pairs of a prompt's answers count, divided by C(K, 2) as in the reward model's loss; a tie says nothing here.
+All pairs of a prompt's answers count, divided by C(K, 2) as in the reward model's loss; ties are left out.
 """
 
 from pathlib import Path
@@ -33,13 +33,13 @@ class Config(Settings):
     micro_batch_size: int = Field(16, gt=0)
     """Prompts in one forward pass."""
     beta: float = Field(0.1, gt=0)
-    """KL coefficient of the objective that it optimises: reward units per nat; smaller goes further."""
+    """KL coefficient of the objective, reward units per nat; a smaller one lets the policy move further."""
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)
-    """Share of the rankings that is taken to be the wrong way round."""
+    """Share of the rankings that is assumed to be wrong."""
     seed: Seed = 1
     """Of the order of the prompts."""
     lora: LoraConfig = LoraConfig()
-    """Adapters to train in place of all weights; without them the policy is the reference."""
+    """Adapters to train instead of all weights; the policy without them is then the reference."""
     loop: LoopConfig = LoopConfig()
     """Optimizer, checkpoints, compilation."""
 
@@ -81,9 +81,9 @@ def loss(
 
 
 def answer_logps(model: LanguageModel | WithoutAdapters, batch: Comparisons) -> Tensor:
-    """log p of each answer behind what all answers to its prompt begin with, (N,), in nats.
+    """log p of each answer after the tokens that all answers to its prompt begin with, (N,), in nats.
 
-    Whatever they share has the same probability in all of them, so that differences are those of whole answers.
+    Shared tokens have the same probability in every answer, so differences are those of whole answers.
     batch: collated with n_repeated = 1
     """
     segments = batch.branches.segments
@@ -96,13 +96,13 @@ def answer_logps(model: LanguageModel | WithoutAdapters, batch: Comparisons) -> 
 
 
 def build(config: Config, inputs: Inputs) -> Job:
-    """The policy, its reference, and the shuffled rankings; those in which all answers tie are left out."""
+    """The policy, its reference, and the shuffled rankings, without those in which all answers tie."""
     policy, ref = policy_and_reference(inputs.policy, config.lora)
     tokenizer, template = load_text(inputs.policy)
     rankings = read_rankings(inputs.data, tokenizer, template, policy.config.seq_len)
     rankings = [ranking for ranking in rankings if len(set(ranking.ranks)) > 1]
     if not rankings:
-        raise DataError(f"{inputs.data}: every ranking is a tie; DPO learns from answers that are ranked apart")
+        raise DataError(f"{inputs.data}: every ranking is a tie; DPO needs answers of which one is ranked higher")
     steps = ranking_steps(
         rankings, tokenizer.pad_id, config.batch_size, config.micro_batch_size, config.seed, n_repeated=1
     )

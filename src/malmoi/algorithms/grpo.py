@@ -37,7 +37,7 @@ class Config(RolloutConfig):
     divide_by_std: bool = True
     """Divide a group's advantages by the standard deviation of its scores (Dr. GRPO: no)."""
     loss_per: Literal["answer", "token"] = "answer"
-    """What weighs the same in the loss: every answer, however long, or every token."""
+    """What has equal weight in the loss: every answer, however long, or every token."""
 
     @model_validator(mode="after")
     def _groups_are_whole(self) -> "Config":
@@ -114,7 +114,7 @@ def with_advantages(rollouts: Rollouts, config: Config) -> Rollouts:
 
 
 def weighted(rollouts: Rollouts, config: Config, beta: float) -> Batch:
-    """A micro-batch in which each token weighs 1, or all tokens of an answer together do."""
+    """A micro-batch in which each token has weight 1, or the tokens of each answer add up to 1."""
     weights = rollouts.mask.float()
     if config.loss_per == "answer":
         weights = weights / weights.sum(dim=1, keepdim=True).clamp_min(1)
@@ -128,7 +128,7 @@ def loss(model: LanguageModel, batch: Batch, config: Config) -> tuple[Tensor, di
     logps, old_logps, ref_logps = found[mask], rollouts.logps[mask], rollouts.ref_logps[mask]
     policy_loss = clipped_policy_loss(logps, old_logps, rollouts.advantages[mask], config.clip_eps)
     log_ratio = logps - old_logps
-    # By the ratio the estimate's gradient, too, is the KL's: arXiv:2512.02556, §3.1.
+    # Times the ratio, the gradient of the estimate is the gradient of the KL too: arXiv:2512.02556, §3.1.
     kl = log_ratio.exp() * kl_estimate(ref_logps - logps)
     with torch.no_grad():
         measured = {

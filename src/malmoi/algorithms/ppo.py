@@ -61,21 +61,21 @@ class Config(RolloutConfig):
     n_epochs: int = Field(4, gt=0)
     """Passes over the answers of one iteration, reshuffled each time."""
     temperature: float = Field(0.7, gt=0)
-    """Of sampling, and of every log-probability."""
+    """Of sampling and of all log-probabilities."""
     gamma: float = Field(1.0, ge=0, le=1)
     """Discount per token."""
     gae_lambda: float = Field(0.95, ge=0, le=1)
     """Decay of the advantage trace per token."""
     value_clip_eps: float = Field(0.2, gt=0)
-    """How far a value counts from the old one, in reward units."""
+    """A value is clipped to the old one ± this, in reward units."""
     vf_coef: float = Field(0.1, ge=0)
     """Weight of the value loss."""
     whiten_rewards: bool = False
     """Divide rewards by their standard deviation."""
     value_from: Literal["reward_model", "policy"] = "reward_model"
-    """What the value network starts as; from the policy its head starts at zero."""
+    """Which model the value network starts from; from the policy, its head starts at zero."""
     ptx_coef: float = Field(0.0, ge=0)
-    """Weight of the pretraining loss mixed in (InstructGPT: 27.8); 0 mixes none."""
+    """Weight of the pretraining loss (InstructGPT: 27.8); 0 mixes no text in."""
     ptx_windows_per_answer: float = Field(8.0, gt=0)
     """Windows of pretraining text, each as long as the model's context, for every sampled answer (InstructGPT: 8)."""
     average_decay: float = Field(0.0, ge=0, lt=1)

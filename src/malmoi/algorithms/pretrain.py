@@ -34,7 +34,7 @@ class Config(Settings):
     micro_batch_size: int = Field(8, gt=0)
     """Windows in one forward pass."""
     seed: Seed = 1
-    """Of the weights at the start and of the order of the text."""
+    """Of the initial weights and of the order of the text."""
     loop: LoopConfig = LoopConfig()
     """Optimizer, checkpoints, compilation."""
 
@@ -55,7 +55,7 @@ def loss(model: LanguageModel, batch: Tokens) -> tuple[Tensor, dict[str, Tensor]
 
 
 def build(config: Config, inputs: Inputs) -> Job:
-    """A network from nothing, and the shuffled windows of the text."""
+    """A new network, and the shuffled windows of the text."""
     n_tokens = TokenShards(inputs.shards, "train").vocab_size
     vocab_size = config.model.vocab_size or n_tokens
     if vocab_size < n_tokens:
@@ -63,7 +63,7 @@ def build(config: Config, inputs: Inputs) -> Job:
             f"pretrain.model.vocab_size: {vocab_size} is less than the tokenizer's {n_tokens}; leave it out"
         )
     shape = config.model.model_copy(update={"vocab_size": vocab_size})
-    family_of(shape)  # what no family can say could not be saved in the end
+    family_of(shape)  # refuses now what could not be saved in the end
     model = LanguageModel(shape)
     initialise(model, config.seed)
     steps = window_steps(inputs.shards, config.model.seq_len, config.batch_size, config.micro_batch_size, config.seed)

@@ -36,17 +36,17 @@ class Config(Settings):
     micro_batch_size: int = Field(16, gt=0)
     """Prompts in one forward pass."""
     depth: float = Field(1.0, gt=0, le=1, exclude_if=lambda depth: depth == 1)
-    """Share of the SFT model's blocks, from the first and rounded up, that are kept. The last ones serve the next word:
-    without them reading is cheaper, for PPO's value network too, and no worse (docs/decisions/0010)."""
+    """Share of the SFT model's blocks that are kept, from the first and rounded up. The last blocks are there to
+    predict the next token: without them scoring is cheaper and no less accurate (docs/decisions/0010)."""
     n_heads: int = Field(1, gt=0, exclude_if=lambda n: n == 1)
-    """Heads of an ensemble on one network, each with its own start and its own resampling of the prompts."""
+    """Heads of an ensemble on one network, each with its own random start and its own bootstrap of the prompts."""
     head_scale: float = Field(1.0, ge=0, exclude_if=lambda scale: scale == 1)
-    """Size of new heads' random weights; 1: a deviation of 1/√(width + 1) (arXiv:1909.08593). Their noise has to be
-    unlearned: less where steps are few."""
+    """Scale of new heads' random weights; 1 is a standard deviation of 1/√(width + 1) (arXiv:1909.08593). Training has
+    to remove their noise: use less where steps are few."""
     seed: Seed = 1
     """Of the new heads, of the resampling and of the order of the prompts."""
     lora: LoraConfig = LoraConfig()
-    """Adapters to train in place of all weights."""
+    """Adapters to train instead of all weights."""
     loop: LoopConfig = LoopConfig()
     """Optimizer, checkpoints, compilation."""
 
@@ -66,7 +66,7 @@ UNUSED = (*OF_OPTIM, *OF_LORA)
 def loss(model: ScalarModel, batch: Comparisons) -> tuple[Tensor, dict[str, Tensor]]:
     """K-wise loss, mean over heads, summed over prompts, in nats.
 
-    Accuracy is the ensemble's, of pairs, per prompt, a tie counting one half; so is the gap.
+    Metrics are of the ensemble's mean score, of pairs, per prompt: accuracy, where a tie counts one half, and gap.
     """
     scores = model.scores(batch.ids, batch.branches)[batch.row, batch.last]
     gaps, target = scores[batch.better] - scores[batch.worse], batch.target[:, None]
@@ -78,7 +78,7 @@ def loss(model: ScalarModel, batch: Comparisons) -> tuple[Tensor, dict[str, Tens
 
 
 def resampled(rankings: Sequence[Ranking], n_heads: int, seed: int) -> list[Ranking]:
-    """For each head of an ensemble its own bootstrap of the prompts: each counts Poisson(1) times (Oza 2001)."""
+    """A bootstrap of the prompts for each head: each prompt counts Poisson(1) times (Oza 2001)."""
     counts = np.random.default_rng((seed, 4)).poisson(1.0, (len(rankings), n_heads)).astype(float).tolist()
     return [replace(ranking, counted=tuple(row)) for ranking, row in zip(rankings, counts, strict=True)]
 
@@ -96,7 +96,7 @@ def build(config: Config, inputs: Inputs) -> Job:
     rankings = read_rankings(inputs.data, tokenizer, template, model.config.seq_len)
     if all(len(set(ranking.ranks)) == 1 for ranking in rankings):
         raise DataError(
-            f"{inputs.data}: every ranking is a tie, so nothing says which answer is better; rank some answers apart, "
+            f"{inputs.data}: every ranking is a tie, so nothing says which answer is better; rank some answers higher, "
             "or where a simulated labeler ranked, lower rank.tie_margin"
         )
     if config.n_heads > 1:

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning: learn to answer from people's demonstrations, on the assistant's turns alone.
+"""Supervised fine-tuning: learn to answer from people's demonstrations; only the assistant's turns are trained on.
 
 Source: Ouyang et al. 2022 (InstructGPT, arXiv:2203.02155), step 1.
 """
@@ -31,7 +31,7 @@ class Config(Settings):
     seed: Seed = 1
     """Of the order of the conversations."""
     lora: LoraConfig = LoraConfig()
-    """Adapters to train in place of all weights."""
+    """Adapters to train instead of all weights."""
     loop: LoopConfig = LoopConfig()
     """Optimizer, checkpoints, compilation."""
 
@@ -54,7 +54,7 @@ def loss(model: LanguageModel, batch: Tokens) -> tuple[Tensor, dict[str, Tensor]
 
 
 def build(config: Config, inputs: Inputs) -> Job:
-    """The start model and the shuffled conversations."""
+    """The model to start from and the shuffled conversations."""
     model = load_model(inputs.model, LanguageModel)
     add_lora(model, config.lora)
     tokenizer, template = load_text(inputs.model)

@@ -1,4 +1,4 @@
-"""What is saved of a job in the end."""
+"""The model that a finished job saves."""
 
 from typing import Any
 
@@ -14,9 +14,9 @@ from malmoi.train.optim import full_tensor
 
 
 def finished(job: Job) -> LanguageModel | ScalarModel | None:
-    """The averaged weights where there are some, of PPO the policy only; adapters worked in, shards put together.
+    """The averaged weights if there are any, and only the policy for PPO; adapters are merged and shards gathered.
 
-    All ranks take part. Where weights are sharded only the first one gets the model, on the CPU; the others get None.
+    All ranks take part. Where weights are sharded only the first rank gets the model, on the CPU; the others get None.
     """
     trained: Any = job.averaged if job.averaged is not None else job.model
     trained = getattr(trained, "policy", trained)
@@ -38,7 +38,7 @@ def finished(job: Job) -> LanguageModel | ScalarModel | None:
 
 @torch.no_grad()
 def _gathered(model: nn.Module) -> dict[str, Tensor]:
-    """Every tensor in full, one after the other; only the first rank keeps them."""
+    """Every tensor in full, gathered one at a time; only the first rank keeps them."""
     state = {}
     for name, tensor in model.state_dict().items():
         full = full_tensor(tensor.detach())

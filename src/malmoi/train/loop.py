@@ -1,8 +1,8 @@
-"""The only loop. Whatever learns here (pretraining, SFT, reward, PPO, DPO) is a `Job` given to `fit`.
+"""The only training loop. Every algorithm (pretraining, SFT, reward, PPO, DPO, GRPO) gives `fit` a `Job`.
 
-A job's stream yields optimizer steps, each a list of micro-batches; its loss returns sums; batches know their count.
-The loop divides once, over all micro-batches and ranks: never a mean of means. A stream has a `state_dict`, so that
-any job killed at any moment resumes to the same numbers.
+A job's stream yields optimizer steps, each a list of micro-batches. The loss returns sums, every batch has a count, and
+the loop divides once, over all micro-batches and ranks: never a mean of means. A stream has a `state_dict`, so that a
+job that is killed at any moment resumes to the same numbers.
 """
 
 import math
@@ -30,17 +30,17 @@ _KEPT = "lower optim.lr, or look at that batch; the last checkpoint before is ke
 
 
 class LoopConfig(Settings):
-    """How the loop runs, whatever it trains."""
+    """Settings of the loop, the same for every algorithm."""
 
     optim: OptimConfig = OptimConfig()
     """The optimizer and its schedule."""
     checkpoint_every_s: float = Field(20.0, ge=0)
-    """Seconds between checkpoints, or 20 times as long as the last one took to write where that is more, so that they
-    take less than a twentieth of the time; 0 writes one after every step."""
+    """Seconds between checkpoints. If writing one takes long, they are at least 20 times that apart, so that they take
+    less than 5 % of the time. 0 writes one after every step."""
     compile: bool = False
-    """Compile the model with torch.compile; pays for its start-up on a GPU or in long runs."""
+    """Compile the model with torch.compile. Its start-up pays off on a GPU or in long runs."""
     recompute: bool = False
-    """Keep only what enters each block and compute the rest again backwards: less memory, a third more work
+    """Keep only the input of each block and recompute the rest in the backward pass: less memory, a third more work
     (arXiv:1604.06174)."""
     fsdp: bool = False
     """Shard weights, gradients and optimizer state over the ranks (FSDP2)."""
@@ -62,11 +62,11 @@ Hook = Callable[[Step], None]
 
 @deferring()
 def fit(job: Job, config: LoopConfig, hooks: Sequence[Hook] = (), resume_from: Path | None = None) -> None:
-    """Run the job's optimizer steps to the end, on from a checkpoint when there is one.
+    """Run the job's optimizer steps to the end, from the checkpoint in `resume_from` if there is one.
 
-    Raises DivergedError when a loss, the gradient or the weights are not finite (the checkpoint is then of a step at
-    which they were), ConfigError when sharded ranks would have unequal work, and KeyboardInterrupt, after writing a
-    checkpoint, when a signal asked to stop.
+    Raises DivergedError when a loss, the gradient or the weights are not finite (the checkpoint that is kept is from
+    before), ConfigError when sharded ranks would have unequal work, and KeyboardInterrupt, after writing a checkpoint,
+    when a signal asked to stop.
     """
     here = device.current()
     device.keep_freed_memory()
@@ -80,7 +80,7 @@ def fit(job: Job, config: LoopConfig, hooks: Sequence[Hook] = (), resume_from: P
     for step in range(first, job.n_steps + 1):
         started = time.monotonic()
         micros = next(steps, None)
-        if micros is None:  # the stream ended itself, as PPO's does over its KL budget
+        if micros is None:  # the stream ended early, as PPO's does over its KL budget
             break
         if config.fsdp and len(micros) % here.world_size:  # sharded ranks wait for each other in every forward pass
             raise ConfigError(
@@ -97,7 +97,7 @@ def fit(job: Job, config: LoopConfig, hooks: Sequence[Hook] = (), resume_from: P
             losses.append(loss_sum.detach())
             for name, value in {"loss": loss_sum, **metric_sums}.items():
                 sums[name] += value.detach().float()
-        # A rank that had no micro-batch, or none of some kind, has no sums of its own, but must join in.
+        # A rank without a micro-batch, or without one of some term, has no sums to add, but must take part.
         names = device.union_over_ranks(sums)
         totals = device.sum_over_ranks(torch.stack([sums[name] for name in names])).tolist()
         metrics = {name: total / count for name, total in zip(names, totals, strict=True)}
@@ -116,7 +116,7 @@ def fit(job: Job, config: LoopConfig, hooks: Sequence[Hook] = (), resume_from: P
                 raise DivergedError(f"step {step}: the update made weights that are not finite; {_KEPT}")
             began = time.monotonic()
             checkpoint.save(resume_from, step, job, optimizers)
-            device.release_memory()  # batches of unlike sizes leave holes, which would grow as long as training runs
+            device.release_memory()  # batches of different sizes fragment it more and more as training goes on
             saved_at = time.monotonic()
             save_s = saved_at - began
         if stopping:
@@ -124,7 +124,7 @@ def fit(job: Job, config: LoopConfig, hooks: Sequence[Hook] = (), resume_from: P
 
 
 def _what_diverged(losses: list[Tensor], n_micros: int) -> str:
-    """Which micro-batches, counted from 1 over all ranks, have a loss that is not finite; else it is the gradient."""
+    """Names the micro-batches, counted from 1 over all ranks, whose loss is not finite, or else the gradient."""
     here = device.current()
     wrong = [here.rank + i * here.world_size + 1 for i, loss in enumerate(losses) if not torch.isfinite(loss)]
     if not wrong:
@@ -133,12 +133,12 @@ def _what_diverged(losses: list[Tensor], n_micros: int) -> str:
 
 
 def wait_s(checkpoint_every_s: float, save_s: float) -> float:
-    """Seconds from one checkpoint to the next, if the last one took `save_s` to write."""
+    """Seconds from one checkpoint to the next, where the last one took `save_s` to write."""
     return max(checkpoint_every_s, 20 * save_s) if checkpoint_every_s else 0.0
 
 
 def _are_finite(model: nn.Module) -> bool:
-    """Each rank looks at what it holds itself."""
+    """Each rank checks its own shards."""
     trained = (p.to_local() if isinstance(p, DTensor) else p for p in model.parameters() if p.requires_grad)
     return not device.any_rank(not all(bool(torch.isfinite(tensor).all()) for tensor in trained))
 
@@ -146,7 +146,7 @@ def _are_finite(model: nn.Module) -> bool:
 def _update(
     job: Job, optimizers: list[torch.optim.Optimizer], config: LoopConfig, step: int, is_finite: bool
 ) -> Tensor:
-    """Sum gradients over ranks, clip, move the weights if the loss is finite; returns the norm before clipping."""
+    """Sum gradients over ranks, clip, update the weights if the loss is finite. Returns the norm before clipping."""
     parameters = [p for p in job.model.parameters() if p.requires_grad]
     sum_gradients(parameters)
     norm = torch.nn.utils.clip_grad_norm_(parameters, config.optim.max_grad_norm)

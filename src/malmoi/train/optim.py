@@ -19,10 +19,10 @@ from malmoi.errors import ConfigError
 
 
 class OptimConfig(Settings):
-    """How weights are moved."""
+    """The optimizer, its learning rates and their schedule."""
 
     name: Literal["adamw", "muon"] = "adamw"
-    """muon orthogonalises the updates of the blocks' matrices; the rest is AdamW's either way."""
+    """muon orthogonalises the updates of the blocks' matrices; AdamW updates all other weights in either case."""
     lr: float = Field(3e-4, gt=0)
     """Peak learning rate of the matrices (muon: about 0.02, adamw: about 3e-4)."""
     embedding_lr: float | None = Field(None, gt=0)
@@ -52,7 +52,7 @@ class OptimConfig(Settings):
 class Muon(torch.optim.Optimizer):
     """Momentum, orthogonalised: every singular value of a matrix's update becomes about 1.
 
-    Matrices of one shape are stacked and orthogonalised together, which on a CPU costs half of one after another.
+    Matrices of one shape are stacked and orthogonalised together: on a CPU that takes half the time.
     """
 
     def __init__(self, params: list[nn.Parameter], lr: float, momentum: float, weight_decay: float) -> None:
@@ -86,7 +86,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalise(matrices: Tensor, n_steps: int = 5) -> Tensor:
-    """Nearest semi-orthogonal matrices, roughly: singular values land in about [0.7, 1.2].
+    """Approximately the nearest semi-orthogonal matrices: singular values end in about [0.7, 1.2].
 
     matrices: (N, R, C) with R <= C. Newton-Schulz iteration of degree 5 with Jordan's coefficients.
     """
@@ -110,9 +110,9 @@ def shard_like(tensor: Tensor, like: Tensor) -> Tensor:
 
 
 def make_optimizers(model: nn.Module, config: OptimConfig) -> list[torch.optim.Optimizer]:
-    """One optimizer, or two where Muon leaves something to AdamW. Only parameters that require gradients are moved.
+    """One optimizer, or Muon for the matrices and AdamW for the rest. Parameters without gradients are left out.
 
-    Raises ConfigError when none does.
+    Raises ConfigError when no parameter requires a gradient.
     """
     matrices: list[nn.Parameter] = []
     embeddings: list[nn.Parameter] = []
@@ -148,9 +148,9 @@ def lr_ratio(config: OptimConfig, step: int, n_steps: int) -> float:
     """Learning rate of the step (1-based) over its peak."""
     if step <= config.warmup_steps:
         return step / config.warmup_steps
-    # The last step still moves the weights: progress is 1 one step after it.
+    # The last step still changes the weights: progress reaches 1 one step after it.
     progress = (step - config.warmup_steps - 1) / max(1, n_steps - config.warmup_steps)
     if config.decay == "constant":
         return 1.0
-    fall = progress if config.decay == "linear" else (1 - math.cos(math.pi * progress)) / 2
-    return 1 - (1 - config.final_lr_ratio) * fall
+    drop = progress if config.decay == "linear" else (1 - math.cos(math.pi * progress)) / 2
+    return 1 - (1 - config.final_lr_ratio) * drop

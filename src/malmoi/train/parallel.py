@@ -1,4 +1,4 @@
-"""Several processes, one update: `torchrun` starts them, gradients are summed, FSDP2 shards when asked."""
+"""Several processes, one update: `torchrun` starts them, gradients are summed, and FSDP2 can shard the model."""
 
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def prepare(model: nn.Module, fsdp: bool, compile_: bool, recompute: bool = False) -> nn.Module:
-    """Shard the model over the ranks, compile it, let it keep less for the backward pass, or leave it as it is."""
+    """Shard the model over the ranks, compile it, and recompute activations in the backward pass, each where asked."""
     for module in model.modules():
         if hasattr(module, "recompute"):
             setattr(module, "recompute", recompute)  # noqa: B010 (a plain flag, which nn.Module types as a submodule)
@@ -30,9 +30,9 @@ def prepare(model: nn.Module, fsdp: bool, compile_: bool, recompute: bool = Fals
         for module in model.modules():
             if isinstance(module, FSDPModule):
                 module.set_gradient_divide_factor(1.0)
-                module.set_force_sum_reduction_for_comms(True)  # gloo can do no other
+                module.set_force_sum_reduction_for_comms(True)  # gloo supports nothing else
     if compile_:
-        # Block by block: they are alike, so one compilation serves them all.
+        # Block by block: all have the same shapes, so they share one compilation.
         for blocks in (module for module in model.modules() if isinstance(module, nn.ModuleList)):
             for block in blocks:
                 block.compile()
@@ -40,12 +40,12 @@ def prepare(model: nn.Module, fsdp: bool, compile_: bool, recompute: bool = Fals
 
 
 def share_of(n: int, rank: int, world_size: int) -> slice:
-    """Which of n things a rank does: neighbours, as evenly as may be."""
+    """Which of n items a rank processes: a consecutive range, as even as possible."""
     return slice(n * rank // world_size, n * (rank + 1) // world_size)
 
 
 def gathered(own: list[T]) -> list[T]:
-    """What every rank has, in the order of `share_of`."""
+    """The lists of all ranks joined, in the order of `share_of`."""
     world_size = device.current().world_size
     if world_size == 1:
         return own
@@ -55,7 +55,7 @@ def gathered(own: list[T]) -> list[T]:
 
 
 def sum_gradients(parameters: list[nn.Parameter]) -> None:
-    """Sum gradients over the ranks in one message; a rank that had no micro-batch gives zeros. FSDP2 did it already."""
+    """Sum gradients over the ranks in one message; a rank without a micro-batch sends zeros. FSDP2 sums its own."""
     if device.current().world_size == 1 or any(
         isinstance(p.grad, torch.distributed.tensor.DTensor) for p in parameters
     ):

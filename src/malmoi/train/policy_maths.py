@@ -25,7 +25,7 @@ def whiten(values: Tensor, mask: Tensor, shift_mean: bool = True) -> Tensor:
 
 
 def priced(scores: Values, finished: Values, price: float) -> Values:
-    """Scores less `price` where an answer never ended its turn, so that ending it would always have been better.
+    """Subtract `price` from the score of an answer that never ended its turn: ending it always scores higher.
 
     scores, finished: of one shape; price: in the scores' unit. Used wherever answers are trained on, chosen
     or compared. Source: TRL's `missing_eos_penalty`.
@@ -49,7 +49,7 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, gae_lambda:
     """Generalised advantage estimates, right to left over the response; beyond its last token the value is 0.
 
     rewards, values, mask: (B, T), in reward units; gamma, gae_lambda in [0, 1]
-    Returns (B, T), no gradient, zero outside the mask. Raises ValueError on unequal shapes.
+    Returns (B, T), without gradient, zero outside the mask. Raises ValueError on unequal shapes.
     Source: Schulman et al. 2016, arXiv:1506.02438, eq. 16.
     """
     if not rewards.shape == values.shape == mask.shape:
@@ -72,9 +72,9 @@ def clipped_policy_loss(logps: Tensor, old_logps: Tensor, advantages: Tensor, cl
 
 
 def group_advantages(scores: Tensor, group_size: int, divide_by_std: bool) -> Tensor:
-    """Score less the mean of its group, and over the group's standard deviation (unbiased, 1e-4 added) if asked.
+    """Score - mean of its group, divided by the group's standard deviation (unbiased, 1e-4 added) if asked.
 
-    scores: (B,), the answers to one prompt beside each other. Returns (B,), zero where a group scores alike.
+    scores: (B,), answers to one prompt are consecutive. Returns (B,), zero where all scores of a group are equal.
     Source: arXiv:2402.03300, §4.1.1; without the division: arXiv:2503.20783.
     """
     groups = scores.view(-1, group_size)

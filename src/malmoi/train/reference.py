@@ -1,4 +1,4 @@
-"""The policy that learns, and the reference that it is held near: the same model as it was."""
+"""The policy that is trained, and its frozen reference: the same model before training."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ from malmoi.model.transformer import LanguageModel
 
 
 def policy_and_reference(folder: Path, config: LoraConfig) -> tuple[LanguageModel, LanguageModel | WithoutAdapters]:
-    """A language model to train, and itself as it is now: with its adapters off, or, where all weights are trained, as
-    a second copy."""
+    """A language model to train, and its reference: the model with its adapters off, or a frozen copy where all weights
+    are trained."""
     policy = load_model(folder, LanguageModel)
     if not config.rank:
         return policy, frozen(load_model(folder, LanguageModel))

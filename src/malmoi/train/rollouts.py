@@ -30,10 +30,10 @@ from malmoi.train.policy_maths import adapted_beta, priced
 
 
 class RolloutConfig(Settings):
-    """Settings of every algorithm that learns from answers which its policy samples."""
+    """Settings that PPO and GRPO share."""
 
     n_iterations: int = Field(gt=0)
-    """Times that answers are sampled and learned from."""
+    """How often answers are sampled and learned from."""
     batch_size: int = Field(64, gt=0)
     """Answers sampled in one iteration."""
     micro_batch_size: int = Field(64, gt=0)
@@ -43,24 +43,23 @@ class RolloutConfig(Settings):
     n_minibatches: int = Field(1, gt=0)
     """Optimizer steps in one pass."""
     temperature: float = Field(1.0, gt=0)
-    """Of sampling, and of every log-probability."""
+    """Of sampling and of all log-probabilities."""
     max_tokens: int = Field(48, gt=0)
     """Longest answer."""
     beta: float = Field(0.05, ge=0)
     """KL coefficient: reward units per nat."""
     kl_target: float | None = Field(None, gt=0)
-    """Nats per answer that beta adapts to (over 10,000 answers); None keeps beta fixed."""
+    """KL in nats per answer towards which beta adapts (over 10,000 answers); None keeps beta fixed."""
     clip_eps: float = Field(0.2, gt=0)
-    """How far the probability ratio counts, either way of 1."""
+    """The probability ratio is clipped to 1 ± this."""
     missing_eos_penalty: float = Field(1.0, ge=0)
-    """Taken from the score of an answer that never ended its turn, in standard deviations of the reward model's scores
-    (`score_std` in its folder's `malmoi.json`; where that is not said, in the scores' own unit); 0: such answers cost
-    nothing."""
+    """Subtracted from the score of an answer that never ended its turn, in standard deviations of the reward model's
+    scores (`score_std` in its folder's `malmoi.json`; if it is missing, in the scores' own unit)."""
     normalise_rewards: int = Field(0, ge=0, exclude_if=lambda n: n == 0)
-    """Answers of the reference over which scores get mean 0 and variance 1 before training; 0 leaves them as they
-    are."""
+    """Number of answers of the reference by which scores are normalised to mean 0 and variance 1 before training; 0
+    does not normalise."""
     kl_budget: float = Field(20.0, gt=0)
-    """Nats per answer at which training stops by itself."""
+    """KL in nats per answer above which no further iteration begins."""
     seed: Seed = 1
     """Of prompts, sampling and minibatches."""
     lora: LoraConfig = LoraConfig()
@@ -73,7 +72,9 @@ class RolloutConfig(Settings):
         if self.n_minibatches > self.batch_size:
             raise ValueError(f"n_minibatches {self.n_minibatches} is more than batch_size {self.batch_size}")
         if self.loop.fsdp:
-            raise ValueError("loop.fsdp shards the policy, and answers are sampled from whole ones; leave it off")
+            raise ValueError(
+                "loop.fsdp shards the policy, but answers can only be sampled from a whole one; leave it off"
+            )
         return self
 
 
@@ -81,12 +82,12 @@ class RolloutConfig(Settings):
 class Rollouts:
     """Sampled answers. All (B, T) tensors are aligned: position t chooses token t + 1.
 
-    ids: (B, T + 1) prompt and response, end of turn included when it was sampled
-    mask: (B, T), True where the chosen token is of the response
+    ids: (B, T + 1) prompt and response, with the end of turn if it was sampled
+    mask: (B, T), True where the chosen token belongs to the response
     logps, ref_logps: (B, T) of the chosen tokens at the sampling temperature; values: (B, T)
     advantages, returns: (B, T), zero until they are computed
-    scores: (B,) of the reward model, in its units, less the price of an answer that never ended, normalised if asked
-    finished: (B,) whether the turn was ended
+    scores: (B,) of the reward model, in its units, minus the price of an unfinished answer, normalised if asked
+    finished: (B,) whether the answer ended its turn
     """
 
     ids: Tensor
@@ -108,7 +109,7 @@ class Rollouts:
         return Rollouts(*(getattr(self, f.name).to(device) for f in fields(self)))
 
     def rows(self, index: Tensor) -> "Rollouts":
-        """These rows, without the padding that none of them needs."""
+        """These rows, cut to the longest of them."""
         longest = int(self.mask[index].any(dim=0).nonzero().max()) + 1
         chosen = {f.name: getattr(self, f.name)[index] for f in fields(self)}
         widths = {name: longest + (name == "ids") for name, tensor in chosen.items() if tensor.ndim == 2}
@@ -119,10 +120,10 @@ def sample(
     policy: LanguageModel, prompts: Sequence[Sequence[int]], sampling: Sampling, *, tokenizer: Tokenizer,
     seeds: Sequence[int],
 ) -> tuple[list[Answer], Tensor, Tensor]:  # fmt: skip
-    """Answers, (B, T + 1) ids of prompt and response, and (B, T) which positions choose a response token.
+    """Answers, (B, T + 1) ids of prompt and response, and the (B, T) mask of positions that choose a response token.
 
-    A response ends with the token that was sampled to end it, whichever of the tokenizer's `stop_ids` that is.
-    With several ranks each writes a share of the answers, and all get all of them.
+    A response includes the token that ended it, which may be any of the tokenizer's `stop_ids`.
+    With several ranks each samples a share of the answers, and all ranks get all answers.
     """
     here = device.current()
     own = share_of(len(prompts), here.rank, here.world_size)
@@ -143,12 +144,12 @@ def score_rollouts(
     policy: LanguageModel, ref: LanguageModel | WithoutAdapters, value: ScalarModel | None, reward_model: ScalarModel,
     ids: Tensor, mask: Tensor, finished: Tensor, end_id: int, temperature: float, micro_batch_size: int,
 ) -> Rollouts:  # fmt: skip
-    """One forward pass of each of the networks, in the mode that training uses (there is no dropout).
+    """One forward pass of each network over all answers, by the same functions as in training (there is no dropout).
 
-    With several ranks each reads some micro-batches, the same as one rank would read, and all get all numbers.
+    With several ranks each reads a share of the micro-batches, and all ranks get all numbers.
 
-    value: None where nothing is to be expected of an answer; values are then zero
-    end_id: the reward model reads every answer as if its last token were this (`whole_turns`)
+    value: the value network; None (GRPO) leaves values at zero
+    end_id: for the reward model, the last token of every answer is replaced by this (`whole_turns`)
     """
     here, turns = device.current(), whole_turns(ids, mask, end_id)
     logps, ref_logps, values = torch.zeros(3, *mask.shape, device=ids.device)
@@ -161,17 +162,16 @@ def score_rollouts(
             if value is not None:
                 values[rows] = response_values(value, ids[rows], mask[rows])
             scores[rows] = scores_at_end(reward_model, turns[rows], mask[rows])
-    for found in (logps, ref_logps, values, scores):  # zeros where another rank has a number
+    for found in (logps, ref_logps, values, scores):  # each rank has zeros where another one has numbers
         device.sum_over_ranks(found)
     zeros = torch.zeros_like(logps)
     return Rollouts(ids, mask, logps, ref_logps, values * mask, zeros, zeros, scores, finished)
 
 
 def whole_turns(ids: Tensor, mask: Tensor, end_id: int) -> Tensor:
-    """The ids (B, T + 1) with the end of turn as every answer's last token: in place of another token that ended it, or
-    of the last one of an answer that never ended.
+    """The ids (B, T + 1) with `end_id` as the last token of every answer, also of one that never ended.
 
-    A reward model has learned at ends of turns only. mask: (B, T)
+    The reward model was trained at ends of turns only. mask: (B, T)
     """
     position = torch.arange(1, ids.shape[1], device=ids.device)
     last = (position * mask).amax(dim=1, keepdim=True)
@@ -181,9 +181,9 @@ def whole_turns(ids: Tensor, mask: Tensor, end_id: int) -> Tensor:
 def response_logps(
     policy: LanguageModel | WithoutAdapters, ids: Tensor, mask: Tensor, temperature: float
 ) -> tuple[Tensor, Tensor]:
-    """log p of every response token, (B, T), zero elsewhere, and the entropies where `mask` is True, (N,), in nats.
+    """log p of every response token, (B, T), zero elsewhere, and the N entropies where `mask` is True, (N,), in nats.
 
-    ids: (B, T + 1); mask: (B, T). A prompt that several rows have in common is read once, here as below.
+    ids: (B, T + 1); mask: (B, T). A prompt that several rows share is read once; so do the two functions below.
     """
     shared = share_prompts(ids, mask)
     if shared is None:
@@ -193,7 +193,7 @@ def response_logps(
 
 
 def response_values(value: ScalarModel, ids: Tensor, mask: Tensor) -> Tensor:
-    """The value network's number at every position that chooses a response token, (B, T). Shapes as above."""
+    """The value at every position that chooses a response token, (B, T). ids: (B, T + 1); mask: (B, T)."""
     shared = share_prompts(ids, mask)
     if shared is None:
         return value(ids[:, :-1], mask=mask)
@@ -201,7 +201,7 @@ def response_values(value: ScalarModel, ids: Tensor, mask: Tensor) -> Tensor:
 
 
 def scores_at_end(reward_model: ScalarModel, ids: Tensor, mask: Tensor) -> Tensor:
-    """The reward model's number at the last token of each response, (B,). ids: (B, T + 1); mask: (B, T)."""
+    """The reward model's score at the last token of each response, (B,). ids: (B, T + 1); mask: (B, T)."""
     if (shared := share_prompts(ids, mask)) is not None:
         found = reward_model(shared.ids, shared.branches)[shared.ends]
         return torch.zeros_like(found).index_copy(0, shared.order, found)
@@ -214,15 +214,15 @@ def scores_at_end(reward_model: ScalarModel, ids: Tensor, mask: Tensor) -> Tenso
 class RolloutSteps(ABC):
     """A stream of optimizer steps that learn from answers which the trained policy samples.
 
-    What PPO and GRPO share: they collect answers, learn from them for some steps, and go on after an interruption. What
-    a step learns from them is each algorithm's own `__iter__`.
+    The part that PPO and GRPO share: collecting answers, cutting them into minibatches, and resuming. The order of the
+    algorithm is in its own `__iter__`.
 
     value: the value network; None for algorithms without one
     group_size: answers to each prompt; answers to one prompt are consecutive
     score_std: standard deviation of the reward model's scores, the unit of `missing_eos_penalty`
     beta: the KL coefficient for the next iteration
-    n_taken: optimizer steps that were yielded so far
-    rollouts: the answers of the current iteration, with all that is learned from them
+    n_taken: optimizer steps yielded so far
+    rollouts: the answers of the current iteration, with advantages
     info: figures about the current iteration, for the metrics of its steps
     latest: prompts and answers of the current iteration, for alarms and sample files; empty after a resume
     """
@@ -245,8 +245,10 @@ class RolloutSteps(ABC):
     def __iter__(self) -> Iterator[Sequence[Any]]: ...
 
     def remaining(self) -> Iterator[tuple[int, int, int]]:
-        """Iteration, epoch and minibatch of each optimizer step that is left, and none of an iteration that would begin
-        over the KL budget."""
+        """Iteration, epoch and minibatch of each optimizer step that is left.
+
+        It ends before an iteration that would begin over the KL budget.
+        """
         config = self.config
         per_iteration = config.n_epochs * config.n_minibatches
         while self.n_taken < config.n_iterations * per_iteration:
@@ -268,7 +270,7 @@ class RolloutSteps(ABC):
         answers, rollouts, raw_scores = self._sample(prompts, np.random.default_rng((config.seed, 1, iteration)))
         self.latest = list(zip(prompts, answers, strict=True))
         self.info = figures_of(rollouts, answers, raw_scores) | {"beta": self.beta}
-        # Ranks stop together, also if their last bits differ.
+        # All ranks stop together, even if their last bits differ.
         self.is_over_budget = device.any_rank(self.info["kl"] > config.kl_budget)
         return rollouts
 
@@ -279,9 +281,9 @@ class RolloutSteps(ABC):
             self.beta = adapted_beta(self.beta, self.info["kl"], config.kl_target, 10_000, config.batch_size)
 
     def micro_batches(self, iteration: int, epoch: int, minibatch: int) -> list[Rollouts]:
-        """The answers of one optimizer step: every epoch shuffles them all, and cuts them into `n_minibatches`.
+        """The answers of one optimizer step: every epoch shuffles all answers and splits them into `n_minibatches`.
 
-        Answers without a token, which nothing can be learned from, make no micro-batch.
+        A micro-batch in which no answer has a token is left out.
         """
         assert self.rollouts is not None
         config, rollouts = self.config, self.rollouts
@@ -307,7 +309,7 @@ class RolloutSteps(ABC):
     def _sample(
         self, prompts: Sequence[TokenizedPrompt], rng: np.random.Generator
     ) -> tuple[list[Answer], Rollouts, Tensor]:
-        """Answers, their rollouts, and (B,) the reward model's own scores, neither priced nor normalised."""
+        """Answers, their rollouts, and the reward model's raw scores (B,), before price and normalisation."""
         config = self.config
         seeds = [int(seed) for seed in rng.integers(2**62, size=len(prompts))]
         sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens)
@@ -325,7 +327,7 @@ class RolloutSteps(ABC):
         return answers, replace(rollouts, scores=scores), rollouts.scores
 
     def _measure_reference(self) -> None:
-        """Mean and deviation of the scores of the policy before its first update, when it is the reference."""
+        """Mean and standard deviation of the policy's scores before its first update, when it equals the reference."""
         rng = np.random.default_rng((self.config.seed, 3))
         prompts = [self.prompts[i] for i in rng.integers(len(self.prompts), size=self.config.normalise_rewards)]
         scores = self._sample(prompts, rng)[1].scores
@@ -333,10 +335,10 @@ class RolloutSteps(ABC):
 
 
 def figures_of(rollouts: Rollouts, answers: Sequence[Answer], raw_scores: Tensor) -> dict[str, float]:
-    """What is measured of an iteration's answers.
+    """Figures about the answers of one iteration.
 
     kl: mean over answers of Σ log policy - log ref, in nats, and kl_error: its standard error
-    score: mean of the scores that are learned from; score_range: of the reward model's own, highest - lowest
+    score: mean score; score_range: highest - lowest raw score
     response_tokens: per answer; finished: share that ended; distinct: share of different answers
     """
     kl = ((rollouts.logps - rollouts.ref_logps) * rollouts.mask).sum(dim=1)
@@ -352,14 +354,14 @@ def figures_of(rollouts: Rollouts, answers: Sequence[Answer], raw_scores: Tensor
 
 
 def prompt_order(n_prompts: int, batch_size: int, seed: int, iteration: int) -> list[int]:
-    """Which prompts an iteration takes: shuffled passes over all of them."""
+    """The prompts of an iteration, from shuffled passes over all prompts."""
     places = (divmod(position, n_prompts) for position in range(iteration * batch_size, (iteration + 1) * batch_size))
     return [int(_pass(n_prompts, seed, epoch)[place]) for epoch, place in places]
 
 
 @functools.lru_cache(maxsize=4)
 def _pass(n_prompts: int, seed: int, epoch: int) -> np.ndarray:
-    """The order of one pass over all prompts; drawn once, however many iterations it lasts."""
+    """The order of one pass over all prompts. It is cached: one pass may last many iterations."""
     return np.random.default_rng((seed, 0, epoch)).permutation(n_prompts)
 
 

@@ -9,7 +9,7 @@ from types import FrameType
 from malmoi import device
 
 TWICE_S = 1.0
-"""Ctrl-C reaches a rank from the terminal and, at once again, from `torchrun`: within this time it is one request."""
+"""Ctrl-C reaches a rank from the terminal and again from `torchrun`: within this time both are one request."""
 _requested = False
 _deferring = False
 _asked_at = 0.0
@@ -22,7 +22,7 @@ def stop_requested() -> bool:
 
 @contextlib.contextmanager
 def listening() -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into KeyboardInterrupt; while the loop runs, the first of them into a request."""
+    """Turn SIGINT and SIGTERM into KeyboardInterrupt; while the loop runs, the first one only asks it to stop."""
     global _requested, _asked_at
     _requested, _asked_at = False, 0.0
     previous = {number: signal.signal(number, _request) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -35,7 +35,8 @@ def listening() -> Iterator[None]:
 
 @contextlib.contextmanager
 def deferring() -> Iterator[None]:
-    """Between two of the loop's steps is where it can stop and lose nothing: there it asks `stop_requested`."""
+    """While this holds, a signal only asks to stop: the loop checks `stop_requested` between two steps, where it loses
+    nothing."""
     global _deferring
     _deferring = True
     try:
