@@ -1,4 +1,4 @@
-"""What a stage will take, in numbers that its settings give before anything was read or tried."""
+"""What a stage will cost, estimated from its settings before any data is read or any step is tried."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,25 +9,26 @@ from malmoi.model.lora import LoraConfig
 from malmoi.train.optim import OptimConfig
 
 PROMPT_TOKENS, ANSWER_TOKENS = 20, 16
-"""Of a usual demonstration; nobody knows before the tokenizer is trained."""
+"""Assumed lengths of a typical demonstration; the real ones are known only after the tokenizer is trained."""
 DOCS_BYTES = 2_500_000
-"""The documentation of Python, about."""
+"""Approximate size of the documentation of Python."""
 Trial = Literal["text", "answers", "rankings", "rollouts"]
-"""What a step learns from: all tokens of text, the answers in it, ranked answers, or sampled ones with a value
+"""What a step trains on: all tokens of text, only the answers, ranked answers, or sampled answers with a value
 network."""
 
 
 @dataclass(frozen=True)
-class Work:
-    """What a stage that trains does.
+class TrainingCost:
+    """What training in a stage involves.
 
-    trial: by which kind of step its time is measured
-    rows, n_tokens: of one micro-batch, as it usually is; longest: tokens of a row at most
+    trial: the kind of step by which its time is measured
+    rows, n_tokens: rows of a typical micro-batch, tokens of a row; longest: most tokens of a row
     n_micros: micro-batches in the whole stage; n_steps: optimizer steps
-    n_answers: sampled on the way, of `answer` tokens; n_read: networks that read each of them, or each row of a batch
-    n_trained, n_frozen: networks of the recipe's shape; depth: share of its layers; lora: what learns
-    is_averaged: whether the networks that learn have copies, which follow them; ptx: the text that is mixed in
-    stage: whose work it is
+    n_answers: answers sampled while training, of `answer` tokens each
+    n_read: networks that compute log-probabilities or scores of each answer, or of each row if none is sampled
+    n_trained, n_frozen: networks of the recipe's shape; depth: share of its layers; lora: which weights are trained
+    is_averaged: whether trained networks have an averaged copy; ptx: training on text that is mixed in
+    stage: the stage that trains
     """
 
     trial: Trial
@@ -45,18 +46,20 @@ class Work:
     lora: LoraConfig = field(default_factory=LoraConfig)
     n_steps: int = 1
     is_averaged: bool = False
-    ptx: "Work | None" = None
+    ptx: "TrainingCost | None" = None
     stage: str = ""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the stages before are expected to make. A stage that makes some of it says how much with `expects`.
+    """Expected sizes of what earlier stages make. Each stage updates its part in `expects`.
 
-    folder: the workspace; None where the shape of the networks is known; shape: of the networks
-    chat, ranked, prompt: usual tokens of a conversation, a ranked conversation, a prompt; longest: of the longest row
-    n_ranked: answers to one prompt; answer_share: how much of the longest answer a usual one takes, 0 for short ones
-    n_prompts: to train on and held out; n_heldout: of these; n_unseen: questions about what nobody asked before
+    folder: the workspace; None if the shape of the networks is known; shape: shape of the networks
+    chat, ranked, prompt: tokens of a typical conversation, ranked conversation, prompt; longest: of the longest row
+    n_ranked: answers to one prompt
+    answer_share: length of a typical answer as a share of the longest; 0: short answers
+    n_prompts: prompts for training and held out; n_heldout: the held-out ones
+    n_unseen: questions about items that are never asked about in training; n_methods: policies to compare
     """
 
     folder: Path | None
@@ -74,22 +77,22 @@ class Sizes:
     n_methods: int = 0
 
     def fitted(self) -> "Sizes":
-        """No longer than the context of the networks."""
+        """The same, with all lengths cut to the context of the networks."""
         names = ("chat", "ranked", "prompt", "longest")
         return replace(self, **{name: min(getattr(self, name), self.shape.seq_len) for name in names})
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a stage takes besides what it trains.
+    """What a stage costs.
 
-    s_per_mb: seconds for a megabyte of text, fixed_s: seconds, both on the core that they were measured on
-    answers: (how many, tokens of the prompt, tokens of the answer) that are sampled, not for training
-    reads: (how many, tokens) of rows that one network reads
+    s_per_mb: seconds per megabyte of text; fixed_s: seconds; both as measured on one reference core
+    answers: (number, prompt tokens, answer tokens) of answers that are sampled outside of training
+    reads: (number, tokens) of rows that one network computes log-probabilities or scores of
     holds_model: whether a network is in memory
     """
 
-    work: Work | None = None
+    training: TrainingCost | None = None
     s_per_mb: float = 0.0
     fixed_s: float = 0.0
     answers: tuple[tuple[int, int, int], ...] = ()

@@ -1,7 +1,7 @@
-"""What a stage is: one file in `stages/` that says what it reads and makes, and does it.
+"""What a stage is: one file in `stages/` that declares what it reads and makes, and does the work.
 
-A stage is bound by the kinds of what it reads, not by the names of the stages that make them: rankings may come from
-a simulated labeler, from a published set, from people, or from a file, and no stage that reads them changes.
+A stage declares the kinds of artefact that it reads, not the stages that make them. Rankings may come from a simulated
+labeler, a published data set, people or a file; the stages that read rankings are the same for all of them.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -22,22 +22,22 @@ from malmoi.workspace.hashes import Hashes
 from malmoi.workspace.ledger import Ledger
 
 BASE = "base"
-"""The kind of a model that a recipe begins with."""
+"""The kind of the model that a recipe starts from."""
 MODEL = "model"
-"""The folder, in what a stage makes, of a model that can be named, talked with and exported."""
+"""Folder in a stage's output that holds a model. Such a model gets a name and can be used in chat and exported."""
 CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.jsonl"
 ONLY = ""
-"""The name of the part of a kind that has one part."""
+"""Name of the only part, for a kind that is one file or folder."""
 
 
 @dataclass(frozen=True)
-class Need:
-    """What a stage reads in one role.
+class Role:
+    """What a stage accepts in one role.
 
-    kinds: any of these, the first that there is
-    optional: the stage runs without it too; many: all that there are, in the order of the recipe
-    named: kinds that it also reads, if a recipe names what makes them
+    kinds: the accepted kinds of artefact; the first one that is available is read
+    optional: the stage also runs without it; many: the stage reads all artefacts of the kind, in recipe order
+    named: further kinds, accepted only if the recipe names their source in [STAGE.reads]
     """
 
     kinds: tuple[str, ...]
@@ -49,33 +49,33 @@ class Need:
         return " or ".join(self.kinds)
 
 
-def need(*kinds: str, named: tuple[str, ...] = ()) -> Need:
-    """The latest artefact of the first of these kinds that is made before."""
-    return Need(kinds, named=named)
+def required(*kinds: str, named: tuple[str, ...] = ()) -> Role:
+    """The latest artefact of the first kind that an earlier stage makes; an error if there is none."""
+    return Role(kinds, named=named)
 
 
-def may(*kinds: str) -> Need:
-    """The same, where there is one."""
-    return Need(kinds, optional=True)
+def optional(*kinds: str) -> Role:
+    """The latest artefact of the first kind that an earlier stage makes, if there is one."""
+    return Role(kinds, optional=True)
 
 
-def every(*kinds: str) -> Need:
-    """All that are made before; there may be none."""
-    return Need(kinds, optional=True, many=True)
+def all_of(*kinds: str) -> Role:
+    """All artefacts of the kind that earlier stages make; there may be none."""
+    return Role(kinds, optional=True, many=True)
 
 
-POLICY = need("policy", "base", named=("aligned policy",))
-"""The model that a stage samples from or trains further: what SFT made, or a base model that can answer already."""
+POLICY = required("policy", "base", named=("aligned policy",))
+"""The model that a stage samples from or trains further: the SFT model, or a base model that can already chat."""
 Parts = Mapping[str, str]
-"""Name of a part -> its path in what the stage makes. A kind that is one file or folder has the one part ""."""
+"""Name of a part -> its path in the stage's output. A kind that is one file or folder has the single part ""."""
 
 
 @dataclass(frozen=True)
-class Given:
-    """One artefact of some kind, in the role in which a stage reads it.
+class Input:
+    """An artefact that a stage reads.
 
-    source: its name among the run's parents: the stage that made it, or the role of what a recipe names from outside
-    parts: name -> path, see `Parts`; a part that this stage did not make is no file
+    source: its key in the run's parents: the stage that made it, or the role if it is external to the recipe
+    parts: name -> path, see `Parts`; the path of a part that was not made does not exist
     """
 
     kind: str
@@ -84,13 +84,13 @@ class Given:
 
     @property
     def path(self) -> Path:
-        """Of a kind that is one file or folder."""
+        """Path of a kind that is one file or folder."""
         return self.parts[ONLY]
 
     def part(self, name: str) -> Path:
-        """Raises WorkspaceError where it is missing."""
+        """Path of a part. Raises WorkspaceError if it does not exist."""
         if (path := self.parts.get(name)) is None or not path.exists():
-            raise WorkspaceError(f"{self.kind} of {self.source}: have no part {name!r}, which is needed here")
+            raise WorkspaceError(f"{self.kind} of {self.source}: has no {name!r} part; use a source that provides it")
         return path
 
     def has(self, name: str) -> bool:
@@ -98,58 +98,59 @@ class Given:
 
 
 @dataclass(frozen=True)
-class Brought:
-    """What comes from outside of a recipe: it is hashed and recorded as `path`, and is a parent of the run."""
+class ExternalInput:
+    """An input from outside the recipe. `path` is hashed and recorded as a parent of the run."""
 
-    given: Given
+    input: Input
     path: Path
 
 
-class Reads(dict[str, tuple[Given, ...]]):
-    """Role -> what is read in it: one artefact, none where it is optional, or all that there are."""
+class InputsByRole(dict[str, tuple[Input, ...]]):
+    """Role -> its artefacts: one, none if it is optional, or any number (`all_of`)."""
 
-    def __call__(self, role: str) -> Given:
-        """The artefact in a role. KeyError where there is none."""
+    def __call__(self, role: str) -> Input:
+        """The first artefact in a role. Raises KeyError if there is none."""
         if not self.get(role):
             raise KeyError(role)
         return self[role][0]
 
-    def find(self, role: str) -> Given | None:
+    def find(self, role: str) -> Input | None:
+        """The first artefact in a role, if there is one."""
         return self[role][0] if self.get(role) else None
 
     def to_json(self) -> dict[str, Any]:
         return {
             role: [
-                [made.kind, made.source, {name: str(path) for name, path in made.parts.items()}] for made in all_made
+                [found.kind, found.source, {name: str(path) for name, path in found.parts.items()}] for found in inputs
             ]
-            for role, all_made in self.items()
+            for role, inputs in self.items()
         }
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Reads":
+    def from_json(cls, value: dict[str, Any]) -> "InputsByRole":
         return cls(
             {
                 role: tuple(
-                    Given(kind, source, {n: Path(p) for n, p in parts.items()}) for kind, source, parts in all_made
+                    Input(kind, source, {n: Path(p) for n, p in parts.items()}) for kind, source, parts in inputs
                 )
-                for role, all_made in value.items()
+                for role, inputs in value.items()
             }
         )
 
 
 @dataclass
 class Context:
-    """What a stage is given when it runs.
+    """What a stage gets when it runs.
 
-    folder: the run's folder; `out` in it is what the run makes, its artefact
-    reads: what it reads, by role; parents: the SHA-256 of each, by the stage that made it
-    records: the ledger, which only the first rank has
-    hooks: are called after each step of a training stage; say: one line for whoever watches
+    folder: the run's folder; the stage writes its output into `out` in it
+    reads: the stage's inputs, by role; parents: source of an input -> SHA-256
+    records: the ledger; None on all ranks but the first
+    hooks: called after each training step; say: reports one line to the user
     """
 
     run_id: str
     folder: Path
-    reads: Reads
+    reads: InputsByRole
     parents: dict[str, str]
     records: Ledger | None
     workspace: Workspace
@@ -158,7 +159,7 @@ class Context:
 
     @property
     def ledger(self) -> Ledger:
-        """The workspace's records."""
+        """The workspace's ledger; only the first rank may use it."""
         assert self.records is not None
         return self.records
 
@@ -169,16 +170,16 @@ class Context:
 
 @dataclass(frozen=True)
 class Finished:
-    """A stage's finished run, from which it takes the facts for the report.
+    """A finished run of a stage, from which `facts` makes what the report shows.
 
-    folder: the run's folder; settings: those of the stage
+    folder: the run's folder; settings: the stage's settings
     """
 
     stage: str
     run_id: str
     folder: Path
     settings: Any
-    reads: Reads
+    reads: InputsByRole
 
     @property
     def out(self) -> Path:
@@ -186,91 +187,91 @@ class Finished:
 
     @cached_property
     def metrics(self) -> Sequence[Mapping[str, Any]]:
-        """A row for each step of a stage that trains."""
+        """One row per training step; empty for a stage that does not train."""
         path = self.folder / METRICS
         return read_jsonl(path) if path.exists() else []
 
 
-def reads_nothing(settings: Any, workspace: Workspace, hashes: Hashes) -> dict[str, str]:
-    """Of a stage that reads nothing but what other stages made."""
+def no_external_hashes(settings: Any, workspace: Workspace, hashes: Hashes) -> dict[str, str]:
+    """Default: the stage reads only what other stages made."""
     return {}
 
 
-def names_no_models(settings: Any) -> list[str]:
-    """Of a stage that begins with no model of others."""
+def no_external_inputs(settings: Any, workspace: Workspace) -> dict[str, ExternalInput]:
+    """Default: the settings name no artefact."""
+    return {}
+
+
+def no_models(settings: Any) -> list[str]:
+    """Default: the stage needs no pretrained model."""
     return []
 
 
-def expects_the_same(settings: Any, sizes: Sizes) -> Sizes:
-    """Of a stage that makes nothing whose size matters."""
+def any_inputs(settings: Any, reads: Mapping[str, Any]) -> None:
+    """Default: the settings are valid for all inputs."""
+
+
+def same_sizes(settings: Any, sizes: Sizes) -> Sizes:
+    """Default: the output has no size that later stages depend on."""
     return sizes
 
 
-def allows_all(settings: Any, reads: Mapping[str, Any]) -> None:
-    """Of a stage whose settings suit whatever it reads."""
-
-
-def costs_little(settings: Any, sizes: Sizes) -> Cost:
-    """Of a stage that does not say what it takes."""
+def no_cost(settings: Any, sizes: Sizes) -> Cost:
+    """Default: the stage does not estimate its cost."""
     return Cost()
 
 
-def brings_nothing(settings: Any, workspace: Workspace) -> dict[str, Brought]:
-    """Of a stage whose settings name no artefact."""
-    return {}
-
-
-def shows_nothing(finished: Finished) -> Facts:
-    """Of a stage that the report only lists."""
+def no_facts(finished: Finished) -> Facts:
+    """Default: the report lists the stage without details."""
     return Facts()
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A module of `stages/`, with its defaults.
+    """A module of `stages/`, with defaults for what it leaves out.
 
-    about: one line; Settings: hyper-parameters, never paths of what other stages make
-    reads: role -> what is read in it; makes: kind -> its parts
-    run: reads, calls one module, and writes into `context.out`
-    outside: name -> SHA-256 or version of what is read that no stage made; when it changes, the work is another
-    brings: role -> an artefact that its settings name, such as a model of the workspace
-    kinds: the kinds that it makes with these settings, where these are not always all
-    Inputs: files that `malmoi train` names for the same algorithm, and that a recipe takes from its stages
-    check: raises ConfigError for settings that do not suit what is read, by role
-    models: names of models that are fetched before it runs, if they are not here
-    expects, cost: how much it will make, and what that takes, for the plan that is shown before a recipe runs
-    facts: what the report shows of a finished run; label: the name for people, where it is another
-    trains: whether all ranks run it together; unused: settings that do nothing because of others
+    about: one line; Settings: hyper-parameters, never paths of other stages' outputs
+    reads: role -> what it accepts; makes: kind -> its parts
+    run: reads the inputs, calls one module, and writes into `context.out`
+    external_hashes: name -> SHA-256 or version of external data; part of the fingerprint
+    external_inputs: role -> an artefact that the settings name, such as a model of the workspace
+    kinds: the kinds that it makes with these settings; by default all
+    Inputs: the files that `malmoi train` names for the same algorithm; a recipe takes them from its stages
+    check: raises ConfigError if the settings do not suit what is read, by role
+    models: names of models to download before the stage runs, if they are missing
+    expects, cost: estimated size of the output, and estimated cost, for the plan printed before a recipe runs
+    facts: what the report shows of a finished run; label: name shown to people, if it differs from `name`
+    trains: all ranks run it together; unused: settings that have no effect because of other settings
     """
 
     name: str
     about: str
     Settings: type[config.Settings]
-    reads: Mapping[str, Need]
+    reads: Mapping[str, Role]
     makes: Mapping[str, Parts]
     run: Callable[[Context, Any], None]
-    outside: Callable[[Any, Workspace, Hashes], dict[str, str]] = reads_nothing
-    brings: Callable[[Any, Workspace], dict[str, Brought]] = brings_nothing
+    external_hashes: Callable[[Any, Workspace, Hashes], dict[str, str]] = no_external_hashes
+    external_inputs: Callable[[Any, Workspace], dict[str, ExternalInput]] = no_external_inputs
     kinds: Callable[[Any], Collection[str]] | None = None
     Inputs: type[config.Settings] | None = None
-    check: Callable[[Any, Mapping[str, Any]], None] = allows_all
-    models: Callable[[Any], list[str]] = names_no_models
-    expects: Callable[[Any, Sizes], Sizes] = expects_the_same
-    cost: Callable[[Any, Sizes], Cost] = costs_little
-    facts: Callable[[Finished], Facts] = shows_nothing
+    check: Callable[[Any, Mapping[str, Any]], None] = any_inputs
+    models: Callable[[Any], list[str]] = no_models
+    expects: Callable[[Any, Sizes], Sizes] = same_sizes
+    cost: Callable[[Any, Sizes], Cost] = no_cost
+    facts: Callable[[Finished], Facts] = no_facts
     label: str = ""
     trains: bool = False
     unused: tuple[Unused, ...] = ()
 
     @property
     def shown_name(self) -> str:
-        """The name for people."""
+        """The name shown to people."""
         return self.label or self.name
 
     def kinds_with(self, settings: Any) -> Collection[str]:
         """The kinds that this stage makes with these settings."""
         return self.makes if self.kinds is None else self.kinds(settings)
 
-    def given(self, kind: str, out: Path) -> Given:
-        """What a run of this stage made of a kind."""
-        return Given(kind, self.name, {part: out / path for part, path in self.makes[kind].items()})
+    def output(self, kind: str, out: Path) -> Input:
+        """The artefact of a kind in the output folder `out` of a run of this stage."""
+        return Input(kind, self.name, {part: out / path for part, path in self.makes[kind].items()})

@@ -1,6 +1,6 @@
-"""Settings that do nothing because of what another one says: refused where they are given, not ignored.
+"""Settings that have no effect because of the value of another setting. They are refused, not ignored.
 
-A file may hold what a switch of the command line makes unused: `--set sft.lora.rank=0` needs no other file.
+A file may hold settings that `--set` makes unused, so that `--set sft.lora.rank=0` needs no other file.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Set
@@ -14,9 +14,9 @@ READS = "reads."
 
 
 class Unused(NamedTuple):
-    """A setting that does nothing where `is_dead` holds of the value of another one, its switch; why: in words.
+    """A setting, `key`, that has no effect if `is_dead` is true of the value of its switch. why: the reason, in words
 
-    switch: a setting, or `reads.ROLE` of a stage, whose value is what is read in that role
+    switch: another setting; or `reads.ROLE`, whose value is what the stage reads in that role
     """
 
     key: str
@@ -30,7 +30,7 @@ def all_unused(keys: str, switch: str, is_dead: Callable[[Any], bool], why: str)
 
 
 def is_empty(value: Any) -> bool:
-    """Of a switch: nothing, or 0."""
+    """Whether a switch is off: empty, None or 0."""
     return not value
 
 
@@ -51,17 +51,17 @@ def refuse_unused(
     settings: Settings, table: Mapping[str, Any], rules: Iterable[Unused], where: str, changed: Set[str],
     stage: str = "", reads: Mapping[str, Any] | None = None,
 ) -> None:  # fmt: skip
-    """Raises ConfigError for the first setting of a file or of --set that does nothing.
+    """Raises ConfigError for the first setting of a file or of --set that has no effect.
 
-    table: what was given for these settings, --set included; changed: what --set gave; where: the file's name
-    stage: whose settings these are, in a recipe; reads: what it reads, by role
+    table: the settings as given, including --set; changed: keys that --set gave; where: the file's name
+    stage: the stage of a recipe that has these settings; reads: what it reads, by role
     """
     prefix = f"{stage}." if stage else ""
     for key, switch, is_dead, why in rules:
         is_read = switch.startswith(READS)
         value = (reads or {}).get(switch.removeprefix(READS)) if is_read else _value(settings, switch)
         given, turned = (any(f"{prefix}{name}.".startswith(f"{one}.") for one in changed) for name in (key, switch))
-        turned = turned or (is_read and bool(changed))  # settings of other stages decide what there is to read
+        turned = turned or (is_read and bool(changed))  # settings of other stages decide what is available to read
         if _is_in(table, key) and is_dead(value) and (given or not turned):
             raise ConfigError(f"{'--set' if given else where}: {prefix}{key}: does nothing here: {why}; leave it out")
 

@@ -20,7 +20,7 @@ from malmoi.files import read_jsonl
 from malmoi.formats.folder import save_model
 from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel
-from malmoi.stage import Finished, Reads
+from malmoi.stage import Finished, InputsByRole
 from malmoi.tokenizer.bpe import train_bpe
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.workspace.folder import Workspace
@@ -100,7 +100,7 @@ def test_the_example_stage_is_one_more_file(tmp_path: Path) -> None:
     assert re.search(r"── policy: .*sft$", traced, re.MULTILINE) and "── votes: 0001-votes" in traced
     (made,) = (tmp_path / "demo" / "runs").glob("*-votes/out/train.jsonl")
     assert [row["answers"][0] for row in read_jsonl(made)] == ["Values in order.", "차례가 있는 값들이야."]
-    shown = stages.find_stage("votes").facts(Finished("votes", "0001-votes", made.parents[1], None, Reads()))
+    shown = stages.find_stage("votes").facts(Finished("votes", "0001-votes", made.parents[1], None, InputsByRole()))
     assert shown.sections[0].title == "Votes" and shown.sections[0].blocks == [Figures([Figure("rankings", 2)])]
     (tmp_path / "votes.csv").write_text("prompt,better,worse\nWhat?,,a cat\n", encoding="utf-8")
     assert "votes.csv:2: prompt, better or worse is empty" in type_in("malmoi run votes.toml --workspace demo", code=2)

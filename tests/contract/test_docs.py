@@ -74,14 +74,14 @@ def test_the_recipe_on_that_page_is_one(tmp_path: Path) -> None:
     text = (DOCS / "reference" / "recipes.md").read_text(encoding="utf-8")
     recipe, reads = re.findall(r"^```toml\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
     (tmp_path / "mine.toml").write_text(recipe)
-    assert read_recipe(tmp_path / "mine.toml").bound["reward"]["rankings"][0].stage == "data"
+    assert read_recipe(tmp_path / "mine.toml").bindings["reward"]["rankings"][0].stage == "data"
     (tmp_path / "reads.toml").write_text(f'stages = ["rank", "reward"]\n[reward]\nn_steps = 1\n{reads}')
     with pytest.raises(Exception, match="rank needs answers"):
         read_recipe(tmp_path / "reads.toml")
     (tmp_path / "reads.toml").write_text(
         f'stages = ["rank", "reward"]\n[rank.reads]\nanswers = "0006-sample"\n[reward]\nn_steps = 1\n{reads}'
     )
-    bound = read_recipe(tmp_path / "reads.toml").bound["reward"]
+    bound = read_recipe(tmp_path / "reads.toml").bindings["reward"]
     assert (bound["rankings"][0].stage, bound["policy"][0].name) == ("rank", "smollm2-135m")
     refused = re.search(r"^error: mine\.toml: (stages: reward .*)$", text, flags=re.MULTILINE)
     assert refused is not None

@@ -131,7 +131,7 @@ def test_report_shows_the_answers_but_not_of_sources_left_out(whole: Path) -> No
 
 def test_a_reward_model_is_no_base(given: Path, whole: Path, tmp_path: Path) -> None:
     said = run(given, tmp_path, "--set", f"base.model={made(whole, 'reward') / 'model'}", code=2)
-    assert "is a reward model; a recipe begins with one that writes" in said and "-data" not in said
+    assert "is a reward model; name a model that writes text" in said and "-data" not in said
 
 
 def test_unchanged_is_not_run_again_and_lineage_walks_to_the_base_model(given: Path, whole: Path) -> None:

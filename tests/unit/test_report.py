@@ -42,8 +42,8 @@ from malmoi.pipeline.recipe import STAGES, Recipe, read_recipe
 from malmoi.pipeline.run import Done
 from malmoi.report import summary_rows, summary_table, write_report
 from malmoi.report.gather import About, gather
-from malmoi.report.plots import STAND_INS, Hues, draw, key_of
-from malmoi.stage import Reads
+from malmoi.report.plots import PLACEHOLDERS, Hues, draw, key_of
+from malmoi.stage import InputsByRole
 from malmoi.stages import find_stage, stage_names
 from malmoi.units import duration
 from malmoi.workspace.folder import Workspace
@@ -146,10 +146,10 @@ def lay_out(workspace: Workspace, stages: tuple[str, ...] = STAGES, recipe: Reci
             (write_jsonl if name.endswith("l") else write_json)(folder / "out" / name, value)
         if stage in METRICS:
             write_jsonl(folder / "metrics.jsonl", METRICS[stage])
-        reads = Reads(
+        reads = InputsByRole(
             {
-                role: tuple(find_stage(source.stage).given(source.kind, out[source.stage]) for source in sources)
-                for role, sources in recipe.bound[stage].items()
+                role: tuple(find_stage(one.stage).output(one.kind, out[one.stage]) for one in bindings)
+                for role, bindings in recipe.bindings[stage].items()
             }
         )
         done[stage] = Done(stage, run_ids[stage], out[stage], f"{number:02d}" * 32, 10.0, skipped=True, reads=reads)
@@ -293,7 +293,7 @@ def test_plots_are_drawn_in_the_colours_of_the_page(whole: Workspace) -> None:
     drawings = re.findall(r"<svg viewBox.*?</svg>", page_of(whole), re.DOTALL)
     assert len(drawings) == len(captions)
     for svg in drawings:
-        assert not any(stand_in in svg for stand_in in STAND_INS.values())
+        assert not any(placeholder in svg for placeholder in PLACEHOLDERS.values())
         assert "font-family" not in svg
         # What is left in a colour of its own would vanish on dark paper.
         assert not re.search(r"#[0-9a-f]{6}", svg)
@@ -432,9 +432,9 @@ def test_a_comparison_has_its_methods_in_one_colour_each(workspace: Workspace, m
 OTHERS = '''"""A stage of somebody else's."""
 from malmoi.config import Settings
 from malmoi.facts import Card, Curve, Facts, Figure, Figures, Plot, Section, Summary, points
-from malmoi.stage import need
+from malmoi.stage import required
 
-READS = {"policy": need("policy")}
+READS = {"policy": required("policy")}
 MAKES = {"measurements": "found.json"}
 
 def run(context, settings):

@@ -10,7 +10,7 @@ from malmoi.cli.models import bring
 from malmoi.cli.next_commands import after_recipe
 from malmoi.cli.plan import show_plan
 from malmoi.pipeline.doctor import inspect_machine, plan_of, refuse
-from malmoi.pipeline.estimate import estimate_rest
+from malmoi.pipeline.estimate import estimate_remaining
 from malmoi.pipeline.recipe import find_recipe, read_recipe
 from malmoi.pipeline.run import run_recipe
 from malmoi.report import summary_table, write_report
@@ -40,7 +40,7 @@ def run(
         for model in find_stage(stage).models(recipe[stage]):
             bring(workspace, model)
     with contextlib.closing(Console()) as console:
-        needs = estimate_rest(recipe, workspace, machine.compute_dtype, only=only, start=start)
+        needs = estimate_remaining(recipe, workspace, machine.compute_dtype, only=only, start=start)
         if about:
             console.line(about)
         if needs:

@@ -1,4 +1,4 @@
-"""Which size of the demo this machine gets, and that a workspace keeps its size."""
+"""The size of the demo: chosen by the speed of the machine, and then kept for the workspace."""
 
 from pathlib import Path
 from typing import Literal, get_args
@@ -11,17 +11,17 @@ from malmoi.workspace.ledger import Ledger
 Size = Literal["auto", "small", "full"]
 RECIPES = {"small": "nano-small", "full": "nano"}
 FULL_FROM = 0.3e12
-"""FLOP/s of products from which the full demo takes no more than about eight minutes."""
+"""FLOP/s of matrix products from which the full demo takes at most about eight minutes."""
 FULL_FLOPS = 130e12
-"""What the full demo would compute in its time if all of it were such products."""
+"""FLOPs of matrix products that take as long as the full demo."""
 GIVES_UP = "a smaller network, 600 topics of 1500, fewer steps and questions"
 
 
 def choose_size(wanted: str, folder: Path) -> tuple[str, str]:
-    """The demo's size, and one line that says why.
+    """The demo's size, and one line that gives the reason.
 
-    folder: the workspace; the size that it was begun with stays, however busy the machine is now
-    Raises ConfigError for a size that there is not.
+    folder: the workspace; it keeps the size of its first demo, however busy the machine is now
+    Raises ConfigError for an unknown size.
     """
     if wanted not in get_args(Size):
         raise ConfigError(f"--size {wanted}: expected {', '.join(get_args(Size))}")
@@ -41,7 +41,7 @@ def choose_size(wanted: str, folder: Path) -> tuple[str, str]:
 
 
 def size_begun(folder: Path) -> str | None:
-    """The size of the demo that was last run in a workspace; None where there was none."""
+    """The size of the last demo in a workspace; None if there was none."""
     if not (folder / "malmoi.toml").exists():
         return None
     with Ledger.open(Workspace.open(folder, create=False), only_read=True) as ledger:

@@ -1,4 +1,4 @@
-"""What this machine is, and whether a recipe can be run on it; `estimate.py` says what the recipe needs."""
+"""What this machine has, and whether a recipe can run on it; `estimate.py` estimates what the recipe needs."""
 
 import os
 import platform
@@ -13,13 +13,13 @@ from typing import Any
 import torch
 
 from malmoi import __version__, device
-from malmoi.cost import PROMPT_TOKENS, Work
+from malmoi.cost import PROMPT_TOKENS, TrainingCost
 from malmoi.errors import ConfigError
 from malmoi.inference.fastest import ways_summary
 from malmoi.inference.weights import training_format
 from malmoi.model.config import ModelConfig
-from malmoi.pipeline.estimate import Need, estimate
-from malmoi.pipeline.memory import disk_of, memory_of, shape_of, text_bytes, works_of
+from malmoi.pipeline.estimate import StageEstimate, estimate
+from malmoi.pipeline.memory import disk_of, memory_of, shape_of, text_bytes, training_costs_of
 from malmoi.pipeline.recipe import Recipe
 from malmoi.stage import BASE
 from malmoi.stages import find_stage
@@ -32,7 +32,7 @@ FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
 @dataclass(frozen=True)
 class Machine:
-    """Where the work would be done. Memory is the GPU's when there is one; a container's limit counts."""
+    """The machine that would run a recipe. Memory is the GPU's, if there is one; a container's limit is respected."""
 
     cpu: str
     n_cores: int
@@ -43,13 +43,13 @@ class Machine:
     free_memory_bytes: int
     free_disk_bytes: int
     load: float
-    """Processes that wait for a core, on average over a minute, when this one began."""
+    """Load average over the last minute: running processes and those that wait for a core."""
     answers: str = ""
-    """Of which weights answers are computed here, and in C, or why not: on a CPU it is several times faster."""
+    """The number format of weights for answers, and whether C code computes them (several times faster) or why not."""
 
 
 def inspect_machine(folder: Path) -> Machine:
-    """This machine; folder: where the disk's free space counts (its nearest parent that exists)."""
+    """This machine. folder: whose disk's free space is reported; it need not exist yet"""
     here = device.current()
     folder = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
     text = Path("/proc/cpuinfo").read_text("ascii", "ignore") if Path("/proc/cpuinfo").exists() else ""
@@ -76,12 +76,12 @@ def versions() -> dict[str, str]:
 
 
 def refusals(recipe: Recipe, machine: Machine, *, use_total: bool = False) -> list[str]:
-    """Why this recipe cannot be run here, and what to lower; nothing when it can.
+    """Reasons why this recipe cannot run here, each with a setting to lower; empty if it can.
 
-    use_total: refuse only what can never fit: all of the memory counts as free, and the disk may be made so
+    use_total: refuse only what can never fit: count all memory as free, and ignore the disk
     """
     trained = _maker(recipe, BASE)
-    if trained is None or not find_stage(trained).trains:  # a base model of others is not looked at
+    if trained is None or not find_stage(trained).trains:  # a pretrained base model is not checked
         return []
     shape, found = shape_of(recipe), []
     for stage in recipe.stages:
@@ -89,17 +89,17 @@ def refusals(recipe: Recipe, machine: Machine, *, use_total: bool = False) -> li
         if longest + PROMPT_TOKENS > shape.seq_len:
             found.append(
                 f"{stage}.max_tokens: answers of {longest} tokens leave no room for a prompt in "
-                f"{trained}.model.seq_len {shape.seq_len}; lower the one or raise the other"
+                f"{trained}.model.seq_len {shape.seq_len}; lower the first or raise the second"
             )
     if not text_bytes(recipe):
         found.append(f"{_text_of(recipe)}: holds no text; give a file or folder with text")
     room = machine.memory_bytes if use_total else machine.free_memory_bytes
-    for work in works_of(recipe, shape):
-        need = memory_of(work, shape, machine.compute_dtype)
+    for training in training_costs_of(recipe, shape):
+        need = memory_of(training, shape, machine.compute_dtype)
         if need > room:
-            lower = _to_lower(work, recipe, shape, partial(_exceeds, room, shape, machine.compute_dtype))
+            lower = _to_lower(training, recipe, shape, partial(_exceeds, room, shape, machine.compute_dtype))
             has = f"has {size(room)}" if use_total else f"has {size(room)} free"
-            found.append(f"{work.stage}: needs about {size(need)} of memory, this machine {has}; lower {lower}")
+            found.append(f"{training.stage}: needs about {size(need)} of memory, this machine {has}; lower {lower}")
     if not use_total and (need := disk_of(recipe, shape)) > machine.free_disk_bytes:
         found.append(
             f"disk: about {size(need)} are needed, {size(machine.free_disk_bytes)} are free; free some or lower "
@@ -108,25 +108,26 @@ def refusals(recipe: Recipe, machine: Machine, *, use_total: bool = False) -> li
     return [f"{recipe.name}: {reason}" for reason in found]
 
 
-def _exceeds(room: float, shape: ModelConfig, compute_dtype: str, work: Work) -> bool:
-    return memory_of(work, shape, compute_dtype) > room
+def _exceeds(room: float, shape: ModelConfig, compute_dtype: str, training: TrainingCost) -> bool:
+    return memory_of(training, shape, compute_dtype) > room
 
 
-def _to_lower(work: Work, recipe: Recipe, shape: ModelConfig, exceeds: Callable[[Work], bool]) -> str:
-    """The setting that takes most of a stage's memory: what one row of one token does not need is the rows' or their
-    length's."""
-    ptx = work.ptx and replace(work.ptx, rows=1)
-    if exceeds(replace(work, rows=1, longest=1, ptx=None)):
+def _to_lower(
+    training: TrainingCost, recipe: Recipe, shape: ModelConfig, exceeds: Callable[[TrainingCost], bool]
+) -> str:
+    """The setting to lower: the shape if even one row of one token does not fit, else the rows or their length."""
+    ptx = training.ptx and replace(training.ptx, rows=1)
+    if exceeds(replace(training, rows=1, longest=1, ptx=None)):
         return _largest(recipe, shape)
-    if not exceeds(replace(work, rows=1, ptx=ptx)):
-        return f"{work.stage}.micro_batch_size"
-    answers_fit = not exceeds(replace(work, rows=1, ptx=None))
-    is_context = answers_fit or not work.n_answers
-    return f"{_maker(recipe, BASE)}.model.seq_len" if is_context else f"{work.stage}.max_tokens"
+    if not exceeds(replace(training, rows=1, ptx=ptx)):
+        return f"{training.stage}.micro_batch_size"
+    answers_fit = not exceeds(replace(training, rows=1, ptx=None))
+    is_context = answers_fit or not training.n_answers
+    return f"{_maker(recipe, BASE)}.model.seq_len" if is_context else f"{training.stage}.max_tokens"
 
 
 def _largest(recipe: Recipe, shape: ModelConfig) -> str:
-    """The setting that most of the weights come from: without it, as usual networks are, the fewest would be left."""
+    """The setting that adds the most weights: lowering it to its usual value leaves the fewest."""
     trained, learned = _maker(recipe, BASE), _maker(recipe, "tokenizer")
     given = recipe[trained].model.vocab_size if trained else 0
     of_words = f"{trained}.model" if given or learned is None else learned
@@ -141,23 +142,23 @@ def _largest(recipe: Recipe, shape: ModelConfig) -> str:
 
 
 def _text_of(recipe: Recipe) -> str:
-    """The user's own text, as the recipe names it."""
+    """Path of the user's own text in the recipe."""
     return next((text for stage in recipe.stages if (text := getattr(recipe[stage], "text", ""))), "text")
 
 
 def _maker(recipe: Recipe, kind: str) -> str | None:
-    """The stage of the recipe that makes a kind, the last one."""
+    """The last stage of the recipe that makes a kind."""
     return next((stage for stage in reversed(recipe.stages) if kind in find_stage(stage).makes), None)
 
 
 def refuse(recipe: Recipe, machine: Machine, *, use_total: bool = False) -> None:
-    """Raises ConfigError with the first reason why the recipe cannot be run here."""
+    """Raises ConfigError with the first reason why the recipe cannot run here."""
     if found := refusals(recipe, machine, use_total=use_total):
         raise ConfigError(found[0])
 
 
 def examine(recipe: Recipe | None, folder: Path) -> dict[str, Any]:
-    """Everything that doctor says, as plain values; a recipe that cannot fit is not tried out."""
+    """Everything that doctor reports, as plain values. No trial steps are run for a recipe that cannot fit."""
     machine = inspect_machine(folder)
     found: dict[str, Any] = {"machine": asdict(machine), "versions": versions(), "refused": []}
     if recipe is not None:
@@ -172,10 +173,10 @@ def examine(recipe: Recipe | None, folder: Path) -> dict[str, Any]:
     return found
 
 
-def plan_of(needs: Sequence[Need]) -> dict[str, Any]:
-    """What these stages need, each and together, as plain values."""
+def plan_of(estimates: Sequence[StageEstimate]) -> dict[str, Any]:
+    """Estimates of each stage and of all together, as plain values."""
     return {
-        "stages": {need.stage: {"memory_bytes": need.memory_bytes, "seconds": need.seconds} for need in needs},
-        "peak_memory_bytes": max((need.memory_bytes for need in needs), default=0),
-        "seconds": sum(need.seconds for need in needs),
+        "stages": {need.stage: {"memory_bytes": need.memory_bytes, "seconds": need.seconds} for need in estimates},
+        "peak_memory_bytes": max((need.memory_bytes for need in estimates), default=0),
+        "seconds": sum(need.seconds for need in estimates),
     }

@@ -1,6 +1,6 @@
-"""How long a recipe will take: some steps of its own networks are tried now, and scaled. `works.py` has the arithmetic.
+"""How long a recipe will take: a few steps of its own networks are timed now, and scaled up.
 
-Every figure is an estimate and is printed as one. What other processes take from this one is in the trials.
+All figures are estimates. The trials include the slowdown by other processes. `memory.py` estimates memory and disk.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from malmoi import device
-from malmoi.cost import ANSWER_TOKENS, Cost, Work
+from malmoi.cost import ANSWER_TOKENS, Cost, TrainingCost
 from malmoi.data.batch import Tokens
 from malmoi.data.comparisons import Ranking, collate_rankings
 from malmoi.inference.engine import generate
@@ -29,7 +29,7 @@ from malmoi.model.lora import add_lora
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.pipeline.memory import BASE_BYTES, costs_of, memory_of, parts_of, shape_of, text_bytes
 from malmoi.pipeline.recipe import Recipe
-from malmoi.pipeline.run import rest_of
+from malmoi.pipeline.run import remaining_work
 from malmoi.train.job import Job, Loss
 from malmoi.train.loop import LoopConfig, fit
 from malmoi.train.rollouts import Rollouts
@@ -38,17 +38,17 @@ from malmoi.workspace.folder import Workspace
 PRODUCT = 768
 PRODUCT_S = 0.1
 READ_S = 0.030
-"""Of the short read, on the core that the figures above were measured on."""
+"""Seconds of `_short_read` on the reference core of `Cost.s_per_mb` and `Cost.fixed_s`."""
 TRIAL_S = 0.4
 SHORT_TOKENS, LONGEST_TRIED = 512, 1024
-"""Rows up to the first are counted as if they were as long; longer ones than the second are tried in part."""
+"""Shorter rows count as SHORT_TOKENS long; of longer rows only the first LONGEST_TRIED tokens are tried."""
 TRIAL_FLOPS_S = 0.2
-"""A step is tried with as few rows and layers as take this long at the speed of products, and scaled up."""
+"""Target length of a trial, at the speed of matrix products: it sets how many rows and layers are tried."""
 
 
 @dataclass(frozen=True)
-class Need:
-    """What a stage takes, about."""
+class StageEstimate:
+    """Estimated memory and time of a stage."""
 
     stage: str
     memory_bytes: float
@@ -57,55 +57,57 @@ class Need:
 
 def estimate(
     recipe: Recipe, shape: ModelConfig, compute_dtype: str, stages: Sequence[str] | None = None, n_taken: int = 0
-) -> list[Need]:
-    """Memory and time of these stages (all), in order, after trying out some steps. Only for a recipe that fits.
+) -> list[StageEstimate]:
+    """Memory and time of these stages (default: all), in order, after a few trial steps. The recipe must fit in memory.
 
-    n_taken: optimizer steps of the first stage that are not taken again
+    n_taken: optimizer steps that the first stage has already taken
     """
     stages = recipe.stages if stages is None else stages
     costs, trials = costs_of(recipe, shape), Trials(shape)
     n_text, plain = text_bytes(recipe), BASE_BYTES + 4 * shape.n_parameters()
     reading = _short_read() / READ_S
-    needs = []
+    estimates = []
     for stage in stages:
         cost = costs[stage]
         seconds = reading * (cost.s_per_mb * n_text / 1e6 + cost.fixed_s) + _answering(cost, trials)
         memory: float = (plain if cost.holds_model else BASE_BYTES) + 4 * n_text
-        if cost.work is not None:
+        if cost.training is not None:
             taken = n_taken if stage == stages[0] else 0
-            seconds += _training(cost.work, trials) * max(0.0, 1 - taken / cost.work.n_steps)
-            memory = memory_of(cost.work, shape, compute_dtype)
-        needs.append(Need(stage, memory, seconds))
-    return needs
+            seconds += _training(cost.training, trials) * max(0.0, 1 - taken / cost.training.n_steps)
+            memory = memory_of(cost.training, shape, compute_dtype)
+        estimates.append(StageEstimate(stage, memory, seconds))
+    return estimates
 
 
-def _training(work: Work, trials: "Trials") -> float:
-    seconds = sum(part.n_micros * trials.step(part) for part in parts_of(work))
-    if work.n_answers:
-        seconds += work.n_answers * trials.answer(work.n_tokens - work.answer, work.answer)
-    if work.n_read:
-        seconds += (work.n_answers or work.n_micros * work.rows) * work.n_read * trials.read(work.n_tokens)
+def _training(training: TrainingCost, trials: "Trials") -> float:
+    seconds = sum(part.n_micros * trials.step(part) for part in parts_of(training))
+    if training.n_answers:
+        seconds += training.n_answers * trials.answer(training.n_tokens - training.answer, training.answer)
+    if training.n_read:
+        seconds += (
+            (training.n_answers or training.n_micros * training.rows) * training.n_read * trials.read(training.n_tokens)
+        )
     return seconds
 
 
 def _answering(cost: Cost, trials: "Trials") -> float:
-    """Seconds of the answers that a stage samples besides training, and of reading them for scores."""
+    """Seconds for sampling answers outside of training, and for computing their scores."""
     sampling = sum(n * trials.answer(prompt, answer) for n, prompt, answer in cost.answers)
     return sampling + sum(n * trials.read(n_tokens) for n, n_tokens in cost.reads)
 
 
-def estimate_rest(
+def estimate_remaining(
     recipe: Recipe, workspace: Workspace, compute_dtype: str, *, only: str | None = None, start: str | None = None
-) -> list[Need]:
-    """Memory and time of the stages that are still to be run in a workspace; nothing is tried when there are none."""
-    stages, n_taken = rest_of(recipe, workspace, only=only, start=start)
+) -> list[StageEstimate]:
+    """Memory and time of the stages that a workspace still has to run; nothing is tried if there are none."""
+    stages, n_taken = remaining_work(recipe, workspace, only=only, start=start)
     if not stages:
         return []
     return estimate(recipe, shape_of(recipe, workspace.path), compute_dtype, stages, n_taken)
 
 
 def _short_read() -> float:
-    """Seconds that one core takes for a short piece of work on text: words counted, and packed."""
+    """Seconds that one core takes to count the words of a short text and compress it."""
     text = Path(argparse.__file__).read_text("utf-8")
     best = float("inf")
     for _ in range(3):
@@ -116,8 +118,8 @@ def _short_read() -> float:
     return best
 
 
-class _Again:
-    """The same micro-batches as every step, until the time is over: two steps at the least, the first to warm up."""
+class _RepeatedBatches:
+    """The same micro-batches for every step, until the time is up: at least two steps, of which the first warms up."""
 
     def __init__(self, micros: Sequence[Any]) -> None:
         self.micros = micros
@@ -137,9 +139,9 @@ class _Again:
 
 
 class Trials:
-    """Short trials with parts of the recipe's networks; what was tried once is scaled, not tried again.
+    """Short trials with parts of the recipe's networks. Each kind of trial runs once; its result is scaled.
 
-    flops: most of one trial; by default what takes `TRIAL_FLOPS_S` at the speed of products
+    flops: upper limit of one trial; by default what takes `TRIAL_FLOPS_S` seconds at the speed of matrix products
     """
 
     def __init__(self, shape: ModelConfig, flops: float | None = None) -> None:
@@ -151,33 +153,35 @@ class Trials:
         return TRIAL_FLOPS_S * product_speed() if self.given_flops is None else self.given_flops
 
     def shape(self, n_tokens: int) -> ModelConfig:
-        """The recipe's network for rows of so many tokens: a long context would count as attention that nobody
-        computes."""
+        """The recipe's network with its context cut to the row, so that only computed attention is counted."""
         longest = min(self.whole_shape.seq_len, max(SHORT_TOKENS, n_tokens))
         return self.whole_shape.model_copy(update={"seq_len": longest})
 
     def flops_of(self, n_tokens: int) -> int:
-        """Of learning from a row of so many tokens."""
+        """FLOPs of training on a row of `n_tokens`."""
         return n_tokens * self.shape(n_tokens).flops_per_token()
 
     def part_of(self, n_tokens: int, least_rows: int, most_rows: int, cost: float = 1.0) -> tuple[ModelConfig, int]:
-        """As many layers and rows of so many tokens as a trial may take, if a row costs this share of learning."""
+        """A network with as many layers, and as many rows of `n_tokens`, as a trial may take.
+
+        cost: of a row; that of training is 1
+        """
         shape, row_flops = self.shape(n_tokens), cost * self.flops_of(n_tokens)
         rows = max(least_rows, min(most_rows, int(self.flops / row_flops)))
         n_layer = max(1, min(shape.n_layer, int(shape.n_layer * self.flops / (rows * row_flops))))
         return shape.model_copy(update={"n_layer": n_layer}), rows
 
-    def step(self, work: Work) -> float:
-        """Seconds of one micro-batch, its share of the optimizer step included."""
-        key = (work.trial, work.optim.name, work.lora.model_dump_json(exclude={"seed", "alpha"}))
+    def step(self, training: TrainingCost) -> float:
+        """Seconds of one micro-batch, including its share of the optimizer step."""
+        key = (training.trial, training.optim.name, training.lora.model_dump_json(exclude={"seed", "alpha"}))
         if key not in self.tried:
-            tried = replace(work, n_tokens=min(work.n_tokens, LONGEST_TRIED))
-            part, rows = self.part_of(tried.n_tokens, min(2, work.rows), work.rows)
+            tried = replace(training, n_tokens=min(training.n_tokens, LONGEST_TRIED))
+            part, rows = self.part_of(tried.n_tokens, min(2, training.rows), training.rows)
             self.tried[key] = _try_step(tried, part, rows) / (rows * tried.n_tokens * part.flops_per_token())
-        return self.tried[key] * work.rows * self.flops_of(work.n_tokens) * work.depth
+        return self.tried[key] * training.rows * self.flops_of(training.n_tokens) * training.depth
 
     def read(self, n_tokens: int) -> float:
-        """Seconds that one network takes to read one row and give the log-probabilities of its tokens."""
+        """Seconds that one network takes to compute the log-probabilities of one row."""
         if "read" not in self.tried:
             length = min(n_tokens, LONGEST_TRIED)
             part, rows = self.part_of(length, 2, 64, cost=1 / 3)
@@ -194,7 +198,7 @@ class Trials:
         return self.tried["read"] * self.flops_of(n_tokens)
 
     def answer(self, n_prompt: int, n_answer: int) -> float:
-        """Seconds of one sampled answer among many."""
+        """Seconds per sampled answer, in a batch of many."""
         if "answer" not in self.tried:
             longest = min(LONGEST_TRIED, self.whole_shape.seq_len)
             length = max(1, min(n_prompt, longest - 2))
@@ -207,38 +211,38 @@ class Trials:
                 began = time.monotonic()
                 generate(model, asked, Sampling(max_tokens=n_new), end_ids=[], seeds=list(range(len(asked))))
                 taken.append(time.monotonic() - began)
-            # Weights are made ready once, however many answers follow.
+            # Weights are prepared once, for any number of answers.
             seconds = max(taken[2] - taken[1], taken[2] / 4) / rows
             self.tried["answer"] = seconds / ((length / 2 + room) * part.flops_per_token())
         return self.tried["answer"] * (n_prompt / 2 + n_answer) * self.shape(n_prompt + n_answer).flops_per_token()
 
 
-def _try_step(work: Work, shape: ModelConfig, rows: int) -> float:
-    """Seconds of a step with so many rows."""
-    model, loss, micros = _trial(work, shape, rows)
+def _try_step(training: TrainingCost, shape: ModelConfig, rows: int) -> float:
+    """Seconds of a step with `rows` rows."""
+    model, loss, micros = _trial(training, shape, rows)
     for network in (getattr(model, "policy", model), getattr(model, "value", None)):
         if network is not None:
-            add_lora(network, work.lora)
+            add_lora(network, training.lora)
     seconds: list[float] = []
-    job = Job(model.to(device.current().torch_device), _Again(micros), loss, n_steps=10_000)
-    # Small steps cost what large ones do, and do not diverge.
-    optim = work.optim.model_copy(update={"lr": 1e-6, "embedding_lr": None, "head_lr": None})
+    job = Job(model.to(device.current().torch_device), _RepeatedBatches(micros), loss, n_steps=10_000)
+    # Small steps take as long as large ones, and do not diverge.
+    optim = training.optim.model_copy(update={"lr": 1e-6, "embedding_lr": None, "head_lr": None})
     fit(job, LoopConfig(optim=optim), [lambda step: seconds.append(step.seconds)])
     return statistics.median(seconds[1:])
 
 
-def _trial(work: Work, shape: ModelConfig, rows: int) -> tuple[nn.Module, Loss, list[Any]]:
-    """The stage's networks and loss, and a micro-batch of random tokens, for each network that learns from it."""
-    # Here, so that a recipe that trains none of these loads none.
+def _trial(training: TrainingCost, shape: ModelConfig, rows: int) -> tuple[nn.Module, Loss, list[Any]]:
+    """The stage's networks and loss, and a micro-batch of random tokens for each network that is trained."""
+    # Imported here, so that a recipe that trains none of these does not load them.
     from malmoi.algorithms import ppo, pretrain, reward
 
-    ids = torch.randint(shape.vocab_size, (rows, work.n_tokens + 1))
-    answer = torch.arange(work.n_tokens).expand(rows, -1) >= max(0, work.n_tokens - ANSWER_TOKENS)
-    if work.trial == "rankings":
+    ids = torch.randint(shape.vocab_size, (rows, training.n_tokens + 1))
+    answer = torch.arange(training.n_tokens).expand(rows, -1) >= max(0, training.n_tokens - ANSWER_TOKENS)
+    if training.trial == "rankings":
         rows = max(2, rows)
         rankings = [Ranking(part.tolist(), [1, 2]) for part in torch.chunk(ids[: rows // 2 * 2, :-1], rows // 2)]
         return ScalarModel(shape), reward.loss, [collate_rankings(rankings, 0)]
-    if work.trial == "rollouts":
+    if training.trial == "rollouts":
         zeros = torch.zeros(answer.shape)
         batch = Rollouts(ids, answer, *(zeros,) * 5, torch.zeros(rows), torch.ones(rows, dtype=torch.bool))
         return (
@@ -246,12 +250,12 @@ def _trial(work: Work, shape: ModelConfig, rows: int) -> tuple[nn.Module, Loss, 
             partial(ppo.loss, config=ppo.Config(n_iterations=1)),
             [ppo.Batch(ppo.policy_loss, batch, batch.count), ppo.Batch(ppo.value_loss, batch)],
         )
-    trained = torch.ones_like(answer) if work.trial == "text" else answer
+    trained = torch.ones_like(answer) if training.trial == "text" else answer
     return LanguageModel(shape), pretrain.loss, [Tokens(ids[:, :-1], ids[:, 1:], trained)]
 
 
 def product_speed() -> float:
-    """FLOP/s of a matrix product in the compute dtype, now: the best of some, for the machine more than its load."""
+    """FLOP/s of a matrix product in the compute dtype; the best of four, to exclude other load."""
     here = device.current()
     a = torch.ones(PRODUCT, PRODUCT, device=here.torch_device, dtype=here.compute_dtype)
     best = 0.0

@@ -1,4 +1,4 @@
-"""A run's log: what was said while it ran, its progress, warnings, and where it crashed."""
+"""A run's log: messages, progress, warnings, and the traceback of a crash."""
 
 import contextlib
 import time
@@ -16,7 +16,7 @@ from malmoi.workspace.folder import LOG
 
 
 class RunLog(Lines):
-    """`log.txt` in the run's folder, append-only: a run that goes on writes on. With several ranks one writes."""
+    """`log.txt` in the run's folder. It is append-only: a resumed run continues it. Only the first rank writes."""
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(self.say, clock)
@@ -26,7 +26,7 @@ class RunLog(Lines):
                 file.write("\n")
 
     def say(self, text: str) -> None:
-        """Each line with its time, UTC."""
+        """Write each line with its time in UTC."""
         if not device.current().is_main:
             return
         now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
@@ -35,7 +35,7 @@ class RunLog(Lines):
 
     @contextlib.contextmanager
     def following(self) -> Iterator[None]:
-        """Warnings go into the log as well."""
+        """Copy warnings to the log."""
         shown = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:

@@ -1,7 +1,7 @@
-"""Which stage reads what: each role is bound to the latest stage that makes its kind, or to what a recipe names.
+"""Which stage reads what: each role is bound to the latest stage that makes its kind, or to what the recipe names.
 
-A recipe names something with `[STAGE.reads]`: a stage of the recipe, a model or a run of the workspace, the first
-digits of a hash, or a path.
+`[STAGE.reads]` in a recipe can name a stage of the recipe, a model or a run of the workspace, the first digits of a
+hash, or a path.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,37 +11,37 @@ from pathlib import Path
 from typing import Any
 
 from malmoi.errors import ConfigError, WorkspaceError
-from malmoi.stage import MODEL, ONLY, Brought, Given, Need, Parts
+from malmoi.stage import MODEL, ONLY, ExternalInput, Input, Parts, Role
 from malmoi.stages import find_stage, stage_names
 from malmoi.workspace.folder import Workspace
-from malmoi.workspace.ledger import Ledger
+from malmoi.workspace.ledger import OUT, Ledger
 from malmoi.workspace.models import model_folder, model_names
 
-Assigned = Mapping[str, str]
-"""Role -> what a recipe names for it."""
+Named = Mapping[str, str]
+"""Role -> the source that the recipe names for it."""
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where one role of a stage is read from: a kind that a stage of the recipe makes, or something named (`name`)."""
+class Binding:
+    """The source of one input: `stage`, a stage of the recipe, or `name`, something external that the recipe names."""
 
     kind: str
     stage: str = ""
     name: str = ""
 
 
-Bound = dict[str, tuple[Source, ...]]
-"""Role -> where it is read from; nothing for an optional role that nothing fills."""
+Bindings = dict[str, tuple[Binding, ...]]
+"""Role -> its sources; empty for an optional role without a source."""
 
 
-def bind(stages: Sequence[str], settings: Mapping[str, Any], reads: Mapping[str, Assigned]) -> dict[str, Bound]:
-    """Stage -> where each of its roles is read from.
+def bind(stages: Sequence[str], settings: Mapping[str, Any], reads: Mapping[str, Named]) -> dict[str, Bindings]:
+    """Stage -> the sources of each of its roles.
 
     stages: in the order in which they run; reads: stage -> what the recipe names for its roles
-    Raises ConfigError for a stage whose needs no stage before it meets, and for a name that cannot be meant.
+    Raises ConfigError if no earlier stage makes a required kind, or if a name in `reads` is not valid.
     """
-    bound: dict[str, Bound] = {}
-    before: list[str] = []
+    bindings: dict[str, Bindings] = {}
+    earlier: list[str] = []
     for name in stages:
         stage, named = find_stage(name), reads.get(name, {})
         if unknown := sorted(named.keys() - stage.reads.keys()):
@@ -49,75 +49,85 @@ def bind(stages: Sequence[str], settings: Mapping[str, Any], reads: Mapping[str,
             hint = f'did you mean "{near[0]}"? ' if near else ""
             known = ", ".join(stage.reads) or "nothing"
             raise ConfigError(f"{name}.reads.{unknown[0]}: no such role; {hint}{name} reads {known}")
-        made = [(other, kind) for other in before for kind in find_stage(other).kinds_with(settings[other])]
-        bound[name] = {
-            role: (_named(name, role, wanted, named[role], made, stages),)
-            if role in named
-            else _latest(name, wanted, made)
-            for role, wanted in stage.reads.items()
+        made = [(other, kind) for other in earlier for kind in find_stage(other).kinds_with(settings[other])]
+        bindings[name] = {
+            role_name: (_named(name, role_name, role, named[role_name], made, stages),)
+            if role_name in named
+            else _latest(name, role, made)
+            for role_name, role in stage.reads.items()
         }
-        before.append(name)
-    return bound
+        earlier.append(name)
+    return bindings
 
 
-def _latest(stage: str, wanted: Need, made: Sequence[tuple[str, str]]) -> tuple[Source, ...]:
-    for kind in wanted.kinds:
-        if found := [Source(kind, other) for other, its in made if its == kind]:
-            return tuple(found) if wanted.many else (found[-1],)
-    if wanted.optional:
+def _latest(stage: str, role: Role, made: Sequence[tuple[str, str]]) -> tuple[Binding, ...]:
+    """made: (stage, kind) of all that earlier stages make"""
+    for kind in role.kinds:
+        if found := [Binding(kind, other) for other, made_kind in made if made_kind == kind]:
+            return tuple(found) if role.many else (found[-1],)
+    if role.optional:
         return ()
-    makers = [other for other in stage_names() if find_stage(other).makes.keys() & set(wanted.kinds)]
+    makers = [other for other in stage_names() if find_stage(other).makes.keys() & set(role.kinds)]
     raise ConfigError(
-        f"stages: {stage} needs {wanted} before it, which {' or '.join(makers) or 'no stage'} makes; add that to the "
+        f"stages: {stage} needs {role} before it, which {' or '.join(makers) or 'no stage'} makes; add that to the "
         f"recipe's stages, or name it in [{stage}.reads]"
     )
 
 
 def _named(
-    stage: str, role: str, wanted: Need, name: str, made: Sequence[tuple[str, str]], stages: Sequence[str]
-) -> Source:
-    kinds = (*wanted.kinds, *wanted.named)
+    stage: str, role_name: str, role: Role, name: str, made: Sequence[tuple[str, str]], stages: Sequence[str]
+) -> Binding:
+    kinds = (*role.kinds, *role.named)
     if name not in stages:
-        return Source(wanted.kinds[0], name=name)
+        return Binding(role.kinds[0], name=name)
     for kind in kinds:
         if (name, kind) in made:
-            return Source(kind, name)
-    raise ConfigError(f"{stage}.reads.{role}: stage {name} makes no {' or '.join(kinds)} before {stage}")
+            return Binding(kind, name)
+    raise ConfigError(
+        f"{stage}.reads.{role_name}: stage {name} makes no {' or '.join(kinds)} before {stage}; name another source"
+    )
 
 
-def parents_of(bound: Bound) -> list[str]:
-    """The stages whose work a stage reads, each once."""
-    return list(dict.fromkeys(source.stage for sources in bound.values() for source in sources if source.stage))
+def parents_of(bindings: Bindings) -> list[str]:
+    """The stages that a stage reads from, each once."""
+    return list(dict.fromkeys(binding.stage for found in bindings.values() for binding in found if binding.stage))
 
 
-def bring(stage: str, role: str, source: Source, workspace: Workspace, ledger: Ledger) -> Brought:
-    """Find what a recipe names. Raises ConfigError where nothing has that name, or it is of another kind."""
-    where = f"{stage}.reads.{role}: {source.name}"
-    path = Path(source.name)
-    if source.name in model_names(workspace):
-        path = model_folder(workspace, source.name)
+def find_external(stage: str, role_name: str, binding: Binding, workspace: Workspace, ledger: Ledger) -> ExternalInput:
+    """Find what a recipe names. Raises ConfigError if nothing has that name, or if it does not hold the kind."""
+    where = f"{stage}.reads.{role_name}: {binding.name}"
+    path = Path(binding.name)
+    if binding.name in model_names(workspace):
+        path = model_folder(workspace, binding.name)
     elif not path.exists():
-        path = _of_run(where, source, ledger)
-    parts = _parts_at(path, source.kind)
+        path = _output_of_run(where, binding.name, ledger)
+    elif _is_run(path):
+        path = path / OUT
+    parts = _parts_at(path, binding.kind)
     if not parts:
-        raise ConfigError(f"{where}: holds no {source.kind}")
-    return Brought(Given(source.kind, role, parts), path)
+        raise ConfigError(f"{where}: holds no {binding.kind}; name a source that does")
+    return ExternalInput(Input(binding.kind, role_name, parts), path)
 
 
-def _of_run(where: str, source: Source, ledger: Ledger) -> Path:
+def _is_run(path: Path) -> bool:
+    """Whether a path is a run's folder."""
+    return (path / OUT).is_dir() and (path / "config.json").is_file()
+
+
+def _output_of_run(where: str, name: str, ledger: Ledger) -> Path:
     """What a run made, by the run's id or by a hash."""
     try:
-        found = ledger.lineage(source.name)
+        found = ledger.lineage(name)
     except WorkspaceError:
         raise ConfigError(f"{where}: no stage, model, run, hash or path has this name") from None
-    made = found.artefact or ledger.artefacts_of(found.run.id).get("out")
+    made = found.artefact or ledger.artefacts_of(found.run.id).get(OUT)
     if made is None or not made.path.exists():
-        raise ConfigError(f"{where}: what it made is not here")
+        raise ConfigError(f"{where}: its output is missing; run that stage again, or name another source")
     return made.path
 
 
 def _parts_at(path: Path, kind: str) -> dict[str, Path]:
-    """The parts of a kind in a file or folder: as a stage that makes it lays them out, or the file itself."""
+    """The parts of a kind in a file or folder: in the layout of a stage that makes it, or the file itself."""
     layouts = [layout for name in stage_names() if (layout := find_stage(name).makes.get(kind)) is not None]
     if path.is_file():
         return {next((part for layout in layouts for part in layout), ONLY): path}

@@ -1,8 +1,8 @@
-"""Several processes on one recipe: the first decides, records and speaks; the others train with it when it says so.
+"""Several ranks on one recipe: the first one decides, records and prints; the others train with it on its orders.
 
-The first rank holds the workspace and runs all stages. At a stage that trains it leaves an order in the store that the
-ranks have in common; the others, who ask for the next one as long as it takes, then run that stage with it. A rank
-that fails leaves word there too, and waits until the first one has recorded it.
+The first rank holds the workspace and runs all stages. For a stage that trains, it writes an order to a store that all
+ranks share. The other ranks poll the store for the next order, and then run that stage with it. A rank that fails
+writes its error to the store, and waits until the first rank has recorded it.
 """
 
 import atexit
@@ -26,7 +26,7 @@ from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined
 from malmoi import device
 from malmoi.config import Settings
 from malmoi.errors import UserError
-from malmoi.stage import Context, Reads, Stage
+from malmoi.stage import Context, InputsByRole, Stage
 from malmoi.stages import find_stage
 from malmoi.tokenizer.template_clock import fixed_time, template_time
 from malmoi.train.signals import listening
@@ -34,15 +34,15 @@ from malmoi.workspace.folder import Workspace
 
 ASK_EVERY_S = 0.05
 PATIENCE_S = 15.0
-"""How long a rank that failed waits for the first one to record that."""
+"""How long a failed rank waits for the first rank to record its error."""
 WORD_WITHIN_S = 3.0
-"""How long the first rank waits, when a connection broke, for word of why."""
+"""How long the first rank waits for another rank's error after a connection broke."""
 _numbers = itertools.count()
 
 
 @contextlib.contextmanager
 def leading() -> Iterator[None]:
-    """What the first rank does by itself between its stages that train. The others follow until it ends."""
+    """Run the block on the first rank only, and then tell the others, which follow until then, its exit code."""
     device.current()
     code = 1
     try:
@@ -57,7 +57,7 @@ def leading() -> Iterator[None]:
         raise
     finally:
         if device.current().world_size > 1:
-            # Not before this process has told its user, or `torchrun` would end it together with the others.
+            # At exit, after the error is printed: `torchrun` ends all ranks as soon as one of them ends.
             atexit.register(_say_over, code)
 
 
@@ -68,9 +68,9 @@ def _say_over(code: int) -> None:
 
 @contextlib.contextmanager
 def all_ranks(stage: Stage, context: Context, settings: Settings) -> Iterator[None]:
-    """Where the first rank runs a stage: one that trains, all others run with it.
+    """Run the block on the first rank and, if the stage trains, order all other ranks to run the stage as well.
 
-    Raises UserError when another rank could not do its part, RuntimeError when that was a bug.
+    Raises UserError if another rank failed with one, RuntimeError if it failed by a bug.
     """
     with device.single_rank(False):
         n_others = device.current().world_size - 1
@@ -100,7 +100,7 @@ def all_ranks(stage: Stage, context: Context, settings: Settings) -> Iterator[No
             raise _error_of(word) from None
         if is_lost_connection(error):
             raise UserError(
-                "another rank ended without a word (killed, or out of memory?); run the same command again to go on"
+                "another rank ended without an error (killed, or out of memory?); run the same command again to go on"
             ) from None
         raise
     if (word := _ask("failed", within_s=0.0)) is not None:
@@ -108,12 +108,12 @@ def all_ranks(stage: Stage, context: Context, settings: Settings) -> Iterator[No
 
 
 def is_lost_connection(error: Exception) -> bool:
-    """Whether an exception is what the other ranks' end looks like from here. gloo has no class for it."""
+    """Whether an exception means that another rank has ended. gloo has no exception class for this."""
     return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error).lower())
 
 
 def follow() -> int:
-    """What every rank but the first does: train when told to, until the first one has ended; returns its exit code."""
+    """Run the orders of the first rank until it ends, on all other ranks; returns the exit code."""
     here = device.current()
     for number in itertools.count():
         order = _wait(f"order {number}", "over")
@@ -131,13 +131,13 @@ def follow() -> int:
 def _take_part(order: dict[str, Any]) -> None:
     stage = find_stage(order["stage"])
     workspace = Workspace(Path(order["workspace"]))
-    folder, reads = workspace.runs / order["run_id"], Reads.from_json(order["reads"])
+    folder, reads = workspace.runs / order["run_id"], InputsByRole.from_json(order["reads"])
     context = Context(order["run_id"], folder, reads, order["parents"], None, workspace)
     stage.run(context, TypeAdapter(stage.Settings).validate_python(order["settings"]))
 
 
 def _leave(error: BaseException) -> int:
-    """Leave word of an error, break off what the first rank waits for, and end when it has; returns the exit code."""
+    """Report an error to the first rank, close the connections, and wait for its end; returns the exit code."""
     is_stop, is_users = not isinstance(error, Exception), isinstance(error, UserError)
     line = str(error) if is_users else f"{type(error).__name__}: {error}"
     rank = device.current().rank
@@ -153,7 +153,7 @@ def _leave(error: BaseException) -> int:
 
 
 def _error_of(word: dict[str, Any]) -> BaseException:
-    """What another rank left word of, as an error of the first."""
+    """The error that another rank reported, as an exception for the first rank."""
     if word["is_stop"]:
         return KeyboardInterrupt()
     line = f"rank {word['rank']}: {word['line']}"
@@ -166,7 +166,7 @@ def _error_of(word: dict[str, Any]) -> BaseException:
 
 @functools.cache
 def _store() -> PrefixStore:
-    """Where all ranks read and write a few words. `torchrun` may start all of them again: each time has its own."""
+    """A key-value store that all ranks share. Each restart by `torchrun` uses its own key prefix."""
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     there = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
     return PrefixStore(f"malmoi {attempt}", there)
@@ -177,7 +177,7 @@ def _tell(key: str, value: dict[str, Any]) -> None:
 
 
 def _wait(*keys: str) -> dict[str, Any]:
-    """What was told under the first of the keys that there is, however long that takes; a signal may interrupt."""
+    """Wait without limit for any of the keys; returns its value. Signals can interrupt."""
     while (found := _ask(*keys, within_s=60.0)) is None:
         pass
     return found
@@ -188,8 +188,8 @@ def _ask(*keys: str, within_s: float) -> dict[str, Any] | None:
     while True:
         for key in keys:
             if store.check([key]):
-                told: dict[str, Any] = json.loads(store.get(key))
-                return told
+                value: dict[str, Any] = json.loads(store.get(key))
+                return value
         if time.monotonic() >= until:
             return None
         time.sleep(ASK_EVERY_S)

@@ -1,4 +1,4 @@
-"""A recipe: the stages to run, in order, the settings of each, and what they read where that is not found by itself."""
+"""A recipe: the stages to run, in order, their settings, and the inputs that it names itself."""
 
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
@@ -12,24 +12,24 @@ from pydantic import create_model
 
 from malmoi.config import Seed, Settings, override, parse, read_toml
 from malmoi.errors import ConfigError
-from malmoi.pipeline.plan import Bound, bind
+from malmoi.pipeline.plan import Bindings, bind
 from malmoi.stages import find_stage, stage_names
 from malmoi.unused import refuse_unused
 
 STAGES = ("corpus", "tokenizer", "pretrain", "demonstrations", "sft", "sample", "rank", "reward", "ppo", "eval")
-"""Of a recipe that does not say: the whole ring, from raw text."""
+"""Default stages: the whole ring, from raw text."""
 OWN = ("name", "seed", "stages")
-"""What a recipe says besides the tables of its stages."""
+"""Keys of a recipe other than its stages' tables."""
 READS = "reads"
-"""In a stage's table: role -> what it reads in that role."""
+"""Table of a stage: role -> the source of that input."""
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Everything that decides what a recipe makes.
 
-    name: for the report; seed: of every stage that does not set its own
-    settings: of each stage; reads: stage -> role -> what the recipe names for it
+    name: shown in the report; seed: for every stage that does not set its own
+    settings: stage -> settings; reads: stage -> role -> source that the recipe names
     """
 
     name: str
@@ -39,27 +39,27 @@ class Recipe:
     reads: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def __getitem__(self, stage: str) -> Any:
-        """The settings of a stage. KeyError where the recipe does not have it."""
+        """The settings of a stage. Raises KeyError if the recipe does not have it."""
         return self.settings[stage]
 
     def __contains__(self, stage: str) -> bool:
         return stage in self.stages
 
     @cached_property
-    def bound(self) -> dict[str, Bound]:
-        """Stage -> where each of its roles is read from."""
+    def bindings(self) -> dict[str, Bindings]:
+        """Stage -> the sources of each of its roles."""
         return bind(self.stages, self.settings, self.reads)
 
-    def _check_bound(self, where: str, changed: Set[str]) -> None:
+    def _check_bindings(self, where: str, changed: Set[str]) -> None:
         try:
-            for stage, reads in self.bound.items():
+            for stage, reads in self.bindings.items():
                 find_stage(stage).check(self[stage], reads)
         except ConfigError as error:
             key = str(error).partition(":")[0]
             raise ConfigError(f"{'--set' if _is_in(key, changed) else where}: {error}") from None
 
     def table(self) -> dict[str, Any]:
-        """As a recipe file holds it, with all defaults."""
+        """The recipe as a table of a recipe file, with all defaults."""
         stages = {
             name: self.settings[name].model_dump(mode="json")
             | ({READS: dict(self.reads[name])} if self.reads.get(name) else {})
@@ -69,7 +69,7 @@ class Recipe:
 
     @classmethod
     def of(cls, table: Mapping[str, Any], where: str = "recipe", changed: Set[str] = frozenset()) -> "Recipe":
-        """A recipe from a table such as a file holds. where: the file's name; changed: what --set gave
+        """A recipe from the table of a recipe file. where: the file's name; changed: keys that --set gave
 
         Raises ConfigError that names the setting.
         """
@@ -97,7 +97,7 @@ class Recipe:
             parsed.name, parsed.seed, stages, {name: getattr(parsed, name) for name in stages},
             {name: given for name, given in reads.items() if given and name in stages},
         )  # fmt: skip
-        recipe._check_bound(where, changed)
+        recipe._check_bindings(where, changed)
         return recipe
 
 
@@ -111,7 +111,7 @@ def read_recipe(path: Path, assignments: Iterable[str] = ()) -> Recipe:
     recipe = Recipe.of({"name": path.stem, **table}, path.name, changed)
     for stage in recipe.stages:
         found, given = find_stage(stage), table.get(stage, {})
-        refuse_unused(recipe[stage], given, found.unused, path.name, changed, stage, recipe.bound[stage])
+        refuse_unused(recipe[stage], given, found.unused, path.name, changed, stage, recipe.bindings[stage])
     return recipe
 
 
@@ -122,7 +122,7 @@ def _stages_of(table: Mapping[str, Any], where: str, changed: Set[str]) -> tuple
         raise ConfigError(f'{where}: stages: expected a list of at least one stage, such as ["corpus", "tokenizer"]')
     if len(set(stages)) < len(stages):
         twice = next(name for name in stages if stages.count(name) > 1)
-        raise ConfigError(f"{where}: stages: {twice} is there twice; a stage runs once")
+        raise ConfigError(f"{where}: stages: {twice} is listed twice; leave one out, since a stage runs once")
     for name in stages:
         try:
             find_stage(name)
@@ -140,7 +140,7 @@ def _check_known(name: str, where: str, changed: Set[str]) -> None:
 
 
 def _check_paths(stage: str, given: Mapping[str, Any], where: str, changed: Set[str]) -> None:
-    """What a stage reads of other stages is no setting of a recipe; only `malmoi train` takes it from its file."""
+    """Refuse input paths in a stage's table: a recipe takes them from its stages, only `malmoi train` from its file."""
     found = find_stage(stage)
     for name in given.keys() - found.Settings.model_fields.keys() - {READS}:
         if name in found.reads or (found.Inputs and name in found.Inputs.model_fields):
@@ -162,15 +162,15 @@ def _reads_of(stage: str, given: Any, where: str, changed: Set[str]) -> dict[str
 
 
 def _check_tables(written: Mapping[str, Any], table: Mapping[str, Any], where: str, changed: Set[str]) -> None:
-    """Refuse tables that nothing in this recipe reads. A file may hold tables of stages that --set leaves out."""
+    """Refuse tables of stages that the recipe lacks. A file may hold tables of stages that --set left out."""
     stages, of_file = table.get("stages", STAGES), written.get("stages", STAGES)
     if not isinstance(stages, list | tuple) or not isinstance(of_file, list | tuple):
-        return  # which is refused for that
+        return  # `Recipe.of` refuses it
     for stage in stage_names():
         if any(key.partition(".")[0] == stage for key in changed) and stage not in stages:
             raise ConfigError(f"--set {stage}.…: this recipe has no stage {stage}; add it to stages, or leave that out")
         if stage in written and stage not in of_file and stage not in stages:
-            raise ConfigError(f"{where}: {stage}: is not among the stages; add it there, or leave its table out")
+            raise ConfigError(f"{where}: {stage}: is not among the stages; add it to stages, or leave its table out")
 
 
 def _is_in(key: str, changed: Set[str]) -> bool:
@@ -178,7 +178,7 @@ def _is_in(key: str, changed: Set[str]) -> bool:
 
 
 def find_recipe(name: str) -> Path:
-    """A recipe by path, or by name one that Malmoi ships. Raises ConfigError where there is none."""
+    """A recipe by its path, or by the name of one that Malmoi ships. Raises ConfigError if there is none."""
     path, shipped = Path(name), Path(str(resources.files("malmoi"))) / "recipes"
     found = shipped / (path.name if path.suffix == ".toml" or "/" in name else f"{name}.toml")
     for place in (path, found):

@@ -1,4 +1,4 @@
-"""Run a recipe: skip what is done, resume what was interrupted, record everything in the ledger."""
+"""Run a recipe: skip finished stages, resume interrupted ones, and record everything in the ledger."""
 
 import contextlib
 import time
@@ -14,11 +14,11 @@ from malmoi.errors import ConfigError, UserError, WorkspaceError
 from malmoi.files import partial_name, remove_partials, remove_stale_partials, write_json
 from malmoi.pipeline.log import RunLog
 from malmoi.pipeline.names import model_name
-from malmoi.pipeline.plan import bring, parents_of
+from malmoi.pipeline.plan import find_external, parents_of
 from malmoi.pipeline.ranks import all_ranks
 from malmoi.pipeline.recipe import READS, Recipe
 from malmoi.pipeline.watcher import Watcher
-from malmoi.stage import CHECKPOINT, MODEL, Brought, Context, Given, Reads
+from malmoi.stage import CHECKPOINT, MODEL, Context, ExternalInput, Input, InputsByRole
 from malmoi.stages import find_stage
 from malmoi.tokenizer.template_clock import fixed_time, start_of
 from malmoi.train import checkpoint
@@ -30,9 +30,9 @@ from malmoi.workspace.ledger import OUT, Ledger, Made, Work, fingerprint
 
 @dataclass(frozen=True)
 class Done:
-    """One stage of a recipe as it stands.
+    """A finished stage of a recipe.
 
-    seconds: of the work, whenever it was done; skipped: not run this time; reads: what it was given
+    seconds: time that the run took in all; skipped: finished before, not run this time; reads: its inputs
     """
 
     stage: str
@@ -41,19 +41,19 @@ class Done:
     sha256: str
     seconds: float
     skipped: bool
-    reads: Reads
+    reads: InputsByRole
 
 
 def run_recipe(
     recipe: Recipe, workspace: Workspace, watcher: Watcher, *, only: str | None = None, start: str | None = None,
     now: datetime | None = None,
 ) -> dict[str, Done]:  # fmt: skip
-    """Run the recipe's stages in order; returns each as it stands.
+    """Run the recipe's stages in order; returns all finished stages.
 
-    only: run this stage alone (its parents must be done); start: run it and all after it anew
-    now: what chat templates are told in stages that begin; None: what the clock shows then
-    A stage whose settings and inputs are unchanged is not run again; one that was interrupted goes on.
-    Raises UserError, with the run marked as failed or stopped, when a stage cannot end.
+    only: run only this stage (its parents must be finished); start: run this stage and all later ones again
+    now: the time that chat templates get in stages that begin now; None: the system clock's
+    A stage whose settings and inputs are unchanged is not run again; an interrupted one is resumed.
+    Raises UserError if a stage fails; its run is marked as failed or stopped.
     """
     for name in (only, start):
         if name is not None and name not in recipe.stages:
@@ -63,8 +63,8 @@ def run_recipe(
         for stage in recipe.stages:
             forced = stage == only or (start is not None and recipe.stages.index(stage) >= recipe.stages.index(start))
             identity = _identity(recipe, stage, done, workspace, ledger)
-            for one in identity.brought.values():
-                kept.enter_context(workspace.keeping(one.path))  # what a stage reads is not removed
+            for one in identity.external.values():
+                kept.enter_context(workspace.keeping(one.path))  # nobody may remove what a stage reads
             found = _find_done(stage, identity, ledger)
             if found is not None and not forced:
                 done[stage] = found
@@ -82,39 +82,41 @@ def run_recipe(
     return done
 
 
-class Rest(NamedTuple):
-    """What `run_recipe` would run now. n_taken: optimizer steps of the first stage that need not be taken again."""
+class Remaining(NamedTuple):
+    """The stages that `run_recipe` would run now. n_taken: optimizer steps that its first stage has already taken."""
 
     stages: tuple[str, ...] = ()
     n_taken: int = 0
 
 
-def rest_of(recipe: Recipe, workspace: Workspace, *, only: str | None = None, start: str | None = None) -> Rest:
-    """All from the first stage whose work is not there; `only` of them, if given.
+def remaining_work(
+    recipe: Recipe, workspace: Workspace, *, only: str | None = None, start: str | None = None
+) -> Remaining:
+    """The first unfinished stage and all later ones; with `only`, that stage.
 
-    Nothing where `run_recipe` would refuse: a stage that the recipe has not, or whose parents' work is not there.
-    Raises CheckpointError where the first stage's checkpoint is broken.
+    Empty if `run_recipe` would refuse: the recipe lacks the stage, or the parents of `only` are not finished.
+    Raises CheckpointError if the first stage's checkpoint is damaged.
     """
     if any(name is not None and name not in recipe.stages for name in (only, start)):
-        return Rest()
+        return Remaining()
     done: dict[str, Done] = {}
     with contextlib.closing(Ledger.open(workspace)) as ledger:
         for number, stage in enumerate(recipe.stages):
             if stage == only:
-                return Rest((stage,))
+                return Remaining((stage,))
             identity = _identity(recipe, stage, done, workspace, ledger)
             found = _find_done(stage, identity, ledger)
             if stage == start or (found is None and only is None):
                 n_taken = 0 if stage == start else _n_taken(stage, identity, workspace, ledger)
-                return Rest(recipe.stages[number:], n_taken)
+                return Remaining(recipe.stages[number:], n_taken)
             if found is None:
                 break
             done[stage] = found
-    return Rest()
+    return Remaining()
 
 
 def _snapshots(inputs: Iterable[str], done: dict[str, Done], ledger: Ledger) -> dict[str, str]:
-    """The frozen judgements inside what a stage reads: from there the lineage walks on to the people."""
+    """Name -> SHA-256 of the frozen judgements in a stage's inputs, through which lineage leads to the people."""
     return {
         f"{parent}/{made.name}": made.sha256
         for parent in inputs
@@ -125,27 +127,28 @@ def _snapshots(inputs: Iterable[str], done: dict[str, Done], ledger: Ledger) -> 
 
 @dataclass(frozen=True)
 class Identity:
-    """What makes a stage's work the same as before.
+    """What decides whether a stage's work is the same as before.
 
-    settings: with what the recipe names for its roles; inputs: stage, or role of what is named -> SHA-256
-    outside: what it reads that no stage made, by name; brought: what the recipe names, by role
-    reads: all that it is given, by role
+    settings: with the sources that the recipe names; inputs: stage, or role of an external input -> SHA-256
+    external_hashes: name -> SHA-256 or version of external data; external: role -> external input
+    reads: all inputs, by role
     """
 
     settings: dict[str, Any]
     inputs: dict[str, str]
-    outside: dict[str, str]
-    brought: dict[str, Brought]
-    reads: Reads
+    external_hashes: dict[str, str]
+    external: dict[str, ExternalInput]
+    reads: InputsByRole
 
     def fingerprint(self, stage: str) -> str:
-        return fingerprint(stage, fingerprinted(stage, self.settings), {**self.inputs, **self.outside})
+        return fingerprint(stage, fingerprinted(stage, self.settings), {**self.inputs, **self.external_hashes})
 
 
 def fingerprinted(stage: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """A stage's settings as the first version had them in fingerprints, so that what any version made is found.
+    """A stage's settings as they enter its fingerprint: as the first version wrote them, so that old work is found.
 
-    There a training stage had its paths among its settings, all empty, and some settings had other names.
+    That version kept input paths (all empty) among the settings of training stages, and had other names for some
+    settings.
     """
     found = find_stage(stage)
     files = found.Inputs
@@ -154,37 +157,40 @@ def fingerprinted(stage: str, settings: dict[str, Any]) -> dict[str, Any]:
 
 def _identity(recipe: Recipe, stage: str, done: dict[str, Done], workspace: Workspace, ledger: Ledger) -> Identity:
     settings: Settings = recipe[stage]
-    bound = recipe.bound[stage]
+    bindings = recipe.bindings[stage]
     found = find_stage(stage)
-    brought = found.brings(settings, workspace) | {
-        role: bring(stage, role, source, workspace, ledger)
-        for role, sources in bound.items()
-        for source in sources
-        if source.name
+    external = found.external_inputs(settings, workspace) | {
+        role: find_external(stage, role, binding, workspace, ledger)
+        for role, those in bindings.items()
+        for binding in those
+        if binding.name
     }
-    inputs = {parent: done[parent].sha256 for parent in parents_of(bound)}
-    inputs |= {role: ledger.hashes.sha256_of(one.path) for role, one in brought.items()}
+    inputs = {parent: done[parent].sha256 for parent in parents_of(bindings)}
+    inputs |= {role: ledger.hashes.sha256_of(one.path) for role, one in external.items()}
     named = {READS: dict(recipe.reads[stage])} if recipe.reads.get(stage) else {}
-    outside = found.outside(settings, workspace, ledger.hashes)
-    reads = _reads(recipe, stage, done, brought)
-    return Identity({**settings.model_dump(mode="json"), **named}, inputs, outside, brought, reads)
+    external_hashes = found.external_hashes(settings, workspace, ledger.hashes)
+    reads = _reads(recipe, stage, done, external)
+    return Identity({**settings.model_dump(mode="json"), **named}, inputs, external_hashes, external, reads)
 
 
-def _reads(recipe: Recipe, stage: str, done: dict[str, Done], brought: dict[str, Brought]) -> Reads:
-    """What a stage is given, by role."""
+def _reads(recipe: Recipe, stage: str, done: dict[str, Done], external: dict[str, ExternalInput]) -> InputsByRole:
+    """A stage's inputs, by role."""
 
-    def given(role: str, kind: str, parent: str) -> Given:
-        return find_stage(parent).given(kind, done[parent].out) if parent else brought[role].given
+    def input_of(role: str, kind: str, parent: str) -> Input:
+        return find_stage(parent).output(kind, done[parent].out) if parent else external[role].input
 
-    bound = recipe.bound[stage]
-    return Reads(
-        {role: (one.given,) for role, one in brought.items()}
-        | {role: tuple(given(role, source.kind, source.stage) for source in sources) for role, sources in bound.items()}
+    bindings = recipe.bindings[stage]
+    return InputsByRole(
+        {role: (one.input,) for role, one in external.items()}
+        | {
+            role: tuple(input_of(role, binding.kind, binding.stage) for binding in those)
+            for role, those in bindings.items()
+        }
     )
 
 
 def _n_taken(stage: str, identity: Identity, workspace: Workspace, ledger: Ledger) -> int:
-    """The step of the checkpoint from which an interrupted stage would go on."""
+    """The step at which an interrupted stage would resume."""
     run = ledger.find_run(stage, identity.fingerprint(stage))
     if run is None or run.status == "done":
         return 0
@@ -192,13 +198,13 @@ def _n_taken(stage: str, identity: Identity, workspace: Workspace, ledger: Ledge
     return checkpoint.step_of(path) if path.exists() else 0
 
 
-def _record_brought(identity: Identity, ledger: Ledger) -> None:
-    """What comes from outside of the recipe has a record before it is read: made here, or an import."""
-    for role, found in identity.brought.items():
+def _record_external(identity: Identity, ledger: Ledger) -> None:
+    """Record as an import each external input that the ledger does not know."""
+    for role, found in identity.external.items():
         try:
             ledger.lineage(identity.inputs[role])
         except WorkspaceError:
-            ledger.import_artefact(found.path, role, found.given.kind, str(found.path.resolve()))
+            ledger.import_artefact(found.path, role, found.input.kind, str(found.path.resolve()))
 
 
 def _find_done(stage: str, identity: Identity, ledger: Ledger) -> Done | None:
@@ -213,14 +219,14 @@ def _done(stage: str, identity: Identity, made: Made, ledger: Ledger) -> Done:
 
 def _run_stage(
     recipe: Recipe, stage: str, identity: Identity, done: dict[str, Done], ledger: Ledger, workspace: Workspace,
-    watcher: Watcher, anew: bool, now: datetime | None,
+    watcher: Watcher, again: bool, now: datetime | None,
 ) -> Done:  # fmt: skip
     work, settings, inputs = identity.fingerprint(stage), identity.settings, identity.inputs
-    _record_brought(identity, ledger)
+    _record_external(identity, ledger)
     seed = int(settings.get("seed", recipe.seed))
-    parents = {**inputs, **_snapshots(parents_of(recipe.bound[stage]), done, ledger)}
+    parents = {**inputs, **_snapshots(parents_of(recipe.bindings[stage]), done, ledger)}
     piece = Work(stage, recipe.name, work, settings, seed, parents)
-    with claimed(ledger, piece, lambda line: watcher.line(f"{stage}  {line}"), again=anew) as claim:
+    with claimed(ledger, piece, lambda line: watcher.line(f"{stage}  {line}"), again=again) as claim:
         run_id = claim.run_id
         if claim.made is not None:
             watcher.skipped(stage, run_id)
@@ -255,16 +261,16 @@ def _run_stage(
     return Done(stage, run_id, context.out, sha256, total, skipped=False, reads=identity.reads)
 
 
-def _both(*tell: Callable[[str], None]) -> Callable[[str], None]:
+def _both(*outputs: Callable[[str], None]) -> Callable[[str], None]:
     def say(line: str) -> None:
-        for one in tell:
-            one(line)
+        for output in outputs:
+            output(line)
 
     return say
 
 
 def _record(context: Context, stage: str) -> str:
-    """What the stage made, as artefacts; returns the SHA-256 of all of it."""
+    """Record the stage's output as artefacts; returns its SHA-256."""
     sha256 = context.ledger.add_artefact(context.run_id, OUT, stage, context.out)
     if (context.out / MODEL).exists():
         context.ledger.add_artefact(context.run_id, MODEL, "model", context.out / MODEL)
@@ -273,7 +279,7 @@ def _record(context: Context, stage: str) -> str:
 
 
 def _record_end(error: BaseException, run_id: str, ledger: Ledger, log: RunLog, seconds: float) -> None:
-    """A run that did not come to its end says why: in the ledger in a line, in its log with a traceback."""
+    """Record why a run ended early: one line in the ledger, and a traceback in its log."""
     if not isinstance(error, Exception):
         ledger.mark_run(run_id, "stopped", seconds=seconds)
         log.say("stopped")
@@ -286,7 +292,7 @@ def _record_end(error: BaseException, run_id: str, ledger: Ledger, log: RunLog, 
 
 
 def link_model(workspace: Workspace, done: Done) -> None:
-    """A name for people: `models/base`, `models/sft`, … points at what the latest run made."""
+    """Point `models/base`, `models/sft`, … at the model that the latest run made."""
     if not (done.out / MODEL).exists():
         return
     link = workspace.models / model_name(done.stage)

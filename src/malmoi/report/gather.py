@@ -1,4 +1,4 @@
-"""What all stages of a recipe have to show, put together by the stage that it is about."""
+"""The facts of all stages of a recipe, grouped by the stage that they are about."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,7 +9,7 @@ from malmoi.facts import Block, Card, Facts, Figures, Plot, Section, Summary
 
 @dataclass(frozen=True)
 class Arranged:
-    """A section as it is shown. grids: plots of one size, next to each other"""
+    """A section ready to render. grids: groups of plots of one size, shown side by side"""
 
     title: str
     lead: str
@@ -19,41 +19,46 @@ class Arranged:
 
 @dataclass
 class About:
-    """All that is said about one stage, by itself and by stages after it."""
+    """All facts about one stage, from itself and from later stages.
+
+    own: sections under the stage's heading; parts: sections with headings of their own
+    """
 
     stage: str
     title: str = ""
-    said: list[Section] = field(default_factory=list)
+    own: list[Section] = field(default_factory=list)
     parts: list[Section] = field(default_factory=list)
     cards: dict[str, Card] = field(default_factory=dict)
     summary: dict[str, Summary] = field(default_factory=dict)
 
     def add(self, section: Section, by: str) -> None:
-        """Under the stage's heading, or as a part with a heading of its own."""
+        """Add a section under the stage's heading, or as a part with its own heading. by: the stage that made it"""
         if not section.title:
-            self.said.append(section)
+            self.own.append(section)
         elif by == self.stage and section.about in ("", self.stage) and not self.title:
             self.title = section.title
-            self.said.append(section)
+            self.own.append(section)
         else:
             self.parts.append(section)
 
     @property
     def sections(self) -> list[Arranged]:
-        """First what is under the stage's heading; nothing where nobody said anything."""
-        if not self.said and not self.parts:
+        """First the section under the stage's heading, then the parts; empty if there are none."""
+        if not self.own and not self.parts:
             return []
-        blocks = [block for section in self.said for block in section.blocks]
-        leads = " ".join(section.lead for section in self.said if section.lead)
+        blocks = [block for section in self.own for block in section.blocks]
+        leads = " ".join(section.lead for section in self.own if section.lead)
         first = _arranged(self.title or self.stage, leads, blocks)
         return [first, *(_arranged(part.title, part.lead, part.blocks) for part in self.parts)]
 
 
-def gather(told: Mapping[str, Facts]) -> dict[str, About]:
-    """told: stage -> its facts, in the order of the recipe. What is about a stage that is not among them stays with the
-    stage that says it."""
-    found = {stage: About(stage) for stage in told}
-    for stage, facts in told.items():
+def gather(facts_by_stage: Mapping[str, Facts]) -> dict[str, About]:
+    """Stage -> all facts about it. facts_by_stage: in recipe order
+
+    Facts about a stage that is not in `facts_by_stage` are shown with the stage that made them.
+    """
+    found = {stage: About(stage) for stage in facts_by_stage}
+    for stage, facts in facts_by_stage.items():
         for section in facts.sections:
             found.get(section.about, found[stage]).add(section, stage)
         for card in facts.cards:
@@ -73,7 +78,7 @@ def _arranged(title: str, lead: str, blocks: Iterable[Block]) -> Arranged:
 
 
 def _sharing_axes(plots: Iterable[Plot]) -> list[Plot]:
-    """Plots of one name as one plot."""
+    """Merge plots with the same name into one."""
     found: dict[str, Plot] = {}
     for number, plot in enumerate(plots):
         name = plot.name or f" {number}"

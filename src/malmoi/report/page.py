@@ -1,4 +1,4 @@
-"""`report.html`: one page, complete in itself."""
+"""`report.html`: one self-contained page."""
 
 import json
 import math
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from malmoi.pipeline.run import Done
 
 CHAT = "chat"
-"""Where every recipe leads; it is no stage."""
+"""The last node of the ring: the goal of every recipe, not a stage."""
 RING_REACH, LETTER = 210, 7.5
-"""From the middle of the ring to the sides of its picture, or more for long names; about the width of a letter."""
+"""Half the width of the ring's picture, more for long names; the approximate width of a letter."""
 
 
 class Drawn(NamedTuple):
-    """A plot on the page. key: (label, hue) of what it shows; small: a third of the page's width"""
+    """A plot on the page. key: (label, hue) of its legend; small: a third of the page's width"""
 
     caption: str
     key: Sequence[tuple[str, str]]
@@ -60,7 +60,7 @@ def render(
     report: Mapping[str, Any], stages: Sequence[str], done: Mapping[str, "Done"], about: Mapping[str, About],
     plots: Mapping[str, Sequence[Grids]], terms: Sequence[str],
 ) -> str:  # fmt: skip
-    """The page. stages: of the recipe, run or not; plots: from `draw_plots`; terms: what explains the page's words"""
+    """The page. stages: all of the recipe, run or not; plots: from `draw_plots`; terms: explanations of terms"""
     from jinja2 import Environment
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -86,12 +86,12 @@ def render(
 
 
 def _kind(block: Any) -> str:
-    """Which macro of the page shows it."""
+    """The macro of the page that renders a block."""
     return type(block).__name__.lower()
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Settings as `--set` names them."""
+    """Settings with dotted names, as in `--set`."""
     for name, value in settings.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")

@@ -1,4 +1,4 @@
-"""Plots as inline SVG in the page's own colours and fonts, so that they follow light, dark and print."""
+"""Plots as inline SVG with the page's colours and fonts, so that they adapt to light mode, dark mode and print."""
 
 import io
 import re
@@ -12,9 +12,9 @@ from malmoi.facts import FREE_HUES, HUES, Bars, Curve, Diagonal, Layer, Level, L
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Matplotlib draws in stand-ins; `_inline` turns them into the CSS variables of the page.
-STAND_INS = {hue: f"#0{n:x}0{n:x}0{n:x}" for n, hue in enumerate(HUES, start=1)}
-INK, MUTED, RULE, GREY = (STAND_INS[hue] for hue in ("ink", "muted", "rule", "grey"))
+# Matplotlib draws in placeholder colours; `_inline` replaces them by CSS variables of the page.
+PLACEHOLDERS = {hue: f"#0{n:x}0{n:x}0{n:x}" for n, hue in enumerate(HUES, start=1)}
+INK, MUTED, RULE, GREY = (PLACEHOLDERS[hue] for hue in ("ink", "muted", "rule", "grey"))
 STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -35,7 +35,7 @@ STYLE: Any = {
     "xtick.major.size": 0,
     "ytick.major.size": 0,
 }
-# Inches of a half and of a third of the page, so that the letters come out equally large.
+# Size in inches of a half and of a third of the page, so that letters have the same size in both.
 HALF, THIRD = (4.2, 2.3), (2.9, 1.9)
 N_POINTS = 240
 LONGEST_LABEL = 24
@@ -43,7 +43,7 @@ DASHES: Any = (0, (4, 3))
 
 
 class Hues:
-    """The hue of each colour on one page: a hue is itself, and a name keeps the free hue that it is first given."""
+    """The hue of each colour on one page: a hue's name means itself, another name keeps the free hue it first gets."""
 
     def __init__(self) -> None:
         self.given: dict[str, str] = {}
@@ -53,7 +53,7 @@ class Hues:
 
 
 def key_of(plot: Plot) -> list[tuple[str, str]]:
-    """(label, colour) of all that has a label in the plot's key, each once."""
+    """(label, colour) of each entry of the plot's legend, without duplicates."""
     found: dict[str, str] = {}
     for layer in plot.layers:
         shown = [bar for group in layer.groups for bar in group.bars] if isinstance(layer, Bars) else [layer]
@@ -62,7 +62,7 @@ def key_of(plot: Plot) -> list[tuple[str, str]]:
 
 
 def draw(plot: Plot, hues: Hues, salt: str) -> str:
-    """The plot as SVG. salt: differs between the plots of a page, as their ids must"""
+    """The plot as SVG. salt: different for each plot of a page, so that their ids differ"""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -84,26 +84,26 @@ def draw(plot: Plot, hues: Hues, salt: str) -> str:
 
 
 def _inline(svg: str) -> str:
-    """Leave out what a page does not need: prologue, metadata, fixed size, names of groups, fonts, colours."""
+    """Remove what a page does not need: prologue, metadata, fixed size, group names, fonts; use the page's colours."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'<svg [^>]*(viewBox="[^"]*")[^>]*>', r'<svg \1 aria-hidden="true">', svg)
     svg = re.sub(r'(?<=<g) id="[^"]*"| font-family: [^;"]*;?|(?<=\n) +', "", svg)
-    for hue, stand_in in STAND_INS.items():
-        svg = svg.replace(stand_in, f"var(--{hue})")
+    for hue, placeholder in PLACEHOLDERS.items():
+        svg = svg.replace(placeholder, f"var(--{hue})")
     return svg
 
 
 def _draw_layer(axes: "Axes", layer: Layer, hues: Hues) -> None:
     match layer:
         case Curve():
-            _curve(axes, layer.points, STAND_INS[hues(layer.colour)])
+            _curve(axes, layer.points, PLACEHOLDERS[hues(layer.colour)])
         case Line():
-            _line(axes, layer, STAND_INS[hues(layer.colour)])
+            _line(axes, layer, PLACEHOLDERS[hues(layer.colour)])
         case Trail():
-            _trail(axes, layer.points, STAND_INS[hues(layer.colour)])
+            _trail(axes, layer.points, PLACEHOLDERS[hues(layer.colour)])
         case Level():
-            _level(axes, layer, STAND_INS[hues(layer.colour)])
+            _level(axes, layer, PLACEHOLDERS[hues(layer.colour)])
         case Diagonal():
             ends = [layer.low, layer.high]
             axes.plot(ends, ends, color=GREY, linestyle=DASHES, linewidth=1.1)
@@ -112,7 +112,7 @@ def _draw_layer(axes: "Axes", layer: Layer, hues: Hues) -> None:
 
 
 def _curve(axes: "Axes", points: Points, colour: str) -> None:
-    """Neighbouring steps averaged to N_POINTS, faint, and their moving average."""
+    """A faint line of at most N_POINTS averages of neighbouring steps, and their moving average."""
     parts = np.array_split(np.array(points), min(N_POINTS, len(points)))
     steps, values = np.array([part.mean(axis=0) for part in parts]).T
     axes.plot(steps, values, color=colour, alpha=0.35, linewidth=0.9)
@@ -120,7 +120,7 @@ def _curve(axes: "Axes", points: Points, colour: str) -> None:
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
-    """Mean of each value and its neighbours, a twentieth of the series; the ends have fewer."""
+    """Moving average over a twentieth of the series, less at its ends."""
     reach = max(1, len(values) // 40)
     return np.array([values[max(0, i - reach) : i + reach + 1].mean() for i in range(len(values))])
 
@@ -151,7 +151,7 @@ def _bars(axes: "Axes", bars: Bars, hues: Hues) -> None:
     for group in bars.groups:
         first = place
         for bar in group.bars:
-            axes.barh(place, bar.value["mean"], height=0.86, color=STAND_INS[hues(bar.colour)])
+            axes.barh(place, bar.value["mean"], height=0.86, color=PLACEHOLDERS[hues(bar.colour)])
             axes.plot([bar.value["low"], bar.value["high"]], [place, place], color=INK, linewidth=1)
             place += 1
         centres.append((first + place - 1) / 2)

@@ -1,4 +1,4 @@
-"""The table that ends a run on the terminal."""
+"""The table that a run prints at its end."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ Report = Mapping[str, Any]
 
 
 def summary_rows(report: Report) -> list[tuple[str, str, str]]:
-    """(figure, before → after, 95 % interval) for every figure that stages chose to show here."""
+    """(figure, before → after, 95 % interval) for each figure of the stages' summaries, then time and memory."""
     rows = [(figure, values, interval) for figure, values, interval in report["summary"]]
     rows.append(("time in all", duration(report["seconds"]["total"]), ""))
     rows.append(("peak memory", f"{report['peak_memory_bytes'] / 1e9:.2f} GB", ""))
@@ -20,7 +20,7 @@ def summary_rows(report: Report) -> list[tuple[str, str, str]]:
 
 
 def summary_table(report: Report) -> "Table":
-    """For rich to print; alarms are printed under it."""
+    """The summary as a table for rich, with alarms as its caption."""
     from rich.table import Table
     from rich.text import Text
 

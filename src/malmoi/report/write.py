@@ -1,4 +1,4 @@
-"""Gather what a recipe's stages have to show, and write `report.json` and `report.html` into the workspace."""
+"""Collect the facts of a recipe's stages, and write `report.json` and `report.html` into the workspace."""
 
 import platform
 import shlex
@@ -25,33 +25,33 @@ if TYPE_CHECKING:
 def write_report(
     recipe: "Recipe", workspace: "Workspace", done: Mapping[str, "Done"], wall_seconds: float
 ) -> dict[str, Any]:
-    """Write both files, each at once or not at all; returns what `report.json` holds.
+    """Write both files, each atomically; returns the content of `report.json`.
 
-    done: the stages that have been run; what is not among them is left out
-    wall_seconds: of this process until now, the stages that it ran included
+    done: the finished stages; other stages are left out
+    wall_seconds: wall time of this process so far, including the stages that it ran
     """
-    from malmoi import device  # imports torch, which `malmoi --help` does without
+    from malmoi import device  # imports torch, which `malmoi --help` does not need
 
     began = time.monotonic()
-    told = _told(recipe, done)
-    about = gather(told)
+    facts_by_stage = _facts(recipe, done)
+    about = gather(facts_by_stage)
     report: dict[str, Any] = {"recipe": recipe.name, "seed": recipe.seed, "command": _command()}
-    report |= _measured(told.values())
+    report |= _measured(facts_by_stage.values())
     report["summary"] = [row for one in about.values() for row in _summary(one)]
-    report["alarms"] = [alarm for facts in told.values() for alarm in facts.alarms]
+    report["alarms"] = [alarm for facts in facts_by_stage.values() for alarm in facts.alarms]
     report["peak_memory_bytes"] = max(device.peak_memory_bytes(), _earlier_peak(workspace.path / "report.json", done))
     report["versions"] = _versions(device.current())
     report["runs"] = {stage: {"run": made.run_id, "sha256": made.sha256} for stage, made in done.items()}
     plots = draw_plots(about.values())
     report["seconds"] = _seconds(done, wall_seconds, time.monotonic() - began)
-    terms = list(dict.fromkeys(term for facts in told.values() for term in facts.terms))
+    terms = list(dict.fromkeys(term for facts in facts_by_stage.values() for term in facts.terms))
     write_text(workspace.path / "report.html", render(report, recipe.stages, done, about, plots, terms))
     write_json(workspace.path / "report.json", report)
     return report
 
 
-def _told(recipe: "Recipe", done: Mapping[str, "Done"]) -> dict[str, Facts]:
-    """What each stage has to show."""
+def _facts(recipe: "Recipe", done: Mapping[str, "Done"]) -> dict[str, Facts]:
+    """Stage -> its facts."""
     from malmoi.stage import Finished
     from malmoi.stages import find_stage
 
@@ -61,10 +61,10 @@ def _told(recipe: "Recipe", done: Mapping[str, "Done"]) -> dict[str, Facts]:
     }
 
 
-def _measured(told: Iterable[Facts]) -> dict[str, dict[str, Any]]:
-    """Section -> key -> value; of a key that two stages give, the later counts."""
+def _measured(all_facts: Iterable[Facts]) -> dict[str, dict[str, Any]]:
+    """Section -> key -> value. If two stages give the same key, the later stage wins."""
     found: dict[str, dict[str, Any]] = {}
-    for facts in told:
+    for facts in all_facts:
         for section, values in facts.json.items():
             found.setdefault(section, {}).update(values)
     return found
@@ -77,7 +77,7 @@ def _summary(about: About) -> Iterable[tuple[str, str, str]]:
 
 
 def _seconds(done: Mapping[str, "Done"], wall_seconds: float, report_seconds: float) -> dict[str, float]:
-    """Per stage, whenever it ran; `other` is the rest of this process: start, hashing, records. They sum to total."""
+    """Seconds per stage, whenever it ran, of the report, of the rest of this process (`other`), and their sum."""
     stages = {stage: made.seconds for stage, made in done.items()}
     other = wall_seconds - sum(made.seconds for made in done.values() if not made.skipped)
     spent = {**stages, "other": max(0.0, other), "report": report_seconds}
@@ -85,7 +85,7 @@ def _seconds(done: Mapping[str, "Done"], wall_seconds: float, report_seconds: fl
 
 
 def _earlier_peak(path: Path, done: Mapping[str, "Done"]) -> int:
-    """The peak of an earlier report, when this one shows runs of that time."""
+    """The peak memory in an earlier report, if this report shows runs of that one; else 0."""
     if not path.exists():
         return 0
     earlier = read_json(path)
@@ -120,6 +120,6 @@ def _cpu() -> str:
 
 
 def _command() -> str:
-    """What was typed, `python -m malmoi` as `malmoi`."""
+    """The command line, with `python -m malmoi` as `malmoi`."""
     program = Path(sys.argv[0])
     return shlex.join([program.parent.name if program.name == "__main__.py" else program.name, *sys.argv[1:]])

@@ -1,9 +1,9 @@
-"""The stages: one file each, found by its name. `malmoi.stage` says what such a file holds.
+"""The stages: one file each, found by name. `malmoi.stage.Stage` documents what such a file defines:
 
     Settings          hyper-parameters, a `malmoi.config.Settings`
-    READS, MAKES      {role: need("kind")}, {kind: "path in out", or {part: path}}
+    READS, MAKES      {role: required("kind")}, {kind: "path in out", or {part: path}}
     run(context, settings)
-and, where it applies, what `malmoi.stage.Stage` names: TRAINS = True, UNUSED, kinds(…), facts(…), …
+and optionally the names in `OPTIONAL`: TRAINS = True, UNUSED, LABEL, kinds(…), facts(…), …
 """
 
 import importlib
@@ -14,19 +14,27 @@ from functools import cache
 from malmoi.errors import ConfigError
 from malmoi.stage import ONLY, Stage
 
-OPTIONAL = {"TRAINS": "trains", "UNUSED": "unused", "Inputs": "Inputs", "LABEL": "label"} | {
-    name: name for name in ("outside", "brings", "kinds", "check", "models", "expects", "cost", "facts")
-}
-"""What a module may have besides, and the field of `Stage` that says what it is."""
+OPTIONAL = {
+    "TRAINS": "trains",
+    "UNUSED": "unused",
+    "LABEL": "label",
+    **{
+        name: name
+        for name in (
+            "Inputs", "external_hashes", "external_inputs", "kinds", "check", "models", "expects", "cost", "facts",
+        )
+    },
+}  # fmt: skip
+"""Optional name in a stage's module -> the field of `Stage` that it fills."""
 
 
 def stage_names() -> list[str]:
-    """Of all stages that there are, in order of the alphabet. A name with a leading underscore is no stage."""
+    """Names of all stages, sorted. A module whose name begins with an underscore is not a stage."""
     return sorted(found.name for found in pkgutil.iter_modules(__path__) if not found.name.startswith("_"))
 
 
 def find_stage(name: str) -> Stage:
-    """Raises ConfigError that names the nearest."""
+    """A stage by name. Raises ConfigError that suggests the nearest name."""
     if name not in (known := stage_names()):
         near = get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f'did you mean "{near[0]}"? ' if near else ""
@@ -35,7 +43,7 @@ def find_stage(name: str) -> Stage:
 
 
 def label_of(source: str) -> str:
-    """The name for people of where something comes from: that of a stage, or a role as it is."""
+    """The name shown for an input's source: a stage's label, or a role unchanged."""
     return find_stage(source).shown_name if source in stage_names() else source
 
 

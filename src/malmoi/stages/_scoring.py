@@ -1,4 +1,4 @@
-"""How reward model and judge are trained: the same network, on different rankings."""
+"""Training of the reward model and the judge: the same network, on different rankings."""
 
 import random
 from pathlib import Path
@@ -18,12 +18,12 @@ from malmoi.train.finished import finished
 
 
 def train_scores(context: Context, settings: reward.Config, rankings: Path) -> None:
-    """Learn from the rankings which answer is better; then shift the scores so that demonstrations average 0."""
+    """Train on the rankings; then shift the scores so that demonstrations score 0 on average."""
     start = context.reads("policy").path
     job = reward.build(settings, reward.Inputs(model=start, data=rankings))
     train(context, job, settings.loop)
     model, text = finished(job), load_text(start)
-    if model is None:  # the first rank has it
+    if model is None:  # only the first rank has it
         return
     assert isinstance(model, ScalarModel)
     model.to(device.current().torch_device)

@@ -1,4 +1,4 @@
-"""What the stages that train have in common: the loop with its files, and the model that is saved."""
+"""What stages that train share: running the loop with its files, saving the model, and facts about both."""
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby, islice
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from malmoi import device
-from malmoi.cost import ANSWER_TOKENS, Sizes, Trial, Work
+from malmoi.cost import ANSWER_TOKENS, Sizes, TrainingCost, Trial
 from malmoi.data.prompts import TokenizedPrompt
 from malmoi.evals.compare import heldout_prompts
 from malmoi.evals.watch import CURVE_PROMPTS, CurveWatch, PolicyWatch
@@ -17,7 +17,7 @@ from malmoi.formats.folder import load_text, save_model
 from malmoi.formats.inspect import ABOUT
 from malmoi.model.lora import LoraConfig
 from malmoi.model.transformer import LanguageModel, ScalarModel
-from malmoi.stage import CHECKPOINT, METRICS, MODEL, Context, Finished, Given
+from malmoi.stage import CHECKPOINT, METRICS, MODEL, Context, Finished, Input
 from malmoi.stages import label_of
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
@@ -29,7 +29,7 @@ from malmoi.train.rollouts import RolloutConfig, RolloutSteps
 
 CURVE = "curve.jsonl"
 ALIGNED = {"": MODEL, "curve": CURVE}
-"""The parts of a policy that learned from people's judgements: its model, and what it answered on the way."""
+"""Parts of an aligned policy: its model, and its measured answers during training."""
 Text = tuple[Tokenizer, ChatTemplate]
 SIMULATED = "the simulated labeler"
 SCORES = (("score", "green", "Score by the reward model"), ("gold", "gold", f"Gold, by the rule of {SIMULATED}"))
@@ -38,43 +38,43 @@ SAMPLED = (
     ("response_tokens", "ink", "Length of the answers, tokens"),
     ("distinct", "ink", "Share of the sampled answers that differ"),
 )
-"""What is drawn of answers: key of the metrics, colour, caption."""
+"""Plots of sampled answers: key of the metrics, colour, caption."""
 
 
-def work_of(settings: Any, trial: Trial, sizes: Sizes, *, n_tokens: int, rows_each: int = 1) -> Work:
-    """Of an algorithm that takes its rows from a file. n_tokens: of a usual row; rows_each: rows of one example"""
+def training_cost(settings: Any, trial: Trial, sizes: Sizes, *, n_tokens: int, rows_each: int = 1) -> TrainingCost:
+    """Cost of an algorithm that reads its rows. n_tokens: of a typical row; rows_each: rows of one example"""
     rows = min(settings.micro_batch_size, settings.batch_size)
-    return Work(
+    return TrainingCost(
         trial, settings.loop.optim, rows * rows_each, n_tokens, max(n_tokens, sizes.longest),
         n_micros=settings.n_steps * ceil(settings.batch_size / rows), depth=getattr(settings, "depth", 1.0),
         lora=getattr(settings, "lora", LoraConfig()), n_steps=settings.n_steps,
     )  # fmt: skip
 
 
-def work_on_answers(settings: RolloutConfig, trial: Trial, sizes: Sizes, *, n_trained: int) -> Work:
-    """Of an algorithm that samples its rows. n_trained: networks that learn"""
+def rollout_cost(settings: RolloutConfig, trial: Trial, sizes: Sizes, *, n_trained: int) -> TrainingCost:
+    """Cost of an algorithm that samples its rows. n_trained: networks that are trained"""
     n_each = ceil(settings.batch_size / settings.n_minibatches)
     rows, seq_len = min(settings.micro_batch_size, n_each), sizes.shape.seq_len
     n_steps = settings.n_iterations * settings.n_epochs * settings.n_minibatches
     answer = ceil(sizes.answer_share * settings.max_tokens) or min(ANSWER_TOKENS, settings.max_tokens)
-    return Work(
+    return TrainingCost(
         trial, settings.loop.optim, rows, min(sizes.prompt + answer, seq_len),
         min(sizes.longest + settings.max_tokens, seq_len), n_micros=n_steps * ceil(n_each / rows),
         n_answers=settings.n_iterations * settings.batch_size + settings.normalise_rewards, n_trained=n_trained,
-        # With adapters the reference is the policy without them.
+        # With adapters, the reference is the policy without them.
         n_frozen=2 - bool(settings.lora.rank), answer=answer, n_read=2 + n_trained, lora=settings.lora,
         n_steps=n_steps,
     )  # fmt: skip
 
 
 def train(context: Context, job: Job, loop: LoopConfig, hooks: Iterable[Hook] = ()) -> None:
-    """Run the loop, on from its checkpoint if there is one."""
+    """Run the loop; resume from its checkpoint if there is one."""
     metrics = MetricsFile(context.folder / METRICS)
     fit(job, loop, [*hooks, metrics, *context.hooks], context.folder / CHECKPOINT)
 
 
 def save(context: Context, job: Job, text: Text, facts: dict[str, Any] | None = None) -> None:
-    """Write what the job has trained; all ranks take part."""
+    """Write the trained model. All ranks must call this."""
     model = finished(job)
     if model is not None:
         write_model(context, model, text, facts)
@@ -83,20 +83,20 @@ def save(context: Context, job: Job, text: Text, facts: dict[str, Any] | None = 
 def write_model(
     context: Context, model: LanguageModel | ScalarModel, text: Text, facts: dict[str, Any] | None = None
 ) -> None:
-    """Write a model folder that names its run and its parents; facts: what else it says."""
+    """Write a model folder that names its run and its parents. facts: further values to record in it"""
     if device.current().is_main:
         about = {"run": context.run_id, "parents": context.parents, **(facts or {})}
         save_model(context.out / MODEL, model, *text, about)
 
 
 def train_on_answers(context: Context, job: Job, loop: LoopConfig) -> None:
-    """Train and save a policy that learns from answers which it samples itself; hooks watch it.
+    """Train and save a policy that learns from answers that it samples, with hooks that watch it.
 
-    Where nobody knows the right answers to the prompts, it is also asked held-out prompts on its way.
+    If the prompts have no reference answers, the policy also answers held-out prompts while it trains.
     """
     steps, text = job.steps, load_text(context.reads("policy").path)
     assert isinstance(steps, RolloutSteps)
-    MetricsFile(context.folder / METRICS)  # cuts off a torn last line before the watch reads it
+    MetricsFile(context.folder / METRICS)  # drops an incomplete last line before the watch reads the file
     watch = PolicyWatch(steps, text[0], context.folder, context.say)
     hooks: list[Hook] = [watch]
     longest = steps.policy.config.seq_len - steps.config.max_tokens
@@ -107,7 +107,7 @@ def train_on_answers(context: Context, job: Job, loop: LoopConfig) -> None:
     save(context, job, text, {"alarms": watch.alarms})
 
 
-def _prompts_to_watch(prompts: Given, text: Text, longest: int) -> list[TokenizedPrompt]:
+def _prompts_to_watch(prompts: Input, text: Text, longest: int) -> list[TokenizedPrompt]:
     if not prompts.has("heldout"):
         return []
     asked = heldout_prompts(prompts.part("heldout"), text, longest)[:CURVE_PROMPTS]
@@ -115,19 +115,19 @@ def _prompts_to_watch(prompts: Given, text: Text, longest: int) -> list[Tokenize
 
 
 def loss_plots(finished: Finished, caption: str, colour: str, small: bool = False) -> list[Plot]:
-    """The loss of a stage that trains, if it took a step."""
+    """A plot of the training loss; none if no step was taken."""
     return _curve_plots(finished.metrics, "loss", colour, caption, small)
 
 
 def rollout_facts(finished: Finished, title: str, lead: str) -> Facts:
-    """What became of the answers of a policy that learns from them: curves, alarms, and its KL at the end."""
+    """Facts of a policy that learns from its answers: curves, alarms, and its final KL."""
     label, kl_label = label_of(finished.stage), kl_to(finished.reads("policy").source)
     alarms: dict[str, str] = read_json(finished.out / MODEL / ABOUT).get("alarms", {})
     found: dict[str, Any] = {"alarms": alarms}
     blocks: list[Block] = _rollout_plots(finished, kl_label)
     is_gold_known = any("gold" in row for row in finished.metrics)
     if is_gold_known:
-        lead += " Gold is only watched; nothing is learned from it."
+        lead += " Gold is only measured; the policy is not trained on it."
     if not alarms:
         rest = ", gold not falling while the reward rises" if is_gold_known else ""
         blocks.append(Note(f"No alarm: KL estimate above zero and within its budget, answers that differ{rest}."))
@@ -141,7 +141,7 @@ def rollout_facts(finished: Finished, title: str, lead: str) -> Facts:
 
 
 def _rollout_plots(finished: Finished, kl_label: str) -> list[Block]:
-    # The answers of one iteration are trained on for several steps, which repeat its figures.
+    # All steps of an iteration train on the same answers and repeat its figures.
     same = groupby(finished.metrics, lambda row: (row.get("score"), row.get("kl")))
     rows = [next(steps) for _, steps in same]
     plots: list[Block] = [plot for curve in SCORES for plot in _curve_plots(rows, *curve, small=True)]
@@ -155,12 +155,12 @@ def _rollout_plots(finished: Finished, kl_label: str) -> list[Block]:
 
 
 def kl_to(source: str) -> str:
-    """The label of a policy's distance to the one that it was trained from."""
+    """The label of the KL divergence between a policy and the model that it started from."""
     return f"KL to the {label_of(source)} model, nats per answer"
 
 
 def who_ranked(rankings: Path) -> str:
-    """By the first of these rankings: people, or the simulated labeler."""
+    """People or the simulated labeler, according to the first ranking of the file."""
     return SIMULATED if any(row.get("simulated") for row in islice(iterate_jsonl(rankings), 1)) else "people"
 
 

@@ -14,7 +14,7 @@ from malmoi.formats.folder import load_config, load_text
 from malmoi.formats.inspect import ABOUT, kind_of
 from malmoi.formats.locate import CONFIG
 from malmoi.model.config import ModelConfig
-from malmoi.stage import BASE, MODEL, ONLY, Brought, Context, Finished, Given, Need
+from malmoi.stage import BASE, MODEL, ONLY, Context, ExternalInput, Finished, Input, Role
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.models import model_folder
 
@@ -23,39 +23,39 @@ SMOLLM2_135M = ModelConfig(
     tie_embeddings=True, qk_norm=False,
 )  # fmt: skip
 KNOWN_SHAPES = {"smollm2-135m": SMOLLM2_135M}
-"""Of base models that need not be here yet."""
+"""Shapes of base models that may not be downloaded yet."""
 
 
 class Settings(config.Settings):
-    """The model to start from, when it is not pretrained here."""
+    """The pretrained model to start from."""
 
     model: str = "smollm2-135m"
     """A model of the workspace, a short name that `malmoi models pull` knows, or a model folder."""
 
 
-READS: dict[str, Need] = {}
+READS: dict[str, Role] = {}
 MAKES = {BASE: MODEL}
 
 
 def folder_of(model: str, workspace: Workspace) -> Path:
-    """Where the model is. Raises UserError when it is not here."""
+    """The model's folder. Raises UserError if it is missing."""
     path = Path(model)
     return path if path.is_dir() else model_folder(workspace, model)
 
 
-def brings(settings: Settings, workspace: Workspace) -> dict[str, Brought]:
-    """The model, wherever it is."""
+def external_inputs(settings: Settings, workspace: Workspace) -> dict[str, ExternalInput]:
+    """The model, in the workspace or elsewhere."""
     folder = folder_of(settings.model, workspace).resolve()
-    return {MODEL: Brought(Given(MODEL, MODEL, {ONLY: folder}), folder)}
+    return {MODEL: ExternalInput(Input(MODEL, MODEL, {ONLY: folder}), folder)}
 
 
 def models(settings: Settings) -> list[str]:
-    """The model that is fetched if it has a short name and is not here."""
+    """The model; it is downloaded if it has a short name and is missing."""
     return [settings.model]
 
 
 def expects(settings: Settings, sizes: Sizes) -> Sizes:
-    """The network. Raises ConfigError while the model is not here and not known."""
+    """The network. Raises ConfigError if the model is missing and its shape is unknown."""
     if sizes.folder is None:
         return sizes
     places = (Path(settings.model), sizes.folder / "models" / settings.model)
@@ -69,24 +69,24 @@ def run(context: Context, settings: Settings) -> None:
     """Link the model's files into the run."""
     source, folder = context.reads(MODEL).path, context.out / MODEL
     if kind_of(source) == "reward":
-        raise ConfigError(f"base.model: {settings.model}: is a reward model; a recipe begins with one that writes")
+        raise ConfigError(f"base.model: {settings.model}: is a reward model; name a model that writes text")
     model, (tokenizer, _) = load_config(source), load_text(source)
     with disk_errors(folder):
-        shutil.rmtree(folder, ignore_errors=True)  # of a run that was interrupted
+        shutil.rmtree(folder, ignore_errors=True)  # left by an interrupted run
         shutil.copytree(source, folder, copy_function=_link, ignore=shutil.ignore_patterns(ABOUT))
-    told = read_json(source / ABOUT) if (source / ABOUT).exists() else {}
-    write_json(folder / ABOUT, {**told, "run": context.run_id, "parents": context.parents})
+    about = read_json(source / ABOUT) if (source / ABOUT).exists() else {}
+    write_json(folder / ABOUT, {**about, "run": context.run_id, "parents": context.parents})
     context.say(f"{model.n_parameters() / 1e6:.0f} million weights, {tokenizer.vocab_size:,} tokens, from {source}")
 
 
 def facts(finished: Finished) -> Facts:
-    """Which model it is."""
+    """The model's name."""
     lead = "A model that others pretrained. Everything below starts from it."
     return Facts([Section("Base model", lead, [Listing([("model", finished.settings.model)])])])
 
 
 def _link(source: str, target: str) -> None:
-    """One file under two names: nobody changes a model's files. Copied where the disk has no links."""
+    """Hard-link a file, since a model's files never change; copy it if the disk does not support links."""
     try:
         os.link(source, target)
     except OSError:

@@ -1,4 +1,4 @@
-"""Every aligned policy compared with SFT, on prompts and rankings that nothing was trained on."""
+"""Compare every aligned policy with the SFT model, on held-out prompts and rankings."""
 
 from collections.abc import Mapping, Sequence
 from math import ceil
@@ -31,34 +31,34 @@ from malmoi.facts import (
     show_interval,
 )
 from malmoi.files import read_json, write_json
-from malmoi.stage import POLICY, Context, Finished, every, need
+from malmoi.stage import POLICY, Context, Finished, all_of, required
 from malmoi.stages import label_of
 from malmoi.unused import Unused, is_empty
 
 Settings = compare.CompareSettings
 READS = {
     "policy": POLICY,
-    "reward_model": need("reward model"),
-    "judge": need("judge"),
-    "rankings": need("rankings"),
-    "prompts": need("prompts"),
-    "methods": every("aligned policy"),
+    "reward_model": required("reward model"),
+    "judge": required("judge"),
+    "rankings": required("rankings"),
+    "prompts": required("prompts"),
+    "methods": all_of("aligned policy"),
 }
 MAKES = {"measurements": "compare.json"}
 UNUSED = (Unused("not_shown", "n_shown", is_empty, "compare.n_shown is 0"),)
 START, BEST_OF = "sft", "best of "
-"""Names of methods in a comparison: the policy that the others start from, whatever made it, and best-of-n."""
+"""Names of methods in a comparison: the policy that the others start from (any, not only SFT), and best-of-n."""
 
 
 def cost(settings: compare.CompareSettings, sizes: Sizes) -> Cost:
-    """Answers of all policies; the policy, the reward model and the judge read each."""
+    """Answers of all policies; the policy, the reward model and the judge each score every answer."""
     n_answers = settings.n_prompts * (settings.n_best + sizes.n_methods * settings.n_answers)
     answer = ceil(0.9 * settings.max_tokens)
     return Cost(answers=((n_answers, sizes.prompt, answer),), reads=((3 * n_answers, sizes.prompt + answer),))
 
 
 def run(context: Context, settings: compare.CompareSettings) -> None:
-    """Ask all of them the same held-out prompts, and let the judge compare."""
+    """Give all policies the same held-out prompts, and let the judge compare their answers."""
     reads = context.reads
     methods = {made.source: made for made in reads["methods"]}
     inputs = compare.Inputs(
@@ -75,7 +75,7 @@ def run(context: Context, settings: compare.CompareSettings) -> None:
 
 
 def facts(finished: Finished) -> Facts:
-    """What the two reward models are worth, and every method with its distance from where it started."""
+    """The accuracy of both reward models, and each method's gain and KL to the policy that it started from."""
     found = read_json(finished.out / "compare.json")
     start = label_of(finished.reads("policy").source)
     names = {name: _shown(name, start) for name in found["methods"]}
@@ -108,7 +108,7 @@ def _shown(name: str, start: str) -> str:
 
 
 def _reward_models(found: Mapping[str, Any], start: str, about: str) -> Section:
-    """Reward model and judge on rankings that neither was trained on."""
+    """The reward model and the judge on rankings that neither was trained on."""
     labels = {"reward": "reward model", "judge": "judge"}
     rows = []
     for key, label in labels.items():
@@ -131,7 +131,7 @@ def _reward_models(found: Mapping[str, Any], start: str, about: str) -> Section:
 
 
 def _by_source(found: Mapping[str, Any], labels: Mapping[str, str]) -> Plot:
-    """Bars with intervals for every source, and how often two people agree where that is known."""
+    """Bars with intervals for each source, and how often two people agree, if that is known."""
     by_source = {key: found["models"][key]["by_source"] for key in labels}
     colours = {"reward": "green", "judge": "gold"}
     groups = [
@@ -148,7 +148,7 @@ def _by_source(found: Mapping[str, Any], labels: Mapping[str, str]) -> Plot:
 
 
 def _reliability(models: Mapping[str, Any], labels: Mapping[str, str]) -> Plot:
-    """Confidence that each reward model claims on held-out pairs, and how often it is right."""
+    """Confidence of each reward model on held-out pairs against its accuracy."""
     lines = [
         Line(points(models[key]["calibration"], "accuracy", x="confidence"), colour, labels[key])
         for key, colour in (("reward", "green"), ("judge", "gold"))
@@ -203,9 +203,9 @@ def _table(methods: Mapping[str, Any], names: Mapping[str, str], start: str) -> 
 
 
 def _against_distance(found: Mapping[str, Any], names: Mapping[str, str], start: str, key: str, caption: str) -> Plot:
-    """Gains against √KL: of policies on their way or at their end, and of best-of-n by n.
+    """Gains against √KL: of policies during training or at its end, and of best-of-n for each n.
 
-    key: judge or reward, whose scores these are; where the judge's was highest is ringed
+    key: judge or reward, which gives the scores; the highest score by the judge is ringed
     """
     methods, curves = found["methods"], found["curves"]
     gain = "gain" if key == "judge" else "reward_gain"

@@ -1,4 +1,4 @@
-"""Documents from text: read, normalised, without duplicates and boilerplate, split by document."""
+"""Documents from text: read, normalise, drop duplicates and boilerplate, split by document."""
 
 import contextlib
 import platform
@@ -25,7 +25,7 @@ from malmoi.cost import Cost, Sizes
 from malmoi.errors import ConfigError, DataError, UserError
 from malmoi.facts import Facts, Listing, Section, listed
 from malmoi.files import open_atomic, read_json, to_json, write_json, write_jsonl
-from malmoi.stage import Context, Finished, Need
+from malmoi.stage import Context, Finished, Role
 from malmoi.synthetic.cloze import TOO_LITTLE, unit_of_questions
 from malmoi.synthetic.pydocs import PACKAGES, Item, read_python_docs
 from malmoi.text import text_digest
@@ -34,29 +34,29 @@ from malmoi.workspace.folder import Workspace
 from malmoi.workspace.hashes import Hashes
 
 TRIAL_BYTES = 100_000
-"""Training text below which it is said what such a text is good for."""
+"""Training text below this size gets a remark on how much text is needed."""
 
 
 class Settings(config.Settings):
-    """Which text, and how it is cleaned."""
+    """The text, and how it is cleaned."""
 
     text: str = ""
     """File or folder of the user's own text; empty: the documentation of this Python and of `packages`."""
     packages: tuple[str, ...] = PACKAGES
-    """Installed packages whose docstrings are read beside the standard library's."""
+    """Installed packages whose docstrings are read in addition to the standard library's."""
     errors: Literal["strict", "skip"] = "strict"
     """What to do with a file or a row that cannot be read."""
     encoding: Annotated[str, AfterValidator(encoding_name)] = UTF8
-    """Of the user's files that have no mark and are not UTF-8, such as cp949 or euc-kr."""
+    """Encoding of files that have no byte order mark and are not UTF-8, such as cp949 or euc-kr."""
     heldout_fraction: float = Field(0.05, gt=0, lt=1)
-    """Share of the documents that is never trained on."""
+    """Share of the documents that are held out from training."""
     min_chars: int = Field(20, ge=0)
     """Shortest document that is kept, after cleaning."""
     seed: Seed = 1
-    """Of the split."""
+    """Seed of the split."""
 
 
-READS: dict[str, Need] = {}
+READS: dict[str, Role] = {}
 MAKES = {
     "documents": {"train": "train.jsonl", "heldout": "heldout.jsonl", "facts": "corpus.json"},
     "items": "items.jsonl",
@@ -70,12 +70,12 @@ UNUSED = (
 
 
 def kinds(settings: Settings) -> Collection[str]:
-    """Only documentation has names to ask about."""
+    """Only documentation has items to ask about."""
     return ("documents",) if settings.text else MAKES
 
 
-def outside(settings: Settings, workspace: Workspace, hashes: Hashes) -> dict[str, str]:
-    """The text's hash, or the versions of what is documented."""
+def external_hashes(settings: Settings, workspace: Workspace, hashes: Hashes) -> dict[str, str]:
+    """The text's hash, or the versions of Python and the packages."""
     if settings.text:
         path = Path(settings.text)
         if not path.exists():
@@ -105,7 +105,7 @@ def cost(settings: Settings, sizes: Sizes) -> Cost:
 
 
 def run(context: Context, settings: Settings) -> None:
-    """Read, normalise, drop duplicates and boilerplate, split by document. Of each text only a hash stays in memory."""
+    """Read, normalise, drop duplicates and boilerplate, split by document. Only hashes of the texts stay in memory."""
     counts: Counter[str] = Counter()
     report = ReadReport()
     items: list[Item] = []
@@ -154,27 +154,27 @@ def facts(finished: Finished) -> Facts:
     labels = {"origins": "origin", "licenses": "licence", "dropped": "dropped", "skipped": "passed over"}
     rows += [(label, listed(found[key])) for key, label in labels.items() if found[key]]
     lead = (
-        "The text, normalised, without duplicates and boilerplate, and split by document. All that is measured on text "
+        "The text, normalised, without duplicates and boilerplate, and split by document. Everything measured on text "
         "below is measured on the held-out side."
     )
     return Facts([Section("Corpus", lead, [Listing(rows)])])
 
 
 def _say_of_own(context: Context, settings: Settings, report: ReadReport, n_bytes: int) -> None:
-    """What whoever brings text should know of it. n_bytes: of the text to train on"""
+    """Remarks on the user's own text. n_bytes: size of the training text"""
     if report.skipped:
         context.say(f"passed over: {_listed(report.skipped)}")
     for name, n in (+report.converted).items():
         context.say(f"{_number(n, 'file')} read as {name}")
     if n_bytes < TRIAL_BYTES:
-        context.say("so little text is enough for a trial of every stage; to learn the language takes about 1 MB")
+        context.say("this text is enough to try every stage; learning the language takes about 1 MB")
     if unit_of_questions(partial(each_document, context.out / "train.jsonl"), settings.seed) is None:
         context.say(f"no demonstrations can be made of it: it has {TOO_LITTLE}")
 
 
 @contextlib.contextmanager
 def _on_disk(context: Context, documents: Iterable[Document]) -> Iterator[Callable[[], Iterator[Document]]]:
-    """A stream of documents that can be opened several times, until the block ends."""
+    """Store documents on disk for the block; the returned function reads them, any number of times."""
     with tempfile.TemporaryDirectory(prefix=".", suffix=".partial", dir=context.folder) as folder:
         write_jsonl(Path(folder) / "kept.jsonl", (document.to_row() for document in documents))
         yield partial(each_document, Path(folder) / "kept.jsonl")
@@ -183,7 +183,7 @@ def _on_disk(context: Context, documents: Iterable[Document]) -> Iterator[Callab
 def _write_sides(
     context: Context, settings: Settings, kept: Callable[[], Iterator[Document]], counts: Counter[str]
 ) -> tuple[dict[str, int], dict[str, int], set[str]]:
-    """Write each side's documents; how many there are, bytes of their text, and the ids of those to train on."""
+    """Write the documents of each side. Returns their numbers, bytes of text, and the ids of the training documents."""
     n_documents, n_bytes = {"train": 0, "heldout": 0}, {"train": 0, "heldout": 0}
     trained_on: set[str] = set()
     with contextlib.ExitStack() as opened:
@@ -195,10 +195,10 @@ def _write_sides(
             if side == "train":
                 trained_on.add(document.id)
         if not all(n_documents.values()):
-            lacking = " and ".join(side for side, n in n_documents.items() if not n)
+            empty = " and ".join(side for side, n in n_documents.items() if not n)
             raise DataError(
-                f"corpus: {sum(n_documents.values())} document(s) leave none {lacking}; at least two different texts "
-                "are needed"
+                f"corpus: {sum(n_documents.values())} document(s) leave none for {empty}; give at least two "
+                "different texts"
             )
     return n_documents, n_bytes, trained_on
 
@@ -206,7 +206,7 @@ def _write_sides(
 def _sides(
     context: Context, settings: Settings, kept: Callable[[], Iterator[Document]], counts: Counter[str]
 ) -> Iterator[tuple[clean.Split, Document]]:
-    """Each document with its side; of a single document the end is held out."""
+    """Each document with its side. The end of a single document is held out."""
     first = list(islice(kept(), 2))
     if len(first) != 1:
         yield from clean.split(kept, settings.heldout_fraction, settings.seed, counts)

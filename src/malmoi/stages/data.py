@@ -1,4 +1,4 @@
-"""People's conversations and rankings, in whatever form they are published, as demonstrations, rankings and prompts."""
+"""Published conversations and rankings, in any known format, as demonstrations, rankings and prompts."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ from malmoi.evals.agreement import pairwise_agreement
 from malmoi.facts import Facts, Listing, Section, listed
 from malmoi.files import read_json, sha256_of, write_json, write_jsonl
 from malmoi.formats.folder import load_text
-from malmoi.stage import Context, Finished, need
+from malmoi.stage import Context, Finished, required
 from malmoi.text import canonical
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
@@ -39,12 +39,15 @@ Side = Literal["train", "judge", "heldout"]
 
 
 TYPICAL_SHARE = 0.6
-"""Of the longest conversation, ranked answer or prompt that is kept: the usual one."""
+"""Assumed length of a typical conversation, ranked answer or prompt, as a share of the longest that is kept."""
 
 
 class Settings(config.Settings):
-    """People's conversations and rankings. A source is a file, relative to the current folder, or OWNER/NAME on the
-    Hugging Face hub, with /FILES behind it (such as /helpful-base/train*) where not all of it is wanted."""
+    """People's conversations and rankings.
+
+    A source is a file, relative to the current folder, or OWNER/NAME on the Hugging Face hub. OWNER/NAME/FILES selects
+    files of it, such as /helpful-base/train*.
+    """
 
     conversations: tuple[str, ...] = ()
     """Sources to fine-tune on, in any format that `malmoi data show` recognises."""
@@ -53,38 +56,38 @@ class Settings(config.Settings):
     prompts: tuple[str, ...] = ()
     """Sources of prompts to train policies on; empty: those of the rankings."""
     origins: dict[str, Origin] = Field(default_factory=dict)
-    """Who wrote the answers of a source (by its name, the file's without its kind), where its rows do not say."""
+    """Source -> who wrote its answers, for rows that do not say. A file's source name has no suffix."""
     languages: tuple[str, ...] = ()
-    """Languages that are kept of rows that say theirs, such as en; empty: all."""
+    """Languages to keep, such as en, for rows that state theirs; empty: all."""
     longest: int = Field(256, gt=0)
-    """Longest prompt with any of its answers, in tokens; longer rows are left out and counted."""
+    """Most tokens of a prompt with any of its answers; longer rows are left out and counted."""
     longest_conversation: int | None = Field(None, gt=0)
-    """Longest conversation, in tokens; None: as `longest`. A model fine-tuned on short answers ends its own in time."""
+    """Most tokens of a conversation; None: `longest`. A model fine-tuned on short answers learns to end its answers."""
     longest_prompt: int = Field(192, gt=0)
-    """Longest prompt to train policies on, in tokens."""
+    """Most tokens of a prompt to train policies on."""
     n_conversations: int | None = Field(None, gt=0)
-    """Conversations from each source, at most, drawn by chance."""
+    """Most conversations from each source, drawn at random."""
     n_rankings: int | None = Field(None, gt=0)
-    """Rankings from each source, at most, drawn by chance."""
+    """Most rankings from each source, drawn at random."""
     heldout_fraction: float = Field(0.1, gt=0, lt=1)
-    """Share of the prompts, with all that belongs to them, that nothing is trained on."""
+    """Share of the prompts, with all their rows, that are held out from training."""
     judge_fraction: float = Field(0.5, ge=0, lt=1)
-    """Share of the other prompts whose rankings train the judge and nothing else."""
+    """Share of the other prompts whose rankings train only the judge."""
     errors: Literal["strict", "skip"] = "skip"
-    """What to do with a row that cannot be used: stop, or leave it out and count it."""
+    """For a row that cannot be used: stop (strict), or leave it out and count it (skip)."""
     seed: Seed = 1
-    """Of what is drawn and of the split."""
+    """Seed of the random choices and of the split."""
 
 
 class Source(NamedTuple):
-    """name: what its rows are called by; commit: of the hub, or None"""
+    """An opened source. name: recorded in its rows; commit: of the hub, or None"""
 
     name: str
     files: Sequence[Path]
     commit: str | None = None
 
 
-READS = {"model": need("base", "policy")}
+READS = {"model": required("base", "policy")}
 MAKES = {
     "demonstrations": {"train": "train.jsonl", "heldout": "heldout.jsonl"},
     "rankings": {"train": "rankings.train.jsonl", "heldout": "rankings.heldout.jsonl", "facts": "data.json"},
@@ -100,7 +103,7 @@ UNUSED = (
 
 
 def expects(settings: Settings, sizes: Sizes) -> Sizes:
-    """Lengths, guessed from what is kept: people's prompts are answered at length."""
+    """Lengths, guessed from the limits; answers to people's prompts are long."""
     seq_len = sizes.shape.seq_len
     kept = (settings.longest_conversation or settings.longest, settings.longest, settings.longest_prompt)
     chat, ranked, prompt = (ceil(TYPICAL_SHARE * min(longest, seq_len)) for longest in kept)
@@ -110,12 +113,12 @@ def expects(settings: Settings, sizes: Sizes) -> Sizes:
 
 
 def cost(settings: Settings, sizes: Sizes) -> Cost:
-    """Reading, measuring and splitting sets of some hundred thousand rows: a rough guess."""
+    """Reading, measuring and splitting a few hundred thousand rows: a rough guess."""
     return Cost(fixed_s=40.0)
 
 
 def kinds(settings: Settings) -> Collection[str]:
-    """Without rankings it makes none, nor prompts, unless these have sources of their own."""
+    """Only the kinds that have sources. Prompts come from `prompts`, or else from the rankings."""
     makes = {
         "demonstrations": settings.conversations,
         "rankings": settings.rankings,
@@ -125,14 +128,14 @@ def kinds(settings: Settings) -> Collection[str]:
     return [kind for kind, sources in makes.items() if sources]
 
 
-def outside(settings: Settings, workspace: Workspace, hashes: Hashes) -> dict[str, str]:
+def external_hashes(settings: Settings, workspace: Workspace, hashes: Hashes) -> dict[str, str]:
     """The hashes of the sources that are files."""
     with hashes.keeping() as of_file:
         return data_identity(settings, of_file)
 
 
 def run(context: Context, settings: Settings) -> None:
-    """Read, measure, sample and split; whatever shares a prompt or a tree stands on one side, over all sources."""
+    """Read, measure, sample and split. Rows that share a prompt or a tree are on the same side, across all sources."""
     if not settings.conversations and not settings.rankings:
         raise ConfigError(
             'data: no sources; name files or hub sets as data.conversations = ["…"], data.rankings = ["…"]'
@@ -140,14 +143,14 @@ def run(context: Context, settings: Settings) -> None:
     _check_origins(settings)
     text = load_text(context.reads("model").path)
     reader = _Reader(settings, text, context.workspace.path / "data", context.say)
-    chats = _unlike(reader.read("conversations", settings.conversations, conversations, settings.n_conversations))
+    chats = _unique(reader.read("conversations", settings.conversations, conversations, settings.n_conversations))
     ranked = reader.read("rankings", settings.rankings, rankings, settings.n_rankings)
     if settings.prompts:
         asked = reader.read("prompts", settings.prompts, prompts, None)
     else:
         asked = [{key: row[key] for key in ("messages", "source", "tree")} for row in ranked]
         asked = [row for row in asked if reader.n_tokens(row) <= settings.longest_prompt]
-    asked = _unlike(asked)
+    asked = _unique(asked)
     side_of = _sides([*chats, *ranked, *asked], settings)
     made = {
         "train": [row for row in chats if side_of(row) != "heldout"],
@@ -178,7 +181,7 @@ def run(context: Context, settings: Settings) -> None:
 
 
 def facts(finished: Finished) -> Facts:
-    """How many rows there are of each source, on each side."""
+    """The number of rows of each source on each side."""
     found = read_json(finished.out / "data.json")
     rows = [
         (name, f"{found['rows'][name]:,}: {listed(sources)}") for name, sources in found["by_source"].items() if sources
@@ -197,9 +200,9 @@ def _check_origins(settings: Settings) -> None:
 
 
 def data_identity(settings: Settings, of_file: Callable[[Path], str] = sha256_of) -> dict[str, str]:
-    """Source -> SHA-256 of its file, for the fingerprint of the run; a hub's source is what its name says.
+    """Source -> SHA-256 of its file, for the fingerprint. A hub source is identified by its name, in the settings.
 
-    of_file: gives a file's SHA-256, by default by reading it
+    of_file: returns a file's SHA-256; by default it reads the file
     """
     found = {}
     for entry in (*settings.conversations, *settings.rankings, *settings.prompts):
@@ -214,7 +217,7 @@ def data_identity(settings: Settings, of_file: Callable[[Path], str] = sha256_of
 
 
 class _Reader:
-    """Reads sources, and keeps count of what it took and left out."""
+    """Reads sources, and counts the rows that it keeps and leaves out."""
 
     def __init__(self, settings: Settings, text: Text, folder: Path, say: Callable[[str], None]) -> None:
         self.settings, self.text, self.folder, self.say = settings, text, folder, say
@@ -226,7 +229,7 @@ class _Reader:
         return [row for entry in entries for row in self._read_source(kind, entry, read, n_most)]
 
     def n_tokens(self, row: Row) -> int:
-        """Of the longest conversation in a row; of a prompt alone, up to where the answer begins."""
+        """Tokens of the longest conversation in a row; of a prompt without answers, up to where the answer begins."""
         tokenizer, template = self.text
         messages = row["messages"]
         if "answers" in row:
@@ -250,7 +253,7 @@ class _Reader:
             left_out["another language"] += len(rows) - len(spoken)
             rows = spoken
         limit, longest = self._limit(kind)
-        # In this order until there are enough: what is not wanted need not be measured.
+        # In random order until there are enough, so that the other rows need not be measured.
         order = list(range(len(rows)))
         random.Random(f"{self.settings.seed} {source.name}").shuffle(order)
         taken: list[int] = []
@@ -273,7 +276,7 @@ class _Reader:
         return kept
 
     def _limit(self, kind: str) -> tuple[str, int]:
-        """The setting that says how long a row may be, and what it says."""
+        """The setting that limits the tokens of a row: its name and its value."""
         if kind == "prompts":
             return "longest_prompt", self.settings.longest_prompt
         if kind == "conversations" and self.settings.longest_conversation is not None:
@@ -283,7 +286,7 @@ class _Reader:
     def _fits(self, row: Row, longest: int, left_out: Counter[str]) -> bool:
         try:
             fits = self.n_tokens(row) <= longest
-        except DataError as error:  # the model's template refuses it
+        except DataError as error:  # the model's chat template refuses it
             if self.settings.errors == "strict":
                 raise DataError(f"{row['source']}: {error}") from None
             left_out["refused by the chat template"] += 1
@@ -297,9 +300,9 @@ class _Reader:
 
 
 def open_source(entry: str, folder: Path, hub: Hub | None = None, progress: Progress = lambda *_: None) -> Source:
-    """A file, or what the hub has under a name, fetched into `folder` unless it lies there.
+    """A file, or a data set of the hub, downloaded to `folder` if it is not there yet.
 
-    Raises DataError when it is neither; what `Hub.fetch_data` raises.
+    Raises DataError if it is neither, and what `Hub.fetch_data` raises.
     """
     if Path(entry).exists():
         return Source(name_of(Path(entry)), [Path(entry)])
@@ -315,8 +318,8 @@ def open_source(entry: str, folder: Path, hub: Hub | None = None, progress: Prog
     return Source(entry, files, commit)
 
 
-def _unlike(rows: Iterable[Row]) -> list[Row]:
-    """Each conversation once: the first of those that say the same."""
+def _unique(rows: Iterable[Row]) -> list[Row]:
+    """Remove duplicate conversations; the first one is kept."""
     found: dict[str, Row] = {}
     for row in rows:
         said = [[turn["role"], canonical(turn["content"]), turn.get("trained", True)] for turn in row["messages"]]
@@ -325,9 +328,9 @@ def _unlike(rows: Iterable[Row]) -> list[Row]:
 
 
 def _sides(rows: Sequence[Row], settings: Settings) -> Callable[[Row], Side]:
-    """Which side a row belongs to: the same for all that share a tree or their first question, also by way of others.
+    """A function that gives a row's side. Rows connected by a tree or a first question, even indirectly, share a side.
 
-    The seed and the first of their names decide, so that a source more moves no row to another side.
+    The seed and the alphabetically first name of a group decide, so a new source moves only rows whose groups it joins.
     """
     parent: dict[str, str] = {}
 
@@ -361,7 +364,7 @@ def _check_sides(made: Mapping[str, Sequence[Row]], chats: bool, ranked: bool, s
 
 
 def _agreement(rows: Iterable[Row]) -> dict[str, dict[str, float | int | None]]:
-    """Source -> how often two of its people order two answers alike, where it is known what each said."""
+    """Source -> how often two people order two answers alike, for rows that record each person's ranking."""
     counts: dict[str, Counter[str]] = {}
     for row in rows:
         for a, b in combinations(row.get("annotators", ()), 2):

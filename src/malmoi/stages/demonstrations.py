@@ -1,4 +1,4 @@
-"""Demonstrations made from the text: questions with known answers, conversations of those, and prompts to rank."""
+"""Demonstrations made from the text: questions with known answers, conversations about them, and prompts to rank."""
 
 from dataclasses import replace
 from functools import partial
@@ -12,7 +12,7 @@ from malmoi.cost import Cost, Sizes
 from malmoi.errors import DataError
 from malmoi.facts import Chat, Facts, Section
 from malmoi.files import read_jsonl, write_jsonl
-from malmoi.stage import Context, Finished, may, need
+from malmoi.stage import Context, Finished, optional, required
 from malmoi.synthetic.cloze import MIN_ITEMS, cloze_questions, unit_of_questions
 from malmoi.synthetic.demonstrations import demonstrations, prompts
 from malmoi.synthetic.pydocs import Item
@@ -25,32 +25,32 @@ class Settings(config.Settings):
     """Conversations made from the text."""
 
     n_items: int = Field(1500, gt=0)
-    """Documented names to ask about in training (with the user's own text: questions)."""
+    """Documented names to ask about in training; for the user's own text: number of questions."""
     n_unseen: int = Field(200, ge=0)
-    """Names that nobody asks about until the evaluation."""
+    """Names that are asked about only in the evaluation."""
     longest: int = Field(200, gt=0)
-    """Longest question and answer that are kept, in tokens; must leave room in the model's context."""
+    """Most tokens of a question with its answer; must leave room in the model's context."""
     untidy_share: float = Field(0.35, ge=0, le=1)
-    """Share of the demonstrations that are right but wordier than people like."""
+    """Share of the demonstrations that are correct but wordier than people like."""
     n_prompts: int = Field(1200, gt=0)
-    """Prompts to sample and rank answers for, and to train PPO on."""
+    """Prompts whose answers are ranked, and that PPO is trained on."""
     n_heldout_prompts: int = Field(300, gt=0)
-    """Prompts, about other items, to judge reward model and PPO on."""
+    """Prompts about other items, to measure the reward model and PPO on."""
     seed: Seed = 1
-    """Of all choices."""
+    """Seed of all random choices."""
 
 
-READS = {"documents": need("documents"), "items": may("items"), "tokenizer": need("tokenizer")}
+READS = {"documents": required("documents"), "items": optional("items"), "tokenizer": required("tokenizer")}
 MAKES = {
     "demonstrations": {"train": "train.jsonl"},
     "questions": "questions.jsonl",
     "prompts": {"train": "prompts.train.jsonl", "heldout": "prompts.heldout.jsonl"},
 }
-UNUSED = (Unused("n_unseen", "reads.items", is_empty, "of your own text (corpus.text) a fifth is left for last"),)
+UNUSED = (Unused("n_unseen", "reads.items", is_empty, "with your own text (corpus.text) a fifth is held out"),)
 
 
 def expects(settings: Settings, sizes: Sizes) -> Sizes:
-    """Prompts, and questions about what nobody asked before."""
+    """Prompts, and questions about unseen items."""
     n_prompts = settings.n_prompts + settings.n_heldout_prompts
     return replace(sizes, n_prompts=n_prompts, n_heldout=settings.n_heldout_prompts, n_unseen=settings.n_unseen)
 
@@ -61,7 +61,7 @@ def cost(settings: Settings, sizes: Sizes) -> Cost:
 
 
 def run(context: Context, settings: Settings) -> None:
-    """Make questions with known answers out of the text, conversations out of those, and prompts to rank."""
+    """Make questions with known answers from the text, then conversations about them and prompts to rank."""
     source = context.reads("documents")
     if (found := context.reads.find("items")) is not None:
         items = [Item.from_row(row) for row in read_jsonl(found.path)]
@@ -71,7 +71,7 @@ def run(context: Context, settings: Settings) -> None:
         documents = partial(each_document, source.part("train"))
         questions = cloze_questions(documents, settings.n_items, settings.seed)
         if unit_of_questions(documents, settings.seed) == "lines":
-            context.say("the text has hardly two sentences in a row; its lines are asked about")
+            context.say("the text has few sentences in a row; questions are about its lines")
     learned = Tokenizer.load(context.reads("tokenizer").path)
     texts = learned.encode_batch([f"{question.prompt} {question.answers[0]}" for question in questions])
     n_found = len(questions)
@@ -79,9 +79,9 @@ def run(context: Context, settings: Settings) -> None:
     n_items = len({question.item for question in questions if not question.unseen})
     if n_items < MIN_ITEMS:
         raise DataError(
-            f"demonstrations: the text gives {n_items} questions of at most {settings.longest} tokens, and needs "
-            f"{MIN_ITEMS}: more text, sentences of at most 120 characters, a larger tokenizer.vocab_size, or more "
-            "room (demonstrations.longest)"
+            f"demonstrations: the text gives {n_items} questions of at most {settings.longest} tokens, fewer than "
+            f"{MIN_ITEMS}; give more text, sentences of at most 120 characters, a larger tokenizer.vocab_size or a "
+            "larger demonstrations.longest"
         )
     if len(questions) < n_found:
         context.say(f"{n_found - len(questions):,} questions of more than {settings.longest} tokens are left out")

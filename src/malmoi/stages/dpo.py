@@ -1,4 +1,4 @@
-"""A policy moved towards the answers that people ranked higher, without a reward model."""
+"""A policy trained by DPO towards the answers that people ranked higher, without a reward model."""
 
 from dataclasses import replace
 
@@ -6,11 +6,11 @@ from malmoi.algorithms import dpo
 from malmoi.cost import Cost, Sizes
 from malmoi.facts import Facts, Section
 from malmoi.formats.folder import load_text
-from malmoi.stage import MODEL, POLICY, Context, Finished, need
-from malmoi.stages._training import loss_plots, save, train, work_of
+from malmoi.stage import MODEL, POLICY, Context, Finished, required
+from malmoi.stages._training import loss_plots, save, train, training_cost
 
 Settings, Inputs = dpo.Config, dpo.Inputs
-READS = {"policy": POLICY, "rankings": need("rankings")}
+READS = {"policy": POLICY, "rankings": required("rankings")}
 MAKES = {"aligned policy": MODEL}
 TRAINS = True
 LABEL = "DPO"
@@ -23,13 +23,13 @@ def expects(settings: dpo.Config, sizes: Sizes) -> Sizes:
 
 
 def cost(settings: dpo.Config, sizes: Sizes) -> Cost:
-    """Ranked answers, which the reference reads too: the policy itself, where adapters are what learns."""
-    work = work_of(settings, "answers", sizes, n_tokens=sizes.ranked, rows_each=sizes.n_ranked)
-    return Cost(replace(work, n_read=1, n_frozen=int(not settings.lora.rank)))
+    """Ranked answers, also read by the reference; with adapters, the reference is the policy without them."""
+    training = training_cost(settings, "answers", sizes, n_tokens=sizes.ranked, rows_each=sizes.n_ranked)
+    return Cost(replace(training, n_read=1, n_frozen=int(not settings.lora.rank)))
 
 
 def run(context: Context, settings: dpo.Config) -> None:
-    """Learn from the rankings which answer is better."""
+    """Train on the rankings."""
     start = context.reads("policy").path
     job = dpo.build(settings, dpo.Inputs(policy=start, data=context.reads("rankings").part("train")))
     train(context, job, settings.loop)
@@ -38,6 +38,6 @@ def run(context: Context, settings: dpo.Config) -> None:
 
 def facts(finished: Finished) -> Facts:
     """The loss."""
-    lead = "The policy moves towards the answers that people ranked higher, without reward model and without sampling."
+    lead = "The policy moves towards the answers that people ranked higher, without a reward model or sampling."
     loss = loss_plots(finished, "Training loss, nats per pair", finished.stage, small=True)
     return Facts([Section(LABEL, lead, loss)])

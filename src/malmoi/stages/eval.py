@@ -1,4 +1,4 @@
-"""Everything that the report says of the demo's ring, measured on what nothing was trained on."""
+"""All measurements of the demo's ring for the report, on held-out data."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -27,28 +27,28 @@ from malmoi.facts import (
     show_interval,
 )
 from malmoi.files import read_json, write_json
-from malmoi.stage import Context, Finished, need
+from malmoi.stage import Context, Finished, required
 from malmoi.stages import label_of
 from malmoi.stages._training import SIMULATED, kl_to
 
 Settings = demo.EvalSettings
 READS = {
-    "documents": need("documents"),
-    "tokenizer": need("tokenizer"),
-    "base": need("base"),
-    "questions": need("questions"),
-    "prompts": need("prompts"),
-    "policy": need("policy"),
-    "answers": need("answers"),
-    "rankings": need("rankings"),
-    "reward_model": need("reward model"),
-    "aligned": need("aligned policy"),
+    "documents": required("documents"),
+    "tokenizer": required("tokenizer"),
+    "base": required("base"),
+    "questions": required("questions"),
+    "prompts": required("prompts"),
+    "policy": required("policy"),
+    "answers": required("answers"),
+    "rankings": required("rankings"),
+    "reward_model": required("reward model"),
+    "aligned": required("aligned policy"),
 }
 MAKES = {"measurements": "eval.json"}
 
 
 def cost(settings: demo.EvalSettings, sizes: Sizes) -> Cost:
-    """SFT is asked all, PPO some, both what nobody asked in training; the base model seldom ends its answers."""
+    """SFT answers all questions, PPO some, both also on unseen items; the base model seldom ends its answers."""
     n_sampled = sizes.n_heldout * settings.n_answers
     n_short = settings.n_questions + settings.n_base_questions + sizes.n_unseen + 2 * n_sampled
     base = (settings.n_base_questions, sizes.prompt, settings.max_tokens)
@@ -57,7 +57,7 @@ def cost(settings: demo.EvalSettings, sizes: Sizes) -> Cost:
 
 
 def run(context: Context, settings: demo.EvalSettings) -> None:
-    """Measure base model, policy, reward model and aligned policy."""
+    """Measure the base model, the policy, the reward model and the aligned policy."""
     reads = context.reads
     inputs = demo.Inputs(
         documents=reads("documents").parts,
@@ -75,20 +75,20 @@ def run(context: Context, settings: demo.EvalSettings) -> None:
 
 
 def facts(finished: Finished) -> Facts:
-    """What was measured on each model, told in the section of the stage that made it."""
+    """What was measured on each model, in the section of the stage that made it."""
     found = read_json(finished.out / "eval.json")
     policy, aligned = (finished.reads(role).source for role in ("policy", "aligned"))
     names = {"base": "base", "sft": label_of(policy), "ppo": label_of(aligned)}
-    told = (
+    measured = (
         _of_base(found["pretrain"], finished.reads("base").source),
         _of_policy(found["sft"], policy, names),
         _of_reward_model(found["reward"], finished.reads("reward_model").source),
         _of_aligned(found["ppo"], aligned, names, kl_to(policy)),
     )
     return Facts(
-        [*(section for one in told for section in one.sections), _samples(found, names)],
-        [card for one in told for card in one.cards],
-        [row for one in told for row in one.summary],
+        [*(section for one in measured for section in one.sections), _samples(found, names)],
+        [card for one in measured for card in one.cards],
+        [row for one in measured for row in one.summary],
         terms=[
             "Brackets hold 95 % bootstrap intervals.",
             f"Gold is the score by the rule of {SIMULATED}, without its errors.",
@@ -98,7 +98,7 @@ def facts(finished: Finished) -> Facts:
 
 
 def _of_base(found: Mapping[str, Any], about: str) -> Facts:
-    """What a compressor needs for the same text."""
+    """Bits per byte before and after, and what xz needs for the same text."""
     labels = {"bpb_xz": "xz -9, bits per byte", "bpb_xz_primed": "xz -9 with the training text as its dictionary"}
     shown = (("bpb_xz", "xz -9"), ("bpb_xz_primed", "xz -9, primed"))
     levels = [Level(found[key], "grey", f"{name} {found[key]:.2f}") for key, name in shown]
@@ -112,7 +112,7 @@ def _of_base(found: Mapping[str, Any], about: str) -> Facts:
 
 
 def _of_policy(found: Mapping[str, Any], about: str, names: Mapping[str, str]) -> Facts:
-    """Exact answers and gold scores of all models, whose questions are the same."""
+    """Exact answers and gold scores of all models, on the same questions."""
     base, sft, ppo = names.values()
     labels = {
         "exact_base": f"exact answers, {base}",
@@ -139,7 +139,7 @@ def _of_policy(found: Mapping[str, Any], about: str, names: Mapping[str, str]) -
 
 
 def _exact_by_kind(found: Mapping[str, Any], names: Mapping[str, str]) -> Plot:
-    """All questions, then each kind, for every model that was asked."""
+    """Bars for all questions and for each kind of question, for each model that answered them."""
     series = (
         (names["base"], "grey", found["exact_base"], found.get("exact_base_by_kind", {})),
         (names["sft"], "blue", found["exact_sft"], found.get("exact_by_kind", {})),

@@ -1,15 +1,15 @@
-"""A policy moved by GRPO towards answers that score higher than its others to the same prompt."""
+"""A policy trained by GRPO towards answers that score higher than its other answers to the same prompt."""
 
 from dataclasses import replace
 
 from malmoi.algorithms import grpo
 from malmoi.cost import Cost, Sizes
 from malmoi.facts import Facts
-from malmoi.stage import POLICY, Context, Finished, need
-from malmoi.stages._training import ALIGNED, rollout_facts, train_on_answers, work_on_answers
+from malmoi.stage import POLICY, Context, Finished, required
+from malmoi.stages._training import ALIGNED, rollout_cost, rollout_facts, train_on_answers
 
 Settings, Inputs = grpo.Config, grpo.Inputs
-READS = {"policy": POLICY, "reward_model": need("reward model"), "prompts": need("prompts")}
+READS = {"policy": POLICY, "reward_model": required("reward model"), "prompts": required("prompts")}
 MAKES = {"aligned policy": ALIGNED}
 TRAINS = True
 LABEL = "GRPO"
@@ -22,12 +22,12 @@ def expects(settings: grpo.Config, sizes: Sizes) -> Sizes:
 
 
 def cost(settings: grpo.Config, sizes: Sizes) -> Cost:
-    """One network that learns from sampled answers."""
-    return Cost(work_on_answers(settings, "answers", sizes, n_trained=1))
+    """One network that is trained on sampled answers."""
+    return Cost(rollout_cost(settings, "answers", sizes, n_trained=1))
 
 
 def run(context: Context, settings: grpo.Config) -> None:
-    """Sample groups of answers, score, learn."""
+    """Sample groups of answers, score them, train on them."""
     reads = context.reads
     inputs = grpo.Inputs(
         policy=reads("policy").path, reward_model=reads("reward_model").path, data=reads("prompts").part("train")
@@ -36,7 +36,7 @@ def run(context: Context, settings: grpo.Config) -> None:
 
 
 def facts(finished: Finished) -> Facts:
-    """What became of its answers on the way."""
+    """How its answers changed during training."""
     lead = (
         "Like PPO without a value network: each answer is compared with the others of a group of "
         f"{finished.settings.group_size} to the same prompt."

@@ -1,17 +1,17 @@
-"""A second reward model, from rankings that the first never sees: it judges, and nothing is trained on it."""
+"""A second reward model, trained on other rankings than the first. It only judges; no policy is trained with it."""
 
 from malmoi.algorithms import reward
 from malmoi.cost import Cost, Sizes
 from malmoi.facts import Facts, Section
-from malmoi.stage import MODEL, POLICY, Context, Finished, need
+from malmoi.stage import MODEL, POLICY, Context, Finished, required
 from malmoi.stages._scoring import train_scores
-from malmoi.stages._training import loss_plots, work_of
+from malmoi.stages._training import loss_plots, training_cost
 
 Settings, Inputs = reward.Config, reward.Inputs
 READS = {
     "policy": POLICY,
-    "rankings": need("judge rankings"),
-    "demonstrations": need("demonstrations"),
+    "rankings": required("judge rankings"),
+    "demonstrations": required("demonstrations"),
 }
 MAKES = {"judge": MODEL}
 TRAINS = True
@@ -20,11 +20,11 @@ UNUSED = reward.UNUSED
 
 def cost(settings: reward.Config, sizes: Sizes) -> Cost:
     """Ranked answers."""
-    return Cost(work_of(settings, "rankings", sizes, n_tokens=sizes.ranked, rows_each=sizes.n_ranked))
+    return Cost(training_cost(settings, "rankings", sizes, n_tokens=sizes.ranked, rows_each=sizes.n_ranked))
 
 
 def run(context: Context, settings: reward.Config) -> None:
-    """Learn from the rankings which answer is better."""
+    """Train on the judge's rankings."""
     train_scores(context, settings, context.reads("rankings").path)
 
 

@@ -1,4 +1,4 @@
-"""A base model, trained from nothing on token shards; held-out bits per byte before, during and after."""
+"""A base model trained from scratch on token shards, with held-out bits per byte before, during and after."""
 
 from dataclasses import replace
 
@@ -12,14 +12,14 @@ from malmoi.facts import Card, Facts, Line, Plot, Section, Summary, figures, poi
 from malmoi.files import read_json, write_json
 from malmoi.formats.inspect import ABOUT
 from malmoi.model.transformer import LanguageModel
-from malmoi.stage import BASE, MODEL, Context, Finished, need
-from malmoi.stages._training import loss_plots, save, train, work_of
+from malmoi.stage import BASE, MODEL, Context, Finished, required
+from malmoi.stages._training import loss_plots, save, train, training_cost
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.train.hooks import every
 
 Settings, Inputs = pretrain.Config, pretrain.Inputs
-READS = {"shards": need("shards"), "tokenizer": need("tokenizer")}
+READS = {"shards": required("shards"), "tokenizer": required("tokenizer")}
 MAKES = {BASE: MODEL}
 TRAINS = True
 UNUSED = pretrain.UNUSED
@@ -33,11 +33,11 @@ def expects(settings: pretrain.Config, sizes: Sizes) -> Sizes:
 
 def cost(settings: pretrain.Config, sizes: Sizes) -> Cost:
     """Whole windows of text."""
-    return Cost(work_of(settings, "text", sizes, n_tokens=sizes.shape.seq_len))
+    return Cost(training_cost(settings, "text", sizes, n_tokens=sizes.shape.seq_len))
 
 
 def run(context: Context, settings: pretrain.Config) -> None:
-    """Train, and measure what was held out."""
+    """Train, and measure bits per byte on the held-out shards."""
     shards = context.reads("shards").path
     folder = context.reads("tokenizer").path
     text = Tokenizer.load(folder), ChatTemplate.load(folder)
@@ -61,7 +61,7 @@ def run(context: Context, settings: pretrain.Config) -> None:
 
 
 def facts(finished: Finished) -> Facts:
-    """Loss, speed, and held-out bits per byte on the way."""
+    """Loss, speed, and held-out bits per byte during training."""
     about = read_json(finished.out / MODEL / ABOUT)
     found = {key: about[key] for key in ("bpb_before", "bpb_after") if key in about}
     summary, cards, plots = [], [], loss_plots(finished, "Training loss, nats per token", "ink")
@@ -81,8 +81,8 @@ def facts(finished: Finished) -> Facts:
         "tokens_per_s": "tokens trained on per second",
     }
     lead = (
-        "A transformer learns to predict the next token. Bits per byte are what it needs to write down a byte of text "
-        "that it has never seen."
+        "A transformer learns to predict the next token. Bits per byte measure how many bits it needs for each byte "
+        "of text that it has never seen."
     )
     section = Section("Pretraining", lead, [figures(found, labels), *plots])
     return Facts([section], cards, summary, json={finished.stage: found})

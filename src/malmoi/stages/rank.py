@@ -1,4 +1,4 @@
-"""Rankings of the answers by a simulated labeler, recorded as people's judgements are."""
+"""Rankings of answers by a simulated labeler, recorded in the same way as people's judgements."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -12,22 +12,22 @@ from malmoi.cost import Cost, Sizes
 from malmoi.facts import Chat, Facts, Note, Ranked, Section
 from malmoi.feedback.judgements import NewJudgement, SnapshotFilter, freeze, record_judgements, record_person
 from malmoi.files import read_json, read_jsonl, write_json
-from malmoi.stage import Context, Finished, need
+from malmoi.stage import Context, Finished, required
 from malmoi.synthetic.labeler import SimulatedLabeler, gold_score
 
 
 class Settings(config.Settings):
-    """Who ranks them."""
+    """The simulated labeler."""
 
     error_rate: float = Field(0.25, ge=0, lt=0.5)
-    """Share of the pairs that the simulated labeler turns round."""
+    """Share of the pairs that the simulated labeler orders wrongly."""
     tie_margin: float = Field(0.1, ge=0)
-    """Gold scores no further apart than this are a tie."""
+    """Largest difference of two gold scores that counts as a tie."""
     seed: Seed = 1
-    """Of the labeler's errors."""
+    """Seed of the labeler's errors."""
 
 
-READS = {"answers": need("answers")}
+READS = {"answers": required("answers")}
 MAKES = {"rankings": {"train": "train.jsonl", "heldout": "heldout.jsonl", "labeler": "labeler.json"}}
 
 
@@ -37,7 +37,7 @@ def cost(settings: Settings, sizes: Sizes) -> Cost:
 
 
 def run(context: Context, settings: Settings) -> None:
-    """Rank every prompt's answers, and freeze the judgements."""
+    """Rank the answers to each prompt, and freeze the judgements."""
     rows = read_jsonl(context.reads("answers").path)
     scores = [
         [gold_score(a["text"], row["references"], a["finished"]) for a in row["answers"]]
@@ -68,7 +68,7 @@ def run(context: Context, settings: Settings) -> None:
 
 
 def facts(finished: Finished) -> Facts:
-    """Who ranked how much, by which rule, and one ranking: of those with the most different ranks the first."""
+    """Who ranked how much, the rule, and one ranking as an example: the first with the most distinct ranks."""
     rows = [row for path in sorted(finished.out.glob("*.jsonl")) for row in read_jsonl(path)]
     pairs = [a == b for row in rows for a, b in combinations(row["ranks"], 2)]
     lead = (

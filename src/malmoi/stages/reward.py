@@ -1,17 +1,17 @@
-"""A reward model, trained on rankings of answers: what PPO and GRPO follow."""
+"""A reward model, trained on rankings of answers; PPO and GRPO train policies with it."""
 
 from malmoi.algorithms import reward
 from malmoi.cost import Cost, Sizes
 from malmoi.facts import Curve, Facts, Plot, Section, points
-from malmoi.stage import MODEL, POLICY, Context, Finished, need
+from malmoi.stage import MODEL, POLICY, Context, Finished, required
 from malmoi.stages._scoring import train_scores
-from malmoi.stages._training import loss_plots, who_ranked, work_of
+from malmoi.stages._training import loss_plots, training_cost, who_ranked
 
 Settings, Inputs = reward.Config, reward.Inputs
 READS = {
     "policy": POLICY,
-    "rankings": need("rankings"),
-    "demonstrations": need("demonstrations"),
+    "rankings": required("rankings"),
+    "demonstrations": required("demonstrations"),
 }
 MAKES = {"reward model": MODEL}
 TRAINS = True
@@ -20,16 +20,16 @@ UNUSED = reward.UNUSED
 
 def cost(settings: reward.Config, sizes: Sizes) -> Cost:
     """Ranked answers."""
-    return Cost(work_of(settings, "rankings", sizes, n_tokens=sizes.ranked, rows_each=sizes.n_ranked))
+    return Cost(training_cost(settings, "rankings", sizes, n_tokens=sizes.ranked, rows_each=sizes.n_ranked))
 
 
 def run(context: Context, settings: reward.Config) -> None:
-    """Learn from the rankings which answer is better."""
+    """Train on the rankings."""
     train_scores(context, settings, context.reads("rankings").part("train"))
 
 
 def facts(finished: Finished) -> Facts:
-    """The loss, and how often it agrees with who ranked."""
+    """The loss, and how often the model agrees with the rankings."""
     plots = loss_plots(finished, "Training loss, nats per pair", "green", small=True)
     if accuracy := points(finished.metrics, "accuracy"):
         said = who_ranked(finished.reads("rankings").part("train"))

@@ -1,4 +1,4 @@
-"""Answers of the policy to every prompt, several each, for people to rank."""
+"""Several answers of the policy to each prompt, for people to rank."""
 
 from dataclasses import replace
 from typing import Any
@@ -15,7 +15,7 @@ from malmoi.files import read_jsonl, write_jsonl
 from malmoi.formats.folder import load_model, load_text
 from malmoi.inference.sampling import Sampling
 from malmoi.model.transformer import LanguageModel
-from malmoi.stage import POLICY, Context, Finished, need
+from malmoi.stage import POLICY, Context, Finished, required
 from malmoi.stages import label_of
 
 
@@ -25,14 +25,14 @@ class Settings(config.Settings):
     n_answers: int = Field(4, ge=2, le=9)
     """Answers to one prompt (K)."""
     temperature: float = Field(1.0, gt=0)
-    """Of sampling."""
+    """Sampling temperature."""
     max_tokens: int = Field(48, gt=0)
-    """Longest answer."""
+    """Most tokens of an answer."""
     seed: Seed = 1
-    """Of sampling."""
+    """Seed of sampling."""
 
 
-READS = {"policy": POLICY, "prompts": need("prompts")}
+READS = {"policy": POLICY, "prompts": required("prompts")}
 MAKES = {"answers": "generations.jsonl"}
 
 
@@ -47,7 +47,7 @@ def cost(settings: Settings, sizes: Sizes) -> Cost:
 
 
 def run(context: Context, settings: Settings) -> None:
-    """Sample K answers to every prompt, and record them."""
+    """Sample K answers to each prompt, and record them."""
     policy, prompts = context.reads("policy"), context.reads("prompts")
     model, (tokens, template) = load_model(policy.path, LanguageModel), load_text(policy.path)
     sampling = Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens)

@@ -1,14 +1,14 @@
-"""A policy that answers, fine-tuned from the base model on demonstrations."""
+"""A policy that answers: the base model, fine-tuned on demonstrations."""
 
 from malmoi.algorithms import sft
 from malmoi.cost import Cost, Sizes
 from malmoi.facts import Facts, Section
 from malmoi.formats.folder import load_text
-from malmoi.stage import MODEL, Context, Finished, need
-from malmoi.stages._training import loss_plots, save, train, work_of
+from malmoi.stage import MODEL, Context, Finished, required
+from malmoi.stages._training import loss_plots, save, train, training_cost
 
 Settings, Inputs = sft.Config, sft.Inputs
-READS = {"model": need("base"), "demonstrations": need("demonstrations")}
+READS = {"model": required("base"), "demonstrations": required("demonstrations")}
 MAKES = {"policy": MODEL}
 TRAINS = True
 LABEL = "SFT"
@@ -17,11 +17,11 @@ UNUSED = sft.UNUSED
 
 def cost(settings: sft.Config, sizes: Sizes) -> Cost:
     """Conversations."""
-    return Cost(work_of(settings, "answers", sizes, n_tokens=sizes.chat))
+    return Cost(training_cost(settings, "answers", sizes, n_tokens=sizes.chat))
 
 
 def run(context: Context, settings: sft.Config) -> None:
-    """Learn to answer from the demonstrations."""
+    """Fine-tune on the demonstrations."""
     start = context.reads("model").path
     job = sft.build(settings, sft.Inputs(model=start, data=context.reads("demonstrations").part("train")))
     train(context, job, settings.loop)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from malmoi.cli import plan
-from malmoi.cost import Work
+from malmoi.cost import TrainingCost
 from malmoi.errors import ConfigError
 from malmoi.model.lora import LoraConfig, add_lora
 from malmoi.model.transformer import LanguageModel
@@ -20,7 +20,7 @@ from malmoi.pipeline.memory import (
     memory_of,
     parts_of,
     shape_of,
-    works_of,
+    training_costs_of,
 )
 from malmoi.pipeline.recipe import Recipe, find_recipe, read_recipe
 from malmoi.train.optim import OptimConfig
@@ -101,19 +101,19 @@ def test_the_work_is_counted_in_micro_batches() -> None:
         "ppo.n_epochs=2", "ppo.n_minibatches=4", "ppo.batch_size=32", "ppo.micro_batch_size=4", "reward.batch_size=5",
         "reward.micro_batch_size=99", "reward.n_steps=2",
     )  # fmt: skip
-    works = {work.stage: work for work in works_of(recipe, shape_of(recipe))}
+    works = {work.stage: work for work in training_costs_of(recipe, shape_of(recipe))}
     assert works["pretrain"].n_micros == 10 * 3
     assert (works["reward"].n_micros, works["reward"].rows) == (2, 5 * recipe["sample"].n_answers)
     assert (works["ppo"].n_micros, works["ppo"].n_answers) == (3 * 2 * 4 * 2, 3 * 32)
     assert list(works) == ["pretrain", "sft", "reward", "ppo"]
     short = nano('stages=["corpus", "tokenizer", "pretrain"]')
-    assert [work.stage for work in works_of(short, shape_of(short))] == ["pretrain"]
+    assert [work.stage for work in training_costs_of(short, shape_of(short))] == ["pretrain"]
 
 
 def test_memory_is_weights_gradients_optimizer_and_activations() -> None:
     shape = shape_of(nano("pretrain.model.n_layer=30", "pretrain.model.n_embd=1024"))
     n = shape.n_parameters()
-    tiny = Work("text", OptimConfig(name="adamw"), 1, 1, 1, 1)
+    tiny = TrainingCost("text", OptimConfig(name="adamw"), 1, 1, 1, 1)
     # Without activations to speak of, a checkpoint being written is the peak: three copies of weights and moments.
     assert memory_of(tiny, shape, "float32") == pytest.approx(BASE_BYTES + 3 * 12 * n, rel=1e-3)
     muon = replace(tiny, optim=OptimConfig(name="muon"))
@@ -149,7 +149,7 @@ def test_trials_are_scaled_and_not_repeated(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(estimates, "TRIAL_S", 0.02)
     recipe = nano(*SMALL)
     trials = Trials(shape_of(recipe), flops=1e7)
-    work = works_of(recipe, shape_of(recipe))[0]
+    work = training_costs_of(recipe, shape_of(recipe))[0]
     once = trials.step(work)
     assert once > 0
     assert trials.step(replace(work, rows=2 * work.rows)) == pytest.approx(2 * once)
@@ -162,7 +162,7 @@ def test_contexts_of_any_length_are_tried(seq_len: int, monkeypatch: pytest.Monk
     monkeypatch.setattr(estimates, "TRIAL_S", 0.02)
     recipe = nano(*SMALL, f"pretrain.model.seq_len={seq_len}", "ppo.ptx_coef=1")
     trials = Trials(shape_of(recipe), flops=1e6)
-    for work in works_of(recipe, shape_of(recipe)):
+    for work in training_costs_of(recipe, shape_of(recipe)):
         assert all(trials.step(part) > 0 for part in parts_of(work))
     assert trials.read(seq_len) > 0 and trials.answer(seq_len, 3) > 0
 
@@ -170,7 +170,7 @@ def test_contexts_of_any_length_are_tried(seq_len: int, monkeypatch: pytest.Monk
 def test_adapters_are_counted_as_they_are_made_and_moved_as_configured() -> None:
     recipe = nano("sft.lora.rank=512", "sft.lora.frozen_share=0.5")
     shape = shape_of(recipe).model_copy(update={"n_layer": 6})
-    work = replace(next(work for work in works_of(recipe, shape) if work.stage == "sft"), rows=1, longest=1)
+    work = replace(next(work for work in training_costs_of(recipe, shape) if work.stage == "sft"), rows=1, longest=1)
     assert work.optim.name == "muon"
     model = LanguageModel(shape)
     add_lora(model, work.lora)
@@ -189,13 +189,13 @@ def test_adapters_are_counted_as_they_are_made_and_moved_as_configured() -> None
 
 def test_adapters_need_no_second_policy_and_an_average_is_one_more_of_all_that_learns() -> None:
     recipe = read_recipe(find_recipe("smollm"), [])
-    works = {work.stage: work for work in works_of(recipe, shape_of(recipe))}
+    works = {work.stage: work for work in training_costs_of(recipe, shape_of(recipe))}
     assert [works[stage].n_frozen for stage in ("sft", "dpo", "ppo", "grpo")] == [0, 0, 1, 1]
     recipe = read_recipe(find_recipe("smollm"), ["dpo.lora.rank=0", "ppo.lora.rank=0"])
-    works = {work.stage: work for work in works_of(recipe, shape_of(recipe))}
+    works = {work.stage: work for work in training_costs_of(recipe, shape_of(recipe))}
     assert [works[stage].n_frozen for stage in ("dpo", "ppo")] == [1, 2]
     shape = shape_of(nano())
-    ppo = next(replace(work, rows=1, longest=1) for work in works_of(nano(), shape) if work.stage == "ppo")
+    ppo = next(replace(work, rows=1, longest=1) for work in training_costs_of(nano(), shape) if work.stage == "ppo")
     assert ppo.is_averaged
     alone = memory_of(replace(ppo, is_averaged=False), shape, "float32")
     assert memory_of(ppo, shape, "float32") - alone == pytest.approx(3 * 2 * 4 * shape.n_parameters())
@@ -207,8 +207,8 @@ def test_text_that_is_mixed_into_ppo_takes_time_and_memory(monkeypatch: pytest.M
     small = (*SMALL, "ppo.n_iterations=2", "ppo.n_minibatches=4", "ppo.batch_size=16", "ppo.micro_batch_size=4")
     plain, mixed = nano(*small), nano(*small, "ppo.ptx_coef=27.8")
     shape = shape_of(plain)
-    (before,) = [work for work in works_of(plain, shape) if work.stage == "ppo"]
-    (after,) = [work for work in works_of(mixed, shape) if work.stage == "ppo"]
+    (before,) = [work for work in training_costs_of(plain, shape) if work.stage == "ppo"]
+    (after,) = [work for work in training_costs_of(mixed, shape) if work.stage == "ppo"]
     assert before.ptx is None and replace(after, ptx=None) == before
     assert after.ptx is not None
     assert (after.ptx.n_micros, after.ptx.rows, after.ptx.longest) == (2 * 4 * (8 * 16 // 4) // 4, 4, 64)
@@ -225,7 +225,7 @@ def test_text_that_is_mixed_into_ppo_takes_time_and_memory(monkeypatch: pytest.M
 def test_both_networks_of_ppo_are_tried(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = nano(*SMALL, name)
     shape = shape_of(recipe)
-    (work,) = [work for work in works_of(recipe, shape) if work.stage == "ppo"]
+    (work,) = [work for work in training_costs_of(recipe, shape) if work.stage == "ppo"]
     made, loss, micros = estimates._trial(replace(work, n_tokens=12), shape, 3)
     kinds = [sorted(loss(made, micro)[1]) for micro in micros]
     assert kinds == [["approx_kl", "clip_fraction", "entropy", "policy_loss"], ["value_loss"]]
@@ -235,7 +235,7 @@ def test_a_known_base_is_estimated_before_it_is_here(tmp_path: Path) -> None:
     recipe = read_recipe(find_recipe("smollm"), [])
     shape = shape_of(recipe, tmp_path)
     assert shape.n_parameters() == 134_515_008
-    works = {work.stage: work for work in works_of(recipe, shape)}
+    works = {work.stage: work for work in training_costs_of(recipe, shape)}
     assert list(works) == ["sft", "reward", "judge", "ppo", "dpo", "grpo"]
     assert works["judge"].n_micros == 80 * 2
     assert works["reward"].depth == 0.5

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from malmoi.pipeline.run import Identity
-from malmoi.stage import Reads
+from malmoi.stage import InputsByRole
 from malmoi.stages import find_stage
 
 RECIPE: dict[str, Any] = {
@@ -34,4 +34,4 @@ FINGERPRINTS: dict[str, str] = {
 @pytest.mark.parametrize("stage", FINGERPRINTS)
 def test_a_stage_of_an_earlier_version_is_the_same_work(stage: str) -> None:
     settings = find_stage(stage).Settings.model_validate(RECIPE[stage]).model_dump(mode="json")
-    assert Identity(settings, {"sft": "a"}, {}, {}, Reads()).fingerprint(stage) == FINGERPRINTS[stage]
+    assert Identity(settings, {"sft": "a"}, {}, {}, InputsByRole()).fingerprint(stage) == FINGERPRINTS[stage]

@@ -52,7 +52,7 @@ def test_a_recipe_asks_only_for_the_settings_of_its_stages(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("assignment", "says"),
     [
-        ('stages=["corpus","corpus"]', "--set: stages: corpus is there twice"),
+        ('stages=["corpus","corpus"]', "--set: stages: corpus is listed twice"),
         ("stages=[]", "--set: stages: expected a list"),
         ('stages=["corpus","pretrian"]', '--set: stages: pretrian: no such stage; did you mean "pretrain"'),
         ('stages=["tokenizer","corpus"]', "--set: stages: tokenizer needs documents before it, which corpus makes"),

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from malmoi.files import read_jsonl, sha256_of, write_jsonl, write_text
-from malmoi.pipeline.estimate import Trials, estimate_rest
+from malmoi.pipeline.estimate import Trials, estimate_remaining
 from malmoi.pipeline.recipe import Recipe
-from malmoi.pipeline.run import rest_of, run_recipe
+from malmoi.pipeline.run import remaining_work, run_recipe
 from malmoi.pipeline.watcher import Watcher
 from malmoi.train.loop import Step
 from malmoi.workspace.folder import Workspace
@@ -155,18 +155,22 @@ def test_only_what_is_left_of_an_interrupted_training_is_planned(
             if step.step == 6:
                 raise KeyboardInterrupt
 
-    assert rest_of(with_sft, workspace) == (("base", "data", "sft"), 0)
+    assert remaining_work(with_sft, workspace) == (("base", "data", "sft"), 0)
     with pytest.raises(KeyboardInterrupt):
         run_recipe(with_sft, workspace, Stopping())
-    assert rest_of(with_sft, workspace) == (("sft",), 5)  # the checkpoint of the sixth step was not written yet
-    assert rest_of(with_sft, workspace, start="sft") == rest_of(with_sft, workspace, only="sft") == (("sft",), 0)
+    assert remaining_work(with_sft, workspace) == (("sft",), 5)  # the checkpoint of the sixth step was not written yet
+    assert (
+        remaining_work(with_sft, workspace, start="sft")
+        == remaining_work(with_sft, workspace, only="sft")
+        == (("sft",), 0)
+    )
     monkeypatch.setattr(Trials, "step", lambda *_: 2.0)
-    (need,) = estimate_rest(with_sft, workspace, "float32")
-    assert need.seconds == pytest.approx(8 * 2.0 * 3 / 8)
+    (estimated,) = estimate_remaining(with_sft, workspace, "float32")
+    assert estimated.seconds == pytest.approx(8 * 2.0 * 3 / 8)
     assert [step["step"] for step in metrics(workspace)] == [1, 2, 3, 4, 5, 6]
     run_recipe(with_sft, workspace, Watcher())
     assert [step["step"] for step in metrics(workspace)] == [1, 2, 3, 4, 5, 6, 7, 8]
-    assert rest_of(with_sft, workspace) == ((), 0)
+    assert remaining_work(with_sft, workspace) == ((), 0)
 
 
 def metrics(workspace: Workspace) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import pytest
 
 from malmoi.corpus.shards import TokenShards
 from malmoi.files import read_json, read_jsonl
-from malmoi.stage import Context, Reads
+from malmoi.stage import Context, InputsByRole
 from malmoi.stages import corpus, find_stage, tokenizer
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.workspace.folder import Workspace
@@ -37,8 +37,8 @@ def text(tmp_path: Path) -> Path:
 def context(tmp_path: Path, stage: str, documents: Path | None = None) -> Context:
     folder = tmp_path / "runs" / stage
     (folder / "out").mkdir(parents=True)
-    given = {"documents": (find_stage("corpus").given("documents", documents),)} if documents else {}
-    return Context(stage, folder, Reads(given), {}, cast(Any, None), Workspace.open(tmp_path / "w"))
+    given = {"documents": (find_stage("corpus").output("documents", documents),)} if documents else {}
+    return Context(stage, folder, InputsByRole(given), {}, cast(Any, None), Workspace.open(tmp_path / "w"))
 
 
 def test_memory_holds_no_more_than_a_part_of_the_text(tmp_path: Path, text: Path) -> None:

@@ -23,7 +23,7 @@ from malmoi.data.formats import tree_of
 from malmoi.errors import ConfigError, DataError, UserError
 from malmoi.files import read_json, read_jsonl, write_jsonl, write_text
 from malmoi.formats.folder import load_text
-from malmoi.stage import MODEL, Context, Given, Reads
+from malmoi.stage import MODEL, Context, Input, InputsByRole
 from malmoi.stages import data
 from malmoi.stages.data import data_identity, open_source
 from malmoi.tokenizer.chat_template import ChatTemplate
@@ -60,7 +60,7 @@ def context(tmp_path: Path, policy_folder: Path, monkeypatch: pytest.MonkeyPatch
     ]
     write_jsonl(Path("panda.jsonl"), panda)
     workspace = Workspace.open(tmp_path / "workspace")
-    reads = Reads({"model": (Given("base", "base", {"": tmp_path / "base" / MODEL}),)})
+    reads = InputsByRole({"model": (Input("base", "base", {"": tmp_path / "base" / MODEL}),)})
     return Context("0001-data", tmp_path / "run", reads, {}, cast(Any, None), workspace)
 
 
@@ -175,13 +175,13 @@ def test_a_source_that_is_as_it_was_is_not_read_again(tmp_path: Path) -> None:
     settings, memory = data.Settings(conversations=(str(source),)), workspace.runs / ".hashes.json"
     write_text(source, "one")
     os.utime(source, ns=(1_000_000_000, 1_000_000_000))
-    first = data.outside(settings, workspace, Hashes(memory))
+    first = data.external_hashes(settings, workspace, Hashes(memory))
     assert first == data_identity(settings)
     # Same place, size and time: read again it would give another hash.
     with source.open("r+") as file:
         file.write("ONE")
     os.utime(source, ns=(1_000_000_000, 1_000_000_000))
-    assert data.outside(settings, workspace, Hashes(memory)) == first != data_identity(settings)
+    assert data.external_hashes(settings, workspace, Hashes(memory)) == first != data_identity(settings)
 
 
 # Data sets of the hub.

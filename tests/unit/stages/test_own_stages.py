@@ -95,7 +95,7 @@ def test_a_second_source_of_rankings_feeds_the_reward_model(ring: dict[str, Any]
 
 
 def test_a_recipe_names_what_a_stage_reads(ring: dict[str, Any], tmp_path: Path) -> None:
-    """A stage, a run, the first digits of a hash, a folder, a file; each is hashed, and a parent."""
+    """A run, the first digits of a hash, an output folder, a run's folder, a file; each is hashed, and a parent."""
     first = run(ring, tmp_path / "w")
     made = first["opinions"]
     copied = tmp_path / "mine.jsonl"
@@ -105,7 +105,7 @@ def test_a_recipe_names_what_a_stage_reads(ring: dict[str, Any], tmp_path: Path)
         Recipe.of(ring)
     for name, sha256 in (
         (made.run_id, made.sha256), (made.sha256[:12], made.sha256), (str(made.out), made.sha256),
-        (str(copied), sha256_of(copied)),
+        (str(made.out.parent), made.sha256), (str(copied), sha256_of(copied)),
     ):  # fmt: skip
         ring["reward"]["reads"] = {"rankings": name}
         done = run(ring, tmp_path / "w")["reward"]

@@ -2,7 +2,7 @@
 
 from malmoi import config
 from malmoi.files import read_jsonl, write_jsonl
-from malmoi.stage import Context, need
+from malmoi.stage import Context, required
 
 
 class Settings(config.Settings):
@@ -12,7 +12,7 @@ class Settings(config.Settings):
     """The word that a better answer holds."""
 
 
-READS = {"prompts": need("prompts")}
+READS = {"prompts": required("prompts")}
 MAKES = {"rankings": {"train": "train.jsonl", "heldout": "heldout.jsonl"}}
 
 

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from malmoi import config
-from malmoi.stage import CHECKPOINT, METRICS, Context, Need
+from malmoi.stage import CHECKPOINT, METRICS, Context, Role
 from malmoi.train.hooks import MetricsFile
 from malmoi.train.job import Job
 from malmoi.train.loop import LoopConfig, fit
@@ -28,7 +28,7 @@ class Settings(config.Settings):
     """Optimizer, checkpoints, compilation."""
 
 
-READS: dict[str, Need] = {}
+READS: dict[str, Role] = {}
 MAKES = {"denoiser": "denoiser.safetensors"}
 TRAINS = True
 
