@@ -33,12 +33,13 @@ def chat(
     workspace: WorkspaceOption = Path("workspace"),
     temperature: Temperature = 0.7,
     top_p: TopP = 1.0,
-    top_k: Annotated[int, typer.Option(metavar="K", help="Choose among this many likeliest tokens; 0: all.")] = 0,
+    top_k: Annotated[int, typer.Option(metavar="K", help="Sample from the K likeliest tokens; 0: all.")] = 0,
     max_tokens: MaxTokens = 128,
     seed: Annotated[
-        int | None, typer.Option(metavar="N", min=0, max=MOST_SEED, help="For the same answers again.")
+        int | None,
+        typer.Option(metavar="N", min=0, max=MOST_SEED, help="Seed of sampling, to repeat answers."),
     ] = None,
-    prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="Answer this and leave.")] = None,
+    prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="Answer this and exit.")] = None,
     weights: Weights = "auto",
 ) -> None:
     """Talk with a model on the terminal.

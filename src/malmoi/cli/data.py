@@ -1,4 +1,4 @@
-"""`malmoi data`: what is in files of conversations, rankings and prompts."""
+"""`malmoi data`: show files of conversations, rankings and prompts."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -28,14 +28,15 @@ def data_show(
     source: Annotated[
         str, typer.Argument(metavar="FILE", help="A file, or OWNER/NAME on the hub.", show_default=False)
     ],
-    n: Annotated[int, typer.Option("-n", metavar="N", min=0, help="How many examples.")] = 3,
+    n: Annotated[int, typer.Option("-n", metavar="N", min=0, help="Number of examples.")] = 3,
     model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Show them as this model reads them, with what is trained on.")
+        str | None,
+        typer.Option(metavar="MODEL", help="Show them as this model reads them; mark trained tokens."),
     ] = None,
     kind: Annotated[
         str | None,
         typer.Option(
-            "--as", metavar="KIND", help="rankings, conversations or prompts; by default what the file holds."
+            "--as", metavar="KIND", help="rankings, conversations or prompts; default: detected from the file."
         ),
     ] = None,
     workspace: WorkspaceOption = Path("workspace"),
@@ -43,8 +44,8 @@ def data_show(
 ) -> None:
     """Show what a file of conversations, rankings or prompts holds: its format, counts, bad rows, examples.
 
-    JSON lines, JSON and Parquet, packed or not; the columns tell the format. With --model, tokens that are trained on
-    are coloured, or are put in ⟦ ⟧ where there are no colours.
+    Reads JSON lines, JSON and Parquet, compressed or not; the columns decide the format. With --model, tokens that are
+    trained on are coloured, or are in ⟦ ⟧ if there are no colours.
 
     \b
     Example:
@@ -59,7 +60,7 @@ def data_show(
     from malmoi.workspace.models import find_model
 
     if as_json and model is not None:
-        raise ConfigError("--model: shows rows to people; with --json they are as they were read, so leave one out")
+        raise ConfigError("--model: marks tokens for people, and --json prints the rows as read; leave one out")
     if kind is not None and kind not in READERS:
         raise ConfigError(f"--as {kind}: not known; {', '.join(READERS)} are")
     opened = open_source(source, workspace / "data")

@@ -13,20 +13,20 @@ from malmoi.errors import ConfigError
 def evaluate(
     model: Model,
     tasks: Annotated[
-        str, typer.Option(metavar="NAMES", help="Tasks with commas between; by default twelve in English.")
+        str, typer.Option(metavar="NAMES", help="Tasks, separated by commas; default: twelve in English.")
     ] = "",
     data: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder of the tasks' files; by default MALMOI_DATA names it.", parser=a_path),
+        typer.Option(metavar="DIR", help="Folder of the tasks' files; default: MALMOI_DATA.", parser=a_path),
     ] = None,
     limit: Annotated[
-        int, typer.Option(metavar="N", min=0, max=10**9, help="Questions of each task, the first ones; 0: all.")
+        int, typer.Option(metavar="N", min=0, max=10**9, help="Only the first N questions of each task; 0: all.")
     ] = 100,
     preferences: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="In place of tasks: a reward model on people's rankings, in any known format.",
+            help="Instead of tasks: people's rankings, in any known format, for a reward model.",
             parser=a_path,
         ),
     ] = None,
@@ -39,7 +39,7 @@ def evaluate(
 ) -> None:
     """Measure how good a model is, each figure with its 95 % interval.
 
-    A model that writes is asked tasks: choices and last words by likelihood, sums and instructions by its answers.
+    A language model solves tasks: choices and last words by likelihood, arithmetic and instructions by its answers.
 
     \b
     Example:

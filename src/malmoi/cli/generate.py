@@ -14,16 +14,16 @@ def generate(
     prompts: Annotated[
         Path,
         typer.Option(
-            metavar="FILE", help="Prompts: JSON lines, in any format that is known.", show_default=False, parser=a_path
+            metavar="FILE", help="Prompts: JSON lines, in any known format.", show_default=False, parser=a_path
         ),
     ],
     out: Annotated[
-        Path, typer.Option(metavar="FILE", help="Where the answers go: JSON lines.", show_default=False, parser=a_path)
+        Path, typer.Option(metavar="FILE", help="File for the answers: JSON lines.", show_default=False, parser=a_path)
     ],
     temperature: Temperature = 1.0,
     top_p: TopP = 1.0,
     max_tokens: MaxTokens = 256,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, max=MOST_SEED, help="For the same answers again.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, max=MOST_SEED, help="Seed of sampling.")] = 0,
     n: Annotated[int, typer.Option("--n", metavar="N", min=1, max=10_000, help="Answers to each prompt.")] = 1,
     best_by: Annotated[
         str | None, typer.Option(metavar="REWARD_MODEL", help="Best-of-n: keep the one of N that it scores highest.")
@@ -31,9 +31,9 @@ def generate(
     weights: Weights = "auto",
     workspace: WorkspaceOption = Path("workspace"),
 ) -> None:
-    """Answer all prompts of a file; each line says how its answer was sampled, by which model, and how it ended.
+    """Answer all prompts of a file; each line records the model, how the answer was sampled, and how it ended.
 
-    Stopped or killed, the same command goes on where it was.
+    After a stop or a crash, the same command goes on where it was.
 
     \b
     Example:

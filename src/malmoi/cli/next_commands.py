@@ -1,4 +1,4 @@
-"""What a command says to type next: words that a shell takes as they are printed, and that do what they say."""
+"""The commands that a command suggests as the next step, quoted so that a shell accepts them."""
 
 import os
 import shlex
@@ -10,23 +10,23 @@ from malmoi.pipeline.recipe import Recipe
 from malmoi.stages import find_stage
 
 TALKS = ("base", "policy", "aligned policy")
-"""Kinds of models to talk with; the last one that a recipe made is talked with."""
+"""Kinds of models that can chat; the last one that a recipe made is suggested."""
 PULL = "beta"
-"""The setting that pulls a policy towards the one it began as."""
+"""The setting that keeps a policy close to the model that it started from."""
 
 
 def typed(path: Path | str) -> str:
-    """A path as it is typed: one that begins with a hyphen is no option."""
+    """A path for a command line: `./` keeps a leading hyphen from being read as an option."""
     return f"./{path}" if str(path).startswith("-") else str(path)
 
 
 def after_recipe(
     recipe: Recipe, done: Collection[str], workspace: Path, again: Sequence[str], assignments: Sequence[str]
 ) -> list[str]:
-    """Talk with what was made, look at the runs, and try another pull towards the SFT model.
+    """Chat with the new model, list the runs, and try another beta.
 
-    done: the stages that were run or did not have to be
-    again, assignments: the words and settings that run the same once more
+    done: the finished stages
+    again, assignments: the words and settings that run the same recipe again
     """
     place = ["--workspace", typed(workspace)]
     commands = [["malmoi", "runs", "list", *place]]
@@ -41,8 +41,8 @@ def after_recipe(
 
 
 def after_training(model: Path, rankings: Path | None) -> str:
-    """Talk with a policy, or, given the rankings of a reward model, hold it against them."""
-    # A name without a folder would be looked for in the workspace first.
+    """Chat with a policy, or evaluate a reward model on its rankings."""
+    # A name without a slash would first be looked up in the workspace.
     folder = typed(model if len(model.parts) > 1 else f"./{model}")
     if rankings is not None:
         return shlex.join(["malmoi", "eval", folder, "--preferences", typed(rankings)])
@@ -54,12 +54,12 @@ def after_import(name: str, workspace: Path) -> str:
 
 
 def after_quantising(model: str, workspace: Path, weights: str) -> str:
-    """model: as the user named it, or the one that was chosen"""
+    """model: the name that the user gave, or the default"""
     is_default = workspace == Path("workspace") and "MALMOI_WORKSPACE" not in os.environ
     place = [] if is_default else ["--workspace", typed(workspace)]
     return shlex.join(["malmoi", "chat", typed(model), *place, "--weights", weights])
 
 
 def sets(assignments: Sequence[str]) -> list[str]:
-    """Settings as they are typed."""
+    """Settings as options of a command line."""
     return [word for assignment in assignments for word in ("--set", assignment)]

@@ -42,9 +42,9 @@ WorkspaceOption = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 Model = Annotated[str, typer.Argument(help="A model of the workspace or a model folder.", show_default=False)]
-Temperature = Annotated[float, typer.Option(metavar="T", help="0 takes the likeliest token; higher is wilder.")]
-TopP = Annotated[float, typer.Option(metavar="P", help="Choose among the likeliest tokens of this probability.")]
-MaxTokens = Annotated[int, typer.Option(metavar="N", help="Longest answer.")]
+Temperature = Annotated[float, typer.Option(metavar="T", help="0 takes the likeliest token; higher is more random.")]
+TopP = Annotated[float, typer.Option(metavar="P", help="Sample from the likeliest tokens of this total probability.")]
+MaxTokens = Annotated[int, typer.Option(metavar="N", help="Most tokens of an answer.")]
 Weights = Annotated[
     str,
     typer.Option(metavar="FORMAT", help="Number format of the weights: auto, float32, bfloat16, int8, int4."),
@@ -52,7 +52,7 @@ Weights = Annotated[
 
 
 def open_workspace(folder: Path) -> "Workspace":
-    """A workspace that is there; none is made."""
+    """An existing workspace; a missing one is an error."""
     from malmoi.workspace.folder import Workspace
 
     return Workspace.open(folder, create=False)

@@ -1,4 +1,4 @@
-"""What doctor found, and what a recipe will take, in lines for people."""
+"""The findings of doctor and the plan of a recipe, in lines for people."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -11,7 +11,7 @@ from malmoi.units import duration, size
 
 
 def show_plan(plan: Mapping[str, Any], machine: Machine, say: Callable[[str], None]) -> None:
-    """A line for each stage, and what others take from this machine."""
+    """Print a line for each stage, the total, and a remark if the machine was busy."""
     for stage, need in plan["stages"].items():
         say(f"  {stage:<15} about {duration(need['seconds']):>11}, {size(need['memory_bytes']):>7} of memory")
     say(f"  {'in all':<15} about {duration(plan['seconds']):>11}, {size(plan['peak_memory_bytes']):>7} of memory")
@@ -20,7 +20,7 @@ def show_plan(plan: Mapping[str, Any], machine: Machine, say: Callable[[str], No
 
 
 def show_examination(found: dict[str, Any]) -> None:
-    """The same for people."""
+    """Print what `examine` found."""
     say = partial(Console(highlight=False, soft_wrap=True).print, markup=False)
     here = found["machine"]
     say(f"machine   {here['cpu']}, {here['n_cores']} cores ({', '.join(here['cpu_flags']) or 'no vector extensions'})")

@@ -13,7 +13,7 @@ def quantise(
         str | None, typer.Argument(help="A model of the workspace or a model folder; default: the newest.")
     ] = None,
     weights: Annotated[
-        str, typer.Option(metavar="FORMATS", help="Formats to compare with the usual one, with commas between.")
+        str, typer.Option(metavar="FORMATS", help="Formats to compare with the usual one, separated by commas.")
     ] = "int8,int4",
     text: Annotated[
         Path | None,
@@ -26,10 +26,10 @@ def quantise(
     workspace: WorkspaceOption = Path("workspace"),
     as_json: Json = False,
 ) -> None:
-    """Measure what a model loses, and wins, when its weights have 8 or 4 bits.
+    """Measure what a model loses and gains with 8-bit or 4-bit weights.
 
-    Bytes of all weights, tokens per second of one stream, perplexity, and how often the likeliest next token stays.
-    Quantising takes a second and is done on loading, by --weights of malmoi chat.
+    Shows bytes of all weights, tokens per second of one stream, perplexity, and how often the likeliest next token
+    stays the same. Quantising takes a second; `malmoi chat --weights` does it when it loads a model.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""What `malmoi demo` and `malmoi run` do: run a recipe, report on it, and say what to type next."""
+"""What `malmoi demo` and `malmoi run` do: run a recipe, write the report, and suggest the next commands."""
 
 import contextlib
 import time
@@ -18,14 +18,14 @@ from malmoi.stages import find_stage
 from malmoi.workspace.folder import Workspace
 
 MEASURED = "measurements"
-"""The kind whose making ends in a report."""
+"""A recipe that makes this kind ends with a report."""
 
 
 def run(
     name: str, folder: Path, again: Sequence[str], assignments: Sequence[str], given: Sequence[str] = (),
     about: str = "", *, only: str | None = None, start: str | None = None,
 ) -> None:  # fmt: skip
-    """Run a recipe, report on it when it was measured, and say what to type next.
+    """Run a recipe, write the report if a stage measured it, and suggest the next commands.
 
     folder: the workspace
     again: the words that run the same once more, without the workspace and `assignments`, which are those of --set

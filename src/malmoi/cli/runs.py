@@ -32,7 +32,7 @@ def runs_list(workspace: WorkspaceOption = Path("workspace"), as_json: Json = Fa
 
 @app.command("show")
 def runs_show(run: RunArgument, workspace: WorkspaceOption = Path("workspace"), as_json: Json = False) -> None:
-    """Show one run: its settings, what it took in and made, its last metrics.
+    """Show one run: its settings, inputs, outputs and last metrics.
 
     \b
     Example:
@@ -73,12 +73,13 @@ def runs_compare(
 def lineage(
     what: Annotated[str, typer.Argument(help="A run, a path, or the first digits of an artefact's SHA-256.")],
     down: Annotated[
-        bool, typer.Option("--down", help="The other way: all that was made out of it, or of a person's judgements.")
+        bool,
+        typer.Option("--down", help="The other way: everything made from it, or from a person's judgements."),
     ] = False,
     workspace: WorkspaceOption = Path("workspace"),
     as_json: Json = False,
 ) -> None:
-    """Where something came from: runs, seeds, settings and people, down to the text.
+    """Show where something comes from: runs, seeds, settings and people, down to the text.
 
     \b
     Example:

@@ -8,8 +8,8 @@ from malmoi.cli.options import Json
 def stages(as_json: Json = False) -> None:
     """List the stages that a recipe can name: what each reads and makes.
 
-    A stage reads the latest artefact of a kind that a stage before it makes, or what the recipe names for it in
-    [STAGE.reads]. An optional kind is in brackets; of kinds joined by "or" it takes the first that there is.
+    A stage reads the latest artefact of a kind that an earlier stage makes, or the source that the recipe names in
+    [STAGE.reads]. Brackets mark an optional kind. Of kinds joined by "or", the first available one is read.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""Values as tables and trees for people."""
+"""Tables and trees that show results to people."""
 
 from collections.abc import Mapping, Sequence
 from itertools import chain, repeat
@@ -15,7 +15,7 @@ from malmoi.workspace.models import IMPORT
 from malmoi.workspace.runs import flatten, people_rows, status_of
 
 LOG_SHOWN = 40
-"""Lines of a run's log that are shown to people."""
+"""Number of lines at the end of a run's log that are shown."""
 
 
 def runs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -25,7 +25,7 @@ def runs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def run_table(row: Mapping[str, Any]) -> Table:
-    """One run, a line for each fact; of its log only the end."""
+    """One run: a line for each fact, and the end of its log."""
     facts = flatten({key: value for key, value in row.items() if key not in ("id", "log")})
     log = (
         (f"log {'…' if len(row['log']) > LOG_SHOWN else ''}" if not n else "", line)
@@ -46,7 +46,7 @@ def made_table(found: Sequence[Made]) -> Table:
 
 
 def lineage_tree(root: Lineage, ledger: Ledger) -> Tree:
-    """The way down to the sources. What was shown before is named again without its inputs."""
+    """An artefact's lineage down to its sources. A repeated node is shown without its inputs."""
     shown: set[int] = set()
 
     def grow(node: Lineage, role: str, tree: Tree | None) -> Tree:

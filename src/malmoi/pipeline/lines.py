@@ -23,12 +23,12 @@ def counted(done: int, total: int | None, unit: str) -> str:
 class Lines:
     """A line every ten seconds and one after the last step; none for work that takes less time.
 
-    tell: where a line goes; clock: seconds that only grow
+    write: takes a line; clock: monotonic seconds
     """
 
-    def __init__(self, tell: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
-        self.tell, self.clock = tell, clock
-        self.told_at = clock()
+    def __init__(self, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self.write, self.clock = write, clock
+        self.written_at = clock()
         self.seen: dict[str, float] = {}
         self.steps, self.work = Pace(clock), Pace(clock)
 
@@ -51,8 +51,8 @@ class Lines:
             self._line(f"{counted(done, total, unit)}  {self.work}")
 
     def _is_due(self) -> bool:
-        return self.clock() - self.told_at >= PLAIN_EVERY_S
+        return self.clock() - self.written_at >= PLAIN_EVERY_S
 
     def _line(self, line: str) -> None:
-        self.told_at = self.clock()
-        self.tell(line)
+        self.written_at = self.clock()
+        self.write(line)

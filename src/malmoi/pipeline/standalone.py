@@ -58,9 +58,9 @@ def train(
     algorithm: str, config_path: Path, assignments: Sequence[str], out: Path | None, now: datetime | None = None,
     watcher: Watcher = NOBODY,
 ) -> Trained:  # fmt: skip
-    """Train and save `out`/model, unless that is done; out: the config's name by default, in the current folder.
+    """Train and save `out`/model, unless that is done. out: by default the config's name, in the current folder
 
-    now: what chat templates are told in a training that begins; None: what the clock shows
+    now: the time that chat templates get in a training that begins now; None: the system clock's
     Raises ConfigError for an unknown algorithm or setting, and when `out` holds another training.
     """
     module = find_algorithm(algorithm)
@@ -112,7 +112,7 @@ def _train(module: ModuleType, config: Any, inputs: Any, hashes: dict[str, str],
 
 
 def find_algorithm(name: str) -> ModuleType:
-    """The module of that name in malmoi.algorithms; ConfigError names the nearest."""
+    """The module of that name in malmoi.algorithms. Raises ConfigError that suggests the nearest name."""
     known = sorted(found.name for found in pkgutil.iter_modules(algorithms.__path__))
     if name not in known:
         near = get_close_matches(name, known, n=1, cutoff=0.4)
@@ -122,7 +122,7 @@ def find_algorithm(name: str) -> ModuleType:
 
 
 def _schema_of(module: ModuleType) -> type[Settings]:
-    """One table for what an algorithm reads and for its hyper-parameters, as its file has them."""
+    """One schema for an algorithm's inputs and hyper-parameters, which are one table in its file."""
     return create_model("Settings", __base__=(module.Config, module.Inputs), __module__=module.__name__)
 
 
@@ -131,7 +131,7 @@ def _part_of(given: Settings, schema: type[Settings]) -> Settings:
 
 
 def hash_inputs(inputs: Settings, where: str) -> dict[str, str]:
-    """Setting -> SHA-256 of the file or folder that it names; ConfigError when one is missing."""
+    """Setting -> SHA-256 of the file or folder that it names. Raises ConfigError if one is missing."""
     paths = {name: value for name, value in inputs if isinstance(value, Path)}
     for name, path in paths.items():
         if path == Path():
@@ -142,7 +142,7 @@ def hash_inputs(inputs: Settings, where: str) -> dict[str, str]:
 
 
 def _claim(out: Path, described: dict[str, Any], renamed: Mapping[str, str], now: datetime | None) -> None:
-    """Say in `out` what is trained there. Raises ConfigError when it holds anything else.
+    """Record in `out` what is trained there. Raises ConfigError if it holds anything else.
 
     renamed: settings that an earlier version may have written under other names
     """
@@ -154,7 +154,7 @@ def _claim(out: Path, described: dict[str, Any], renamed: Mapping[str, str], now
             name = _first_difference(there, described)
             raise ConfigError(f"{out}: holds a training with another {name}; choose another --out, or delete it")
     elif any(file.name != LOCK for file in out.iterdir()):
-        raise ConfigError(f"{out}: is not empty and holds no training of ours; choose another --out")
+        raise ConfigError(f"{out}: is not empty and holds no training of Malmoi; choose another --out")
     else:
         write_json(path, {**described, "malmoi": __version__, "begun": start_of(path, now).isoformat()})
 
@@ -171,7 +171,7 @@ def _first_difference(there: Any, here: Any) -> str:
 
 @contextlib.contextmanager
 def _holding(out: Path) -> Iterator[None]:
-    """Let one training at a time into its folder. With several ranks the first one holds it."""
+    """Allow one training at a time in its folder. With several ranks, the first one holds the lock."""
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file; --out names a folder")
     if not device.current().is_main:
@@ -182,7 +182,7 @@ def _holding(out: Path) -> Iterator[None]:
 
 
 def _text_folder(inputs: Settings) -> Path:
-    """Where tokenizer and chat template come from: the model to start from, or the shards of pretraining."""
+    """The folder of tokenizer and chat template: the model to start from, or the shards of pretraining."""
     named = (getattr(inputs, name, None) for name in ("policy", "model", "shards"))
     return next(path for path in named if isinstance(path, Path))
 
@@ -197,7 +197,7 @@ def _with_vocabulary(config: Any, vocab_size: int) -> Any:
 def _facts(
     model: LanguageModel | ScalarModel, seed: int, inputs: Any, text: tuple[Tokenizer, ChatTemplate]
 ) -> dict[str, Any]:
-    """What else a model's folder says: of a reward model, how far its scores spread."""
+    """Further values for the model's folder: the spread of a reward model's scores."""
     if not isinstance(model, ScalarModel):
         return {}
     rankings = read_rankings(inputs.data, *text, model.config.seq_len)

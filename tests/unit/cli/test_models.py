@@ -151,5 +151,5 @@ def test_what_comes_in_and_goes_out_is_told_with_the_next_command(
     (model_folder(workspace, "scorer") / "config.json").write_text(json.dumps(config))
     assert "score_bias of config.json (-0.3694); add it to their scores" in told("export", "scorer")[1]
     (workspace.models / "alias").symlink_to((workspace.models / "smol").readlink())
-    assert told("remove", "smol") == ["smol is removed; its weights stay, since they have another name or lie outside"]
+    assert told("remove", "smol") == ["smol is removed; its weights stay, since they have another name or place"]
     assert told("remove", "alias") == ["alias is removed"]
