@@ -17,15 +17,12 @@ from malmoi.report import summary_table, write_report
 from malmoi.stages import find_stage
 from malmoi.workspace.folder import Workspace
 
-MEASURED = "measurements"
-"""A recipe that makes this kind ends with a report."""
-
 
 def run(
     name: str, folder: Path, again: Sequence[str], assignments: Sequence[str], given: Sequence[str] = (),
     about: str = "", *, only: str | None = None, start: str | None = None,
 ) -> None:  # fmt: skip
-    """Run a recipe, write the report if a stage measured it, and suggest the next commands.
+    """Run a recipe, write the report if all of it is done, and suggest the next commands.
 
     folder: the workspace
     again: the words that run the same once more, without the workspace and `assignments`, which are those of --set
@@ -47,7 +44,7 @@ def run(
             console.line(f"plan    of {recipe.name}, as measured now:")
             show_plan(plan_of(needs), machine, console.line)
         done = run_recipe(recipe, workspace, console, only=only, start=start)
-        if any(MEASURED in find_stage(stage).makes for stage in done):
+        if len(done) == len(recipe.stages):  # part of a recipe would replace the report of the whole
             report = write_report(recipe, workspace, done, time.monotonic() - began)
             console.rich.print(summary_table(report))
             console.line(f"\nreport  {folder / 'report.html'}")

@@ -281,14 +281,14 @@ def _record(context: Context, stage: str) -> str:
 def _record_end(error: BaseException, run_id: str, ledger: Ledger, log: RunLog, seconds: float) -> None:
     """Record why a run ended early: one line in the ledger, and a traceback in its log."""
     if not isinstance(error, Exception):
-        ledger.mark_run(run_id, "stopped", seconds=seconds)
         log.say("stopped")
+        ledger.mark_run(run_id, "stopped", seconds=seconds)
         return
     line = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-    ledger.mark_run(run_id, "failed", error=line, seconds=seconds)
-    log.say(f"error: {line}")
+    log.say(f"error: {line}")  # first: the database may be what failed
     if not isinstance(error, UserError):
         log.crashed(error)
+    ledger.mark_run(run_id, "failed", error=line, seconds=seconds)
 
 
 def link_model(workspace: Workspace, done: Done) -> None:

@@ -157,7 +157,7 @@ def test_a_recipe_of_pictures_loads_no_algorithm_of_text(tmp_path: Path) -> None
     assert not [name for name in json.loads(loaded) if name.startswith(("malmoi.algorithms.", "malmoi.evals."))]
 
 
-def test_they_are_listed_and_planned(tmp_path: Path) -> None:
+def test_they_are_listed_planned_and_reported(tmp_path: Path) -> None:
     listed = {row["name"]: row for row in call("stages")}
     assert listed["opinions"]["makes"]["rankings"]["train"] == "train.jsonl"
     assert listed["strokes"]["reads"] == {}
@@ -165,3 +165,6 @@ def test_they_are_listed_and_planned(tmp_path: Path) -> None:
     planned = call("doctor", tmp_path / "pictures.toml", "--workspace", tmp_path / "w")
     assert planned["recipe"]["stages"]["strokes"]["memory_bytes"] > 0
     assert planned["recipe"]["settings"]["strokes"]["n_steps"] == 8
+    done = CliRunner().invoke(app, ["run", str(tmp_path / "pictures.toml"), "--workspace", str(tmp_path / "w")])
+    assert done.exit_code == 0, done.output
+    assert "strokes" in (tmp_path / "w" / "report.html").read_text(encoding="utf-8")
