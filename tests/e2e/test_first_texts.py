@@ -40,7 +40,7 @@ def test_five_short_notes_become_an_assistant_with_a_report(tmp_path: Path) -> N
     for name, text in NOTES.items():
         write_text(tmp_path / "notes" / name, text)
     said = demo(tmp_path / "notes", tmp_path / "w")
-    assert "5 documents" in said and "enough for a trial" in said
+    assert "5 documents" in said and "enough to try every stage" in said
     assert "tokenizer.vocab_size is 2,048; the text gives no more than" in said
     assert "they are repeated" in said
     report = json.loads((tmp_path / "w" / "report.json").read_text())
@@ -52,4 +52,4 @@ def test_notes_without_sentences_are_asked_about_line_by_line(tmp_path: Path) ->
     for n in range(3):
         write_text(tmp_path / "notes" / f"{n}.md", f"# 할 일 {n}\n\n- 우유 {n}개 사기\n- 전화하기 {n}\n- 빨래 {n}시\n")
     said = demo(tmp_path / "notes", tmp_path / "w")
-    assert "its lines are asked about" in said and "report  " in said
+    assert "questions are about its lines" in said and "report  " in said
