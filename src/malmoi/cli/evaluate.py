@@ -54,12 +54,7 @@ def evaluate(
     from malmoi.workspace.folder import Workspace
     from malmoi.workspace.models import find_model
 
-    if errors not in ("skip", "strict"):
-        raise ConfigError(f"--errors {errors}: skip or strict")
-    if preferences is None and errors != "strict":
-        raise ConfigError("--errors: is about rankings; give --preferences, or leave it out")
-    if preferences is not None and (tasks or data):
-        raise ConfigError("--preferences: measures a reward model on rankings; leave --tasks and --data out")
+    _check(preferences, errors, of_tasks=bool(tasks or data))
     _, folder = find_model(Workspace(workspace), model)
     with watched():
         if preferences is not None:
@@ -73,3 +68,13 @@ def evaluate(
         print_json(found)
     else:
         show((tasks_table if preferences is None else rewards_table)(found))
+
+
+def _check(preferences: Path | None, errors: str, *, of_tasks: bool) -> None:
+    """Raises ConfigError for options that do not go together. of_tasks: whether options about tasks are given"""
+    if errors not in ("skip", "strict"):
+        raise ConfigError(f"--errors {errors}: skip or strict")
+    if preferences is None and errors != "strict":
+        raise ConfigError("--errors: is about rankings; give --preferences, or leave it out")
+    if preferences is not None and of_tasks:
+        raise ConfigError("--preferences: measures a reward model on rankings; leave --tasks and --data out")

@@ -58,12 +58,22 @@ def demo(
       malmoi demo --size full
     """
     from malmoi.cli import recipes
-    from malmoi.cli.next_commands import typed
     from malmoi.pipeline.demo_size import RECIPES, choose_size
 
     chosen, why = choose_size(size, workspace)
     if text is not None and any(one.partition("=")[0].strip() == "corpus.text" for one in set_ or []):
         raise ConfigError("--text and --set corpus.text: give one of them")
+    again, given = _typed_again(text, errors, encoding, seed, size)
+    about = f"size    {chosen} ({RECIPES[chosen]}): {why}"
+    recipes.run(RECIPES[chosen], workspace, again, set_ or [], given, about)
+
+
+def _typed_again(
+    text: Path | None, errors: str, encoding: str, seed: int | None, size: str
+) -> tuple[list[str], list[str]]:
+    """The words that run the same demo once more, and the settings that its options give."""
+    from malmoi.cli.next_commands import typed
+
     again, given = ["malmoi", "demo"], []
     if errors != "strict":
         given.append(f"corpus.errors={json.dumps(errors)}")
@@ -79,8 +89,7 @@ def demo(
     if text is not None:
         again += ["--text", typed(text)]
         given.append(f"corpus.text={json.dumps(str(text.resolve()), ensure_ascii=False)}")
-    about = f"size    {chosen} ({RECIPES[chosen]}): {why}"
-    recipes.run(RECIPES[chosen], workspace, again, set_ or [], given, about)
+    return again, given
 
 
 @led
