@@ -305,7 +305,7 @@ def test_run_makes_a_workspace_and_says_what_comes_next(tmp_path: Path) -> None:
     words = ["run", "nano", "--workspace", tmp_path / "w", *(word for value in given for word in ("--set", value))]
     out = malmoi(*words)
     assert f"malmoi chat base --workspace {tmp_path / 'w'}" in out
-    assert "report" not in out
+    assert f"report  {tmp_path / 'w/report.html'}" in out
     assert (tmp_path / "w/models/base/model.safetensors").exists()
     assert malmoi(*words).count("unchanged, not run again") == 3
     again = malmoi(*words, "--from", "tokenizer")
