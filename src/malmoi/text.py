@@ -26,6 +26,11 @@ def nfc(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def n_newlines(text: str) -> int:
+    """Ends of lines in a text, as editors number them: \\n, \\r\\n, or \\r."""
+    return text.count("\n") + (text.count("\r") - text.count("\r\n") if "\r" in text else 0)
+
+
 def is_blank(text: str) -> bool:
     """Whether a text has only invisible characters: white space, zero-width and control characters."""
     return all(unicodedata.category(character) in _BLANK_CATEGORIES for character in _BLANK.sub("", text))

@@ -208,6 +208,17 @@ def test_long_text_is_cut_at_blank_lines_and_nothing_is_lost(tmp_path):
     assert "".join(parts) == unbroken and len(parts) == 4
 
 
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_every_part_of_a_long_text_knows_its_line(tmp_path, newline):
+    lines = [f"{n} " + "말 모 이 " * (n % 90) for n in range(1, 2000)]
+    parts = list(read_folder(write(tmp_path / "x.txt", newline.join(lines))))
+    assert len(parts) > 5 and parts[0].line == 1
+    for part in parts:
+        text = part.text.replace("\r\n", "\n").replace("\r", "\n")
+        following = text.partition("\n")[2].partition("\n")[0]
+        assert not following or lines[part.line] == following
+
+
 def test_rows_are_read_one_by_one(tmp_path):
     path = write(tmp_path / "x.jsonl", rows({"text": "first"}) + "broken\n")
     stream = read_folder(path)

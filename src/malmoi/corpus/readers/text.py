@@ -1,19 +1,24 @@
 """Plain text and Markdown.
 
 A text longer than PART_CHARS becomes several documents, cut at blank lines if there are any: this bounds the memory
-that it takes, and gives a single large file parts that can be held out.
+that it takes, and gives a single large file parts that can be held out. Each says in which line of the file it begins.
 """
 
 from collections.abc import Iterator
 
 from malmoi.corpus.documents import Document
 from malmoi.corpus.input_file import InputFile, Reader
+from malmoi.text import n_newlines
 
 PART_CHARS = 20_000
 
 
 def read(file: InputFile) -> Iterator[Document]:
-    return (Document(part, file.source) for part in _parts(file.chunks()))
+    line, before = 1, ""
+    for part in _parts(file.chunks()):
+        line += n_newlines(before) - (before.endswith("\r") and part.startswith("\n"))  # one newline, cut in two
+        yield Document(part, file.source, line=line)
+        before = part
 
 
 def _parts(chunks: Iterator[str]) -> Iterator[str]:
