@@ -25,7 +25,9 @@ where it was; 141 when whoever read the output has left
 (`| head`); 1 for a bug in Malmoi: please report it, with what `malmoi --debug …` or `MALMOI_DEBUG=1` shows.
 
 `malmoi help COMMAND` is `malmoi COMMAND --help`; `malmoi quantize` is `malmoi quantise`. `malmoi --install-completion`
-lets the shell complete commands and options. [environment.md](environment.md) lists the environment variables.
+lets bash, zsh and fish complete commands, options, and the names of models, runs, recipes, stages and workspaces;
+`malmoi --show-completion` prints what it would add to the shell's settings. [environment.md](environment.md) lists the
+environment variables.
 """
 LOOK = """
 import sys

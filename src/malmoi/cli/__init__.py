@@ -17,17 +17,22 @@ from malmoi.cli.options import HELP
 from malmoi.cli.reporting import DEBUG, Reporting, finish_output, open_standard_streams
 
 app = typer.Typer(cls=Reporting, no_args_is_help=True, pretty_exceptions_enable=False, context_settings=HELP)  # fmt: skip # noqa: E501
-commands: dict[str, Callable[..., None]] = {
-    "demo": making.demo, "run": making.run, "train": making.train,
-    "chat": chat.chat, "eval": evaluate.evaluate, "generate": generate.generate, "quantise": quantise.quantise,
-    "lineage": runs.lineage, "stages": stages.stages, "doctor": making.doctor,
+commands: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
+    "Begin": {"demo": making.demo, "chat": chat.chat},
+    "Train": {"run": making.run, "train": making.train, "doctor": making.doctor, "stages": stages.stages},
+    "Look": {
+        "eval": evaluate.evaluate, "generate": generate.generate, "lineage": runs.lineage, "runs": runs.app,
+        "data": data.app,
+    },
+    "Models": {"models": models.app, "quantise": quantise.quantise},
 }  # fmt: skip
-"""In the order of the help page."""
-for name, command in commands.items():
-    app.command(name)(command)
-app.add_typer(runs.app, name="runs")
-app.add_typer(models.app, name="models")
-app.add_typer(data.app, name="data")
+"""Group of the help page -> its commands, in the order in which they are shown."""
+for group, inside in commands.items():
+    for name, command in inside.items():
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name, rich_help_panel=group)
+        else:
+            app.command(name, rich_help_panel=group)(command)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from malmoi.cli import completion
 from malmoi.cli.options import MOST_SEED, MaxTokens, Temperature, TopP, Weights, WorkspaceOption
 from malmoi.errors import UserError
 
@@ -28,7 +29,10 @@ COMMANDS = {
 def chat(
     model: Annotated[
         str | None,
-        typer.Argument(help="A model of the workspace (base, sft, ppo) or a model folder; default: the newest."),
+        typer.Argument(
+            help="A model of the workspace (base, sft, ppo) or a model folder; default: the newest.",
+            autocompletion=completion.model_names,
+        ),
     ] = None,
     workspace: WorkspaceOption = Path("workspace"),
     temperature: Temperature = 0.7,

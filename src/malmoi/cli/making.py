@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from malmoi.cli import completion
 from malmoi.cli.options import MOST_SEED, Json, WorkspaceOption, a_path
 from malmoi.cli.ranks import led
 from malmoi.errors import ConfigError
@@ -94,13 +95,28 @@ def _typed_again(
 
 @led
 def run(
-    recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of one that comes with Malmoi.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="A recipe file, or the name of one that comes with Malmoi.", autocompletion=completion.recipe_names
+        ),
+    ],
     only: Annotated[
-        str | None, typer.Option(metavar="STAGE", help="Run only this stage, even if nothing has changed.")
+        str | None,
+        typer.Option(
+            metavar="STAGE",
+            help="Run only this stage, even if nothing has changed.",
+            autocompletion=completion.stage_names,
+        ),
     ] = None,
     start: Annotated[
         str | None,
-        typer.Option("--from", metavar="STAGE", help="Run this stage and all later ones, even if nothing has changed."),
+        typer.Option(
+            "--from",
+            metavar="STAGE",
+            help="Run this stage and all later ones, even if nothing has changed.",
+            autocompletion=completion.stage_names,
+        ),
     ] = None,
     set_: Set = None,
     workspace: WorkspaceOption = Path("workspace"),
@@ -158,7 +174,10 @@ def train(
 
 
 def doctor(
-    recipe: Annotated[str | None, typer.Argument(help="Also estimate what this recipe needs.")] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Argument(help="Also estimate what this recipe needs.", autocompletion=completion.recipe_names),
+    ] = None,
     set_: Set = None,
     workspace: WorkspaceOption = Path("workspace"),
     as_json: Json = False,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from malmoi.cli import completion
 from malmoi.cli.options import HELP, Json, WorkspaceOption, a_path, open_workspace
 
 if TYPE_CHECKING:
@@ -21,7 +22,12 @@ app = typer.Typer(no_args_is_help=True, help="Models of a workspace: pull, impor
 
 PLAIN_EVERY_S = 5.0
 """Seconds between progress lines of a download, if there is no terminal."""
-ModelName = Annotated[str, typer.Argument(metavar="NAME", help="A model of the workspace.", show_default=False)]
+ModelName = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="A model of the workspace.", show_default=False, autocompletion=completion.model_names
+    ),
+]
 NewName = Annotated[
     str | None,
     typer.Option("--name", metavar="NAME", help="Its name here; default: a name after its source."),

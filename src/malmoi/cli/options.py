@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from malmoi.cli import completion
 from malmoi.errors import RENAME, printable, shell_quoted
 
 if TYPE_CHECKING:
@@ -37,11 +38,17 @@ def a_path(given: str | Path) -> Path:
 WorkspaceOption = Annotated[
     Path,
     typer.Option(
-        "--workspace", envvar="MALMOI_WORKSPACE", metavar="DIR", parser=a_path, help="Folder that holds the assistant."
+        "--workspace", envvar="MALMOI_WORKSPACE", metavar="DIR", parser=a_path,
+        help="Folder that holds the assistant.", autocompletion=completion.workspaces,
+    ),
+]  # fmt: skip
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="A model of the workspace or a model folder.", show_default=False, autocompletion=completion.model_names
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
-Model = Annotated[str, typer.Argument(help="A model of the workspace or a model folder.", show_default=False)]
 Temperature = Annotated[float, typer.Option(metavar="T", help="0 takes the likeliest token; higher is more random.")]
 TopP = Annotated[float, typer.Option(metavar="P", help="Sample from the likeliest tokens of this total probability.")]
 MaxTokens = Annotated[int, typer.Option(metavar="N", help="Most tokens of an answer.")]

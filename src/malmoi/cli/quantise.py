@@ -5,12 +5,17 @@ from typing import Annotated
 
 import typer
 
+from malmoi.cli import completion
 from malmoi.cli.options import Json, WorkspaceOption, a_path
 
 
 def quantise(
     model: Annotated[
-        str | None, typer.Argument(help="A model of the workspace or a model folder; default: the newest.")
+        str | None,
+        typer.Argument(
+            help="A model of the workspace or a model folder; default: the newest.",
+            autocompletion=completion.model_names,
+        ),
     ] = None,
     weights: Annotated[
         str, typer.Option(metavar="FORMATS", help="Formats to compare with the usual one, separated by commas.")

@@ -5,12 +5,16 @@ from typing import Annotated
 
 import typer
 
+from malmoi.cli import completion
 from malmoi.cli.options import HELP, Json, WorkspaceOption, open_ledger
 from malmoi.errors import ConfigError
 
 app = typer.Typer(no_args_is_help=True, help="What was run in a workspace: list, show, compare.", context_settings=HELP)  # fmt: skip # noqa: E501
 
-RunArgument = Annotated[str, typer.Argument(metavar="ID", help="A run: 0007-ppo, or 7.", show_default=False)]
+RunArgument = Annotated[
+    str,
+    typer.Argument(metavar="ID", help="A run: 0007-ppo, or 7.", show_default=False, autocompletion=completion.run_ids),
+]
 
 
 @app.command("list")
@@ -49,7 +53,12 @@ def runs_show(run: RunArgument, workspace: WorkspaceOption = Path("workspace"), 
 
 @app.command("compare")
 def runs_compare(
-    names: Annotated[list[str], typer.Argument(metavar="ID ID...", help="Two or more runs.", show_default=False)],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="ID ID...", help="Two or more runs.", show_default=False, autocompletion=completion.run_ids
+        ),
+    ],
     workspace: WorkspaceOption = Path("workspace"),
     as_json: Json = False,
 ) -> None:
@@ -71,7 +80,12 @@ def runs_compare(
 
 
 def lineage(
-    what: Annotated[str, typer.Argument(help="A run, a path, or the first digits of an artefact's SHA-256.")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="A run, a path, or the first digits of an artefact's SHA-256.", autocompletion=completion.run_ids
+        ),
+    ],
     down: Annotated[
         bool,
         typer.Option("--down", help="The other way: everything made from it, or from a person's judgements."),
