@@ -1,0 +1,26 @@
+"""Korean words without their particles and endings, by lists: enough to compare them, no morphological analysis."""
+
+from functools import lru_cache
+
+from malmoi.retrieval.words import word_list
+
+PARTICLES = sorted(word_list("particles.ko.txt"), key=len, reverse=True)
+ENDINGS = sorted(word_list("endings.ko.txt"), key=len, reverse=True)
+
+
+@lru_cache(maxsize=1 << 16)
+def without_particle(word: str) -> str:
+    """The word without the longest particle that leaves at least one character of it."""
+    for particle in PARTICLES:
+        if word.endswith(particle) and len(word) > len(particle):
+            return word[: -len(particle)]
+    return word
+
+
+@lru_cache(maxsize=1 << 16)
+def without_ending(word: str) -> str:
+    """The word without the longest particle or ending of a verb that leaves at least one character of it."""
+    for ending in ENDINGS:
+        if word.endswith(ending) and len(word) > len(ending):
+            return word[: -len(ending)]
+    return without_particle(word)

@@ -1,0 +1,26 @@
+"""Lists of words, written by hand: plain files, UTF-8, in which lines that begin with # are comments."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+
+
+def word_list(name: str) -> list[str]:
+    """The words of a file, which are separated by white space."""
+    return [word for line in _lines(name) for word in line.split()]
+
+
+def word_table(name: str) -> dict[str, list[str]]:
+    """A file of two columns separated by a tab: a key, and what it stands for, separated by commas."""
+    table: dict[str, list[str]] = {}
+    for line in _lines(name):
+        key, values = line.split("\t")
+        table[key] = [value.strip() for value in values.split(",")]
+    return table
+
+
+def _lines(name: str) -> Iterator[str]:
+    for line in (FOLDER / name).read_text(encoding="utf-8").splitlines():
+        if line.strip() and not line.startswith("#"):
+            yield line
