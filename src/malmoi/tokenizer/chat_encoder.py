@@ -8,10 +8,12 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from malmoi.errors import DataError
 from malmoi.text import common_prefix_length
 from malmoi.tokenizer.bpe import EncodedText, Tokenizer, any_of
+from malmoi.tokenizer.documents import place_of_last, template_input, with_last_documents
 from malmoi.tokenizer.jinja import generation_prompt, render
 from malmoi.tokenizer.rendered_chat import RenderedChat, render_chat
 from malmoi.tokenizer.tagged_text import n_untagged
@@ -31,13 +33,20 @@ class _Answer:
 
 
 class ChatEncoder:
-    """Encodes one conversation. turns: the numbers of the assistant's messages."""
+    """Encodes one conversation. turns: the numbers of the assistant's messages.
 
-    def __init__(self, source: str, tokenizer: Tokenizer, messages: Sequence[Mapping[str, str]], prompt: bool) -> None:
-        self.source, self.tokenizer, self.messages = source, tokenizer, messages
+    messages: with text and documents, of which those of the last user's message count
+    """
+
+    def __init__(self, source: str, tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]], prompt: bool) -> None:
+        self.source, self.tokenizer = source, tokenizer
+        self.messages, self.documents = template_input(source, tokenizer.names, messages)
+        self._given, self._documented = with_last_documents(messages), place_of_last(messages)
         # Tokens that are not special but structure this format, such as <think>: an assistant may write them.
         self.structure = [token for token in tokenizer.plain_tokens if token in source]
-        self.written: RenderedChat = render_chat(source, tokenizer, messages, self.structure, prompt)
+        self.written: RenderedChat = render_chat(
+            source, tokenizer, self.messages, self.structure, prompt, self.documents
+        )
         self.turns = [number for number, message in enumerate(messages) if message["role"] == "assistant"]
         self._specials = self.written.specials(tokenizer)
 
@@ -58,25 +67,34 @@ class ChatEncoder:
         """Whether each answer was found in the text."""
         return len(self._answers) == len(self.turns)
 
-    def rewritten_answers(self) -> list[int]:
-        """Numbers of the answers that the template writes differently when they are the last message."""
+    def rewritten_answers(self, known: Collection[int] = ()) -> list[int]:
+        """Numbers of the answers that the template writes differently when they are the last message.
+
+        known: answers that need no look
+        """
         found = []
         for turn in self._answers:
-            if turn.number != len(self.messages) - 1:
+            if turn.number not in known and turn.number != len(self.messages) - 1:
                 own = self._render(turn.number + 1, prompt=False)
                 if own is not None and not own.startswith(self.written.text[: turn.end]):
                     found.append(turn.number)
         return found
 
     def _render(self, n_messages: int, prompt: bool) -> str | None:
-        """The first messages as the template renders them; None if it refuses them."""
+        """The first messages as the template renders them; None if it refuses them.
+
+        The prompt of an earlier answer has no documents: they belong to the last user's message.
+        """
         names = self.tokenizer.names
         if self.written.begins is not None and n_messages:
             suffix = generation_prompt(self.source, tuple(sorted(names.items()))) if prompt else ""
             if suffix is not None:
                 return self.written.text[: self.written.begins[n_messages]] + suffix
         try:
-            return render(self.source, self.messages[:n_messages], names, add_generation_prompt=prompt)
+            documents = self.documents if n_messages > self._documented else None
+            return render(
+                self.source, self.messages[:n_messages], names, add_generation_prompt=prompt, documents=documents
+            )
         except DataError:
             return None
 
@@ -225,7 +243,7 @@ class ChatEncoder:
         begin = bisect_right(coded.ends, self._marked_place(turn.begin))
         if turn.begin != self._prompt_overlap[turn.number][0]:
             return begin
-        prompt = ChatEncoder(self.source, self.tokenizer, self.messages[: turn.number], True)
+        prompt = ChatEncoder(self.source, self.tokenizer, self._given[: turn.number], True)
         return min(begin, common_prefix_length(prompt._encoded[0].ids, coded.ids))
 
 

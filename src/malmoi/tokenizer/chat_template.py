@@ -3,7 +3,7 @@
 A chat template is a Jinja file in the model folder; it alone defines the format. Training covers an answer from the end
 of the template's generation prompt, where a model begins to write, to the end of its `{% generation %}` block, as in
 transformers, or without such a block to the end of its turn. What people write is encoded as plain text, so nobody can
-end a turn or speak as another role by typing `<|end|>`.
+end a turn or speak as another role by typing `<|end|>`. Documents are such text too; see `documents`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,9 +14,9 @@ from typing import Any
 
 from malmoi.errors import CheckpointError, DataError, excerpt
 from malmoi.files import write_text
-from malmoi.text import nfc
 from malmoi.tokenizer.bpe import ROLES, Tokenizer
 from malmoi.tokenizer.chat_encoder import ChatEncoder
+from malmoi.tokenizer.documents import check_documents, place_of_last
 from malmoi.tokenizer.jinja import FILE, find_template
 from malmoi.tokenizer.template_clock import fixed_time
 
@@ -66,31 +66,31 @@ class ChatTemplate:
         Raises DataError if a message lacks a known role or its text, or the template refuses the conversation.
         """
         check_messages(messages)
-        return ChatEncoder(self.source, tokenizer, _nfc(messages), add_generation_prompt).ids_and_mask()
+        return ChatEncoder(self.source, tokenizer, messages, add_generation_prompt).ids_and_mask()
 
     @fixed_time()
     def training_rows(self, tokenizer: Tokenizer, messages: Sequence[Message]) -> list[IdsAndMask]:
         """A conversation as rows to train on, with every answer as the template writes it when it is the last one.
 
-        Some templates write an earlier answer differently (without its thoughts). Such an answer gets a separate row,
-        which ends with it; all other answers are in the last row. Answers marked `"trained": False` are not trained on.
+        Some templates write an earlier answer differently (without its thoughts), and documents are written only for
+        the last answer. An answer of such a template, or to a message with documents, gets a separate row, which ends
+        with it; all other answers are in the last row. Answers marked `"trained": False` are not trained on.
         Raises DataError like `encode`, and if answers are marked that cannot be told apart in the template's text.
         """
         check_messages(messages)
-        normalised = _nfc(messages)
-        whole = ChatEncoder(self.source, tokenizer, normalised, False)
+        whole = ChatEncoder(self.source, tokenizer, messages, False)
         untrained = {number for number in whole.turns if not messages[number].get("trained", True)}
         if untrained and not whole.has_every_answer:
             raise DataError(
                 "some answers are marked as not to be trained on, but the chat template writes answers without a border"
             )
-        rewritten = whole.rewritten_answers()
+        documented = _with_earlier_documents(messages)
+        separate = documented | {*whole.rewritten_answers({*untrained, *documented})}
         rows = []
-        for number in rewritten:
-            if number not in untrained:
-                own = ChatEncoder(self.source, tokenizer, normalised[: number + 1], False)
-                rows.append(own.ids_and_mask({n for n in own.turns if n != number}))
-        return [*rows, whole.ids_and_mask({*rewritten, *untrained})]
+        for number in sorted(separate - untrained):
+            own = ChatEncoder(self.source, tokenizer, messages[: number + 1], False)
+            rows.append(own.ids_and_mask({n for n in own.turns if n != number}))
+        return [*rows, whole.ids_and_mask(separate | untrained)]
 
     def is_continued(self, tokenizer: Tokenizer) -> bool:
         """Whether its answers continue its generation prompt."""
@@ -102,9 +102,15 @@ class ChatTemplate:
         return whole[: len(prompt)] == prompt
 
 
-def _nfc(messages: Sequence[Message]) -> list[dict[str, str]]:
-    """The messages with their text in Unicode NFC, as the template gets them."""
-    return [{"role": message["role"], "content": nfc(message["content"])} for message in messages]
+def _with_earlier_documents(messages: Sequence[Message]) -> set[int]:
+    """Numbers of the answers to messages with documents that are not the last user's message."""
+    found, last, documents = set(), place_of_last(messages), False
+    for number, message in enumerate(messages[: max(0, last)]):
+        if message["role"] == "user":
+            documents = bool(message.get("documents"))
+        elif message["role"] == "assistant" and documents:
+            found.add(number)
+    return found
 
 
 def check_messages(messages: Sequence[Message]) -> None:
@@ -121,6 +127,7 @@ def check_messages(messages: Sequence[Message]) -> None:
             message["content"].encode()
         except UnicodeEncodeError as error:
             raise DataError(f"message {number}: half a character (lone surrogate) at {error.start}") from None
+        check_documents(number, message)
 
 
 def _resource(name: str) -> str:

@@ -17,7 +17,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from malmoi.errors import CheckpointError, DataError
 from malmoi.files import read_json
-from malmoi.tokenizer.message_loop import find_message_loop
+from malmoi.tokenizer.message_loop import find_message_loop, without_documents
 from malmoi.tokenizer.tagged_text import ASSISTANT, TaggedText, untag
 from malmoi.tokenizer.template_clock import template_time
 
@@ -52,16 +52,18 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 def render(
     source: str, messages: Sequence[Mapping[str, str]], names: Mapping[str, str], *,
-    add_generation_prompt: bool = False, marked: bool = False,
+    add_generation_prompt: bool = False, marked: bool = False, documents: Sequence[Mapping[str, str]] | None = None,
 ) -> str:  # fmt: skip
     """A conversation as the template writes it. names: bos_token, eos_token, … -> the token.
 
-    marked: put BEGIN and END around each `{% generation %}` block, and NEXT before each message (see `message_loop`)
+    marked: put BEGIN and END around each `{% generation %}` block, and without documents NEXT before each message (see
+        `message_loop`)
+    documents: each with `title` and `text`; None: there are none
     Raises DataError if the template refuses the conversation or fails.
     """
     try:
-        return _compile(source, marked).render(
-            messages=messages, tools=None, documents=None, add_generation_prompt=add_generation_prompt, **names
+        return _compile(source, marked, documents is not None).render(
+            messages=messages, tools=None, documents=documents, add_generation_prompt=add_generation_prompt, **names
         )
     except TemplateError as error:
         raise DataError(f"chat template: {error}") from None
@@ -125,8 +127,8 @@ class _TemplateDict:
         return dict.fromkeys(*values)
 
 
-@lru_cache(maxsize=32)
-def _compile(source: str, marked: bool) -> Template:
+@lru_cache(maxsize=64)
+def _compile(source: str, marked: bool, has_documents: bool) -> Template:
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_MarkedGeneration if marked else _Generation, loopcontrols]
     )
@@ -134,7 +136,7 @@ def _compile(source: str, marked: bool) -> Template:
     count_words = environment.filters["wordcount"]
     environment.filters |= {"tojson": _to_json, "wordcount": lambda text: count_words(untag(text))}
     tree = environment.parse(source)
-    if marked and (loop := find_message_loop(tree)) is not None:
+    if marked and not has_documents and (loop := find_message_loop(without_documents(tree))) is not None:
         loop.body.insert(0, nodes.Output([nodes.TemplateData(NEXT)]))
     return environment.from_string(tree)
 

@@ -6,6 +6,7 @@ template, encoding is only slower, never wrong.
 """
 
 from jinja2 import nodes
+from jinja2.visitor import NodeTransformer
 
 # Functions that may carry state from one message to the next.
 _STATEFUL = frozenset({"namespace", "cycler", "joiner", "lipsum"})
@@ -14,6 +15,20 @@ _UNKNOWN = (
     nodes.AssignBlock,
 )  # fmt: skip
 _CONSTANT = (nodes.Output, nodes.TemplateData, nodes.Const, nodes.Name, nodes.Add, nodes.Concat)
+
+
+class _WithoutDocuments(NodeTransformer):
+    def visit_If(self, node: nodes.If) -> nodes.Node | list[nodes.Node]:
+        if _is_name(node.test, "documents") and not node.elif_:
+            return [self.visit(found) for found in node.else_]
+        return self.generic_visit(node)
+
+
+def without_documents(tree: nodes.Template) -> nodes.Template:
+    """The tree without what `{% if documents %}` encloses; it writes the same where no documents are given."""
+    changed = _WithoutDocuments().visit(tree)
+    assert isinstance(changed, nodes.Template)
+    return changed
 
 
 def find_message_loop(tree: nodes.Template) -> nodes.For | None:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from malmoi.errors import DataError
 from malmoi.tokenizer.bpe import Tokenizer, any_of
+from malmoi.tokenizer.documents import Documents
 from malmoi.tokenizer.jinja import BEGIN, END, NEXT, render
-from malmoi.tokenizer.tagged_text import BY_ASSISTANT, BY_OTHERS, is_tagged_copy, tag_message
+from malmoi.tokenizer.tagged_text import BY_ASSISTANT, BY_OTHERS, is_tagged_copy, tag_document, tag_message
 
 _MARKS = re.compile(f"[{BEGIN}{END}{NEXT}]")
 
@@ -47,22 +48,28 @@ class RenderedChat:
 
 
 def render_chat(
-    source: str, tokenizer: Tokenizer, messages: Sequence[Mapping[str, str]], structure: Sequence[str], prompt: bool
-) -> RenderedChat:
+    source: str, tokenizer: Tokenizer, messages: Sequence[Mapping[str, str]], structure: Sequence[str], prompt: bool,
+    documents: Documents | None = None,
+) -> RenderedChat:  # fmt: skip
     """Render a conversation. structure: tokens that only the template and the assistant may write.
 
     Raises DataError if the template refuses the conversation, or if its markup cannot be told from what people said.
     """
-    text = render(source, messages, tokenizer.names, add_generation_prompt=prompt)
+    text = render(source, messages, tokenizer.names, add_generation_prompt=prompt, documents=documents)
     tagged_messages = [tag_message(message) for message in messages]
-    rendered = render(source, tagged_messages, tokenizer.names, add_generation_prompt=prompt, marked=True)
+    tagged_documents = documents and [tag_document(document) for document in documents]
+    rendered = render(
+        source, tagged_messages, tokenizer.names, add_generation_prompt=prompt, marked=True, documents=tagged_documents
+    )
     tagged, spans, begins = _unmarked(rendered)
     if is_tagged_copy(tagged, text):
         return RenderedChat(text, tagged, spans, begins if len(begins) == len(messages) else None)
     # The template did something that tagged text does not follow. `text` is right, but nobody knows who said what:
     # refuse it if people may have typed one of its tokens.
     kept = (*tokenizer.special, *structure, BEGIN, END, NEXT)
-    typed_text = "".join(message["content"] for message in messages).casefold()
+    typed = [message["content"] for message in messages]
+    typed += [text for document in documents or () for text in document.values()]
+    typed_text = "".join(typed).casefold()
     is_typed = any(token.casefold() in typed_text for token in kept)
     found = any_of(kept)
     if is_typed or (found.findall(text) != found.findall(tagged) and any(token[0] in typed_text for token in kept)):
@@ -71,7 +78,9 @@ def render_chat(
             "remove them from the text"
         )
     if spans is not None:
-        remarked = render(source, messages, tokenizer.names, add_generation_prompt=prompt, marked=True)
+        remarked = render(
+            source, messages, tokenizer.names, add_generation_prompt=prompt, marked=True, documents=documents
+        )
         text, spans, _ = _unmarked(remarked)
     return RenderedChat(text, text, spans)
 

@@ -280,6 +280,11 @@ def tag_message(message: Mapping[str, str]) -> dict[str, str]:
     return {"role": message["role"], "content": TaggedText(tag(message["content"], plane))}
 
 
+def tag_document(document: Mapping[str, str]) -> dict[str, str]:
+    """The document with its texts tagged as those of others."""
+    return {name: TaggedText(tag(text, OTHERS)) for name, text in document.items()}
+
+
 def n_untagged(text: str) -> int:
     """How many characters at the beginning carry no tag (white space and rare planes)."""
     found = BY_ASSISTANT.search(tag(text, ASSISTANT))
