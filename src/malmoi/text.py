@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Sequence
 
 _NEWLINE = re.compile(r"\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
+_OTHER_SEPARATOR = re.compile(r"[\x0b\x0c\x85\u2028\u2029]")
 # Control characters and invisible marks: soft hyphen, zero-width space, word joiner, byte-order mark.
 _INVISIBLE = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u200b\u2060\ufeff]")
 # Zero-width joiners combine emoji and shape Persian and Indic words; next to these characters they do nothing.
@@ -29,6 +30,13 @@ def nfc(text: str) -> str:
 def n_newlines(text: str) -> int:
     """Ends of lines in a text, as editors number them: \\n, \\r\\n, or \\r."""
     return text.count("\n") + (text.count("\r") - text.count("\r\n") if "\r" in text else 0)
+
+
+def keeping_lines(text: str) -> str:
+    """Unicode NFC, without invisible characters, with \\n for each end of a line that `n_newlines` counts, so that
+    every word stays in its line."""
+    text = _OTHER_SEPARATOR.sub(" ", text.replace("\r\n", "\n").replace("\r", "\n"))
+    return nfc(_INVISIBLE.sub("", text))
 
 
 def is_blank(text: str) -> bool:

@@ -1,0 +1,97 @@
+"""Documents become passages under their headings, and every passage knows its line."""
+
+import pytest
+
+from malmoi.corpus.documents import Document
+from malmoi.retrieval.passages import MAX_CHARS, Passage, passages, passages_of
+
+MARKDOWN = """# Guide
+
+Intro here. More.
+
+## Install
+
+Run pip.
+
+### Windows
+
+```
+# not a heading
+x = 1
+```
+
+## Empty
+
+# Next
+bye
+"""
+
+
+def found(text: str, source: str = "a.md") -> list[tuple[str, int, str]]:
+    return [(p.heading, p.line, p.text) for p in passages_of(Document(text, source, line=1))]
+
+
+def test_markdown_is_cut_at_its_headings() -> None:
+    assert found(MARKDOWN) == [
+        ("Guide", 3, "Intro here. More."),
+        ("Guide > Install", 7, "Run pip."),
+        ("Guide > Install > Windows", 11, "```\n# not a heading\nx = 1\n```"),
+        ("Guide > Empty", 16, "## Empty"),
+        ("Next", 19, "bye"),
+    ]
+
+
+def test_underlined_headings_have_the_level_of_their_first_use() -> None:
+    text = 'The "for" statement\n*******************\n\nIt iterates.\n\nElse\n====\n\nAt the end.\n\nTwo\n***\n\nEnd.'
+    assert [heading for heading, _, _ in found(text, "python-3.11:topic:for")] == [
+        'The "for" statement',
+        'The "for" statement > Else',
+        "Two",
+    ]
+
+
+def test_titles_between_blank_lines_are_headings_and_sentences_are_not() -> None:
+    text = "회의록\n\n다음 회의는 부산에서 한다\n\n2024년 3월 회의는 서울에서 열렸다.\n\n"
+    text += "할 일\n\n- 우유 사기\n- 전화하기\n"
+    assert found(text, "notes/회의.txt") == [
+        ("회의록", 3, "다음 회의는 부산에서 한다\n\n2024년 3월 회의는 서울에서 열렸다."),
+        ("할 일", 9, "- 우유 사기\n- 전화하기"),
+    ]
+
+
+def test_the_heading_of_python_documentation_is_its_first_line() -> None:
+    text = "function json.dumps(obj, *, indent)\nSerialize obj.\n\nNotes\n\nKeys are skipped."
+    document = Document(text, "python:json.dumps")
+    heading, _, rest = text.partition("\n")
+    assert list(passages([document])) == [Passage(rest, "python:json.dumps", heading, 0, "", document.id)]
+
+
+def test_rows_name_their_file_and_title() -> None:
+    (only,) = passages([Document("It is a language that is easy to read.", "a.jsonl#Python")])
+    assert (only.file, only.heading) == ("a.jsonl", "Python")
+    (only,) = passages([Document("It is a language that is easy to read.", "C# notes.md")])
+    assert (only.file, only.heading) == ("C# notes.md", "")
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(
+    "paragraph",
+    [
+        "One two three. " * 200,
+        "가나다라 마바사. " * 200,
+        "word " * 900,
+        "가" * 2000,
+        "한 줄.\n" * 400,
+        "- an item\n" * 99,
+    ],
+)
+def test_long_paragraphs_are_cut_and_every_line_is_right(paragraph: str, newline: str) -> None:
+    text = f"# 제목\n\nBefore.\x0c\u2028\n\n{paragraph}\n\n\n\n\n\nAfter."
+    lines = [line.replace("\x0c", " ").replace("\u2028", " ") for line in text.split("\n")]
+    cut = list(passages_of(Document(text.replace("\n", newline), "a.txt", line=11, place="page 2")))
+    assert all(len(p.text) <= MAX_CHARS and p.text == p.text.strip() for p in cut)
+    assert "".join("".join(p.text for p in cut).split()) == "".join(text.removeprefix("# 제목").split())
+    for p in cut:
+        assert (p.place, p.heading) == ("page 2", "제목")
+        for n, line in enumerate(p.text.split("\n")):
+            assert line in lines[p.line + n - 11]
