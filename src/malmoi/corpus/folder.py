@@ -5,7 +5,7 @@ import hashlib
 import os
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -51,7 +51,21 @@ def read_folder(
     Raises DataError if there is nothing to read at all.
     """
     report = ReadReport() if report is None else report
-    return _read(path, list(_find_files(path, errors, report)), errors, report, encoding)
+    files = find_files(path, errors, report)
+    return _or_nothing(path, read_files(path, progress.track(files, "files"), errors, report, encoding), report)
+
+
+def _or_nothing(root: Path, documents: Iterator[Document], report: ReadReport) -> Iterator[Document]:
+    yield from documents
+    if not report.n_documents:
+        said = ", ".join(f"{n} {reason}" for reason, n in report.skipped.items())
+        suffixes = " ".join(all_readers())
+        raise DataError(f"{root}: no text in it ({said or 'nothing to read'}); give files with text: {suffixes}")
+
+
+def find_files(path: Path, errors: Errors, report: ReadReport) -> list[Path]:
+    """The files that `read_folder` reads, in its order; others are counted in `report`."""
+    return list(_find_files(path, errors, report))
 
 
 def identity(path: Path, of_file: Callable[[Path], str] = sha256_of) -> str:
@@ -67,8 +81,11 @@ def identity(path: Path, of_file: Callable[[Path], str] = sha256_of) -> str:
     return digest.hexdigest()
 
 
-def _read(root: Path, files: list[Path], errors: Errors, report: ReadReport, encoding: str) -> Iterator[Document]:
-    for file in progress.track(files, "files"):
+def read_files(
+    root: Path, files: Iterable[Path], errors: Errors, report: ReadReport, encoding: str = UTF8
+) -> Iterator[Document]:
+    """As `read_folder`, of files below `root`. The next file is asked for when all of one has been read."""
+    for file in files:
         report.n_files += 1
         for found in _documents(file, root, encoding, report):
             if isinstance(found, Unreadable):
@@ -78,10 +95,6 @@ def _read(root: Path, files: list[Path], errors: Errors, report: ReadReport, enc
             else:
                 report.n_documents += 1
                 yield found
-    if not report.n_documents:
-        said = ", ".join(f"{n} {reason}" for reason, n in report.skipped.items())
-        suffixes = " ".join(all_readers())
-        raise DataError(f"{root}: no text in it ({said or 'nothing to read'}); give files with text: {suffixes}")
 
 
 def _pass_over(problem: Unreadable, errors: Errors, report: ReadReport) -> None:
