@@ -112,6 +112,8 @@ def _turns(row: "Row") -> "Iterator[Text]":
     from malmoi.data.overview import best_first
 
     for turn in row["messages"]:
+        for document in turn.get("documents") or ():
+            yield Text(f"{'document':10} {printable(document['title'])}: {printable(document['text'])}", style="dim")
         yield Text(f"{turn['role']:10} {printable(turn['content'])}", style=TRAINED * (turn["role"] == "assistant"))
     for rank, answer in best_first(row):
         yield Text(f"{f'rank {rank}':10} {printable(answer)}", style=TRAINED)

@@ -47,8 +47,10 @@ REFUSED_IN_TURN = {
     "train_detail": 'a turn is learnt whole or not at all; split it, or say "train"',
 }
 # Read by some formats; in others they would change what a row means.
-NEEDS_READER = ("history", "input", "context", "rejected_response", "rejected_messages")
-IN_TURN = {"role", "content", "from", "value", *WEIGHTS, *MASKS}
+NEEDS_READER = ("history", "input", "context", "documents", "rejected_response", "rejected_messages")
+IN_TURN = {"role", "content", "from", "value", "documents", *WEIGHTS, *MASKS}
+DOCUMENT_TEXTS = ("text", "contents", "content")
+"""Names of a document's text."""
 _EMPTY: tuple[Any, ...] = (None, "", [], {}, "[]", "{}", "null", False)
 
 
@@ -118,12 +120,20 @@ def unused(row: Mapping[str, Any], reads: Collection[str]) -> Iterator[str]:
         if name not in known and not re.fullmatch(r"annotator\d+|prediction \d+", name):
             yield name
         elif isinstance(value, list):
-            keys = {key for turn in value if isinstance(turn, Mapping) for key, held in turn.items() if is_given(held)}
-            yield from (f"{name}[].{key}" for key in sorted(map(str, keys - IN_TURN - {*TURN_EXTRAS.get(name, ())})))
+            keys = _given_keys(value) - {*TURN_EXTRAS.get(name, IN_TURN)}
+            yield from (f"{name}[].{key}" for key in sorted(map(str, keys)))
+            documents = [turn.get("documents") for turn in value if isinstance(turn, Mapping)]
+            keys = {key for found in documents if isinstance(found, list) for key in _given_keys(found)}
+            yield from (f"{name}[].documents[].{key}" for key in sorted(map(str, keys - {*TURN_EXTRAS["documents"]})))
+
+
+def _given_keys(rows: list[Any]) -> set[Any]:
+    return {key for row in rows if isinstance(row, Mapping) for key, held in row.items() if is_given(held)}
 
 
 # Columns that are lists of something other than turns -> the keys that are read.
 TURN_EXTRAS = {
     "instances": ("input", "output"),
     "completions": ("response", "overall_score", "fine-grained_score"),
+    "documents": ("title", *DOCUMENT_TEXTS),
 }

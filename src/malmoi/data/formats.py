@@ -8,7 +8,8 @@ A row's columns tell its format (`FORMATS`); the user does not have to name it. 
     prompt        {"messages" (ends with the user), "source", "tree"}
 
 Rows of one `tree` must be on the same side of a split; `origin` says who wrote the answers. A row's own columns for
-these, and for its "lang", have priority. `data/columns.py` handles all other columns that have a meaning.
+these, and for its "lang", have priority. A user's message may have "documents", each with "title" and "text".
+`data/columns.py` handles all other columns that have a meaning.
 """
 
 import hashlib
@@ -21,6 +22,7 @@ from typing import Any, Literal, NamedTuple
 from malmoi.corpus.folder import EXAMPLES_PER_REASON, Errors
 from malmoi.data import rows, trees
 from malmoi.data.columns import FACTS, check_row, id_of, is_given, unused
+from malmoi.data.documents import DOCUMENTS, with_documents
 from malmoi.data.rows import NumberedRow, Parser, Row, Turns, best_answers, row_by_row
 from malmoi.data.table import SUFFIXES, BadRow, iterate_rows
 from malmoi.errors import DataError
@@ -81,6 +83,7 @@ class Format(NamedTuple):
     asks: columns that may hold the prompt; the first that a row has counts
     reads: other columns that are read
     gathers: rows belong together, so the whole file is read first
+    takes_documents: whether a row is one conversation, so that its documents belong to its last question
     fits: an additional check on a row
     """
 
@@ -92,6 +95,7 @@ class Format(NamedTuple):
     asks: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     gathers: bool = False
+    takes_documents: bool = True
     fits: Callable[[Row], bool] = bool
 
     def read_of(self, row: Row) -> set[str]:
@@ -102,6 +106,7 @@ class Format(NamedTuple):
             found |= {asked, *(("history",) if isinstance(row[asked], str) else ())}
         elif self.asks:
             found.add("messages")
+        found |= {DOCUMENTS} if self.takes_documents else set()
         return found | ({"input", "context"} if asked == "instruction" else set())
 
 
@@ -186,9 +191,9 @@ def _parsed_rows(
                 if isinstance(made, BadRow):
                     raise made
                 if isinstance(made, dict):
-                    made["messages"] = rows.with_system(raw, made["messages"])
+                    made["messages"] = _with_columns(form, raw, made["messages"])
                 else:
-                    made = rows.with_system(raw, made)
+                    made = _with_columns(form, raw, made)
                 _check(made, needs_answer=wanted == "conversation")
             except BadRow as problem:
                 _refuse(path, number, problem, errors, report)
@@ -198,6 +203,12 @@ def _parsed_rows(
     if report.formats.total() == n_before:
         said = f"; {report.examples[0]}" if report.examples else "" if report.n_recognised else "; it has no rows"
         raise DataError(f"{path}: holds no {wanted}{said}")
+
+
+def _with_columns(form: Format, raw: Row, turns: Turns) -> Turns:
+    """The turns, with what the row's own columns say of the conversation."""
+    turns = rows.with_system(raw, turns)
+    return with_documents(raw, turns) if form.takes_documents else turns
 
 
 def _by_format(
@@ -341,10 +352,11 @@ FORMATS = (
     _format("UltraFeedback", "instruction, completions", "generated", best_answers(_scored), _scored,
             asks=("instruction",)),
     _format("SQuARe", "question, response, acceptable?", "unknown", best_answers(trees.acceptability_rankings),
-            trees.acceptability_rankings, asks=("question",), gathers=True),
+            trees.acceptability_rankings, asks=("question",), gathers=True, takes_documents=False),
     _format("OASST messages", "message_id, role, text", "human", trees.flat_conversations, trees.flat_rankings,
-            reads=("parent_id", "rank", "deleted", "review_result"), gathers=True),
-    _format("OASST trees", "message_tree_id, prompt", "human", trees.nested_conversations, trees.nested_rankings),
+            reads=("parent_id", "rank", "deleted", "review_result"), gathers=True, takes_documents=False),
+    _format("OASST trees", "message_tree_id, prompt", "human", trees.nested_conversations, trees.nested_rankings,
+            takes_documents=False),
     _with_rejected("messages", "rejected_messages"),
     _with_rejected("messages", "rejected_response"),
     *(_with_rejected(f"{asks}, response", "rejected_response", asks=(asks,)) for asks in ("query", "prompt")),

@@ -60,6 +60,8 @@ def _facts(kind: str, commit: str | None, report: RowReport, rows: Sequence[Row]
         "trees": len({row["tree"] for row in rows}),
     }
     facts["messages"] = _counted(len(row["messages"]) for row in rows)
+    documents = [sum(len(turn.get("documents") or ()) for turn in row["messages"]) for row in rows]
+    facts["documents"] = _counted(documents) if any(documents) else None
     if kind == "rankings":
         facts["answers"] = _counted(len(row["answers"]) for row in rows)
         facts["with ties"] = sum(len(set(row["ranks"])) < len(row["ranks"]) for row in rows)

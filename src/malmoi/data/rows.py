@@ -7,13 +7,14 @@ from itertools import combinations
 from typing import Any
 
 from malmoi.data.columns import SYSTEM, check_turn, is_given, is_trained
+from malmoi.data.documents import of_turn
 from malmoi.data.table import BadRow
 from malmoi.errors import excerpt
 from malmoi.text import canonical, is_blank
 
 Row = dict[str, Any]
 Turns = list[dict[str, Any]]
-"""Messages: role and content, and `"trained": False` for an answer that is marked as not to be learnt from."""
+"""Messages: role and content, a user's documents, `"trained": False` for an answer that is not to be learnt from."""
 NumberedRow = tuple[int, Row]
 Parser = Callable[[Sequence[NumberedRow]], Iterator[tuple[int, Any]]]
 """Numbered rows -> (number, conversation or ranking); in place of one that cannot be made, a BadRow that says why."""
@@ -43,7 +44,7 @@ def turns_of(value: Any) -> Turns:
         role = ROLE_OF.get(role, role) if isinstance(role, str) else role
         content = _text_of_parts(number, turn.get("value") if turn.get("from") is not None else turn.get("content"))
         mark = {"trained": False} if role == "assistant" and not is_trained(turn) else {}
-        turns.append({"role": role, "content": content, **mark})
+        turns.append({"role": role, "content": content, **mark, **of_turn(number, turn, role)})
     return turns
 
 
@@ -65,13 +66,15 @@ def _text_of_parts(number: int, content: Any) -> Any:
 
 def without_marks(turns: Turns) -> Turns:
     """Turns without marks: turns of a prompt are not trained on, so their marks do not matter."""
-    return [{"role": turn["role"], "content": turn["content"]} for turn in turns]
+    return [{name: said for name, said in turn.items() if name != "trained"} for turn in turns]
 
 
 def same_turns(a: Turns, b: Turns) -> bool:
     """Whether two conversations say the same, apart from white space and invisible characters."""
     return len(a) == len(b) and all(
-        x["role"] == y["role"] and (x["content"] == y["content"] or _key(x) == _key(y))
+        x["role"] == y["role"]
+        and (x["content"] == y["content"] or _key(x) == _key(y))
+        and x.get("documents") == y.get("documents")
         for x, y in zip(a, b, strict=True)
     )
 

@@ -7,7 +7,7 @@ import torch
 
 from malmoi import device, progress
 from malmoi.data.batch import batches_by_length, pad
-from malmoi.evals.answering import AnswerGroups, TextAnswer
+from malmoi.evals.answering import AnswerGroups, Prompt, TextAnswer, prompt_ids
 from malmoi.model.lora import WithoutAdapters
 from malmoi.model.transformer import LanguageModel
 from malmoi.text import canonical
@@ -29,13 +29,13 @@ def distinct_share(answers: Sequence[Sequence[str]]) -> list[float]:
 
 @torch.no_grad()
 def log_ratios(
-    policy: LanguageModel, ref: LanguageModel, tokenizer: Tokenizer, template: ChatTemplate, questions: Sequence[str],
-    answers: Sequence[TextAnswer], batch_size: int = 128,
+    policy: LanguageModel, ref: LanguageModel, tokenizer: Tokenizer, template: ChatTemplate,
+    questions: Sequence[Prompt], answers: Sequence[TextAnswer], batch_size: int = 128,
 ) -> list[float]:  # fmt: skip
     """log policy - log ref of each answer, in nats. The mean over answers sampled from the policy estimates the KL."""
     rows, spans = [], []
     for question, answer in zip(questions, answers, strict=True):
-        ids = template.encode(tokenizer, [{"role": "user", "content": question}], add_generation_prompt=True)[0]
+        ids = prompt_ids(tokenizer, template, question)
         rows.append([*ids, *answer.ids, *([] if answer.end_id is None else [answer.end_id])])
         spans.append(len(ids))
     found = np.zeros(len(rows))

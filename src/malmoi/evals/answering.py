@@ -12,11 +12,13 @@ from malmoi.inference.requests import Answer
 from malmoi.inference.sampling import Sampling
 from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer
-from malmoi.tokenizer.chat_template import ChatTemplate
+from malmoi.tokenizer.chat_template import ChatTemplate, Message
 
 N_ROWS = 64
 AnswerGroups = list[list[Answer]]
 """The answers to each prompt, the same number for each."""
+Prompt = str | Sequence[Message]
+"""What is answered: the user's only turn, or a conversation that ends with one, with its documents."""
 
 
 class Subject(NamedTuple):
@@ -39,11 +41,11 @@ class TextAnswer:
 
 
 def answer_questions(
-    model: LanguageModel, tokenizer: Tokenizer, template: ChatTemplate, questions: Sequence[str], sampling: Sampling,
-    seed: int = 0,
+    model: LanguageModel, tokenizer: Tokenizer, template: ChatTemplate, questions: Sequence[Prompt],
+    sampling: Sampling, seed: int = 0,
 ) -> list[TextAnswer]:  # fmt: skip
-    """One answer to each question, which is the user's only turn."""
-    ids = [_question_ids(tokenizer, template, question) for question in questions]
+    """One answer to each question."""
+    ids = [prompt_ids(tokenizer, template, question) for question in questions]
     answers = generate(model, ids, sampling, end_ids=tokenizer.stop_ids, seeds=_seeds(seed, len(ids)))
     return [TextAnswer(tokenizer.decode(a.ids).strip(), a.ids, a.finished, a.end_id) for a in answers]
 
@@ -78,9 +80,9 @@ def answer_greedily(
     return [requests[i].text for i in range(len(prompts))]
 
 
-def chat_prompts(subject: Subject, questions: Sequence[str], max_tokens: int) -> tuple[list[list[int]], int]:
-    """Each question as the user's only turn, and the assistant speaks next; see `cut_to_fit`."""
-    ids = [_question_ids(subject.tokenizer, subject.template, question) for question in questions]
+def chat_prompts(subject: Subject, questions: Sequence[Prompt], max_tokens: int) -> tuple[list[list[int]], int]:
+    """The ids of each question, after which the assistant speaks; see `cut_to_fit`."""
+    ids = [prompt_ids(subject.tokenizer, subject.template, question) for question in questions]
     return cut_to_fit(subject, ids, max_tokens)
 
 
@@ -91,8 +93,10 @@ def cut_to_fit(subject: Subject, prompts: Sequence[list[int]], max_tokens: int) 
     return [ids[-room:] for ids in prompts], sum(len(ids) > room for ids in prompts)
 
 
-def _question_ids(tokenizer: Tokenizer, template: ChatTemplate, question: str) -> list[int]:
-    return template.encode(tokenizer, [{"role": "user", "content": question}], add_generation_prompt=True)[0]
+def prompt_ids(tokenizer: Tokenizer, template: ChatTemplate, question: Prompt) -> list[int]:
+    """Ids that end where the assistant begins to speak."""
+    messages = [{"role": "user", "content": question}] if isinstance(question, str) else question
+    return template.encode(tokenizer, messages, add_generation_prompt=True)[0]
 
 
 def _seeds(seed: int, n: int) -> list[int]:

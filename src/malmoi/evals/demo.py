@@ -24,6 +24,7 @@ from malmoi.inference.sampling import Sampling
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.synthetic.labeler import gold_score, true_ranks
 from malmoi.synthetic.questions import Question
+from malmoi.tokenizer.chat_template import Message
 
 XZ_MOST_BYTES = {"train": 2**24, "heldout": 2**21}
 """The most text that xz compresses: it is slow, and a sample of a large corpus is enough."""
@@ -205,7 +206,7 @@ def _places_shown(row: dict[str, Any], said: dict[str, dict[str, Any]]) -> list[
 def _ppo(inputs: Inputs, settings: EvalSettings) -> dict[str, Any]:
     """SFT against PPO on held-out prompts at temperature 1: gold score, diversity, and the KL between them."""
     rows = read_jsonl(inputs.prompts)
-    questions = [row["messages"][-1]["content"] for row in rows for _ in range(settings.n_answers)]
+    questions = [row["messages"] for row in rows for _ in range(settings.n_answers)]
     sft = _sample_answers(inputs.policy, questions, settings)
     ppo = _sample_answers(inputs.aligned, questions, settings)
     golds = {name: _gold_by_prompt(rows, made.groups) for name, made in (("sft", sft), ("ppo", ppo))}
@@ -233,7 +234,7 @@ class _Sampled(NamedTuple):
     groups: list[list[TextAnswer]]
 
 
-def _sample_answers(folder: Path, questions: Sequence[str], settings: EvalSettings) -> _Sampled:
+def _sample_answers(folder: Path, questions: Sequence[Sequence[Message]], settings: EvalSettings) -> _Sampled:
     """questions: each prompt `n_answers` times"""
     model, text = load_model(folder, LanguageModel), load_text(folder)
     sampling = Sampling(temperature=1.0, max_tokens=settings.max_tokens)

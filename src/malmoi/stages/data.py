@@ -322,7 +322,10 @@ def _unique(rows: Iterable[Row]) -> list[Row]:
     """Remove duplicate conversations; the first one is kept."""
     found: dict[str, Row] = {}
     for row in rows:
-        said = [[turn["role"], canonical(turn["content"]), turn.get("trained", True)] for turn in row["messages"]]
+        said = [
+            [turn["role"], canonical(turn["content"]), turn.get("trained", True), turn.get("documents")]
+            for turn in row["messages"]
+        ]
         found.setdefault(json.dumps(said), row)
     return list(found.values())
 

@@ -52,7 +52,7 @@ def run(context: Context, settings: Settings) -> None:
     model, (tokens, template) = load_model(policy.path, LanguageModel), load_text(policy.path)
     sampling = Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens)
     asked = [row for split in ("train", "heldout") if prompts.has(split) for row in read_jsonl(prompts.part(split))]
-    repeated = [row["messages"][-1]["content"] for row in asked for _ in range(settings.n_answers)]
+    repeated = [row["messages"] for row in asked for _ in range(settings.n_answers)]
     answers = answer_questions(model, tokens, template, repeated, sampling, settings.seed)
     k = settings.n_answers
     rows = [

@@ -52,7 +52,7 @@ class Base(DeclarativeBase):
         list[Any]: JSON,
         list[str]: JSON,
         list[int]: JSON,
-        list[dict[str, str]]: JSON,
+        list[dict[str, Any]]: JSON,
     }
 
 
@@ -134,8 +134,8 @@ class Prompt(Base):
     __tablename__ = "prompt"
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    messages: Mapped[list[dict[str, str]]]
-    """[{"role", "content"}, …]; the last message is the one to answer."""
+    messages: Mapped[list[dict[str, Any]]]
+    """[{"role", "content"}, …], a user's with "documents" if it has some; the last message is the one to answer."""
     lang: Mapped[str]
     """A BCP 47 code; `und` if unknown."""
     source: Mapped[str]

@@ -326,3 +326,15 @@ def test_a_snapshot_is_readable_utf8(study: Study) -> None:
     line = (study.ledger.root / "snapshot.jsonl").read_text(encoding="utf-8")
     assert "질문 0?" in line
     assert json.loads(line)["split"] == "train"
+
+
+def test_a_snapshot_has_the_documents_that_the_answers_were_given_with(study: Study) -> None:
+    documents = [{"title": "len", "text": "the number of items"}]
+    asked = [{"role": "user", "content": "질문?", "documents": documents}]
+    [ids] = study.record([{**ROWS[0], "prompt_id": "with documents", "prompt": asked}])
+    judged = NewJudgement(person_id="ann", prompt_id="with documents", generation_ids=ids, ranks=[1, 2, 3])
+    record_judgements(study.ledger, [judged])
+    [row] = study.frozen()
+    assert row["messages"] == asked
+    with pytest.raises(DataError, match="already recorded"):
+        study.record([{**ROWS[0], "prompt_id": "with documents"}])
