@@ -6,7 +6,7 @@ Each step yields documents one by one and counts what it removes in the `dropped
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import Literal
 
@@ -122,7 +122,11 @@ def _hash_position(document_id: str, seed: int) -> int:
 
 
 def split(
-    documents: Reopenable, heldout_fraction: float, seed: int, dropped: Counter[str] | None = None
+    documents: Reopenable,
+    heldout_fraction: float,
+    seed: int,
+    dropped: Counter[str] | None = None,
+    trained_on: Collection[str] = (),
 ) -> Iterator[tuple[Split, Document]]:
     """Each document with its side of the split. Drops a training document whose text is also held out.
 
@@ -130,14 +134,19 @@ def split(
     heldout_fraction: in (0, 1). A document is held out if the hash of its id and the seed is below this fraction of all
         hashes; other documents do not matter. There is one exception: if no document of several would be held out, the
         one with the smallest hash is; if all would be, the one with the largest hash is trained on
+    trained_on: ids of documents that are never held out
     Counts "copy of held-out text".
     """
     dropped = Counter() if dropped is None else dropped
     open_documents = opener(documents)
     limit = _heldout_limit(open_documents(), heldout_fraction, seed)
-    heldout = {text_digest(d.text) for d in open_documents() if _hash_position(d.id, seed) < limit}
+
+    def is_heldout(document: Document) -> bool:
+        return _hash_position(document.id, seed) < limit and document.id not in trained_on
+
+    heldout = {text_digest(document.text) for document in open_documents() if is_heldout(document)}
     for document in open_documents():
-        if _hash_position(document.id, seed) < limit:
+        if is_heldout(document):
             yield "heldout", document
         elif text_digest(document.text) in heldout:
             dropped["copy of held-out text"] += 1

@@ -27,7 +27,7 @@ from malmoi.facts import Facts, Listing, Section, listed
 from malmoi.files import open_atomic, read_json, to_json, write_json, write_jsonl
 from malmoi.stage import Context, Finished, Role
 from malmoi.synthetic.cloze import TOO_LITTLE, unit_of_questions
-from malmoi.synthetic.pydocs import PACKAGES, Item, read_python_docs
+from malmoi.synthetic.pydocs import PACKAGES, WIDELY_USED, Item, read_python_docs
 from malmoi.text import text_digest
 from malmoi.unused import Unused, is_empty
 from malmoi.workspace.folder import Workspace
@@ -125,7 +125,9 @@ def run(context: Context, settings: Settings) -> None:
             kept = held.enter_context(_on_disk(context, clean.drop_boilerplate(kept, settings.min_chars, counts)))
         origins = Counter(document.origin for document in kept())
         licenses = Counter(document.license for document in kept())
-        n_documents, n_bytes, trained_on = _write_sides(context, settings, kept, counts)
+        # An assistant that has not read about the names that everybody uses answers nobody's first question.
+        widely_used = {item.document for item in items if item.used >= WIDELY_USED}
+        n_documents, n_bytes, trained_on = _write_sides(context, settings, kept, counts, widely_used)
     if not settings.text:
         write_jsonl(context.out / "items.jsonl", (item.to_row() for item in items if item.document in trained_on))
     facts = {
@@ -181,14 +183,18 @@ def _on_disk(context: Context, documents: Iterable[Document]) -> Iterator[Callab
 
 
 def _write_sides(
-    context: Context, settings: Settings, kept: Callable[[], Iterator[Document]], counts: Counter[str]
+    context: Context,
+    settings: Settings,
+    kept: Callable[[], Iterator[Document]],
+    counts: Counter[str],
+    widely_used: Collection[str],
 ) -> tuple[dict[str, int], dict[str, int], set[str]]:
     """Write the documents of each side. Returns their numbers, bytes of text, and the ids of the training documents."""
     n_documents, n_bytes = {"train": 0, "heldout": 0}, {"train": 0, "heldout": 0}
     trained_on: set[str] = set()
     with contextlib.ExitStack() as opened:
         files = {side: opened.enter_context(open_atomic(context.out / f"{side}.jsonl")) for side in n_documents}
-        for side, document in _sides(context, settings, kept, counts):
+        for side, document in _sides(context, settings, kept, counts, widely_used):
             files[side].write(to_json(document.to_row()).encode() + b"\n")
             n_documents[side] += 1
             n_bytes[side] += len(document.text.encode())
@@ -204,12 +210,16 @@ def _write_sides(
 
 
 def _sides(
-    context: Context, settings: Settings, kept: Callable[[], Iterator[Document]], counts: Counter[str]
+    context: Context,
+    settings: Settings,
+    kept: Callable[[], Iterator[Document]],
+    counts: Counter[str],
+    widely_used: Collection[str],
 ) -> Iterator[tuple[clean.Split, Document]]:
-    """Each document with its side. The end of a single document is held out."""
+    """Each document with its side. The end of a single document is held out; `widely_used` ones are trained on."""
     first = list(islice(kept(), 2))
     if len(first) != 1:
-        yield from clean.split(kept, settings.heldout_fraction, settings.seed, counts)
+        yield from clean.split(kept, settings.heldout_fraction, settings.seed, counts, widely_used)
         return
     [only] = first
     parts = clean.cut_end(only, settings.heldout_fraction)

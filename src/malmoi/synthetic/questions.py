@@ -88,6 +88,7 @@ PHRASINGS = {
     ),
 }
 N_HELDOUT = 2
+N_ALWAYS_ASKED = 200
 # Readers of documentation mostly ask what a name does: this kind is trained on in every phrasing, others in four.
 N_TRAINED_OF_OTHER_KINDS = 4
 TOPIC_MEMBERS = range(4, 30)
@@ -125,23 +126,29 @@ class Question:
 
 
 def choose_items(items: Iterable[Item], n_items: int, n_unseen: int, seed: int) -> tuple[list[Item], list[Item]]:
-    """Items for training questions, and unseen items; each has a unique summary."""
-    usable = [item for item in items if item.summary]
-    times_used = Counter(item.summary for item in usable)
-    usable = [item for item in usable if times_used[item.summary] == 1]
-    usable.sort(key=lambda item: (item.name.count("."), len(item.name) + len(item.summary), item.name))
-    chosen = usable[: n_items + n_unseen]
-    random.Random(seed).shuffle(chosen)
-    return chosen[:n_items], chosen[n_items:]
+    """Items for training questions, and unseen items: those that real code uses most, then those with short names.
+
+    The `N_ALWAYS_ASKED` most used are never unseen.
+    """
+    usable = sorted((item for item in items if item.summary), key=_usefulness)[: n_items + n_unseen]
+    always, others = usable[:N_ALWAYS_ASKED], usable[N_ALWAYS_ASKED:]
+    random.Random(seed).shuffle(others)
+    n_others = max(0, n_items - len(always))
+    return always[:n_items] + others[:n_others], always[n_items:] + others[n_others:]
+
+
+def _usefulness(item: Item) -> tuple[int, int, int, str]:
+    return -item.used, item.name.count("."), len(item.name) + len(item.summary), item.name
 
 
 def make_questions(items: Sequence[Item], unseen: Sequence[Item], seed: int) -> Iterator[Question]:
     """For each item the question what it does, and one more; for each topic a question with many right answers."""
     short_names = Counter(_short(item) for item in (*items, *unseen))
+    summaries = Counter(item.summary for item in (*items, *unseen))
     unseen_names = {item.name for item in unseen}
     rng = random.Random(seed)
     for item in (*items, *unseen):
-        kind = rng.choice(_other_kinds(item, short_names))
+        kind = rng.choice(_other_kinds(item, short_names, summaries))
         for chosen, n_trained in (("summary", len(PHRASINGS["summary"])), (kind, N_TRAINED_OF_OTHER_KINDS)):
             yield from _phrased(chosen, item, item.name in unseen_names, n_trained, rng)
     for topic, members in sorted(topics(items).items()):
@@ -159,8 +166,10 @@ def topics(items: Sequence[Item]) -> dict[str, list[Item]]:
     return {topic: members for topic, members in found.items() if len(members) in TOPIC_MEMBERS}
 
 
-def _other_kinds(item: Item, short_names: Counter[str]) -> list[str]:
-    kinds = ["kind", "which"]
+def _other_kinds(item: Item, short_names: Counter[str], summaries: Counter[str]) -> list[str]:
+    kinds = ["kind"]
+    if summaries[item.summary] == 1:
+        kinds.append("which")
     if item.parameters is not None and len(item.parameters) <= MAX_PARAMETERS:
         kinds.append("parameters")
     if item.kind in ("function", "class") and short_names[_short(item)] == 1:

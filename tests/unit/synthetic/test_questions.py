@@ -32,8 +32,15 @@ def test_items_are_chosen_apart_and_for_sure(items: list[Item]) -> None:
     assert (len(asked), len(unseen)) == (300, 50)
     assert not {item.name for item in asked} & {item.name for item in unseen}
     assert choose_items(items, 300, 50, seed=1) == (asked, unseen)
-    summaries = [item.summary for item in (*asked, *unseen)]
-    assert all(summaries) and len(set(summaries)) == len(summaries)
+    assert all(item.summary for item in (*asked, *unseen))
+
+
+def test_the_most_used_names_are_asked_about(items: list[Item]) -> None:
+    asked, unseen = choose_items(items, 300, 50, seed=1)
+    used = sorted((item for item in items if item.summary), key=lambda item: -item.used)
+    assert {item.name for item in used[:190]} <= {item.name for item in asked}
+    assert min(item.used for item in unseen) >= used[500].used
+    assert {"len", "str.join", "os.path.join", "functools.partial"} <= {i.name for i in asked}
 
 
 def test_heldout_phrasings_are_the_last_ones_and_never_trained_on(questions: list[Question]) -> None:
