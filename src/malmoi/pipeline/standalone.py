@@ -28,6 +28,7 @@ from malmoi.evals.reward_scores import score_spread
 from malmoi.evals.watch import PolicyWatch
 from malmoi.files import read_json, sha256_of, write_json
 from malmoi.formats.folder import load_text, save_model
+from malmoi.formats.generation import greedy_unless_chosen
 from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.pipeline.watcher import Watcher
@@ -106,6 +107,8 @@ def _train(module: ModuleType, config: Any, inputs: Any, hashes: dict[str, str],
         assert model is not None
         about = {"run": out.name, "algorithm": algorithm, "parents": hashes, **_facts(model, config.seed, inputs, text)}
         about |= {} if watch is None else {"alarms": watch.alarms}
+        if isinstance(model, LanguageModel) and not isinstance(config, pretrain.Config):
+            text = greedy_unless_chosen(text[0]), text[1]
         save_model(out / "model", model, *text, about)
         (out / "checkpoint.safetensors").unlink(missing_ok=True)
     device.barrier()

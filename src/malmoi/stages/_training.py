@@ -14,6 +14,7 @@ from malmoi.evals.watch import CURVE_PROMPTS, CurveWatch, PolicyWatch
 from malmoi.facts import Block, Curve, Facts, Figure, Figures, Note, Plot, Section, Summary, Trail, points
 from malmoi.files import iterate_jsonl, read_json
 from malmoi.formats.folder import load_text, save_model
+from malmoi.formats.generation import greedy_unless_chosen
 from malmoi.formats.inspect import ABOUT
 from malmoi.model.lora import LoraConfig
 from malmoi.model.transformer import LanguageModel, ScalarModel
@@ -80,6 +81,12 @@ def save(context: Context, job: Job, text: Text, facts: dict[str, Any] | None = 
         write_model(context, model, text, facts)
 
 
+def as_answering(text: Text) -> Text:
+    """The text of a policy, whose folder says how its answers are sampled; see `greedy_unless_chosen`."""
+    tokenizer, template = text
+    return greedy_unless_chosen(tokenizer), template
+
+
 def write_model(
     context: Context, model: LanguageModel | ScalarModel, text: Text, facts: dict[str, Any] | None = None
 ) -> None:
@@ -104,7 +111,7 @@ def train_on_answers(context: Context, job: Job, loop: LoopConfig) -> None:
         hooks.append(CurveWatch(steps, asked, context.out / CURVE))
     train(context, job, loop, hooks)
     watch.ended(job.n_steps)
-    save(context, job, text, {"alarms": watch.alarms})
+    save(context, job, as_answering(text), {"alarms": watch.alarms})
 
 
 def _prompts_to_watch(prompts: Input, text: Text, longest: int) -> list[TokenizedPrompt]:

@@ -7,7 +7,7 @@ from malmoi.cost import Cost, Sizes
 from malmoi.facts import Facts, Section
 from malmoi.formats.folder import load_text
 from malmoi.stage import MODEL, POLICY, Context, Finished, required
-from malmoi.stages._training import loss_plots, save, train, training_cost
+from malmoi.stages._training import as_answering, loss_plots, save, train, training_cost
 
 Settings, Inputs = dpo.Config, dpo.Inputs
 READS = {"policy": POLICY, "rankings": required("rankings")}
@@ -33,7 +33,7 @@ def run(context: Context, settings: dpo.Config) -> None:
     start = context.reads("policy").path
     job = dpo.build(settings, dpo.Inputs(policy=start, data=context.reads("rankings").part("train")))
     train(context, job, settings.loop)
-    save(context, job, load_text(start))
+    save(context, job, as_answering(load_text(start)))
 
 
 def facts(finished: Finished) -> Facts:

@@ -5,7 +5,7 @@ from malmoi.cost import Cost, Sizes
 from malmoi.facts import Facts, Section
 from malmoi.formats.folder import load_text
 from malmoi.stage import MODEL, Context, Finished, required
-from malmoi.stages._training import loss_plots, save, train, training_cost
+from malmoi.stages._training import as_answering, loss_plots, save, train, training_cost
 
 Settings, Inputs = sft.Config, sft.Inputs
 READS = {"model": required("base"), "demonstrations": required("demonstrations")}
@@ -25,7 +25,7 @@ def run(context: Context, settings: sft.Config) -> None:
     start = context.reads("model").path
     job = sft.build(settings, sft.Inputs(model=start, data=context.reads("demonstrations").part("train")))
     train(context, job, settings.loop)
-    save(context, job, load_text(start))
+    save(context, job, as_answering(load_text(start)))
 
 
 def facts(finished: Finished) -> Facts:

@@ -29,6 +29,8 @@ FILE = "tokenizer.json"
 # What separates documents: the names that different model families give it.
 _ENDS_OF_TEXT = (END_OF_TEXT, "<|end_of_text|>", "</s>", "<eos>")
 _NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+UNCHOSEN_SAMPLING = {"do_sample": True, "temperature": 1.0}
+"""As generation_config.json of a new tokenizer says it: a base model's own probabilities."""
 _ANSWER = "\ue000"
 MAX_WORD_CHARS = 1000
 _SHORT, _N_SHORT = 200, 4096
@@ -301,7 +303,7 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     train_interruptibly(backend, trainer, texts)
     backend.pre_tokenizer = words  # the cut is not saved: no family's files have it
     settings = {"eos_token": END_OF_TURN, "pad_token": PAD, "clean_up_tokenization_spaces": False}
-    return Tokenizer(backend, settings, {"do_sample": True, "temperature": 1.0})
+    return Tokenizer(backend, settings, UNCHOSEN_SAMPLING)
 
 
 def _cut_long_words(words: Any) -> Any:
