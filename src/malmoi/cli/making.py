@@ -24,7 +24,9 @@ def demo(
     text: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Your own text (.txt .md .jsonl .jsonl.gz .html) in place of Python's.", parser=a_path
+            metavar="DIR",
+            help="Your own text, such as .txt .md .html .pdf .docx .hwpx .xlsx, in place of Python's.",
+            parser=a_path,
         ),
     ] = None,
     errors: Annotated[

@@ -1,5 +1,6 @@
 """A folder of files -> documents, one at a time. Each format has a module in `malmoi.corpus.readers`."""
 
+import contextlib
 import gzip
 import hashlib
 import os
@@ -13,7 +14,8 @@ from typing import Any, Literal
 from malmoi import progress
 from malmoi.corpus.documents import Document
 from malmoi.corpus.encodings import UTF8
-from malmoi.corpus.input_file import InputFile, Unreadable
+from malmoi.corpus.guard import Guard
+from malmoi.corpus.input_file import InputFile, Reader, Unreadable
 from malmoi.corpus.readers import all_readers, reader_of
 from malmoi.errors import DataError, printable
 from malmoi.files import sha256_of
@@ -22,6 +24,21 @@ from malmoi.text import is_blank
 Errors = Literal["strict", "skip"]
 """What to do with a file or row that cannot be used: raise DataError, or count it and go on."""
 EXAMPLES_PER_REASON = 3
+LOCK_MARKS = ("~$", ".~lock.")
+"""Names of files that office programs make next to an open one begin with these."""
+_SAVE_AS = "save as {} in the program that made it"
+_SCAN = "OCR makes text of a picture"
+ADVICE = {
+    ".hwp": "save as .hwpx or .pdf in Hangul",
+    **{old: _SAVE_AS.format(f"{old}x or .pdf") for old in (".doc", ".xls", ".ppt")},
+    **{other: _SAVE_AS.format(".docx or .pdf") for other in (".odt", ".rtf", ".pages", ".wpd")},
+    **{other: _SAVE_AS.format(".xlsx or .csv") for other in (".ods", ".numbers", ".xlsb")},
+    **{other: _SAVE_AS.format(".pptx or .pdf") for other in (".odp", ".key")},
+    ".mobi": "convert it to .epub",
+    ".zip": "unpack it",
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".heic", ".webp"), _SCAN),
+}
+"""What to do with files that are not read."""
 
 
 @dataclass
@@ -30,6 +47,7 @@ class ReadReport:
 
     skipped: reason -> files or rows; examples: the first few of each reason, with file and line
     converted: the encoding that the user named -> files that were read in it
+    notes: what is worth knowing about text that was read -> how often, such as "formula without a value"
     """
 
     n_files: int = 0
@@ -37,6 +55,7 @@ class ReadReport:
     skipped: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
     converted: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
 
 
 def read_folder(
@@ -85,16 +104,17 @@ def read_files(
     root: Path, files: Iterable[Path], errors: Errors, report: ReadReport, encoding: str = UTF8
 ) -> Iterator[Document]:
     """As `read_folder`, of files below `root`. The next file is asked for when all of one has been read."""
-    for file in files:
-        report.n_files += 1
-        for found in _documents(file, root, encoding, report):
-            if isinstance(found, Unreadable):
-                _pass_over(found, errors, report)
-            elif is_blank(found.text):
-                report.skipped["no text in it"] += 1
-            else:
-                report.n_documents += 1
-                yield found
+    with Guard() as guard:
+        for file in files:
+            report.n_files += 1
+            for found in _documents(file, root, encoding, report, guard):
+                if isinstance(found, Unreadable):
+                    _pass_over(found, errors, report)
+                elif is_blank(found.text):
+                    report.skipped["no text in it"] += 1
+                else:
+                    report.n_documents += 1
+                    yield found
 
 
 def _pass_over(problem: Unreadable, errors: Errors, report: ReadReport) -> None:
@@ -124,24 +144,56 @@ def _find_files(root: Path, errors: Errors, report: ReadReport) -> Iterator[Path
         names[:] = sorted(name for name in names if not name.startswith("."))
         files += (Path(folder, name) for name in file_names if not name.startswith("."))
     if not any(reader_of(file.name) for file in files):
-        raise DataError(f"{root}: nothing to read; the suffixes that are read are {' '.join(all_readers())}")
+        advised = sorted({_not_read(file) for file in files if file.suffix.lower() in ADVICE})
+        said = f" ({'; '.join(advised)})" if advised else ""
+        raise DataError(f"{root}: nothing to read{said}; the suffixes that are read are {' '.join(all_readers())}")
     for file in sorted(files, key=lambda file: file.relative_to(root).as_posix()):
-        if reader_of(file.name) is None:
-            report.skipped[f"not a format that is read ({file.suffix or 'no ending'})"] += 1
+        if file.name.startswith(LOCK_MARKS):
+            report.skipped["lock file of an office program"] += 1
+        elif reader_of(file.name) is None:
+            report.skipped[_not_read(file)] += 1
         elif file.exists() and not file.is_file():
             report.skipped["not a regular file"] += 1
         else:
             yield file
 
 
-def _documents(path: Path, root: Path, encoding: str, report: ReadReport) -> Iterator[Document | Unreadable]:
+def _not_read(file: Path) -> str:
+    """Why a file of an unknown format is passed over, with what to do if its text can be had."""
+    advice = ADVICE.get(file.suffix.lower())
+    return f"not a format that is read ({file.suffix or 'no ending'}{f': {advice}' if advice else ''})"
+
+
+def _documents(
+    path: Path, root: Path, encoding: str, report: ReadReport, guard: Guard
+) -> Iterator[Document | Unreadable]:
     reader = reader_of(path.name)
     assert reader is not None
     source = printable(path.name if path == root else path.relative_to(root).as_posix())
+    before = _state(path)
+    if reader.is_guarded:
+        yield from guard.documents(path, source, report.notes)
+    else:
+        yield from _plain_documents(reader, path, source, encoding, report)
+    if before and _state(path) != before:
+        report.notes["file that changed while it was read"] += 1
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """What changes when a file is written; None if there is none."""
+    with contextlib.suppress(OSError):
+        status = path.stat()
+        return status.st_mtime_ns, status.st_size
+    return None
+
+
+def _plain_documents(
+    reader: Reader, path: Path, source: str, encoding: str, report: ReadReport
+) -> Iterator[Document | Unreadable]:
     opened: Any = gzip.open if path.name.lower().endswith(".gz") else open
     try:
         with opened(path, "rb") as stream:
-            file = InputFile(path, source, stream, encoding)
+            file = InputFile(path, source, stream, encoding, report.notes)
             try:
                 yield from reader.read(file)
             finally:

@@ -1,8 +1,10 @@
 """One open file of a corpus: its text, decoded, in chunks or in lines. This is what every reader is given."""
 
 import codecs
+import io
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -20,6 +22,8 @@ from malmoi.corpus.encodings import (
 )
 from malmoi.errors import DataError
 
+MAX_LINE_CHARS = 2**20
+
 
 class Unreadable(DataError):
     """A file, the rest of a file, or a row that cannot be read. reason: what the report counts, such as "not UTF-8"."""
@@ -36,12 +40,14 @@ class InputFile:
     source: the `source` of its documents, unless a row names its own
     stream: its bytes, at the beginning
     fallback: the encoding to use if the file has no byte-order mark and is not UTF-8
+    notes: what a reader has to say about text that it did read, and how often: "formula without a value"
     """
 
     path: Path
     source: str
     stream: IO[bytes]
     fallback: str = UTF8
+    notes: Counter[str] = field(default_factory=Counter)
 
     @cached_property
     def encoding(self) -> str:
@@ -69,6 +75,22 @@ class InputFile:
                 raise Unreadable(f"not {encoding}", f"{self.path}: {decode_error(error, encoding, at)}") from None
             yield text if n_read else text.removeprefix("\ufeff")
             n_read += len(data)
+
+    def text_lines(self) -> Iterator[str]:
+        """The text in lines that end with \\n, whatever ended them. Raises Unreadable if it cannot be decoded.
+
+        A line of more than MAX_LINE_CHARS comes in pieces, so that a file without lines takes no more memory.
+        """
+        decoder, rest = io.IncrementalNewlineDecoder(None, translate=True), ""
+        for chunk in self.chunks():
+            *lines, rest = (rest + decoder.decode(chunk)).split("\n")
+            yield from (f"{line}\n" for line in lines)
+            if len(rest) > MAX_LINE_CHARS:
+                yield rest
+                rest = ""
+        rest += decoder.decode("", final=True)
+        if rest:
+            yield rest
 
     def lines(self) -> Iterator[tuple[str, "str | Unreadable"]]:
         """Each line as ("FILE:NUMBER", text), or with the Unreadable that says why it cannot be decoded."""
@@ -101,8 +123,10 @@ class Reader(NamedTuple):
     suffixes: endings of its files' names, in lower case; files that end with .gz are unpacked first
     read: yields the documents of a file, an Unreadable for each part that cannot be read; raises one if it cannot go on
     has_rows: a file holds many documents of one kind: lines that they repeat are boilerplate (`clean.family`)
+    is_guarded: it is read by a parser that a damaged or hostile file can stop, so in a process of its own (`guard`)
     """
 
     suffixes: tuple[str, ...]
     read: Callable[[InputFile], Iterator[Document | Unreadable]]
     has_rows: bool = False
+    is_guarded: bool = False

@@ -79,7 +79,7 @@ def external_hashes(settings: Settings, workspace: Workspace, hashes: Hashes) ->
     if settings.text:
         path = Path(settings.text)
         if not path.exists():
-            raise UserError(f"{path}: no such file or folder; give --text a folder of .txt, .md, .jsonl or .html files")
+            raise UserError(f"{path}: no such file or folder; give --text a file or a folder of text")
         with hashes.keeping() as of_file:
             return {"text": text_identity(path, of_file)}
     versions = {"python": platform.python_version()}
@@ -137,6 +137,7 @@ def run(context: Context, settings: Settings) -> None:
         "licenses": dict(licenses.most_common(20)),
         "dropped": dict(counts),
         "skipped": dict(report.skipped),
+        "notes": dict(report.notes),
     }
     write_json(context.out / "corpus.json", facts)
     said = _size(sum(n_bytes.values()))
@@ -153,7 +154,7 @@ def facts(finished: Finished) -> Facts:
         (label, f"{found['documents'][side]:,} documents, {found['bytes'][side] / 1e6:.2f} MB")
         for side, label in (("train", "to train on"), ("heldout", "held out"))
     ]
-    labels = {"origins": "origin", "licenses": "licence", "dropped": "dropped", "skipped": "passed over"}
+    labels = {"origins": "origin", "licenses": "licence", "dropped": "dropped", "skipped": "passed over", "notes": "noticed"}
     rows += [(label, listed(found[key])) for key, label in labels.items() if found[key]]
     lead = (
         "The text, normalised, without duplicates and boilerplate, and split by document. Everything measured on text "
@@ -166,6 +167,10 @@ def _say_of_own(context: Context, settings: Settings, report: ReadReport, n_byte
     """Remarks on the user's own text. n_bytes: size of the training text"""
     if report.skipped:
         context.say(f"passed over: {_listed(report.skipped)}")
+        for example in report.examples:
+            context.say(f"  {example}")
+    if report.notes:
+        context.say(f"read, and worth knowing: {_listed(report.notes)}")
     for name, n in (+report.converted).items():
         context.say(f"{_number(n, 'file')} read as {name}")
     if n_bytes < TRIAL_BYTES:

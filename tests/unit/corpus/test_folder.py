@@ -34,7 +34,7 @@ def test_every_kind_is_read_in_the_order_of_names(tmp_path):
     write(tmp_path / "c.jsonl", rows({"text": "one"}, {"text": "two"}))
     write(tmp_path / "d.JSONL.gz", gzip.compress(rows({"text": "three"}).encode()))
     write(tmp_path / "e.HTM", "<p>four</p>")
-    write(tmp_path / "f.pdf", b"%PDF")
+    write(tmp_path / "f.odd", b"?")
     write(tmp_path / ".hidden.txt", "no")
     write(tmp_path / ".git" / "x.txt", "no")
     report = ReadReport()
@@ -48,7 +48,7 @@ def test_every_kind_is_read_in_the_order_of_names(tmp_path):
         ("e.HTM", "four"),
     ]
     assert (report.n_files, report.n_documents) == (5, 6)
-    assert report.skipped == {"not a format that is read (.pdf)": 1}
+    assert report.skipped == {"not a format that is read (.odd)": 1}
 
 
 def test_one_file_is_read_as_well(tmp_path):
@@ -151,13 +151,13 @@ def test_a_damaged_gzip_is_one_clear_line(tmp_path, damage):
 
 
 def test_nothing_to_read_says_what_is_read(tmp_path):
-    for prepare in (lambda: None, lambda: write(tmp_path / "a.pdf", "x"), lambda: write(tmp_path / "b.txt", " \n")):
+    for prepare in (lambda: None, lambda: write(tmp_path / "a.odd", "x"), lambda: write(tmp_path / "b.txt", " \n")):
         prepare()
         with pytest.raises(DataError) as caught:
             list(read_folder(tmp_path))
         assert str(tmp_path) in str(caught.value) and " ".join(all_readers()) in str(caught.value)
     with pytest.raises(DataError, match="nothing to read"):
-        read_folder(tmp_path / "a.pdf")
+        read_folder(tmp_path / "a.odd")
     with pytest.raises(DataError, match="no such file or folder"):
         read_folder(tmp_path / "missing")
 
@@ -238,7 +238,7 @@ def test_a_page_keeps_prose_and_drops_furniture(tmp_path):
     <div>short</div><div>A division that is long enough to be a sentence of its own.</div></main>
     <aside><p>Read also</p></aside><footer><p>(c) nobody</p></footer></body></html>"""
     assert page(tmp_path, html) == (
-        "Malmoi\n\nThe first dictionary of Korean & its words: 말모이.\n\nSecond paragraph\non two lines\n\n"
+        "# Malmoi\n\nThe first dictionary of Korean & its words: 말모이.\n\nSecond paragraph\non two lines\n\n"
         "- one\n- two <tag>\n\n  def f():\n      return 1\n\n"
         "A division that is long enough to be a sentence of its own."
     )
@@ -273,7 +273,7 @@ def test_the_identity_is_that_of_what_is_read(tmp_path: Path) -> None:
     (texts / "more").symlink_to(linked)
     first = identity(texts)
     (texts / ".DS_Store").write_text("x")
-    (texts / "paper.pdf").write_text("x")
+    (texts / "paper.odd").write_text("x")
     assert identity(texts) == first
     (linked / "b.txt").write_text("Three.")
     second = identity(texts)

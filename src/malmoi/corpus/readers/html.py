@@ -1,4 +1,4 @@
-"""Web pages: their prose, without navigation, headers, footers, scripts and menus."""
+"""Web pages: their prose with its headings ("# …"), without navigation, headers, footers, scripts and menus."""
 
 import re
 from collections.abc import Iterator
@@ -49,7 +49,9 @@ class _Page(HTMLParser):
             lines = "\n".join(" ".join(line.split()) for line in text.split("\n"))
             text = re.sub(r"\n{3,}", "\n\n", lines).strip()
         if text.strip():
-            self.blocks.append(_Block(tag, f"- {text}" if tag == "li" else text, self.n_linked, bool(self.dropped)))
+            mark = "- " if tag == "li" else "#" * int(tag[1]) + " " if re.fullmatch("h[1-6]", tag) else ""
+            text = " ".join(text.split()) if mark.startswith("#") else text
+            self.blocks.append(_Block(tag, mark + text, self.n_linked, bool(self.dropped)))
         self.pieces, self.n_linked = [], 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -77,10 +79,10 @@ class _Page(HTMLParser):
 
 
 def read(file: InputFile) -> Iterator[Document]:
-    yield Document(_readable_text(file), file.source)
+    yield Document(readable_text(file), file.source)
 
 
-def _readable_text(file: InputFile) -> str:
+def readable_text(file: InputFile) -> str:
     """The readable text of a page; all of its text if none of it is readable."""
     page = _Page()
     try:

@@ -14,10 +14,15 @@ PART_CHARS = 20_000
 
 
 def read(file: InputFile) -> Iterator[Document]:
+    return text_documents(file.chunks(), file.source)
+
+
+def text_documents(chunks: Iterator[str], source: str) -> Iterator[Document]:
+    """Documents of a text that comes in chunks of any length; its lines are those of the file."""
     line, before = 1, ""
-    for part in _parts(file.chunks()):
+    for part in _parts(chunks):
         line += n_newlines(before) - (before.endswith("\r") and part.startswith("\n"))  # one newline, cut in two
-        yield Document(part, file.source, line=line)
+        yield Document(part, source, line=line)
         before = part
 
 

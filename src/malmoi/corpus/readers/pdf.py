@@ -1,0 +1,96 @@
+"""PDF files: one document per page, its lines joined into paragraphs."""
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from malmoi.corpus.archive import locked
+from malmoi.corpus.documents import Document
+from malmoi.corpus.input_file import InputFile, Reader, Unreadable
+from malmoi.text import is_blank
+
+if TYPE_CHECKING:
+    from pypdf import PdfReader
+
+MAX_PAGES = 20_000
+FULL_LINE = 0.7
+"""A line of at least this share of the page's longest goes on in the next one, unless it ends a sentence."""
+_ENDS = re.compile(r"[.!?:;。！？…][\"'”’)\]]*$|(\. ?){4,}\s*\w*$")
+_BEGINS = re.compile(r"\s*([-*•·▪◦‣○●□■※]|\(?\d{1,3}[.)]|[가-하][.)]|제\s*\d+\s*[장절조관항])")
+
+
+def read(file: InputFile) -> Iterator[Document | Unreadable]:
+    from pypdf.errors import DependencyError, PdfReadError
+
+    if b"%PDF" not in file.stream.read(1024):
+        raise Unreadable("damaged", f"{file.path}: no PDF file, or damaged; copy or download it again")
+    file.stream.seek(0)
+    try:
+        yield from _pages(file, _open(file))
+    except DependencyError:
+        need = "encrypted, and reading it needs another package: pip install 'malmoi[documents]'"
+        raise Unreadable("encrypted, and cryptography is not installed", f"{file.path}: {need}") from None
+    except PdfReadError as error:
+        message = f"{file.path}: damaged ({error}); copy, download or save it again"
+        raise Unreadable("damaged", message) from None
+
+
+def _open(file: InputFile) -> "PdfReader":
+    from pypdf import PasswordType, PdfReader
+
+    reader = PdfReader(file.stream)
+    # Many files may be read by everybody and are encrypted only to forbid printing or copying.
+    if reader.is_encrypted and reader.decrypt("") == PasswordType.NOT_DECRYPTED:
+        raise locked(file)
+    return reader
+
+
+def _pages(file: InputFile, reader: "PdfReader") -> Iterator[Document | Unreadable]:
+    n_pages, n_empty, n_damaged = len(reader.pages), 0, 0
+    for number in range(1, min(n_pages, MAX_PAGES) + 1):
+        try:
+            text = _valid(reader.pages[number - 1].extract_text())
+        except (MemoryError, RecursionError):
+            raise
+        except Exception as error:  # a parser's answer to damage may be any exception
+            n_damaged += 1
+            what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            yield Unreadable("damaged page", f"{file.path}: page {number} cannot be read ({what}); save the file again")
+            continue
+        if is_blank(text):
+            n_empty += 1
+        else:
+            yield Document(joined_lines(text), file.source, place=f"page {number}")
+    if n_pages > MAX_PAGES:
+        what = f"{n_pages:,} pages, of which {MAX_PAGES:,} are read; split it"
+        yield Unreadable("page too many", f"{file.path}: {what}")
+    if n_empty == n_pages:
+        what = f"no text in its {n_pages} page{'s' * (n_pages != 1)}; a scan needs OCR first"
+        raise Unreadable("no text in it: a scan needs OCR", f"{file.path}: {what}: ocrmypdf IN.pdf OUT.pdf")
+    if n_empty:
+        file.notes["page without text"] += n_empty
+
+
+def _valid(text: str) -> str:
+    """Valid Unicode: fonts may map to halves of characters."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def joined_lines(text: str) -> str:
+    """The text of a page with the lines of each paragraph joined, and words that were cut at a line's end too."""
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    longest = max(map(len, lines), default=0)
+    joined, goes_on = list[str](), False
+    for line in lines:
+        if not line:
+            joined.append("")
+        elif goes_on and not _BEGINS.match(line):
+            is_cut = re.search(r"[a-z]-$", joined[-1]) and line[0].islower()
+            joined[-1] = joined[-1][:-1] + line if is_cut else f"{joined[-1]} {line}"
+        else:
+            joined.append(line)
+        goes_on = len(line) >= FULL_LINE * longest and not _ENDS.search(line)
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(joined)).strip()
+
+
+READER = Reader((".pdf",), read, has_rows=True, is_guarded=True)
