@@ -154,8 +154,14 @@ def facts(finished: Finished) -> Facts:
         (label, f"{found['documents'][side]:,} documents, {found['bytes'][side] / 1e6:.2f} MB")
         for side, label in (("train", "to train on"), ("heldout", "held out"))
     ]
-    labels = {"origins": "origin", "licenses": "licence", "dropped": "dropped", "skipped": "passed over", "notes": "noticed"}
-    rows += [(label, listed(found[key])) for key, label in labels.items() if found[key]]
+    labels = {
+        "origins": "origin",
+        "licenses": "licence",
+        "dropped": "dropped",
+        "skipped": "passed over",
+        "notes": "noticed",
+    }
+    rows += [(label, listed(found[key])) for key, label in labels.items() if found.get(key)]  # older runs have no notes
     lead = (
         "The text, normalised, without duplicates and boilerplate, and split by document. Everything measured on text "
         "below is measured on the held-out side."
