@@ -24,3 +24,9 @@ def without_ending(word: str) -> str:
         if word.endswith(ending) and len(word) > len(ending):
             return word[: -len(ending)]
     return without_particle(word)
+
+
+def open_syllable(word: str) -> str:
+    """A word of one syllable without its final consonant, which endings change (열다, 엽니다, 연); others unchanged."""
+    code = ord(word) - 0xAC00 if len(word) == 1 else -1
+    return chr(0xAC00 + code - code % 28) if 0 <= code < 11172 else word

@@ -1,6 +1,8 @@
 """Lists of words, written by hand: plain files, UTF-8, in which lines that begin with # are comments."""
 
+import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
@@ -18,6 +20,16 @@ def word_table(name: str) -> dict[str, list[str]]:
         key, values = line.split("\t")
         table[key] = [value.strip() for value in values.split(",")]
     return table
+
+
+@cache
+def patterns(name: str) -> dict[str, re.Pattern[str]]:
+    """A file of two columns: a key, and a regular expression. Those of one key are joined by "or"; case is ignored."""
+    forms: dict[str, list[str]] = {}
+    for line in _lines(name):
+        key, form = line.split("\t")
+        forms.setdefault(key, []).append(form)
+    return {key: re.compile("|".join(parts), re.IGNORECASE) for key, parts in forms.items()}
 
 
 def _lines(name: str) -> Iterator[str]:

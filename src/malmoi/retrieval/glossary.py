@@ -1,0 +1,64 @@
+"""What else a word may be called in the documents: synonyms, and English for Korean words.
+
+The lists in `words/` are written by hand. Their keys and values are compared by stem; a value of several words must be
+found whole.
+"""
+
+from functools import cache, lru_cache
+
+from malmoi.retrieval.korean import without_ending, without_particle
+from malmoi.retrieval.stem import stem
+from malmoi.retrieval.words import word_table
+
+Forms = tuple[tuple[str, ...], ...]
+"""Each form is the stems of one or several words."""
+
+
+@cache
+def synonyms() -> dict[tuple[str, ...], Forms]:
+    """Stems of a word or phrase -> its other names in the same field."""
+    return {stems(key): tuple(map(stems, values)) for key, values in word_table("synonyms.en.tsv").items()}
+
+
+@cache
+def korean_words() -> dict[str, Forms]:
+    """Korean word, or the beginning of one that its endings follow -> English."""
+    return {key: tuple(map(stems, values)) for key, values in word_table("glossary.ko.tsv").items()}
+
+
+def stems(words: str) -> tuple[str, ...]:
+    return tuple(stem(word.lower()) for word in words.split())
+
+
+LONGEST_PHRASE = 3
+"""Words of the longest key of the synonyms."""
+
+
+@lru_cache(maxsize=1 << 14)
+def translations(word: str) -> tuple[tuple[str, Forms], ...]:
+    """The known words that a Korean word is made of, with their English; empty if there is none.
+
+    `문자열을` is 문자열 with a particle, `정렬하려면` is 정렬 with an ending, `파일이름` two words without the space.
+    """
+    known = korean_words()
+    found: list[tuple[str, Forms]] = []
+    at = 0
+    while at < len(word):
+        key = next((word[at:end] for end in range(len(word), at, -1) if _fits(word, at, end)), "")
+        if key:
+            found.append((key, known[key]))
+        elif at == 0:
+            return ()
+        at += len(key) or 1
+    return tuple(found)
+
+
+def _fits(word: str, start: int, end: int) -> bool:
+    """Whether a known word is there; one of a single character only where nothing but a particle or ending follows."""
+    part = word[start:end]
+    if part not in korean_words():
+        return False
+    if len(part) > 1:
+        return True
+    rest = word[start:]
+    return start == 0 and part in (rest, without_particle(rest), without_ending(rest))

@@ -1,0 +1,182 @@
+"""Look-up: from a conversation to the passages that answer its last question.
+
+Candidates come from the index by BM25 over the question's words, their synonyms and, for Korean questions, their
+English; they are ordered by how much of the question each passage and its heading hold. A source is given only if its
+score, the fitted probability that it answers, reaches `THRESHOLD`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import exp, log
+from typing import Any, Protocol
+
+from malmoi.retrieval.follow_up import in_context, nothing_but_text, questions_of
+from malmoi.retrieval.match import Bag, Fit, fit
+from malmoi.retrieval.names import name_of
+from malmoi.retrieval.passages import Passage
+from malmoi.retrieval.question import Concept, Question, language_of
+from malmoi.retrieval.sentences import best_sentence
+from malmoi.retrieval.small_talk import small_talk, without_greeting
+from malmoi.retrieval.terms import terms
+
+N_CANDIDATES = 100
+N_NEAREST = 3
+THRESHOLD = 0.5
+CONTEXT = 0.3
+"""Weight of what an earlier question was about, in one that leans on it."""
+HEADING = 1.5
+"""Weight of BM25 over headings, added to that over heading and text."""
+
+
+class Searchable(Protocol):
+    """What look-up needs of an index; see `malmoi.retrieval.index.Index`."""
+
+    n_passages: int
+    facts: Mapping[str, Any]
+
+    def candidates(
+        self, wanted: Sequence[str] | Mapping[str, float], n: int, heading: float = 0.0
+    ) -> list[tuple[Passage, float, int]]: ...
+
+    def passage(self, number: int) -> Passage: ...
+
+    def document_frequency(self, term: str) -> int: ...
+
+
+@dataclass(frozen=True)
+class Source:
+    """A passage that answers. sentence: the one of it that does; line: where that begins in the file, or 0;
+    score: fitted probability that the passage answers, from 0 to 1"""
+
+    passage: Passage
+    sentence: str
+    line: int
+    score: float
+
+    def to_row(self) -> dict[str, Any]:
+        passage = self.passage
+        return {
+            "file": passage.file,
+            "heading": passage.heading,
+            "line": self.line,
+            "place": passage.place,
+            "sentence": self.sentence,
+            "score": round(self.score, 4),
+            "document": passage.document,
+        }
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What look-up found for a conversation.
+
+    sources: that answer, best first; none if nothing does
+    nearest: titles to offer then
+    small_talk: its kind, such as greeting, or "" for a question
+    language: of the question, "en" or "ko"
+    wanted: what is asked of a name: "parameters", "module", "example", …, or ""
+    facts: of the index
+    """
+
+    sources: tuple[Source, ...] = ()
+    nearest: tuple[str, ...] = ()
+    small_talk: str = ""
+    language: str = "en"
+    wanted: str = ""
+    question: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Lookup:
+    """Finds what answers a conversation in an index."""
+
+    def __init__(self, index: Searchable) -> None:
+        self.index = index
+
+    def find(self, messages: Sequence[Mapping[str, Any]], n: int = 3) -> Findings:
+        """The n passages at most that answer the last message, which is the user's.
+
+        messages: {"role", "content"} each; earlier questions are what a follow-up is about
+        """
+        text = nothing_but_text(messages[-1])
+        language = language_of(text)
+        if kind := small_talk(text) or small_talk(without_greeting(text)):
+            return Findings(small_talk=kind, language=language, question=text, facts=self.index.facts)
+        question, _ = in_context(questions_of(messages))
+        found = self._ranked(question)
+        fits = [(passage, self._score(question, found_fit)) for passage, found_fit in found]
+        sources = tuple(self._source(question, passage, score) for passage, score in fits[:n] if score >= THRESHOLD)
+        nearest = tuple(dict.fromkeys(title_of(passage) for passage, _ in fits))[:N_NEAREST]
+        return Findings(
+            sources=sources,
+            nearest=() if sources else nearest,
+            language=language,
+            wanted=question.wanted,
+            question=question.text,
+            facts=self.index.facts,
+        )
+
+    def _ranked(self, question: Question) -> list[tuple[Passage, Fit]]:
+        weights = {c: c.weight * self._idf(c) for c in question.concepts}
+        context = {c: CONTEXT * c.weight * self._idf(c) for c in question.context if c not in weights}
+        wanted = self._wanted_terms({**weights, **context}, question)
+        candidates = self.index.candidates(wanted, N_CANDIDATES, HEADING) if wanted else []
+        best = candidates[0][1] if candidates else 1.0
+        fits: dict[tuple[str, str], tuple[Passage, Fit]] = {}
+        for passage, bm25, number in candidates:
+            is_begin = number == 0 or not self._is_same(passage, number - 1)
+            found = fit(question, passage, {**weights, **context}, bm25 / best if best else 0.0, is_begin)
+            key = (passage.document, passage.heading)
+            if key not in fits or fits[key][1].rank < found.rank:
+                fits[key] = (passage, found)
+        return sorted(fits.values(), key=lambda pair: -pair[1].rank)
+
+    def _is_same(self, passage: Passage, number: int) -> bool:
+        """Whether the passage with the number is of the same section of the same document."""
+        try:
+            other = self.index.passage(number)
+        except (IndexError, ValueError, OverflowError):
+            return False
+        return (other.document, other.heading) == (passage.document, passage.heading)
+
+    def _idf(self, concept: Concept) -> float:
+        """The inverse document frequency of a concept by its most common full form; high if it is nowhere."""
+        n = max(1, self.index.n_passages)
+        counts = [min(map(self.index.document_frequency, form)) for form, fit in concept.forms if fit >= 0.8 and form]
+        counts += [min(map(self.index.document_frequency, terms(word))) for word in concept.korean[:1] if terms(word)]
+        count = max(counts, default=0)
+        return log(1 + (n - count + 0.5) / (count + 0.5))
+
+    def _wanted_terms(self, weights: Mapping[Concept, float], question: Question) -> dict[str, float]:
+        wanted: dict[str, float] = {}
+        total = sum(weights.values()) or 1.0
+        for concept, weight in weights.items():
+            parts = [(term, fit / len(form)) for form, fit in concept.forms for term in form]
+            pairs = terms(concept.korean[0]) if concept.korean else []
+            parts += [(term, 1.0 / len(pairs)) for term in pairs]
+            for term, share in parts:
+                wanted[term] = max(wanted.get(term, 0.0), share * (0.2 + weight / total))
+        for name in (*question.names, *question.context_names):
+            for term in terms(name):
+                wanted[term] = max(wanted.get(term, 0.0), 1.0)
+        return {term: weight for term, weight in wanted.items() if weight > 0}
+
+    def _score(self, question: Question, found: Fit) -> float:
+        return 1 / (1 + exp(-(6 * found.coverage + 5 * found.named + 2 * found.first + 1 * found.told - 5)))
+
+    def _source(self, question: Question, passage: Passage, score: float) -> Source:
+        concepts = {c: c.weight * self._idf(c) for c in (*question.concepts, *question.context)}
+        total = sum(concepts.values()) or 1.0
+
+        def held(sentence: str) -> float:
+            bag = Bag(sentence)
+            return sum(weight * bag.fit(concept) for concept, weight in concepts.items()) / total
+
+        chosen = best_sentence(passage.text, question.text, held)
+        return Source(passage, chosen.text, passage.line + chosen.line if passage.line else 0, score)
+
+
+def title_of(passage: Passage) -> str:
+    """What a passage is offered as: its name as programs write it, its heading, or its file."""
+    name = name_of(passage.heading)
+    return name.written if name else passage.heading or passage.file

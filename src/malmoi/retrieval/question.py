@@ -1,0 +1,143 @@
+"""A question taken apart: the names in it, the concepts it is about, and what is wanted of them."""
+
+import re
+from dataclasses import dataclass, replace
+from functools import cache
+
+from malmoi.retrieval.glossary import LONGEST_PHRASE, synonyms, translations
+from malmoi.retrieval.korean import without_ending, without_particle
+from malmoi.retrieval.names import typed_names
+from malmoi.retrieval.stem import stem
+from malmoi.retrieval.terms import TOKEN, token_terms
+from malmoi.retrieval.words import patterns, word_list
+from malmoi.text import nfc
+
+SYNONYM = 0.6
+"""How well a synonym fits, beside the word itself."""
+TRANSLATION = 0.9
+GENERIC = 0.2
+"""Weight of a word for what is looked for ("function", "module") beside words for what it is about."""
+
+
+@dataclass(frozen=True)
+class Concept:
+    """One thing that a question is about.
+
+    word: as asked
+    forms: what it may be called in a passage, as terms that must all be there, and how well that fits, from 0 to 1
+    weight: how much it counts beside the others
+    korean: what of a Korean word is looked for inside of words: with its particle, without, without an ending
+    """
+
+    word: str
+    forms: tuple[tuple[tuple[str, ...], float], ...]
+    weight: float = 1.0
+    korean: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Question:
+    """names: identifiers in lower case, as asked; wanted: "module", "parameters", "example", …, or "" for an answer;
+    all_concepts: with the words that say what is wanted, for a question that has no others;
+    context: what an earlier question was about, that this one leans on"""
+
+    text: str
+    language: str
+    names: tuple[str, ...]
+    concepts: tuple[Concept, ...]
+    wanted: str = ""
+    context: tuple[Concept, ...] = ()
+    context_names: tuple[str, ...] = ()
+    all_concepts: tuple[Concept, ...] = ()
+
+
+def language_of(text: str) -> str:
+    """ "ko" if there is any Hangul, else "en"."""
+    return "ko" if re.search("[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]", text) else "en"
+
+
+@cache
+def unasked() -> frozenset[str]:
+    words = word_list("unasked.en.txt") + word_list("unasked.ko.txt")
+    return frozenset(words) | frozenset(map(stem, words))
+
+
+@cache
+def _generic() -> frozenset[str]:
+    return frozenset(map(stem, word_list("generic.txt")))
+
+
+def understand(text: str) -> Question:
+    """Take a question apart. If every word only asks ("what is it?"), there are no concepts."""
+    text = nfc(text)
+    wanted = next((kind for kind, form in patterns("wanted.tsv").items() if form.search(text)), "")
+    names = tuple(name.lower() for name in typed_names(text))
+    concepts = _concepts(text)
+    asks_of_a_name = wanted not in ("", "module", "kind")
+    asked_for = _concepts(patterns("wanted_words.tsv")["words"].sub(" ", text)) if asks_of_a_name else concepts
+    return Question(text, language_of(text), names, asked_for, wanted, all_concepts=concepts)
+
+
+def _concepts(text: str) -> tuple[Concept, ...]:
+    words = [(match.group(), match.lastgroup or "") for match in TOKEN.finditer(text)]
+    is_english = language_of(text) == "en"
+    found: list[Concept] = []
+    at = 0
+    while at < len(words):
+        word, kind = words[at]
+        phrase = _phrase([word for word, _ in words[at : at + LONGEST_PHRASE]])
+        if kind == "paired":
+            found += _korean(word)
+        elif kind != "name" or word.lower() not in unasked() or (not is_english and len(word) > 1):
+            found.append(_english(word, phrase))
+            at += max(0, len(phrase) - 1)
+        at += 1
+    unique = {concept.word.lower(): concept for concept in reversed(found)}
+    found = [concept for concept in found if unique.get(concept.word.lower()) is concept]
+    specific = [concept for concept in found if stem(concept.word.lower()) not in _generic()]
+    return tuple(c if c in specific or not specific else replace(c, weight=GENERIC) for c in found)
+
+
+def _phrase(words: list[str]) -> tuple[str, ...]:
+    """The stems of the longest beginning of the words that the synonyms know as a phrase, or ()."""
+    found = tuple(stem(word.lower()) for word in words)
+    return next((found[:n] for n in range(len(found), 1, -1) if found[:n] in synonyms()), ())
+
+
+def _english(word: str, phrase: tuple[str, ...]) -> Concept:
+    """A word with its synonyms; a phrase is one concept, found as such or by its synonyms."""
+    lowered = word.lower()
+    own = token_terms(word)
+    forms: dict[tuple[str, ...], float] = {}
+    if phrase:
+        forms = {phrase: 1.0} | dict.fromkeys(synonyms()[phrase], 0.9)
+        return Concept(" ".join(phrase), tuple(forms.items()))
+    forms[(lowered,)] = 1.0
+    if "." in lowered or len(own) == 1:
+        forms.setdefault((own[-1] if len(own) == 1 else own[0],), 1.0)
+    else:
+        forms[tuple(own[1:])] = 0.8
+    for form in synonyms().get((own[0],), ()):
+        forms.setdefault(form, SYNONYM)
+    return Concept(word, tuple(forms.items()))
+
+
+def _korean(word: str) -> list[Concept]:
+    """A Korean word without particles and endings: found as it is, or as the English of its parts."""
+    if word in unasked():
+        return []
+    if without_particle(word) in unasked() or without_ending(word) in unasked():
+        return []
+    known = translations(word)
+    if not known:
+        return [Concept(word, (), korean=_bare(word))]
+    return [
+        Concept(
+            key, tuple((form, TRANSLATION - 0.1 * (place > 0)) for place, form in enumerate(forms)), korean=_bare(key)
+        )
+        for key, forms in known
+    ]
+
+
+def _bare(word: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((word, without_particle(word), without_ending(word))))

@@ -1,0 +1,111 @@
+"""Answers without a network: the sentence that was found, with its name or heading; the voice `none`."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from malmoi.retrieval.lookup import Findings, Source, title_of
+from malmoi.retrieval.names import name_of
+
+MAX_CHARS = 400
+_KINDS_KO = {"function": "함수", "class": "클래스", "method": "메서드", "module": "모듈", "property": "속성"}
+
+
+def quote(findings: Findings) -> str:
+    """The answer in the question's language: what was found, a reply to small talk, or that nothing fits."""
+    if findings.small_talk:
+        return _small_talk(findings)
+    if not findings.sources:
+        return _decline(findings)
+    best = findings.sources[0]
+    others = list(dict.fromkeys(title_of(source.passage) for source in findings.sources[1:]))
+    others = [title for title in others if title != title_of(best.passage)]
+    answer = _of_a_name(findings, best) if name_of(best.passage.heading) else _of_a_text(best)
+    if others and name_of(best.passage.heading):
+        answer += f" {_('See also', '참고', findings)}: {', '.join(others)}."
+    return answer
+
+
+def _(english: str, korean: str, findings: Findings) -> str:
+    return korean if findings.language == "ko" else english
+
+
+def _of_a_text(source: Source) -> str:
+    heading = source.passage.heading
+    return f"{heading}: {source.sentence}" if heading and heading not in source.sentence else source.sentence
+
+
+def _of_a_name(findings: Findings, source: Source) -> str:
+    name = name_of(source.passage.heading)
+    assert name is not None
+    korean = findings.language == "ko"
+    kind = _KINDS_KO.get(name.kind, name.kind) if korean else name.kind
+    module = name.written.rsplit(".", 1)[0] if "." in name.written else "builtins"
+    said = shortened(source.sentence)
+    if findings.wanted == "parameters" and name.parameters is not None:
+        listed = ", ".join(name.parameters)
+        if korean:
+            return f"{name.written}의 매개변수: {listed}." if listed else f"{name.written}에는 매개변수가 없습니다."
+        return f"{name.written} takes {listed}." if listed else f"{name.written} takes no parameters."
+    if findings.wanted == "kind":
+        return f"{name.written}: {kind}. {said}" if korean else f"{name.written} is a {kind}. {said}"
+    if findings.wanted == "module" and name.kind != "module":
+        within = f"{name.written} ({module} 모듈)" if korean else f"{name.written}, in {module}"
+        return f"{within}: {said}"
+    arguments = "" if name.parameters is None else f"({', '.join(name.parameters)})"
+    return f"{name.written}{arguments}: {said}"
+
+
+def shortened(sentence: str) -> str:
+    """A sentence of at most MAX_CHARS characters, cut between words, without markup of the documentation."""
+    sentence = re.sub(r":[a-z:]+:`~?([^`]*)`", r"\1", sentence).replace("``", "")
+    if len(sentence) <= MAX_CHARS:
+        return sentence
+    return sentence[: sentence.rfind(" ", 0, MAX_CHARS)] + " …"
+
+
+def _decline(findings: Findings) -> str:
+    nearest = ", ".join(findings.nearest)
+    if findings.language == "ko":
+        return "문서에서 답을 찾지 못했습니다." + (f" 가장 가까운 제목: {nearest}." if nearest else "")
+    return "I found nothing in the documents that answers this." + (
+        f" The nearest titles: {nearest}." if nearest else ""
+    )
+
+
+def about(facts: Mapping[str, Any], language: str) -> str:
+    """What the index holds, in words: "3 files, 12 passages, such as Opening hours and Prices"."""
+    files, passages = facts.get("files", 0), facts.get("passages", 0)
+    titles = [str(title) for title in facts.get("titles", [])]
+    named = [name_of(title) for title in titles]
+    shown = [name.written if name else title for name, title in zip(named, titles, strict=True)]
+    shown = list(dict.fromkeys(shown))[:3]
+    if language == "ko":
+        return f"문서 {files}개(단락 {passages}개)" + (f", 예를 들어 {', '.join(shown)}" if shown else "")
+    return f"{files:,} documents ({passages:,} passages)" + (f", such as {', '.join(shown)}" if shown else "")
+
+
+_REPLIES = {
+    "greeting": ("Hello! Ask me about {about}.", "안녕하세요! {about}에 대해 물어보세요."),
+    "how_are_you": (
+        "I am a program, and running. Ask me about {about}.",
+        "저는 프로그램이고 잘 돌아가고 있습니다. {about}에 대해 물어보세요.",
+    ),
+    "thanks": ("You are welcome.", "천만에요."),
+    "praise": ("Good. Ask me more whenever you like.", "네. 더 궁금한 것이 있으면 물어보세요."),
+    "bye": ("Goodbye!", "안녕히 가세요!"),
+    "identity": (
+        "I am an assistant made with Malmoi. I am a program, not a person, and I answer from {about}.",
+        "저는 말모이로 만든 조수입니다. 사람이 아니라 프로그램이고, {about}에서 찾아 답합니다.",
+    ),
+    "ability": (
+        "I answer questions about {about}, and say where each answer comes from. What is not there I do not know.",
+        "{about}에 대한 질문에 답하고, 답이 어디에서 왔는지 말합니다. 거기에 없는 것은 모릅니다.",
+    ),
+}  # fmt: skip
+
+
+def _small_talk(findings: Findings) -> str:
+    english, korean = _REPLIES[findings.small_talk]
+    form = korean if findings.language == "ko" else english
+    return form.format(about=about(findings.facts, findings.language))

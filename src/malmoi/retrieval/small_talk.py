@@ -1,0 +1,46 @@
+"""Questions that no document answers: greetings, thanks, goodbyes, and questions about the assistant itself."""
+
+import re
+from functools import cache
+
+from malmoi.retrieval.names import distance
+from malmoi.retrieval.words import word_table
+from malmoi.text import nfc
+
+_NOT_SAID = re.compile(r"[^\w\s]|_")
+
+
+def small_talk(text: str) -> str:
+    """The kind of small talk that a message is as a whole, or "": greeting, thanks, bye, identity, ability, …"""
+    said = _plain(text)
+    if not said:
+        return ""
+    phrases = _phrases()
+    if said in phrases:
+        return phrases[said]
+    limit = 1 if len(said) < 9 else 2
+    near = [kind for phrase, kind in phrases.items() if len(phrase) > 4 and distance(said, phrase, limit) <= limit]
+    return near[0] if near else ""
+
+
+def without_greeting(text: str) -> str:
+    """A message without the greeting or thanks before or after its question: "Hi, what is json?" asks for json."""
+    parts = [part for part in re.split(r"(?<=[,.!?~])\s+|\n+", nfc(text).strip()) if part.strip()]
+    asked = [part for part in parts if small_talk(part) not in ("greeting", "thanks", "bye", "praise")]
+    if len(asked) not in (0, len(parts)):
+        return " ".join(asked)
+    words = text.split()
+    for n in (3, 2, 1):
+        if len(words) > n + 1 and small_talk(" ".join(words[:n])) in ("greeting", "thanks"):
+            return " ".join(words[n:])
+    return text
+
+
+def _plain(text: str) -> str:
+    lowered = " ".join(_NOT_SAID.sub(" ", nfc(text).lower()).split())
+    return re.sub(r"(.)\1{2,}", r"\1", lowered)
+
+
+@cache
+def _phrases() -> dict[str, str]:
+    return {_plain(phrase): kind for kind, phrases in word_table("small_talk.tsv").items() for phrase in phrases}
