@@ -50,7 +50,7 @@ BESIDE: dict[str, list[str]] = {
     "quantise": ["policy", "--text", "file.txt"], "lineage": ["1"], "stages": [], "doctor": [], "runs list": [],
     "runs show": ["1"], "runs compare": ["1", "2"], "models pull": [], "models import": [], "models list": [],
     "models export": ["policy", "--out", "exported"], "models show": ["policy"], "models remove": [],
-    "data show": ["chats.jsonl"],
+    "data show": ["chats.jsonl"], "index": ["text"],
 }  # fmt: skip
 NETWORK = {"models pull", "models import"}
 COUNTED = {"--seed", "--temperature", "--top-p", "--top-k", "--max-tokens", "--limit", "--n", "-n"}

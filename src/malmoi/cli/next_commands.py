@@ -55,9 +55,17 @@ def after_import(name: str, workspace: Path) -> str:
 
 def after_quantising(model: str, workspace: Path, weights: str) -> str:
     """model: the name that the user gave, or the default"""
+    return shlex.join(["malmoi", "chat", typed(model), *_place(workspace), "--weights", weights])
+
+
+def after_index(workspace: Path) -> str:
+    """Ask something."""
+    return " ".join(['malmoi ask "…"', shlex.join(_place(workspace))]).strip()
+
+
+def _place(workspace: Path) -> list[str]:
     is_default = workspace == Path("workspace") and "MALMOI_WORKSPACE" not in os.environ
-    place = [] if is_default else ["--workspace", typed(workspace)]
-    return shlex.join(["malmoi", "chat", typed(model), *place, "--weights", weights])
+    return [] if is_default else ["--workspace", typed(workspace)]
 
 
 def sets(assignments: Sequence[str]) -> list[str]:

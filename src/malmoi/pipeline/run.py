@@ -25,6 +25,7 @@ from malmoi.train import checkpoint
 from malmoi.train.signals import listening
 from malmoi.workspace.claims import claimed
 from malmoi.workspace.folder import Workspace
+from malmoi.workspace.indexes import INDEX
 from malmoi.workspace.ledger import OUT, Ledger, Made, Work, fingerprint
 
 
@@ -78,7 +79,7 @@ def run_recipe(
             else:
                 done[stage] = _run_stage(recipe, stage, identity, done, ledger, workspace, watcher, forced, now)
             kept.enter_context(workspace.keeping(done[stage].out))
-            link_model(workspace, done[stage])
+            link_made(workspace, done[stage])
     return done
 
 
@@ -291,14 +292,20 @@ def _record_end(error: BaseException, run_id: str, ledger: Ledger, log: RunLog, 
     ledger.mark_run(run_id, "failed", error=line, seconds=seconds)
 
 
-def link_model(workspace: Workspace, done: Done) -> None:
-    """Point `models/base`, `models/sft`, … at the model that the latest run made."""
-    if not (done.out / MODEL).exists():
-        return
-    link = workspace.models / model_name(done.stage)
-    target = Path("..") / (done.out / MODEL).relative_to(workspace.path)
+def link_made(workspace: Workspace, done: Done) -> None:
+    """Point `models/base`, `models/sft`, …, and `indexes/index`, at what the latest run made."""
+    for made, link in (
+        (done.out / MODEL, workspace.models / model_name(done.stage)),
+        (done.out / INDEX, workspace.indexes / INDEX),
+    ):
+        if made.exists():
+            _point(link, Path("..") / made.relative_to(workspace.path))
+
+
+def _point(link: Path, target: Path) -> None:
     if link.is_symlink() and link.readlink() == target:
         return
+    link.parent.mkdir(exist_ok=True)
     remove_stale_partials(link)
     partial = partial_name(link)
     partial.symlink_to(target)

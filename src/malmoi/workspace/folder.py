@@ -22,7 +22,7 @@ LOG = "log.txt"
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folder's `malmoi.toml` names the layout; `runs/`, `models/` and `malmoi.db` hold the work."""
+    """The folder's `malmoi.toml` names the layout; `runs/`, `models/`, `indexes/` and `malmoi.db` hold the work."""
 
     path: Path
 
@@ -33,6 +33,10 @@ class Workspace:
     @property
     def models(self) -> Path:
         return self.path / "models"
+
+    @property
+    def indexes(self) -> Path:
+        return self.path / "indexes"
 
     @property
     def database(self) -> Path:

@@ -1,0 +1,51 @@
+"""What is in an index: counted for each file, and together."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from malmoi.retrieval.passages import Passage
+
+N_TITLES = 1000
+"""Titles that an index's facts keep, at most; of one file at most a fiftieth of them."""
+
+
+@dataclass
+class Counted:
+    """What is in an index or a file of it. titles: headings in their order"""
+
+    n_passages: int = 0
+    languages: Counter[str] = field(default_factory=Counter)
+    titles: dict[str, None] = field(default_factory=dict)
+
+    def add(self, passage: Passage) -> None:
+        self.n_passages += 1
+        self.languages[language_of(passage.text)] += 1
+        if passage.heading and len(self.titles) < N_TITLES // 50:
+            self.titles.setdefault(passage.heading)
+
+    def to_row(self) -> dict[str, Any]:
+        return {"passages": self.n_passages, "languages": dict(self.languages), "titles": list(self.titles)}
+
+
+def language_of(text: str) -> str:
+    """ "ko" if at least a third of the letters are Hangul, else "en"."""
+    letters = [character for character in text if character.isalpha()]
+    n_hangul = sum("가" <= character <= "힣" for character in letters)
+    return "ko" if letters and n_hangul * 3 >= len(letters) else "en"
+
+
+def facts_of(rows: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    """An index's facts. rows: (file, `Counted.to_row()`) of each file"""
+    facts: dict[str, Any] = {"files": 0, "passages": 0}
+    languages, endings, titles = Counter[str](), Counter[str](), dict[str, None]()
+    for file, row in rows:
+        facts["files"] += row["passages"] > 0
+        facts["passages"] += row["passages"]
+        languages.update(row["languages"])
+        endings[Path(file).suffix.lower()] += row["passages"] > 0
+        titles.update(dict.fromkeys(row["titles"]))
+    shown = {"languages": dict(languages.most_common()), "endings": dict((+endings).most_common(20))}
+    return {**facts, **shown, "titles": list(titles)[:N_TITLES]}

@@ -1,0 +1,169 @@
+"""An index of a folder follows the folder, reads only what has changed, and is never half made."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from malmoi.errors import DataError
+from malmoi.files import read_json, write_json
+from malmoi.retrieval import update
+from malmoi.retrieval.index import Index
+from malmoi.retrieval.terms import terms
+from malmoi.retrieval.update import FILES, Updated, update_index
+
+LONG_AGO = time.time() - 1000
+
+
+def write(path: Path, text: str | bytes, age: float = 0) -> Path:
+    """A file that nobody has changed for long."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    os.utime(path, (LONG_AGO - age, LONG_AGO - age))
+    return path
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Path:
+    write(tmp_path / "notes/pets.md", "# Cats\n\nA cat sleeps all day.\n\n# Dogs\n\nA dog barks at night.\n")
+    write(tmp_path / "notes/일/회의.txt", "회의록\n\n다음 회의는 부산에서 열린다.\n")
+    write(tmp_path / "notes/rows.jsonl", '{"text": "Snow is cold.", "source": "https://example.com/snow"}\n')
+    return tmp_path / "notes"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "index"
+
+
+def found(folder: Path, question: str) -> list[tuple[str, int]]:
+    return [(passage.file, passage.line) for passage, _, _ in Index.open(folder).candidates(terms(question), 10)]
+
+
+def did(done: Updated) -> tuple[int, int, int]:
+    return done.n_read, done.n_unchanged, done.n_removed
+
+
+def test_only_what_has_changed_is_read_again(notes: Path, folder: Path) -> None:
+    assert did(update_index(notes, folder)) == (3, 0, 0)
+    assert found(folder, "Who barks?") == [("pets.md", 7)]
+    assert found(folder, "다음 회의 장소는 부산") == [("일/회의.txt", 3)]
+    assert found(folder, "snow") == [("https://example.com/snow", 0)]
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert did(update_index(notes, folder)) == (0, 3, 0)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+    write(notes / "pets.md", "# Cats\n\nA cat sleeps all night.\n\nIt barks at birds.\n", age=5)
+    (notes / "rows.jsonl").unlink()
+    write(notes / "new.md", "A horse runs.\n")
+    done = update_index(notes, folder)
+    assert did(done) == (2, 1, 1)
+    assert found(folder, "Who barks?") == [("pets.md", 3)] and found(folder, "snow") == []
+    assert found(folder, "horse") == [("new.md", 1)] and found(folder, "부산") == [("일/회의.txt", 3)]
+    assert done.facts["files"] == 3 and done.facts["passages"] == Index.open(folder).n_passages == 3
+    assert done.facts["endings"] == {".md": 2, ".txt": 1} and done.facts["languages"] == {"en": 2, "ko": 1}
+
+
+def test_a_file_that_was_just_written_is_read_again(notes: Path, folder: Path) -> None:
+    """It could change again within the precision of its time."""
+    (notes / "new.md").write_text("A horse runs.")
+    update_index(notes, folder)
+    assert did(update_index(notes, folder)) == (1, 3, 0)
+
+
+def test_a_reader_keeps_what_it_opened(notes: Path, folder: Path) -> None:
+    update_index(notes, folder)
+    opened = Index.open(folder)
+    for n in range(3):
+        write(notes / "pets.md", f"A horse {n} runs.\n", age=n)
+        update_index(notes, folder)
+    assert opened.candidates(terms("barks"), 1)[0][0].text == "A dog barks at night."
+    assert found(folder, "barks") == [] and found(folder, "horse") == [("pets.md", 1)]
+
+
+def test_what_cannot_be_read_is_said_every_time(notes: Path, folder: Path) -> None:
+    write(notes / "latin.txt", b"caf\xe9 au lait, and more")
+    write(notes / "broken.jsonl", '{"text": "Good."}\n{broken\n')
+    write(notes / "photo.png", "x")
+    os.symlink(notes / "gone", notes / "link.txt")
+    os.symlink(notes, notes / "circle")
+    name = os.fsencode(notes) + b"/\xb1\xdb.txt"
+    with open(name, "wb") as file:
+        file.write("이름이 옛날 것이다.".encode())
+    os.utime(name, (LONG_AGO, LONG_AGO))
+    expected = {"not UTF-8": 1, "not JSON": 1, "not a format that is read (.png)": 1, "cannot be opened": 1}
+    for n_read in (7, 1):  # a link to nothing is tried again
+        done = update_index(notes, folder)
+        assert (done.n_read, done.report.skipped) == (n_read, expected) and len(done.report.examples) == 3
+    assert found(folder, "good") == [("broken.jsonl", 0)] and found(folder, "옛날 이름") == [("\\xb1\\xdb.txt", 1)]
+
+
+def test_files_that_change_or_vanish_meanwhile(notes: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(notes / "later.txt", "Later is better.")
+    reading = update.passages
+
+    def disturbed(documents: Iterable[object]) -> Iterable[object]:
+        for n, passage in enumerate(reading(documents)):  # type: ignore[arg-type]
+            if n == 0:  # of later.txt, the first
+                write(notes / "later.txt", "Changed meanwhile.", age=9)
+                (notes / "pets.md").unlink()
+            yield passage
+
+    monkeypatch.setattr(update, "passages", disturbed)
+    done = update_index(notes, folder)
+    assert done.n_changing == 1 and done.report.skipped == {"cannot be opened": 1}
+    assert found(folder, "부산") and not found(folder, "barks")
+    monkeypatch.setattr(update, "passages", reading)
+    assert did(update_index(notes, folder)) == (1, 2, 1)
+    assert found(folder, "meanwhile") == [("later.txt", 1)] and found(folder, "better") == []
+
+
+def test_another_encoding_or_place_or_format(notes: Path, folder: Path, tmp_path: Path) -> None:
+    write(notes / "old.txt", "옛 글자로 쓴 글이다.".encode("cp949"))
+    update_index(notes, folder)
+    assert found(folder, "글자") == []
+    assert did(update_index(notes, folder, "cp949")) == (4, 0, 0) and found(folder, "글자") == [("old.txt", 1)]
+    moved = notes.rename(tmp_path / "moved")
+    assert did(update_index(moved, folder, "cp949")) == (0, 4, 0)
+    write_json(folder / "index.json", {**read_json(folder / "index.json"), "format": "0"})
+    with pytest.raises(DataError, match="made by another version; run malmoi index FOLDER again"):
+        Index.open(folder)
+    assert did(update_index(moved, folder, "cp949")) == (4, 0, 0) and found(folder, "글자")
+    assert Index.open(folder).n_passages == 5
+
+
+def test_a_folder_without_text_leaves_the_index_as_it_was(notes: Path, folder: Path, tmp_path: Path) -> None:
+    update_index(notes, folder)
+    for path in notes.rglob("*.*"):
+        write(path, "")
+    with pytest.raises(DataError, match="no text in it"):
+        update_index(notes, folder)
+    assert found(folder, "barks") == [("pets.md", 7)]
+    with pytest.raises(DataError, match="nothing to read"):
+        update_index(write(tmp_path / "empty/a.bin", "x").parent, tmp_path / "other")
+
+
+def test_a_killed_update_leaves_the_index_as_it_was(notes: Path, folder: Path) -> None:
+    update_index(notes, folder)
+    for n in range(30):
+        write(notes / f"new{n}.md", "A horse runs.\n")
+    write(notes / "pets.md", "# Cats\n\nA cat.\n", age=5)
+    slow = (
+        "import sys, time; from pathlib import Path; from malmoi import progress; from malmoi.retrieval import update\n"
+        "def slowly(done, total, unit):\n    print(done, flush=True); time.sleep(.05)\n"
+        "with progress.listening(slowly):\n    update.update_index(Path(sys.argv[1]), Path(sys.argv[2]))"
+    )
+    with subprocess.Popen([sys.executable, "-c", slow, str(notes), str(folder)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        while int(process.stdout.readline()) < 10:
+            pass
+        process.send_signal(signal.SIGKILL)
+    assert found(folder, "barks") == [("pets.md", 7)] and found(folder, "horse") == []
+    assert did(update_index(notes, folder))[0] == 31
+    assert found(folder, "barks") == [] and len(found(folder, "horse")) == 10
+    assert not [row for row in (folder / FILES).read_text().splitlines() if not row.startswith("{")]
