@@ -26,8 +26,8 @@ from malmoi.errors import ConfigError, DataError, UserError
 from malmoi.facts import Facts, Listing, Section, listed
 from malmoi.files import open_atomic, read_json, to_json, write_json, write_jsonl
 from malmoi.stage import Context, Finished, Role
-from malmoi.synthetic.cloze import TOO_LITTLE, unit_of_questions
 from malmoi.synthetic.pydocs import PACKAGES, WIDELY_USED, Item, read_python_docs
+from malmoi.synthetic.text_questions import TOO_LITTLE, can_be_asked_about
 from malmoi.text import text_digest
 from malmoi.unused import Unused, is_empty
 from malmoi.workspace.folder import Workspace
@@ -181,8 +181,8 @@ def _say_of_own(context: Context, settings: Settings, report: ReadReport, n_byte
         context.say(f"{_number(n, 'file')} read as {name}")
     if n_bytes < TRIAL_BYTES:
         context.say("this text is enough to try every stage; learning the language takes about 1 MB")
-    if unit_of_questions(partial(each_document, context.out / "train.jsonl"), settings.seed) is None:
-        context.say(f"no demonstrations can be made of it: it has {TOO_LITTLE}")
+    if not can_be_asked_about(partial(each_document, context.out / "train.jsonl")):
+        context.say(TOO_LITTLE)
 
 
 @contextlib.contextmanager

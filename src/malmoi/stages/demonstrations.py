@@ -13,10 +13,10 @@ from malmoi.errors import DataError
 from malmoi.facts import Chat, Facts, Section
 from malmoi.files import read_jsonl, write_jsonl
 from malmoi.stage import Context, Finished, optional, required
-from malmoi.synthetic.cloze import MIN_ITEMS, cloze_questions, unit_of_questions
 from malmoi.synthetic.demonstrations import demonstrations, prompts
 from malmoi.synthetic.pydocs import Item
 from malmoi.synthetic.questions import choose_items, make_questions
+from malmoi.synthetic.text_questions import MIN_ITEMS, TOO_LITTLE, text_questions
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.unused import Unused, is_empty
 
@@ -69,9 +69,9 @@ def run(context: Context, settings: Settings) -> None:
         questions = list(make_questions(asked, unseen, settings.seed))
     else:
         documents = partial(each_document, source.part("train"))
-        questions = cloze_questions(documents, settings.n_items, settings.seed)
-        if unit_of_questions(documents, settings.seed) == "lines":
-            context.say("the text has few sentences in a row; questions are about its lines")
+        questions = text_questions(documents, settings.n_items, settings.seed)
+        if not questions:
+            raise DataError(f"demonstrations: {TOO_LITTLE}")
     learned = Tokenizer.load(context.reads("tokenizer").path)
     texts = learned.encode_batch([f"{question.prompt} {question.answers[0]}" for question in questions])
     n_found = len(questions)

@@ -105,7 +105,8 @@ class Question:
     item: what it is about; kind: key of the phrasings; phrasing: which of them
     answers: every right answer; the first is the one to train on
     heldout: the phrasing is never trained on; unseen: no training question is about the item
-    document: id of the document that the answer comes from
+    document: id of the document that the answer comes from; heading: above it
+    short: the words of the answer that the question asks for, where they are known
     """
 
     kind: str
@@ -116,6 +117,8 @@ class Question:
     heldout: bool
     unseen: bool
     document: str
+    heading: str = ""
+    short: str = ""
 
     def to_row(self) -> dict[str, Any]:
         return asdict(self)

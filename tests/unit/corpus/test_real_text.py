@@ -12,7 +12,8 @@ import pytest
 
 from malmoi.corpus.clean import drop_boilerplate, drop_duplicates, normalised, split
 from malmoi.corpus.folder import ReadReport, read_folder
-from malmoi.synthetic.cloze import cloze_questions, is_korean
+from malmoi.synthetic.sections import is_korean
+from malmoi.synthetic.text_questions import text_questions
 
 DATA = Path(os.environ.get("MALMOI_DATA", Path(__file__).parents[3] / ".." / "shared" / "data"))
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no data in {DATA}; MALMOI_DATA names its folder")
@@ -38,9 +39,12 @@ def test_prose_is_not_taken_for_boilerplate(name):
 
 def test_korean_questions_from_korean_text():
     documents = list(normalised(islice(read_folder(DATA / "pretrain" / "kowiki.valid.jsonl.gz"), 100)))
-    questions = cloze_questions(documents, 100, 0)
+    questions = text_questions(documents, 100, 0)
     assert len(questions) == 200
-    assert sum(is_korean(question.answers[0]) for question in questions) > 180
+    assert all(is_korean(question.prompt) for question in questions if question.kind != "entry")
+    texts = {document.id: document.text for document in documents}
+    told = [q for q in questions if q.kind not in ("section", "list", "entry", "price")]
+    assert all(" ".join(q.answers[0].split()) in " ".join(texts[q.document].split()) for q in told)
 
 
 class _Words(HTMLParser):
