@@ -45,7 +45,8 @@ NUMBERS = (
 SHORT = ["--set", 'stages=["corpus"]', "--set", 'corpus.text="text"']
 BESIDE: dict[str, list[str]] = {
     "demo": ["--size", "small", *SHORT], "run": ["nano", *SHORT], "train": ["sft", "sft.toml", "--set", "n_steps=1"],
-    "chat": ["policy", "--prompt", "hi", "--max-tokens", "2"], "eval": ["policy", "--data", "folder", "--limit", "1"],
+    "chat": ["policy", "--prompt", "hi", "--max-tokens", "2"], "ask": ["hi", "--model", "policy", "--max-tokens", "2"],
+    "eval": ["policy", "--data", "folder", "--limit", "1"],
     "generate": ["policy", "--prompts", "prompts.jsonl", "--out", "answers.jsonl", "--max-tokens", "2"],
     "quantise": ["policy", "--text", "file.txt"], "lineage": ["1"], "stages": [], "doctor": [], "runs list": [],
     "runs show": ["1"], "runs compare": ["1", "2"], "models pull": [], "models import": [], "models list": [],

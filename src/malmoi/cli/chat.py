@@ -2,23 +2,41 @@
 
 import contextlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from malmoi.cli import completion
-from malmoi.cli.options import MOST_SEED, MaxTokens, Temperature, TopP, Weights, WorkspaceOption
+from malmoi.cli.answers import (
+    Answering,
+    Documents,
+    MaxTokens,
+    NoDocuments,
+    NoRecord,
+    RandomSeed,
+    Temperature,
+    TopK,
+    TopP,
+    full_sources,
+    remark,
+    sampling_of,
+    say,
+    sources_of,
+    taught,
+)
+from malmoi.cli.options import Weights, WorkspaceOption
 from malmoi.errors import UserError
 
 if TYPE_CHECKING:
     from malmoi.inference.session import ChatSession
-    from malmoi.workspace.folder import Workspace
 
 COMMANDS = {
     "/model": "/model [NAME]: the models to talk with, or another one; the conversation stays",
+    "/sources": "/sources: where the last answer comes from, in full",
     "/reset": "/reset: forget the conversation",
     "/help": "/help: this list (to say a line that begins with a slash, put a space before it; pasted lines "
     "are one message)",
@@ -35,110 +53,106 @@ def chat(
         ),
     ] = None,
     workspace: WorkspaceOption = Path("workspace"),
-    temperature: Temperature = 0.7,
-    top_p: TopP = 1.0,
-    top_k: Annotated[int, typer.Option(metavar="K", help="Sample from the K likeliest tokens; 0: all.")] = 0,
-    max_tokens: MaxTokens = 128,
-    seed: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=0, max=MOST_SEED, help="Seed of sampling, to repeat answers."),
-    ] = None,
+    documents: Documents = None,
+    no_documents: NoDocuments = False,
+    temperature: Temperature = None,
+    top_p: TopP = None,
+    top_k: TopK = None,
+    max_tokens: MaxTokens = None,
+    seed: RandomSeed = None,
     prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="Answer this and exit.")] = None,
+    no_record: NoRecord = False,
     weights: Weights = "auto",
 ) -> None:
-    """Talk with a model on the terminal.
+    """Talk with a model on the terminal. Where the workspace has an index, answers are looked up in it.
 
-    Ctrl-C stops an answer, Ctrl-D leaves. /model sft goes on with another model, /help lists the commands.
+    Ctrl-C stops an answer, Ctrl-D leaves. /model sft goes on with another model, /sources shows where the last answer
+    comes from, /help lists the commands. Each answer is recorded: `malmoi lineage answer-1` follows it to its sources
+    and its model.
+
+    Lines that are pasted on a terminal are one message. Piped lines are one message each, all in one conversation.
 
     \b
     Example:
       malmoi chat --workspace demo
+      malmoi chat smollm2-135m --documents ./notes
       malmoi chat sft --workspace demo --prompt "What does os.getcwd do?" --temperature 0
     """
-    from malmoi.config import parse
-    from malmoi.inference.sampling import Sampling
-    from malmoi.inference.session import ChatSession
-    from malmoi.inference.weights import weights_named
-    from malmoi.workspace.folder import Workspace
-    from malmoi.workspace.models import find_model
-
     given = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "max_tokens": max_tokens}
-    sampling, here = parse(Sampling, given, "chat"), Workspace(workspace)
-    session = ChatSession(*find_model(here, model), sampling, seed, weights_named(weights))
+    answering = Answering.opened(workspace, documents, no_documents, no_record)
+    session = answering.session(model, given, seed, weights, "chat")
+    talk = Talk(answering, session, given)
     if prompt is not None:
-        converse(session, here, [" " + prompt], interactive=False)
+        talk.converse([" " + prompt], interactive=False)
     elif sys.stdin.isatty():
-        _remark(f"{session.name}: {introduction(session)}. /help lists the commands, Ctrl-D leaves.")
-        converse(session, here, typed_lines(), interactive=True)
+        remark(f"{answering.introduction(session)}. /help lists the commands, Ctrl-D leaves.")
+        talk.converse(typed_lines(), interactive=True)
     else:
-        converse(session, here, (line.rstrip("\r\n") for line in sys.stdin), interactive=False)
+        talk.converse((line.rstrip("\r\n") for line in sys.stdin), interactive=False)
 
 
-def converse(session: "ChatSession", workspace: "Workspace", lines: Iterable[str], *, interactive: bool) -> None:
-    """Answer every line on stdout; lines that begin with a slash are commands. Remarks go to stderr.
+@dataclass
+class Talk:
+    """A session on a terminal or in a pipe. given: the sampling options of the command line"""
 
-    interactive: show who speaks; Ctrl-C only stops the answer and an error is only shown, else both end the program
-    """
-    for line in lines:
-        try:
-            if line.startswith("/"):
-                if line.strip() in ("/quit", "/exit"):
-                    return
-                _remark(_obey(session, workspace, line))
-            elif line.strip():
-                _answer(session, line.strip(), label=f"{session.name}> " if interactive else "")
-        except KeyboardInterrupt:
-            if not interactive:
-                raise
-            _remark("\n(stopped)")
-        except UserError as error:
-            if not interactive:
-                raise
-            _remark(f"error: {error}")
+    answering: Answering
+    session: "ChatSession"
+    given: Mapping[str, Any]
 
+    def converse(self, lines: Iterable[str], *, interactive: bool) -> None:
+        """Answer every line on stdout; lines that begin with a slash are commands. Remarks go to stderr.
 
-def _answer(session: "ChatSession", text: str, label: str) -> None:
-    from malmoi.cli.printing import printable
+        interactive: show who speaks; Ctrl-C only stops the answer and an error is only shown, else both end the program
+        """
+        for line in lines:
+            try:
+                if line.startswith("/"):
+                    if line.strip() in ("/quit", "/exit"):
+                        return
+                    remark(self._obey(line))
+                elif line.strip():
+                    self._answer(line.strip(), label=f"{self.session.name}> " if interactive else "")
+            except KeyboardInterrupt:
+                if not interactive:
+                    raise
+                remark("\n(stopped)")
+            except UserError as error:
+                if not interactive:
+                    raise
+                remark(f"error: {error}")
 
-    spoken = False
-    with contextlib.closing(session.answer(text)) as pieces:
-        for piece in filter(None, map(printable, pieces)):
-            if not spoken and session.n_dropped:
-                dropped = f"the oldest {session.n_dropped} messages no longer fit {session.name}'s context"
-                _remark(f"({dropped} and were dropped)")
-            sys.stdout.write(piece if spoken else label + piece)
-            sys.stdout.flush()
-            spoken = True
-    print(flush=True)
-    if not spoken:
-        _remark(f"({session.name} ended its turn without a word)")
+    def _answer(self, text: str, label: str) -> None:
+        say(self.session, text, label)
+        if sources := sources_of(self.session):
+            more = f"  (and {len(sources) - 1} more: /sources)" if len(sources) > 1 else ""
+            remark(f"  {sources[0]}{more}")
+        self.answering.record(self.session)
 
+    def _obey(self, line: str) -> str:
+        """Obey a slash command; returns a remark for the user."""
+        from malmoi.workspace.models import policy_names
 
-def _obey(session: "ChatSession", workspace: "Workspace", line: str) -> str:
-    """Obey a slash command; returns a remark for the user."""
-    from malmoi.workspace.models import find_model, policy_names
+        command, _, argument = line.strip().partition(" ")
+        if command == "/help":
+            return "\n".join(COMMANDS.values())
+        if command == "/reset":
+            self.session.messages = []
+            return "(the conversation is forgotten)"
+        if command == "/sources":
+            return "\n".join(full_sources(self.session)) or "(the last answer names no source)"
+        if command == "/model":
+            if argument:
+                return self._use(argument.strip())
+            names = ", ".join(policy_names(self.answering.workspace)) or "none here"
+            return f"models: {names}; talking with {self.session.name}"
+        near = get_close_matches(command, COMMANDS, n=1, cutoff=0.4)
+        return f"{command}: unknown command; {f'did you mean {near[0]}? ' if near else ''}/help lists them"
 
-    command, _, argument = line.strip().partition(" ")
-    if command == "/help":
-        return "\n".join(COMMANDS.values())
-    if command == "/reset":
-        session.messages = []
-        return "(the conversation is forgotten)"
-    if command == "/model":
-        if argument:
-            session.use(*find_model(workspace, argument.strip()))
-            return f"(now {session.name}; {introduction(session)})"
-        return f"models: {', '.join(policy_names(workspace)) or 'none here'}; talking with {session.name}"
-    near = get_close_matches(command, COMMANDS, n=1, cutoff=0.4)
-    return f"{command}: unknown command; {f'did you mean {near[0]}? ' if near else ''}/help lists them"
-
-
-def introduction(session: "ChatSession") -> str:
-    """What to know about the model before talking with it."""
-    from malmoi.stage import BASE
-
-    taught = "it continues text and was never taught to chat" if session.name == BASE else "ask it something"
-    return f"context {session.seq_len} tokens; {taught}"
+    def _use(self, model: str) -> str:
+        """Go on with another model, which samples as it says itself."""
+        name, folder = self.answering.voice_of(model)
+        self.session.use(name, folder, sampling_of(folder, self.given, "chat") if folder else None)
+        return f"(now {name}; {taught(self.session, self.answering.lookup is not None)})"
 
 
 def typed_lines() -> Iterator[str]:
@@ -156,11 +170,7 @@ def typed_lines() -> Iterator[str]:
             if warned or isinstance(end, EOFError):
                 return
             warned = True
-            _remark("(Ctrl-C again, or Ctrl-D, leaves)")
+            remark("(Ctrl-C again, or Ctrl-D, leaves)")
         else:
             warned = False
             yield line
-
-
-def _remark(text: str) -> None:
-    typer.secho(text, err=True, dim=True)

@@ -4,25 +4,33 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from malmoi import device, progress
+from malmoi import progress
 from malmoi.pipeline.lines import Lines
 from malmoi.pipeline.watcher import Watcher
-from malmoi.train.loop import Step
+
+if TYPE_CHECKING:
+    from malmoi.train.loop import Step
 
 
 class Console(Watcher):
     """A `Watcher` of recipes that prints. With several ranks, only the first one prints.
 
     stderr: print there, because the command's result goes to the standard output
-    clock: seconds that only grow
+    clock: seconds that only grow; is_main: whether this is the first rank; None: ask the device
     """
 
-    def __init__(self, stderr: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, stderr: bool = False, clock: Callable[[], float] = time.monotonic, is_main: bool | None = None
+    ) -> None:
         from rich.console import Console as Rich
 
-        self.rich = Rich(stderr=stderr, quiet=not device.current().is_main, soft_wrap=True, highlight=False)
+        if is_main is None:
+            from malmoi import device  # torch takes seconds
+
+            is_main = device.current().is_main
+        self.rich = Rich(stderr=stderr, quiet=not is_main, soft_wrap=True, highlight=False)
         self.clock = clock
         self.bar: Any = None
         self.task: Any = None
@@ -53,7 +61,7 @@ class Console(Watcher):
         style = "yellow" if line.startswith("alarm") else ""
         self.rich.print(f"  [{style}]{escape(line)}[/{style}]" if style else f"  {escape(line)}")
 
-    def step(self, step: Step) -> None:
+    def step(self, step: "Step") -> None:
         """A hook of the loop."""
         if self.rich.is_terminal:
             self._live(step.step, step.n_steps, self.lines.follow(step))
@@ -95,5 +103,5 @@ class Console(Watcher):
 @contextlib.contextmanager
 def watched() -> Iterator[None]:
     """Show the progress of the work within on standard error, because the command's result goes elsewhere."""
-    with contextlib.closing(Console(stderr=True)) as console, progress.listening(console.progress):
+    with contextlib.closing(Console(stderr=True, is_main=True)) as console, progress.listening(console.progress):
         yield

@@ -49,9 +49,6 @@ Model = Annotated[
         help="A model of the workspace or a model folder.", show_default=False, autocompletion=completion.model_names
     ),
 ]
-Temperature = Annotated[float, typer.Option(metavar="T", help="0 takes the likeliest token; higher is more random.")]
-TopP = Annotated[float, typer.Option(metavar="P", help="Sample from the likeliest tokens of this total probability.")]
-MaxTokens = Annotated[int, typer.Option(metavar="N", help="Most tokens of an answer.")]
 Weights = Annotated[
     str,
     typer.Option(metavar="FORMAT", help="Number format of the weights: auto, float32, bfloat16, int8, int4."),

@@ -2,7 +2,7 @@
 
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -21,6 +21,18 @@ _DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 def printable(text: str) -> str:
     """The text without characters that could steer a terminal: escape and other controls, direction overrides."""
     return "".join(c for c in text if c in "\n\t" or (unicodedata.category(c) != "Cc" and c not in _DIRECTIONS))
+
+
+def source_text(row: Mapping[str, Any], most: int | None = None) -> str:
+    """A source on one line: notes/plan.md:12  # Heading: the sentence. most: characters of heading and of sentence"""
+    line, place = (f":{row['line']}" if row["line"] else ""), (f", {row['place']}" if row["place"] else "")
+    where = f"{row['file']}{line}{place}"
+    heading, sentence = (_shortened(" ".join(row[part].split()), most) for part in ("heading", "sentence"))
+    return f"{where}  {f'# {heading}: ' if heading else ''}{sentence}"
+
+
+def _shortened(text: str, most: int | None) -> str:
+    return text if most is None or len(text) <= most else text[: most - 1].rstrip() + "…"
 
 
 def print_json(value: Any) -> None:

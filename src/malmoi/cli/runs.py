@@ -83,7 +83,8 @@ def lineage(
     what: Annotated[
         str,
         typer.Argument(
-            help="A run, a path, or the first digits of an artefact's SHA-256.", autocompletion=completion.run_ids
+            help="A run, an answer (answer-12), a path, or the first digits of an artefact's SHA-256.",
+            autocompletion=completion.run_ids,
         ),
     ],
     down: Annotated[
@@ -95,16 +96,28 @@ def lineage(
 ) -> None:
     """Show where something comes from: runs, seeds, settings and people, down to the text.
 
+    An answer of `chat` or `ask` comes from its sources, each a sentence in a line of a file, whose row of the corpus
+    says licence and origin; from the index in which they were found; and from the model.
+
     \b
     Example:
       malmoi lineage models/ppo --workspace demo
       malmoi lineage 0001-corpus --down --workspace demo
+      malmoi lineage answer-1 --workspace demo
     """
     from malmoi.cli.printing import print_json, show
-    from malmoi.cli.tables import lineage_tree, made_table
+    from malmoi.cli.tables import answer_tree, lineage_tree, made_table
+    from malmoi.workspace.answer_lineage import answer_rows, trace_answer
+    from malmoi.workspace.answers import is_answer
     from malmoi.workspace.runs import descend, lineage_rows, made_row, trace
 
+    if down and is_answer(what):
+        raise ConfigError(f"{what}: nothing is made from an answer; leave --down out")
     with open_ledger(workspace) as ledger:
+        if is_answer(what):
+            answer = trace_answer(ledger, what)
+            print_json(answer_rows(answer, ledger)) if as_json else show(answer_tree(answer, ledger))
+            return
         if down:
             found = descend(ledger, what)
             print_json([made_row(made) for made in found]) if as_json else show(made_table(found))

@@ -8,8 +8,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
-from malmoi.cli.printing import table
+from malmoi.cli.printing import printable, source_text, table
 from malmoi.units import duration, size
+from malmoi.workspace.answer_lineage import AnswerLineage
 from malmoi.workspace.ledger import Ledger, Lineage, Made
 from malmoi.workspace.models import IMPORT
 from malmoi.workspace.runs import flatten, people_rows, status_of
@@ -45,8 +46,11 @@ def made_table(found: Sequence[Made]) -> Table:
     )
 
 
-def lineage_tree(root: Lineage, ledger: Ledger) -> Tree:
-    """An artefact's lineage down to its sources. A repeated node is shown without its inputs."""
+def lineage_tree(root: Lineage, ledger: Ledger, under: Tree | None = None, role: str = "") -> Tree:
+    """An artefact's lineage down to its sources. A repeated node is shown without its inputs.
+
+    under: a tree to add it to, in this role
+    """
     shown: set[int] = set()
 
     def grow(node: Lineage, role: str, tree: Tree | None) -> Tree:
@@ -61,7 +65,29 @@ def lineage_tree(root: Lineage, ledger: Ledger) -> Tree:
             grow(below, name, branch)
         return branch
 
-    return grow(root, "", None)
+    return grow(root, role, under)
+
+
+def answer_tree(found: AnswerLineage, ledger: Ledger) -> Tree:
+    """An answer: what was asked and said, its sources with their rows, the index, the model."""
+    answer = found.answer
+    question = " ".join(str(answer.messages[-1]["content"]).split())
+    tree = Tree(f"[bold]{escape(found.name)}[/bold] [dim]{answer.created_at.isoformat()[:19]}[/dim]")
+    tree.add(f"[dim]question:[/dim] {escape(printable(question))}")
+    quoted = " (quoted)" if answer.quoted else ""
+    tree.add(f"[dim]answer by {escape(answer.voice)}{quoted}:[/dim] {escape(printable(answer.text))}")
+    for source in answer.sources:
+        branch = tree.add(f"[dim]source:[/dim] {escape(printable(source_text(source)))}")
+        if row := found.rows.get(source.get("document", "")):
+            about = f"{row['source']}, licence {row['license']}, origin {row['origin']}"
+            branch.add(f"[dim]row {row['row']:,} of {escape(row['file'])}:[/dim] {escape(printable(about))}")
+    parts = [("index", answer.index_sha256, f" of {answer.index_place}", found.index)]
+    for role, sha256, place, lineage in (*parts, ("model", answer.model_sha256, "", found.model)):
+        if lineage is not None:
+            lineage_tree(lineage, ledger, tree, role)
+        elif sha256 is not None:
+            tree.add(f"[dim]{role}:[/dim] {sha256[:12]}{escape(place)}, made by no run of this workspace")
+    return tree
 
 
 def _label(node: Lineage, ledger: Ledger) -> str:

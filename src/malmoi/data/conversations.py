@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,12 @@ def read_conversations(
             raise DataError(f"{path}:{number}: {longest} tokens are more than the model's context ({seq_len})")
         read += [TokenizedConversation(compact_ids(ids), np.array(trained)) for ids, trained in found if any(trained)]
     return read
+
+
+def has_documents(path: Path) -> bool:
+    """Whether a question in one of the first 1,000 conversations brings documents along, to be answered from them."""
+    first = islice(conversations(path), 1000)
+    return any(message.get("documents") for _, row in first for message in row["messages"])
 
 
 def conversation_steps(

@@ -4,13 +4,20 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 from malmoi.formats.locate import CONFIG
-from malmoi.tokenizer.jinja import read_settings
+from malmoi.tokenizer.chat_template import ChatTemplate
+from malmoi.tokenizer.jinja import find_template, read_settings
 
 ABOUT = "malmoi.json"
 """The file of a model folder that says which run made it, and from what."""
+
+Reading = Literal["trained", "untrained", "no"]
+"""Whether a model may be given documents: "trained" to answer from them and to say when nothing in them fits;
+"untrained": it can chat, and nothing is known; "no": it never learned to read them."""
+DOCUMENTS = "documents"
+"""The key of `malmoi.json` that says how a model reads documents."""
 
 
 def inspect_model(folder: Path) -> dict[str, Any]:
@@ -38,6 +45,22 @@ def kind_of(folder: Path) -> str:
     """
     by_architecture = "reward" if scores_answers(read_settings(folder / CONFIG)) else "policy"
     return str(read_settings(folder / ABOUT).get("kind") or by_architecture)
+
+
+def reading_of(folder: Path) -> Reading:
+    """How a model reads documents. `malmoi.json` says so; without it, a chat model from elsewhere is "untrained"."""
+    about = read_settings(folder / ABOUT)
+    if about.get(DOCUMENTS) in ("trained", "untrained", "no"):
+        return cast(Reading, about[DOCUMENTS])
+    is_ours = "run" in about and "source" not in about
+    template = find_template(folder)
+    return "no" if is_ours or template is None or template == ChatTemplate.plain().source else "untrained"
+
+
+def reading_facts(start: Path | None, trained: bool = False) -> dict[str, Any]:
+    """What `malmoi.json` says about a policy's reading: as the model that it started from, or newly `trained`."""
+    reading = "trained" if trained else "no" if start is None else reading_of(start)
+    return {} if reading == "no" else {DOCUMENTS: reading}
 
 
 def scores_answers(config: Mapping[str, Any]) -> bool:

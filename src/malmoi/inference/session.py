@@ -1,78 +1,95 @@
-"""A conversation with a model over several turns. Answers are streamed, and the model can be changed in between."""
+"""A conversation over several turns. Answers are streamed where nothing checks them; the model can be changed."""
 
 import random
 from collections.abc import Generator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from malmoi.errors import DataError
-from malmoi.formats.folder import load_model, load_text
-from malmoi.inference.engine import Engine
-from malmoi.inference.fastest import way_of
-from malmoi.inference.sampling import Sampling
-from malmoi.inference.weights import Weights, stored_dtype
-from malmoi.model.transformer import LanguageModel
+from malmoi.inference.grounded import Answered, Prepared, prepare, settle
+from malmoi.retrieval.lookup import Lookup
+
+if TYPE_CHECKING:
+    from malmoi.inference.sampling import Sampling
+    from malmoi.inference.weights import Weights
 
 
 class ChatSession:
-    """A model and the messages so far.
+    """A voice and the messages so far.
 
-    name, folder: of the model; seed: of the first answer, one more for each next answer; None: random
-    weights: number format of the weights
+    name, folder, sampling: of the model; none of the last two: no model, so answers are quotations
+    seed: of the first answer, one more for each next answer; None: random
+    weights: number format of the weights; lookup: where answers are looked up; None: the model answers alone
+    last: the last answer, None if it was stopped; asked: the conversation that it answers
     n_dropped: number of old messages that were left out of the last prompt, because the context was full
     """
 
     def __init__(
-        self, name: str, folder: Path, sampling: Sampling, seed: int | None = None, weights: Weights = "auto"
-    ) -> None:
-        self.sampling, self.weights = sampling, weights
+        self, name: str, folder: Path | None, sampling: "Sampling | None", seed: int | None = None,
+        weights: "Weights" = "auto", lookup: Lookup | None = None,
+    ) -> None:  # fmt: skip
+        self.weights, self.lookup = weights, lookup
         self.seed = random.getrandbits(32) if seed is None else seed
-        self.messages: list[dict[str, str]] = []
+        self.messages: list[dict[str, Any]] = []
+        self.asked: list[dict[str, Any]] = []
+        self.last: Answered | None = None
         self.n_dropped = 0
-        self.use(name, folder)
+        self.use(name, folder, sampling)
 
-    def use(self, name: str, folder: Path) -> None:
+    def use(self, name: str, folder: Path | None, sampling: "Sampling | None") -> None:
         """Continue with this model. If it cannot be loaded, raises UserError and keeps the old model."""
-        model = load_model(folder, LanguageModel, dtype=stored_dtype(self.weights))
-        self.tokenizer, self.template = load_text(folder)
-        way = way_of(model, self.weights)
+        voice = None
+        if folder is not None:
+            from malmoi.inference.voice import Voice  # with torch, which takes seconds
+
+            voice = Voice.load(name, folder, self.weights)
         # With one row, the next turn starts from the keys and values of the last one: only new text is read.
-        self.engine = Engine(
-            model, end_ids=self.tokenizer.stop_ids, tokenizer=self.tokenizer, n_rows=1, weights=way.weights,
-            in_c=way.in_c,
-        )  # fmt: skip
-        self.seq_len, self.name = model.config.seq_len, name
+        self.engine = None if voice is None else voice.engine(1)
+        self.voice, self.name, self.folder, self.sampling = voice, name, folder, sampling
 
     def answer(self, text: str) -> Generator[str]:
-        """Send a message and stream the answer. Closing the iterator stops the answer and keeps what was streamed.
+        """Send a message and stream the answer; an answer that is checked comes in one piece.
 
-        Raises DataError if the message is too long for the context.
+        Closing the iterator stops the answer and keeps what was streamed.
+        Raises DataError if the message is too long for the context, and nothing can be quoted.
         """
         try:
             text.encode()
         except UnicodeEncodeError as error:
             raise DataError(f"message: not UTF-8 at character {error.start}; nothing was sent") from None
+        self.last = None
         messages = [*self.messages, {"role": "user", "content": text}]
-        ids, self.n_dropped = self._fit(messages)
-        request, n_given, said = self.engine.submit(ids, self.sampling, self.seed), 0, ""
+        prepared = prepare(self.voice, self.lookup, messages, self.sampling.max_tokens if self.sampling else 0)
+        self.n_dropped, said, is_whole = prepared.n_dropped, "", False
+        try:
+            if prepared.findings is None:
+                for piece in self._stream(prepared):
+                    said += piece
+                    yield piece
+                answered = settle(self.voice, prepared, said)
+            else:
+                answered = settle(self.voice, prepared, "".join(self._stream(prepared)))
+                said = answered.text
+                yield said
+            is_whole = True
+        finally:
+            self.seed += 1
+            if said:
+                self.messages = [*messages[self.n_dropped :], {"role": "assistant", "content": said.rstrip()}]
+            if is_whole:
+                self.last, self.asked = answered, messages
+
+    def _stream(self, prepared: Prepared) -> Generator[str]:
+        """The voice's words; nothing if it is not asked."""
+        if self.engine is None or self.sampling is None or prepared.ids is None:
+            return
+        request, n_given, has_begun = self.engine.submit(prepared.ids, self.sampling, self.seed), 0, False
         try:
             while request.finish_reason is None:
                 self.engine.step()
                 piece, n_given = request.text[n_given:], len(request.text)
-                if piece := piece if said else piece.lstrip():
-                    said += piece
+                if piece := piece if has_begun else piece.lstrip():
+                    has_begun = True
                     yield piece
         finally:
             self.engine.cancel(request)
-            self.seed += 1
-            if said:
-                self.messages = [*messages[self.n_dropped :], {"role": "assistant", "content": said.rstrip()}]
-
-    def _fit(self, messages: list[dict[str, str]]) -> tuple[list[int], int]:
-        """Ids of the newest turns that leave room for an answer, and how many old messages are left out."""
-        longest = self.seq_len - min(self.sampling.max_tokens, self.seq_len // 4)
-        # A question and its answer are left out together.
-        for n_dropped in range(0, len(messages), 2):
-            ids, _ = self.template.encode(self.tokenizer, messages[n_dropped:], add_generation_prompt=True)
-            if len(ids) <= longest:
-                return ids, n_dropped
-        raise DataError(f"message: {len(ids)} tokens; {self.name} reads at most {longest}; send a shorter message")

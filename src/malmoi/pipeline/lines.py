@@ -2,9 +2,12 @@
 
 import time
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from malmoi.progress import Pace
-from malmoi.train.loop import Step
+
+if TYPE_CHECKING:
+    from malmoi.train.loop import Step
 
 PLAIN_EVERY_S = 10.0
 SHOWN = ("loss", "bpb", "accuracy", "score", "gold", "kl")
@@ -32,13 +35,13 @@ class Lines:
         self.seen: dict[str, float] = {}
         self.steps, self.work = Pace(clock), Pace(clock)
 
-    def step(self, step: Step) -> None:
+    def step(self, step: "Step") -> None:
         """A hook of the loop."""
         shown = self.follow(step)
         if step.step == step.n_steps or self._is_due():
             self._line(f"step {step.step}/{step.n_steps}  {shown}")
 
-    def follow(self, step: Step) -> str:
+    def follow(self, step: "Step") -> str:
         """The pace up to this step, and the latest figures."""
         self.seen |= step.metrics
         self.steps.follow(step.step, step.n_steps, "steps", step.seconds)

@@ -19,9 +19,10 @@ from typing import Any
 from pydantic import create_model
 
 from malmoi import __version__, algorithms, device, progress
-from malmoi.algorithms import pretrain, reward
+from malmoi.algorithms import pretrain, reward, sft
 from malmoi.config import Settings, override, parse, read_toml
 from malmoi.data.comparisons import read_rankings
+from malmoi.data.conversations import has_documents
 from malmoi.data.tokens import warning_if_short
 from malmoi.errors import ConfigError, UserError
 from malmoi.evals.reward_scores import score_spread
@@ -29,6 +30,7 @@ from malmoi.evals.watch import PolicyWatch
 from malmoi.files import read_json, sha256_of, write_json
 from malmoi.formats.folder import load_text, save_model
 from malmoi.formats.generation import greedy_unless_chosen
+from malmoi.formats.inspect import reading_facts
 from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.pipeline.watcher import Watcher
@@ -200,9 +202,10 @@ def _with_vocabulary(config: Any, vocab_size: int) -> Any:
 def _facts(
     model: LanguageModel | ScalarModel, seed: int, inputs: Any, text: tuple[Tokenizer, ChatTemplate]
 ) -> dict[str, Any]:
-    """Further values for the model's folder: the spread of a reward model's scores."""
+    """Further values for the model's folder: the spread of a reward model's scores; how a policy reads documents."""
     if not isinstance(model, ScalarModel):
-        return {}
+        start = getattr(inputs, "policy", getattr(inputs, "model", None))
+        return reading_facts(start, isinstance(inputs, sft.Inputs) and has_documents(inputs.data))
     rankings = read_rankings(inputs.data, *text, model.config.seq_len)
     scores = model.to(device.current().torch_device)
     return {"score_std": score_spread(scores, rankings, text[0].pad_id, seed)}

@@ -1,6 +1,9 @@
 """Who follows a recipe while it runs."""
 
-from malmoi.train.loop import Step
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from malmoi.train.loop import Step
 
 
 class Watcher:
@@ -24,7 +27,7 @@ class Watcher:
     def say(self, line: str) -> None:
         """A line of the stage that runs."""
 
-    def step(self, step: Step) -> None:
+    def step(self, step: "Step") -> None:
         """An optimizer step of the stage that runs."""
 
     def progress(self, done: int, total: int | None, unit: str) -> None:

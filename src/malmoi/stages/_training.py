@@ -15,7 +15,7 @@ from malmoi.facts import Block, Curve, Facts, Figure, Figures, Note, Plot, Secti
 from malmoi.files import iterate_jsonl, read_json
 from malmoi.formats.folder import load_text, save_model
 from malmoi.formats.generation import greedy_unless_chosen
-from malmoi.formats.inspect import ABOUT
+from malmoi.formats.inspect import ABOUT, reading_facts
 from malmoi.model.lora import LoraConfig
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.stage import CHECKPOINT, METRICS, MODEL, Context, Finished, Input
@@ -92,7 +92,9 @@ def write_model(
 ) -> None:
     """Write a model folder that names its run and its parents. facts: further values to record in it"""
     if device.current().is_main:
-        about = {"run": context.run_id, "parents": context.parents, **(facts or {})}
+        start = next((found.path for role in ("policy", "model") if (found := context.reads.find(role))), None)
+        reading = reading_facts(start) if isinstance(model, LanguageModel) else {}
+        about = {"run": context.run_id, "parents": context.parents, **reading, **(facts or {})}
         save_model(context.out / MODEL, model, *text, about)
 
 

@@ -11,7 +11,7 @@ from malmoi.errors import ConfigError
 from malmoi.facts import Facts, Listing, Section
 from malmoi.files import disk_errors, read_json, write_json
 from malmoi.formats.folder import load_config, load_text
-from malmoi.formats.inspect import ABOUT, kind_of
+from malmoi.formats.inspect import ABOUT, DOCUMENTS, kind_of, reading_of
 from malmoi.formats.locate import CONFIG
 from malmoi.model.config import ModelConfig
 from malmoi.stage import BASE, MODEL, ONLY, Context, ExternalInput, Finished, Input, Role
@@ -75,7 +75,8 @@ def run(context: Context, settings: Settings) -> None:
         shutil.rmtree(folder, ignore_errors=True)  # left by an interrupted run
         shutil.copytree(source, folder, copy_function=_link, ignore=shutil.ignore_patterns(ABOUT))
     about = read_json(source / ABOUT) if (source / ABOUT).exists() else {}
-    write_json(folder / ABOUT, {**about, "run": context.run_id, "parents": context.parents})
+    own = {"run": context.run_id, "parents": context.parents}
+    write_json(folder / ABOUT, {**about, **own, DOCUMENTS: reading_of(source)})
     context.say(f"{model.n_parameters() / 1e6:.0f} million weights, {tokenizer.vocab_size:,} tokens, from {source}")
 
 

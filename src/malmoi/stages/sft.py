@@ -2,8 +2,10 @@
 
 from malmoi.algorithms import sft
 from malmoi.cost import Cost, Sizes
+from malmoi.data.conversations import has_documents
 from malmoi.facts import Facts, Section
 from malmoi.formats.folder import load_text
+from malmoi.formats.inspect import reading_facts
 from malmoi.stage import MODEL, Context, Finished, required
 from malmoi.stages._training import as_answering, loss_plots, save, train, training_cost
 
@@ -23,9 +25,10 @@ def cost(settings: sft.Config, sizes: Sizes) -> Cost:
 def run(context: Context, settings: sft.Config) -> None:
     """Fine-tune on the demonstrations."""
     start = context.reads("model").path
-    job = sft.build(settings, sft.Inputs(model=start, data=context.reads("demonstrations").part("train")))
+    data = context.reads("demonstrations").part("train")
+    job = sft.build(settings, sft.Inputs(model=start, data=data))
     train(context, job, settings.loop)
-    save(context, job, as_answering(load_text(start)))
+    save(context, job, as_answering(load_text(start)), reading_facts(start, has_documents(data)))
 
 
 def facts(finished: Finished) -> Facts:

@@ -16,6 +16,7 @@ from malmoi.files import disk_errors, write_text
 from malmoi.workspace.locks import LOCK, holding, is_held, sharing
 
 FORMAT = 1
+MARKER = "malmoi.toml"
 LOG = "log.txt"
 """A file in a run's folder: what was printed while it ran."""
 
@@ -25,6 +26,11 @@ class Workspace:
     """The folder's `malmoi.toml` names the layout; `runs/`, `models/`, `indexes/` and `malmoi.db` hold the work."""
 
     path: Path
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a workspace in the folder."""
+        return (self.path / MARKER).exists()
 
     @property
     def runs(self) -> Path:
@@ -55,7 +61,7 @@ class Workspace:
         if not existing.is_dir():
             raise WorkspaceError(f"{existing}: is a file; a workspace is a folder, choose another path")
         with disk_errors(workspace.path):
-            marker = workspace.path / "malmoi.toml"
+            marker = workspace.path / MARKER
             if marker.exists():
                 _check_format(marker)
             elif create:

@@ -10,7 +10,10 @@ from typing import NamedTuple
 
 from malmoi.errors import UserError
 from malmoi.files import sha256_of, write_text
+from malmoi.workspace.folder import Workspace
 
+NAME = ".hashes.json"
+"""The file next to the runs."""
 SETTLED_NS = 2_000_000_000
 """A file that changed less than this before it was read could change again without getting a later time."""
 
@@ -91,6 +94,11 @@ class Hashes:
                 is_there = False
             if not is_there:
                 del self.known[key]
+
+
+def sha256_in(workspace: Workspace, path: Path) -> str:
+    """The hash of a file or folder, remembered in a workspace if there is one."""
+    return Hashes(workspace.runs / NAME).sha256_of(path) if workspace.exists else sha256_of(path)
 
 
 def _key_of(stat: os.stat_result) -> str:

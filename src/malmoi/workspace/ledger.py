@@ -17,7 +17,7 @@ from malmoi.errors import WorkspaceError
 from malmoi.files import files_in, sha256_of
 from malmoi.workspace.database import insert_missing, lock_table, open_database, writing
 from malmoi.workspace.folder import Workspace
-from malmoi.workspace.hashes import Hashes
+from malmoi.workspace.hashes import NAME, Hashes
 from malmoi.workspace.schema import Artefact, Person, Run, RunInput, RunOutput, Snapshot, now
 
 URL_VARIABLE = "MALMOI_DATABASE_URL"
@@ -112,7 +112,7 @@ class Ledger:
     def __init__(self, engine: Engine, root: Path) -> None:
         self.engine = engine
         self.root = root.resolve()
-        self.hashes = Hashes(self.root / "runs" / ".hashes.json")
+        self.hashes = Hashes(self.root / "runs" / NAME)
 
     @classmethod
     def open(cls, workspace: Workspace, url: str | None = None, *, only_read: bool = False) -> "Ledger":

@@ -2,7 +2,7 @@
 
 Runs and artefacts are a graph with the edges `run_input` and `run_output`; lineage follows these edges. Prompts,
 generations, assignments and judgements record what people are asked and answer. A snapshot is a file of judgements
-that never changes.
+that never changes. An answer is what a person was told in a chat, with the passages that it comes from.
 """
 
 from datetime import UTC, datetime
@@ -214,4 +214,35 @@ class Snapshot(Base):
     """{"judgements", "prompts", "pairs", "people": {person id: judgements}}"""
     path: Mapped[str]
     """Relative to the workspace; absolute if it is outside."""
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Answer(Base):
+    """An answer of `chat` or `ask`, with its sources and everything needed to give it again.
+
+    The model and the index are named by their hashes. No run of the workspace made them if they are from elsewhere.
+    """
+
+    __tablename__ = "answer"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    """People call it answer-12."""
+    messages: Mapped[list[dict[str, Any]]]
+    """The conversation that was answered; the last message is the question."""
+    text: Mapped[str] = mapped_column(JSON)
+    """A JSON string, as in `Generation`."""
+    voice: Mapped[str]
+    """Name of the model, or `none`."""
+    model_sha256: Mapped[str | None] = mapped_column(index=True)
+    index_sha256: Mapped[str | None] = mapped_column(index=True)
+    index_place: Mapped[str | None]
+    """The folder that is indexed; of an index that a run made, its path in the workspace."""
+    sources: Mapped[list[dict[str, Any]]]
+    """[{"file", "heading", "line", "place", "sentence", "score", "document"}, …], the best first."""
+    supported: Mapped[bool | None]
+    quoted: Mapped[bool]
+    sampling: Mapped[dict[str, Any]]
+    """With its seed; empty if no model spoke."""
+    version: Mapped[str]
+    """Of Malmoi."""
     created_at: Mapped[datetime] = mapped_column(default=now)

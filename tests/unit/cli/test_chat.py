@@ -14,21 +14,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from malmoi.cli.chat import converse
+from malmoi.cli.answers import Answering
+from malmoi.cli.chat import Talk
 from malmoi.errors import UserError
 from malmoi.formats.folder import save_model
-from malmoi.inference.sampling import Sampling
-from malmoi.inference.session import ChatSession
 from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.workspace.folder import Workspace
-from malmoi.workspace.models import find_model
 
 pytestmark = pytest.mark.usefixtures("float32")
-SAMPLING = Sampling(temperature=1.0, max_tokens=12)
-Chatting = tuple[ChatSession, Workspace]
+GIVEN = {"temperature": 1.0, "max_tokens": 12}
 
 
 @pytest.fixture
@@ -45,29 +42,30 @@ def workspace(tmp_path: Path, shape: ModelConfig, tokenizer: Tokenizer, template
 
 
 @pytest.fixture
-def chat(workspace: Workspace) -> Chatting:
-    return ChatSession(*find_model(workspace, None), SAMPLING, seed=1), workspace
+def chat(workspace: Workspace) -> Talk:
+    answering = Answering.opened(workspace.path, None, no_documents=False, no_record=True)
+    return Talk(answering, answering.session(None, GIVEN, 1, "auto", "chat"), GIVEN)
 
 
-def test_commands_switch_models_and_keep_the_conversation(chat: Chatting, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_switch_models_and_keep_the_conversation(chat: Talk, capsys: pytest.CaptureFixture[str]) -> None:
     lines = ["cat", "/model sft", "/model", "/modle", "/model nix", "/help", "", "dog", "/quit", "never"]
-    converse(*chat, lines, interactive=True)
+    chat.converse(lines, interactive=True)
     out, err = capsys.readouterr()
-    assert chat[0].name == "sft"
-    assert [m["content"] for m in chat[0].messages[::2]] == ["cat", "dog"]
+    assert chat.session.name == "sft"
+    assert [m["content"] for m in chat.session.messages[::2]] == ["cat", "dog"]
     assert out.startswith("ppo> ")
     assert "sft> " in out
     for words in ("now sft", "talking with sft", "did you mean /model?", "error: nix: no such model", "/reset: forget"):
         assert words in err
-    converse(*chat, ["/reset"], interactive=True)
-    assert chat[0].messages == []
+    chat.converse(["/reset"], interactive=True)
+    assert chat.session.messages == []
 
 
-def test_where_nobody_types_an_error_ends_the_program(chat: Chatting, capsys: pytest.CaptureFixture[str]) -> None:
+def test_where_nobody_types_an_error_ends_the_program(chat: Talk, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError):
-        converse(*chat, ["cat", "/model nix", "dog"], interactive=False)
+        chat.converse(["cat", "/model nix", "dog"], interactive=False)
     assert not capsys.readouterr().out.startswith("ppo> ")
-    assert len(chat[0].messages) == 2
+    assert len(chat.session.messages) == 2
 
 
 class CtrlC(io.StringIO):
@@ -79,13 +77,13 @@ class CtrlC(io.StringIO):
 
 
 def test_ctrl_c_stops_the_answer_and_not_the_program(
-    chat: Chatting, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    chat: Talk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "stdout", CtrlC())
-    converse(*chat, ["cat", "dog"], interactive=True)
+    chat.converse(["cat", "dog"], interactive=True)
     monkeypatch.undo()
     assert capsys.readouterr().err.count("(stopped)") == 2
-    assert [m["content"] for m in chat[0].messages[::2]] == ["cat", "dog"]
+    assert [m["content"] for m in chat.session.messages[::2]] == ["cat", "dog"]
 
 
 def test_on_a_terminal_ctrl_c_warns_once_and_then_leaves(workspace: Workspace) -> None:

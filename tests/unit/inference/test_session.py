@@ -35,7 +35,7 @@ def session(folder: Path) -> ChatSession:
 
 def test_a_reward_model_cannot_be_talked_with(session: ChatSession, reward_folder: Path) -> None:
     with pytest.raises(CheckpointError, match="scores answers"):
-        session.use("reward", reward_folder)
+        session.use("reward", reward_folder, SAMPLING)
     assert session.name == "ppo" and list(session.answer("cat"))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import func, insert, inspect, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 from sqlalchemy.orm import Session
 
@@ -26,8 +26,8 @@ NEXT_REVISION = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 
 def upgrade() -> None:
@@ -44,7 +44,7 @@ def next_version(tmp_path: Path, then: str = "pass") -> str:
     """The migrations of a Malmoi that has one more."""
     folder = tmp_path / "migrations"
     shutil.copytree(Path(malmoi.workspace.migrations.__file__).parent, folder)
-    (folder / "versions" / "0002_next.py").write_text(NEXT_REVISION.format(then=then))
+    (folder / "versions" / "0003_next.py").write_text(NEXT_REVISION.format(then=then))
     return str(folder)
 
 
@@ -83,11 +83,28 @@ def test_an_older_database_is_copied_before_it_is_migrated(tmp_path: Path) -> No
         assert connection.execute(text("SELECT id, colour FROM person")).all() == [("ann", None)]
     newer.dispose()
     engine.dispose()
-    copy = sqlite3.connect(tmp_path / "malmoi.db.bak-0001")
-    assert copy.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
+    copy = sqlite3.connect(tmp_path / "malmoi.db.bak-0002")
+    assert copy.execute("SELECT version_num FROM alembic_version").fetchall() == [("0002",)]
     assert copy.execute("SELECT * FROM person").fetchall()[0][:2] == ("ann", "Ann")
     copy.close()
     assert list(tmp_path.glob("*.partial*")) == []
+
+
+def test_the_first_layout_becomes_the_newest_with_everything_in_it(database_url: str, tmp_path: Path) -> None:
+    folder = tmp_path / "first"
+    shutil.copytree(Path(malmoi.workspace.migrations.__file__).parent, folder)
+    for later in folder.glob("versions/000[2-9]_*.py"):
+        later.unlink()
+    engine = open_database(database_url, str(folder))
+    with writing(engine) as connection:
+        insert_missing(connection, Person, [person()])
+        assert "answer" not in inspect(connection).get_table_names()
+    engine.dispose()
+    engine = open_database(database_url)
+    with engine.connect() as connection:
+        assert connection.scalars(select(Person.id)).all() == ["ann"]
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+    engine.dispose()
 
 
 def test_a_new_database_has_no_copy(tmp_path: Path) -> None:
@@ -219,7 +236,7 @@ def test_processes_that_open_a_database_at_once_migrate_it_once(
     assert ended == [""] * 3
     engine = open_database(database_url, str(tmp_path / "migrations"))
     with engine.connect() as connection:
-        assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [("0002",)]
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [("0003",)]
     engine.dispose()
     assert list(tmp_path.glob("*.partial*")) == []
 

@@ -1,0 +1,258 @@
+"""What commands that answer share: how they sample, where they look up, how they show sources, what they record."""
+
+import contextlib
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from malmoi.cli.options import MOST_SEED, a_path
+from malmoi.errors import ConfigError
+
+if TYPE_CHECKING:
+    from malmoi.inference.sampling import Sampling
+    from malmoi.inference.session import ChatSession
+    from malmoi.retrieval.lookup import Lookup, Source
+    from malmoi.workspace.answers import Recorder
+    from malmoi.workspace.folder import Workspace
+
+OWN = "default: the model's generation_config.json, else"
+ELSE = {"chat": {"temperature": 0.7, "max_tokens": 128}, "ask": {"temperature": 0.7, "max_tokens": 128},
+        "generate": {"temperature": 1.0, "max_tokens": 256}}  # fmt: skip
+"""How a command samples where neither an option nor the model says it."""
+Temperature = Annotated[
+    float | None,
+    typer.Option(metavar="T", help=f"0 takes the likeliest token; higher is more random; {OWN} 0.7 (generate: 1)."),
+]
+TopP = Annotated[
+    float | None,
+    typer.Option(metavar="P", help=f"Sample from the likeliest tokens of this total probability; {OWN} 1."),
+]
+TopK = Annotated[int | None, typer.Option(metavar="K", help=f"Sample from the K likeliest tokens; 0: all; {OWN} 0.")]
+MaxTokens = Annotated[
+    int | None, typer.Option(metavar="N", help=f"Most tokens of an answer; {OWN} 128 (generate: 256).")
+]
+RandomSeed = Annotated[
+    int | None, typer.Option(metavar="N", min=0, max=MOST_SEED, help="Seed of sampling, to repeat answers.")
+]
+Documents = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PATH", parser=a_path,
+        help="Look up in this folder or file, whose index is made or updated first; default: the workspace's index.",
+    ),
+]  # fmt: skip
+NoDocuments = Annotated[bool, typer.Option("--no-documents", help="Look nothing up: the model answers alone.")]
+NoRecord = Annotated[bool, typer.Option("--no-record", help="Do not record the answers in the workspace's ledger.")]
+SHOWN = 100
+"""Characters of a heading or a sentence in a line about a source."""
+
+
+def remark(text: str) -> None:
+    typer.secho(text, err=True, dim=True)
+
+
+def sampling_of(folder: Path, given: Mapping[str, Any], command: str) -> "Sampling":
+    """How a model samples: as it says itself, except for the options that were given.
+
+    given: name -> value, None if it was not
+    """
+    from malmoi.config import parse
+    from malmoi.formats.generation import sampling_defaults
+    from malmoi.inference.sampling import Sampling
+
+    own = sampling_defaults(folder)
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return parse(Sampling, ELSE[command] | own | chosen, command)
+
+
+def index_for(workspace: "Workspace", documents: Path | None, no_documents: bool) -> Path | None:
+    """The folder of the index to look up in: of the documents, else of the workspace; None if there is none."""
+    if no_documents:
+        if documents is not None:
+            raise ConfigError("--documents and --no-documents: give one of them")
+        return None
+    from malmoi.cli.console import watched
+    from malmoi.workspace.folder import Workspace
+    from malmoi.workspace.indexes import find_index, index_folder
+
+    if documents is None:
+        return find_index(workspace)
+    with watched():
+        return index_folder(Workspace.open(workspace.path), documents).folder
+
+
+def open_lookup(index: Path) -> "Lookup":
+    from malmoi.retrieval.index import Index
+    from malmoi.retrieval.lookup import Lookup
+
+    return Lookup(Index.open(index))
+
+
+def source_line(source: "Source", *, whole: bool = False) -> str:
+    """A source on one line. whole: do not shorten heading and sentence"""
+    from malmoi.cli.printing import printable, source_text
+
+    return printable(source_text(source.to_row(), None if whole else SHOWN))
+
+
+@dataclass
+class Answering:
+    """Everything around a session: what it looks up in, and where its answers are recorded.
+
+    lookup, index: where answers are looked up, and the folder of its index; None if nothing is looked up
+    recorder: None if the user wants no record
+    """
+
+    workspace: "Workspace"
+    lookup: "Lookup | None"
+    index: Path | None
+    recorder: "Recorder | None"
+    _hashes: dict[Path, str] = field(default_factory=dict)
+
+    @classmethod
+    def opened(cls, workspace: Path, documents: Path | None, no_documents: bool, no_record: bool) -> "Answering":
+        """Open the workspace's index, or make or update that of `documents`."""
+        from malmoi.workspace.answers import Recorder
+        from malmoi.workspace.folder import Workspace
+
+        here = Workspace(workspace)
+        index = index_for(here, documents, no_documents)
+        lookup = open_lookup(index) if index is not None else None
+        return cls(here, lookup, index, None if no_record else Recorder(here))
+
+    def session(
+        self, model: str | None, given: Mapping[str, Any], seed: int | None, weights: str, command: str
+    ) -> "ChatSession":
+        """A session with a model; see `voice_of`. given: options of sampling, None if they were not given"""
+        from malmoi.inference.session import ChatSession
+
+        name, folder = self.voice_of(model)
+        if folder is None:
+            for option, value in {**given, "seed": seed}.items():
+                if value is not None:
+                    said = option.replace("_", "-")
+                    raise ConfigError(f"--{said}: does nothing, since no model answers here; leave it out")
+            return ChatSession(name, None, None, seed, lookup=self.lookup)
+        from malmoi.inference.weights import weights_named  # with torch, which takes seconds
+
+        sampling = sampling_of(folder, given, command)
+        return ChatSession(name, folder, sampling, seed, weights_named(weights), self.lookup)
+
+    def voice_of(self, model: str | None) -> tuple[str, Path | None]:
+        """Name and folder of a model, or "none" and no folder; by default the newest model, or none if there is none.
+
+        Raises UserError as `find_model`, and ConfigError if there is neither a model nor anything to look up in.
+        """
+        from malmoi.inference.grounded import NO_VOICE
+        from malmoi.workspace.models import find_model, policy_names
+
+        if model == NO_VOICE or (model is None and self.lookup is not None and not policy_names(self.workspace)):
+            if self.lookup is None:
+                raise ConfigError("none: quotes what it finds, and there is nothing to look up in; give --documents")
+            return NO_VOICE, None
+        return find_model(self.workspace, model)
+
+    def record(self, session: "ChatSession") -> str | None:
+        """Record the session's last answer; returns its name. None if it is not recorded."""
+        from malmoi.workspace.answers import NewAnswer
+
+        last = session.last
+        if self.recorder is None or self.recorder.problem or last is None:
+            return None
+        made_by = self.sha256_of(session.folder), self.sha256_of(self.index), self._index_place()
+        sources, how = last.to_row()["sources"], self.how(session)
+        given = NewAnswer(session.asked, last.text, last.voice, *made_by, sources, last.supported, last.quoted, how)
+        name = self.recorder.record(given)
+        if self.recorder.problem:
+            remark(f"(answers are not recorded: {self.recorder.problem})")
+        return name
+
+    def _index_place(self) -> str | None:
+        """The folder that the index is of; of an index that a run made, its path in the workspace."""
+        if self.lookup is None or self.index is None:
+            return None
+        made = self.index.resolve()
+        here = self.workspace.path.resolve()
+        return str(self.lookup.index.facts.get("source") or (made.relative_to(here) if here in made.parents else made))
+
+    def how(self, session: "ChatSession") -> dict[str, Any]:
+        """What it takes to make the last answer again; empty if no model was asked."""
+        if session.sampling is None:
+            return {}
+        return {**session.sampling.model_dump(mode="json", exclude={"logprobs"}), "seed": session.seed - 1}
+
+    def sha256_of(self, made: Path | None) -> str | None:
+        """The hash of a model or an index; files that have not changed are not read again."""
+        from malmoi.workspace.hashes import sha256_in
+
+        if made is None:
+            return None
+        if made not in self._hashes:
+            self._hashes[made] = sha256_in(self.workspace, made)
+        return self._hashes[made]
+
+    def introduction(self, session: "ChatSession") -> str:
+        """What to know before talking: who answers, what it looks up in, what is recorded."""
+        parts = [taught(session, self.lookup is not None)]
+        if self.lookup is not None:
+            facts = self.lookup.index.facts
+            parts.append(f"looks up in {facts['files']:,} files, {facts['passages']:,} passages (--no-documents: not)")
+        if self.recorder is not None:
+            where = self.recorder.problem and f"not recorded: {self.recorder.problem}"
+            parts.append(where or f"answers are recorded in {self.workspace.database} (--no-record: not)")
+        return f"{session.name}: {'; '.join(parts)}"
+
+
+def taught(session: "ChatSession", looks_up: bool) -> str:
+    """What to know about the model."""
+    if session.voice is None:
+        return "no model; it quotes"
+    from malmoi.stage import BASE
+
+    context = f"context {session.voice.seq_len} tokens"
+    if looks_up and session.voice.reading == "no":
+        return f"{context}; it was not trained to read documents, so they are quoted"
+    if session.name == BASE:
+        return f"{context}; it continues text and was never taught to chat"
+    return context
+
+
+def say(session: "ChatSession", text: str, label: str = "") -> None:
+    """Answer on stdout, as the words come; remarks about the answer go to stderr."""
+    from malmoi.cli.printing import printable
+
+    spoken = False
+    with contextlib.closing(session.answer(text)) as pieces:
+        for piece in filter(None, map(printable, pieces)):
+            if not spoken and session.n_dropped:
+                dropped = f"the oldest {session.n_dropped} messages no longer fit {session.name}'s context"
+                remark(f"({dropped} and were dropped)")
+            sys.stdout.write(piece if spoken else label + piece)
+            sys.stdout.flush()
+            spoken = True
+    print(flush=True)
+    if not spoken:
+        remark(f"({session.name} ended its turn without a word)")
+    if session.last is not None and session.last.rejected:
+        remark(f"(quoted: the documents do not support what {session.name} said)")
+
+
+def sources_of(session: "ChatSession") -> list[str]:
+    """A line for each source of the last answer, the best first."""
+    return [source_line(source) for source in (session.last.sources if session.last else ())]
+
+
+def full_sources(session: "ChatSession") -> list[str]:
+    """Each source of the last answer with its whole passage."""
+    from malmoi.cli.printing import printable
+
+    lines = []
+    for source in session.last.sources if session.last else ():
+        passage = source.passage
+        lines.append(f"{source_line(source, whole=True)}  (fits {source.score:.2f})")
+        lines += [f"    {printable(line)}" for line in passage.text.splitlines()]
+    return lines

@@ -1,0 +1,164 @@
+"""Answers that name their sources. One function answers for chat, ask, generate and evaluation alike.
+
+What fits the conversation is looked up, and goes into the prompt as documents. The voice answers; its words are checked
+against the documents, and where they are not supported, a quotation takes their place. A voice that never learned to
+read documents, and the voice `none`, always quote. Nothing fits: only a voice that was trained to decline may speak,
+and only if it claims nothing; else the nearest titles are offered.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from malmoi.errors import DataError
+from malmoi.retrieval.check import is_supported
+from malmoi.retrieval.lookup import Findings, Lookup, Source
+from malmoi.retrieval.prompt import documents_for
+from malmoi.retrieval.quote import quote
+from malmoi.tokenizer.chat_template import Message, check_messages
+
+if TYPE_CHECKING:  # torch takes seconds, and quotations need none
+    from malmoi.inference.requests import Request
+    from malmoi.inference.sampling import Sampling
+    from malmoi.inference.voice import Voice
+
+NO_VOICE = "none"
+"""The name of the voice that is no model: it quotes."""
+
+N_ROWS = 32
+ROOMS = (2, 4)
+"""The documents get this share of the context, 1/2, or less if the conversation does not fit with them."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An answer as a person gets it.
+
+    sources: what it comes from, the best first; empty if nothing was looked up, or nothing fitted
+    supported: whether its sources support it; None if it has no sources
+    quoted: the words are the look-up's: a quotation, or that nothing fits; not the voice's
+    voice: name of the model, or `none`; rejected: its words that the check refused, "" if there are none
+    """
+
+    text: str
+    sources: tuple[Source, ...] = ()
+    supported: bool | None = None
+    quoted: bool = False
+    voice: str = NO_VOICE
+    rejected: str = ""
+
+    def to_row(self) -> dict[str, Any]:
+        """Everything but the text, for a JSON line."""
+        row = {"sources": [source.to_row() for source in self.sources], "supported": self.supported}
+        return row | {"quoted": self.quoted, **({"rejected": self.rejected} if self.rejected else {})}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A conversation that is ready to be answered.
+
+    ids: what the voice reads; None if it does not speak; findings: None if nothing was looked up
+    asked: the conversation as the voice reads it, with the documents that were found
+    n_dropped: old messages that did not fit into the context
+    """
+
+    asked: Sequence[Message]
+    ids: list[int] | None
+    findings: Findings | None = None
+    n_dropped: int = 0
+
+
+def prepare(
+    voice: "Voice | None", lookup: Lookup | None, messages: Sequence[Message], max_tokens: int, *, cut: bool = True
+) -> Prepared:
+    """Look up what fits, and write the voice's prompt. messages: the last one is the user's
+
+    Documents that the user's message brings along are used as they are, and nothing is looked up.
+    cut: leave out the oldest messages that do not fit into the context
+    Raises DataError if the conversation is malformed, or too long for a voice without a look-up.
+    """
+    if lookup is None or messages[-1].get("documents"):
+        if voice is None:
+            raise DataError("there is no model, and nothing to look up in")
+        if not cut:
+            return Prepared(messages, whole(voice, messages))
+        ids, n_dropped = fit(voice, messages, max_tokens)
+        return Prepared(messages, ids, n_dropped=n_dropped)
+    check_messages(messages)
+    findings = lookup.find(messages)
+    if voice is None or not may_speak(voice, findings):
+        return Prepared(messages, None, findings)
+    for share in ROOMS:
+        documents = documents_for(findings, voice.seq_len // share, voice.n_tokens)
+        asked = [*messages[:-1], {**messages[-1], "documents": documents}] if documents else messages
+        try:
+            ids, n_dropped = fit(voice, asked, max_tokens)
+        except DataError:
+            continue
+        return Prepared(asked, ids, findings, n_dropped)
+    return Prepared(messages, None, findings)
+
+
+def may_speak(voice: "Voice", findings: Findings) -> bool:
+    """Whether the voice is asked: with documents if it reads them; without, if it was trained to decline."""
+    return voice.reading != "no" if findings.sources else voice.reading == "trained"
+
+
+def fit(voice: "Voice", messages: Sequence[Message], max_tokens: int) -> tuple[list[int], int]:
+    """Ids of the newest turns that leave room for an answer, and how many old messages are left out."""
+    longest = voice.seq_len - min(max_tokens, voice.seq_len // 4)
+    # A question and its answer are left out together.
+    for n_dropped in range(0, len(messages), 2):
+        ids = voice.ids(messages[n_dropped:])
+        if len(ids) <= longest:
+            return ids, n_dropped
+    raise DataError(f"message: {len(ids)} tokens; {voice.name} reads at most {longest}; send a shorter message")
+
+
+def whole(voice: "Voice", messages: Sequence[Message]) -> list[int]:
+    """Ids of a conversation of which nothing may be left out. Raises DataError if no room for an answer is left."""
+    ids = voice.ids(messages)
+    if len(ids) >= voice.seq_len:
+        raise DataError(f"{len(ids)} tokens leave no room for an answer in a context of {voice.seq_len}")
+    return ids
+
+
+def settle(voice: "Voice | None", prepared: Prepared, said: str) -> Answered:
+    """The answer, now that the voice has spoken. said: its words, "" if it was not asked"""
+    name, findings = voice.name if voice else NO_VOICE, prepared.findings
+    said = said.strip()
+    if findings is None:
+        return Answered(said, voice=name)
+    supported = True if findings.sources else None
+    if said and _may_stay(said, findings, prepared.asked[-1]["content"]):
+        return Answered(said, findings.sources, supported, voice=name)
+    return Answered(quote(findings), findings.sources, supported, quoted=True, voice=name, rejected=said)
+
+
+def _may_stay(said: str, findings: Findings, question: str) -> bool:
+    """Whether what was found supports the voice's words; where nothing was found, whether they claim nothing."""
+    support = is_supported(said, findings, question)
+    return support.is_supported if findings.sources else not support.unsupported
+
+
+def answer_all(
+    voice: "Voice | None", lookup: Lookup | None, conversations: Sequence[Sequence[Message]], sampling: "Sampling",
+    seeds: Sequence[int],
+) -> list[Answered]:  # fmt: skip
+    """One answer to each conversation: the same as to each alone. seeds: one number for each"""
+    prepared = [prepare(voice, lookup, messages, sampling.max_tokens) for messages in conversations]
+    said = speak(voice, prepared, sampling, seeds)
+    return [settle(voice, one, words) for one, words in zip(prepared, said, strict=True)]
+
+
+def speak(voice: "Voice | None", prepared: Sequence[Prepared], sampling: "Sampling", seeds: Sequence[int]) -> list[str]:
+    """The voice's words for each prompt, "" where it is not asked. Prompts of similar length are read together."""
+    asked = sorted((i for i, one in enumerate(prepared) if one.ids), key=lambda i: len(prepared[i].ids or ()))
+    if voice is None or not asked:
+        return [""] * len(prepared)
+    n_rows = min(N_ROWS, len(asked))
+    n_max = len(prepared[asked[-1]].ids or ()) + sampling.max_tokens
+    engine = voice.engine(n_rows, n_max=n_max, n_waiting=len(asked), join_at=max(1, n_rows // 4))
+    requests: dict[int, Request] = {i: engine.submit(prepared[i].ids or (), sampling, seeds[i]) for i in asked}
+    engine.finish()
+    return [requests[i].text if i in requests else "" for i in range(len(prepared))]
