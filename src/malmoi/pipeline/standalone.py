@@ -25,6 +25,7 @@ from malmoi.data.comparisons import read_rankings
 from malmoi.data.conversations import has_documents
 from malmoi.data.tokens import warning_if_short
 from malmoi.errors import ConfigError, UserError
+from malmoi.evals.heldout import keep_best_of_text
 from malmoi.evals.reward_scores import score_spread
 from malmoi.evals.watch import PolicyWatch
 from malmoi.files import read_json, sha256_of, write_json
@@ -95,6 +96,8 @@ def _train(module: ModuleType, config: Any, inputs: Any, hashes: dict[str, str],
     watcher.started(f"{algorithm} → {out}", "", resumed=(out / "checkpoint.safetensors").exists())
     if isinstance(config, pretrain.Config) and (said := warning_if_short(inputs.shards, config.model.seq_len)):
         watcher.say(said)
+    if isinstance(config, pretrain.Config) and (inputs.shards / "heldout.index.json").exists():
+        keep_best_of_text(job, inputs.shards, text[0].pad_id, config.batch_size, watcher.say)
     hooks: list[Hook] = [MetricsFile(out / "metrics.jsonl"), watcher.step]
     watch = None
     if isinstance(job.steps, RolloutSteps):

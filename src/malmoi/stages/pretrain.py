@@ -4,10 +4,9 @@ from dataclasses import replace
 
 from malmoi import device
 from malmoi.algorithms import pretrain
-from malmoi.corpus.shards import TokenShards
 from malmoi.cost import Cost, Sizes
-from malmoi.data.tokens import heldout_documents, warning_if_short
-from malmoi.evals.bits_per_byte import bits_per_byte
+from malmoi.data.tokens import warning_if_short
+from malmoi.evals.heldout import keep_best_of_text
 from malmoi.facts import Card, Facts, Line, Plot, Section, Summary, figures, points
 from malmoi.files import read_json, write_json
 from malmoi.formats.inspect import ABOUT
@@ -16,7 +15,6 @@ from malmoi.stage import BASE, MODEL, Context, Finished, required
 from malmoi.stages._training import loss_plots, save, train, training_cost
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
-from malmoi.train.hooks import every
 
 Settings, Inputs = pretrain.Config, pretrain.Inputs
 READS = {"shards": required("shards"), "tokenizer": required("tokenizer")}
@@ -37,27 +35,23 @@ def cost(settings: pretrain.Config, sizes: Sizes) -> Cost:
 
 
 def run(context: Context, settings: pretrain.Config) -> None:
-    """Train, and measure bits per byte on the held-out shards."""
+    """Train, measure bits per byte on the held-out shards, and keep the weights of the lowest."""
     shards = context.reads("shards").path
     folder = context.reads("tokenizer").path
     text = Tokenizer.load(folder), ChatTemplate.load(folder)
     job = pretrain.build(settings, pretrain.Inputs(shards=shards))
     model = job.model
     assert isinstance(model, LanguageModel)
-    n_bytes = TokenShards(shards, "heldout").n_text_bytes
     if said := warning_if_short(shards, model.config.seq_len):
         context.say(said)
-
-    def heldout() -> float:
-        return bits_per_byte(model, heldout_documents(shards, model.config.seq_len, text[0].pad_id), n_bytes)
-
+    best = keep_best_of_text(job, shards, text[0].pad_id, settings.batch_size, context.say)
     before_path = context.folder / "before.json"
     if not before_path.exists():
-        before = heldout()
+        before = best.measure()
         if device.current().is_main:
             write_json(before_path, {"bpb": before})
-    train(context, job, settings.loop, [every(max(1, settings.n_steps // 4), "bpb", heldout)])
-    save(context, job, text, {"bpb_before": read_json(before_path)["bpb"], "bpb_after": heldout()})
+    train(context, job, settings.loop)
+    save(context, job, text, {"bpb_before": read_json(before_path)["bpb"], **best.about("bpb_after")})
 
 
 def facts(finished: Finished) -> Facts:
@@ -84,5 +78,8 @@ def facts(finished: Finished) -> Facts:
         "A transformer learns to predict the next token. Bits per byte measure how many bits it needs for each byte "
         "of text that it has never seen."
     )
+    if "best_step" in about:
+        lead += f" The weights of step {about['best_step']:,} predict the held-out text best, and are kept."
     section = Section("Pretraining", lead, [figures(found, labels), *plots])
-    return Facts([section], cards, summary, json={finished.stage: found})
+    alarms = [f"pretraining: {cause}" for cause in about.get("alarms", {}).values()]
+    return Facts([section], cards, summary, alarms=alarms, json={finished.stage: found})

@@ -19,6 +19,9 @@ from malmoi.files import write_bytes
 from malmoi.train.job import Job
 from malmoi.train.optim import full_tensor, shard_like
 
+MEASURED = "measured"
+"""Name of the measurements of held-out text in a checkpoint."""
+
 
 def save(path: Path, step: int, job: Job, optimizers: list[torch.optim.Optimizer]) -> None:
     """Write the job's state after `step`. With several ranks all take part and the first one writes.
@@ -56,6 +59,11 @@ def _state(job: Job, optimizers: list[torch.optim.Optimizer]) -> Iterator[tuple[
                 yield f"optim.{names[parameter]}.{key}", value
     for key, value in job.steps.state_dict().items():
         yield f"stream.{key}", value
+    if job.best is not None:
+        weights, measured = job.best.state()
+        yield MEASURED, measured
+        for name, tensor in weights.items():
+            yield f"best.{name}", tensor
 
 
 class _Header(NamedTuple):
@@ -93,6 +101,12 @@ def load(path: Path, job: Job, optimizers: list[torch.optim.Optimizer]) -> int:
     tensors = {key: file.get_tensor(f"stream.{key}") for key in _names_below(file, "stream.")}
     plain_values = {key.removeprefix("stream."): value for key, value in plain.items() if key.startswith("stream.")}
     job.steps.load_state_dict(tensors | plain_values)
+    if job.best is not None and MEASURED in plain:  # a checkpoint of an earlier version has none
+        found = {name: file.get_tensor(f"best.{name}") for name in _names_below(file, "best.")}
+        weights = {
+            name: shard_like(tensor.to(parameters[name].device), parameters[name]) for name, tensor in found.items()
+        }
+        job.best.load_state(weights, plain[MEASURED])
     return step
 
 

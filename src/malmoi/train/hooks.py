@@ -1,12 +1,11 @@
 """Hooks watch the loop: they may add metrics to a step, and change nothing of what is learned."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from malmoi import device
 from malmoi.files import disk_errors, to_json
-from malmoi.train.loop import Hook, Step
+from malmoi.train.loop import Step
 
 
 class MetricsFile:
@@ -35,13 +34,3 @@ class MetricsFile:
                 file.truncate(len(complete))
         lines = complete.splitlines()
         self.last_step = json.loads(lines[-1])["step"] if lines else 0
-
-
-def every(n_steps: int, name: str, measure: Callable[[], float]) -> Hook:
-    """Add a measurement to the metrics of every n-th step and of the last."""
-
-    def hook(step: Step) -> None:
-        if step.step % n_steps == 0 or step.step == step.n_steps:
-            step.metrics[name] = measure()
-
-    return hook

@@ -7,6 +7,8 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from malmoi.train.best import BestWeights
+
 Loss = Callable[[Any, Any], tuple[Tensor, dict[str, Tensor]]]
 
 
@@ -41,6 +43,7 @@ class Job:
 
     loss(model, batch) -> (loss_sum, metric_sums): sums over the batch's `count`, not means
     averaged: a second set of weights that follows `model` (exponential moving average), or None
+    best: measures held-out text during the training; `model` ends with the weights that predict it best
     """
 
     model: nn.Module
@@ -49,3 +52,4 @@ class Job:
     n_steps: int
     averaged: nn.Module | None = None
     average_decay: float = 0.0
+    best: BestWeights | None = None

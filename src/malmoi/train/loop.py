@@ -64,6 +64,7 @@ Hook = Callable[[Step], None]
 def fit(job: Job, config: LoopConfig, hooks: Sequence[Hook] = (), resume_from: Path | None = None) -> None:
     """Run the job's optimizer steps to the end, from the checkpoint in `resume_from` if there is one.
 
+    The model ends with its last weights, or with the best ones where the job measures held-out text (`Job.best`).
     Raises DivergedError when a loss, the gradient or the weights are not finite (the checkpoint that is kept is from
     before), ConfigError when sharded ranks would have unequal work, and KeyboardInterrupt, after writing a checkpoint,
     when a signal asked to stop.
@@ -107,6 +108,8 @@ def fit(job: Job, config: LoopConfig, hooks: Sequence[Hook] = (), resume_from: P
         metrics |= job.steps.info if isinstance(job.steps, Measured) else {}
         metrics |= {"grad_norm": float(grad_norm), "lr": config.optim.lr * lr_ratio(config.optim, step, job.n_steps)}
         record = Step(step, job.n_steps, metrics, time.monotonic() - started, count)
+        if job.best is not None:
+            job.best.look(step, record.metrics)
         for hook in hooks:
             hook(record)
         stopping = device.any_rank(stop_requested())
@@ -121,6 +124,8 @@ def fit(job: Job, config: LoopConfig, hooks: Sequence[Hook] = (), resume_from: P
             save_s = saved_at - began
         if stopping:
             raise KeyboardInterrupt
+    if job.best is not None:
+        job.best.put_back()
 
 
 def _what_diverged(losses: list[Tensor], n_micros: int) -> str:

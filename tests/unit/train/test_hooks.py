@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from malmoi.files import read_jsonl
-from malmoi.train.hooks import MetricsFile, every
+from malmoi.train.hooks import MetricsFile
 from malmoi.train.loop import Step
 
 pytestmark = pytest.mark.usefixtures("float32")
@@ -54,11 +54,3 @@ def test_a_file_without_one_whole_line_starts_anew(tmp_path: Path, torn: bytes) 
     path.write_bytes(torn)
     write(path, range(1, 3), loss=1.0)
     assert [row["step"] for row in read_jsonl(path)] == [1, 2]
-
-
-def test_a_measurement_is_taken_every_n_steps_and_at_the_end() -> None:
-    measured = every(4, "bpb", lambda: 1.5)
-    steps = [Step(number, 10) for number in range(1, 11)]
-    for step in steps:
-        measured(step)
-    assert [step.step for step in steps if step.metrics == {"bpb": 1.5}] == [4, 8, 10]
