@@ -20,12 +20,19 @@ class Settings(BaseModel):
     renamed: ClassVar[Mapping[str, str]] = {}
     """Names that fields had in the first version -> their names now. The old ones are refused with the new ones, and
     work is still found under them."""
+    added: ClassVar[frozenset[str]] = frozenset()
+    """Fields that the first version did not have. With their default values all is done as before, so that earlier
+    work is still found."""
 
     @classmethod
     def under_first_names(cls, dumped: Mapping[str, Any]) -> dict[str, Any]:
         """What `model_dump` gave, under the names of the first version, by which its work is found."""
         first = {now: before for before, now in cls.renamed.items()}
-        return {first.get(name, name): value for name, value in dumped.items()}
+        return {
+            first.get(name, name): value
+            for name, value in dumped.items()
+            if name not in cls.added or value != cls.model_fields[name].default
+        }
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]

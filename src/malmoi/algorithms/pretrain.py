@@ -16,6 +16,7 @@ from malmoi.data.tokens import window_steps
 from malmoi.errors import ConfigError
 from malmoi.formats.huggingface import family_of
 from malmoi.model.config import ModelConfig
+from malmoi.model.copying import begin_copying
 from malmoi.model.transformer import LanguageModel, initialise
 from malmoi.train.job import Job
 from malmoi.train.loop import LoopConfig
@@ -35,8 +36,14 @@ class Config(Settings):
     """Windows in one forward pass."""
     seed: Seed = 1
     """Of the initial weights and of the order of the text."""
+    copying: bool = False
+    """Begin with attention heads that copy from the text before (see `model/copying.py`): a small network then learns
+    to answer from documents in its prompt. `repeated_share` keeps them in use."""
+    repeated_share: float = Field(0.0, ge=0, le=1)
+    """Share of the windows in which a piece of the text is repeated, instead of going on."""
     loop: LoopConfig = LoopConfig()
     """Optimizer, checkpoints, compilation."""
+    added = frozenset({"copying", "repeated_share"})
 
 
 class Inputs(Settings):
@@ -66,5 +73,10 @@ def build(config: Config, inputs: Inputs) -> Job:
     family_of(shape)  # refuses now what could not be saved in the end
     model = LanguageModel(shape)
     initialise(model, config.seed)
-    steps = window_steps(inputs.shards, config.model.seq_len, config.batch_size, config.micro_batch_size, config.seed)
+    if config.copying:
+        begin_copying(model, config.seed)
+    steps = window_steps(
+        inputs.shards, config.model.seq_len, config.batch_size, config.micro_batch_size, config.seed,
+        config.repeated_share,
+    )  # fmt: skip
     return Job(model.to(device.current().torch_device), steps, loss, config.n_steps)

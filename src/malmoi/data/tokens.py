@@ -10,10 +10,16 @@ from malmoi.corpus.shards import TokenShards
 from malmoi.data.batch import Tokens, pad, shift
 from malmoi.data.stream import Shuffled
 
+SHORTEST_PIECE = 16
+"""Tokens of the shortest piece of text that is repeated."""
 
-def window_steps(folder: Path, seq_len: int, batch_size: int, micro_batch_size: int, seed: int) -> Shuffled:
+
+def window_steps(
+    folder: Path, seq_len: int, batch_size: int, micro_batch_size: int, seed: int, repeated_share: float = 0.0
+) -> Shuffled:
     """Steps of `batch_size` windows of `seq_len` tokens. Each pass cuts the text at a different offset.
 
+    repeated_share: share of the windows that repeat their beginning, of a random length, to the end
     A text shorter than `min_tokens` wraps around: its beginning follows its end.
     """
     shards = TokenShards(folder, "train")
@@ -29,6 +35,11 @@ def window_steps(folder: Path, seq_len: int, batch_size: int, micro_batch_size: 
     def collate(epoch: int, rows: np.ndarray) -> list[Tokens]:
         offset = int(np.random.default_rng((seed, 1, epoch)).integers(seq_len))
         windows = [window(offset + int(row) * seq_len) for row in rows]
+        if repeated_share:
+            windows = [
+                _repeated(one, repeated_share, np.random.default_rng((seed, 2, epoch, int(row))))
+                for one, row in zip(windows, rows, strict=True)
+            ]
         return [_tokens(windows[i : i + micro_batch_size]) for i in range(0, len(windows), micro_batch_size)]
 
     return Shuffled(n_windows, batch_size, seed, collate)
@@ -62,6 +73,14 @@ def heldout_documents(folder: Path, seq_len: int, pad_id: int, batch_size: int =
     for start in range(0, len(pieces), batch_size):
         batch, lengths = pad([piece.tolist() for piece in pieces[start : start + batch_size]], pad_id)
         yield shift(batch, torch.arange(batch.shape[1]) < lengths[:, None])
+
+
+def _repeated(window: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """The window, or with the chance `share` its beginning again and again."""
+    if rng.random() >= share:
+        return window
+    longest = max(SHORTEST_PIECE, len(window) // 2)
+    return np.resize(window[: rng.integers(SHORTEST_PIECE, longest + 1)], len(window))
 
 
 def _tokens(windows: list[np.ndarray]) -> Tokens:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from malmoi.corpus.shards import ShardWriter
 from malmoi.data.stream import Shuffled
-from malmoi.data.tokens import heldout_documents, warning_if_short, window_steps
+from malmoi.data.tokens import SHORTEST_PIECE, heldout_documents, warning_if_short, window_steps
 
 
 def rows_of(epoch: int, rows: np.ndarray) -> Sequence[int]:
@@ -65,6 +66,20 @@ def test_windows_of_a_pass_do_not_overlap_and_predict_the_next_token(counted: Pa
         assert [start - starts[0] for start in starts] == list(range(0, 90, 10))
         starts_of_passes.append(starts[0])
     assert len(set(starts_of_passes)) > 1
+
+
+def test_a_share_of_the_windows_repeats_its_beginning_and_the_others_are_as_before(counted: Path) -> None:
+    plain, repeated = (
+        [micro.ids for step in islice(window_steps(counted, 40, 4, 4, 5, share), 30) for micro in step]
+        for share in (0.0, 0.5)
+    )
+    n_changed = 0
+    for row, before in zip(torch.cat(repeated).tolist(), torch.cat(plain).tolist(), strict=True):
+        if row != before:
+            n_changed += 1
+            [period] = [n for n in range(SHORTEST_PIECE, 21) if row[n:] == row[:-n]]
+            assert row[:period] == before[:period]
+    assert 0.35 < n_changed / 120 < 0.65
 
 
 @pytest.mark.parametrize("seq_len", [1, 4, 24, 100])
