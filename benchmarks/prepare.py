@@ -23,8 +23,9 @@ from malmoi.files import write_json, write_jsonl
 from malmoi.formats.folder import load_model, load_text, save_model
 from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel, ScalarModel, initialise
+from malmoi.synthetic.item_questions import item_questions
 from malmoi.synthetic.pydocs import Item, read_python_docs
-from malmoi.synthetic.questions import choose_items, make_questions
+from malmoi.synthetic.questions import choose_items
 from malmoi.tokenizer.bpe import Tokenizer, train_bpe
 from malmoi.tokenizer.chat_template import ChatTemplate
 
@@ -42,13 +43,15 @@ class Source:
     def __init__(self) -> None:
         self.texts: list[str] = []
         items: list[Item] = []
+        by_id: dict[str, str] = {}
         for document, item in read_python_docs(packages=()):
             self.texts.append(document.text)
+            by_id[document.id] = document.text
             items += [item] if item is not None else []
         rng = random.Random(SEED)
         rng.shuffle(self.texts)
         chosen, _ = choose_items(items, N_ITEMS, 0, SEED)
-        self.questions = sorted({question.prompt for question in make_questions(chosen, [], SEED)})
+        self.questions = sorted({question.prompt for question in item_questions(chosen, [], by_id, SEED)})
         rng.shuffle(self.questions)
 
     def reader(self) -> Callable[[int], str]:

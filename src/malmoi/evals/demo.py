@@ -23,7 +23,7 @@ from malmoi.formats.folder import load_model, load_text
 from malmoi.inference.sampling import Sampling
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.synthetic.labeler import gold_score, true_ranks
-from malmoi.synthetic.questions import Question
+from malmoi.synthetic.questions import Question, messages
 from malmoi.tokenizer.chat_template import Message
 
 XZ_MOST_BYTES = {"train": 2**24, "heldout": 2**21}
@@ -143,7 +143,7 @@ def _answers(inputs: Inputs, settings: EvalSettings) -> dict[str, Any]:
 def _ask(folder: Path, questions: Sequence[Question], settings: EvalSettings) -> list[TextAnswer]:
     model, (tokenizer, template) = load_model(folder, LanguageModel), load_text(folder)
     greedy = Sampling(temperature=0, max_tokens=settings.max_tokens)
-    return answer_questions(model, tokenizer, template, [question.prompt for question in questions], greedy)
+    return answer_questions(model, tokenizer, template, [messages(question) for question in questions], greedy)
 
 
 def _exact(questions: Sequence[Question], answers: Sequence[TextAnswer]) -> dict[str, Any]:

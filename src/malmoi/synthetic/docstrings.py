@@ -60,7 +60,7 @@ def _is_usable(sentence: str) -> bool:
         12 <= len(sentence) <= MAX_SENTENCE_CHARS
         and " " in sentence
         and bool(re.match(r"[^\W\d_]|@\w", sentence))
-        and not re.search(r"[{}|\\`]|::|>>>|\.\.\.\s*$|_{3,}|={3,}|~~", sentence)
+        and not re.search(r"XXX|TODO|[{}|\\`]|::|>>>|\.\.\.\s*$|_{3,}|={3,}|~~", sentence)
         and (" - " not in sentence or ": - " in sentence)
         and len(re.findall(r"[(\[]", sentence)) == len(re.findall(r"[)\]]", sentence))
         and sum(character.isalpha() or character == " " for character in sentence) >= 0.7 * len(sentence)
