@@ -34,7 +34,7 @@ def test_a_table_of_no_stage_is_refused_but_stages_may_be_left_out_with_set(tmp_
     assert read_recipe(find_recipe("nano"), ['stages=["corpus","tokenizer"]']).stages == ("corpus", "tokenizer")
 
 
-@pytest.mark.parametrize("name", ["nano", "nano-small", "smollm"])
+@pytest.mark.parametrize("name", ["nano", "nano-small", "smollm", "answers"])
 def test_recipes_that_come_with_malmoi_are_read_and_written_as_tables(name: str) -> None:
     recipe = read_recipe(find_recipe(name))
     assert Recipe.of(recipe.table()) == recipe
@@ -78,7 +78,7 @@ def test_a_folder_named_like_a_recipe_does_not_hide_it(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     (tmp_path / "nano").mkdir()
     assert read_recipe(find_recipe("nano")).name == "nano"
-    with pytest.raises(ConfigError, match=r"\./own: no such recipe; .*: nano, nano-small, smollm"):
+    with pytest.raises(ConfigError, match=r"\./own: no such recipe; .*: answers, nano, nano-small, smollm"):
         find_recipe("./own")
 
 
