@@ -107,6 +107,7 @@ def read_files(
     with Guard() as guard:
         for file in files:
             report.n_files += 1
+            found = None
             for found in _documents(file, root, encoding, report, guard):
                 if isinstance(found, Unreadable):
                     _pass_over(found, errors, report)
@@ -115,6 +116,8 @@ def read_files(
                 else:
                     report.n_documents += 1
                     yield found
+            if found is None:
+                report.skipped["no text in it"] += 1
 
 
 def _pass_over(problem: Unreadable, errors: Errors, report: ReadReport) -> None:

@@ -85,7 +85,11 @@ class _Process:
 
     def __init__(self) -> None:
         command = [sys.executable, "-P", "-c", "from malmoi.corpus.guard import serve; serve()"]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONUTF8": "1"}
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            "PYTHONUTF8": "1",
+            "OPENPYXL_LXML": "False",  # without lxml it parses through defusedxml, which refuses entities
+        }
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
         )
@@ -201,6 +205,8 @@ def read_guarded(path: Path, source: str, notes: Counter[str]) -> Iterator[Docum
             yield from reader.read(file)
     except Unreadable as problem:
         yield problem
+    except ModuleNotFoundError as error:
+        yield Unreadable("a package is missing", f"{path}: reading {kind} needs {error.name}: pip install {error.name}")
     except OSError as error:
         yield Unreadable("cannot be opened", f"{path}: cannot be read ({error.strerror or error}); mend or move it")
     except MemoryError:

@@ -138,16 +138,26 @@ def _give(lines: list[str], opened: list[_Open]) -> Iterator[str]:
         around.after += lines
 
 
+def joined(found: Iterable[str]) -> str:
+    """Blocks as one text: items of a list on neighbouring lines, a blank line between others."""
+    text, before = "", ""
+    for block in found:
+        is_list = block.startswith("- ") and before.startswith("- ")
+        text += ("\n" if is_list else "\n\n" if text else "") + block
+        before = block
+    return text
+
+
 def documents(found: Iterable[str], source: str, place: str = "") -> Iterator[Document]:
     """Blocks as documents of at most PART_CHARS, if no block is longer. Each goes on under the heading before it."""
-    lines, n_chars, heading = list[str](), 0, ""
+    part, n_chars, heading = list[str](), 0, ""
     for block in found:
-        if n_chars + len(block) > PART_CHARS and lines:
-            yield Document("\n\n".join(lines), source, place=place)
-            lines = [heading] * bool(heading and not block.startswith("#"))
+        if n_chars + len(block) > PART_CHARS and part:
+            yield Document(joined(part), source, place=place)
+            part = [heading] * bool(heading and not block.startswith("#"))
             n_chars = len(heading)
         heading = block if block.startswith("#") else heading
-        lines.append(block)
+        part.append(block)
         n_chars += len(block)
-    if lines:
-        yield Document("\n\n".join(lines), source, place=place)
+    if part:
+        yield Document(joined(part), source, place=place)

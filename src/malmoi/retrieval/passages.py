@@ -64,7 +64,8 @@ def passages_of(document: Document) -> Iterator[Passage]:
     file, title = _file_and_title(document.source)
     for section in _sections(keeping_lines(document.text), document.source, title):
         for offset, text in _cut(section.lines):
-            line = document.line + section.start + offset if document.line else 0
+            n_before = 0 if document.place else section.start + offset  # a row of a table is all in its line
+            line = document.line + n_before if document.line else 0
             yield Passage(text, file, section.heading, line, document.place, document.id)
 
 

@@ -106,7 +106,7 @@ def test_a_powerpoint_file_is_a_document_per_slide(tmp_path: Path) -> None:
             table.cell(row, column).text = value
     made.save(str(tmp_path / "a.pptx"))
     assert [(document.place, document.text) for document in found(tmp_path)] == [
-        ("slide 1", "# Roadmap\n\nFirst\n\nSecond\n\nSay hello."),
+        ("slide 1", "# Roadmap\n\n- First\n- Second\n\nSay hello."),
         ("slide 2", "# People\n\nName: Kim; Age: 5"),
     ]
 

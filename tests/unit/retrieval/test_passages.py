@@ -88,10 +88,15 @@ def test_rows_name_their_file_and_title() -> None:
 def test_long_paragraphs_are_cut_and_every_line_is_right(paragraph: str, newline: str) -> None:
     text = f"# 제목\n\nBefore.\x0c\u2028\n\n{paragraph}\n\n\n\n\n\nAfter."
     lines = [line.replace("\x0c", " ").replace("\u2028", " ") for line in text.split("\n")]
-    cut = list(passages_of(Document(text.replace("\n", newline), "a.txt", line=11, place="page 2")))
+    cut = list(passages_of(Document(text.replace("\n", newline), "a.txt", line=11)))
     assert all(len(p.text) <= MAX_CHARS and p.text == p.text.strip() for p in cut)
     assert "".join("".join(p.text for p in cut).split()) == "".join(text.removeprefix("# 제목").split())
     for p in cut:
-        assert (p.place, p.heading) == ("page 2", "제목")
+        assert p.heading == "제목"
         for n, line in enumerate(p.text.split("\n")):
             assert line in lines[p.line + n - 11]
+
+
+def test_a_row_of_a_table_is_all_in_its_line() -> None:
+    cut = list(passages_of(Document("Name: Kim\nNote: " + "long. " * 200, "a.csv", line=11, place="row 9")))
+    assert len(cut) > 1 and {(p.line, p.place) for p in cut} == {(11, "row 9")}

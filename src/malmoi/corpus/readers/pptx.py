@@ -7,9 +7,11 @@ from xml.etree.ElementTree import Element
 from malmoi.corpus.archive import attributes, local_name, main_part, open_archive, parse_part, related
 from malmoi.corpus.documents import Document
 from malmoi.corpus.input_file import InputFile, Reader, Unreadable
-from malmoi.corpus.office import Describe, Paragraph, blocks
+from malmoi.corpus.office import Describe, Paragraph, blocks, joined
 
 TITLES = {"title", "ctrTitle"}
+LISTS = {"slide": ("", "body", "obj"), "diagramData": (None,), "notesSlide": ()}
+"""Kind of a part -> the placeholders whose paragraphs are points of a list; None: a shape without a placeholder."""
 NOT_TEXT = {"sldNum", "dt", "ftr", "hdr", "sldImg"}
 
 
@@ -20,7 +22,7 @@ def read(file: InputFile) -> Iterator[Document | Unreadable]:
     listed = (element for element in parse_part(file, archive, main).iter() if local_name(element.tag) == "sldId")
     slides = [parts[key][1] for key in map(_relationship, listed) if key in parts]
     for number, name in enumerate(slides, start=1):
-        yield Document("\n\n".join(_slide(file, archive, name)), file.source, place=f"slide {number}")
+        yield Document(joined(_slide(file, archive, name)), file.source, place=f"slide {number}")
 
 
 def _relationship(element: Element) -> str:
@@ -29,24 +31,25 @@ def _relationship(element: Element) -> str:
 
 
 def _slide(file: InputFile, archive: zipfile.ZipFile, name: str) -> Iterator[str]:
-    yield from blocks(archive, name, _describe())
-    for kind, part in related(file, archive, name).values():
-        if kind in ("diagramData", "notesSlide"):
-            yield from blocks(archive, part, _describe())
+    more = [
+        (kind, part) for kind, part in related(file, archive, name).values() if kind in ("diagramData", "notesSlide")
+    ]
+    for kind, part in (("slide", name), *sorted(more)):
+        yield from blocks(archive, part, _describe(kind))
 
 
-def _describe() -> Describe:
+def _describe(kind: str) -> Describe:
     """Knows the placeholder of the shape that it is in."""
-    placeholder = ""
+    placeholder: str | None = None
 
     def describe(tag: str, element: Element, paragraph: Paragraph | None) -> None:
         nonlocal placeholder
         if tag == "ph":
             placeholder = attributes(element).get("type", "")
         elif tag == "sp":
-            placeholder = ""
+            placeholder = None
         elif tag == "p" and paragraph is not None:
-            paragraph.level = int(placeholder in TITLES)
+            paragraph.level, paragraph.is_item = int(placeholder in TITLES), placeholder in LISTS[kind]
             paragraph.is_left_out = placeholder in NOT_TEXT
 
     return describe
