@@ -146,7 +146,7 @@ def _find_files(root: Path, errors: Errors, report: ReadReport) -> Iterator[Path
         entered.add((status.st_dev, status.st_ino))
         names[:] = sorted(name for name in names if not name.startswith("."))
         files += (Path(folder, name) for name in file_names if not name.startswith("."))
-    if not any(reader_of(file.name) for file in files):
+    if not any(reader_of(file.name) and not file.name.startswith(LOCK_MARKS) for file in files):
         advised = sorted({_not_read(file) for file in files if file.suffix.lower() in ADVICE})
         said = f" ({'; '.join(advised)})" if advised else ""
         raise DataError(f"{root}: nothing to read{said}; the suffixes that are read are {' '.join(all_readers())}")

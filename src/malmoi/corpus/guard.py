@@ -217,6 +217,8 @@ def read_guarded(path: Path, source: str, notes: Counter[str]) -> Iterator[Docum
     except RecursionError:
         yield Unreadable("damaged", f"{path}: nested too deeply for a {kind} file; save it again")
     except Exception as error:  # a parser's answer to damage may be any exception
+        while error.__cause__ is not None and isinstance(error.__cause__, Exception):
+            error = error.__cause__  # libraries wrap what was wrong in long advice
         what = str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
         what = " ".join(what.split())[:200]
         yield Unreadable("damaged", f"{path}: cannot be read as {kind} ({what}); save it again, or copy it again")

@@ -1,6 +1,9 @@
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from malmoi.corpus.folder import ReadReport, read_folder
 from malmoi.corpus.tables import find_header, table_text
@@ -83,3 +86,15 @@ def test_the_row_of_names_is_found(rows: list[list[str]], header: int | None) ->
 def test_rows_that_do_not_fit_the_names_of_a_table_are_kept() -> None:
     rows = [["A", "B"], ["1", "2"], ["merged"], ["3\n4", ""]]
     assert table_text(rows) == "A: 1; B: 2\nmerged\nA: 3 4"
+
+
+@given(st.text(alphabet="ab가1,;\t|\"'\r\n \0", max_size=200))
+def test_any_table_gives_rows_in_their_lines(text: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "a.csv")
+        path.write_bytes(text.encode())
+        Path(folder, "z.txt").write_text("Words.")
+        found = [document for document in read_folder(path.parent) if document.source == "a.csv"]
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    assert [document.line for document in found] == sorted({document.line for document in found})
+    assert all(1 <= document.line <= len(lines) for document in found)
