@@ -19,6 +19,7 @@ _JOINER = re.compile(rf"(?<![^{_UNJOINED}])[\u200c\u200d]++|(?<![\u200c\u200d])[
 # Blank characters that Unicode counts as letters, marks or symbols: fillers of Hangul and Khmer, the empty cell of
 # braille, the grapheme joiner, variation selectors.
 _BLANK = re.compile(r"[\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+_WRAPPED = re.compile(r"(?<=[^\n]{40})\n[ \t]*(?=[^\W\d_])(?![a-z0-9][.)] )")
 _BLANK_CATEGORIES = {"Cc", "Cf", "Zs", "Zl", "Zp"}
 
 
@@ -37,6 +38,11 @@ def keeping_lines(text: str) -> str:
     every word stays in its line."""
     text = _OTHER_SEPARATOR.sub(" ", text.replace("\r\n", "\n").replace("\r", "\n"))
     return nfc(_INVISIBLE.sub("", text))
+
+
+def unwrapped(text: str) -> str:
+    """Without the line breaks inside of sentences: after a long line, before a letter that begins no list."""
+    return _WRAPPED.sub(" ", text)
 
 
 def is_blank(text: str) -> bool:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from malmoi.text import canonical, canonical_question, is_blank, nfc, text_digest
+from malmoi.text import canonical, canonical_question, is_blank, nfc, text_digest, unwrapped
 from malmoi.tokenizer.bpe import train_bpe
 from malmoi.tokenizer.chat_template import ChatTemplate
 
@@ -43,3 +43,12 @@ def test_what_is_typed_in_separate_letters_is_read_as_syllables() -> None:
     composed = [{"role": "user", "content": KOREAN}, {"role": "assistant", "content": KOREAN}]
     apart = [{**turn, "content": unicodedata.normalize("NFD", KOREAN)} for turn in composed]
     assert template.encode(tokenizer, apart) == template.encode(tokenizer, composed)
+
+
+def test_breaks_inside_of_sentences_are_joined_and_lists_kept() -> None:
+    long = "A line of forty characters or more, which"
+    assert unwrapped(f"{long}\ngoes on.\n\nNext.") == f"{long} goes on.\n\nNext."
+    assert unwrapped(f"{long}\n- item") == f"{long}\n- item"
+    assert unwrapped(f"{long}\na) item") == f"{long}\na) item"
+    assert unwrapped("key: value\nother: value") == "key: value\nother: value"
+    assert unwrapped(f"{long}\n    >>> code") == f"{long}\n    >>> code"

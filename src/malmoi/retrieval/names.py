@@ -7,7 +7,7 @@ from functools import lru_cache
 from malmoi.retrieval.words import word_list
 from malmoi.text import nfc
 
-KINDS = ("function", "class", "method", "module", "property", "topic")
+KINDS = ("function", "class", "method", "module", "property", "attribute", "topic")
 _HEADING = re.compile(r"(?P<kind>[a-z]+) (?P<name>[A-Za-z_][\w.]*)(?:\((?P<parameters>.*)\))?\s*")
 # Where a name is documented, and how programs write it.
 _WRITTEN = (

@@ -4,20 +4,24 @@ from collections.abc import Callable
 
 from malmoi.retrieval.lookup import Findings, Source, title_of
 from malmoi.retrieval.sentences import sentences
+from malmoi.text import unwrapped
 
 MAX_DOCUMENTS = 3
+OF_THE_HEADING = ("parameters", "kind")
+"""What is wanted of a name that its whole heading says."""
 
 
 def documents_for(findings: Findings, room: int, count: Callable[[str], int]) -> list[dict[str, str]]:
     """At most three passages as {"title", "text"}, which together take at most `room`, as measured by `count`.
 
     A passage that does not fit is reduced to whole sentences around the one that answers; the first sources come first,
-    and one of which not even that sentence fits is left out.
+    and one of which not even that sentence fits is left out. A title is the name, or the whole heading if that answers.
     """
     documents: list[dict[str, str]] = []
     for source in findings.sources[:MAX_DOCUMENTS]:
-        title = title_of(source.passage)
-        text = _trimmed(source, room - count(title), count)
+        in_full = findings.wanted in OF_THE_HEADING and source.passage.heading
+        title = source.passage.heading if in_full else title_of(source.passage)
+        text = unwrapped(_trimmed(source, room - count(title), count))
         if text:
             documents.append({"title": title, "text": text})
             room -= count(title) + count(text)

@@ -8,7 +8,14 @@ from malmoi.retrieval.lookup import Findings, Source, title_of
 from malmoi.retrieval.names import name_of
 
 MAX_CHARS = 400
-_KINDS_KO = {"function": "함수", "class": "클래스", "method": "메서드", "module": "모듈", "property": "속성"}
+_KINDS_KO = {
+    "function": "함수",
+    "class": "클래스",
+    "method": "메서드",
+    "module": "모듈",
+    "property": "속성",
+    "attribute": "속성",
+}
 
 
 def quote(findings: Findings) -> str:

@@ -2,7 +2,7 @@
 
 import platform
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,17 +17,21 @@ from malmoi.cost import Cost, Sizes
 from malmoi.errors import DataError
 from malmoi.facts import Chat, Facts, Section
 from malmoi.files import read_json, read_jsonl, write_jsonl
+from malmoi.retrieval.index import Index
+from malmoi.retrieval.lookup import Lookup
+from malmoi.retrieval.prompt import documents_for
 from malmoi.stage import Context, Finished, optional, required
 from malmoi.synthetic.declines import declined_questions, small_talk_questions
 from malmoi.synthetic.demonstrations import Desk, demonstrations, measured, prompts
 from malmoi.synthetic.item_questions import item_questions
 from malmoi.synthetic.pydocs import Item
 from malmoi.synthetic.questions import Question, choose_items, messages
-from malmoi.synthetic.shelf import Book, Shelf
+from malmoi.synthetic.shelf import Book, Find, Shelf
 from malmoi.synthetic.small_talk import About
 from malmoi.synthetic.text_questions import MIN_ITEMS, TOO_LITTLE, text_questions
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.unused import Unused, is_empty
+from malmoi.workspace.indexes import INDEX
 
 
 class Settings(config.Settings):
@@ -45,6 +49,8 @@ class Settings(config.Settings):
     """Greetings, thanks, questions about the assistant and about other topics, for each other demonstration."""
     unknown_share: float = Field(0.08, ge=0, le=1)
     """Questions about names that do not exist, for each other demonstration."""
+    n_looked_up: int = Field(600, ge=0)
+    """Questions whose documents are looked up as in chat, which takes 10 to 30 ms; others get theirs from the text."""
     n_prompts: int = Field(1200, gt=0)
     """Prompts whose answers are ranked, and that PPO is trained on."""
     n_heldout_prompts: int = Field(300, gt=0)
@@ -53,13 +59,22 @@ class Settings(config.Settings):
     """Seed of all random choices."""
 
 
-READS = {"documents": required("documents"), "items": optional("items"), "tokenizer": required("tokenizer")}
+READS = {
+    "documents": required("documents"),
+    "items": optional("items"),
+    "index": optional(INDEX),
+    "tokenizer": required("tokenizer"),
+}
 MAKES = {
     "demonstrations": {"train": "train.jsonl"},
     "questions": "questions.jsonl",
     "prompts": {"train": "prompts.train.jsonl", "heldout": "prompts.heldout.jsonl"},
 }
-UNUSED = (Unused("n_unseen", "reads.items", is_empty, "with your own text (corpus.text) a fifth is held out"),)
+UNUSED = (
+    Unused("n_unseen", "reads.items", is_empty, "with your own text (corpus.text) a fifth is held out"),
+    Unused("unknown_share", "reads.items", is_empty, "only names of the documentation are made up"),
+    Unused("n_looked_up", "reads.index", is_empty, "the recipe has no stage index before it"),
+)
 
 
 def expects(settings: Settings, sizes: Sizes) -> Sizes:
@@ -88,7 +103,13 @@ def run(context: Context, settings: Settings) -> None:
     n_items = len({question.item for question in questions if question.document and not question.unseen})
     questions += _small_talk(about, len(questions), settings)
     learned = Tokenizer.load(context.reads("tokenizer").path)
-    desk = Desk(Shelf(books.values(), settings.longest // 2, lambda text: len(learned.encode(text))), about)
+    room, n_asked = settings.longest // 2, len(questions) + settings.n_prompts + settings.n_heldout_prompts
+
+    def count(text: str) -> int:
+        return len(learned.encode(text))
+
+    find = _look_up(context, room, count)
+    desk = Desk(Shelf(books.values(), room, count), about, find, settings.n_looked_up / n_asked)
     rows = {
         "train": list(demonstrations(questions, desk, settings.untidy_share, settings.seed)),
         "questions": [
@@ -111,6 +132,14 @@ def run(context: Context, settings: Settings) -> None:
         write_jsonl(context.out / f"prompts.{split}.jsonl", (row for row in kept["prompts"] if row["split"] == split))
     n_rows, n_prompts = len(kept["train"]), len(kept["prompts"])
     context.say(f"{n_rows:,} demonstrations about {n_items:,} items; {n_prompts:,} prompts to rank")
+
+
+def _look_up(context: Context, room: int, count: Callable[[str], int]) -> Find | None:
+    """Look-up as in chat, if the recipe made an index."""
+    if (found := context.reads.find("index")) is None:
+        return None
+    lookup = Lookup(Index.open(found.path))
+    return lambda said: documents_for(lookup.find(said), room, count)
 
 
 def _about(context: Context) -> About:

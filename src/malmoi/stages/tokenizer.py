@@ -4,7 +4,7 @@ import json
 import random
 from array import array
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO
 
@@ -16,11 +16,16 @@ from malmoi.corpus.documents import Document, each_document
 from malmoi.corpus.shards import ShardWriter
 from malmoi.cost import Cost, Sizes
 from malmoi.facts import Facts, Figure, Figures, Section, show
-from malmoi.files import read_json, write_json
-from malmoi.stage import Context, Finished, required
+from malmoi.files import read_json, read_jsonl, write_json
+from malmoi.stage import Context, Finished, optional, required
+from malmoi.synthetic.phrasings import korean_texts
+from malmoi.synthetic.pydocs import Item
 from malmoi.tokenizer.bpe import train_bpe
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.tokenizer.report import N_REPORTED, compression_report
+
+N_NAMES = 10
+"""Names that the generated Korean is about."""
 
 
 class Settings(config.Settings):
@@ -32,7 +37,7 @@ class Settings(config.Settings):
     """Seed of the order in which documents are written to the shards."""
 
 
-READS = {"documents": required("documents")}
+READS = {"documents": required("documents"), "items": optional("items")}
 MAKES = {"tokenizer": ".", "shards": "."}
 
 
@@ -51,7 +56,8 @@ def run(context: Context, settings: Settings) -> None:
     documents = context.reads("documents")
     starts = {side: _starts(documents.part(side)) for side in ("train", "heldout")}
     texts = (document.text for document in each_document(documents.part("train")))
-    learned = train_bpe(progress.track(texts, "documents read", len(starts["train"])), settings.vocab_size)
+    read = progress.track(texts, "documents read", len(starts["train"]))
+    learned = train_bpe(chain(read, _generated(context)), settings.vocab_size)
     # Unshuffled, a model learns to rely on neighbouring documents (held-out bpb 1.41 instead of 1.38).
     random.Random(settings.seed).shuffle(starts["train"])
     learned.save(context.out)
@@ -77,6 +83,20 @@ def run(context: Context, settings: Settings) -> None:
             f"tokenizer.vocab_size is {settings.vocab_size:,}; the text gives no more than {learned.vocab_size:,}"
         )
     context.say(f"{learned.vocab_size:,} tokens; bytes per token: {packed}")
+
+
+def _generated(context: Context) -> list[str]:
+    """Generated Korean for the vocabulary alone, if the text is Python's documentation, which has none: an assistant
+    about it is asked in Korean, too."""
+    if (found := context.reads.find("items")) is None:
+        return []
+    items = sorted(map(Item.from_row, read_jsonl(found.path)), key=lambda item: (-item.used, item.name))
+    generated = list(korean_texts([item.name for item in items[:N_NAMES]]))
+    context.say(
+        f"the vocabulary is also learned from {sum(map(len, generated)) / 1e3:.0f} thousand characters of "
+        "generated Korean"
+    )
+    return generated
 
 
 def facts(finished: Finished) -> Facts:

@@ -26,13 +26,13 @@ HEADED = ("parameters", "kind")
 
 
 class Desk:
-    """Where questions get their documents: looked up as in chat where there is an index, else taken from the shelf.
+    """Where questions get their documents: looked up as in chat, or taken from the shelf.
 
-    find: look-up, at most `n_looked_up` times
+    find: look-up, for this share of the questions
     """
 
-    def __init__(self, shelf: Shelf, about: About, find: Find | None = None, n_looked_up: int = 0) -> None:
-        self.shelf, self.about, self.find, self.n_left = shelf, about, find, n_looked_up
+    def __init__(self, shelf: Shelf, about: About, find: Find | None = None, share: float = 0.0) -> None:
+        self.shelf, self.about, self.find, self.share = shelf, about, find, share
 
     def give(self, question: Question, rng: random.Random, withheld: bool = False) -> Question:
         """The question with documents, and what is right then. withheld: the document that answers is not given"""
@@ -46,12 +46,12 @@ class Desk:
 
     def _right(self, question: Question, rng: random.Random) -> Found:
         book = self.shelf.books[question.document]
-        if self.find is not None and self.n_left > 0:
-            self.n_left -= 1
-            found = self.find(messages(question))
-            if any(question.item in one["title"] for one in found):
-                return found
         title = book.heading if question.kind in HEADED else question.heading
+        if self.find is not None and rng.random() < self.share:
+            found = self.find(messages(question))
+            # What look-up misses is put there: a network is to read what is given, not to make up for look-up.
+            if any(holds(one["text"], question.short) or one["title"] == title for one in found):
+                return found
         answer = question.answers[0]
         return self.shelf.right(question.document, answer if holds(book.text, answer) else question.short, rng, title)
 

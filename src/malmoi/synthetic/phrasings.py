@@ -5,7 +5,7 @@ after a name is written as its two forms, `{name}은/는`, and `fill` picks the 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -49,6 +49,19 @@ def fill(form: str, **words: str) -> str:
 
 def _format(form: str, words: dict[str, str]) -> str:
     return re.sub(r"\{(\w+)\}", lambda found: words.get(found[1], found[0]), form)
+
+
+def korean_texts(names: Sequence[str]) -> Iterator[str]:
+    """Korean questions and answers about names, one of each form for each name: for a tokenizer that must read them."""
+    forms = [
+        form
+        for file in ("phrasings.tsv", "follow_ups.tsv", "small_talk.tsv", "answers.tsv", "replies.tsv", "filler.tsv")
+        for languages in table(file).values()
+        for form in languages.get("ko", ())
+    ]
+    for name in names:
+        short = name.rpartition(".")[2]
+        yield "\n".join(fill(form, name=name, short=short, module=name, parameters="", others=name) for form in forms)
 
 
 def numbers_of(phrasings: tuple[str, ...]) -> tuple[list[int], list[int]]:

@@ -136,8 +136,8 @@ class _Found:
 
     @property
     def order(self) -> tuple[int, int, int, str]:
-        """The name that people write first: the most used, else the shortest."""
-        return -self.used, self.name.count("."), len(self.name), self.name
+        """The name that people write first: the one of fewest parts, then the most used."""
+        return self.name.count("."), -self.used, len(self.name), self.name
 
 
 def _one_for_each_object(found: Iterable[_Found]) -> list[_Found]:

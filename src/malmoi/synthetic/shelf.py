@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
+from malmoi.text import unwrapped
+
 Found = list[dict[str, str]]
 """Documents of a prompt: {"title", "text"} each."""
 Find = Callable[[Sequence[Mapping[str, Any]]], Found]
@@ -76,20 +78,13 @@ class Shelf:
 
     def cut(self, text: str, room: int, keep: str = "") -> str:
         """Whole sentences of a passage that fit `room` tokens: from its beginning, or from `keep` on if that is far."""
-        text = text[:MAX_CHARS]
+        text = unwrapped(text[:MAX_CHARS])
         found = _found(text, keep)
-        start = found.start() if found else 0
-        if found and self.count(text[: found.end()]) <= room:
-            start = 0
-        parts = _BREAK.split(text[start:][:MAX_PASSAGE_CHARS])
-        taken: list[str] = []
-        used = 0
-        for part in parts:
-            used += self.count(part) + 1
-            if taken and used > room:
-                break
-            taken.append(part)
-        return " ".join(" ".join(taken).split())
+        start = found.start() if found and self.count(text[: found.end()]) > room else 0
+        text = text[start : start + MAX_PASSAGE_CHARS]
+        ends = [*(match.start() for match in _BREAK.finditer(text)), len(text)]
+        fitting = [end for end in ends if self.count(text[:end]) <= room]
+        return text[: max(fitting, default=ends[0])].strip()
 
     def _filled(self, found: Found, others: Sequence[str], rng: random.Random) -> Found:
         left = self.room - sum(self.count(one["title"]) + self.count(one["text"]) for one in found)
