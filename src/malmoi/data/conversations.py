@@ -1,9 +1,10 @@
 """Conversations -> padded micro-batches in which only the assistant's turns are trained on."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +15,9 @@ from malmoi.data.stream import Shuffled
 from malmoi.errors import DataError
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
+
+REPLY_TIMES = 5
+"""An answer that is demonstrated as often as this is a reply by heart."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +50,26 @@ def read_conversations(
     return read
 
 
-def has_documents(path: Path) -> bool:
-    """Whether a question in one of the first 1,000 conversations brings documents along, to be answered from them."""
-    first = islice(conversations(path), 1000)
-    return any(message.get("documents") for _, row in first for message in row["messages"])
+class Taught(NamedTuple):
+    """What demonstrations teach about documents.
+
+    documents: whether a question brings documents along, to be answered from them
+    replies: answers that are given again and again without documents, such as to a greeting
+    """
+
+    documents: bool
+    replies: tuple[str, ...] = ()
+
+
+def taught_by(path: Path) -> Taught:
+    """What the conversations of a file teach about documents."""
+    documents, said = False, Counter[str]()
+    for _, row in conversations(path):
+        if any(message.get("documents") for message in row["messages"]):
+            documents = True
+        else:
+            said[row["messages"][-1]["content"]] += 1
+    return Taught(documents, tuple(sorted(text for text, n in said.items() if n >= REPLY_TIMES)) if documents else ())
 
 
 def conversation_steps(

@@ -4,11 +4,14 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from malmoi.formats.locate import CONFIG
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.tokenizer.jinja import find_template, read_settings
+
+if TYPE_CHECKING:  # it needs torch, and listing models should be quick
+    from malmoi.data.conversations import Taught
 
 ABOUT = "malmoi.json"
 """The file of a model folder that says which run made it, and from what."""
@@ -16,6 +19,8 @@ ABOUT = "malmoi.json"
 Reading = Literal["trained", "untrained", "no"]
 """Whether a model may be given documents: "trained" to answer from them and to say when nothing in them fits;
 "untrained": it can chat, and nothing is known; "no": it never learned to read them."""
+REPLIES = "replies"
+"""The key of `malmoi.json` for what a model was taught to say by heart."""
 DOCUMENTS = "documents"
 """The key of `malmoi.json` that says how a model reads documents."""
 
@@ -57,10 +62,20 @@ def reading_of(folder: Path) -> Reading:
     return "no" if is_ours or template is None or template == ChatTemplate.plain().source else "untrained"
 
 
-def reading_facts(start: Path | None, trained: bool = False) -> dict[str, Any]:
-    """What `malmoi.json` says about a policy's reading: as the model that it started from, or newly `trained`."""
-    reading = "trained" if trained else "no" if start is None else reading_of(start)
-    return {} if reading == "no" else {DOCUMENTS: reading}
+def replies_of(folder: Path) -> frozenset[str]:
+    """What a model was taught to say by heart, without documents: to a greeting, to thanks, about itself."""
+    said = read_settings(folder / ABOUT).get(REPLIES)
+    return frozenset(filter(lambda text: isinstance(text, str), said if isinstance(said, list) else ()))
+
+
+def reading_facts(start: Path | None, taught: "Taught | None" = None) -> dict[str, Any]:
+    """What `malmoi.json` says about a policy's reading: as it was taught, or as the model that it started from."""
+    if taught is not None and taught.documents:
+        return {DOCUMENTS: "trained", REPLIES: list(taught.replies)}
+    reading = "no" if start is None else reading_of(start)
+    if start is None or reading == "no":
+        return {}
+    return {DOCUMENTS: reading} | ({REPLIES: sorted(said)} if (said := replies_of(start)) else {})
 
 
 def scores_answers(config: Mapping[str, Any]) -> bool:

@@ -130,13 +130,18 @@ def settle(voice: "Voice | None", prepared: Prepared, said: str) -> Answered:
     if findings is None:
         return Answered(said, voice=name)
     supported = True if findings.sources else None
-    if said and _may_stay(said, findings, prepared.asked[-1]["content"]):
+    if said and voice and _may_stay(said, voice, findings, prepared.asked[-1]["content"]):
         return Answered(said, findings.sources, supported, voice=name)
     return Answered(quote(findings), findings.sources, supported, quoted=True, voice=name, rejected=said)
 
 
-def _may_stay(said: str, findings: Findings, question: str) -> bool:
-    """Whether what was found supports the voice's words; where nothing was found, whether they claim nothing."""
+def _may_stay(said: str, voice: "Voice", findings: Findings, question: str) -> bool:
+    """Whether what was found supports the voice's words; where nothing was found, whether they claim nothing.
+
+    To small talk a voice may also say what it was taught to say by heart.
+    """
+    if findings.small_talk and said in voice.replies:
+        return True
     support = is_supported(said, findings, question)
     return support.is_supported if findings.sources else not support.unsupported
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from malmoi.formats.folder import load_model, load_text
-from malmoi.formats.inspect import Reading, reading_of
+from malmoi.formats.inspect import Reading, reading_of, replies_of
 from malmoi.inference.engine import Engine
 from malmoi.inference.fastest import way_of
 from malmoi.inference.weights import Weights, stored_dtype
@@ -19,6 +19,7 @@ class Voice:
     """A network with its text side.
 
     reading: whether it may be given documents; weights: number format of the weights
+    replies: what it was taught to say by heart, without documents
     """
 
     name: str
@@ -27,12 +28,13 @@ class Voice:
     template: ChatTemplate
     reading: Reading = "untrained"
     weights: Weights = "auto"
+    replies: frozenset[str] = frozenset()
 
     @classmethod
     def load(cls, name: str, folder: Path, weights: Weights = "auto") -> "Voice":
         """The model of a folder. Raises UserError if it cannot be loaded, or cannot write."""
         network = load_model(folder, LanguageModel, dtype=stored_dtype(weights))
-        return cls(name, network, *load_text(folder), reading_of(folder), weights)
+        return cls(name, network, *load_text(folder), reading_of(folder), weights, replies_of(folder))
 
     @property
     def seq_len(self) -> int:

@@ -22,7 +22,7 @@ from malmoi import __version__, algorithms, device, progress
 from malmoi.algorithms import pretrain, reward, sft
 from malmoi.config import Settings, override, parse, read_toml
 from malmoi.data.comparisons import read_rankings
-from malmoi.data.conversations import has_documents
+from malmoi.data.conversations import taught_by
 from malmoi.data.tokens import warning_if_short
 from malmoi.errors import ConfigError, UserError
 from malmoi.evals.heldout import keep_best_of_text
@@ -208,7 +208,7 @@ def _facts(
     """Further values for the model's folder: the spread of a reward model's scores; how a policy reads documents."""
     if not isinstance(model, ScalarModel):
         start = getattr(inputs, "policy", getattr(inputs, "model", None))
-        return reading_facts(start, isinstance(inputs, sft.Inputs) and has_documents(inputs.data))
+        return reading_facts(start, taught_by(inputs.data) if isinstance(inputs, sft.Inputs) else None)
     rankings = read_rankings(inputs.data, *text, model.config.seq_len)
     scores = model.to(device.current().torch_device)
     return {"score_std": score_spread(scores, rankings, text[0].pad_id, seed)}

@@ -2,7 +2,7 @@
 
 from malmoi.algorithms import sft
 from malmoi.cost import Cost, Sizes
-from malmoi.data.conversations import has_documents
+from malmoi.data.conversations import taught_by
 from malmoi.facts import Facts, Section
 from malmoi.formats.folder import load_text
 from malmoi.formats.inspect import reading_facts
@@ -28,7 +28,7 @@ def run(context: Context, settings: sft.Config) -> None:
     data = context.reads("demonstrations").part("train")
     job = sft.build(settings, sft.Inputs(model=start, data=data))
     train(context, job, settings.loop)
-    save(context, job, as_answering(load_text(start)), reading_facts(start, has_documents(data)))
+    save(context, job, as_answering(load_text(start)), reading_facts(start, taught_by(data)))
 
 
 def facts(finished: Finished) -> Facts:
