@@ -1,23 +1,33 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+USABLE := $(VENV)/.usable
 INSTALLED := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# TORCH=cpu takes PyTorch's build for processors from its own index: elsewhere pip may bring the one for GPUs (gigabytes).
+TORCH_INDEX := $(if $(filter cpu,$(TORCH)),--extra-index-url https://download.pytorch.org/whl/cpu)
 
-.PHONY: help setup demo test test-avx2 check bench clean
+.PHONY: help install setup demo test test-avx2 check bench clean
 
 help:            ## Show what can be made
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/'
 
-setup: $(INSTALLED)  ## Make the virtual environment .venv and install Malmoi in it
+install: $(USABLE)  ## Make the virtual environment .venv and install Malmoi in it, to use it
 
-$(INSTALLED): pyproject.toml
+setup: $(INSTALLED)  ## The same, with what its tests need
+
+$(USABLE): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "error: Malmoi needs Python 3.11 to 3.13, this is " + sys.version.split()[0] + "; try make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(PIP) --upgrade pip
+	$(PIP) $(TORCH_INDEX) -e .
+	touch $(USABLE)
+
+$(INSTALLED): $(USABLE)
+	$(PIP) $(TORCH_INDEX) -e '.[dev]'
 	touch $(INSTALLED)
 
-demo: $(INSTALLED)   ## Build an assistant from nothing, and report (minutes)
+demo: $(USABLE)      ## Build an assistant from nothing, and report (minutes)
 	$(BIN)/malmoi demo --workspace ./demo
 
 test: $(INSTALLED)   ## Pass the tests
