@@ -55,6 +55,7 @@ def _as_json(made: "Indexed") -> dict[str, Any]:
         "name": made.name, "folder": str(made.folder), **{key: done.facts[key] for key in told}, "read": done.n_read,
         "unchanged": done.n_unchanged, "removed": done.n_removed, "changing": done.n_changing,
         "skipped": dict(done.report.skipped),
+        "notes": dict(done.report.notes),
     }  # fmt: skip
 
 
@@ -70,6 +71,7 @@ def _show(made: "Indexed", workspace: Path) -> None:
     ]
     lines += [f"passed over: {n:,} × {reason}" for reason, n in done.report.skipped.items()]
     lines += [f"  {example}" for example in done.report.examples]
+    lines += [f"read, and worth knowing: {n:,} × {note}" for note, n in done.report.notes.items()]
     if done.n_changing:
         lines.append(f"{done.n_changing:,} files changed while they were read; run the same command again")
     for line in (*lines, f"next: {after_index(workspace)}"):
