@@ -40,6 +40,7 @@ def test_five_short_notes_become_an_assistant_with_a_report(tmp_path: Path) -> N
     for name, text in NOTES.items():
         write_text(tmp_path / "notes" / name, text)
     said = demo(tmp_path / "notes", tmp_path / "w")
+    assert "in 5 documents (3 English, 2 Korean)" in said and "the facts come from look-up" in said
     assert "5 documents" in said and "enough to try every stage" in said
     assert "tokenizer.vocab_size is 2,048; the text gives no more than" in said
     assert "they are repeated" in said
@@ -48,8 +49,12 @@ def test_five_short_notes_become_an_assistant_with_a_report(tmp_path: Path) -> N
     assert "<html" in (tmp_path / "w" / "report.html").read_text()
 
 
-def test_notes_without_sentences_are_asked_about_line_by_line(tmp_path: Path) -> None:
+def test_lists_are_asked_about_and_text_without_anything_to_ask_is_refused_at_once(tmp_path: Path) -> None:
     for n in range(3):
         write_text(tmp_path / "notes" / f"{n}.md", f"# 할 일 {n}\n\n- 우유 {n}개 사기\n- 전화하기 {n}\n- 빨래 {n}시\n")
+        write_text(tmp_path / "numbers" / f"{n}.txt", f"{n} 2 3\n4 5 {n}\n")
     said = demo(tmp_path / "notes", tmp_path / "w")
-    assert "questions are about its lines" in said and "report  " in said
+    assert "3 things to ask about" in said and "report  " in said
+    refused = demo(tmp_path / "numbers", tmp_path / "x", code=2)
+    assert "no questions can be made of this text" in refused and "malmoi ask" in refused
+    assert not (tmp_path / "x").exists()

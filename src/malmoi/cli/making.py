@@ -3,7 +3,7 @@
 import json
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from malmoi.cli import completion
 from malmoi.cli.options import MOST_SEED, Json, WorkspaceOption, a_path
 from malmoi.cli.ranks import led
 from malmoi.errors import ConfigError
+
+if TYPE_CHECKING:
+    from malmoi.pipeline.own_text import OwnText
 
 Set = Annotated[
     list[str] | None,
@@ -52,7 +55,7 @@ def demo(
     """Build a small assistant from scratch, in minutes, and report how good it is.
 
     Runs the recipe `nano`, or `nano-small` on a slower machine, and says which. After a stop or a crash, the same
-    command goes on where it was.
+    command goes on where it was. With --text, it says first what will come of your text; five short notes are enough.
 
     \b
     Example:
@@ -61,14 +64,37 @@ def demo(
       malmoi demo --size full
     """
     from malmoi.cli import recipes
-    from malmoi.pipeline.demo_size import RECIPES, choose_size
+    from malmoi.pipeline.demo_size import RECIPES, choose_size, size_begun
+    from malmoi.pipeline.own_text import fitting, forecast
+    from malmoi.pipeline.recipe import find_recipe, read_recipe
 
-    chosen, why = choose_size(size, workspace)
     if text is not None and any(one.partition("=")[0].strip() == "corpus.text" for one in set_ or []):
         raise ConfigError("--text and --set corpus.text: give one of them")
     again, given = _typed_again(text, errors, encoding, seed, size)
-    about = f"size    {chosen} ({RECIPES[chosen]}): {why}"
-    recipes.run(RECIPES[chosen], workspace, again, set_ or [], given, about)
+    own = None if text is None else _look_at_text([*given, *(set_ or [])])
+    if own is not None and own.is_small and size == "auto" and size_begun(workspace) is None:
+        chosen, why = "small", "enough for so little text; --size full for a larger network"
+    else:
+        chosen, why = choose_size(size, workspace)
+    about = [f"size    {chosen} ({RECIPES[chosen]}): {why}"]
+    if own is not None:
+        fitted = fitting(own, read_recipe(find_recipe(RECIPES[chosen]), [*given, *(set_ or [])]))
+        given = [*given, *fitted]
+        about += forecast(own, read_recipe(find_recipe(RECIPES[chosen]), [*given, *(set_ or [])]), fitted)
+    recipes.run(RECIPES[chosen], workspace, again, set_ or [], given, "\n".join(about))
+
+
+def _look_at_text(settings: list[str]) -> "OwnText | None":
+    """The person's text, if the recipe trains on questions about it with these settings."""
+    from malmoi.pipeline.demo_size import RECIPES
+    from malmoi.pipeline.own_text import look_at
+    from malmoi.pipeline.recipe import find_recipe, read_recipe
+
+    recipe = read_recipe(find_recipe(RECIPES["small"]), settings)
+    if not all(stage in recipe for stage in ("corpus", "demonstrations", "pretrain", "sft", "ppo")):
+        return None
+    corpus, asked = recipe["corpus"], recipe["demonstrations"]
+    return look_at(Path(corpus.text), corpus.errors, corpus.encoding, asked.n_items, asked.seed)
 
 
 def _typed_again(
