@@ -27,7 +27,8 @@ class TrainingCost:
     n_answers: answers sampled while training, of `answer` tokens each
     n_read: networks that compute log-probabilities or scores of each answer, or of each row if none is sampled
     n_trained, n_frozen: networks of the recipe's shape; depth: share of its layers; lora: which weights are trained
-    is_averaged: whether trained networks have an averaged copy; ptx: training on text that is mixed in
+    is_averaged: whether trained networks have a second copy, averaged or the best so far
+    ptx: training on text that is mixed in
     stage: the stage that trains
     """
 

@@ -30,8 +30,9 @@ def expects(settings: pretrain.Config, sizes: Sizes) -> Sizes:
 
 
 def cost(settings: pretrain.Config, sizes: Sizes) -> Cost:
-    """Whole windows of text."""
-    return Cost(training_cost(settings, "text", sizes, n_tokens=sizes.shape.seq_len))
+    """Whole windows of text; the best weights are kept."""
+    training = training_cost(settings, "text", sizes, n_tokens=sizes.shape.seq_len)
+    return Cost(replace(training, is_averaged=True))
 
 
 def run(context: Context, settings: pretrain.Config) -> None:
