@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,16 @@ from malmoi.synthetic.demonstrations import Desk, demonstrations, measured, prom
 from malmoi.synthetic.item_questions import item_questions
 from malmoi.synthetic.pydocs import Item
 from malmoi.synthetic.questions import Question, choose_items, messages
+from malmoi.synthetic.sections import title_of
 from malmoi.synthetic.shelf import Book, Find, Shelf
 from malmoi.synthetic.small_talk import About
 from malmoi.synthetic.text_questions import MIN_ITEMS, TOO_LITTLE, text_questions
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.unused import Unused, is_empty
 from malmoi.workspace.indexes import INDEX
+
+N_TITLES = 3
+"""Titles that the assistant names when it is asked what it was made from."""
 
 
 class Settings(config.Settings):
@@ -146,7 +151,10 @@ def _about(context: Context) -> About:
     """What is true of the assistant that learns from these demonstrations."""
     n = sum(read_json(context.reads("documents").part("facts"))["documents"].values())
     if context.reads.find("items") is None:
-        return About("the documents that I was given", "제가 받은 문서", n)
+        titles = list(islice(map(title_of, each_document(context.reads("documents").part("train"))), N_TITLES))
+        return About(
+            f"the documents that I was given, such as {', '.join(titles)}", f"제가 받은 문서({', '.join(titles)} 등)", n
+        )
     version = ".".join(platform.python_version_tuple()[:2])
     return About(f"the documentation of Python {version}", f"파이썬 {version} 문서", n)
 

@@ -13,7 +13,6 @@ from malmoi.synthetic.english import FORMS, Clause, is_person_verb, is_plural, p
 
 LONGEST_SENTENCE = 160
 LONGEST_QUESTION = 100
-_SHORT_SUBJECT = 9
 
 SECTION = (
     "What does it say about {name}?",

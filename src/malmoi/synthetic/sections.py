@@ -9,7 +9,7 @@ from malmoi.corpus.documents import Document
 
 WRAPPED_CHARS = 40
 """Lines from this length on, without an end of a sentence, were broken by hand: the next line goes on."""
-HEADING_CHARS = 60
+HEADING_CHARS, TITLE_CHARS = 60, 2_000
 KEY_CHARS, VALUE_CHARS = 30, 120
 
 _CLOSING = "\"'”’»)\\]」』》〉"
@@ -79,6 +79,12 @@ def sections(document: Document, most_chars: int) -> list[Section]:
                 close()
     close()
     return [one for one in found if one.sentences or one.items or one.pairs]
+
+
+def title_of(document: Document) -> str:
+    """The first heading, if it begins the document, else the file's name."""
+    found = sections(document, TITLE_CHARS)
+    return found[0].title if found else _name_of(document.source)
 
 
 def _name_of(source: str) -> str:

@@ -1,7 +1,7 @@
 import pytest
 
 from malmoi.corpus.documents import Document
-from malmoi.synthetic.sections import is_english, is_prose, sections, sentences
+from malmoi.synthetic.sections import is_english, is_prose, sections, sentences, title_of
 
 
 @pytest.mark.parametrize(
@@ -69,6 +69,8 @@ def test_the_parts_of_a_note():
 def test_a_plain_text_has_a_first_line_as_its_title_and_else_the_name_of_its_file():
     (found,) = sections(Document("Minutes, 3 March\n\nRuth has a key.", "a/minutes.txt"), 1000)
     assert (found.title, found.heading) == ("Minutes, 3 March", "Minutes, 3 March")
+    assert title_of(Document("Minutes, 3 March\n\nRuth has a key.", "a/minutes.txt")) == "Minutes, 3 March"
+    assert title_of(Document("# Only a heading", "a/only.md")) == "only"
     (found,) = sections(Document("Ruth has a key. Tom has none.", "a/minutes.txt"), 1000)
     assert (found.title, found.heading) == ("minutes", "")
 
