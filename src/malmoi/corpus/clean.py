@@ -6,7 +6,7 @@ Each step yields documents one by one and counts what it removes in the `dropped
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import Literal
 
@@ -18,9 +18,33 @@ Split = Literal["train", "heldout"]
 
 
 def normalised(documents: Iterable[Document]) -> Iterator[Document]:
-    """The documents with normalised text; each keeps its id."""
+    """The documents with normalised text; each keeps its id, and knows its lines of the file."""
     for document in documents:
-        yield replace(document, text=normalise(document.text))
+        text = normalise(document.text)
+        yield _with_lines(document, text, lambda document=document: _full_lines(document))  # type: ignore[misc]
+
+
+def _full_lines(document: Document) -> list[int]:
+    """The line of the file of each line that is not blank after it was normalised."""
+    lines = enumerate(re.split(r"\r\n|[\r\n]", document.text))
+    return [document.line_at(at) for at, line in lines for part in normalise(line).split("\n") if part]
+
+
+def _with_lines(document: Document, text: str, full_lines: Callable[[], list[int]]) -> Document:
+    """The document with another text. full_lines: gives the line of the file of each line of it that is not blank"""
+    if not document.line or document.place or text == document.text:
+        return replace(document, text=text)
+    numbers = iter(full_lines())
+    places = [(at, next(numbers)) for at, line in enumerate(text.split("\n")) if line]
+    if not places:
+        return replace(document, text=text)
+    (first, number), shift = places[0], 0
+    begin, gaps = number - first, list[tuple[int, int]]()
+    for at, number in places:
+        if number - begin - at != shift:
+            shift = number - begin - at
+            gaps.append((at, shift))
+    return replace(document, text=text, line=begin, gaps=tuple(gaps))
 
 
 def drop_duplicates(documents: Iterable[Document], dropped: Counter[str] | None = None) -> Iterator[Document]:
@@ -64,11 +88,13 @@ def drop_boilerplate(documents: Reopenable, min_chars: int, dropped: Counter[str
             yield document
             continue
         dropped["boilerplate line"] += len(removed)
-        text = normalise("\n".join(line for at, line in enumerate(lines) if at not in removed))
+        kept = [(at, line) for at, line in enumerate(lines) if at not in removed]
+        text = normalise("\n".join(line for _, line in kept))
         if len(text) < max(1, min_chars):
             dropped["boilerplate document"] += 1
         else:
-            yield replace(document, text=text)
+            full = [document.line_at(at) for at, line in kept if line]
+            yield _with_lines(document, text, lambda full=full: full)  # type: ignore[misc]
 
 
 def family(source: str) -> str:
@@ -167,6 +193,16 @@ def cut_end(document: Document, share: float) -> tuple[str, str] | None:
             start, end = min(cuts, key=lambda cut: abs(len(text) - cut[1] - share * len(text)))
             return text[:start], text[end:]
     return None
+
+
+def part_of(document: Document, start: int, stop: int) -> Document:
+    """The characters from `start` to `stop` as a document of its own, which knows its lines."""
+    text, first = document.text[start:stop], document.text.count("\n", 0, start)
+    line = document.line_at(first)
+    n_before = line - document.line - first
+    n_lines = text.count("\n") + 1
+    gaps = ((at - first, n - n_before) for at, n in document.gaps if first < at < first + n_lines)
+    return replace(document, text=text, id="", line=line, gaps=tuple(gaps))
 
 
 def _heldout_limit(documents: Iterable[Document], heldout_fraction: float, seed: int) -> float:

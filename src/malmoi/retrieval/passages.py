@@ -1,8 +1,9 @@
 """Documents -> passages: a few sentences each, with the heading they belong to and the line in which they begin."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from malmoi.corpus.documents import Document
@@ -14,6 +15,8 @@ MAX_CHARS = 600
 MAX_HEADING_CHARS = 100
 PATH = " > "
 """Between a heading and those below it."""
+Path = list[tuple[int, str]]
+"""(level, words) of a heading, after those above it."""
 _ATX = re.compile(r"(#{1,6})[ \t]+(\S.*?)[ \t]*#*")
 _UNDERLINE = re.compile(r"""([=\-~^"*+#`:.'_])\1{2,}""")
 _FENCE = re.compile(r"[ ]{0,3}(```+|~~~+)")
@@ -54,18 +57,29 @@ class _Section(NamedTuple):
 
 
 def passages(documents: Iterable[Document]) -> Iterator[Passage]:
-    """The passages of all documents, in order. None crosses a heading; none is longer than MAX_CHARS."""
+    """The passages of all documents, in order. None crosses a heading; none is longer than MAX_CHARS.
+
+    A file that was read in parts goes on under the heading at which its last part ended.
+    """
+    path: Path = []
+    source, place, line = "", "", 0
     for document in documents:
-        yield from passages_of(document)
+        is_next_part = (document.source, document.place) == (source, place) and document.line > line > 0
+        path = path if is_next_part else []
+        source, place, line = document.source, document.place, document.line
+        yield from passages_of(document, path)
 
 
-def passages_of(document: Document) -> Iterator[Passage]:
-    """The passages of one document. A heading with nothing below it is a passage of its own."""
+def passages_of(document: Document, path: Path | None = None) -> Iterator[Passage]:
+    """The passages of one document. A heading with nothing below it is a passage of its own.
+
+    path: headings that the document begins under; afterwards those that it ends under
+    """
     file, title = _file_and_title(document.source)
-    for section in _sections(keeping_lines(document.text), document.source, title):
-        for offset, text in _cut(section.lines):
-            n_before = 0 if document.place else section.start + offset  # a row of a table is all in its line
-            line = document.line + n_before if document.line else 0
+    starts = {at for at, _ in document.gaps}
+    for section in _sections(keeping_lines(document.text), document.source, title, [] if path is None else path):
+        for offset, text in _cut(section.lines, {at - section.start for at in starts}):
+            line = document.line_at(section.start + offset)
             yield Passage(text, file, section.heading, line, document.place, document.id)
 
 
@@ -76,20 +90,19 @@ def _file_and_title(source: str) -> tuple[str, str]:
     return (file, title) if title and reader is not None and reader.has_rows else (source, "")
 
 
-def _sections(text: str, source: str, title: str) -> Iterator[_Section]:
+def _sections(text: str, source: str, title: str, path: Path) -> Iterator[_Section]:
     """The text cut at its headings. A heading with nothing below it, also no heading, is a section of itself."""
     lines = text.split("\n")
     if source.startswith("python:") and any(map(str.strip, lines[1:])):  # the first line: a name with its parameters
         yield _Section(lines[0], 1, lines[1:])
         return
-    path: list[tuple[int, str]] = []
-    name, begin, body = title, 0, 0
+    name, begin, body = PATH.join(words for _, words in path) or title, 0, 0
     for at, level, words, n_lines in _headings(lines):
         if any(map(str.strip, lines[body:at])):
             yield _Section(name, body, lines[body:at])
         elif body > begin and level <= path[-1][0]:
             yield _Section(name, begin, lines[begin : begin + 1])
-        path = [above for above in path if above[0] < level] + [(level, words)]
+        path[:] = [above for above in path if above[0] < level] + [(level, words)]
         name, begin, body = PATH.join(words for _, words in path), at, at + n_lines
     if any(map(str.strip, lines[body:])):
         yield _Section(name, body, lines[body:])
@@ -139,9 +152,18 @@ def _looks_like_a_title(lines: list[str], at: int, line: str) -> bool:
     return is_alone and is_short and begins and ends and not is_sentence
 
 
-def _cut(lines: list[str]) -> Iterator[tuple[int, str]]:
-    """Passages of a section: (index of the first line, text). Whole paragraphs together while there is room."""
-    text = "\n".join(lines)
+def _cut(lines: list[str], starts: Collection[int]) -> Iterator[tuple[int, str]]:
+    """Passages of a section: (index of the first line, text). Whole paragraphs together while there is room.
+
+    starts: indices of lines at which a passage has to begin, as lines before them were left out
+    """
+    borders = sorted({0, len(lines), *(at for at in starts if 0 < at < len(lines))})
+    for before, after in pairwise(borders):
+        for offset, text in _together("\n".join(lines[before:after])):
+            yield before + offset, text
+
+
+def _together(text: str) -> Iterator[tuple[int, str]]:
     start = end = None
     for first, last in _pieces(text):
         if start is not None and end is not None and last - start > MAX_CHARS:

@@ -236,7 +236,8 @@ def _sides(
     parts = clean.cut_end(only, settings.heldout_fraction)
     if parts is None or text_digest(parts[0]) == text_digest(parts[1]):
         raise DataError("corpus: one document of one sentence leaves nothing to hold out; give more text or more files")
-    begin, end = (replace(only, text=part, id="") for part in parts)
+    n_end = len(parts[1])
+    begin, end = clean.part_of(only, 0, len(parts[0])), clean.part_of(only, len(only.text) - n_end, len(only.text))
     context.say(f"one document: its last {len(end.text) / len(only.text):.0%} is held out")
     yield "train", begin
     yield "heldout", end

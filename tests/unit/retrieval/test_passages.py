@@ -1,8 +1,13 @@
 """Documents become passages under their headings, and every passage knows its line."""
 
+from functools import partial
+from pathlib import Path
+
 import pytest
 
+from malmoi.corpus.clean import drop_boilerplate, normalised, part_of
 from malmoi.corpus.documents import Document
+from malmoi.corpus.folder import read_folder
 from malmoi.retrieval.passages import MAX_CHARS, Passage, passages, passages_of
 
 MARKDOWN = """# Guide
@@ -100,3 +105,38 @@ def test_long_paragraphs_are_cut_and_every_line_is_right(paragraph: str, newline
 def test_a_row_of_a_table_is_all_in_its_line() -> None:
     cut = list(passages_of(Document("Name: Kim\nNote: " + "long. " * 200, "a.csv", line=11, place="row 9")))
     assert len(cut) > 1 and {(p.line, p.place) for p in cut} == {(11, "row 9")}
+
+
+def test_a_file_read_in_parts_goes_on_under_its_heading() -> None:
+    first = Document("# Guide\n\n## Install\n\nRun pip.\n", "a.md", line=1)
+    parts = [first, Document("Then look.\n\n# Next\n\nBye.", "a.md", line=6), Document("Alone.", "b.md", line=1)]
+    assert [(p.file, p.heading, p.line) for p in passages(parts)] == [
+        ("a.md", "Guide > Install", 5),
+        ("a.md", "Guide > Install", 6),
+        ("a.md", "Next", 10),
+        ("b.md", "", 1),
+    ]
+    rows = [Document("# One\n\nText.", "a.jsonl"), Document("More text.", "a.jsonl")]
+    assert [p.heading for p in passages(rows)] == ["One", ""]
+
+
+def test_lines_are_right_after_cleaning(tmp_path: Path) -> None:
+    """Lines are squeezed, cut at odd separators, and left out as boilerplate: every passage still knows its line."""
+    banner = "We use cookies to make this page better for you."
+    for n in range(8):
+        body = f"\n\n\ufeff\n# Title {n}\r\n\r\nFirst {n}.\n\n\n\n\n\nSecond {n}.\x0cnext {n}\n{banner}\n"
+        body += f"Third {n}.\n\n{banner}\n"
+        (tmp_path / f"{n}.txt").write_bytes(f"{body}\nLast {n}.\n".encode())
+    read = partial(read_folder, tmp_path)
+    cleaned = list(drop_boilerplate(list(normalised(read())), 5))
+    assert not any(banner in document.text for document in cleaned)
+    again = [Document.from_row(document.to_row()) for document in cleaned]
+    for document in (*read(), *normalised(read()), *again, *(part_of(d, 12, len(d.text)) for d in again)):
+        text = (tmp_path / document.source).read_bytes().decode()
+        lines = text.replace("\r\n", "\n").replace("\x0c", " ").split("\n")
+        found = list(passages_of(document))
+        assert found[-1].text.endswith(lines[-2])
+        for passage in found:
+            for at, line in enumerate(passage.text.split("\n"), start=passage.line - 1):
+                assert line in lines[at]
+    assert [p.line for p in passages_of(again[3])] == [6, 12, 12, 14, 18]
