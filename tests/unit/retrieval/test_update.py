@@ -89,14 +89,14 @@ def test_a_reader_keeps_what_it_opened(notes: Path, folder: Path) -> None:
 def test_what_cannot_be_read_is_said_every_time(notes: Path, folder: Path) -> None:
     write(notes / "latin.txt", b"caf\xe9 au lait, and more")
     write(notes / "broken.jsonl", '{"text": "Good."}\n{broken\n')
-    write(notes / "photo.png", "x")
+    write(notes / "photo.bin", "x")
     os.symlink(notes / "gone", notes / "link.txt")
     os.symlink(notes, notes / "circle")
     name = os.fsencode(notes) + b"/\xb1\xdb.txt"
     with open(name, "wb") as file:
         file.write("이름이 옛날 것이다.".encode())
     os.utime(name, (LONG_AGO, LONG_AGO))
-    expected = {"not UTF-8": 1, "not JSON": 1, "not a format that is read (.png)": 1, "cannot be opened": 1}
+    expected = {"not UTF-8": 1, "not JSON": 1, "not a format that is read (.bin)": 1, "cannot be opened": 1}
     for n_read in (7, 1):  # a link to nothing is tried again
         done = update_index(notes, folder)
         assert (done.n_read, done.report.skipped) == (n_read, expected) and len(done.report.examples) == 3
