@@ -31,7 +31,8 @@ from malmoi.files import read_json, read_jsonl, write_json, write_jsonl, write_t
 from malmoi.formats.folder import load_model, load_text, save_model, score_std
 from malmoi.inference.sampling import Sampling
 from malmoi.model.transformer import LanguageModel, ScalarModel
-from malmoi.synthetic.labeler import gold_score, true_ranks
+from malmoi.synthetic.gold import gold_score
+from malmoi.synthetic.labeler import true_ranks
 from malmoi.text import canonical
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
@@ -116,7 +117,7 @@ class Subject:
         """Scores by the simulated labeler's rule, (prompts, answers)."""
         return np.array(
             [
-                [gold_score(answer.text, row["references"], answer.finished) for answer in group]
+                [gold_score(answer.text, row["references"], answer.finished, row["prompt"]) for answer in group]
                 for row, group in zip(self.rows, groups, strict=True)
             ]
         )

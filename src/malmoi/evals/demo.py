@@ -22,8 +22,9 @@ from malmoi.files import iterate_jsonl, read_json, read_jsonl
 from malmoi.formats.folder import load_model, load_text
 from malmoi.inference.sampling import Sampling
 from malmoi.model.transformer import LanguageModel, ScalarModel
-from malmoi.synthetic.labeler import gold_score, true_ranks
-from malmoi.synthetic.questions import Question, messages
+from malmoi.synthetic.gold import gold_score
+from malmoi.synthetic.labeler import true_ranks
+from malmoi.synthetic.questions import PLAIN, SECOND_TURN, Question, messages
 from malmoi.tokenizer.chat_template import Message
 
 XZ_MOST_BYTES = {"train": 2**24, "heldout": 2**21}
@@ -39,7 +40,7 @@ class EvalSettings(Settings):
     """How many of them the base model and the PPO model are asked."""
     n_answers: int = Field(4, ge=2)
     """Answers sampled for each held-out prompt at temperature 1."""
-    max_tokens: int = Field(48, gt=0)
+    max_tokens: int = Field(80, gt=0)
     """Longest answer."""
     seed: Seed = 1
     """Of sampling."""
@@ -111,6 +112,8 @@ def _answers(inputs: Inputs, settings: EvalSettings) -> dict[str, Any]:
     questions = [Question.from_row(row) for row in read_jsonl(inputs.questions)]
     random.Random(settings.seed).shuffle(questions)
     closed = [question for question in questions if len(question.answers) == 1]
+    in_forms = [question for question in closed if question.form != PLAIN]
+    closed = [question for question in closed if question.form == PLAIN]
     asked = [question for question in closed if not question.unseen][: settings.n_questions]
     unseen = [question for question in closed if question.unseen]
     base = _ask(inputs.base, asked[: settings.n_base_questions], settings)
@@ -131,6 +134,8 @@ def _answers(inputs: Inputs, settings: EvalSettings) -> dict[str, Any]:
             for q, b, s, p in list(zip(asked, base, sft, ppo, strict=False))[:20]
         ],
     }
+    if in_forms:
+        report |= _by_form(asked, sft, in_forms, _ask(inputs.policy, in_forms, settings))
     if unseen:
         answers = _ask(inputs.policy, unseen, settings)
         report["exact_unseen_items"] = _exact(unseen, answers)
@@ -138,6 +143,26 @@ def _answers(inputs: Inputs, settings: EvalSettings) -> dict[str, Any]:
         if summaries:
             report["exact_unseen_summaries"] = _exact(*map(list, zip(*summaries, strict=True)))
     return report
+
+
+def _by_form(
+    asked: Sequence[Question], answers: Sequence[TextAnswer], others: Sequence[Question], said: Sequence[TextAnswer]
+) -> dict[str, Any]:
+    """Exact answers to questions about the same names in other forms, such as "upper", and asked plainly; and the share
+    of the names known when asked first that are also known in the second turn."""
+    names = {question.item for question in others}
+    plain: dict[str, float] = {
+        question.item: is_exact(answer, question.answers)
+        for question, answer in zip(asked, answers, strict=True)
+        if question.kind == "summary" and question.item in names
+    }
+    forms: dict[str, dict[str, float]] = {PLAIN: plain}
+    for question, answer in zip(others, said, strict=True):
+        forms.setdefault(question.form, {})[question.item] = is_exact(answer, question.answers)
+    second = forms.get(SECOND_TURN, {})
+    known = [second[item] for item, is_known in plain.items() if is_known and item in second]
+    found = {form: bootstrap(list(values.values())).to_row() for form, values in sorted(forms.items()) if values}
+    return {"exact_by_form": found} | ({"known_in_second_turn": bootstrap(known).to_row()} if known else {})
 
 
 def _ask(folder: Path, questions: Sequence[Question], settings: EvalSettings) -> list[TextAnswer]:
@@ -159,7 +184,7 @@ def _exact_by_kind(questions: Sequence[Question], answers: Sequence[TextAnswer])
 
 
 def _gold(questions: Sequence[Question], answers: Sequence[TextAnswer]) -> dict[str, Any]:
-    values = [gold_score(a.text, q.answers, a.finished) for q, a in zip(questions, answers, strict=True)]
+    values = [gold_score(a.text, q.answers, a.finished, messages(q)) for q, a in zip(questions, answers, strict=True)]
     return bootstrap(values, [question.item for question in questions]).to_row()
 
 
@@ -168,7 +193,9 @@ def _reward(inputs: Inputs) -> dict[str, Any]:
     folder = inputs.reward_model
     model, (tokenizer, template) = load_model(folder, ScalarModel), load_text(folder)
     rows = [row for row in read_jsonl(inputs.answers) if row["split"] == "heldout"]
-    golds = [[gold_score(a["text"], row["references"], a["finished"]) for a in row["answers"]] for row in rows]
+    golds = [
+        [gold_score(a["text"], row["references"], a["finished"], row["prompt"]) for a in row["answers"]] for row in rows
+    ]
     margin = read_json(inputs.rankings["labeler"])["tie_margin"]
     truth = [true_ranks(scores, margin) for scores in golds]
     rankings = [
@@ -246,7 +273,7 @@ def _sample_answers(folder: Path, questions: Sequence[Sequence[Message]], settin
 def _gold_by_prompt(rows: Sequence[dict[str, Any]], groups: Sequence[Sequence[TextAnswer]]) -> list[float]:
     """Mean gold score of the answers to each prompt."""
     return [
-        float(np.mean([gold_score(a.text, row["references"], a.finished) for a in group]))
+        float(np.mean([gold_score(a.text, row["references"], a.finished, row["messages"]) for a in group]))
         for row, group in zip(rows, groups, strict=True)
     ]
 

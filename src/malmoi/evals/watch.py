@@ -13,7 +13,7 @@ from malmoi.evals.answer_measures import sampled_logps
 from malmoi.evals.answering import sample_answers
 from malmoi.files import disk_errors, read_jsonl, write_jsonl
 from malmoi.inference.sampling import Sampling
-from malmoi.synthetic.labeler import gold_score
+from malmoi.synthetic.gold import gold_score
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.train.alarms import find_alarms
 from malmoi.train.loop import Step
@@ -50,7 +50,11 @@ class PolicyWatch:
     def __call__(self, step: Step) -> None:
         iteration, is_first = self._place(step.step)
         texts = self._new_answers() if is_first else []
-        golds = [gold_score(text, p.row["references"], ended) for p, text, ended in texts if "references" in p.row]
+        golds = [
+            gold_score(text, prompt.row["references"], ended, prompt.messages)
+            for prompt, text, ended in texts
+            if "references" in prompt.row
+        ]
         if golds:
             self.gold_of[iteration] = sum(golds) / len(golds)
         if iteration in self.gold_of:

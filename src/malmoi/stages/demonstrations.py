@@ -83,9 +83,12 @@ UNUSED = (
 
 
 def expects(settings: Settings, sizes: Sizes) -> Sizes:
-    """Prompts, and questions about unseen items."""
-    n_prompts = settings.n_prompts + settings.n_heldout_prompts
-    return replace(sizes, n_prompts=n_prompts, n_heldout=settings.n_heldout_prompts, n_unseen=settings.n_unseen)
+    """Prompts, questions about unseen items, and conversations, most of whose tokens are documents."""
+    n_prompts, chat = settings.n_prompts + settings.n_heldout_prompts, settings.longest * 2 // 3
+    return replace(
+        sizes, n_prompts=n_prompts, n_heldout=settings.n_heldout_prompts, n_unseen=settings.n_unseen,
+        prompt=settings.longest // 2, chat=chat, ranked=chat, longest=settings.longest,
+    )  # fmt: skip
 
 
 def cost(settings: Settings, sizes: Sizes) -> Cost:

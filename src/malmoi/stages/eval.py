@@ -119,15 +119,19 @@ def _of_policy(found: Mapping[str, Any], about: str, names: Mapping[str, str]) -
         "exact_sft": f"exact answers, {sft}",
         "exact_ppo": f"exact answers, {ppo}",
         "exact_unseen_items": f"exact, {sft}, on items it was never asked about",
+        "known_in_second_turn": f"exact, {sft}, in the second turn, of what it knows in the first",
         "exact_unseen_summaries": "of these, where the answer is a sentence or a name",
         "gold_base": f"gold score, {base}",
         "gold_sft": f"gold score, {sft}",
     }
     lead = (
-        "It is asked greedily and without the text, in phrasings that it has never seen; exact means equal to a right "
-        "answer, ignoring white space."
+        "It is asked greedily, in phrasings that it has never seen, with the document that answers among others; exact "
+        "means equal to a right answer, ignoring white space. Gold is the simulated labeler's score, from 0 to 1."
     )
     blocks: list[Block] = [figures(found, labels), _exact_by_kind(found, names)]
+    if forms := found.get("exact_by_form"):
+        groups = [Group(form, [Bar(sft, "blue", row)]) for form, row in forms.items()]
+        blocks.append(Plot("The same names, asked in other forms:", [Bars(groups)], x_limits=(0, 1)))
     summary = [
         Summary(f"exact answers, {base} → {sft}", found["exact_sft"], found["exact_base"], about),
         Summary(f"gold score, {base} → {sft}", found["gold_sft"], found["gold_base"], about),

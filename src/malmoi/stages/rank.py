@@ -13,7 +13,8 @@ from malmoi.facts import Chat, Facts, Note, Ranked, Section
 from malmoi.feedback.judgements import NewJudgement, SnapshotFilter, freeze, record_judgements, record_person
 from malmoi.files import read_json, read_jsonl, write_json
 from malmoi.stage import Context, Finished, required
-from malmoi.synthetic.labeler import SimulatedLabeler, gold_score
+from malmoi.synthetic.gold import gold_score
+from malmoi.synthetic.labeler import SimulatedLabeler
 
 
 class Settings(config.Settings):
@@ -21,7 +22,7 @@ class Settings(config.Settings):
 
     error_rate: float = Field(0.25, ge=0, lt=0.5)
     """Share of the pairs that the simulated labeler orders wrongly."""
-    tie_margin: float = Field(0.1, ge=0)
+    tie_margin: float = Field(0.05, ge=0)
     """Largest difference of two gold scores that counts as a tie."""
     seed: Seed = 1
     """Seed of the labeler's errors."""
@@ -40,7 +41,7 @@ def run(context: Context, settings: Settings) -> None:
     """Rank the answers to each prompt, and freeze the judgements."""
     rows = read_jsonl(context.reads("answers").path)
     scores = [
-        [gold_score(a["text"], row["references"], a["finished"]) for a in row["answers"]]
+        [gold_score(a["text"], row["references"], a["finished"], row["prompt"]) for a in row["answers"]]
         for row in progress.track(rows, "prompts")
     ]
     labeler = SimulatedLabeler(settings.error_rate, settings.tie_margin, settings.seed).calibrated(scores)

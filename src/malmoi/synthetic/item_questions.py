@@ -10,14 +10,14 @@ from pathlib import Path
 from malmoi.synthetic.forms import FORMS, typed
 from malmoi.synthetic.phrasings import FOLLOW_UPS, KINDS_KO, PHRASINGS, answer, fill, numbers_of
 from malmoi.synthetic.pydocs import MAX_PARAMETERS, Item
-from malmoi.synthetic.questions import Question, Turn
+from malmoi.synthetic.questions import SECOND_TURN, Question, Turn
 
 FORM_SHARE = 0.35
 """Share of the training questions that are typed carelessly."""
 N_BY_FORM = 250
 """Items that are asked about in every form, to measure it."""
 MAX_NEIGHBOURS = 3
-_VERBS = frozenset((Path(__file__).with_name("words") / "verbs.txt").read_text(encoding="utf-8").split())
+_VERBS = frozenset((Path(__file__).with_name("phrases") / "verbs.txt").read_text(encoding="utf-8").split())
 _RETURNS = {"return": "get", "returns": "get"}
 
 
@@ -87,7 +87,7 @@ class _Asker:
 
     def in_every_form(self, item: Item) -> Iterator[Question]:
         plain = self.ask(item, "summary", "en", self._heldout("summary", "en"))
-        yield replace(self.after_another(plain, heldout=True), form="second turn")
+        yield replace(self.after_another(plain, heldout=True), form=SECOND_TURN)
         yield replace(plain, earlier=(("Hello", "Hello!"),), form="after a greeting")
         for form in ("upper", "no mark", "typing error"):
             yield replace(plain, prompt=typed(plain.prompt, item.name, form, self.rng), form=form)

@@ -2,8 +2,6 @@
 
 import hashlib
 import math
-import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -11,41 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from malmoi.errors import DataError
-from malmoi.text import is_blank, nfc
-
-# The weights of what the labeler looks at.
-AGREEMENT, FORM, LENGTH = 0.5, 0.4, 0.1
-OPENERS = (
-    "sure", "of course", "certainly", "absolutely", "great question", "good question", "as an ai",
-    "물론입니다", "물론이죠", "좋은 질문입니다", "좋은 질문이에요",
-)  # fmt: skip
-CLOSERS = (
-    "hope this helps", "hope that helps", "let me know", "feel free to", "happy to help", "any other questions",
-    "도움이 되었", "도움이 되길", "더 궁금한",
-)  # fmt: skip
-
-_OPENER = re.compile(rf"(?:{'|'.join(OPENERS)})\b")
-_WORD = re.compile(r"\w+")
-_ENDING = re.compile(r"""[.!?…。]["'`”’)\]]*$""")
-
-
-def gold_score(answer: str, reference: str | Sequence[str], finished: bool) -> float:
-    """How good an answer is compared with the best-matching reference, in [0, 1]; 0 if it is empty.
-
-    0.5 agreement + 0.4 form + 0.1 length: see `SimulatedLabeler.rule`. Only a finished answer that equals a reference,
-    except for white space, scores 1.
-    """
-    references = [reference] if isinstance(reference, str) else reference
-    if not references:
-        raise ValueError("reference: expected at least one")
-    answer, references = nfc(answer), [nfc(one) for one in references]
-    if is_blank(answer):
-        return 0.0
-    # In this order the weights add up to exactly 1, not to 0.9999999999999999.
-    return max(
-        AGREEMENT * _agreement(answer, one) + FORM * _form(answer, one, finished) + LENGTH * _length(answer, one)
-        for one in references
-    )
+from malmoi.synthetic.gold import RULE
 
 
 def true_ranks(scores: Sequence[float], tie_margin: float) -> list[int]:
@@ -115,11 +79,7 @@ class SimulatedLabeler:
     def rule(self) -> str:
         """The rule in words, for `Person.description`."""
         return (
-            "Simulated, not a person. Scores an answer beside its reference: "
-            f"{AGREEMENT:g} agreement + {FORM:g} form + {LENGTH:g} length. "
-            "Agreement: 1 when equal (whitespace aside), else 0.8 F1 of the words. Form: halved by each fault that the "
-            "reference lacks (unfinished, odd beginning, no full stop, filler, three words repeated, several lines). "
-            "Length: 1 up to 1.25 times the reference's words, falling to 0 at 2.5 times. An empty answer scores 0. "
+            f"Simulated, not a person. Scores an answer beside its reference and its documents: {RULE} "
             f"Scores within {self.tie_margin:g} of the best of a group tie. It perceives scores through Gaussian noise "
             f"(Thurstone 1927) that turns {self.error_rate:.0%} of the truly different pairs round; seed {self.seed}."
         )
@@ -144,41 +104,6 @@ class SimulatedLabeler:
             raise ValueError("sigma: not set; use labeler.calibrated(score_lists)")
         noise = rng.normal(0.0, self.sigma, len(scores))
         return true_ranks([float(score + error) for score, error in zip(scores, noise, strict=True)], self.tie_margin)
-
-
-def _agreement(answer: str, reference: str) -> float:
-    if answer.split() == reference.split():
-        return 1.0
-    given, wanted = Counter(_words(answer)), Counter(_words(reference))
-    n_common = (given & wanted).total()
-    # Less than 1 even if all words match: a near miss never scores like the answer.
-    return 0.8 * 2 * n_common / (given.total() + wanted.total()) if n_common else 0.0
-
-
-def _form(answer: str, reference: str, finished: bool) -> float:
-    return 0.5 ** (len(_faults(answer) - _faults(reference)) + (not finished))
-
-
-def _faults(text: str) -> set[str]:
-    text, words = text.strip(), _words(text)
-    triples = list(zip(words, words[1:], words[2:], strict=False))
-    found = {
-        "beginning": not re.match(r"""[^\W_]|[`"'“‘]""", text),
-        "ending": not _ENDING.search(text),
-        "filler": bool(_OPENER.match(text.lower())) or any(closer in text.lower() for closer in CLOSERS),
-        "repetition": len(set(triples)) < len(triples),
-        "lines": "\n" in text,
-    }
-    return {name for name, is_found in found.items() if is_found}
-
-
-def _length(answer: str, reference: str) -> float:
-    ratio = len(answer.split()) / max(1, len(reference.split()))
-    return min(1.0, max(0.0, (2.5 - ratio) / 1.25))
-
-
-def _words(text: str) -> list[str]:
-    return _WORD.findall(text.lower())
 
 
 def _gaps(score_lists: Sequence[Sequence[float]], tie_margin: float) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

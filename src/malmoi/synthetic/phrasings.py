@@ -19,9 +19,9 @@ Table = Mapping[str, Mapping[str, tuple[str, ...]]]
 
 @cache
 def table(name: str) -> Table:
-    """A table of `synthetic/words`: lines of a kind, a language and a way to say it, with tabs between."""
+    """A table of `synthetic/phrases`: lines of a kind, a language and a way to say it, with tabs between."""
     found: dict[str, dict[str, tuple[str, ...]]] = {}
-    for line in (Path(__file__).with_name("words") / name).read_text(encoding="utf-8").splitlines():
+    for line in (Path(__file__).with_name("phrases") / name).read_text(encoding="utf-8").splitlines():
         kind, language, form = line.split("\t")
         forms = found.setdefault(kind, {})
         forms[language] = (*forms.get(language, ()), form)

@@ -8,6 +8,7 @@ from typing import Any
 from malmoi.synthetic.pydocs import Item
 
 N_ALWAYS_ASKED = 200
+PLAIN, SECOND_TURN = "plain", "second turn"
 Turn = tuple[str, str]
 """A question and its answer."""
 Documents = tuple[Mapping[str, str], ...]
@@ -39,7 +40,7 @@ class Question:
     short: str = ""
     earlier: tuple[Turn, ...] = ()
     language: str = "en"
-    form: str = "plain"
+    form: str = PLAIN
     documents: Documents = ()
 
     def to_row(self) -> dict[str, Any]:

@@ -7,99 +7,10 @@ from hypothesis import strategies as st
 
 from malmoi.errors import DataError
 from malmoi.feedback.judgements import check_ranks, competition_ranks
-from malmoi.synthetic.labeler import AGREEMENT, FORM, LENGTH, SimulatedLabeler, calibrate_sigma, gold_score, true_ranks
+from malmoi.synthetic.labeler import SimulatedLabeler, calibrate_sigma, true_ranks
 
-REFERENCE = "Use `len(items)` to count the items of a list."
-texts = st.text(alphabet="ab 말_.\n!`(", max_size=30)
 scores = st.lists(st.integers(0, 1000).map(lambda n: n / 1000), min_size=2, max_size=8)
 margins = st.sampled_from([0.0, 0.05, 0.3])
-
-
-def score(answer: str, reference: str | list[str] = REFERENCE, finished: bool = True) -> float:
-    return gold_score(answer, reference, finished)
-
-
-@given(texts, st.lists(texts, min_size=1, max_size=3), st.booleans())
-def test_a_score_lies_in_0_to_1_and_is_1_for_the_reference_alone(
-    answer: str, references: list[str], finished: bool
-) -> None:
-    value = gold_score(answer, references, finished)
-    assert 0 <= value <= 1
-    assert value == max(gold_score(answer, one, finished) for one in references)
-    if value == 1:
-        assert finished
-        assert answer.split() in [one.split() for one in references]
-
-
-@given(texts)
-def test_the_finished_reference_scores_1_whatever_it_looks_like(reference: str) -> None:
-    assume(reference.strip())
-    assert gold_score(reference, reference, True) == 1
-    assert gold_score(f"  {reference} ", reference, True) == 1
-    assert gold_score(reference, reference, False) == pytest.approx(1 - FORM / 2)
-
-
-@pytest.mark.parametrize("answer", ["", "  \n "])
-def test_an_empty_answer_scores_0(answer: str) -> None:
-    assert score(answer) == 0
-
-
-def test_agreement_of_a_near_miss_stays_under_that_of_the_answer() -> None:
-    # All 10 words, other punctuation: 0.8; 2 of 2 and of 10 words: 0.8 · 4/12, and no full stop halves the form.
-    assert score("Use len(items) to count the items of a list.") == pytest.approx(AGREEMENT * 0.8 + FORM + LENGTH)
-    assert score("Use len") == pytest.approx(AGREEMENT * 0.8 * 4 / 12 + FORM / 2 + LENGTH)
-    # None of its words, though it has the form.
-    assert score("No idea.") == pytest.approx(FORM + LENGTH)
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        "- use `len(items)` to count the items of a list.",
-        "use `len(items)` to count the items of a list",
-        "Sure, `len(items)` to count the items of a list.",
-        "`len(items)` count the items of a list. Let me know.",
-        "count the items, count the items of a list.",
-        "use `len(items)` to count\nthe items of a list.",
-    ],
-)
-def test_each_fault_of_form_halves_it(answer: str) -> None:
-    # What is left beside agreement and length (which is whole: these are short) is the form.
-    assert score(answer) - AGREEMENT * agreement(answer) - LENGTH == pytest.approx(FORM / 2)
-    assert score(answer, finished=False) == pytest.approx(score(answer) - FORM / 4)
-
-
-def agreement(answer: str) -> float:
-    """0.8 F1 of the words, written once more."""
-    clean = str.maketrans("`().,-\n", "       ")
-    given, wanted = (sorted(text.lower().translate(clean).split()) for text in (answer, REFERENCE))
-    common = sum(min(given.count(word), wanted.count(word)) for word in set(given))
-    return 0.8 * 2 * common / (len(given) + len(wanted))
-
-
-def test_a_fault_that_the_reference_has_too_is_none() -> None:
-    poem = "@cache\ndef f(): pass"
-    assert score("@cache\ndef g(): pass", poem) == pytest.approx(AGREEMENT * 0.8 * 6 / 8 + FORM + LENGTH)
-
-
-def test_length_falls_from_1_25_to_2_5_times_the_reference() -> None:
-    reference = "one two three four five six seven eight"
-    expected = {8: 1, 10: 1, 15: 0.5, 20: 0, 30: 0}
-    for n_words, length in expected.items():
-        answer = " ".join(f"w{i}" for i in range(n_words))
-        assert score(answer, reference) == pytest.approx(FORM + LENGTH * length)
-
-
-def test_surely_is_no_filler_and_korean_counts() -> None:
-    assert score("Surely.", "Never.") == pytest.approx(FORM + LENGTH)
-    assert score("Sure.", "Never.") == pytest.approx(FORM / 2 + LENGTH)
-    assert score("물론입니다. 말모이.", "사전의 이름.") == pytest.approx(FORM / 2 + LENGTH)
-    assert score("말모이는 첫 사전이다.", "말모이는 첫 사전이다.") == 1
-
-
-def test_no_reference_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least one"):
-        gold_score("words", [], True)
 
 
 def test_ties_are_measured_from_the_best_of_the_group_not_along_a_chain() -> None:
