@@ -37,7 +37,7 @@ class Desk:
     def give(self, question: Question, rng: random.Random, withheld: bool = False) -> Question:
         """The question with documents, and what is right then. withheld: the document that answers is not given"""
         if question.document in self.shelf.books and not withheld:
-            return replace(question, documents=tuple(self._right(question, rng)))
+            return _with_neighbours(replace(question, documents=tuple(self._right(question, rng))))
         is_looked_up = question.kind not in SAID or question.kind == "off topic"
         if is_looked_up and rng.random() < 0.5:
             title = "" if question.document else question.item
@@ -102,6 +102,14 @@ def measured(questions: Sequence[Question], desk: Desk, seed: int) -> Iterator[Q
     """Questions in held-out phrasings, with their documents."""
     rng = random.Random(seed)
     return (desk.give(question, rng) for question in questions if question.heldout)
+
+
+def _with_neighbours(question: Question) -> Question:
+    """Asked what else there is, the answer is what the other documents are about."""
+    others = [document["title"] for document in question.documents if document["title"] != question.item]
+    if question.kind != "neighbours" or not others:
+        return question
+    return replace(question, answers=(answer("neighbours", question.language, others=", ".join(others)),))
 
 
 def _declined(question: Question) -> str:

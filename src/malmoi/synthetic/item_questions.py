@@ -135,7 +135,7 @@ class _Asker:
         return self._follow_up(item, "summary", language, before)
 
     def about_the_same(self, item: Item, language: str) -> Question:
-        kinds = [*self._kinds(item), "example"]
+        kinds = [*self._kinds(item), "example", "neighbours"]
         kind = self.rng.choice([kind for kind in kinds if kind in FOLLOW_UPS])
         return self._follow_up(item, kind, language, item)
 
@@ -145,9 +145,10 @@ class _Asker:
         forms = FOLLOW_UPS[kind][language]
         number = self.rng.choice(numbers_of(forms)[0])
         name = item.short if self.rng.random() < 0.3 else item.name
+        short = (example_of(self.texts[item.document]) if kind == "example" else "") or item.summary
         return Question(
             kind, item.name, fill(forms[number], name=name), (self.answer(item, kind, language),), number, False, False,
-            item.document, short=item.summary, earlier=((first.prompt, first.answers[0]),), language=language,
+            item.document, short=short, earlier=((first.prompt, first.answers[0]),), language=language,
             form="follow-up",
         )  # fmt: skip
 

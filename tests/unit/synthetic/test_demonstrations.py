@@ -2,6 +2,7 @@
 
 import random
 from collections import defaultdict
+from dataclasses import replace
 
 import pytest
 
@@ -120,3 +121,10 @@ def test_prompts_to_rank_share_no_item_with_those_held_out(desk: Desk) -> None:
     assert split["train"] and split["heldout"] and not split["train"] & split["heldout"]
     assert len({row["prompt_id"] for row in rows}) == len(rows)
     assert rows == list(prompts(QUESTIONS, desk, 25, 10, seed=1))
+
+
+def test_what_else_there_is_are_the_other_documents(desk: Desk) -> None:
+    asked = replace(QUESTIONS[0], kind="neighbours", answers=("There is also what the module has.",))
+    given = desk.give(asked, random.Random(1))
+    others = [one["title"] for one in given.documents if one["title"] != "tool.part0"]
+    assert others and given.answers == (f"There is also {', '.join(others)}.",)
