@@ -54,12 +54,15 @@ class Writer:
             self.folder.mkdir(parents=True, exist_ok=True)
             index = tantivy.Index(schema(), str(self.folder))
             index.register_tokenizer("terms", self._text)
-            self._writer = index.writer(HEAP_BYTES, 1)
+            self._writer = _empty_writer(index)
             self.is_new = index.searcher().num_docs == 0
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         del self._writer
+        if kind is not None:
+            with contextlib.suppress(ValueError):  # the error that ended it says what is wrong
+                _empty_writer(tantivy.Index.open(str(self.folder)))
 
     def add(self, passage: Passage, key: str) -> None:
         """key: what the passage is removed by"""
@@ -86,6 +89,13 @@ class Writer:
             mode = (self.folder / ".tantivy-writer.lock").stat().st_mode
             for name in ("meta.json", ".managed.json"):
                 (self.folder / name).chmod(mode)
+
+
+def _empty_writer(index: tantivy.Index) -> tantivy.IndexWriter:
+    """A writer, after what another one left on the disk without committing it has been removed."""
+    writer = index.writer(HEAP_BYTES, 1)
+    writer.garbage_collect_files()
+    return writer
 
 
 @contextlib.contextmanager

@@ -167,3 +167,22 @@ def test_a_killed_update_leaves_the_index_as_it_was(notes: Path, folder: Path) -
     assert did(update_index(notes, folder))[0] == 31
     assert found(folder, "barks") == [] and len(found(folder, "horse")) == 10
     assert not [row for row in (folder / FILES).read_text().splitlines() if not row.startswith("{")]
+
+
+def test_an_update_that_fails_leaves_nothing_on_the_disk(
+    notes: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update_index(notes, folder)
+    before = {path.name: path.stat().st_size for path in (folder / "search").iterdir() if path.name[0] != "."}
+    reading = update.passages
+
+    def ends(documents: Iterable[object]) -> Iterable[object]:
+        yield from reading(documents)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(update, "passages", ends)
+    write(notes / "new.md", "A horse runs.\n" * 1000)
+    with pytest.raises(KeyboardInterrupt):
+        update_index(notes, folder)
+    after = {path.name: path.stat().st_size for path in (folder / "search").iterdir() if path.name[0] != "."}
+    assert after == before and found(folder, "barks") == [("pets.md", 7)]
