@@ -273,8 +273,9 @@ def _both(*outputs: Callable[[str], None]) -> Callable[[str], None]:
 def _record(context: Context, stage: str) -> str:
     """Record the stage's output as artefacts; returns its SHA-256."""
     sha256 = context.ledger.add_artefact(context.run_id, OUT, stage, context.out)
-    if (context.out / MODEL).exists():
-        context.ledger.add_artefact(context.run_id, MODEL, "model", context.out / MODEL)
+    for name in (MODEL, INDEX):
+        if (context.out / name).exists():
+            context.ledger.add_artefact(context.run_id, name, name, context.out / name)
     (context.folder / CHECKPOINT).unlink(missing_ok=True)
     return sha256
 

@@ -42,7 +42,8 @@ def index_folder(workspace: Workspace, source: Path, name: str | None = None, en
     folder = workspace.indexes / name
     if name == INDEX or folder.is_symlink():
         raise WorkspaceError(f"{name}: recipes call their own index so; choose another --name")
-    with holding(folder / LOCK, f"index {name}"):
+    # Next to the folder, not in it: the lock's file names a process, and the folder's hash shall not.
+    with holding(workspace.indexes / f".{name}{LOCK}", f"index {name}"):
         _check_source(folder, source)
         return Indexed(name, folder, update_index(source, folder, encoding))
 

@@ -1,6 +1,7 @@
 """`malmoi ask`: the right file, line and sentence, at once and without a model; piped questions; what is recorded."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("MALMOI_WORKSPACE", raising=False)
     for name, text in {"hall.md": HALL, "여행.md": TRIP, "library.txt": PLANTED}.items():
         write_text(tmp_path / "notes" / name, text)
+        os.utime(tmp_path / "notes" / name, (0, 0))  # a file that has just changed is read again each time
     return tmp_path
 
 
@@ -78,7 +80,8 @@ def test_piped_lines_are_questions_of_their_own(here: Path) -> None:
 
 def test_a_change_of_a_note_is_seen_at_once(here: Path) -> None:
     question = "Who repaired the boiler?"
-    first = json.loads(ask(question, "--documents", "notes", "--json").stdout)
+    first, same = (json.loads(ask(question, "--documents", "notes", "--json").stdout) for _ in range(2))
+    assert first["index_sha256"] == same["index_sha256"]
     write_text(here / "notes" / "hall.md", HALL.replace("Okello and Sons", "Mwangi Limited"))
     again = json.loads(ask(question, "--documents", "notes", "--json").stdout)
     assert "Mwangi" in again["answer"] and first["index_sha256"] != again["index_sha256"]

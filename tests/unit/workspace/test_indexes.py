@@ -66,7 +66,7 @@ def test_odd_names_are_refused(workspace: Workspace, tmp_path: Path, name: str) 
 
 def test_two_do_not_write_one_index_and_readers_go_on(workspace: Workspace, tmp_path: Path) -> None:
     made = index_folder(workspace, folder_of(tmp_path, "notes"))
-    with holding(made.folder / LOCK, "index notes"):
+    with holding(workspace.indexes / f".notes{LOCK}", "index notes"):
         with pytest.raises(InUseError, match=r"index notes: is in use by process \d+"):
             index_folder(workspace, tmp_path / "notes")
         assert Index.open(made.folder).candidates(["cat"], 1)[0][0].file == "a.txt"
