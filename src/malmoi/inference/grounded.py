@@ -7,7 +7,7 @@ and only if it claims nothing; else the nearest titles are offered.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from malmoi.errors import DataError
@@ -136,14 +136,17 @@ def settle(voice: "Voice | None", prepared: Prepared, said: str) -> Answered:
 
 
 def _may_stay(said: str, voice: "Voice", findings: Findings, question: str) -> bool:
-    """Whether what was found supports the voice's words; where nothing was found, whether they claim nothing.
+    """Whether the voice's words stay: what was found supports them; or nothing was found, and they claim nothing.
 
-    To small talk a voice may also say what it was taught to say by heart.
+    Words that claim nothing beyond the question ("I do not know.", "Yes.") are no answer where something fits. To small
+    talk a voice may also say what it was taught to say by heart.
     """
     if findings.small_talk and said in voice.replies:
         return True
-    support = is_supported(said, findings, question)
-    return support.is_supported if findings.sources else not support.unsupported
+    claims = is_supported(said, replace(findings, sources=()), question).unsupported
+    if findings.sources:
+        return bool(claims) and is_supported(said, findings, question).is_supported
+    return not claims
 
 
 def answer_all(

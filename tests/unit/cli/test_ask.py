@@ -101,6 +101,25 @@ def test_what_it_takes_to_follow_an_answer_is_recorded(here: Path) -> None:
     assert CliRunner().invoke(app, ["lineage", row["id"], "--down"]).exit_code == 2
 
 
+def test_an_answer_is_followed_to_the_row_of_the_corpus_and_the_run_that_made_it(here: Path) -> None:
+    short = ["--set", 'stages=["corpus", "index"]', "--set", 'corpus.text="notes"']
+    assert CliRunner().invoke(app, ["run", "nano", *short]).exit_code == 0
+    row = json.loads(ask("Who repaired the boiler?", "--json").stdout)
+    found = json.loads(CliRunner().invoke(app, ["lineage", row["id"], "--json"]).stdout)
+    (source, *_) = found["sources"]
+    assert source["file"].endswith("hall.md") and source["line"] == 7
+    assert source["row"]["id"] == source["document"] and source["row"]["source"] == source["file"]
+    assert (source["row"]["license"], source["row"]["origin"]) == ("unknown", "unknown")
+    lines = (here / "workspace" / source["row"]["file"]).read_text(encoding="utf-8").splitlines()
+    assert "Okello" in json.loads(lines[source["row"]["row"] - 1])["text"]
+    assert found["index"]["place"] == "runs/0002-index/out/index"
+    assert [node["run"]["id"] for node in found["index"]["lineage"]] == ["0002-index", "0001-corpus"]
+    shown = CliRunner().invoke(app, ["lineage", row["id"]]).stdout
+    assert "licence unknown" in shown and "0001-corpus" in shown
+    down = CliRunner().invoke(app, ["lineage", row["index_sha256"][:12], "--json"])
+    assert json.loads(down.stdout)[0]["run"]["id"] == "0002-index"
+
+
 def test_nothing_is_recorded_where_that_is_not_wanted_or_not_possible(here: Path) -> None:
     unwanted = ask("Who repaired the boiler?", "--documents", "notes", "--no-record", "--json")
     assert json.loads(unwanted.stdout)["id"] is None

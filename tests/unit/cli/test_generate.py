@@ -11,9 +11,11 @@ from typer.testing import CliRunner
 
 from malmoi.cli import app
 from malmoi.data.comparisons import conversation_ids
-from malmoi.files import read_jsonl, write_jsonl
-from malmoi.formats.folder import load_model, load_text
-from malmoi.model.transformer import ScalarModel
+from malmoi.files import read_jsonl, write_jsonl, write_text
+from malmoi.formats.folder import load_model, load_text, save_model
+from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.tokenizer.bpe import Tokenizer
+from malmoi.tokenizer.chat_template import ChatTemplate
 
 pytestmark = pytest.mark.usefixtures("float32")
 PROMPTS = [{"prompt": "The cat?"}, {"messages": [{"role": "user", "content": "낱말?"}]}, {"prompt": "The dog sat on?"}]
@@ -48,6 +50,31 @@ def test_every_line_says_how_its_answer_came_to_be(policy_folder: Path, prompts:
     assert len({row["seed"] for row in rows}) == 6
     generate(policy_folder, prompts, tmp_path / "b.jsonl", "--n", 2, "--seed", 7, "--temperature", 0.8, "--top-p", 0.9)
     assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
+
+
+def test_where_there_is_an_index_every_line_names_its_sources(
+    policy: LanguageModel, tokenizer: Tokenizer, template: ChatTemplate, tmp_path: Path, reward_folder: Path
+) -> None:
+    policy.config = policy.config.model_copy(update={"seq_len": 512})
+    save_model(tmp_path / "reads", policy, tokenizer, template, {"run": "0004-sft", "documents": "trained"})
+    write_text(tmp_path / "notes" / "hall.md", "# Town hall\n\nThe boiler was repaired by Okello and Sons.\n")
+    own = [{"title": "Note", "text": "The cat sat on the mat."}]
+    asked = [{"prompt": "Who repaired the boiler?"}, {"prompt": "The cat?", "documents": own}]
+    write_jsonl(tmp_path / "asked.jsonl", asked)
+    place = ("--documents", tmp_path / "notes", "--workspace", tmp_path / "w")
+    for model in (tmp_path / "reads", "none"):
+        out = tmp_path / f"{Path(model).name}.jsonl"
+        if model == "none":  # it has nothing to say about documents that are not in the index
+            assert "there is no model" in generate(Path("none"), tmp_path / "asked.jsonl", out, *place, code=2)
+            write_jsonl(tmp_path / "asked.jsonl", asked[:1])
+        generate(Path(model), tmp_path / "asked.jsonl", out, *place)
+        row, *others = read_jsonl(out)
+        assert row["sources"][0]["sentence"] == "The boiler was repaired by Okello and Sons."
+        assert row["sources"][0]["sentence"] in row["answer"] and row["quoted"] and row["supported"]
+        assert len(row["index_sha256"]) == 64 and (row["model_sha256"] is None) == (model == "none")
+        if model != "none":
+            assert "Okello" in row["messages"][-1]["documents"][0]["text"] and row["rejected"] != row["answer"]
+            assert others[0]["messages"][-1]["documents"] == own and "sources" not in others[0]
 
 
 def test_stopped_it_goes_on_and_ends_with_the_same_lines(policy_folder: Path, prompts: Path, tmp_path: Path) -> None:
