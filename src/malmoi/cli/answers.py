@@ -112,6 +112,7 @@ class Answering:
     index: Path | None
     recorder: "Recorder | None"
     _hashes: dict[Path, str] = field(default_factory=dict)
+    _is_told: bool = False
 
     @classmethod
     def opened(cls, workspace: Path, documents: Path | None, no_documents: bool, no_record: bool) -> "Answering":
@@ -161,15 +162,24 @@ class Answering:
         from malmoi.workspace.answers import NewAnswer
 
         last = session.last
-        if self.recorder is None or self.recorder.problem or last is None:
+        if self.recorder is None or last is None:
+            return None
+        if self.recorder.problem:
+            self._tell_problem()
             return None
         made_by = self.sha256_of(session.folder), self.sha256_of(self.index), self._index_place()
         sources, how = last.to_row()["sources"], self.how(session)
         given = NewAnswer(session.asked, last.text, last.voice, *made_by, sources, last.supported, last.quoted, how)
         name = self.recorder.record(given)
-        if self.recorder.problem:
-            remark(f"(answers are not recorded: {self.recorder.problem})")
+        self._tell_problem()
         return name
+
+    def _tell_problem(self) -> None:
+        """Say once why nothing is recorded. Outside of a workspace nobody expects it."""
+        assert self.recorder is not None
+        if self.recorder.problem and self.workspace.exists and not self._is_told:
+            self._is_told = True
+            remark(f"(answers are not recorded: {self.recorder.problem})")
 
     def _index_place(self) -> str | None:
         """The folder that the index is of; of an index that a run made, its path in the workspace."""
@@ -196,15 +206,22 @@ class Answering:
         return self._hashes[made]
 
     def introduction(self, session: "ChatSession") -> str:
-        """What to know before talking: who answers, what it looks up in, what is recorded."""
-        parts = [taught(session, self.lookup is not None)]
+        """What to know before talking: who answers, what it looks up in, what is recorded, and how to leave that out."""
+        parts, without = [taught(session, self.lookup is not None)], []
         if self.lookup is not None:
             facts = self.lookup.index.facts
-            parts.append(f"looks up in {facts['files']:,} files, {facts['passages']:,} passages (--no-documents: not)")
-        if self.recorder is not None:
-            where = self.recorder.problem and f"not recorded: {self.recorder.problem}"
-            parts.append(where or f"answers are recorded in {self.workspace.database} (--no-record: not)")
-        return f"{session.name}: {'; '.join(parts)}"
+            parts.append(
+                f"looks up in {self._index_place()} ({facts['files']:,} files, {facts['passages']:,} passages)"
+            )
+            without.append("--no-documents")
+        if self.recorder is not None and self.recorder.problem:
+            parts.append(f"answers are not recorded: {self.recorder.problem}")
+            self._is_told = True
+        elif self.recorder is not None:
+            parts.append("answers are recorded in the workspace")
+            without.append("--no-record")
+        leave = f" ({' and '.join(without)} leave that out)" if without else ""
+        return f"{session.name}: {'; '.join(parts)}{leave}"
 
 
 def taught(session: "ChatSession", looks_up: bool) -> str:
