@@ -206,13 +206,12 @@ class Answering:
         return self._hashes[made]
 
     def introduction(self, session: "ChatSession") -> str:
-        """What to know before talking: who answers, what it looks up in, what is recorded, and how to leave that out."""
+        """What to know first: who answers, what it looks up in, what is recorded, and how to leave that out."""
         parts, without = [taught(session, self.lookup is not None)], []
         if self.lookup is not None:
             facts = self.lookup.index.facts
-            parts.append(
-                f"looks up in {self._index_place()} ({facts['files']:,} files, {facts['passages']:,} passages)"
-            )
+            size = f"{facts['files']:,} files, {facts['passages']:,} passages"
+            parts.append(f"looks up in {self._index_place()} ({size})")
             without.append("--no-documents")
         if self.recorder is not None and self.recorder.problem:
             parts.append(f"answers are not recorded: {self.recorder.problem}")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from malmoi.workspace.folder import Workspace
+from malmoi.workspace.indexes import index_folder
 from malmoi.workspace.ledger import URL_VARIABLE, Ledger
 
 READ = """
@@ -24,6 +25,7 @@ main()
 RECORD = """
 import os, sys
 from malmoi.workspace.folder import Workspace
+from malmoi.workspace.indexes import index_folder
 from malmoi.workspace.ledger import Ledger
 ledger = Ledger.open(Workspace.open(sys.argv[1]))
 ledger.start_run(stage="sft", recipe="nano", fingerprint="b", settings={}, seed=1, inputs={})
@@ -94,6 +96,16 @@ def test_what_only_reads_works(folder: Path, words: list[str], says: str) -> Non
     done = read(folder, *words)
     assert done.returncode == 0, done.stderr
     assert says in done.stdout
+
+
+def test_answers_are_given_and_not_recorded(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "hall.md").write_text("The boiler was repaired by Okello and Sons.")
+    index_folder(Workspace.open(folder), tmp_path / "notes")
+    done = read(folder, "ask", "Who repaired the boiler?", "--model", "none", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "Okello" in done.stdout and json.loads(done.stdout)["id"] is None
+    assert "answers are not recorded" in done.stderr and "may not be written" in done.stderr
 
 
 def test_what_a_killed_process_recorded_is_read(folder: Path) -> None:
