@@ -162,6 +162,5 @@ def folders(tmp_path: Path, voice: Voice) -> Iterator[Path]:
 def test_how_a_model_reads_is_said_by_its_folder_and_inherited(folders: Path, name: str, reading: str) -> None:
     assert reading_of(folders / name) == reading
     assert reading_facts(folders / name) == ({} if reading == "no" else {"documents": reading})
-    assert reading_facts(folders / name, trained=True) == {"documents": "trained"}
     write_json(folders / name / "malmoi.json", {"run": "0005-ppo", **reading_facts(folders / name)})
     assert reading_of(folders / name) == reading
