@@ -153,9 +153,10 @@ class Chat:
 
 @dataclass(frozen=True)
 class Ranked:
-    """Answers to one prompt, each with its rank."""
+    """Answers to one prompt, each with its rank. scores: of each answer, by the rule that ranked them"""
 
     answers: Sequence[tuple[int, str]]
+    scores: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -178,11 +179,21 @@ class Samples:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """An answer to the end of a conversation, with the verdict. note: why other answers are right or wrong"""
+
+    messages: Sequence[Mapping[str, Any]]
+    answer: str
+    is_right: bool
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Note:
     text: str
 
 
-Block = Figures | Listing | Table | Chat | Ranked | Samples | Note | Plot
+Block = Figures | Listing | Table | Chat | Ranked | Samples | Judged | Note | Plot
 
 
 @dataclass(frozen=True)
@@ -227,6 +238,7 @@ class Facts:
 
     alarms: shown on top, each a sentence; terms: sentences that explain words which the page uses
     json: section -> key -> value, for `report.json`
+    opening: the first screen of the page
     """
 
     sections: Sequence[Section] = ()
@@ -235,6 +247,7 @@ class Facts:
     alarms: Sequence[str] = ()
     terms: Sequence[str] = ()
     json: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    opening: Section | None = None
 
 
 def figures(found: Mapping[str, Any], labels: Mapping[str, str]) -> Figures:

@@ -29,10 +29,12 @@ from malmoi.facts import (
     Figure,
     Figures,
     Group,
+    Judged,
     Level,
     Line,
     Note,
     Plot,
+    Ranked,
     Section,
     Trail,
     show,
@@ -42,7 +44,8 @@ from malmoi.pipeline.recipe import STAGES, Recipe, read_recipe
 from malmoi.pipeline.run import Done
 from malmoi.report import summary_rows, summary_table, write_report
 from malmoi.report.gather import About, gather
-from malmoi.report.plots import PLACEHOLDERS, Hues, draw, key_of
+from malmoi.report.page import render
+from malmoi.report.plots import PLACEHOLDERS, Hues, draw, key_of, wide_enough
 from malmoi.stage import InputsByRole
 from malmoi.stages import find_stage, stage_names
 from malmoi.units import duration
@@ -51,6 +54,9 @@ from malmoi.workspace.folder import Workspace
 RECIPE = read_recipe(Path(__file__).parents[2] / "recipes" / "nano.toml")
 NASTY = '</td><script>alert("1")</script> & <b>'
 KOREAN = "말모이는 무엇입니까?"
+BARE: dict[str, Any] = {
+    "seconds": {"total": 1.0, "a": 1.0}, "peak_memory_bytes": 1, "alarms": [], "runs": {}, "versions": {},
+}  # fmt: skip
 
 
 def interval(mean: float) -> dict[str, Any]:
@@ -64,8 +70,6 @@ EVAL: dict[str, Any] = {
         "exact_sft": interval(0.75),
         "exact_ppo": interval(0.77),
         "exact_unseen_items": interval(0.2),
-        "gold_base": interval(0.1),
-        "gold_sft": interval(0.8),
         "exact_by_kind": {"kind": interval(0.97), "costs $5 and $6": interval(0.5)},
         "exact_ppo_by_kind": {"kind": interval(0.98)},
         "samples": [{"prompt": KOREAN, "reference": "Yes.", "base": NASTY, "sft": "Yes.", "ppo": "No."}],
@@ -494,9 +498,42 @@ def test_the_report_knows_no_stage_by_name() -> None:
             assert not re.search(rf"[\"'#-]({'|'.join(known)})[\"')]", path.read_text()), path.name
 
 
+def test_the_contents_lead_to_every_heading_and_the_talk_is_a_command(whole: Workspace) -> None:
+    page = page_of(whole)
+    contents = page[page.index('<nav class="contents"') : page.index("</nav>")]
+    assert re.findall(r'href="#([^"]+)"', contents) == re.findall(r'<h2 id="([^"]+)"', page)
+    assert re.findall(r">([^<]+)</a>", contents) == re.findall(r"<h2[^>]*>([^<]+)</h2>", page)
+    assert "malmoi chat ppo --workspace workspace" in page or "malmoi chat ppo --workspace whole" in page
+
+
+def test_the_first_screen_is_what_a_stage_says_it_is(workspace: Workspace) -> None:
+    asked = [{"role": "user", "content": KOREAN}]
+    blocks = [Judged(asked, NASTY, True, "because <it> is"), Judged(asked, "", False), Note("not chosen")]
+    opening = Section("What people ask", "Asked by people.", blocks)
+    page = render(BARE, ["a", "b"], {}, {}, {}, [], [opening], "malmoi chat it")
+    assert page.index("What people ask") < page.index('<div class="cards">')
+    first = page[page.index('<section class="opening">') : page.index("</section>")]
+    assert first.count(KOREAN) == 2 and "✓ right" in first and "✗ wrong" in first and "(nothing)" in first
+    assert "because &lt;it&gt; is" in first and "&lt;script&gt;" in first and "malmoi chat it" in page
+
+
+def test_noise_is_drawn_as_small_as_it_is() -> None:
+    assert wide_enough(0.0, 1.0) == (0.0, 1.0)
+    low, high = wide_enough(0.50, 0.51)
+    assert low < 0.45 and high > 0.56 and (low + high) / 2 == pytest.approx(0.505)
+    assert wide_enough(-2.01, -2.0)[1] > -1.8
+    assert wide_enough(0.0, 0.0) == (0.0, 0.0)
+
+
+def test_a_ranking_is_shown_with_its_scores() -> None:
+    ranked = Ranked([(1, "good"), (2, "bad")], [0.91234, 0.2])
+    page = render(BARE, ["a", "b"], {}, {}, {}, [], [Section("A", blocks=[ranked])])
+    assert 'good</td><td class="number">0.912<' in page and 'bad</td><td class="number">0.200<' in page
+
+
 def test_summary_fits_a_terminal_and_carries_alarms(whole: Workspace) -> None:
     report = report_of(whole)
-    assert ("exact answers, base → SFT", "0.020 → 0.750", "[0.730, 0.770]") in summary_rows(report)
+    assert ("drilled questions, exact answers, base → SFT", "0.020 → 0.750", "[0.730, 0.770]") in summary_rows(report)
     report["alarms"] = ["PPO, step 9: KL [over] the budget"]
     console = Console(width=80, highlight=False)
     with console.capture() as capture:

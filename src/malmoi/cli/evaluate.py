@@ -9,6 +9,9 @@ import typer
 from malmoi.cli.options import Json, Model, WorkspaceOption, a_path
 from malmoi.errors import ConfigError
 
+NO_MODEL = "none"
+"""The voice that is no model: it quotes what was looked up."""
+
 
 def evaluate(
     model: Model,
@@ -30,6 +33,12 @@ def evaluate(
             parser=a_path,
         ),
     ] = None,
+    natural: Annotated[
+        bool,
+        typer.Option(
+            "--natural", help="Instead of tasks: what people ask about Python, with the look-up of the workspace."
+        ),
+    ] = False,
     errors: Annotated[
         str, typer.Option(metavar="skip|strict", help="What to do with rankings that cannot be read.")
     ] = "strict",
@@ -40,24 +49,32 @@ def evaluate(
     """Measure how good a model is, each figure with its 95 % interval.
 
     A language model solves tasks: choices and last words by likelihood, arithmetic and instructions by its answers.
+    With --natural, it answers questions that people ask about Python's standard library, looked up in the workspace's
+    index, next to the look-up alone and the model alone; MODEL may be none.
 
     \b
     Example:
       malmoi eval smollm2-135m --tasks arc_easy,piqa,lambada --data ./eval
+      malmoi eval ppo --workspace demo --natural
       malmoi eval reward --workspace demo --preferences rankings.jsonl --json
     """
     from malmoi.cli.console import watched
     from malmoi.cli.printing import print_json, show
-    from malmoi.cli.tables import rewards_table, tasks_table
+    from malmoi.cli.tables import natural_table, rewards_table, tasks_table
     from malmoi.evals.evaluate import evaluate_rewards, evaluate_tasks
+    from malmoi.evals.natural_voices import evaluate_natural
     from malmoi.files import write_json
     from malmoi.workspace.folder import Workspace
+    from malmoi.workspace.indexes import find_index
     from malmoi.workspace.models import find_model
 
-    _check(preferences, errors, of_tasks=bool(tasks or data))
-    _, folder = find_model(Workspace(workspace), model)
+    _check(preferences, errors, of_tasks=bool(tasks or data), natural=natural)
+    place = Workspace(workspace)
+    folder = None if natural and model == NO_MODEL else find_model(place, model)[1]
     with watched():
-        if preferences is not None:
+        if natural or folder is None:
+            found = evaluate_natural(model, folder, find_index(place))
+        elif preferences is not None:
             found = evaluate_rewards(model, folder, preferences, errors)  # type: ignore[arg-type]
         else:
             names = [name.strip() for name in tasks.split(",") if name.strip()]
@@ -67,11 +84,13 @@ def evaluate(
     if as_json:
         print_json(found)
     else:
-        show((tasks_table if preferences is None else rewards_table)(found))
+        show((natural_table if natural else tasks_table if preferences is None else rewards_table)(found))
 
 
-def _check(preferences: Path | None, errors: str, *, of_tasks: bool) -> None:
+def _check(preferences: Path | None, errors: str, *, of_tasks: bool, natural: bool) -> None:
     """Raises ConfigError for options that do not go together. of_tasks: whether options about tasks are given"""
+    if natural and (of_tasks or preferences is not None):
+        raise ConfigError("--natural: asks its own questions; leave --tasks, --data and --preferences out")
     if errors not in ("skip", "strict"):
         raise ConfigError(f"--errors {errors}: skip or strict")
     if preferences is None and errors != "strict":

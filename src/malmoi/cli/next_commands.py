@@ -5,12 +5,9 @@ import shlex
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from malmoi.pipeline.names import model_name
+from malmoi.pipeline.names import last_that_talks
 from malmoi.pipeline.recipe import Recipe
-from malmoi.stages import find_stage
 
-TALKS = ("base", "policy", "aligned policy")
-"""Kinds of models that can chat; the last one that a recipe made is suggested."""
 PULL = "beta"
 """The setting that keeps a policy close to the model that it started from."""
 
@@ -31,8 +28,8 @@ def after_recipe(
     place = ["--workspace", typed(workspace)]
     commands = [["malmoi", "runs", "list", *place]]
     stages = [stage for stage in recipe.stages if stage in done]
-    if talks := [stage for stage in stages if not find_stage(stage).makes.keys().isdisjoint(TALKS)]:
-        commands.insert(0, ["malmoi", "chat", model_name(talks[-1]), *place])
+    if (name := last_that_talks(stages)) is not None:
+        commands.insert(0, ["malmoi", "chat", name, *place])
     if pulled := [stage for stage in stages if hasattr(recipe[stage], PULL)]:
         key, beta = f"{pulled[0]}.{PULL}", getattr(recipe[pulled[0]], PULL)
         kept = [given for given in assignments if given.partition("=")[0].strip() != key]

@@ -15,6 +15,15 @@ from malmoi.workspace.ledger import Ledger, Lineage, Made
 from malmoi.workspace.models import IMPORT
 from malmoi.workspace.runs import flatten, people_rows, status_of
 
+NATURAL_ROWS = {
+    "declined, of unknown and off topic": ("declined", "to_decline"),
+    "declined, of answerable": ("declined", "answerable"),
+    "in the first passage": ("recall", "1"),
+    "in the first five passages": ("recall", "5"),
+    "asked first": ("turns", "first"),
+    "the same, after another question": ("turns", "second"),
+}
+"""Rows of the table of natural questions that are not shares right by kind: label -> where the figure is."""
 LOG_SHOWN = 40
 """Number of lines at the end of a run's log that are shown."""
 
@@ -141,6 +150,29 @@ def tasks_table(found: Mapping[str, Any]) -> Table:
 
 def _chance(row: Mapping[str, Any], name: str) -> str:
     return f"{row['chance'][name]:.3f}" if name in row["chance"] else "–"
+
+
+def natural_table(found: Mapping[str, Any]) -> Table:
+    """Each voice next to the others: share right in all, by language and by kind; declined; in second turns."""
+    voices = found["voices"]
+    rows: list[tuple[str, list[Any]]] = [("all", [one["right"] for one in voices.values()])]
+    for key in ("by_lang", "by_kind"):
+        labels = dict.fromkeys(label for one in voices.values() for label in one[key])
+        rows += [(label, [one[key].get(label) for one in voices.values()]) for label in labels]
+    for label, path in NATURAL_ROWS.items():
+        rows.append((label, [one[path[0]].get(path[1]) for one in voices.values()]))
+    if found["names"]:
+        rows.append(("most used names", [one["right"] for one in found["names"].values()]))
+    for key, label in (("en", "five English notes"), ("ko", "five Korean notes")):
+        rows.append((label, [found["notes"].get(name, {}).get("found", {}).get(key) for name in voices]))
+    shown = ((label, *chain.from_iterable((_mean(value), _range(value)) for value in values)) for label, values in rows)
+    made = table(("right", *chain.from_iterable((name, "95 %") for name in voices)), shown)
+    made.caption = "\n".join(
+        f"{name} minus {other}, paired: {_mean(value)} ({_range(value)})"
+        for name, others in found["differences"].items()
+        for other, value in others.items()
+    )
+    return made
 
 
 def rewards_table(found: Mapping[str, Any]) -> Table:

@@ -74,7 +74,7 @@ def evaluate_demo(inputs: Inputs, settings: EvalSettings, say: Callable[[str], N
     else:
         say("reward model: nothing to measure, since all answers to the held-out prompts are equally good")
     report["ppo"] = _ppo(inputs, settings)
-    say(f"gold: SFT {_mean(report['ppo']['gold_sft'])}, PPO {_mean(report['ppo']['gold_ppo'])}")
+    say(f"gold score: SFT {_mean(report['ppo']['gold_sft'])}, PPO {_mean(report['ppo']['gold_ppo'])}")
     return report
 
 
@@ -123,8 +123,6 @@ def _answers(inputs: Inputs, settings: EvalSettings) -> dict[str, Any]:
         "exact_base": _exact(asked[: len(base)], base),
         "exact_sft": _exact(asked, sft),
         "exact_ppo": _exact(asked[: len(ppo)], ppo),
-        "gold_base": _gold(asked[: len(base)], base),
-        "gold_sft": _gold(asked, sft),
         "exact_by_kind": _exact_by_kind(asked, sft),
         "exact_base_by_kind": _exact_by_kind(asked[: len(base)], base),
         "exact_ppo_by_kind": _exact_by_kind(asked[: len(ppo)], ppo),
@@ -181,11 +179,6 @@ def _exact_by_kind(questions: Sequence[Question], answers: Sequence[TextAnswer])
     for question, answer in zip(questions, answers, strict=True):
         kinds[question.kind].append((question, answer))
     return {kind: _exact(*map(list, zip(*pairs, strict=True))) for kind, pairs in sorted(kinds.items())}
-
-
-def _gold(questions: Sequence[Question], answers: Sequence[TextAnswer]) -> dict[str, Any]:
-    values = [gold_score(a.text, q.answers, a.finished, messages(q)) for q, a in zip(questions, answers, strict=True)]
-    return bootstrap(values, [question.item for question in questions]).to_row()
 
 
 def _reward(inputs: Inputs) -> dict[str, Any]:

@@ -23,6 +23,8 @@ ANSWER_CHARS = 700
 """What is longer than this does not count: a list of many names is no answer."""
 SECOND_TURN_EVERY = 3
 """Every third answerable question is also asked after another question and its answer."""
+NOTHING = "…"
+"""Stands in a conversation for an answer without words, which a chat template may refuse."""
 NOT_LOOKED_UP = ("small talk", "unknown name", "off topic")
 """Kinds that no passage answers."""
 
@@ -119,9 +121,9 @@ def holds_answer(said: str, question: NaturalQuestion) -> bool:
 
 
 def is_decline(answer: str) -> bool:
-    """Whether an answer says in its first two sentences that it is not known."""
-    sentences = re.split(r"(?<=[.!?。])\s+", plain(answer))
-    return bool(_DECLINE.search(" ".join(sentences[:2])))
+    """Whether an answer says in its first sentence that it is not known; a word such as "Sorry." is no sentence."""
+    first, _, rest = plain(answer).partition(". ")
+    return bool(_DECLINE.search(first if " " in first else f"{first}. {rest.partition('. ')[0]}"))
 
 
 def plain(text: str) -> str:
@@ -155,7 +157,7 @@ def live(questions: Sequence[NaturalQuestion], answer: Answer) -> list[list[Mess
     while open_turns := {i: n for i, talk in enumerate(talks) if (n := _first_open(talk))}:
         given = answer([talks[i][:n] for i, n in open_turns.items()])
         for (i, n), one in zip(open_turns.items(), given, strict=True):
-            talks[i][n] = {"role": "assistant", "content": one.text}
+            talks[i][n] = {"role": "assistant", "content": one.text or NOTHING}
     return talks
 
 
@@ -229,7 +231,7 @@ def second_turns(scored: Sequence[Scored], answer: Answer) -> dict[str, Any]:
 
 
 def _exchange(one: Scored) -> list[Message]:
-    return [*one.question.messages, {"role": "assistant", "content": one.given.text}]
+    return [*one.question.messages, {"role": "assistant", "content": one.given.text or NOTHING}]
 
 
 def paired_difference(after: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:

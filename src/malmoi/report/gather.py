@@ -48,8 +48,7 @@ class About:
             return []
         blocks = [block for section in self.own for block in section.blocks]
         leads = " ".join(section.lead for section in self.own if section.lead)
-        first = _arranged(self.title or self.stage, leads, blocks)
-        return [first, *(_arranged(part.title, part.lead, part.blocks) for part in self.parts)]
+        return arranged([Section(self.title or self.stage, leads, blocks), *self.parts])
 
 
 def gather(facts_by_stage: Mapping[str, Facts]) -> dict[str, About]:
@@ -66,6 +65,11 @@ def gather(facts_by_stage: Mapping[str, Facts]) -> dict[str, About]:
         for row in facts.summary:
             found.get(row.about, found[stage]).summary[row.figure] = row
     return found
+
+
+def arranged(sections: Iterable[Section]) -> list[Arranged]:
+    """In each, figures come first and plots last."""
+    return [_arranged(section.title, section.lead, section.blocks) for section in sections]
 
 
 def _arranged(title: str, lead: str, blocks: Iterable[Block]) -> Arranged:

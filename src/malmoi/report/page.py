@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from malmoi.facts import show, show_interval
+from malmoi.facts import Section, show, show_interval
 from malmoi.files import read_json
-from malmoi.report.gather import About
+from malmoi.report.gather import About, arranged
 from malmoi.report.plots import Hues, draw, key_of
 from malmoi.units import duration
 
@@ -58,9 +58,13 @@ def draw_plots(about: Iterable[About]) -> dict[str, list[Grids]]:
 
 def render(
     report: Mapping[str, Any], stages: Sequence[str], done: Mapping[str, "Done"], about: Mapping[str, About],
-    plots: Mapping[str, Sequence[Grids]], terms: Sequence[str],
+    plots: Mapping[str, Sequence[Grids]], terms: Sequence[str], openings: Sequence[Section] = (), talk: str = "",
 ) -> str:  # fmt: skip
-    """The page. stages: all of the recipe, run or not; plots: from `draw_plots`; terms: explanations of terms"""
+    """The page.
+
+    stages: all of the recipe, run or not; plots: from `draw_plots`; terms: explanations of terms
+    openings: sections of the first screen; talk: the command that talks with the model
+    """
     from jinja2 import Environment
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -77,6 +81,8 @@ def render(
         done=done,
         about=about,
         terms=terms,
+        openings=arranged(openings),
+        talk=talk,
         ring=(ring := _ring([*stages, CHAT], done)),
         reach=max(RING_REACH, *(abs(node["label_x"]) + LETTER * len(node["name"]) for node in ring)),
         inputs={stage: run["inputs"] for stage, run in runs.items()},

@@ -39,6 +39,10 @@ STYLE: Any = {
 HALF, THIRD = (4.2, 2.3), (2.9, 1.9)
 N_POINTS = 240
 LONGEST_LABEL = 24
+LEAST_SPAN = 0.3
+"""Least range of a y axis, as a share of its largest value."""
+BAR = 0.11
+"""Least height in inches of each bar of a plot with many."""
 DASHES: Any = (0, (4, 3))
 
 
@@ -67,7 +71,7 @@ def draw(plot: Plot, hues: Hues, salt: str) -> str:
     from matplotlib.figure import Figure
 
     with rc_context(STYLE | {"svg.hashsalt": salt}):
-        figure = Figure(figsize=THIRD if plot.small else HALF, layout="constrained")
+        figure = Figure(figsize=_size(plot), layout="constrained")
         axes = figure.subplots()
         axes.locator_params(nbins=5)
         for layer in plot.layers:
@@ -78,9 +82,27 @@ def draw(plot: Plot, hues: Hues, salt: str) -> str:
             axes.set_xlim(*plot.x_limits)
         if plot.y_limits:
             axes.set_ylim(*plot.y_limits)
+        elif not any(isinstance(layer, Bars) for layer in plot.layers):
+            axes.set_ylim(*wide_enough(*axes.get_ylim()))
         file = io.StringIO()
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     return _inline(file.getvalue())
+
+
+def wide_enough(low: float, high: float) -> tuple[float, float]:
+    """Limits around the same middle of at least `LEAST_SPAN` of the larger end: noise looks as small as it is."""
+    missing = LEAST_SPAN * max(abs(low), abs(high)) - (high - low)
+    if missing <= 0:
+        return low, high
+    low, high = (max(0.0, low - missing / 2) if low >= 0 else low - missing / 2), high + missing / 2
+    return low, high
+
+
+def _size(plot: Plot) -> tuple[float, float]:
+    """Width and height in inches; bars that are many make the plot higher."""
+    width, height = THIRD if plot.small else HALF
+    n_bars = sum(len(group.bars) for layer in plot.layers if isinstance(layer, Bars) for group in layer.groups)
+    return width, max(height, BAR * n_bars)
 
 
 def _inline(svg: str) -> str:

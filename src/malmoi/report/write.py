@@ -45,7 +45,10 @@ def write_report(
     plots = draw_plots(about.values())
     report["seconds"] = _seconds(done, wall_seconds, time.monotonic() - began)
     terms = list(dict.fromkeys(term for facts in facts_by_stage.values() for term in facts.terms))
-    write_text(workspace.path / "report.html", render(report, recipe.stages, done, about, plots, terms))
+    openings = [facts.opening for facts in facts_by_stage.values() if facts.opening]
+    talk = _talk(recipe, workspace, done)
+    page = render(report, recipe.stages, done, about, plots, terms, openings, talk)
+    write_text(workspace.path / "report.html", page)
     write_json(workspace.path / "report.json", report)
     return report
 
@@ -117,6 +120,15 @@ def _cpu() -> str:
         lines = []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(named, platform.processor() or platform.machine())
+
+
+def _talk(recipe: "Recipe", workspace: "Workspace", done: Mapping[str, "Done"]) -> str:
+    """The command that chats with the last model that can; "" if there is none."""
+    from malmoi.pipeline.names import last_that_talks
+
+    name = last_that_talks(stage for stage in recipe.stages if stage in done)
+    place = workspace.path.name or str(workspace.path)
+    return "" if name is None else shlex.join(["malmoi", "chat", name, "--workspace", place])
 
 
 def _command() -> str:

@@ -91,7 +91,8 @@ def facts(finished: Finished) -> Facts:
         [row for one in measured for row in one.summary],
         terms=[
             "Brackets hold 95 % bootstrap intervals.",
-            f"Gold is the score by the rule of {SIMULATED}, without its errors.",
+            f"Gold is the score by the rule of {SIMULATED}, without its errors, from 0 to 1: the mean of answers to "
+            "held-out prompts, sampled at temperature 1.",
         ],
         json=found,
     )
@@ -112,33 +113,32 @@ def _of_base(found: Mapping[str, Any], about: str) -> Facts:
 
 
 def _of_policy(found: Mapping[str, Any], about: str, names: Mapping[str, str]) -> Facts:
-    """Exact answers and gold scores of all models, on the same questions."""
+    """Exact answers of all models to the same drilled questions."""
     base, sft, ppo = names.values()
     labels = {
-        "exact_base": f"exact answers, {base}",
-        "exact_sft": f"exact answers, {sft}",
-        "exact_ppo": f"exact answers, {ppo}",
+        "exact_base": f"drilled questions: exact answers, {base}",
+        "exact_sft": f"drilled questions: exact answers, {sft}",
+        "exact_ppo": f"drilled questions: exact answers, {ppo}",
         "exact_unseen_items": f"exact, {sft}, on items it was never asked about",
         "known_in_second_turn": f"exact, {sft}, in the second turn, of what it knows in the first",
         "exact_unseen_summaries": "of these, where the answer is a sentence or a name",
-        "gold_base": f"gold score, {base}",
-        "gold_sft": f"gold score, {sft}",
     }
     lead = (
-        "It is asked greedily, in phrasings that it has never seen, with the document that answers among others; exact "
-        "means equal to a right answer, ignoring white space. Gold is the simulated labeler's score, from 0 to 1."
+        "Drilled questions: facts of the demonstrations. It is asked greedily, in phrasings that it has never seen, "
+        "with the document that answers among others; exact means equal to a right answer, ignoring white space."
     )
     blocks: list[Block] = [figures(found, labels), _exact_by_kind(found, names)]
     if forms := found.get("exact_by_form"):
         groups = [Group(form, [Bar(sft, "blue", row)]) for form, row in forms.items()]
         blocks.append(Plot("The same names, asked in other forms:", [Bars(groups)], x_limits=(0, 1)))
     summary = [
-        Summary(f"exact answers, {base} → {sft}", found["exact_sft"], found["exact_base"], about),
-        Summary(f"gold score, {base} → {sft}", found["gold_sft"], found["gold_base"], about),
+        Summary(f"drilled questions, exact answers, {base} → {sft}", found["exact_sft"], found["exact_base"], about),
     ]
     if "exact_unseen_items" in found:
         summary.insert(1, Summary("exact answers on unseen items", found["exact_unseen_items"], about=about))
-    card = Card(f"exact answers, {base} → {sft}", found["exact_sft"], found["exact_base"], about=about)
+    exact = found["exact_sft"]
+    note = f"{show_interval(exact)}; facts it was trained on, in other words. What people ask: natural questions"
+    card = Card(f"drilled questions: exact answers, {base} → {sft}", exact, found["exact_base"], note, about)
     return Facts([Section(lead=lead, blocks=blocks, about=about)], [card], summary)
 
 
@@ -192,7 +192,7 @@ def _of_reward_model(found: Mapping[str, Any], about: str) -> Facts:
 def _of_aligned(found: Mapping[str, Any], about: str, names: Mapping[str, str], kl_label: str) -> Facts:
     _, sft, ppo = names.values()
     labels = {
-        "gold_sft": f"gold score, sampled at temperature 1, {sft}",
+        "gold_sft": f"gold score, {sft}",
         "gold_ppo": f"gold score, {ppo}",
         "gold_difference": "paired difference of the gold scores",
         "kl": kl_label,
@@ -206,7 +206,7 @@ def _of_aligned(found: Mapping[str, Any], about: str, names: Mapping[str, str], 
         f"difference {show(gap)} {show_interval(gap)}", about,
     )  # fmt: skip
     summary = [
-        Summary(f"gold score when sampled, {sft} → {ppo}", found["gold_ppo"], found["gold_sft"], about),
+        Summary(f"gold score, {sft} → {ppo}", found["gold_ppo"], found["gold_sft"], about),
         Summary("  paired difference", gap, about=about),
         Summary(f"distinct answers per prompt, {sft} → {ppo}", found["distinct_ppo"], found["distinct_sft"], about),
         Summary(f"{ppo}: {kl_label}", found["kl"], about=about),

@@ -61,11 +61,22 @@ def run(context: Context, settings: Settings) -> None:
         wanted = SnapshotFilter(people=(labeler.person_id,), splits=(split,))
         shown = [known for row in rows for known in row["generation_ids"]]
         freeze(ledger, wanted, context.out / f"{split}.jsonl", run_id=context.run_id, generation_ids=shown)
-    write_json(
-        context.out / "labeler.json",
-        {"rule": labeler.rule, "sigma": labeler.sigma, "tie_margin": labeler.tie_margin, "simulated": True},
-    )
+    about = {"rule": labeler.rule, "sigma": labeler.sigma, "tie_margin": labeler.tie_margin, "simulated": True}
+    write_json(context.out / "labeler.json", about | {"example": _example(rows, scores, said)})
     context.say(f"{len(said):,} rankings by a simulated labeler that errs on {settings.error_rate:.0%} of the pairs")
+
+
+def _example(
+    rows: Sequence[dict[str, Any]], scores: Sequence[Sequence[float]], said: Sequence[NewJudgement]
+) -> dict[str, Any]:
+    """The first ranking with the most distinct ranks, with the scores of its answers, best first."""
+    number = max(range(len(rows)), key=lambda i: len(set(said[i].ranks)))
+    answers = [answer["text"] for answer in rows[number]["answers"]]
+    ranked = sorted(zip(said[number].ranks, answers, scores[number], strict=True))
+    return {
+        "messages": rows[number]["prompt"],
+        "answers": [{"rank": rank, "text": text, "score": score} for rank, text, score in ranked],
+    }
 
 
 def facts(finished: Finished) -> Facts:
@@ -76,11 +87,17 @@ def facts(finished: Finished) -> Facts:
         f"Which answer to a prompt is better? Best first, ties allowed: {len(rows):,} rankings by {_who(rows)}; "
         f"{sum(pairs) / max(1, len(pairs)):.0%} of the pairs are ties."
     )
-    sections = [Section("Ranking", lead, [Note(read_json(finished.out / "labeler.json")["rule"])])]
-    if rows:
-        shown = max(rows, key=lambda row: len(set(row["ranks"])))
-        answers = Ranked(sorted(zip(shown["ranks"], shown["answers"], strict=True)))
-        sections.append(Section("One ranking", blocks=[Chat(shown["messages"][-1:]), answers]))
+    labeler = read_json(finished.out / "labeler.json")
+    sections = [Section("Ranking", lead, [Note(labeler["rule"])])]
+    if "example" in labeler:
+        shown = labeler["example"]
+        answers = [(answer["rank"], answer["text"]) for answer in shown["answers"]]
+        ranked = Ranked(answers, [answer["score"] for answer in shown["answers"]])
+        lead = (
+            "The first with the most distinct ranks: rank, answer, and its score by the rule. The ranks come from the "
+            "scores with errors, so that they need not agree."
+        )
+        sections.append(Section("One ranking", lead, [Chat(shown["messages"][-1:]), ranked]))
     return Facts(sections)
 
 
