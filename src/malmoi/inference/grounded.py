@@ -1,9 +1,10 @@
 """Answers that name their sources. One function answers for chat, ask, generate and evaluation alike.
 
 What fits the conversation is looked up, and goes into the prompt as documents. The voice answers; its words are checked
-against the documents, and where they are not supported, a quotation takes their place. A voice that never learned to
-read documents, and the voice `none`, always quote. Nothing fits: only a voice that was trained to decline may speak,
-and only if it claims nothing; else the nearest titles are offered.
+against the documents, and where they are not supported, a quotation takes their place. Where it says that they do not
+answer, that comes before the quotation. A voice that never learned to read documents, and the voice `none`, always
+quote. Nothing fits: only a voice that was trained to decline may speak, and only if it claims nothing; else the nearest
+titles are offered.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from malmoi.errors import DataError
 from malmoi.retrieval.check import is_supported
 from malmoi.retrieval.lookup import Findings, Lookup, Source
 from malmoi.retrieval.prompt import documents_for
-from malmoi.retrieval.quote import quote
+from malmoi.retrieval.quote import DECLINES, declined, quote
 from malmoi.tokenizer.chat_template import Message, check_messages
 
 if TYPE_CHECKING:  # torch takes seconds, and quotations need none
@@ -132,6 +133,8 @@ def settle(voice: "Voice | None", prepared: Prepared, said: str) -> Answered:
     supported = True if findings.sources else None
     if said and voice and _may_stay(said, voice, findings, prepared.asked[-1]["content"]):
         return Answered(said, findings.sources, supported, voice=name)
+    if findings.sources and said in DECLINES.values():
+        return Answered(declined(findings), findings.sources, supported, quoted=True, voice=name, rejected=said)
     return Answered(quote(findings), findings.sources, supported, quoted=True, voice=name, rejected=said)
 
 

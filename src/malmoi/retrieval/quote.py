@@ -33,6 +33,16 @@ def quote(findings: Findings) -> str:
     return answer
 
 
+DECLINES = {"en": "The documents do not say.", "ko": "문서에는 그 내용이 없습니다."}
+"""What a voice is taught to say where its documents do not answer, by language."""
+
+
+def declined(findings: Findings) -> str:
+    """What a person gets of a voice that found no answer in its documents: that, and the passage that is nearest."""
+    nearest = _("The nearest passage", "가장 가까운 내용", findings)
+    return f"{DECLINES[findings.language]} {nearest}: {quote(findings)}"
+
+
 def _(english: str, korean: str, findings: Findings) -> str:
     return korean if findings.language == "ko" else english
 

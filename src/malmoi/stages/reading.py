@@ -17,7 +17,8 @@ from malmoi.errors import DataError
 from malmoi.facts import Chat, Facts, Section
 from malmoi.files import read_jsonl, write_jsonl
 from malmoi.retrieval.index import Index, build_index
-from malmoi.retrieval.readings import DECLINES, Reader
+from malmoi.retrieval.quote import DECLINES
+from malmoi.retrieval.readings import Reader
 from malmoi.stage import Context, Finished, required
 from malmoi.synthetic.questions import Question
 from malmoi.synthetic.text_questions import TOO_LITTLE, text_questions

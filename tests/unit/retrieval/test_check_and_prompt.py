@@ -2,10 +2,11 @@ from collections.abc import Callable
 
 import pytest
 
+from malmoi.inference.grounded import Prepared, settle
 from malmoi.retrieval.check import is_supported
 from malmoi.retrieval.lookup import Lookup
 from malmoi.retrieval.prompt import documents_for
-from malmoi.retrieval.quote import quote
+from malmoi.retrieval.quote import DECLINES, quote
 
 Search = Callable[[str], Lookup]
 
@@ -70,3 +71,18 @@ def test_documents_fit_the_room_in_whole_sentences(search: Search, room: int) ->
     if documents:
         assert findings.sources[0].sentence in " ".join(documents[0]["text"].split())
     assert bool(documents) == (room >= 60)
+
+
+@pytest.mark.parametrize(
+    ("question", "language", "nearest"),
+    [("When do we fly to Jeju?", "en", "The nearest passage"), ("도서관은 몇 시에 열어요?", "ko", "가장 가까운 내용")],
+)
+def test_a_voice_that_finds_no_answer_is_followed_by_the_nearest_passage(
+    search: Search, question: str, language: str, nearest: str
+) -> None:
+    findings = search("notes").find(asked(question))
+    answered = settle(None, Prepared(asked(question), None, findings), DECLINES[language])
+    assert answered.text == f"{DECLINES[language]} {nearest}: {quote(findings)}"
+    assert answered.quoted and answered.sources == findings.sources
+    invented = settle(None, Prepared(asked(question), None, findings), "On the moon, at noon.")
+    assert invented.text == quote(findings)

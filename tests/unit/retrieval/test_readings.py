@@ -8,7 +8,8 @@ import pytest
 from malmoi.corpus.documents import Document
 from malmoi.retrieval.index import Index, build_index
 from malmoi.retrieval.lookup import Lookup
-from malmoi.retrieval.readings import DECLINES, Reader
+from malmoi.retrieval.quote import DECLINES
+from malmoi.retrieval.readings import Reader
 from malmoi.synthetic.questions import Question
 from malmoi.synthetic.text_questions import text_questions
 

@@ -8,7 +8,7 @@ import pytest
 from malmoi.corpus.documents import Document
 from malmoi.errors import DataError
 from malmoi.files import read_jsonl, sha256_of, write_jsonl
-from malmoi.retrieval.readings import DECLINES
+from malmoi.retrieval.quote import DECLINES
 from malmoi.stage import Context, Finished, InputsByRole
 from malmoi.stages import find_stage, reading
 from malmoi.synthetic.questions import Question
