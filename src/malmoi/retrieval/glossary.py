@@ -30,7 +30,7 @@ def stems(words: str) -> tuple[str, ...]:
     return tuple(stem(word.lower()) for word in words.split())
 
 
-LONGEST_PHRASE = 3
+LONGEST_PHRASE = 4
 """Words of the longest key of the synonyms."""
 
 

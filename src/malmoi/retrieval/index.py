@@ -78,6 +78,13 @@ class Index:
         """In how many passages a term is."""
         return self._searcher.doc_freq("terms", term)
 
+    def similar(self, term: str, distance: int, n: int) -> list[str]:
+        """At most n terms of headings that differ from a term by at most so many letters, 1 or 2."""
+        query = tantivy.Query.fuzzy_term_query(self._schema, "heading", term, distance)
+        hits = self._searcher.search(query, n, count=False).hits
+        found = {other for _, address in hits for other in terms(self._passage(address).heading)}
+        return sorted(other for other in found if abs(len(other) - len(term)) <= distance)
+
     def _part(self, name: str, term: str, weight: float) -> tuple[tantivy.Occur, tantivy.Query]:
         query = tantivy.Query.term_query(self._schema, name, term, "freq")
         return tantivy.Occur.Should, tantivy.Query.boost_query(query, weight)

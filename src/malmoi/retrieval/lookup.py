@@ -5,7 +5,7 @@ English; they are ordered by how much of the question each passage and its headi
 score, the fitted probability that it answers, reaches `THRESHOLD`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp, log
 from typing import Any, Protocol
@@ -15,17 +15,22 @@ from malmoi.retrieval.match import Bag, Fit, fit
 from malmoi.retrieval.names import name_of
 from malmoi.retrieval.passages import Passage
 from malmoi.retrieval.question import Concept, Question, language_of
-from malmoi.retrieval.sentences import best_sentence
+from malmoi.retrieval.sentences import Sentence, best_sentence, example, sentences
 from malmoi.retrieval.small_talk import small_talk, without_greeting
+from malmoi.retrieval.spelling import corrected
 from malmoi.retrieval.terms import terms
 
 N_CANDIDATES = 100
 N_NEAREST = 3
-THRESHOLD = 0.5
+THRESHOLD = 0.45
+EVIDENCE = {"coverage": 5.1, "together": 2.8, "named": 1.5, "told": 0.7, "unknown": -4.0}
+"""Weights of what the score is made of; see `Lookup._evidence`."""
+BIAS = -3.6
 CONTEXT = 0.3
 """Weight of what an earlier question was about, in one that leans on it."""
-HEADING = 1.5
-"""Weight of BM25 over headings, added to that over heading and text."""
+N_NAMED = 30
+HEADING = 3.0
+"""Weight of BM25 over headings, added to that over heading and text, where a name is looked for."""
 
 
 class Searchable(Protocol):
@@ -41,6 +46,8 @@ class Searchable(Protocol):
     def passage(self, number: int) -> Passage: ...
 
     def document_frequency(self, term: str) -> int: ...
+
+    def similar(self, term: str, distance: int, n: int) -> list[str]: ...
 
 
 @dataclass(frozen=True)
@@ -102,9 +109,12 @@ class Lookup:
         language = language_of(text)
         if kind := small_talk(text) or small_talk(without_greeting(text)):
             return Findings(small_talk=kind, language=language, question=text, facts=self.index.facts)
-        question, _ = in_context(questions_of(messages))
-        found = self._ranked(question)
-        fits = [(passage, self._score(question, found_fit)) for passage, found_fit in found]
+        asked, _ = in_context(questions_of(messages))
+        question = corrected(asked, self.index)
+        fits = [
+            (passage, self._score(question, passage, fit))
+            for passage, fit in self._ranked(question)[: max(n, N_NEAREST)]
+        ]
         sources = tuple(self._source(question, passage, score) for passage, score in fits[:n] if score >= THRESHOLD)
         nearest = tuple(dict.fromkeys(title_of(passage) for passage, _ in fits))[:N_NEAREST]
         return Findings(
@@ -120,23 +130,32 @@ class Lookup:
         weights = {c: c.weight * self._idf(c) for c in question.concepts}
         context = {c: CONTEXT * c.weight * self._idf(c) for c in question.context if c not in weights}
         wanted = self._wanted_terms({**weights, **context}, question)
-        candidates = self.index.candidates(wanted, N_CANDIDATES, HEADING) if wanted else []
-        best = candidates[0][1] if candidates else 1.0
+        candidates = self._candidates(question, wanted)
+        best = max((score for _, score, _ in candidates), default=0.0)
         fits: dict[tuple[str, str], tuple[Passage, Fit]] = {}
         for passage, bm25, number in candidates:
-            is_begin = number == 0 or not self._is_same(passage, number - 1)
+            is_begin = not number & 0xFFFFFFFF or not self._is_same(passage, number - 1)
             found = fit(question, passage, {**weights, **context}, bm25 / best if best else 0.0, is_begin)
             key = (passage.document, passage.heading)
             if key not in fits or fits[key][1].rank < found.rank:
                 fits[key] = (passage, found)
         return sorted(fits.values(), key=lambda pair: -pair[1].rank)
 
+    def _candidates(self, question: Question, wanted: Mapping[str, float]) -> list[tuple[Passage, float, int]]:
+        """Passages for all words; for names, and for a question of one word, also those with it in their heading."""
+        if not wanted:
+            return []
+        found = {number: (passage, score) for passage, score, number in self.index.candidates(wanted, N_CANDIDATES)}
+        words = [*question.names, *(question.concepts[0].word.lower() for _ in question.concepts[:1])]
+        if question.names or len(question.concepts) == 1:
+            named = self.index.candidates([term for word in words for term in terms(word)], N_NAMED, HEADING)
+            for passage, _, number in named:
+                found.setdefault(number, (passage, 0.0))
+        return [(passage, score, number) for number, (passage, score) in found.items()]
+
     def _is_same(self, passage: Passage, number: int) -> bool:
         """Whether the passage with the number is of the same section of the same document."""
-        try:
-            other = self.index.passage(number)
-        except (IndexError, ValueError, OverflowError):
-            return False
+        other = self.index.passage(number)
         return (other.document, other.heading) == (passage.document, passage.heading)
 
     def _idf(self, concept: Concept) -> float:
@@ -161,10 +180,26 @@ class Lookup:
                 wanted[term] = max(wanted.get(term, 0.0), 1.0)
         return {term: weight for term, weight in wanted.items() if weight > 0}
 
-    def _score(self, question: Question, found: Fit) -> float:
-        return 1 / (1 + exp(-(6 * found.coverage + 5 * found.named + 2 * found.first + 1 * found.told - 5)))
+    def _score(self, question: Question, passage: Passage, fit: Fit) -> float:
+        """The fitted probability that a passage answers."""
+        evidence = self._evidence(question, passage, fit)
+        return 1 / (
+            1 + exp(-BIAS - sum(weight * value for weight, value in zip(EVIDENCE.values(), evidence, strict=True)))
+        )
 
-    def _source(self, question: Question, passage: Passage, score: float) -> Source:
+    def _evidence(self, question: Question, passage: Passage, fit: Fit) -> list[float]:
+        """What the score is made of, in the order of EVIDENCE."""
+        unknown = any(self._is_unknown(name, fit) for name in question.strict_names)
+        held = self._held(question)
+        together = max(fit.first, fit.heading, *(held(sentence.text) for sentence in sentences(passage.text)))
+        return [fit.coverage, together, fit.named, fit.told, float(unknown)]
+
+    def _is_unknown(self, name: str, fit: Fit) -> bool:
+        """Whether the index has nothing of that name."""
+        return fit.named == 0 and not self.index.document_frequency(name)
+
+    def _held(self, question: Question) -> Callable[[str], float]:
+        """A function that says which share of the question's weight a sentence holds."""
         concepts = {c: c.weight * self._idf(c) for c in (*question.concepts, *question.context)}
         total = sum(concepts.values()) or 1.0
 
@@ -172,8 +207,22 @@ class Lookup:
             bag = Bag(sentence)
             return sum(weight * bag.fit(concept) for concept, weight in concepts.items()) / total
 
-        chosen = best_sentence(passage.text, question.text, held)
+        return held
+
+    def _source(self, question: Question, passage: Passage, score: float) -> Source:
+        chosen = answering_sentence(passage, question, self._held(question))
         return Source(passage, chosen.text, passage.line + chosen.line if passage.line else 0, score)
+
+
+def answering_sentence(passage: Passage, question: Question, held: Callable[[str], float]) -> Sentence:
+    """The sentence that answers; of a name that is asked for as such, the first, or the example."""
+    if question.wanted == "example" and (shown := example(passage.text)) is not None:
+        return shown
+    name = name_of(passage.heading)
+    is_about = name is not None and not question.wanted and len(question.concepts) <= 1
+    if is_about or (name is not None and question.wanted in ("kind", "module")):
+        return sentences(passage.text)[0]
+    return best_sentence(passage.text, question.text, held)
 
 
 def title_of(passage: Passage) -> str:

@@ -1,5 +1,6 @@
 """How well a passage fits the concepts of a question."""
 
+import builtins
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from functools import lru_cache
 from malmoi.retrieval.korean import open_syllable, without_ending, without_particle
 from malmoi.retrieval.names import Name, likeness, name_of, uses
 from malmoi.retrieval.passages import Passage
-from malmoi.retrieval.question import Concept, Question
+from malmoi.retrieval.question import Concept, Question, unasked
 from malmoi.retrieval.sentences import sentences
 from malmoi.retrieval.terms import terms
 
@@ -64,72 +65,120 @@ def fields_of(passage: Passage) -> Fields:
 
 @dataclass(frozen=True)
 class Fit:
-    """How well one passage fits a question.
+    """How well one passage fits a question; everything is from 0 to 1.
 
     coverage: share of the question's weight that is found in the passage or its heading
-    heading, first: the same for the heading alone, and for the first sentence
+    complete: its fourth power: near 0 unless almost everything is found
+    heading, first: the same for the heading alone, and for the first sentence of a section
+    precise: share of that sentence's words that the question asks for
     named: how well a name in the question is the one in the heading
-    told: share of the heading's last part that the question names
+    told: how well the last part of the heading's name is one of the question's concepts
+    used: how common the name is in real code
+    bm25: as a share of the best candidate's
+    begins: whether the passage is the first of its section
+    kind: whether the heading is of the kind that is asked for
+    common: how common the name's module is; that of a builtin is
+    thing: whether it is a class, a module or an error where something to do is looked for
     """
 
     coverage: float
+    complete: float
     heading: float
     first: float
+    precise: float
     named: float
     told: float
     used: float
     bm25: float
-    is_begin: bool
+    begins: float
+    kind: float
+    common: float
+    thing: float
 
     @property
     def rank(self) -> float:
         """What passages are ordered by."""
-        return (
-            2.0 * self.coverage
-            + 0.9 * self.heading
-            + 0.9 * self.first
-            + 4.0 * self.named
-            + 0.5 * self.told
-            + 0.06 * self.used
-            + 0.4 * self.bm25
-            + 0.2 * self.is_begin
-        )
+        return sum(RANK[name] * getattr(self, name) for name in RANK)
 
 
-def fit(question: Question, passage: Passage, weights: Mapping[Concept, float], bm25: float, is_begin: bool) -> Fit:
+RANK = {
+    "coverage": 1.6, "complete": 0.8, "heading": 0.6, "first": 0.4, "precise": 0.7, "named": 3.8, "told": 0.6,
+    "used": 1.9, "bm25": 0.8, "begins": 0.5, "kind": 1.3, "common": 0.35, "thing": -0.6,
+}  # fmt: skip
+
+
+def fit(question: Question, passage: Passage, weights: Mapping[Concept, float], bm25: float, begins: bool) -> Fit:
     """weights: how much each concept counts, as its inverse document frequency; bm25: from 0 to 1 of the best"""
     fields = fields_of(passage)
     total = sum(weights.values()) or 1.0
     heading = first = covered = 0.0
     for concept, weight in weights.items():
-        in_heading, in_first = fields.heading.fit(concept), fields.first.fit(concept) if is_begin else 0.0
+        in_heading, in_first = fields.heading.fit(concept), fields.first.fit(concept) if begins else 0.0
         heading += weight * in_heading
         first += weight * in_first
         covered += weight * max(in_heading, in_first, fields.text.fit(concept))
+    name = fields.name
     return Fit(
         coverage=covered / total,
+        complete=(covered / total) ** 4,
         heading=heading / total,
         first=first / total,
-        named=_named(question, fields.name),
-        told=_told(fields.name, tuple(weights)),
-        used=uses(fields.name.name) if fields.name else 0.0,
+        precise=_precise(fields.first, tuple(weights)) if begins else 0.0,
+        named=_named(question, name),
+        told=_told(name, tuple(weights)),
+        used=uses(name.name) if name else 0.0,
         bm25=bm25,
-        is_begin=is_begin,
+        begins=float(begins),
+        kind=float(name is not None and name.kind in KINDS_WANTED.get(question.wanted, ())),
+        common=_common(name),
+        thing=float(name is not None and not question.wanted and name.kind in ("class", "module", "topic", "property")),
     )
+
+
+def _common(name: Name | None) -> float:
+    if name is None:
+        return 0.0
+    root = name.written.partition(".")[0]
+    return 1.0 if name.kind != "module" and root in BUILTINS else uses(root)
+
+
+BUILTINS = frozenset(dir(builtins))
+KINDS_WANTED = {"module": ("module",), "others": ("module", "class")}
+
+
+def _precise(first: Bag, concepts: Sequence[Concept]) -> float:
+    wanted = {term for concept in concepts for form, _ in concept.forms for term in form}
+    content = first.terms - unasked()
+    return len(content & wanted) / len(content) if content else 0.0
 
 
 def _named(question: Question, name: Name | None) -> float:
     if name is None:
         return 0.0
-    typed = max((likeness(asked, name.name) for asked in question.names), default=0.0)
-    if not question.names and len(question.concepts) <= 2:
-        return max((likeness(concept.word.lower(), name.name) for concept in question.concepts), default=0.0)
-    return typed
+    asked = question.names
+    specific = [concept for concept in question.concepts if concept.weight == 1]
+    if not asked and len(specific) == 1:
+        asked = (specific[0].word.lower(),)
+    found = max((likeness(each, name.name) for each in asked), default=0.0)
+    is_beside = any(_group(name.written.lower()) == _group(before) != "" for before in question.context_names)
+    return max(found, 0.9) if found and is_beside else found
+
+
+def _group(name: str) -> str:
+    """The module or class that a name is in."""
+    return name.rpartition(".")[0]
 
 
 def _told(name: Name | None, concepts: Sequence[Concept]) -> float:
-    """Share of the last part of a name, as words, that the concepts are."""
     if name is None:
         return 0.0
-    last = Bag(name.written.rsplit(".", 1)[-1])
-    return max((last.fit(concept) for concept in concepts), default=0.0)
+    last = name.written.rsplit(".", 1)[-1].lower()
+    bag = Bag(last)
+    fits = (max(bag.fit(concept), _inside(concept, last)) * (1 if concept.weight == 1 else 0.5) for concept in concepts)
+    return max(fits, default=0.0)
+
+
+def _inside(concept: Concept, last: str) -> float:
+    """Whether a name without capitals or underscores begins or ends with the concept: getsize, endswith, listdir."""
+    words = [form[0] for form, fit in concept.forms if fit > 0.5 and len(form) == 1 and 3 <= len(form[0]) < len(last)]
+    return 0.5 if any(last.startswith(word) or last.endswith(word) for word in words) else 0.0

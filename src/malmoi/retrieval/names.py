@@ -3,8 +3,10 @@
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from math import log
 
 from malmoi.retrieval.words import word_list
+from malmoi.synthetic.used_names import used_names
 from malmoi.text import nfc
 
 KINDS = ("function", "class", "method", "module", "property", "attribute", "topic")
@@ -60,8 +62,8 @@ def written(name: str) -> str:
 
 
 def uses(name: str) -> float:
-    """How common a name is, guessed from its depth: 0 or more."""
-    return max(0.0, 3.0 - written(name).count("."))
+    """How common a name is in real code, from 0 to about 1: the logarithm of how many files use it."""
+    return log(1 + used_names().get(written(name), 0)) / 8
 
 
 def typed_names(question: str) -> list[str]:

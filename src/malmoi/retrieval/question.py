@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from malmoi.retrieval.glossary import LONGEST_PHRASE, synonyms, translations
-from malmoi.retrieval.korean import without_ending, without_particle
+from malmoi.retrieval.korean import PARTICLES, without_ending, without_particle
 from malmoi.retrieval.names import typed_names
 from malmoi.retrieval.stem import stem
 from malmoi.retrieval.terms import TOKEN, token_terms
 from malmoi.retrieval.words import patterns, word_list
 from malmoi.text import nfc
 
-SYNONYM = 0.6
-"""How well a synonym fits, beside the word itself."""
+SYNONYMS = (0.85, 0.75, 0.6)
+"""How well the first, the second and further synonyms fit, beside the word itself."""
 TRANSLATION = 0.9
 GENERIC = 0.2
 """Weight of a word for what is looked for ("function", "module") beside words for what it is about."""
@@ -38,6 +38,7 @@ class Concept:
 @dataclass(frozen=True)
 class Question:
     """names: identifiers in lower case, as asked; wanted: "module", "parameters", "example", …, or "" for an answer;
+    strict_names: those of them that can be nothing else: with a dot, with parentheses or in backquotes;
     all_concepts: with the words that say what is wanted, for a question that has no others;
     context: what an earlier question was about, that this one leans on"""
 
@@ -46,9 +47,10 @@ class Question:
     names: tuple[str, ...]
     concepts: tuple[Concept, ...]
     wanted: str = ""
+    all_concepts: tuple[Concept, ...] = ()
+    strict_names: tuple[str, ...] = ()
     context: tuple[Concept, ...] = ()
     context_names: tuple[str, ...] = ()
-    all_concepts: tuple[Concept, ...] = ()
 
 
 def language_of(text: str) -> str:
@@ -69,13 +71,18 @@ def _generic() -> frozenset[str]:
 
 def understand(text: str) -> Question:
     """Take a question apart. If every word only asks ("what is it?"), there are no concepts."""
-    text = nfc(text)
+    asked = text = nfc(text)
     wanted = next((kind for kind, form in patterns("wanted.tsv").items() if form.search(text)), "")
     names = tuple(name.lower() for name in typed_names(text))
+    text = patterns("asking.tsv")["words"].sub(" ", text) or text
     concepts = _concepts(text)
     asks_of_a_name = wanted not in ("", "module", "kind")
     asked_for = _concepts(patterns("wanted_words.tsv")["words"].sub(" ", text)) if asks_of_a_name else concepts
-    return Question(text, language_of(text), names, asked_for, wanted, all_concepts=concepts)
+    if all(stem(concept.word.lower()) in _generic() for concept in asked_for):
+        asked_for = ()
+    marked = re.sub(r"`([^`\s]+)`", r"\1(", text.lower())
+    strict = tuple(name for name in names if "." in name or f"{name}(" in marked)
+    return Question(asked, language_of(asked), names, asked_for, wanted, concepts, strict)
 
 
 def _concepts(text: str) -> tuple[Concept, ...]:
@@ -117,14 +124,14 @@ def _english(word: str, phrase: tuple[str, ...]) -> Concept:
         forms.setdefault((own[-1] if len(own) == 1 else own[0],), 1.0)
     else:
         forms[tuple(own[1:])] = 0.8
-    for form in synonyms().get((own[0],), ()):
-        forms.setdefault(form, SYNONYM)
+    for place, form in enumerate(synonyms().get((own[0],), ())):
+        forms.setdefault(form, SYNONYMS[min(place, len(SYNONYMS) - 1)])
     return Concept(word, tuple(forms.items()))
 
 
 def _korean(word: str) -> list[Concept]:
     """A Korean word without particles and endings: found as it is, or as the English of its parts."""
-    if word in unasked():
+    if word in unasked() or word in PARTICLES:
         return []
     if without_particle(word) in unasked() or without_ending(word) in unasked():
         return []

@@ -65,3 +65,12 @@ def best_sentence(text: str, question: str, fit: Callable[[str], float]) -> Sent
         return fit(sentence.text) + 0.3 * told
 
     return max(sentences(text), key=lambda sentence: (round(worth(sentence), 6), -sentence.start))
+
+
+def example(text: str) -> Sentence | None:
+    """The first example of a session with Python, up to the next blank line, if the text has one."""
+    match = re.search(r"^[ \t]*>>> .*(?:\n[ \t]*\S.*)*", text, re.MULTILINE)
+    if match is None:
+        return None
+    lines = [line.strip() for line in match.group().splitlines()]
+    return Sentence("\n".join(lines), match.start(), text.count("\n", 0, match.start()))

@@ -1,0 +1,81 @@
+"""Words and names that no document has, corrected to ones that the index does have."""
+
+from dataclasses import replace
+from typing import Protocol
+
+from malmoi.retrieval.names import distance
+from malmoi.retrieval.question import Concept, Question
+from malmoi.retrieval.terms import terms
+
+CORRECTED = 0.9
+"""How well a corrected word fits, beside one that was spelt right."""
+_MIN_LETTERS = 4
+
+
+class Vocabulary(Protocol):
+    """What spelling needs of an index."""
+
+    def document_frequency(self, term: str) -> int: ...
+
+    def similar(self, term: str, distance: int, n: int) -> list[str]: ...
+
+
+def corrected(question: Question, index: Vocabulary) -> Question:
+    """The question with misspelt words as the index has them. What resembles nothing in it stays as it is."""
+    names = tuple(_name(name, index) for name in question.names)
+    strict = tuple(_name(name, index) for name in question.strict_names)
+    return replace(
+        question,
+        names=names,
+        strict_names=strict,
+        concepts=tuple(_concept(concept, index) for concept in question.concepts),
+    )
+
+
+def nearest(word: str, index: Vocabulary) -> str:
+    """The term of the index that the word is a misspelling of, or "".
+
+    Up to one letter is wrong in short words and two in long ones; digits are never a misspelling.
+    """
+    if len(word) < _MIN_LETTERS or not word.isalpha() or not word.isascii():
+        return ""
+    limit = 1 if len(word) < 7 else 2
+    near = [
+        (_cost(word, term, limit), -index.document_frequency(term), term) for term in index.similar(word, limit, 50)
+    ]
+    best = min((each for each in near if each[0] <= limit), default=None)
+    return best[2] if best else ""
+
+
+def _cost(word: str, term: str, limit: int) -> int:
+    """Wrong letters; a wrong first letter, or two that are added or missing, is another word."""
+    wrong = distance(word, term, limit)
+    if not term.isalpha() or (wrong == 2 and (word[0] != term[0] or abs(len(word) - len(term)) == 2)):
+        return limit + 1
+    return wrong
+
+
+def _name(name: str, index: Vocabulary) -> str:
+    """A dotted name with its unknown parts corrected, if the index has the result."""
+    if index.document_frequency(name):
+        return name
+    parts = [part if index.document_frequency(part) else nearest(part, index) for part in name.split(".")]
+    fixed = ".".join(parts)
+    return fixed if all(parts) and fixed != name else name
+
+
+def _concept(concept: Concept, index: Vocabulary) -> Concept:
+    word = concept.word.lower()
+    is_known = any(all(map(index.document_frequency, form)) for form, _ in concept.forms)
+    if is_known or concept.korean:
+        return concept
+    if "." in word:
+        fixed = _name(word, index)
+        return concept if fixed == word else replace(concept, word=fixed, forms=_forms(fixed))
+    near = nearest(word, index)
+    return replace(concept, word=near, forms=_forms(near)) if near else concept
+
+
+def _forms(word: str) -> tuple[tuple[tuple[str, ...], float], ...]:
+    found = terms(word)
+    return tuple({(form,): CORRECTED for form in (word, found[0])}.items())
