@@ -20,6 +20,7 @@ from malmoi.errors import DataError
 from malmoi.files import read_json, write_json
 from malmoi.retrieval.contents import Counted, facts_of
 from malmoi.retrieval.passages import Passage, passages
+from malmoi.retrieval.terms import terms
 from malmoi.retrieval.writer import FACTS, FORMAT, SEARCH, Writer, name_by_contents, schema
 
 N_TRIES = 10
