@@ -301,7 +301,8 @@ def test_run_makes_a_workspace_and_says_what_comes_next(tmp_path: Path) -> None:
     for number in range(40):
         write_text(text / f"{number}.txt", STORIES.format(f"number {number}") * 3)
     given = (f"corpus.text={text}", 'stages=["corpus", "tokenizer", "pretrain"]', "tokenizer.vocab_size=300",
-             "pretrain.n_steps=2", "pretrain.model.seq_len=64", "pretrain.model.n_layer=1")  # fmt: skip
+             "pretrain.n_steps=2", "pretrain.model.seq_len=64", "pretrain.model.n_layer=1",
+             "pretrain.copying=false")  # fmt: skip
     words = ["run", "nano", "--workspace", tmp_path / "w", *(word for value in given for word in ("--set", value))]
     out = malmoi(*words)
     assert f"malmoi chat base --workspace {tmp_path / 'w'}" in out

@@ -113,6 +113,7 @@ FILES: dict[str, dict[str, Any]] = {
         }
     },
     "tokenizer": {"report.json": {"held-out": {"malmoi": 3.5, "gpt2": 3.9}}},
+    "index": {"index/index.json": {"files": 100, "passages": 700, "languages": {"English": 700}}},
     "pretrain": {"model/malmoi.json": {"bpb_before": 3.5, "bpb_after": 1.3}},
     "demonstrations": {
         "train.jsonl": [{"messages": [{"role": "user", "content": KOREAN}, {"role": "assistant", "content": NASTY}]}]
@@ -185,7 +186,7 @@ def test_json_holds_what_was_measured_and_what_it_took(whole: Workspace) -> None
     assert (report["recipe"], report["seed"]) == (RECIPE.name, RECIPE.seed)
     assert set(report["seconds"]) == {*STAGES, "other", "report", "total"}
     assert set(report["versions"]) >= {"malmoi", "python", "torch", "numpy", "tokenizers", "platform", "cpu"}
-    assert report["runs"]["ppo"] == {"run": "0009-ppo", "sha256": "09" * 32}
+    assert report["runs"]["ppo"] == {"run": "0010-ppo", "sha256": "10" * 32}
     assert report["peak_memory_bytes"] > 50e6
     assert [path.name for path in whole.path.iterdir() if "partial" in path.name] == []
 
@@ -485,7 +486,7 @@ def test_a_stage_of_somebody_else_is_shown_without_another_line(
     assert ("shortness", "0.500 → 0.250", "") in summary_rows(report)
     # Without facts: in the ring, which leads to its run, and in times, settings and lineage; nowhere else.
     assert 'href="#silent"' in page and '<tr id="silent">' in page
-    assert page.count("silent") == 7 and report["runs"]["silent"]["run"] == "0007-silent"
+    assert page.count("silent") == 7 and report["runs"]["silent"]["run"] == "0008-silent"
 
 
 def test_the_report_knows_no_stage_by_name() -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from malmoi.errors import DataError
+from malmoi.retrieval.agreement import agrees
 from malmoi.retrieval.check import is_supported
 from malmoi.retrieval.lookup import Findings, Lookup, Source
 from malmoi.retrieval.prompt import documents_for
@@ -139,7 +140,8 @@ def settle(voice: "Voice | None", prepared: Prepared, said: str) -> Answered:
 
 
 def _may_stay(said: str, voice: "Voice", findings: Findings, question: str) -> bool:
-    """Whether the voice's words stay: what was found supports them; or nothing was found, and they claim nothing.
+    """Whether the voice's words stay: what was found supports them, and they agree with it; or nothing was found, and
+    they claim nothing.
 
     Words that claim nothing beyond the question ("I do not know.", "Yes.") are no answer where something fits. To small
     talk a voice may also say what it was taught to say by heart.
@@ -147,9 +149,9 @@ def _may_stay(said: str, voice: "Voice", findings: Findings, question: str) -> b
     if findings.small_talk and said in voice.replies:
         return True
     claims = is_supported(said, replace(findings, sources=()), question).unsupported
-    if findings.sources:
-        return bool(claims) and is_supported(said, findings, question).is_supported
-    return not claims
+    if not findings.sources:
+        return not claims
+    return bool(claims) and is_supported(said, findings, question).is_supported and agrees(said, findings, question)
 
 
 def answer_all(

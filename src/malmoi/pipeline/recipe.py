@@ -16,7 +16,9 @@ from malmoi.pipeline.plan import Bindings, bind
 from malmoi.stages import find_stage, stage_names
 from malmoi.unused import refuse_unused
 
-STAGES = ("corpus", "tokenizer", "pretrain", "demonstrations", "sft", "sample", "rank", "reward", "ppo", "eval")
+STAGES = (
+    "corpus", "tokenizer", "index", "pretrain", "demonstrations", "sft", "sample", "rank", "reward", "ppo", "eval",
+)  # fmt: skip
 """Default stages: the whole ring, from raw text."""
 OWN = ("name", "seed", "stages")
 """Keys of a recipe other than its stages' tables."""

@@ -50,9 +50,9 @@ def is_supported(answer: str, findings: Findings, question: str) -> Support:
     )
     known = nfc(f"{given}\n{question}")
     literal = _missing_literally(answer, known)
-    words = _content_words(answer)
+    words = content_words(answer)
     bag = Bag(known)
-    missing = [word for word in words if not _is_known(word, bag)]
+    missing = [word for word in words if not is_known(word, bag)]
     share = 1.0 if not words else 1 - len(missing) / len(words)
     contradicts = _contradiction(answer, given)
     supported = bool(findings.sources) and not literal and not contradicts and share >= MIN_SHARE
@@ -71,12 +71,14 @@ def _missing_literally(answer: str, known: str) -> list[str]:
     return missing + [word for word in _CAPITAL.findall(answer) if word.lower() not in together]
 
 
-def _content_words(answer: str) -> list[str]:
+def content_words(answer: str) -> list[str]:
+    """The words of an answer that say something, in order."""
     words = [match.group() for match in TOKEN.finditer(answer) if match.lastgroup in ("name", "paired")]
     return [word for word in words if not {word.lower(), stem(word.lower()), without_particle(word)} & unasked()]
 
 
-def _is_known(word: str, bag: Bag) -> bool:
+def is_known(word: str, bag: Bag) -> bool:
+    """Whether a text has a word, by its stem."""
     if "가" <= word[0] <= "힣":
         bare = {word, without_particle(word), without_ending(word)}
         return any(len(form) == 1 or form in bag.together for form in bare)

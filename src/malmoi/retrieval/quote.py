@@ -8,7 +8,7 @@ from malmoi.retrieval.lookup import Findings, Source, title_of
 from malmoi.retrieval.names import name_of
 
 MAX_CHARS = 400
-_KINDS_KO = {
+KINDS_KO = {
     "function": "함수",
     "class": "클래스",
     "method": "메서드",
@@ -56,7 +56,7 @@ def _of_a_name(findings: Findings, source: Source) -> str:
     name = name_of(source.passage.heading)
     assert name is not None
     korean = findings.language == "ko"
-    kind = _KINDS_KO.get(name.kind, name.kind) if korean else name.kind
+    kind = KINDS_KO.get(name.kind, name.kind) if korean else name.kind
     module = name.written.rsplit(".", 1)[0] if "." in name.written else "builtins"
     said = shortened(source.sentence)
     if findings.wanted == "parameters" and name.parameters is not None:

@@ -65,7 +65,7 @@ def test_the_shipped_recipe_fits_a_small_machine() -> None:
         ),
         ("ppo.micro_batch_size=100000 ppo.batch_size=100000", ("ppo: needs about", "lower ppo.micro_batch_size")),
         ("pretrain.model.seq_len=20", ("sample.max_tokens", "no room for a prompt", "seq_len 20")),
-        ("ppo.max_tokens=240", ("ppo.max_tokens: answers of 240", "seq_len 256")),
+        ("ppo.max_tokens=320", ("ppo.max_tokens: answers of 320", "seq_len 320")),
     ],
 )
 def test_what_cannot_fit_is_refused_with_what_to_lower(assignment: str, words: tuple[str, ...]) -> None:
