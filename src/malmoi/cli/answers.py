@@ -219,7 +219,7 @@ class Answering:
         elif self.recorder is not None:
             parts.append("answers are recorded in the workspace")
             without.append("--no-record")
-        leave = f" ({' and '.join(without)} leave that out)" if without else ""
+        leave = f" ({' and '.join(without)} leave{'s' * (len(without) == 1)} that out)" if without else ""
         return f"{session.name}: {'; '.join(parts)}{leave}"
 
 

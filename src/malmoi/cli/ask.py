@@ -86,7 +86,7 @@ def ask(
 def _questions(question: str | None) -> Iterator[str]:
     """The argument, or the lines of a pipe. Raises ConfigError if there is nothing to answer."""
     if question not in (None, "-"):
-        lines: Iterable[str] = [str(question)]
+        lines: Iterable[str] = [_checked(str(question))]
     elif sys.stdin.isatty() and question is None:
         raise ConfigError('question: is missing; give one, such as malmoi ask "What is …?", or pipe some in')
     else:
@@ -98,6 +98,14 @@ def _questions(question: str | None) -> Iterator[str]:
             yield asked
     if is_empty:
         raise ConfigError("question: is empty; ask something")
+
+
+def _checked(question: str) -> str:
+    try:
+        question.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"question: not UTF-8 at character {error.start}; give it in UTF-8") from None
+    return question
 
 
 def _answer(answering: "Answering", session: "ChatSession", asked: str, as_json: bool) -> None:
