@@ -73,14 +73,16 @@ def ask(
     given = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "max_tokens": max_tokens}
     answering, session = None, None
     for asked in _questions(question):
+        is_first = answering is None
         if answering is None or session is None:
             answering = Answering.opened(workspace, documents, no_documents, no_record)
             session = answering.session(model, given, seed, weights, "ask")
-            remark(answering.introduction(session))
         elif not as_json:
             print()
         session.messages = []
         _answer(answering, session, asked, as_json)
+        if is_first:  # after the answer: an error stays the only line
+            remark(answering.introduction(session))
 
 
 def _questions(question: str | None) -> Iterator[str]:
