@@ -1,8 +1,8 @@
 """Questions with the passages that look-up would give: what a voice learns to answer from its documents.
 
-Each answer is a sentence of a passage, word for word. A share of the questions comes without it: with the passages that
-are found for the question and do not answer it, or with the right passage without the sentence that does. The answer to
-those is that the documents do not say.
+Each answer is a sentence of a passage, word for word. A share of the questions comes without it: with the right passage
+without the sentence that answers, with what else is found for the question, with passages about something else, or with
+none. The answer to those is that the documents do not say.
 """
 
 import random
@@ -44,12 +44,14 @@ class Reader:
         """Conversations, in the questions' order; a question whose answer is not found in one passage is left out."""
         rng = random.Random(seed)
         for question in questions:
-            found = self._documents(question, rng)
+            before = rng.choice(questions)
+            found = self._documents(question, before, rng)
             if found is None:
                 continue
             documents, answer = found
-            asked: list[dict[str, Any]] = [{"role": "user", "content": question.prompt, "documents": documents}]
-            before = rng.choice(questions)
+            asked: list[dict[str, Any]] = [{"role": "user", "content": question.prompt}]
+            if documents:
+                asked[0]["documents"] = documents
             if rng.random() < SECOND_TURN_SHARE and before.item != question.item:
                 asked = [
                     {"role": "user", "content": before.prompt},
@@ -64,7 +66,9 @@ class Reader:
                 "origin": ORIGIN,
             }
 
-    def _documents(self, question: Question, rng: random.Random) -> tuple[list[dict[str, str]], str] | None:
+    def _documents(
+        self, question: Question, other: Question, rng: random.Random
+    ) -> tuple[list[dict[str, str]], str] | None:
         """Documents and the answer that is right with them; None if the answer is in no passage as it is."""
         answer = _on_one_line(question.answers[0])
         right = self._right(question, answer)
@@ -73,8 +77,7 @@ class Reader:
         others = self._others(question, answer)
         shares = rng.choice(ROOMS)
         if rng.random() < self.unanswered_share:
-            cut = _without(right, answer, question.short) if rng.random() < 0.5 else None
-            given = ([cut] if cut else []) + others[: rng.randint(1, MAX_DOCUMENTS - bool(cut))]
+            given = self._not_answering(question, other, right, others, rng)
             answer = DECLINES[language_of(question.prompt)]
         else:
             given = [right, *others[: rng.choice((0, 1, 1, 2, 2))]]
@@ -84,7 +87,21 @@ class Reader:
         kept = [documents_for(_found(passage, answer), room, self.count) for passage in given]
         documents = [document for found in kept for document in found]
         is_whole = answer in DECLINES.values() or any(answer in _on_one_line(one["text"]) for one in documents)
-        return (documents, answer) if documents and is_whole else None
+        return (documents, answer) if is_whole else None
+
+    def _not_answering(
+        self, question: Question, other: Question, right: Passage, others: list[Passage], rng: random.Random
+    ) -> list[Passage]:
+        """Passages that do not answer: of each kind that the module names, a quarter."""
+        answer, n = _on_one_line(question.answers[0]), rng.randint(1, MAX_DOCUMENTS)
+        kind = rng.randrange(4)
+        cut = _without(right, answer, question.short) if kind == 0 else None
+        if cut is not None:
+            return [cut, *others[: n - 1]]
+        if kind == 1:
+            return others[:n]
+        unrelated = self._others(other, _on_one_line(other.answers[0])) if kind == 2 else []
+        return [one for one in unrelated if not _answers(one, answer, question.short)][:n]
 
     def _right(self, question: Question, answer: str) -> Passage | None:
         for wanted in (terms(question.prompt), terms(answer)):
@@ -95,15 +112,18 @@ class Reader:
 
     def _others(self, question: Question, answer: str) -> list[Passage]:
         """What else is found for the question and does not have its answer, best first."""
-        short = _on_one_line(question.short).lower()
-        found = [one for one, _, _ in self.index.candidates(terms(question.prompt), N_CANDIDATES, HEADING)]
-        texts = [_on_one_line(one.text).lower() for one in found]
-        kept = (answer.lower() not in text and not (short and short in text) for text in texts)
-        return [one for one, is_other in zip(found, kept, strict=True) if is_other]
+        found = self.index.candidates(terms(question.prompt), N_CANDIDATES, HEADING)
+        return [one for one, _, _ in found if not _answers(one, answer, question.short)]
 
 
 def _on_one_line(text: str) -> str:
     return " ".join(text.split())
+
+
+def _answers(passage: Passage, answer: str, short: str) -> bool:
+    """Whether a passage has the answer, or the words of it that are asked for."""
+    text, short = _on_one_line(passage.text).lower(), _on_one_line(short).lower()
+    return answer.lower() in text or bool(short and short in text)
 
 
 def _found(passage: Passage, answer: str) -> Findings:
@@ -117,6 +137,5 @@ def _without(passage: Passage, answer: str, short: str) -> Passage | None:
     """The passage without the sentences that answer; None if little is left, or the answer is still in it."""
     kept = [part.text for part in sentences(passage.text) if part.text not in answer and answer not in part.text]
     text = " ".join(kept)
-    if len(text) < SHORTEST or answer in text or (short and short.lower() in text.lower()):
-        return None
-    return replace(passage, text=text)
+    rest = replace(passage, text=text)
+    return None if len(text) < SHORTEST or _answers(rest, answer, short) else rest

@@ -34,7 +34,7 @@ class Settings(config.Settings):
 
     n_questions: int = Field(800, gt=0)
     """Most questions to train and to measure on, in all phrasings."""
-    unanswered_share: float = Field(0.3, ge=0, lt=1)
+    unanswered_share: float = Field(0.15, ge=0, lt=1)
     """Share of the questions whose documents do not answer."""
     room: int = Field(320, gt=0)
     """Most tokens that the documents of a prompt take."""
@@ -77,14 +77,14 @@ def run(context: Context, settings: Settings) -> None:
         reader = Reader(index, settings.room, lambda text: len(tokenizer.encode(text)), settings.unanswered_share)
         made = {"train": list(reader.read(sides["train"], settings.seed))}
         made["heldout"] = list(islice(reader.read(sides["heldout"], settings.seed + 1), settings.n_heldout))
-    if not made["train"]:
+    n_declined = sum(row["messages"][-1]["content"] in DECLINES.values() for row in made["train"])
+    if n_declined == len(made["train"]):
         raise DataError(
             f"reading: no question's answer is found in a passage of at most {settings.room} tokens; give more text, "
             "or a larger reading.room"
         )
     for side, rows in made.items():
         write_jsonl(context.out / f"{side}.jsonl", rows)
-    n_declined = sum(row["messages"][-1]["content"] in DECLINES.values() for row in made["train"])
     context.say(
         f"{len(made['train']):,} demonstrations of reading, {n_declined:,} of which the documents do not answer; "
         f"{len(made['heldout']):,} to measure on"
