@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from malmoi.errors import DataError
 from malmoi.retrieval.agreement import agrees
-from malmoi.retrieval.check import is_supported
+from malmoi.retrieval.check import denies, is_supported
 from malmoi.retrieval.lookup import Findings, Lookup, Source
 from malmoi.retrieval.prompt import documents_for
 from malmoi.retrieval.quote import DECLINES, declined, quote
@@ -141,7 +141,7 @@ def settle(voice: "Voice | None", prepared: Prepared, said: str) -> Answered:
 
 def _may_stay(said: str, voice: "Voice", findings: Findings, question: str) -> bool:
     """Whether the voice's words stay: what was found supports them, and they agree with it; or nothing was found, and
-    they claim nothing.
+    they claim nothing but that ("The moon has a phone number." repeats the question's words, and is an answer).
 
     Words that claim nothing beyond the question ("I do not know.", "Yes.") are no answer where something fits. To small
     talk a voice may also say what it was taught to say by heart.
@@ -150,7 +150,7 @@ def _may_stay(said: str, voice: "Voice", findings: Findings, question: str) -> b
         return True
     claims = is_supported(said, replace(findings, sources=()), question).unsupported
     if not findings.sources:
-        return not claims
+        return not claims and (bool(findings.small_talk) or denies(said))
     return bool(claims) and is_supported(said, findings, question).is_supported and agrees(said, findings, question)
 
 

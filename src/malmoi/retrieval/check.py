@@ -42,6 +42,11 @@ class Support:
         return self.is_supported
 
 
+def denies(text: str) -> bool:
+    """Whether a text has a word such as "not"."""
+    return _NEGATION.search(nfc(text)) is not None
+
+
 def is_supported(answer: str, findings: Findings, question: str) -> Support:
     """Hold an answer against the passages of its findings and the question."""
     answer = nfc(answer)

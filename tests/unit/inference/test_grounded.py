@@ -80,6 +80,7 @@ def test_who_may_speak(voice: Voice, lookup: Lookup, reading: Any, question: str
         (HOURS, "", False),
         (MOON, "I do not know the phone number of the moon.", True),
         (MOON, "It is 555-0199.", False),
+        (MOON, "The moon is the phone number.", False),
     ],
 )
 def test_only_supported_words_stay(voice: Voice, lookup: Lookup, question: str, said: str, stays: bool) -> None:
