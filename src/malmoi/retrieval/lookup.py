@@ -15,7 +15,7 @@ from malmoi.retrieval.match import Bag, Fit, fit
 from malmoi.retrieval.names import name_of
 from malmoi.retrieval.passages import Passage
 from malmoi.retrieval.question import Concept, Question, language_of
-from malmoi.retrieval.sentences import Sentence, best_sentence, example, sentences
+from malmoi.retrieval.sentences import Sentence, best_sentence, example, first_telling, sentences
 from malmoi.retrieval.small_talk import small_talk, without_greeting
 from malmoi.retrieval.spelling import corrected
 from malmoi.retrieval.terms import terms
@@ -221,7 +221,7 @@ def answering_sentence(passage: Passage, question: Question, held: Callable[[str
     name = name_of(passage.heading)
     is_about = name is not None and not question.wanted and len(question.concepts) <= 1
     if is_about or (name is not None and question.wanted in ("kind", "module")):
-        return sentences(passage.text)[0]
+        return first_telling(passage.text)
     return best_sentence(passage.text, question.text, held)
 
 

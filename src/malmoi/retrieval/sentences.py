@@ -10,6 +10,11 @@ from malmoi.retrieval.words import patterns
 _END = re.compile(r"""[.!?…。！？]["'”’)\]]*(?=\s|$)|\n[ \t]*\n+|\n(?=[ \t]*(?:[-*+•·|]|\d+[.)])[ \t])""")
 _ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|Dr|Mr|Mrs|Ms|No|St|Fig|p|pp)|^\s*\d+|\b[A-Z])\.$")
 
+_SIGNATURE = r"[\w.]+\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)"
+_SIGNATURES = re.compile(rf"^(?:{_SIGNATURE}\s*(?:-+>\s*[^.]*?)?\.?\s*)+$")
+
+_PROSE = re.compile(r"(?!Also called|For example|>>>)[^\W\d_]")
+
 
 @dataclass(frozen=True)
 class Sentence:
@@ -41,6 +46,14 @@ def sentences(text: str) -> tuple[Sentence, ...]:
 
 def _indent(text: str) -> int:
     return len(text) - len(text.lstrip())
+
+
+def first_telling(text: str) -> Sentence:
+    """The first sentence of a text, or the next one after signatures such as `dumps(obj) -> str` if that is prose."""
+    found = sentences(text)
+    rest = (sentence for sentence in found if not _SIGNATURES.match(sentence.text))
+    told = next(rest, found[0])
+    return told if _PROSE.match(told.text) else found[0]
 
 
 def asked_kinds(question: str) -> tuple[str, ...]:

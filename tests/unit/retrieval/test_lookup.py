@@ -4,6 +4,7 @@ import pytest
 
 from malmoi.retrieval.lookup import Findings, Lookup, title_of
 from malmoi.retrieval.quote import quote
+from malmoi.retrieval.sentences import first_telling
 
 Search = Callable[[str], Lookup]
 
@@ -136,3 +137,16 @@ def test_a_row_names_the_source(search: Search) -> None:
     assert row["line"] == 5
     assert row["heading"] == "Trip to Jeju"
     assert 0.5 <= row["score"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("bool(x) -> bool\n\nReturns True when the argument is true.", "Returns True when the argument is true."),
+        ("D.update([E, ]**F) -> None.  Update D from E.", "Update D from E."),
+        ("dict() -> new empty dictionary\n\n>>> dict()", "dict() -> new empty dictionary"),
+        ("Return the sum. f(x) -> int", "Return the sum."),
+    ],
+)
+def test_the_first_sentence_of_a_docstring_is_its_prose(text: str, told: str) -> None:
+    assert first_telling(text).text == told
