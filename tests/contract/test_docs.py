@@ -11,7 +11,7 @@ from malmoi.stages import find_stage, stage_names
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
+PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("README*.md"), ROOT / "CONTRIBUTING.md"])
 EXAMPLES = {"algorithms/ipo.py", "stages/votes.py", "data/test_stack_exchange.py", "algorithms/test_ipo.py"}
 """Files that a guide tells how to write."""
 PLACES = [ROOT / place for place in (".", "src", "src/malmoi", "tests", "tests/unit", "tests/golden")]
