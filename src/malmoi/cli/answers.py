@@ -76,13 +76,18 @@ def index_for(workspace: "Workspace", documents: Path | None, no_documents: bool
             raise ConfigError("--documents and --no-documents: give one of them")
         return None
     from malmoi.cli.console import watched
+    from malmoi.cli.printing import printable
     from malmoi.workspace.folder import Workspace
     from malmoi.workspace.indexes import find_index, index_folder
 
     if documents is None:
         return find_index(workspace)
     with watched():
-        return index_folder(Workspace.open(workspace.path), documents).folder
+        made = index_folder(Workspace.open(workspace.path), documents)
+    if passed_over := made.updated.report.skipped:
+        said = ", ".join(f"{n:,} × {reason}" for reason, n in passed_over.items())
+        remark(printable(f"(passed over: {said}; `malmoi index` of that folder shows which)"))
+    return made.folder
 
 
 def open_lookup(index: Path) -> "Lookup":

@@ -18,8 +18,12 @@ def index(
         str | None, typer.Option(metavar="NAME", help="Name of the index; default: that of the folder.")
     ] = None,
     encoding: Annotated[
-        str, typer.Option(metavar="NAME", help="Encoding of text that is not UTF-8, such as cp949 or euc-kr.")
-    ] = "utf-8",
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Encoding of text that is not UTF-8, such as cp949 or euc-kr; default: as before, else utf-8.",
+        ),
+    ] = None,
     workspace: WorkspaceOption = Path("workspace"),
     as_json: Json = False,
 ) -> None:
@@ -40,7 +44,7 @@ def index(
     from malmoi.workspace.indexes import index_folder
 
     try:
-        encoding = encoding_name(encoding)
+        encoding = None if encoding is None else encoding_name(encoding)
     except ValueError as error:
         raise ConfigError(f"--encoding {encoding}: {error}") from None
     with watched():

@@ -42,15 +42,16 @@ class Updated:
     report: ReadReport = field(default_factory=ReadReport)
 
 
-def update_index(source: Path, folder: Path, encoding: str = UTF8) -> Updated:
+def update_index(source: Path, folder: Path, encoding: str | None = None) -> Updated:
     """Make the index of a file or a folder of files, or bring it up to date.
 
     What cannot be read is passed over and counted. If this is killed, the index stays as it was. Hold a lock: only one
     process may do it.
-    encoding: of files that have no byte-order mark and are not UTF-8
+    encoding: of files that have no byte-order mark and are not UTF-8; None: as the index was made before, else UTF-8
     Raises DataError if there is nothing to read, UserError if the disk is full.
     """
     done = Updated({})
+    encoding = _encoding_before(folder) if encoding is None else encoding
     paths = find_files(source, "skip", done.report)
     about = {"format": FORMAT, "source": str(source.resolve()), "encoding": encoding}
     known = _known(folder, about)
@@ -79,6 +80,12 @@ def update_index(source: Path, folder: Path, encoding: str = UTF8) -> Updated:
         done.report.skipped.update(known[key]["skipped"])
         done.report.examples += known[key]["examples"]
     return done
+
+
+def _encoding_before(folder: Path) -> str:
+    with contextlib.suppress(DataError):
+        return str(read_json(folder / FACTS).get("encoding", UTF8))
+    return UTF8
 
 
 def _known(folder: Path, about: dict[str, Any]) -> dict[str, dict[str, Any]]:

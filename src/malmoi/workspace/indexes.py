@@ -5,7 +5,6 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-from malmoi.corpus.encodings import UTF8
 from malmoi.errors import UserError, WorkspaceError
 from malmoi.files import read_json
 from malmoi.retrieval.update import Updated, update_index
@@ -27,10 +26,10 @@ class Indexed:
     updated: Updated
 
 
-def index_folder(workspace: Workspace, source: Path, name: str | None = None, encoding: str = UTF8) -> Indexed:
+def index_folder(workspace: Workspace, source: Path, name: str | None = None, encoding: str | None = None) -> Indexed:
     """Make the workspace's index of a file or a folder of files, or bring it up to date.
 
-    name: by default that of the file or folder
+    name: by default that of the file or folder; encoding: as `update_index`
     Raises WorkspaceError if the name is not one or is taken, InUseError if another process makes the index, and what
     `update_index` raises.
     """

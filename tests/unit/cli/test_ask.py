@@ -87,6 +87,13 @@ def test_a_change_of_a_note_is_seen_at_once(here: Path) -> None:
     assert "Mwangi" in again["answer"] and first["index_sha256"] != again["index_sha256"]
 
 
+def test_what_is_passed_over_is_said_each_time(here: Path) -> None:
+    (here / "notes" / "old.txt").write_bytes("옛 글자로 쓴 글이다.".encode("cp949"))
+    for _ in range(2):
+        said = ask("Who repaired the boiler?", "--documents", "notes").stderr
+        assert "passed over: 1 × not UTF-8" in said
+
+
 def test_what_it_takes_to_follow_an_answer_is_recorded(here: Path) -> None:
     row = json.loads(ask("Who repaired the boiler?", "--documents", "notes", "--json").stdout)
     done = CliRunner().invoke(app, ["lineage", row["id"], "--json"])

@@ -128,6 +128,8 @@ def test_another_encoding_or_place_or_format(notes: Path, folder: Path, tmp_path
     update_index(notes, folder)
     assert found(folder, "글자") == []
     assert did(update_index(notes, folder, "cp949")) == (4, 0, 0) and found(folder, "글자") == [("old.txt", 1)]
+    update_index(notes, folder)
+    assert found(folder, "글자") == [("old.txt", 1)], "read in the encoding that the index was made with"
     moved = notes.rename(tmp_path / "moved")
     assert did(update_index(moved, folder, "cp949")) == (0, 4, 0)
     write_json(folder / "index.json", {**read_json(folder / "index.json"), "format": "0"})
