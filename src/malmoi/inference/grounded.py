@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from malmoi.errors import DataError
-from malmoi.retrieval.agreement import agrees
+from malmoi.retrieval.agreement import agreeing_source
 from malmoi.retrieval.check import denies, is_supported
 from malmoi.retrieval.lookup import Findings, Lookup, Source
 from malmoi.retrieval.prompt import documents_for
-from malmoi.retrieval.quote import DECLINES, declined, quote
+from malmoi.retrieval.quote import DECLINES, declined, quote, see_also
 from malmoi.tokenizer.chat_template import Message, check_messages
 
 if TYPE_CHECKING:  # torch takes seconds, and quotations need none
@@ -131,27 +131,34 @@ def settle(voice: "Voice | None", prepared: Prepared, said: str) -> Answered:
     said = said.strip()
     if findings is None:
         return Answered(said, voice=name)
-    supported = True if findings.sources else None
-    if said and voice and _may_stay(said, voice, findings, prepared.asked[-1]["content"]):
-        return Answered(said, findings.sources, supported, voice=name)
-    if findings.sources and said in DECLINES.values():
-        return Answered(declined(findings), findings.sources, supported, quoted=True, voice=name, rejected=said)
-    return Answered(quote(findings), findings.sources, supported, quoted=True, voice=name, rejected=said)
-
-
-def _may_stay(said: str, voice: "Voice", findings: Findings, question: str) -> bool:
-    """Whether the voice's words stay: what was found supports them, and they agree with it; or nothing was found, and
-    they claim nothing but that ("The moon has a phone number." repeats the question's words, and is an answer).
-
-    Words that claim nothing beyond the question ("I do not know.", "Yes.") are no answer where something fits. To small
-    talk a voice may also say what it was taught to say by heart.
-    """
-    if findings.small_talk and said in voice.replies:
-        return True
-    claims = is_supported(said, replace(findings, sources=()), question).unsupported
+    question = prepared.asked[-1]["content"]
     if not findings.sources:
-        return not claims and (bool(findings.small_talk) or denies(said))
-    return bool(claims) and is_supported(said, findings, question).is_supported and agrees(said, findings, question)
+        if said and voice and _claims_nothing(said, voice, findings, question):
+            return Answered(said, voice=name)
+        return Answered(quote(findings), quoted=True, voice=name, rejected=said)
+    if said and (source := _source_of(said, findings, question)):
+        others = (one for one in findings.sources if one is not source)
+        return Answered(said + see_also(findings, source), (source, *others), supported=True, voice=name)
+    text = declined(findings) if said in DECLINES.values() else quote(findings)
+    return Answered(text, findings.sources, supported=True, quoted=True, voice=name, rejected=said)
+
+
+def _claims_nothing(said: str, voice: "Voice", findings: Findings, question: str) -> bool:
+    """Whether words stay where nothing was found: they say that the voice does not know, and name nothing beyond the
+    question; or they answer small talk as the voice was taught by heart."""
+    by_heart = bool(findings.small_talk) and said in voice.replies
+    return by_heart or (denies(said) and not is_supported(said, findings, question).unsupported)
+
+
+def _source_of(said: str, findings: Findings, question: str) -> Source | None:
+    """The source that supports the voice's words and agrees with them.
+
+    Words that claim nothing beyond the question ("I do not know.", "Yes.") are no answer where something fits.
+    """
+    claims = is_supported(said, replace(findings, sources=()), question).unsupported
+    if not claims or not is_supported(said, findings, question).is_supported:
+        return None
+    return agreeing_source(said, findings, question)
 
 
 def answer_all(

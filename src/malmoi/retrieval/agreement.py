@@ -7,36 +7,58 @@ question, with its title.
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
 
 from malmoi.retrieval.check import content_words, is_known
-from malmoi.retrieval.lookup import Findings
+from malmoi.retrieval.lookup import Findings, Source
 from malmoi.retrieval.match import Bag
+from malmoi.retrieval.names import name_of
 from malmoi.retrieval.quote import KINDS_KO
+from malmoi.retrieval.terms import terms
 from malmoi.text import nfc
 
 MIN_SHARE = 0.7
-"""Share of an answer's content words that the found sentences and their titles must have."""
+"""Share of an answer's content words that a found sentence and its title must have."""
 ABOUT_A_NAME = frozenset({"module", "parameters", "kind"})
 """What is asked of a name and is in its heading: there nothing but the heading counts."""
 _FRAME = "module takes take parameters arguments 모듈 매개변수 인자 받습니다 있습니다 없습니다"
 """What an answer about a name may say besides its heading."""
 
 
-def agrees(answer: str, findings: Findings, question: str) -> bool:
-    """Whether most of an answer's words are in the sentences that were found, and none of its phrases is said again
-    and again. An answer without a word of its own, such as that it does not know, does not agree."""
+def agreeing_source(answer: str, findings: Findings, question: str) -> Source | None:
+    """The source that an answer agrees with: most of its words are in the source's title and the sentence that was
+    found in it, and where the title is a name, the answer has it.
+
+    None if there is no such source, or if the answer says one of its phrases again and again. An answer without a word
+    of its own, such as that it does not know, agrees with none.
+    """
     answer = nfc(answer)
     words = content_words(answer)
     if not words or not findings.sources or repeats(answer):
-        return False
+        return None
     if findings.wanted in ABOUT_A_NAME:
-        heading = findings.sources[0].passage.heading
-        bag = Bag(nfc(f"{heading}\n{KINDS_KO.get(heading.partition(' ')[0], '')}\n{_FRAME}"))
-        return all(is_known(word, bag) for word in words)
-    found = "\n".join(f"{source.passage.heading}\n{source.sentence}" for source in findings.sources)
-    bag = Bag(nfc(f"{found}\n{question}"))
-    return sum(is_known(word, bag) for word in words) >= MIN_SHARE * len(words)
+        first = findings.sources[0]
+        return first if _is_heading(words, answer, first.passage.heading) else None
+    return next((source for source in findings.sources if _says(words, answer, source, question)), None)
+
+
+def _is_heading(words: Sequence[str], answer: str, heading: str) -> bool:
+    """Whether an answer about a name says nothing but what its heading has, and all of its parameters if any."""
+    bag = Bag(nfc(f"{heading}\n{KINDS_KO.get(heading.partition(' ')[0], '')}\n{_FRAME}"))
+    said, name = Bag(answer), name_of(heading)
+    parameters = name.parameters or () if name and any(p in said.terms for p in name.parameters or ()) else ()
+    return all(is_known(word, bag) for word in words) and all(is_known(one, said) for one in parameters)
+
+
+def _says(words: Sequence[str], answer: str, source: Source, question: str) -> bool:
+    heading, name = source.passage.heading, name_of(source.passage.heading)
+    if name is not None and name.written.rpartition(".")[2].lower() not in set(terms(answer)):
+        return False
+    bag = Bag(nfc(f"{heading}\n{source.sentence}\n{question}"))
+    beyond = Bag(nfc(f"{heading}\n{question}"))
+    is_told = not all(is_known(word, beyond) for word in words)
+    return is_told and sum(is_known(word, bag) for word in words) >= MIN_SHARE * len(words)
 
 
 def repeats(text: str) -> bool:

@@ -25,12 +25,18 @@ def quote(findings: Findings) -> str:
     if not findings.sources:
         return _decline(findings)
     best = findings.sources[0]
-    others = list(dict.fromkeys(title_of(source.passage) for source in findings.sources[1:]))
-    others = [title for title in others if title != title_of(best.passage)]
-    answer = _of_a_name(findings, best) if name_of(best.passage.heading) else _of_a_text(best)
-    if others and name_of(best.passage.heading):
-        answer += f" {_('See also', '참고', findings)}: {', '.join(others)}."
-    return answer
+    if name_of(best.passage.heading) is None:
+        return _of_a_text(best)
+    return _of_a_name(findings, best) + see_also(findings, best)
+
+
+def see_also(findings: Findings, answered: Source) -> str:
+    """The names of the other sources, to be written after an answer about a name; "" if there are none."""
+    if name_of(answered.passage.heading) is None:
+        return ""
+    others = dict.fromkeys(title_of(source.passage) for source in findings.sources)
+    others.pop(title_of(answered.passage), None)
+    return f" {_('See also', '참고', findings)}: {', '.join(others)}." if others else ""
 
 
 DECLINES = {"en": "The documents do not say.", "ko": "문서에는 그 내용이 없습니다."}
