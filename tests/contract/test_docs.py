@@ -1,8 +1,10 @@
 """What the documents name exists: pages, headings, files, and what is in them."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,3 +89,24 @@ def test_the_recipe_on_that_page_is_one(tmp_path: Path) -> None:
     assert refused is not None
     with pytest.raises(Exception, match=re.escape(refused[1])):
         Recipe.of({"stages": ["base", "reward"], "reward": {"n_steps": 1, "reads": {"rankings": "a.jsonl"}}})
+
+
+def settings_told() -> Iterator[tuple[str, str, str]]:
+    """(setting, default, page) of the rows of tables of settings whose default is a number, or true or false."""
+    for page in sorted((DOCS / "concepts").glob("*.md")):
+        for table in re.findall(r"^\| setting \| default \|.*\n((?:\|.*\n)+)", text_of(page), flags=re.MULTILINE):
+            for name, default in re.findall(r"^\| `([\w.]+)` \| ([-\d.e]+|true|false) \|", table, flags=re.MULTILINE):
+                yield name, default, name_of(page)
+
+
+def test_there_are_defaults_told() -> None:
+    assert len(list(settings_told())) > 30
+
+
+@pytest.mark.parametrize(("name", "told", "page"), sorted(settings_told()))
+def test_the_default_of_a_setting_is_the_one_that_its_page_gives(name: str, told: str, page: str) -> None:
+    stage, *tables, key = name.split(".")
+    settings: Any = find_stage(stage).Settings
+    for table in tables:
+        settings = settings.model_fields[table].annotation
+    assert settings.model_fields[key].default == json.loads(told), page
