@@ -113,6 +113,7 @@ FILES: dict[str, dict[str, Any]] = {
         }
     },
     "tokenizer": {"report.json": {"held-out": {"malmoi": 3.5, "gpt2": 3.9}}},
+    "natural": {"natural.json": {"n": 0}},
     "index": {"index/index.json": {"files": 100, "passages": 700, "languages": {"English": 700}}},
     "pretrain": {"model/malmoi.json": {"bpb_before": 3.5, "bpb_after": 1.3}},
     "demonstrations": {

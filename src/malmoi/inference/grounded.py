@@ -16,7 +16,7 @@ from malmoi.retrieval.agreement import agreeing_source
 from malmoi.retrieval.check import denies, is_supported
 from malmoi.retrieval.lookup import Findings, Lookup, Source
 from malmoi.retrieval.prompt import documents_for
-from malmoi.retrieval.quote import DECLINES, declined, quote, see_also
+from malmoi.retrieval.quote import DECLINES, declined, quote, see_also, with_parameters
 from malmoi.tokenizer.chat_template import Message, check_messages
 
 if TYPE_CHECKING:  # torch takes seconds, and quotations need none
@@ -138,7 +138,8 @@ def settle(voice: "Voice | None", prepared: Prepared, said: str) -> Answered:
         return Answered(quote(findings), quoted=True, voice=name, rejected=said)
     if said and (source := _source_of(said, findings, question)):
         others = (one for one in findings.sources if one is not source)
-        return Answered(said + see_also(findings, source), (source, *others), supported=True, voice=name)
+        text = with_parameters(said, source) + see_also(findings, source)
+        return Answered(text, (source, *others), supported=True, voice=name)
     text = declined(findings) if said in DECLINES.values() else quote(findings)
     return Answered(text, findings.sources, supported=True, quoted=True, voice=name, rejected=said)
 

@@ -18,6 +18,7 @@ from malmoi.unused import refuse_unused
 
 STAGES = (
     "corpus", "tokenizer", "index", "pretrain", "demonstrations", "sft", "sample", "rank", "reward", "ppo", "eval",
+    "natural",
 )  # fmt: skip
 """Default stages: the whole ring, from raw text."""
 OWN = ("name", "seed", "stages")

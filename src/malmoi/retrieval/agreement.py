@@ -15,15 +15,18 @@ from malmoi.retrieval.lookup import Findings, Source
 from malmoi.retrieval.match import Bag
 from malmoi.retrieval.names import name_of
 from malmoi.retrieval.quote import KINDS_KO
-from malmoi.retrieval.terms import terms
 from malmoi.text import nfc
 
-MIN_SHARE = 0.7
+MIN_SHARE = 0.85
 """Share of an answer's content words that a found sentence and its title must have."""
+MIN_SHARE_OF_SENTENCE = 0.7
+"""Share of the content words of a sentence about a name that an answer must have."""
 ABOUT_A_NAME = frozenset({"module", "parameters", "kind"})
 """What is asked of a name and is in its heading: there nothing but the heading counts."""
-_FRAME = "module takes take parameters arguments 모듈 매개변수 인자 받습니다 있습니다 없습니다"
-"""What an answer about a name may say besides its heading."""
+_FRAME = (
+    "use module takes take parameters arguments 모듈 매개변수 인자 받습니다 있습니다 없습니다 이렇게 설명되어 쓰세요"
+)
+"""What an answer may say besides what was found."""
 
 
 def agreeing_source(answer: str, findings: Findings, question: str) -> Source | None:
@@ -52,13 +55,19 @@ def _is_heading(words: Sequence[str], answer: str, heading: str) -> bool:
 
 
 def _says(words: Sequence[str], answer: str, source: Source, question: str) -> bool:
+    """Whether an answer says what a source's sentence says; of a name, under this name and nearly all of it."""
     heading, name = source.passage.heading, name_of(source.passage.heading)
-    if name is not None and name.written.rpartition(".")[2].lower() not in set(terms(answer)):
+    if name is not None and not (
+        name.written.lower() in answer.lower()
+        and _share(content_words(nfc(source.sentence)), Bag(answer)) >= MIN_SHARE_OF_SENTENCE
+    ):
         return False
-    bag = Bag(nfc(f"{heading}\n{source.sentence}\n{question}"))
-    beyond = Bag(nfc(f"{heading}\n{question}"))
-    is_told = not all(is_known(word, beyond) for word in words)
-    return is_told and sum(is_known(word, bag) for word in words) >= MIN_SHARE * len(words)
+    is_told = _share(words, Bag(nfc(f"{heading}\n{question}\n{_FRAME}"))) < 1
+    return is_told and _share(words, Bag(nfc(f"{heading}\n{source.sentence}\n{question}\n{_FRAME}"))) >= MIN_SHARE
+
+
+def _share(words: Sequence[str], bag: Bag) -> float:
+    return sum(is_known(word, bag) for word in words) / len(words) if words else 1.0
 
 
 def repeats(text: str) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from malmoi.retrieval.lookup import Findings, Source, title_of
-from malmoi.retrieval.names import name_of
+from malmoi.retrieval.names import Name, name_of
 
 MAX_CHARS = 400
 KINDS_KO = {
@@ -37,6 +37,19 @@ def see_also(findings: Findings, answered: Source) -> str:
     others = dict.fromkeys(title_of(source.passage) for source in findings.sources)
     others.pop(title_of(answered.passage), None)
     return f" {_('See also', '참고', findings)}: {', '.join(others)}." if others else ""
+
+
+def with_parameters(answer: str, source: Source) -> str:
+    """An answer that begins with a source's name, with the name's parameters as documented after it."""
+    name = name_of(source.passage.heading)
+    if name is None or not answer.startswith(f"{name.written}:"):
+        return answer
+    return called(name) + answer.removeprefix(name.written)
+
+
+def called(name: Name) -> str:
+    """A name with its parameters: json.dump(obj, fp)."""
+    return name.written if name.parameters is None else f"{name.written}({', '.join(name.parameters)})"
 
 
 DECLINES = {"en": "The documents do not say.", "ko": "문서에는 그 내용이 없습니다."}
@@ -75,8 +88,7 @@ def _of_a_name(findings: Findings, source: Source) -> str:
     if findings.wanted == "module" and name.kind != "module":
         within = f"{name.written} ({module} 모듈)" if korean else f"{name.written}, in {module}"
         return f"{within}: {said}"
-    arguments = "" if name.parameters is None else f"({', '.join(name.parameters)})"
-    return f"{name.written}{arguments}: {said}"
+    return f"{called(name)}: {said}"
 
 
 def shortened(sentence: str) -> str:

@@ -53,6 +53,7 @@ class Settings(config.Settings):
 
 READS = {
     "index": required(INDEX),
+    "items": optional("items"),
     "policy": optional("policy", "base"),
     "aligned": all_of("aligned policy"),
     "demonstrations": optional("demonstrations"),
@@ -70,6 +71,10 @@ def cost(settings: Settings, sizes: Sizes) -> Cost:
 def run(context: Context, settings: Settings) -> None:
     """Ask all voices, and count which questions occur word for word in the demonstrations."""
     reads = context.reads
+    if reads.find("items") is None:
+        context.say("the natural questions are about Python's documentation; of other text nothing is asked")
+        write_json(context.out / FILE, {"n": 0})
+        return
     made = [*([reads("policy")] if reads.find("policy") else []), *reads["aligned"]]
     networks = {label_of(one.source): Voice.load(label_of(one.source), one.path) for one in made}
     questions = read_questions()
@@ -100,6 +105,8 @@ def _turns(messages: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
 def facts(finished: Finished) -> Facts:
     """The first screen: how many natural questions are right; then by kind, language and turn."""
     found = read_json(finished.out / FILE)
+    if not found["n"]:
+        return Facts()
     talks = [name for name in found["voices"] if name != LOOKUP and not name.endswith(ALONE)]
     shown = talks[-1] if talks else LOOKUP
     drilled = _drilled(finished)

@@ -22,6 +22,8 @@ QUESTION = "What does json.loads do?"
         ("json.dumps: Deserialize s to a Python object.", False),
         ("It will deserialize s to an object.", False),
         ("json.loads.", False),
+        ("json.loads: a Python object.", False),
+        ("loads: Deserialize s to a Python object.", False),
         ("json.loads는 이렇게 설명되어 있습니다: Deserialize s to a Python object.", True),
         ("object_hook is an optional function that will be called with the result.", False),
         ("json.loads: loads: loads.", False),

@@ -42,6 +42,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     reads = InputsByRole(
         {
             "index": (Input("index", "index", {"": place / "index"}),),
+            "items": (Input("items", "corpus", {"": place / "items.jsonl"}),),
             "aligned": (),
             "demonstrations": (Input("demonstrations", "demonstrations", {"train": place / "train.jsonl"}),),
             "drilled": (Input("measurements", "eval", {"": place / "eval.json"}),),
