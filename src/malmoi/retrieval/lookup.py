@@ -7,25 +7,22 @@ score, the fitted probability that it answers, reaches `THRESHOLD`.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import exp, log
+from math import log
 from typing import Any, Protocol
 
+from malmoi.retrieval.fitness import THRESHOLD, Evidence, evidence
 from malmoi.retrieval.follow_up import in_context, nothing_but_text, questions_of
 from malmoi.retrieval.match import Bag, Fit, fit
 from malmoi.retrieval.names import name_of
 from malmoi.retrieval.passages import Passage
 from malmoi.retrieval.question import Concept, Question, language_of
-from malmoi.retrieval.sentences import Sentence, best_sentence, example, first_telling, sentences
+from malmoi.retrieval.sentences import Sentence, best_sentence, example, first_telling
 from malmoi.retrieval.small_talk import small_talk, without_greeting
 from malmoi.retrieval.spelling import corrected
 from malmoi.retrieval.terms import terms
 
 N_CANDIDATES = 100
 N_NEAREST = 3
-THRESHOLD = 0.45
-EVIDENCE = {"coverage": 5.1, "together": 2.8, "named": 1.5, "told": 0.7, "unknown": -4.0}
-"""Weights of what the score is made of; see `Lookup._evidence`."""
-BIAS = -3.6
 CONTEXT = 0.3
 """Weight of what an earlier question was about, in one that leans on it."""
 N_NAMED = 30
@@ -109,8 +106,7 @@ class Lookup:
         language = language_of(text)
         if kind := small_talk(text) or small_talk(without_greeting(text)):
             return Findings(small_talk=kind, language=language, question=text, facts=self.index.facts)
-        asked, _ = in_context(questions_of(messages))
-        question = corrected(asked, self.index)
+        question = self._understood(messages)
         fits = [
             (passage, self._score(question, passage, fit))
             for passage, fit in self._ranked(question)[: max(n, N_NEAREST)]
@@ -125,6 +121,15 @@ class Lookup:
             question=question.text,
             facts=self.index.facts,
         )
+
+    def evidence(self, messages: Sequence[Mapping[str, Any]]) -> Evidence | None:
+        """What the score of the best passage is made of; None if nothing fits or a name is unknown."""
+        question = self._understood(messages)
+        best = next(iter(self._ranked(question)), None)
+        return None if best is None or self._asks_for_unknown(question, best[1]) else self._evidence(question, *best)
+
+    def _understood(self, messages: Sequence[Mapping[str, Any]]) -> Question:
+        return corrected(in_context(questions_of(messages))[0], self.index)
 
     def _ranked(self, question: Question) -> list[tuple[Passage, Fit]]:
         weights = {c: c.weight * self._idf(c) for c in question.concepts}
@@ -181,26 +186,23 @@ class Lookup:
         return {term: weight for term, weight in wanted.items() if weight > 0}
 
     def _score(self, question: Question, passage: Passage, fit: Fit) -> float:
-        """The fitted probability that a passage answers."""
-        evidence = self._evidence(question, passage, fit)
-        return 1 / (
-            1 + exp(-BIAS - sum(weight * value for weight, value in zip(EVIDENCE.values(), evidence, strict=True)))
-        )
+        """The fitted probability that a passage answers; 0 if the question has a name that the index has not."""
+        return 0.0 if self._asks_for_unknown(question, fit) else self._evidence(question, passage, fit).score
 
-    def _evidence(self, question: Question, passage: Passage, fit: Fit) -> list[float]:
-        """What the score is made of, in the order of EVIDENCE."""
-        unknown = any(self._is_unknown(name, fit) for name in question.strict_names)
-        held = self._held(question)
-        together = max(fit.first, fit.heading, *(held(sentence.text) for sentence in sentences(passage.text)))
-        return [fit.coverage, together, fit.named, fit.told, float(unknown)]
+    def _evidence(self, question: Question, passage: Passage, fit: Fit) -> Evidence:
+        return evidence(question, passage, fit, self._weights(question), self.index.n_passages)
 
-    def _is_unknown(self, name: str, fit: Fit) -> bool:
-        """Whether the index has nothing of that name."""
-        return fit.named == 0 and not self.index.document_frequency(name)
+    def _weights(self, question: Question) -> dict[Concept, float]:
+        """How much each concept counts: those of an earlier question as much as its own."""
+        return {c: c.weight * self._idf(c) for c in (*question.concepts, *question.context)}
+
+    def _asks_for_unknown(self, question: Question, fit: Fit) -> bool:
+        """Whether the question has a name of a program of which the index has nothing."""
+        return fit.named == 0 and not all(map(self.index.document_frequency, question.strict_names))
 
     def _held(self, question: Question) -> Callable[[str], float]:
         """A function that says which share of the question's weight a sentence holds."""
-        concepts = {c: c.weight * self._idf(c) for c in (*question.concepts, *question.context)}
+        concepts = self._weights(question)
         total = sum(concepts.values()) or 1.0
 
         def held(sentence: str) -> float:

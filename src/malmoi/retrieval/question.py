@@ -27,12 +27,14 @@ class Concept:
     forms: what it may be called in a passage, as terms that must all be there, and how well that fits, from 0 to 1
     weight: how much it counts beside the others
     korean: what of a Korean word is looked for inside of words: with its particle, without, without an ending
+    is_corrected: whether it was taken for a misspelt word
     """
 
     word: str
     forms: tuple[tuple[tuple[str, ...], float], ...]
     weight: float = 1.0
     korean: tuple[str, ...] = ()
+    is_corrected: bool = False
 
 
 @dataclass(frozen=True)

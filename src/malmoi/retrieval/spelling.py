@@ -71,11 +71,11 @@ def _concept(concept: Concept, index: Vocabulary) -> Concept:
         return concept
     if "." in word:
         fixed = _name(word, index)
-        return concept if fixed == word else replace(concept, word=fixed, forms=_forms(fixed))
+        return concept if fixed == word else _respelt(concept, fixed)
     near = nearest(word, index)
-    return replace(concept, word=near, forms=_forms(near)) if near else concept
+    return _respelt(concept, near) if near else concept
 
 
-def _forms(word: str) -> tuple[tuple[tuple[str, ...], float], ...]:
-    found = terms(word)
-    return tuple({(form,): CORRECTED for form in (word, found[0])}.items())
+def _respelt(concept: Concept, word: str) -> Concept:
+    forms = {(form,): CORRECTED for form in (word, terms(word)[0])}
+    return replace(concept, word=word, forms=tuple(forms.items()), is_corrected=True)

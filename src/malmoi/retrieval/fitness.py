@@ -1,0 +1,77 @@
+"""How probably the passage that fits a question best answers it.
+
+The weights are fitted: `python -m benchmarks.fitness` prints them, with what each threshold declines. A name that the
+index does not have is declined whatever else fits.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from math import exp, log
+
+from malmoi.retrieval.match import Fit
+from malmoi.retrieval.names import name_of
+from malmoi.retrieval.passages import Passage
+from malmoi.retrieval.question import Concept, Question
+from malmoi.retrieval.sentences import asked_kinds, sentences, tells
+
+THRESHOLD = 0.4
+WEIGHTS = {
+    "coverage": 2.44, "rank": 1.43, "rarest": -1.86, "concepts": 2.63, "untold": -1.08, "corrected": -1.46,
+    "prose": 3.11,
+}  # fmt: skip
+BIAS = -8.17
+MANY = 4
+"""Concepts from which a question does not become more certain by another."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What speaks for and against a passage.
+
+    coverage: share of the question's weight that is found in the passage or its heading
+    rank: what passages are ordered by
+    rarest: inverse document frequency of the question's rarest concept, as a share of that of a word that is nowhere
+    concepts: how many concepts the question has, as a share of `MANY`: one that fits may fit by chance
+    untold: share of the kinds of answers asked for (when, who, how many) that no sentence of the passage has
+    corrected: share of the question's weight that was taken for misspelt
+    prose: whether the heading is not the name of a program, which much of the rank comes from
+    """
+
+    coverage: float
+    rank: float
+    rarest: float
+    concepts: float
+    untold: float
+    corrected: float
+    prose: float
+
+    def values(self) -> list[float]:
+        return [getattr(self, field.name) for field in fields(self)]
+
+    @property
+    def score(self) -> float:
+        """The fitted probability, from 0 to 1."""
+        return 1 / (1 + exp(-BIAS - sum(weight * getattr(self, name) for name, weight in WEIGHTS.items())))
+
+
+def evidence(
+    question: Question, passage: Passage, fit: Fit, weights: Mapping[Concept, float], n_passages: int
+) -> Evidence:
+    """weights: of the question's concepts, as their inverse document frequency"""
+    total = sum(weights.values()) or 1.0
+    return Evidence(
+        coverage=fit.coverage,
+        rank=fit.rank,
+        rarest=max(weights.values(), default=0.0) / log(2 + 2 * n_passages),
+        concepts=min(len(weights), MANY) / MANY,
+        untold=_untold(question.text, passage.text),
+        corrected=sum(weight for concept, weight in weights.items() if concept.is_corrected) / total,
+        prose=float(name_of(passage.heading) is None),
+    )
+
+
+def _untold(question: str, text: str) -> float:
+    kinds = asked_kinds(question)
+    if not kinds:
+        return 0.0
+    return sum(not any(tells(kind, sentence.text) for sentence in sentences(text)) for kind in kinds) / len(kinds)
