@@ -2,8 +2,8 @@
 
 Asks questions written by hand of this Python's documentation (`fitness_questions.tsv`) and of small folders of notes
 (`fitness_notes.json`). Questions about notes are also asked of the documentation, and those of one folder of the
-others; there nothing answers them. Half of the questions, by the hash of their text, fit the weights; the others are for
-measuring only. Nothing here is asked by another measurement, nor trained on.
+others; there nothing answers them. Half of the questions, by the hash of their text, fit the weights; the others are
+for measuring only. Nothing here is asked by another measurement, nor trained on.
 
 Prints the weights as `malmoi.retrieval.fitness` has them, for each half and each threshold the shares of questions that
 are declined, with bootstrap intervals, and how often and how fast the right name comes first. With `--present` the

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from malmoi.retrieval.fitness import THRESHOLD, Evidence, evidence
 from malmoi.retrieval.follow_up import in_context, nothing_but_text, questions_of
-from malmoi.retrieval.match import Bag, Fit, fit
+from malmoi.retrieval.match import Bag, Fit, fit, likely
 from malmoi.retrieval.names import name_of
 from malmoi.retrieval.passages import Passage
 from malmoi.retrieval.question import Concept, Question, language_of
@@ -22,12 +22,18 @@ from malmoi.retrieval.spelling import corrected
 from malmoi.retrieval.terms import terms
 
 N_CANDIDATES = 100
+N_READ = 30
+"""Candidates with a name in their heading, and as many without, that are read: the likeliest by heading and BM25."""
 N_NEAREST = 3
 CONTEXT = 0.3
 """Weight of what an earlier question was about, in one that leans on it."""
 N_NAMED = 30
 HEADING = 3.0
 """Weight of BM25 over headings, added to that over heading and text, where a name is looked for."""
+
+
+Candidate = tuple[Passage, float, int]
+"""A passage, its BM25 score and its number."""
 
 
 class Searchable(Protocol):
@@ -38,7 +44,7 @@ class Searchable(Protocol):
 
     def candidates(
         self, wanted: Sequence[str] | Mapping[str, float], n: int, heading: float = 0.0
-    ) -> list[tuple[Passage, float, int]]: ...
+    ) -> list[Candidate]: ...
 
     def passage(self, number: int) -> Passage: ...
 
@@ -134,19 +140,20 @@ class Lookup:
     def _ranked(self, question: Question) -> list[tuple[Passage, Fit]]:
         weights = {c: c.weight * self._idf(c) for c in question.concepts}
         context = {c: CONTEXT * c.weight * self._idf(c) for c in question.context if c not in weights}
-        wanted = self._wanted_terms({**weights, **context}, question)
+        weights |= context
+        wanted = self._wanted_terms(weights, question)
         candidates = self._candidates(question, wanted)
-        best = max((score for _, score, _ in candidates), default=0.0)
+        best = max((score for _, score, _ in candidates), default=0.0) or 1.0
         fits: dict[tuple[str, str], tuple[Passage, Fit]] = {}
-        for passage, bm25, number in candidates:
+        for passage, bm25, number in _likeliest(question, candidates, weights, best):
             is_begin = not number & 0xFFFFFFFF or not self._is_same(passage, number - 1)
-            found = fit(question, passage, {**weights, **context}, bm25 / best if best else 0.0, is_begin)
+            found = fit(question, passage, weights, bm25 / best, is_begin)
             key = (passage.document, passage.heading)
             if key not in fits or fits[key][1].rank < found.rank:
                 fits[key] = (passage, found)
         return sorted(fits.values(), key=lambda pair: -pair[1].rank)
 
-    def _candidates(self, question: Question, wanted: Mapping[str, float]) -> list[tuple[Passage, float, int]]:
+    def _candidates(self, question: Question, wanted: Mapping[str, float]) -> list[Candidate]:
         """Passages for all words; for names, and for a question of one word, also those with it in their heading."""
         if not wanted:
             return []
@@ -214,6 +221,22 @@ class Lookup:
     def _source(self, question: Question, passage: Passage, score: float) -> Source:
         chosen = answering_sentence(passage, question, self._held(question))
         return Source(passage, chosen.text, passage.line + chosen.line if passage.line else 0, score)
+
+
+def _likeliest(
+    question: Question, candidates: Sequence[Candidate], weights: Mapping[Concept, float], best: float
+) -> list[Candidate]:
+    """The candidates to be read, in the order of the candidates. best: the BM25 score of the best"""
+    chosen: list[int] = []
+    for has_name in (True, False):
+        places = [
+            i for i, (passage, _, _) in enumerate(candidates) if (name_of(passage.heading) is not None) == has_name
+        ]
+        if len(places) > N_READ:
+            guesses = {i: likely(question, candidates[i][0], weights, candidates[i][1] / best) for i in places}
+            places = sorted(places, key=lambda i: -guesses[i])[:N_READ]
+        chosen += places
+    return [candidates[i] for i in sorted(chosen)]
 
 
 def answering_sentence(passage: Passage, question: Question, held: Callable[[str], float]) -> Sentence:

@@ -4,7 +4,7 @@ import builtins
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from malmoi.retrieval.korean import open_syllable, without_ending, without_particle
 from malmoi.retrieval.names import Name, likeness, name_of, uses
@@ -16,20 +16,40 @@ from malmoi.retrieval.terms import terms
 _HANGUL = re.compile("[가-힣]+")
 
 
-@dataclass(frozen=True)
 class Fields:
-    """What concepts are held against: the name or title, the first sentence, and all of a passage."""
+    """What concepts are held against: the name or title, the first sentence, and all of a passage.
 
-    heading: "Bag"
-    first: "Bag"
-    text: "Bag"
-    name: Name | None
+    Each is taken apart when it is first needed: of most candidates no more than the heading is.
+    """
+
+    def __init__(self, passage: Passage) -> None:
+        self.name: Name | None = name_of(passage.heading)
+        self._passage = passage
+
+    @cached_property
+    def heading(self) -> "Bag":
+        name = self.name
+        return Bag(f"{name.written} {name.name}" if name else f"{self._passage.heading} {self._passage.place}")
+
+    @cached_property
+    def last(self) -> "Bag":
+        """The last part of the name."""
+        return Bag(self.name.written.rsplit(".", 1)[-1].lower() if self.name else "")
+
+    @cached_property
+    def first(self) -> "Bag":
+        return Bag(next((sentence.text for sentence in sentences(self._passage.text)), ""))
+
+    @cached_property
+    def text(self) -> "Bag":
+        return Bag(self._passage.text)
 
 
 class Bag:
     """The terms of a text, and its Korean words."""
 
     def __init__(self, text: str) -> None:
+        self.text = text
         self.terms = frozenset(terms(text))
         self.korean = _HANGUL.findall(text)
         self.together = "".join(self.korean)
@@ -55,12 +75,9 @@ class Bag:
         return 0.6 * share if share >= 0.5 else 0.0
 
 
-@lru_cache(maxsize=1 << 12)
+@lru_cache(maxsize=1 << 13)
 def fields_of(passage: Passage) -> Fields:
-    name = name_of(passage.heading)
-    heading = f"{name.written} {name.name}" if name else f"{passage.heading} {passage.place}"
-    first = next((sentence.text for sentence in sentences(passage.text)), "")
-    return Fields(Bag(heading), Bag(first), Bag(passage.text), name)
+    return Fields(passage)
 
 
 @dataclass(frozen=True)
@@ -117,27 +134,47 @@ def fit(question: Question, passage: Passage, weights: Mapping[Concept, float], 
         heading += weight * in_heading
         first += weight * in_first
         covered += weight * max(in_heading, in_first, fields.text.fit(concept))
-    name = fields.name
     return Fit(
         coverage=covered / total,
         complete=(covered / total) ** 4,
         heading=heading / total,
         first=first / total,
         precise=_precise(fields.first, tuple(weights)) if begins else 0.0,
-        named=_named(question, name),
-        told=_told(name, tuple(weights)),
-        used=uses(name.name) if name else 0.0,
         bm25=bm25,
         begins=float(begins),
-        kind=float(name is not None and name.kind in KINDS_WANTED.get(question.wanted, ())),
-        common=_common(name),
-        thing=float(name is not None and not question.wanted and name.kind in ("class", "module", "topic", "property")),
+        **_of_name(question, fields, weights),
     )
 
 
-def _common(name: Name | None) -> float:
+def likely(question: Question, passage: Passage, weights: Mapping[Concept, float], bm25: float) -> float:
+    """A guess at the rank of a passage from its heading and BM25 alone, to choose which are read."""
+    fields = fields_of(passage)
+    total = sum(weights.values()) or 1.0
+    heading = sum(weight * fields.heading.fit(concept) for concept, weight in weights.items()) / total
+    of_name = sum(RANK[name] * value for name, value in _of_name(question, fields, weights).items())
+    return LIKELY["bm25"] * bm25 + LIKELY["heading"] * heading + of_name
+
+
+LIKELY = {"bm25": 3.0, "heading": 1.5}
+"""Weights of what is known before a passage is read; higher than in RANK, as they also speak for what is not known."""
+
+
+def _of_name(question: Question, fields: Fields, weights: Mapping[Concept, float]) -> dict[str, float]:
+    """The parts of `Fit` that are about the name in the heading."""
+    name = fields.name
     if name is None:
-        return 0.0
+        return dict.fromkeys(("named", "told", "used", "kind", "common", "thing"), 0.0)
+    return {
+        "named": _named(question, name),
+        "told": _told(fields.last, tuple(weights)),
+        "used": uses(name.name),
+        "kind": float(name.kind in KINDS_WANTED.get(question.wanted, ())),
+        "common": _common(name),
+        "thing": float(not question.wanted and name.kind in ("class", "module", "topic", "property")),
+    }
+
+
+def _common(name: Name) -> float:
     root = name.written.partition(".")[0]
     return 1.0 if name.kind != "module" and root in BUILTINS else uses(root)
 
@@ -152,9 +189,7 @@ def _precise(first: Bag, concepts: Sequence[Concept]) -> float:
     return len(content & wanted) / len(content) if content else 0.0
 
 
-def _named(question: Question, name: Name | None) -> float:
-    if name is None:
-        return 0.0
+def _named(question: Question, name: Name) -> float:
     asked = question.names
     specific = [concept for concept in question.concepts if concept.weight == 1]
     if not asked and len(specific) == 1:
@@ -169,12 +204,8 @@ def _group(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def _told(name: Name | None, concepts: Sequence[Concept]) -> float:
-    if name is None:
-        return 0.0
-    last = name.written.rsplit(".", 1)[-1].lower()
-    bag = Bag(last)
-    fits = (max(bag.fit(concept), _inside(concept, last)) * (1 if concept.weight == 1 else 0.5) for concept in concepts)
+def _told(last: Bag, concepts: Sequence[Concept]) -> float:
+    fits = (max(last.fit(c), _inside(c, last.text)) * (1 if c.weight == 1 else 0.5) for c in concepts)
     return max(fits, default=0.0)
 
 
