@@ -11,7 +11,8 @@ _END = re.compile(r"""[.!?…。！？]["'”’)\]]*(?=\s|$)|\n[ \t]*\n+|\n(?=[
 _ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|Dr|Mr|Mrs|Ms|No|St|Fig|p|pp)|^\s*\d+|\b[A-Z])\.$")
 
 _SIGNATURE = r"[\w.]+\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)"
-_SIGNATURES = re.compile(rf"^(?:{_SIGNATURE}\s*(?:-+>\s*[^.]*?)?\.?\s*)+$")
+# What it has taken it keeps, so that long sentences with many calls take no longer than others.
+_SIGNATURES = re.compile(rf"^(?:{_SIGNATURE}\s*+(?:-+>\s*+(?:(?!{_SIGNATURE})[^.])*+)?\.?+\s*+)++$")
 
 _PROSE = re.compile(r"(?!Also called|For example|>>>)[^\W\d_]")
 
