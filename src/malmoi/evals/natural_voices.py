@@ -2,6 +2,7 @@
 what was looked up, a network alone."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from malmoi.inference.sampling import Sampling
 from malmoi.inference.voice import Voice
 from malmoi.retrieval.check import is_supported
 from malmoi.retrieval.index import Index
-from malmoi.retrieval.lookup import Lookup
+from malmoi.retrieval.lookup import Findings, Lookup
 
 N_PASSAGES = 5
 """Passages that recall is measured on, at most."""
@@ -23,6 +24,21 @@ MAX_TOKENS = 96
 """Longest answer."""
 LOOKUP, ALONE = "look-up alone", "without look-up"
 """The voice that quotes; what is added to the name of a network that reads nothing."""
+
+
+class Remembering(Lookup):
+    """A look-up that looks up each conversation once, however many voices are asked."""
+
+    def __init__(self, index: Index) -> None:
+        super().__init__(index)
+        self._found: dict[tuple[tuple[str, str], ...], Findings] = {}
+
+    def find(self, messages: Sequence[Mapping[str, Any]], n: int = 3) -> Findings:
+        talk = tuple((message["role"], message["content"]) for message in messages)
+        if talk not in self._found:
+            self._found[talk] = super().find(messages, N_PASSAGES)
+        found = self._found[talk]
+        return replace(found, sources=found.sources[:n])
 
 
 def voice(network: Voice | None, lookup: Lookup | None, max_tokens: int) -> Answer:
@@ -83,7 +99,7 @@ def evaluate_natural(model: str, folder: Path | None, index: Path | None) -> dic
     """
     if folder is None and index is None:
         raise UserError("there is no index to look up in; make one with malmoi index FOLDER, or name a model")
-    lookup = None if index is None else Lookup(Index.open(index))
+    lookup = None if index is None else Remembering(Index.open(index))
     networks = {} if folder is None else {model: Voice.load(model, folder)}
     found = measure_voices(read_questions(), networks, lookup, MAX_TOKENS, N_NAMES)
     hashes = {"model_sha256": folder and sha256_of(folder), "index_sha256": index and sha256_of(index)}

@@ -10,7 +10,7 @@ from malmoi import config
 from malmoi.cost import Cost, Sizes
 from malmoi.evals.natural import plain, read_questions
 from malmoi.evals.natural_names import N_NAMES
-from malmoi.evals.natural_voices import ALONE, LOOKUP, measure_voices
+from malmoi.evals.natural_voices import ALONE, LOOKUP, Remembering, measure_voices
 from malmoi.facts import (
     Bar,
     Bars,
@@ -29,7 +29,6 @@ from malmoi.facts import (
 from malmoi.files import iterate_jsonl, read_json, write_json
 from malmoi.inference.voice import Voice
 from malmoi.retrieval.index import Index
-from malmoi.retrieval.lookup import Lookup
 from malmoi.stage import Context, Finished, all_of, optional, required
 from malmoi.stages import label_of
 from malmoi.workspace.indexes import INDEX
@@ -78,7 +77,7 @@ def run(context: Context, settings: Settings) -> None:
     made = [*([reads("policy")] if reads.find("policy") else []), *reads["aligned"]]
     networks = {label_of(one.source): Voice.load(label_of(one.source), one.path) for one in made}
     questions = read_questions()
-    lookup = Lookup(Index.open(reads("index").path))
+    lookup = Remembering(Index.open(reads("index").path))
     found = measure_voices(questions, networks, lookup, settings.max_tokens, settings.n_names)
     for name, measured in found["voices"].items():
         context.say(f"natural questions right: {measured['right']['mean']:.3f}, {name}")
