@@ -22,32 +22,42 @@ LIGHT = 0.45
 """Weight of a verb that says little, such as "need", beside what is asked for."""
 ABOUT = 0.6
 """Weight of words that say what the question is about ("for the fair", "부산에서"), beside what is asked for."""
+TOPIC = 1.25
+"""Weight of the topic of a Korean question ("선인장은"), beside other nouns."""
 FEW = 200
 """Passages that an index is taken to have more than it has: in a few notes no word is rare or common yet."""
 IN_HEADING, BEFORE, AFTER, IN_PASSAGE = 0.9, 0.75, 0.5, 0.45
 """How well a concept is found that is not in the sentence, but near it."""
-EVIDENCE = {"own": 2.0, "near": 7.0, "told": 2.0, "against": -1.5, "precise": 0.6}
+EVIDENCE = {
+    "own": 3.5, "near": 5.5, "missing": -1.6, "told": 2.4, "lacks": -4.0, "against": -2.0, "begins": 0.4,
+}  # fmt: skip
 """Weights of what the probability is made of; see `Answer`."""
-BIAS = -6.0
+BIAS = -6.5
+STRICT = {"time": 0.45, "number": 0.45, "money": 0.45, "phone": 1.0, "email": 1.0, "age": 1.0}
+"""Kinds of answers that are known by their form, and how surely."""
 
 
 @dataclass(frozen=True)
 class Answer:
     """A sentence as an answer; everything is from 0 to 1.
 
-    own: share of the question's weight that the sentence itself holds
-    near: the same with its heading, its file's name and the sentences beside it
+    own: share of what is asked for that the sentence itself holds; what the question is about may be in the heading
+    near: share of all that the question says, with its heading, its file's name and the sentences beside it
+    missing: weight of the weightiest word that is not even near, as a share of the weightiest
     told: share of the kinds of answers asked for that it has; 1/2 if no kind is asked for
-    against: whether it tells the way back where the way there is asked for
-    precise: share of its words that the question asks for
+    lacks: whether it has no number, time, … where an answer cannot be without
+    against: whether it tells the way back where the way there is asked for, or the other way round
+    begins: whether it is the first of its passage
     """
 
     sentence: Sentence
     own: float
     near: float
+    missing: float
     told: float
+    lacks: float
     against: float
-    precise: float
+    begins: float
 
     @property
     def score(self) -> float:
@@ -65,6 +75,11 @@ def _light() -> frozenset[str]:
     return frozenset(word_list("light.txt"))
 
 
+@cache
+def _light_korean() -> tuple[str, ...]:
+    return tuple(word for word in _light() if not word.isascii())
+
+
 def emphasis(question: Question, concept: Concept) -> float:
     """How much a concept counts by its place in the question, whatever its rarity."""
     if concept.korean:
@@ -72,22 +87,36 @@ def emphasis(question: Question, concept: Concept) -> float:
     word = concept.word.lower()
     if word in _light():
         return LIGHT
+    if _DAY.search(word):
+        return 1.0
     before = re.split(rf"\b{re.escape(word)}\b", question.text.lower())[0]
-    return ABOUT if re.search(r"\b(?:for|of|in|at|to|from|on|with|by) (?:the |a |an |our |my |your |\w+ )?$", before) else 1.0
+    return ABOUT if _PREPOSITION.search(_NAME_OF.sub(" ", before)) else 1.0
 
 
-_TOPICAL = re.compile("(?:에|에서|에는|에도|에서는|의|로|으로|까지|부터)$")
+_DAY = re.compile(r"\d|(?:mon|tues|wednes|thurs|fri|satur|sun)days?$|[월화수목금토일]요일|평일|주말")
+_NAME_OF = re.compile(r"\b(?:name|price|cost|number|date|time|length|size|address|age) of ")
+_PREPOSITION = re.compile(r"\b(?:for|of|in|at|to|from|on|with|by) (?:\w+ ){0,2}$")
+_ABOUT = re.compile("(?:에|에서|의|로|으로)$")
+_TOPIC = re.compile("[은는]$")
+_AUXILIARY = re.compile("^(?:해|돼|되|하|할|될|줘|있|싶)")
+_LINKED = re.compile("[야면도고아어지게수]$")
 _PREDICATE = re.compile("(?:[요까죠니]|[아어여해돼와가려야][요?]?|나|지|냐)[?!. ]*$")
 
 
 def _korean_emphasis(text: str, concept: Concept) -> float:
+    if concept.word.startswith(_light_korean()):
+        return LIGHT
     words = text.rstrip("?!. ").split()
     place = next((at for at, word in enumerate(words) if concept.word in word), None)
     if place is None:
         return 1.0
     if place == len(words) - 1 and len(words) > 1 and _PREDICATE.search(words[place]):
         return LIGHT
-    return ABOUT if _TOPICAL.search(words[place]) else 1.0
+    if place == len(words) - 2 and _AUXILIARY.search(words[-1]) and _LINKED.search(words[place]):
+        return LIGHT
+    if _DAY.search(words[place]):
+        return 1.0
+    return TOPIC if _TOPIC.search(words[place]) else ABOUT if _ABOUT.search(words[place]) else 1.0
 
 
 @lru_cache(maxsize=1 << 14)
@@ -109,21 +138,36 @@ def _answer(
 ) -> Answer:
     text = parts[at].text
     bag = _bag(text)
-    near = [(_bag(_title(passage)), IN_HEADING), (_bag(passage.text), IN_PASSAGE)]
+    title = _bag(_title(passage))
+    near = [(title, IN_HEADING), (_bag(passage.text), IN_PASSAGE)]
     near += [(_bag(parts[at - 1].text), BEFORE)] if at else []
     near += [(_bag(parts[at + 1].text), AFTER)] if at + 1 < len(parts) else []
-    total = sum(weights.values()) or 1.0
-    own = found = 0.0
-    for concept, weight in weights.items():
-        here = bag.fit(concept)
-        own += weight * here
-        found += weight * max([here, *(share * other.fit(concept) for other, share in near if here < share)])
-    kinds = asked_kinds(question.text)
-    told = sum(tells(kind, text) for kind in kinds) / len(kinds) if kinds else 0.5
     back = patterns("way_back.tsv")["back"]
-    against = float(back.search(text) is not None and back.search(question.text) is None)
-    n_words = len(text.split())
-    return Answer(parts[at], own / total, found / total, told, against, min(1.0, 3 / max(1, n_words)))
+    is_back, asks_back = (back.search(words) is not None for words in (text, question.text))
+    here = {c: 1.0 if is_back and asks_back and back.search(c.word) else bag.fit(c) for c in weights}
+    place = {c: emphasis(question, c) for c in weights}
+    found = {c: max([fit, *(share * other.fit(c) for other, share in near if fit < share)]) for c, fit in here.items()}
+    found |= {c: max(fit, BEFORE * _bag(passage.text).fit(c)) for c, fit in found.items() if place[c] == ABOUT}
+    asked = {c: weight * (ABOUT if place[c] == ABOUT else 1) for c, weight in weights.items()}
+    asked = {c: weight for c, weight in asked.items() if place[c] != ABOUT or title.fit(c) < 0.5} or dict(weights)
+    away = (weight for c, weight in weights.items() if found[c] < IN_PASSAGE - 0.05 and place[c] != LIGHT)
+    missing = max(away, default=0.0)
+    kinds = asked_kinds(question.text)
+    told = [tells(kind, text) for kind in kinds]
+    return Answer(
+        parts[at],
+        own=_share(asked, here),
+        near=_share(weights, found),
+        missing=missing / max(weights.values(), default=1.0),
+        told=sum(told) / len(told) if told else 0.5,
+        lacks=max((STRICT.get(kind, 0.0) for kind, has in zip(kinds, told, strict=True) if not has), default=0.0),
+        against=float(is_back != asks_back),
+        begins=float(at == 0),
+    )
+
+
+def _share(weights: Mapping[Concept, float], fits: Mapping[Concept, float]) -> float:
+    return sum(weight * fits[concept] for concept, weight in weights.items()) / (sum(weights.values()) or 1.0)
 
 
 def _title(passage: Passage) -> str:

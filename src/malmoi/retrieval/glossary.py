@@ -26,6 +26,19 @@ def korean_words() -> dict[str, Forms]:
     return {key: tuple(map(stems, values)) for key, values in word_table("glossary.ko.tsv").items()}
 
 
+@lru_cache(maxsize=1 << 14)
+def korean_synonyms(word: str) -> tuple[str, ...]:
+    """What else a Korean word may be called, as it begins; of the longest key that the word begins with."""
+    known = _korean_table()
+    key = next((word[:end] for end in range(len(word), 0, -1) if word[:end] in known), "")
+    return known.get(key, ())
+
+
+@cache
+def _korean_table() -> dict[str, tuple[str, ...]]:
+    return {key: tuple(values) for key, values in word_table("synonyms.ko.tsv").items()}
+
+
 def stems(words: str) -> tuple[str, ...]:
     return tuple(stem(word.lower()) for word in words.split())
 

@@ -5,11 +5,15 @@ English; they are ordered by how much of the question each passage and its headi
 score, the fitted probability that it answers, reaches `THRESHOLD`.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import merge
+from itertools import islice
 from math import log
 from typing import Any, Protocol
 
+from malmoi.retrieval.answering import best_answer, emphasis, rarity
 from malmoi.retrieval.fitness import THRESHOLD, Evidence, evidence
 from malmoi.retrieval.follow_up import in_context, nothing_but_text, questions_of
 from malmoi.retrieval.match import Bag, Fit, fit, likely
@@ -21,6 +25,7 @@ from malmoi.retrieval.small_talk import small_talk, without_greeting
 from malmoi.retrieval.spelling import corrected
 from malmoi.retrieval.terms import terms
 
+_PYTHON = re.compile(r"python(?:-[\d.]+)?:")
 N_CANDIDATES = 100
 N_READ = 30
 """Candidates with a name in their heading, and as many without, that are read: the likeliest by heading and BM25."""
@@ -113,12 +118,9 @@ class Lookup:
         if kind := small_talk(text) or small_talk(without_greeting(text)):
             return Findings(small_talk=kind, language=language, question=text, facts=self.index.facts)
         question = self._understood(messages)
-        fits = [
-            (passage, self._score(question, passage, fit))
-            for passage, fit in self._ranked(question)[: max(n, N_NEAREST)]
-        ]
-        sources = tuple(self._source(question, passage, score) for passage, score in fits[:n] if score >= THRESHOLD)
-        nearest = tuple(dict.fromkeys(title_of(passage) for passage, _ in fits))[:N_NEAREST]
+        fits = self._sources(question, max(n, N_NEAREST))
+        sources = tuple(source for source in fits[:n] if source.score >= THRESHOLD)
+        nearest = tuple(dict.fromkeys(title_of(source.passage) for source in fits))[:N_NEAREST]
         return Findings(
             sources=sources,
             nearest=() if sources else nearest,
@@ -137,6 +139,35 @@ class Lookup:
     def _understood(self, messages: Sequence[Mapping[str, Any]]) -> Question:
         return corrected(in_context(questions_of(messages))[0], self.index)
 
+    def _sources(self, question: Question, n: int) -> list[Source]:
+        """The n passages that fit best: of names and of notes, each in their order, merged by score."""
+        ranked = self._ranked(question)
+        named = [
+            self._source(question, passage, self._score(question, passage, fit))
+            for passage, fit in [pair for pair in ranked if not is_note(pair[0])][:n]
+        ]
+        return list(islice(merge(named, self._notes(question, ranked, n), key=lambda source: -source.score), n))
+
+    def _notes(self, question: Question, ranked: Sequence[tuple[Passage, Fit]], n: int) -> list[Source]:
+        """Passages of notes, ordered by the sentence that answers best."""
+        weights = {c: self._weight(question, c) for c in question.concepts}
+        weights |= {c: CONTEXT * self._weight(question, c) for c in question.context if c not in weights}
+        found = []
+        for passage, found_fit in ranked:
+            if is_note(passage):
+                answer = best_answer(question, passage, weights)
+                is_unknown = self._asks_for_unknown(question, found_fit)
+                line = passage.line + answer.sentence.line if passage.line else 0
+                found.append(Source(passage, answer.sentence.text, line, 0.0 if is_unknown else answer.score))
+        return sorted(found, key=lambda source: -source.score)[:n]
+
+    def _weight(self, question: Question, concept: Concept) -> float:
+        """How much a concept counts in notes: by its place in the question, its kind and its rarity."""
+        forms = [form for form, fit in concept.forms if fit >= 0.8 and form]
+        forms += [form for word in concept.korean if (form := tuple(terms(word)))]
+        count = max((min(map(self.index.document_frequency, form)) for form in forms), default=0)
+        return concept.weight * emphasis(question, concept) * rarity(self.index.n_passages, count)
+
     def _ranked(self, question: Question) -> list[tuple[Passage, Fit]]:
         weights = {c: c.weight * self._idf(c) for c in question.concepts}
         context = {c: CONTEXT * c.weight * self._idf(c) for c in question.context if c not in weights}
@@ -144,11 +175,11 @@ class Lookup:
         wanted = self._wanted_terms(weights, question)
         candidates = self._candidates(question, wanted)
         best = max((score for _, score, _ in candidates), default=0.0) or 1.0
-        fits: dict[tuple[str, str], tuple[Passage, Fit]] = {}
+        fits: dict[tuple[str, str] | int, tuple[Passage, Fit]] = {}
         for passage, bm25, number in _likeliest(question, candidates, weights, best):
             is_begin = not number & 0xFFFFFFFF or not self._is_same(passage, number - 1)
             found = fit(question, passage, weights, bm25 / best, is_begin)
-            key = (passage.document, passage.heading)
+            key = number if is_note(passage) else (passage.document, passage.heading)
             if key not in fits or fits[key][1].rank < found.rank:
                 fits[key] = (passage, found)
         return sorted(fits.values(), key=lambda pair: -pair[1].rank)
@@ -185,6 +216,7 @@ class Lookup:
             parts = [(term, fit / len(form)) for form, fit in concept.forms for term in form]
             pairs = terms(concept.korean[0]) if concept.korean else []
             parts += [(term, 1.0 / len(pairs)) for term in pairs]
+            parts += [(term, 0.8 / len(pairs)) for word in concept.also for pairs in [terms(word)] for term in pairs]
             for term, share in parts:
                 wanted[term] = max(wanted.get(term, 0.0), share * (0.2 + weight / total))
         for name in (*question.names, *question.context_names):
@@ -248,6 +280,11 @@ def answering_sentence(passage: Passage, question: Question, held: Callable[[str
     if is_about or (name is not None and question.wanted in ("kind", "module")):
         return first_telling(passage.text)
     return best_sentence(passage.text, question.text, held)
+
+
+def is_note(passage: Passage) -> bool:
+    """Whether a passage is of a text without names of programs, and not of Python's documentation."""
+    return name_of(passage.heading) is None and _PYTHON.match(passage.file) is None
 
 
 def title_of(passage: Passage) -> str:

@@ -14,6 +14,8 @@ from malmoi.retrieval.sentences import sentences
 from malmoi.retrieval.terms import terms
 
 _HANGUL = re.compile("[가-힣]+")
+KOREAN_SYNONYM = 0.85
+"""How well a Korean synonym fits, beside the word itself."""
 
 
 class Fields:
@@ -53,11 +55,15 @@ class Bag:
         self.terms = frozenset(terms(text))
         self.korean = _HANGUL.findall(text)
         self.together = "".join(self.korean)
+        self.spaced = " ".join(self.korean)
 
     def fit(self, concept: Concept) -> float:
         """How well the concept is found here, from 0 to 1."""
         english = max((fit for form, fit in concept.forms if self.terms.issuperset(form)), default=0.0)
-        return max(english, self._korean_fit(concept.korean)) if self.korean and concept.korean else english
+        if not self.korean or not concept.korean:
+            return english
+        also = KOREAN_SYNONYM if any(word in self.spaced for word in concept.also) else 0.0
+        return max(english, also, self._korean_fit(concept.korean))
 
     def _korean_fit(self, bare: Sequence[str]) -> float:
         longest = bare[0]
@@ -115,7 +121,7 @@ class Fit:
     @property
     def rank(self) -> float:
         """What passages are ordered by."""
-        return sum(RANK[name] * getattr(self, name) for name in RANK)
+        return float(sum(RANK[name] * getattr(self, name) for name in RANK))
 
 
 RANK = {

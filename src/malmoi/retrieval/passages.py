@@ -148,8 +148,14 @@ def _looks_like_a_title(lines: list[str], at: int, line: str) -> bool:
     is_short = len(line) <= 60 and len(line.split()) <= 8
     begins = line[0].isupper() or line[0].isdigit() or "가" <= line[0] <= "힣"
     ends = line[-1].isalnum() or line[-1] in ")]\"'?"
-    is_sentence = re.search(r"[다요죠]$|[.!。]\s", line) is not None
+    is_sentence = re.search(r"[다요죠]$|[.!。]\s", line) is not None or _tells_something(line)
     return is_alone and is_short and begins and ends and not is_sentence
+
+
+def _tells_something(line: str) -> bool:
+    """Whether a line says something of what it begins with: "Present: Ruth, Ahmed", but not "Part 1: Boats"."""
+    begin, colon, rest = line.partition(":")
+    return bool(colon and rest[:1].isspace()) and not any(character.isdigit() for character in begin)
 
 
 def _cut(lines: list[str], starts: Collection[int]) -> Iterator[tuple[int, str]]:

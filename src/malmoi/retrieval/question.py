@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, replace
 from functools import cache
 
-from malmoi.retrieval.glossary import LONGEST_PHRASE, synonyms, translations
+from malmoi.retrieval.glossary import LONGEST_PHRASE, korean_synonyms, synonyms, translations
 from malmoi.retrieval.korean import PARTICLES, without_ending, without_particle
 from malmoi.retrieval.names import typed_names
 from malmoi.retrieval.stem import stem
@@ -28,6 +28,7 @@ class Concept:
     weight: how much it counts beside the others
     korean: what of a Korean word is looked for inside of words: with its particle, without, without an ending
     is_corrected: whether it was taken for a misspelt word
+    also: Korean synonyms, as they begin
     """
 
     word: str
@@ -35,6 +36,7 @@ class Concept:
     weight: float = 1.0
     korean: tuple[str, ...] = ()
     is_corrected: bool = False
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -139,10 +141,13 @@ def _korean(word: str) -> list[Concept]:
         return []
     known = translations(word)
     if not known:
-        return [Concept(word, (), korean=_bare(word))]
+        return [Concept(word, (), korean=_bare(word), also=korean_synonyms(without_particle(word)))]
     return [
         Concept(
-            key, tuple((form, TRANSLATION - 0.1 * (place > 0)) for place, form in enumerate(forms)), korean=_bare(key)
+            key,
+            tuple((form, TRANSLATION - 0.1 * (place > 0)) for place, form in enumerate(forms)),
+            korean=_bare(key),
+            also=korean_synonyms(key),
         )
         for key, forms in known
     ]

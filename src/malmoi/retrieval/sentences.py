@@ -7,7 +7,12 @@ from functools import lru_cache
 
 from malmoi.retrieval.words import patterns
 
-_END = re.compile(r"""[.!?…。！？]["'”’)\]]*(?=\s|$)|\n[ \t]*\n+|\n(?=[ \t]*(?:[-*+•·|]|\d+[.)])[ \t])""")
+_END = re.compile(
+    r"""[.!?…。！？]["'”’)\]]*(?=\s|$)|\n[ \t]*\n+"""
+    r"""|\n(?=[ \t]*(?:[-*+•·|]|\d+[.)])[ \t])|\n(?=[^\n:：.!?]{1,30}[:：][ \t]*\S)"""
+)
+_MARK = re.compile(r"^(?:[-*+•·](?: \[[ xX]\])?|\d+[.)]) (?=\S)")
+"""Before an item of a list; a quoted sentence is without."""
 _ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|Dr|Mr|Mrs|Ms|No|St|Fig|p|pp)|^\s*\d+|\b[A-Z])\.$")
 
 _SIGNATURE = r"[\w.]+\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)"
@@ -28,7 +33,7 @@ class Sentence:
 
 @lru_cache(maxsize=1 << 12)
 def sentences(text: str) -> tuple[Sentence, ...]:
-    """The sentences of a text, in order. Paragraphs and items of lists end a sentence, too."""
+    """The sentences of a text, in order. Paragraphs, items of lists and lines such as "Monday: closed" end one, too."""
     found = []
     start = 0
     for match in _END.finditer(text):
@@ -38,11 +43,12 @@ def sentences(text: str) -> tuple[Sentence, ...]:
         found.append((start, match.end()))
         start = match.end()
     found.append((start, len(text)))
-    return tuple(
-        Sentence(" ".join(text[a:b].split()), a + _indent(text[a:b]), text.count("\n", 0, a + _indent(text[a:b])))
-        for a, b in found
-        if text[a:b].strip()
-    )
+    return tuple(_sentence(text, start, end) for start, end in found if text[start:end].strip())
+
+
+def _sentence(text: str, start: int, end: int) -> Sentence:
+    begin = start + _indent(text[start:end])
+    return Sentence(_MARK.sub("", " ".join(text[begin:end].split())), begin, text.count("\n", 0, begin))
 
 
 def _indent(text: str) -> int:
@@ -62,9 +68,20 @@ def asked_kinds(question: str) -> tuple[str, ...]:
     return tuple(kind for kind, form in patterns("asked.tsv").items() if form.search(question))
 
 
-def tells(kind: str, sentence: str) -> bool:
-    """Whether a sentence has what such a question asks for, such as a date for a time."""
-    return patterns("told.tsv")[kind].search(sentence) is not None
+WEAK = 0.6
+"""How well a sentence tells what it perhaps tells."""
+NAMED = 1.4
+"""The same, if it also has the word for it: "the place is …"."""
+
+
+def tells(kind: str, sentence: str) -> float:
+    """How well a sentence has what such a question asks for, such as a date for a time, 0 not at all."""
+    forms = patterns("told.tsv")
+    named = forms.get(f"{kind}_named")
+    if forms[kind].search(sentence):
+        return NAMED if named is not None and named.search(sentence) else 1.0
+    weak = forms.get(f"{kind}_weak")
+    return WEAK if weak is not None and weak.search(sentence) else 0.0
 
 
 def best_sentence(text: str, question: str, fit: Callable[[str], float]) -> Sentence:

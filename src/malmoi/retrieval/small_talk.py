@@ -2,6 +2,7 @@
 
 import re
 from functools import cache, lru_cache
+from unicodedata import normalize
 
 from malmoi.retrieval.names import distance
 from malmoi.retrieval.words import word_table
@@ -20,11 +21,14 @@ def small_talk(text: str) -> str:
     if said in phrases:
         return phrases[said]
     limit = 1 if len(said) < 9 else 2
-    letters = frozenset(said)
+    # In letters, of which a Korean syllable has two or three: "숙소 이름이 뭐야?" is no misspelt "네 이름이 뭐야?".
+    typed = normalize("NFD", said)
+    letters = frozenset(typed)
     for phrase, kind in phrases.items():
+        known = normalize("NFD", phrase)
         # A letter that only one of them has is an edit, which is quicker to see than the distance.
-        is_near = len(phrase) > 4 and abs(len(phrase) - len(said)) <= limit
-        if is_near and len(letters.difference(phrase)) <= limit and distance(said, phrase, limit) <= limit:
+        is_near = len(phrase) > 4 and abs(len(known) - len(typed)) <= limit
+        if is_near and len(letters.difference(known)) <= limit and distance(typed, known, limit) <= limit:
             return kind
     return ""
 

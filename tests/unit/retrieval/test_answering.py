@@ -1,0 +1,167 @@
+"""The sentence of short notes that answers a plain question, and questions that they do not answer."""
+
+from pathlib import Path
+
+import pytest
+
+from malmoi.retrieval.index import Index
+from malmoi.retrieval.lookup import Findings, Lookup
+from malmoi.retrieval.quote import quote
+from malmoi.retrieval.small_talk import small_talk
+from malmoi.retrieval.update import update_index
+
+NOTES = {
+    "waffles.md": (
+        "# Waffles\n"
+        "\n"
+        "They take half an hour.\n"
+        "\n"
+        "## Ingredients\n"
+        "\n"
+        "- 4 eggs\n"
+        "- 200 g flour\n"
+        "\n"
+        "## Method\n"
+        "\n"
+        "Beat the eggs. Bake each of the waffles for "
+        "three minutes.\n"
+    ),
+    "committee.txt": (
+        "Minutes of the street committee\n"
+        "\n"
+        "Present: Amal, Jonas\n"
+        "\n"
+        "The summer party will be held on 6 July in "
+        "the courtyard. The budget for the party is "
+        "350 euros. Jonas brings the tables.\n"
+    ),
+    "porto.md": ("# Trip to Porto\n\n## Travel\n\nThe plane leaves Basel on 9 June at 7:15. We return on 15 June.\n"),
+    "shop.md": (
+        "# Paper shop\n"
+        "\n"
+        "## Opening hours\n"
+        "\n"
+        "Monday to Friday: 8:00 to 18:00\n"
+        "Saturday: 9:00 to 13:00\n"
+        "Sunday: closed\n"
+        "\n"
+        "## Prices\n"
+        "\n"
+        "- Notebook: 3 euros\n"
+        "- Pen: 2 euros\n"
+    ),
+    "people.csv": ("name,phone,job\nMira Stone,0151 200 11,plumber\nPaul Reed,0151 200 77,caretaker\n"),
+    "합창단.md": (
+        "# 새벽 합창단\n"
+        "\n"
+        "우리는 매주 월요일 저녁 8시에 모여요. 장소는 구민회관 지하 연습실이에요.\n"
+        "\n"
+        "## 회비\n"
+        "\n"
+        "회비는 한 달에 2만 원이에요.\n"
+    ),
+    "미역국.md": (
+        "# 미역국\n"
+        "\n"
+        "## 재료\n"
+        "\n"
+        "- 미역 20g\n"
+        "- 국간장 1큰술\n"
+        "- 다진 마늘 1작은술\n"
+        "\n"
+        "## 만들기\n"
+        "\n"
+        "미역은 20분 동안 불린다. 고기를 먼저 볶는다. 다진 마늘은 불을 끄기 5분 "
+        "전에 넣는다.\n"
+    ),
+    "여수.md": (
+        "# 여수 여행\n"
+        "\n"
+        "4월 3일 아침 8시 기차로 떠난다. 돌아오는 기차는 5일 오후 4시에 출발한다. "
+        "숙소는 바닷가 민박이다.\n"
+    ),
+    "꽃집.md": (
+        "# 꽃집\n"
+        "\n"
+        "평일에는 9시부터 19시까지 엽니다. 토요일은 10시에 엽니다. 일요일은 쉽니다.\n"
+        "\n"
+        "- 장미: 3,000원\n"
+        "- 튤립: 2,500원\n"
+    ),
+    "전화.csv": ("이름,전화\n김서우,010-1111-2222\n박다온,010-3333-4444\n"),
+}
+
+
+@pytest.fixture(scope="module")
+def lookup(tmp_path_factory: pytest.TempPathFactory) -> Lookup:
+    folder = Path(tmp_path_factory.mktemp("notes"))
+    (folder / "notes").mkdir()
+    for name, text in NOTES.items():
+        (folder / "notes" / name).write_text(text, encoding="utf-8")
+    update_index(folder / "notes", folder / "index")
+    return Lookup(Index.open(folder / "index"))
+
+
+def ask(lookup: Lookup, question: str) -> Findings:
+    return lookup.find([{"role": "user", "content": question}])
+
+
+@pytest.mark.parametrize(
+    ("question", "file", "sentence"),
+    [
+        # What is asked for has to be in the sentence; what the question is about may be in the heading.
+        ("How many eggs do I need for the waffles?", "waffles.md", "4 eggs"),
+        ("What is the budget for the summer party?", "committee.txt", "The budget for the party is 350 euros."),
+        ("미역국에 다진 마늘은 언제 넣어?", "미역국.md", "다진 마늘은 불을 끄기 5분 전에 넣는다."),
+        # Other words for the same, and the way there rather than the way back.
+        ("When do we fly to Porto?", "porto.md", "The plane leaves Basel on 9 June at 7:15."),
+        ("When do we come back from Porto?", "porto.md", "We return on 15 June."),
+        ("여수 여행은 언제 출발해요?", "여수.md", "4월 3일 아침 8시 기차로 떠난다."),
+        ("여수에서 언제 돌아와?", "여수.md", "돌아오는 기차는 5일 오후 4시에 출발한다."),
+        # The kind of answer that the question word asks for, also in the sentence after.
+        ("합창단은 어디서 모여요?", "합창단.md", "장소는 구민회관 지하 연습실이에요."),
+        ("합창단은 언제 모여요?", "합창단.md", "우리는 매주 월요일 저녁 8시에 모여요."),
+        ("Who brings the tables?", "committee.txt", "Jonas brings the tables."),
+        # One line of many, without the mark of the list.
+        ("When does the paper shop open on Saturday?", "shop.md", "Saturday: 9:00 to 13:00"),
+        ("Are you open on Sundays?", "shop.md", "Sunday: closed"),
+        ("일요일에도 여나요?", "꽃집.md", "일요일은 쉽니다."),
+        ("How much is a notebook?", "shop.md", "Notebook: 3 euros"),
+        ("튤립 얼마예요?", "꽃집.md", "튤립: 2,500원"),
+        # A row of a table is one answer.
+        ("박다온 전화번호가 뭐야?", "전화.csv", "이름: 박다온; 전화: 010-3333-4444"),
+        ("What is the phone number of Paul Reed?", "people.csv", "name: Paul Reed; phone: 0151 200 77; job: caretaker"),
+    ],
+)
+def test_the_sentence_with_what_is_asked_for_is_quoted(lookup: Lookup, question: str, file: str, sentence: str) -> None:
+    findings = ask(lookup, question)
+    assert [(source.passage.file, source.sentence) for source in findings.sources[:1]] == [(file, sentence)]
+    assert sentence in quote(findings)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "How much sugar do I need for the waffles?",
+        "What is the email address of Paul Reed?",
+        "When is the winter party?",
+        "How old is Jonas?",
+        "What is the capital of Norway?",
+        "김서우 생일이 언제야?",
+        "미역국에 새우는 언제 넣어?",
+        "해바라기는 얼마예요?",
+        "합창단 지휘자가 누구예요?",
+    ],
+)
+def test_notes_without_what_is_asked_for_do_not_answer(lookup: Lookup, question: str) -> None:
+    assert not ask(lookup, question).sources
+
+
+def test_a_line_that_says_something_is_no_heading(lookup: Lookup) -> None:
+    source = ask(lookup, "Who brings the tables?").sources[0]
+    assert (source.passage.heading, source.line) == ("Minutes of the street committee", 5)
+
+
+def test_the_name_of_something_is_no_question_about_the_assistant() -> None:
+    assert small_talk("이름이 뭐야?") == "identity"
+    assert small_talk("숙소 이름이 뭐야?") == ""
