@@ -7,6 +7,7 @@ quote. Nothing fits: only a voice that was trained to decline may speak, and onl
 titles are offered.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ NO_VOICE = "none"
 N_ROWS = 32
 ROOMS = (2, 4)
 """The documents get this share of the context, 1/2, or less if the conversation does not fit with them."""
+_UNKNOWN = re.compile("(?i)do not know|모르겠|모릅니다")
+"""That something is not known is no answer to small talk."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,7 @@ def settle(voice: "Voice | None", prepared: Prepared, said: str) -> Answered:
 def _claims_nothing(said: str, voice: "Voice", findings: Findings, question: str) -> bool:
     """Whether words stay where nothing was found: they say that the voice does not know, and name nothing beyond the
     question; or they answer small talk as the voice was taught by heart."""
-    by_heart = bool(findings.small_talk) and said in voice.replies
+    by_heart = bool(findings.small_talk) and said in voice.replies and not _UNKNOWN.search(said)
     return by_heart or (denies(said) and not is_supported(said, findings, question).unsupported)
 
 

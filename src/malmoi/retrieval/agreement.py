@@ -63,7 +63,8 @@ def _says(words: Sequence[str], answer: str, source: Source, question: str) -> b
     ):
         return False
     is_told = _share(words, Bag(nfc(f"{heading}\n{question}\n{_FRAME}"))) < 1
-    return is_told and _share(words, Bag(nfc(f"{heading}\n{source.sentence}\n{question}\n{_FRAME}"))) >= MIN_SHARE
+    asked = "" if name else question  # what is said of a name is the documentation's
+    return is_told and _share(words, Bag(nfc(f"{heading}\n{source.sentence}\n{asked}\n{_FRAME}"))) >= MIN_SHARE
 
 
 def _share(words: Sequence[str], bag: Bag) -> float:

@@ -30,6 +30,8 @@ N_CANDIDATES = 100
 N_READ = 30
 """Candidates with a name in their heading, and as many without, that are read: the likeliest by heading and BM25."""
 N_NEAREST = 3
+CLEARLY = 0.6
+"""Share of a question that a sentence must hold to be shown for a name in place of the first one."""
 CONTEXT = 0.3
 """Weight of what an earlier question was about, in one that leans on it."""
 N_NAMED = 30
@@ -279,7 +281,10 @@ def answering_sentence(passage: Passage, question: Question, held: Callable[[str
     is_about = name is not None and not question.wanted and len(question.concepts) <= 1
     if is_about or (name is not None and question.wanted in ("kind", "module")):
         return first_telling(passage.text)
-    return best_sentence(passage.text, question.text, held)
+    best = best_sentence(passage.text, question.text, held)
+    if name is not None and name.written.lower() in question.names and held(best.text) < CLEARLY:
+        return first_telling(passage.text)
+    return best
 
 
 def is_note(passage: Passage) -> bool:
