@@ -19,6 +19,8 @@ from malmoi.text import nfc
 
 MIN_SHARE = 0.85
 """Share of an answer's content words that a found sentence and its title must have."""
+LATEST_NAME = 12
+"""Characters after which a name may begin in an answer about it ("You can use json.loads: …")."""
 MIN_SHARE_OF_SENTENCE = 0.7
 """Share of the content words of a sentence about a name that an answer must have."""
 ABOUT_A_NAME = frozenset({"module", "parameters", "kind"})
@@ -58,7 +60,7 @@ def _says(words: Sequence[str], answer: str, source: Source, question: str) -> b
     """Whether an answer says what a source's sentence says; of a name, under this name and nearly all of it."""
     heading, name = source.passage.heading, name_of(source.passage.heading)
     if name is not None and not (
-        name.written.lower() in answer.lower()
+        0 <= answer.lower().find(name.written.lower()) <= LATEST_NAME
         and _share(content_words(nfc(source.sentence)), Bag(answer)) >= MIN_SHARE_OF_SENTENCE
     ):
         return False
