@@ -77,17 +77,17 @@ def follow_a_recipe(command: str, workspace: str) -> None:
     chat, runs, again = following(typed(command))
     assert "talking with ppo" in typed(chat, "/model\n") and typed(chat) == ""
     before = listed(workspace)
-    assert [row["id"] for row in before][-1] == "0010-eval"
+    assert [row["id"] for row in before][-1] == "0012-natural"
     for row in before:
         assert row["id"] in typed(runs)
     text = read_json(Path(workspace, "runs/0001-corpus/config.json"))["settings"]["text"]
     assert Path(text) == Path(TEXT).resolve()
     twice = typed(again)
     assert twice.count("unchanged, not run again") == 8
-    assert [row["id"] for row in listed(workspace)[len(before) :]] == ["0011-ppo", "0012-eval"]
+    assert [row["id"] for row in listed(workspace)[len(before) :]] == ["0013-ppo", "0014-eval", "0015-natural"]
     old, new = (read_json(Path(workspace, f"runs/{run}-ppo/config.json"))["settings"] for run in ("0009", "0011"))
     assert new.pop("beta") != old.pop("beta") and new == old
-    assert read_json(Path(workspace, "models/ppo/malmoi.json"))["run"] == "0011-ppo"
+    assert read_json(Path(workspace, "models/ppo/malmoi.json"))["run"] == "0013-ppo"
     assert following(twice)[2].count("ppo.beta") == 1
 
 

@@ -79,11 +79,11 @@ def test_metrics_have_one_object_a_step(whole: Path) -> None:
 
 def test_unchanged_is_not_run_again_and_changed_reruns_what_depends_on_it(whole: Path) -> None:
     before = {path.name for path in (whole / "runs").iterdir()}
-    assert run(whole).count("unchanged, not run again") == 10
+    assert run(whole).count("unchanged, not run again") == 12
     assert {path.name for path in (whole / "runs").iterdir()} == before
     run(whole, "--set", "reward.n_steps=5")
     new = sorted(path.name.split("-", 1)[1] for path in (whole / "runs").iterdir() if path.name not in before)
-    assert new == ["eval", "ppo", "reward"]
+    assert new == ["eval", "natural", "ppo", "reward"]
 
 
 def test_only_needs_its_parents(whole: Path, tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_asked_to_stop_it_saves_leaves_and_goes_on(whole: Path, tmp_path: Path, 
     assert kill_at(tmp_path, "sft", 5, number) == 130
     folder = folder_of(tmp_path, "sft")
     assert folder is not None and (folder / "checkpoint.safetensors").exists()
-    run(tmp_path, "--set", 'stages=["corpus","tokenizer","pretrain","demonstrations","sft"]')
+    run(tmp_path, "--set", 'stages=["corpus","tokenizer","index","pretrain","demonstrations","sft"]')
     assert weights(tmp_path, "sft") == original(whole, "sft")
 
 
