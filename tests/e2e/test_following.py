@@ -83,9 +83,9 @@ def follow_a_recipe(command: str, workspace: str) -> None:
     text = read_json(Path(workspace, "runs/0001-corpus/config.json"))["settings"]["text"]
     assert Path(text) == Path(TEXT).resolve()
     twice = typed(again)
-    assert twice.count("unchanged, not run again") == 8
+    assert twice.count("unchanged, not run again") == 9
     assert [row["id"] for row in listed(workspace)[len(before) :]] == ["0013-ppo", "0014-eval", "0015-natural"]
-    old, new = (read_json(Path(workspace, f"runs/{run}-ppo/config.json"))["settings"] for run in ("0009", "0011"))
+    old, new = (read_json(Path(workspace, f"runs/{run}-ppo/config.json"))["settings"] for run in ("0010", "0013"))
     assert new.pop("beta") != old.pop("beta") and new == old
     assert read_json(Path(workspace, "models/ppo/malmoi.json"))["run"] == "0013-ppo"
     assert following(twice)[2].count("ppo.beta") == 1
