@@ -74,7 +74,12 @@ def _share(words: Sequence[str], bag: Bag) -> float:
 
 
 def repeats(text: str) -> bool:
-    """Whether a word comes twice in a row, or three words in a row come twice."""
-    words = [word for word in re.split(r"\W+", text.lower()) if word]
+    """Whether a word comes twice in a row, three words come twice, or a name has one part three times in a row."""
+    words = [word for word in (part.strip(".,:;!?()") for part in text.lower().split()) if word]
     triples = Counter(zip(words, words[1:], words[2:], strict=False))
-    return max(triples.values(), default=0) > 1 or any(a == b for a, b in pairwise(words))
+    parts = re.split(r"\W", text.lower())
+    return (
+        max(triples.values(), default=0) > 1
+        or any(a == b for a, b in pairwise(words))
+        or any(a and a == b == c for a, b, c in zip(parts, parts[1:], parts[2:], strict=False))
+    )

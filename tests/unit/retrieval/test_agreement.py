@@ -49,4 +49,5 @@ def test_of_a_name_only_its_heading_counts(wanted: str, right: str, wrong: str) 
 
 
 def test_what_is_said_again_and_again_is_noticed() -> None:
-    assert repeats("os.D.D.D") and repeats("a b c, a b c") and not repeats("Return the first of the items.")
+    assert repeats("os.D.D.D") and repeats("a b c, a b c") and repeats("glob: glob: glob")
+    assert not repeats("Return the first of the items.") and not repeats("os.path.join: Join two components.")
