@@ -15,11 +15,12 @@ NOTES = {
     "ideas.md": "# Ideas\n\nA small bell for the bicycle would help. The shelf needs a board. Ask for a train.\n",
 }
 TINY = {
-    "pretrain": "n_steps=4 batch_size=2 model.n_layer=1 model.n_embd=32 model.n_head=2 model.n_kv_head=1 "
-    "model.head_dim=16 model.n_ff=48",
+    "pretrain": "copying=false n_steps=4 batch_size=2 model.n_layer=1 model.n_embd=32 model.n_head=2 "
+    "model.n_kv_head=1 model.head_dim=16 model.n_ff=48",
     "sft": "n_steps=3 batch_size=8 micro_batch_size=8",
     "reward": "n_steps=2 batch_size=4",
     "sample": "max_tokens=32",
+    "rank": "tie_margin=0",
     "ppo": "n_iterations=1 batch_size=8 micro_batch_size=8 n_minibatches=2 max_tokens=6",
     "eval": "max_tokens=6",
 }

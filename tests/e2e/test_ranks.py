@@ -108,7 +108,7 @@ def test_two_ranks_make_what_one_makes_however_they_were_interrupted(tmp_path: P
         codes, said, errors = ended(ranks)
     assert codes == [2, 2] and errors == "error: rank 1: chats.jsonl: cannot be read by this rank\n", errors
     assert state_of(two, "sft") == ("failed", "rank 1: chats.jsonl: cannot be read\nby this rank")
-    assert "pretrain  0004-pretrain (resumed)" in said[0] and said[1] == ""
+    assert "pretrain  0003-pretrain (resumed)" in said[0] and said[1] == ""
 
     with two_ranks(two) as ranks:
         until_trained(ranks, two, "sft", 3)
