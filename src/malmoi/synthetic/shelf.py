@@ -42,7 +42,7 @@ class Shelf:
         self.order = list(self.books)
         self.by_word: dict[str, list[str]] = defaultdict(list)
         for book in self.books.values():
-            for word in set(_words(book.title)):
+            for word in sorted(set(_words(book.title))):
                 self.by_word[word].append(book.id)
 
     def right(self, document: str, answer: str, rng: random.Random, title: str = "") -> Found:
@@ -67,7 +67,7 @@ class Shelf:
         """Ids of documents whose titles share words with this one, the most alike first, then any."""
         title = title or (self.books[document].title if document in self.books else "")
         shared: dict[str, float] = defaultdict(float)
-        for word in set(_words(title)):
+        for word in sorted(set(_words(title))):
             near = self.by_word.get(word, [])
             for one in rng.sample(near, min(20, len(near))):
                 shared[one] += 1 / len(near)
