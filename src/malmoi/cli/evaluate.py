@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -58,33 +58,59 @@ def evaluate(
       malmoi eval ppo --workspace demo --natural
       malmoi eval reward --workspace demo --preferences rankings.jsonl --json
     """
-    from malmoi.cli.console import watched
     from malmoi.cli.printing import print_json, show
     from malmoi.cli.tables import natural_table, rewards_table, tasks_table
-    from malmoi.evals.evaluate import evaluate_rewards, evaluate_tasks
-    from malmoi.evals.natural_voices import evaluate_natural
     from malmoi.files import write_json
-    from malmoi.workspace.folder import Workspace
-    from malmoi.workspace.indexes import find_index
-    from malmoi.workspace.models import find_model
 
     _check(preferences, errors, of_tasks=bool(tasks or data), natural=natural)
-    place = Workspace(workspace)
-    folder = None if natural and model == NO_MODEL else find_model(place, model)[1]
-    with watched():
-        if natural or folder is None:
-            found = evaluate_natural(model, folder, find_index(place))
-        elif preferences is not None:
-            found = evaluate_rewards(model, folder, preferences, errors)  # type: ignore[arg-type]
-        else:
-            names = [name.strip() for name in tasks.split(",") if name.strip()]
-            found = evaluate_tasks(model, folder, names, data, limit, partial(typer.secho, err=True, dim=True))
+    if natural:
+        table, found = natural_table, _natural(model, workspace)
+    elif preferences is not None:
+        table, found = rewards_table, _rewards(model, workspace, preferences, errors)
+    else:
+        names = [name.strip() for name in tasks.split(",") if name.strip()]
+        table, found = tasks_table, _tasks(model, workspace, names, data, limit)
     if out is not None:
         write_json(out, found)
     if as_json:
         print_json(found)
     else:
-        show((natural_table if natural else tasks_table if preferences is None else rewards_table)(found))
+        show(table(found))
+
+
+def _natural(model: str, workspace: Path) -> dict[str, Any]:
+    from malmoi.cli.console import watched
+    from malmoi.evals.natural_voices import evaluate_natural
+    from malmoi.workspace.folder import Workspace
+    from malmoi.workspace.indexes import find_index
+    from malmoi.workspace.models import find_model
+
+    place = Workspace(workspace)
+    folder = None if model == NO_MODEL else find_model(place, model)[1]
+    with watched():
+        return evaluate_natural(model, folder, find_index(place))
+
+
+def _rewards(model: str, workspace: Path, preferences: Path, errors: str) -> dict[str, Any]:
+    from malmoi.cli.console import watched
+    from malmoi.evals.evaluate import evaluate_rewards
+    from malmoi.workspace.folder import Workspace
+    from malmoi.workspace.models import find_model
+
+    folder = find_model(Workspace(workspace), model)[1]
+    with watched():
+        return evaluate_rewards(model, folder, preferences, errors)  # type: ignore[arg-type]
+
+
+def _tasks(model: str, workspace: Path, names: list[str], data: Path | None, limit: int) -> dict[str, Any]:
+    from malmoi.cli.console import watched
+    from malmoi.evals.evaluate import evaluate_tasks
+    from malmoi.workspace.folder import Workspace
+    from malmoi.workspace.models import find_model
+
+    folder = find_model(Workspace(workspace), model)[1]
+    with watched():
+        return evaluate_tasks(model, folder, names, data, limit, partial(typer.secho, err=True, dim=True))
 
 
 def _check(preferences: Path | None, errors: str, *, of_tasks: bool, natural: bool) -> None:

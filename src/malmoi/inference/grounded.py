@@ -17,7 +17,7 @@ from malmoi.retrieval.agreement import agreeing_source
 from malmoi.retrieval.check import denies, is_supported
 from malmoi.retrieval.lookup import Findings, Lookup, Source
 from malmoi.retrieval.prompt import documents_for
-from malmoi.retrieval.quote import DECLINES, declined, quote, see_also, with_parameters
+from malmoi.retrieval.quote import DECLINES, declined, quote, see_also, with_parameters, without_additions
 from malmoi.tokenizer.chat_template import Message, check_messages
 
 if TYPE_CHECKING:  # torch takes seconds, and quotations need none
@@ -93,15 +93,23 @@ def prepare(
     findings = lookup.find(messages)
     if voice is None or not may_speak(voice, findings):
         return Prepared(messages, None, findings)
+    read = [_as_spoken(message) for message in messages]
     for share in ROOMS:
         documents = documents_for(findings, voice.seq_len // share, voice.n_tokens)
-        asked = [*messages[:-1], {**messages[-1], "documents": documents}] if documents else messages
+        asked = [*read[:-1], {**read[-1], "documents": documents}] if documents else read
         try:
             ids, n_dropped = fit(voice, asked, max_tokens)
         except DataError:
             continue
         return Prepared(asked, ids, findings, n_dropped)
     return Prepared(messages, None, findings)
+
+
+def _as_spoken(message: Message) -> Message:
+    """An earlier answer without what the look-up added to it: short, and as the voice was taught to answer."""
+    if message["role"] != "assistant":
+        return message
+    return {**message, "content": without_additions(message["content"])}
 
 
 def may_speak(voice: "Voice", findings: Findings) -> bool:

@@ -282,7 +282,8 @@ def answering_sentence(passage: Passage, question: Question, held: Callable[[str
     if is_about or (name is not None and question.wanted in ("kind", "module")):
         return first_telling(passage.text)
     best = best_sentence(passage.text, question.text, held)
-    if name is not None and name.written.lower() in question.names and held(best.text) < CLEARLY:
+    asked = {*question.names, *(concept.word.lower() for concept in question.concepts)}
+    if name is not None and name.written.lower() in asked and held(best.text) < CLEARLY:
         return first_telling(passage.text)
     return best
 

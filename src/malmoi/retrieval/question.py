@@ -80,6 +80,8 @@ def understand(text: str) -> Question:
     names = tuple(name.lower() for name in typed_names(text))
     text = patterns("asking.tsv")["words"].sub(" ", text) or text
     concepts = _concepts(text)
+    if not concepts and (about := _asked_about(asked)):
+        names, concepts = (about.lower(),), (_english(about, ()),)
     asks_of_a_name = wanted not in ("", "module", "kind")
     asked_for = _concepts(patterns("wanted_words.tsv")["words"].sub(" ", text)) if asks_of_a_name else concepts
     if all(stem(concept.word.lower()) in _generic() for concept in asked_for):
@@ -87,6 +89,19 @@ def understand(text: str) -> Question:
     marked = re.sub(r"`([^`\s]+)`", r"\1(", text.lower())
     strict = tuple(name for name in names if "." in name or f"{name}(" in marked)
     return Question(asked, language_of(asked), names, asked_for, wanted, concepts, strict)
+
+
+_ABOUT = re.compile(
+    r"(?i)\bwhat(?:'s| is| are| does) (\w+)(?: (?:do|for|used for|mean|about))?\W*$|\b(?:explain|describe) (\w+)\W*$"
+)
+_POINTING = frozenset("it this that these those you they he she we i one there up new".split())  # noqa: SIM905
+
+
+def _asked_about(text: str) -> str:
+    """The word that a question of nothing but asking words is about: "What does any do?" asks for any."""
+    found = _ABOUT.search(text)
+    word = next(filter(None, found.groups()), "") if found else ""
+    return "" if word.lower() in _POINTING else word
 
 
 def _concepts(text: str) -> tuple[Concept, ...]:

@@ -52,6 +52,15 @@ def called(name: Name) -> str:
     return name.written if name.parameters is None else f"{name.written}({', '.join(name.parameters)})"
 
 
+_ADDED = re.compile(r" (?:See also|참고): [^\n]*$")
+_PARAMETERS = re.compile(r"^([\w.]+)\([^()]*\):")
+
+
+def without_additions(answer: str) -> str:
+    """An answer without what `with_parameters` and `see_also` add: as a voice says it, and reads it in later turns."""
+    return _PARAMETERS.sub(r"\1:", _ADDED.sub("", answer))
+
+
 DECLINES = {"en": "The documents do not say.", "ko": "문서에는 그 내용이 없습니다."}
 """What a voice is taught to say where its documents do not answer, by language."""
 

@@ -28,9 +28,19 @@ def small_talk(text: str) -> str:
         known = normalize("NFD", phrase)
         # A letter that only one of them has is an edit, which is quicker to see than the distance.
         is_near = len(phrase) > 4 and abs(len(known) - len(typed)) <= limit
-        if is_near and len(letters.difference(known)) <= limit and distance(typed, known, limit) <= limit:
+        is_near = is_near and len(letters.difference(known)) <= limit and distance(typed, known, limit) <= limit
+        if is_near and (not said.isascii() or _same_words(said, phrase)):
             return kind
     return ""
+
+
+def _same_words(said: str, phrase: str) -> bool:
+    """Whether each word is the phrase's, or a misspelling of it: "what's map" is not "what's up"."""
+    typed, known = said.split(), phrase.split()
+    limits = [1 + (len(word) > 6) for word in known]
+    return len(typed) == len(known) and all(
+        distance(a, b, limit) <= limit for a, b, limit in zip(typed, known, limits, strict=True)
+    )
 
 
 def without_greeting(text: str) -> str:

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -88,20 +89,7 @@ def fit(job: Job, config: LoopConfig, hooks: Sequence[Hook] = (), resume_from: P
                 f"loop.fsdp: {len(micros)} micro-batches do not divide over {here.world_size} ranks; choose batch_size "
                 "and micro_batch_size so that they do"
             )
-        count = sum(batch.count for batch in micros)
-        sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=here.torch_device))
-        losses: list[Tensor] = []
-        for micro in micros[here.rank :: here.world_size]:
-            with device.autocast():
-                loss_sum, metric_sums = job.loss(model, micro.to(here.torch_device))
-            (loss_sum / count).backward()
-            losses.append(loss_sum.detach())
-            for name, value in {"loss": loss_sum, **metric_sums}.items():
-                sums[name] += value.detach().float()
-        # A rank without a micro-batch, or without one of some term, has no sums to add, but must take part.
-        names = device.union_over_ranks(sums)
-        totals = device.sum_over_ranks(torch.stack([sums[name] for name in names])).tolist()
-        metrics = {name: total / count for name, total in zip(names, totals, strict=True)}
+        metrics, losses, count = _accumulate(job, model, micros)
         grad_norm = _update(job, optimizers, config, step, is_finite=math.isfinite(metrics["loss"]))
         if not (math.isfinite(metrics["loss"]) and torch.isfinite(grad_norm)):
             raise DivergedError(f"step {step}: {_what_diverged(losses, len(micros))}; {_KEPT}")
@@ -126,6 +114,26 @@ def fit(job: Job, config: LoopConfig, hooks: Sequence[Hook] = (), resume_from: P
             raise KeyboardInterrupt
     if job.best is not None:
         job.best.put_back()
+
+
+def _accumulate(job: Job, model: nn.Module, micros: Sequence[Any]) -> tuple[dict[str, float], list[Tensor], int]:
+    """Add up the gradients of a step's micro-batches. Returns the metrics, each a mean over the step's count; the
+    losses of this rank's micro-batches; and the count."""
+    here = device.current()
+    count = sum(batch.count for batch in micros)
+    sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=here.torch_device))
+    losses: list[Tensor] = []
+    for micro in micros[here.rank :: here.world_size]:
+        with device.autocast():
+            loss_sum, metric_sums = job.loss(model, micro.to(here.torch_device))
+        (loss_sum / count).backward()
+        losses.append(loss_sum.detach())
+        for name, value in {"loss": loss_sum, **metric_sums}.items():
+            sums[name] += value.detach().float()
+    # A rank without a micro-batch, or without one of some term, has no sums to add, but must take part.
+    names = device.union_over_ranks(sums)
+    totals = device.sum_over_ranks(torch.stack([sums[name] for name in names])).tolist()
+    return {name: total / count for name, total in zip(names, totals, strict=True)}, losses, count
 
 
 def _what_diverged(losses: list[Tensor], n_micros: int) -> str:

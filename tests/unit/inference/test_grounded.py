@@ -58,6 +58,13 @@ def test_what_fits_is_in_the_prompt_of_a_voice_that_reads(voice: Voice, lookup: 
     assert prompt.findings is not None and prompt.findings.sources[0].line == 5
 
 
+def test_earlier_answers_are_read_without_what_the_look_up_added(voice: Voice, lookup: Lookup) -> None:
+    said = "json.dumps(obj, indent): Serialize obj to JSON. See also: json.loads, json.dump."
+    prompt = prepare(voice, lookup, asked("json.dumps?", said, HOURS), 12)
+    assert prompt.ids is not None and prompt.asked[1]["content"] == "json.dumps: Serialize obj to JSON."
+    assert "See also" not in voice.tokenizer.decode(prompt.ids)
+
+
 @pytest.mark.parametrize(
     ("reading", "question", "speaks"),
     [

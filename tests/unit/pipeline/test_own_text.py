@@ -64,15 +64,17 @@ def test_of_a_long_text_the_beginning_is_looked_at(tmp_path: Path) -> None:
 
 
 def test_small_text_gets_few_steps_and_large_text_the_recipes_own(recipe: Recipe) -> None:
-    assert fitting(text_of(3_000, 100), recipe) == ["pretrain.n_steps=40", "sft.n_steps=125", "ppo.n_iterations=4"]
-    assert fitting(text_of(30_000), recipe) == ["pretrain.n_steps=188", "ppo.n_iterations=4"]
+    assert fitting(text_of(3_000, 100), recipe) == ["pretrain.n_steps=40", "sft.n_steps=125"]
+    assert fitting(text_of(20_000), recipe) == ["pretrain.n_steps=156"]
+    full = read_recipe(find_recipe("nano"))
+    assert fitting(text_of(20_000), full)[-1] == "ppo.n_iterations=4"
     assert fitting(text_of(300_000), recipe) == fitting(text_of(3_000, is_all=False), recipe) == []
 
 
 def test_what_will_come_of_it_is_told(recipe: Recipe) -> None:
     told = "\n".join(forecast(text_of(3_000), recipe, ["pretrain.n_steps=40"]))
     assert "3.0 kB in 5 documents (5 Korean); 50 things to ask about" in told
-    assert "reads it about 512 times; steps that suit its size: pretrain.n_steps=40" in told
+    assert "reads it about 341 times; steps that suit its size: pretrain.n_steps=40" in told
     assert "the form of answers, not the language" in told and "the facts come from look-up" in told
     assert '--documents "notes" --model smollm2-135m' in told
     large = "\n".join(forecast(text_of(3_000_000, is_all=False), recipe, []))

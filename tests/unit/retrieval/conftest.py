@@ -18,6 +18,7 @@ DOCSTRINGS = {
     "method str.upper()": "Return a copy of the string converted to uppercase.",
     "method str.lower()": "Return a copy of the string converted to lowercase.",
     "function len(obj)": "Return the number of items in a container.",
+    "function any(iterable)": "Return True if bool(x) is True for any x in the iterable.",
     "class collections.Counter(iterable)": "Dict subclass for counting hashable items.\n\n"
     ">>> Counter('gallahad')\nCounter({'a': 3, 'l': 2})",
     "function time.sleep(seconds)": "Delay execution for a given number of seconds.",

@@ -165,3 +165,8 @@ def test_a_line_that_says_something_is_no_heading(lookup: Lookup) -> None:
 def test_the_name_of_something_is_no_question_about_the_assistant() -> None:
     assert small_talk("이름이 뭐야?") == "identity"
     assert small_talk("숙소 이름이 뭐야?") == ""
+
+
+def test_a_word_of_small_talk_is_no_other_word() -> None:
+    assert small_talk("whats up") and small_talk("waht's up?")
+    assert small_talk("what's map") == ""

@@ -34,6 +34,7 @@ def first_title(findings: Findings) -> str:
         ("dumps", "json.dumps"),
         ("Tell me about os.path.join, please", "os.path.join"),
         ("what does len do", "len"),
+        ("What does any do?", "any"),
         ("Hello, what does random.shuffle do?", "random.shuffle"),
         ("안녕하세요, time.sleep은 무슨 함수인가요?", "time.sleep"),
         ("How do I delete a file?", "os.remove"),
@@ -128,7 +129,7 @@ def test_small_talk_is_known_and_answered(search: Search, said: str, kind: str) 
 
 
 def test_says_truly_what_it_was_made_from(search: Search) -> None:
-    assert "12 documents" in quote(ask(search("docs"), "Who are you?"))
+    assert "13 documents" in quote(ask(search("docs"), "Who are you?"))
 
 
 def test_a_row_names_the_source(search: Search) -> None:
