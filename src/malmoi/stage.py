@@ -202,6 +202,11 @@ def no_external_inputs(settings: Any, workspace: Workspace) -> dict[str, Externa
     return {}
 
 
+def always_something(settings: Any, reads: InputsByRole) -> str:
+    """Default: the stage always runs."""
+    return ""
+
+
 def no_models(settings: Any) -> list[str]:
     """Default: the stage needs no pretrained model."""
     return []
@@ -238,6 +243,8 @@ class Stage:
     kinds: the kinds that it makes with these settings; by default all
     Inputs: the files that `malmoi train` names for the same algorithm; a recipe takes them from its stages
     check: raises ConfigError if the settings do not suit what is read, by role
+    nothing_to_do: why the stage can make nothing of what it reads, such as rankings in which all answers tie; "" if it
+        can. A recipe then goes on without it, and without the stages that need what it makes
     models: names of models to download before the stage runs, if they are missing
     expects, cost: estimated size of the output, and estimated cost, for the plan printed before a recipe runs
     facts: what the report shows of a finished run; label: name shown to people, if it differs from `name`
@@ -255,6 +262,7 @@ class Stage:
     kinds: Callable[[Any], Collection[str]] | None = None
     Inputs: type[config.Settings] | None = None
     check: Callable[[Any, Mapping[str, Any]], None] = any_inputs
+    nothing_to_do: Callable[[Any, InputsByRole], str] = always_something
     models: Callable[[Any], list[str]] = no_models
     expects: Callable[[Any, Sizes], Sizes] = same_sizes
     cost: Callable[[Any, Sizes], Cost] = no_cost

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 class Console(Watcher):
     """A `Watcher` of recipes that prints. With several ranks, only the first one prints.
 
+    without: stages that were left out
     stderr: print there, because the command's result goes to the standard output
     clock: seconds that only grow; is_main: whether this is the first rank; None: ask the device
     """
@@ -35,6 +36,7 @@ class Console(Watcher):
         self.bar: Any = None
         self.task: Any = None
         self.lines = Lines(self._plain, clock)
+        self.without: list[str] = []
 
     def started(self, stage: str, run_id: str, resumed: bool) -> None:
         from rich.markup import escape
@@ -46,6 +48,12 @@ class Console(Watcher):
         from rich.markup import escape
 
         self.rich.print(f"[bold]{escape(stage)}[/bold]  [dim]{escape(run_id)} unchanged, not run again[/dim]")
+
+    def left_out(self, stage: str, why: str) -> None:
+        from rich.markup import escape
+
+        self.without.append(stage)
+        self.rich.print(f"[bold]{escape(stage)}[/bold]  [yellow]left out: {escape(why)}[/yellow]")
 
     def finished(self, stage: str, run_id: str, seconds: float) -> None:
         self.close()

@@ -44,7 +44,9 @@ def run(
             console.line(f"plan    of {recipe.name}, as measured now:")
             show_plan(plan_of(needs), machine, console.line)
         done = run_recipe(recipe, workspace, console, only=only, start=start)
-        if len(done) == len(recipe.stages):  # part of a recipe would replace the report of the whole
+        if len(done) + len(console.without) == len(
+            recipe.stages
+        ):  # part of a recipe would replace the report of the whole
             report = write_report(recipe, workspace, done, time.monotonic() - began)
             console.rich.print(summary_table(report))
             console.line(f"\nreport  {folder / 'report.html'}")

@@ -82,6 +82,11 @@ def read_rankings(path: Path, tokenizer: Tokenizer, template: ChatTemplate, seq_
     return found
 
 
+def all_tie(path: Path) -> bool:
+    """Whether no ranking of a file puts one answer above another, so that nothing can be learned from it."""
+    return not any(len(set(row["ranks"])) > 1 for _, row in rankings(path))
+
+
 @fixed_time()
 def ranking_ids(
     tokenizer: Tokenizer, template: ChatTemplate, messages: Sequence[Mapping[str, str]], answers: Iterable[str]

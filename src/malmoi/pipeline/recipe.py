@@ -1,7 +1,7 @@
 """A recipe: the stages to run, in order, their settings, and the inputs that it names itself."""
 
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cached_property
 from importlib import resources
@@ -52,6 +52,23 @@ class Recipe:
     def bindings(self) -> dict[str, Bindings]:
         """Stage -> the sources of each of its roles."""
         return bind(self.stages, self.settings, self.reads)
+
+    def without(self, stage: str) -> "Recipe":
+        """The recipe without a stage, and without the stages that need what it makes."""
+        kept: tuple[str, ...] = ()
+        left_out = {stage}
+        for name in self.stages:
+            if name == stage or left_out & set(self.reads.get(name, {}).values()):
+                left_out.add(name)
+                continue
+            try:
+                bound = bind((*kept, name), self.settings, self.reads)
+                find_stage(name).check(self[name], bound[name])
+            except ConfigError:
+                left_out.add(name)
+            else:
+                kept = (*kept, name)
+        return replace(self, stages=kept)
 
     def _check_bindings(self, where: str, changed: Set[str]) -> None:
         try:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from malmoi import __version__, device, progress
 from malmoi.config import Settings
-from malmoi.errors import ConfigError, UserError, WorkspaceError
+from malmoi.errors import ConfigError, DataError, UserError, WorkspaceError
 from malmoi.files import partial_name, remove_partials, remove_stale_partials, write_json
 from malmoi.pipeline.log import RunLog
 from malmoi.pipeline.names import model_name
@@ -53,17 +53,26 @@ def run_recipe(
 
     only: run only this stage (its parents must be finished); start: run this stage and all later ones again
     now: the time that chat templates get in stages that begin now; None: the system clock's
-    A stage whose settings and inputs are unchanged is not run again; an interrupted one is resumed.
+    A stage whose settings and inputs are unchanged is not run again; an interrupted one is resumed. A stage that can
+    make nothing of what it reads is left out, with those that need what it makes.
     Raises UserError if a stage fails; its run is marked as failed or stopped.
     """
     for name in (only, start):
         if name is not None and name not in recipe.stages:
             raise ConfigError(f"stage {name!r}: not in this recipe; it has {', '.join(recipe.stages)}")
     done: dict[str, Done] = {}
+    stages = recipe.stages
     with contextlib.closing(Ledger.open(workspace)) as ledger, contextlib.ExitStack() as kept:
-        for stage in recipe.stages:
-            forced = stage == only or (start is not None and recipe.stages.index(stage) >= recipe.stages.index(start))
+        for number, stage in enumerate(stages):
+            if stage not in recipe:
+                continue
+            forced = stage == only or (start is not None and number >= stages.index(start))
             identity = _identity(recipe, stage, done, workspace, ledger)
+            if why := find_stage(stage).nothing_to_do(recipe[stage], identity.reads):
+                if stage == only:
+                    raise DataError(f"{stage}: {why}")
+                recipe = _leave_out(recipe, stage, why, watcher)
+                continue
             for one in identity.external.values():
                 kept.enter_context(workspace.keeping(one.path))  # nobody may remove what a stage reads
             found = _find_done(stage, identity, ledger)
@@ -71,7 +80,7 @@ def run_recipe(
                 done[stage] = found
                 watcher.skipped(stage, found.run_id)
             elif only is not None and stage != only:
-                if recipe.stages.index(stage) > recipe.stages.index(only):
+                if number > stages.index(only):
                     break
                 raise ConfigError(
                     f"--only {only}: stage {stage} has not been run with these settings; leave --only out"
@@ -81,6 +90,16 @@ def run_recipe(
             kept.enter_context(workspace.keeping(done[stage].out))
             link_made(workspace, done[stage])
     return done
+
+
+def _leave_out(recipe: Recipe, stage: str, why: str, watcher: Watcher) -> Recipe:
+    """The recipe without a stage; tells of it, and of the stages that need what it makes."""
+    fewer = recipe.without(stage)
+    watcher.left_out(stage, why)
+    for other in recipe.stages:
+        if other not in fewer and other != stage:
+            watcher.left_out(other, f"needs what {stage} makes")
+    return fewer
 
 
 class Remaining(NamedTuple):
@@ -102,14 +121,19 @@ def remaining_work(
         return Remaining()
     done: dict[str, Done] = {}
     with contextlib.closing(Ledger.open(workspace)) as ledger:
-        for number, stage in enumerate(recipe.stages):
+        for stage in recipe.stages:
             if stage == only:
                 return Remaining((stage,))
+            if stage not in recipe:
+                continue
             identity = _identity(recipe, stage, done, workspace, ledger)
+            if find_stage(stage).nothing_to_do(recipe[stage], identity.reads):
+                recipe = recipe.without(stage)
+                continue
             found = _find_done(stage, identity, ledger)
             if stage == start or (found is None and only is None):
                 n_taken = 0 if stage == start else _n_taken(stage, identity, workspace, ledger)
-                return Remaining(recipe.stages[number:], n_taken)
+                return Remaining(recipe.stages[recipe.stages.index(stage) :], n_taken)
             if found is None:
                 break
             done[stage] = found

@@ -18,6 +18,9 @@ class Watcher:
     def skipped(self, stage: str, run_id: str) -> None:
         """An earlier run has done the work of a stage."""
 
+    def left_out(self, stage: str, why: str) -> None:
+        """A stage can make nothing of what it reads, or what it reads is not made."""
+
     def finished(self, stage: str, run_id: str, seconds: float) -> None:
         """A stage is done."""
 

@@ -21,7 +21,8 @@ OPTIONAL = {
     **{
         name: name
         for name in (
-            "Inputs", "external_hashes", "external_inputs", "kinds", "check", "models", "expects", "cost", "facts",
+            "Inputs", "external_hashes", "external_inputs", "kinds", "check", "nothing_to_do", "models", "expects",
+            "cost", "facts",
         )
     },
 }  # fmt: skip

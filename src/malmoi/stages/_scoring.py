@@ -7,7 +7,7 @@ import torch
 
 from malmoi import device
 from malmoi.algorithms import reward
-from malmoi.data.comparisons import read_rankings
+from malmoi.data.comparisons import all_tie, read_rankings
 from malmoi.evals.reward_scores import reward_bias, score_spread
 from malmoi.files import read_jsonl
 from malmoi.formats.folder import load_text
@@ -15,6 +15,11 @@ from malmoi.model.transformer import ScalarModel
 from malmoi.stage import Context
 from malmoi.stages._training import train, write_model
 from malmoi.train.finished import finished
+
+
+def nothing_to_learn(rankings: Path) -> str:
+    """Why rankings teach nothing, "" if they do."""
+    return "all answers to each prompt tie, so that nothing says which one is better" if all_tie(rankings) else ""
 
 
 def train_scores(context: Context, settings: reward.Config, rankings: Path) -> None:

@@ -1,12 +1,14 @@
 """A policy trained by DPO towards the answers that people ranked higher, without a reward model."""
 
 from dataclasses import replace
+from typing import Any
 
 from malmoi.algorithms import dpo
 from malmoi.cost import Cost, Sizes
 from malmoi.facts import Facts, Section
 from malmoi.formats.folder import load_text
-from malmoi.stage import MODEL, POLICY, Context, Finished, required
+from malmoi.stage import MODEL, POLICY, Context, Finished, InputsByRole, required
+from malmoi.stages._scoring import nothing_to_learn
 from malmoi.stages._training import as_answering, loss_plots, save, train, training_cost
 
 Settings, Inputs = dpo.Config, dpo.Inputs
@@ -26,6 +28,11 @@ def cost(settings: dpo.Config, sizes: Sizes) -> Cost:
     """Ranked answers, also read by the reference; with adapters, the reference is the policy without them."""
     training = training_cost(settings, "answers", sizes, n_tokens=sizes.ranked, rows_each=sizes.n_ranked)
     return Cost(replace(training, n_read=1, n_frozen=int(not settings.lora.rank)))
+
+
+def nothing_to_do(settings: Any, reads: InputsByRole) -> str:
+    """Rankings that teach nothing."""
+    return nothing_to_learn(reads("rankings").part("train"))
 
 
 def run(context: Context, settings: dpo.Config) -> None:

@@ -1,10 +1,12 @@
 """A second reward model, trained on other rankings than the first. It only judges; no policy is trained with it."""
 
+from typing import Any
+
 from malmoi.algorithms import reward
 from malmoi.cost import Cost, Sizes
 from malmoi.facts import Facts, Section
-from malmoi.stage import MODEL, POLICY, Context, Finished, required
-from malmoi.stages._scoring import train_scores
+from malmoi.stage import MODEL, POLICY, Context, Finished, InputsByRole, required
+from malmoi.stages._scoring import nothing_to_learn, train_scores
 from malmoi.stages._training import loss_plots, training_cost
 
 Settings, Inputs = reward.Config, reward.Inputs
@@ -21,6 +23,11 @@ UNUSED = reward.UNUSED
 def cost(settings: reward.Config, sizes: Sizes) -> Cost:
     """Ranked answers."""
     return Cost(training_cost(settings, "rankings", sizes, n_tokens=sizes.ranked, rows_each=sizes.n_ranked))
+
+
+def nothing_to_do(settings: Any, reads: InputsByRole) -> str:
+    """Rankings that teach nothing."""
+    return nothing_to_learn(reads("rankings").path)
 
 
 def run(context: Context, settings: reward.Config) -> None:

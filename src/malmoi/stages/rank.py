@@ -28,6 +28,10 @@ class Settings(config.Settings):
     """Seed of the labeler's errors."""
 
 
+ALL_TIE = (
+    "all answers to each prompt tie: nothing says which one is better, and nothing can be learned from it. "
+    "More text helps, or answers that differ more (sample.temperature, sample.max_tokens)"
+)
 READS = {"answers": required("answers")}
 MAKES = {"rankings": {"train": "train.jsonl", "heldout": "heldout.jsonl", "labeler": "labeler.json"}}
 
@@ -64,6 +68,8 @@ def run(context: Context, settings: Settings) -> None:
     about = {"rule": labeler.rule, "sigma": labeler.sigma, "tie_margin": labeler.tie_margin, "simulated": True}
     write_json(context.out / "labeler.json", about | {"example": _example(rows, scores, said)})
     context.say(f"{len(said):,} rankings by a simulated labeler that errs on {settings.error_rate:.0%} of the pairs")
+    if all(len(set(one.ranks)) == 1 for one in said):
+        context.say(f"alarm: {ALL_TIE}")
 
 
 def _example(
@@ -98,7 +104,7 @@ def facts(finished: Finished) -> Facts:
             "scores with errors, so that they need not agree."
         )
         sections.append(Section("One ranking", lead, [Chat(shown["messages"][-1:]), ranked]))
-    return Facts(sections)
+    return Facts(sections, alarms=[ALL_TIE] if pairs and all(pairs) else [])
 
 
 def _who(rows: Sequence[dict[str, Any]]) -> str:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from malmoi.errors import DataError
 from malmoi.synthetic.gold import RULE
 
 
@@ -34,18 +33,13 @@ def calibrate_sigma(score_lists: Sequence[Sequence[float]], error_rate: float, t
 
     score_lists: the true scores of the answers to each prompt; a pair truly differs if its true ranks differ
     error_rate: expected share in [0, 0.5); coin flips err half the time
-    Found by bisection. Raises DataError if no two answers truly differ, since then noise has no effect.
+    Found by bisection; 0 if no two answers truly differ: noise would order answers that are the same.
     Source: Thurstone 1927, "A law of comparative judgment", case V.
     """
     if not 0 <= error_rate < 0.5:
         raise ValueError(f"error_rate {error_rate}: expected at least 0 and less than 0.5")
     gaps, counts = _gaps(score_lists, tie_margin)
-    if not len(gaps):
-        raise DataError(
-            "rank: no two answers to a prompt differ in score; sample longer ones or at a higher temperature "
-            "(sample.max_tokens, sample.temperature), or give more text"
-        )
-    if error_rate == 0:
+    if error_rate == 0 or not len(gaps):
         return 0.0
     low, high = 0.0, float(gaps.max())
     while _error_share(gaps, counts, high) < error_rate:

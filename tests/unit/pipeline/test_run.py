@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from malmoi.errors import DataError
 from malmoi.files import read_jsonl, sha256_of, write_jsonl, write_text
 from malmoi.pipeline.estimate import Trials, estimate_remaining
 from malmoi.pipeline.recipe import Recipe
@@ -171,6 +172,40 @@ def test_only_what_is_left_of_an_interrupted_training_is_planned(
     run_recipe(with_sft, workspace, Watcher())
     assert [step["step"] for step in metrics(workspace)] == [1, 2, 3, 4, 5, 6, 7, 8]
     assert remaining_work(with_sft, workspace) == ((), 0)
+
+
+def test_nothing_is_trained_on_rankings_that_all_tie_and_the_rest_goes_on(policy_folder: Path, tmp_path: Path) -> None:
+    told: dict[str, str] = {}
+
+    class Listening(Watcher):
+        def left_out(self, stage: str, why: str) -> None:
+            told[stage] = why
+
+    def with_ranks(*ranks: int) -> Recipe:
+        rows = [
+            {"messages": [{"role": "user", "content": "a" * n}], "answers": ["b", "c"], "ranks": ranks}
+            for n in range(1, 9)
+        ]
+        write_jsonl(tmp_path / "ranked.jsonl", rows)
+        chats = [{"messages": [*row["messages"], {"role": "assistant", "content": "b"}]} for row in rows]
+        write_jsonl(tmp_path / "chats.jsonl", chats)
+        sources = {"conversations": ["chats.jsonl"], "rankings": ["ranked.jsonl"]}
+        data = {name: [str(tmp_path / one) for one in those] for name, those in sources.items()}
+        steps = {"n_steps": 1, "batch_size": 2}
+        stages = ["base", "data", "reward", "grpo", "sft"]
+        grpo = {"n_iterations": 1, "batch_size": 4, "group_size": 2, "max_tokens": 4}
+        return recipe(
+            policy_folder, stages=stages, data={**data, "heldout_fraction": 0.3}, reward=steps, grpo=grpo, sft=steps
+        )
+
+    workspace = Workspace.open(tmp_path / "w")
+    done = run_recipe(with_ranks(1, 1), workspace, Listening())
+    assert list(done) == ["base", "data", "sft"]
+    assert "all answers to each prompt tie" in told["reward"] and told["grpo"] == "needs what reward makes"
+    assert remaining_work(with_ranks(1, 1), workspace) == ((), 0)
+    with pytest.raises(DataError, match="reward: all answers to each prompt tie"):
+        run_recipe(with_ranks(1, 1), workspace, Watcher(), only="reward")
+    assert "grpo" in run_recipe(with_ranks(1, 2), workspace, Watcher())
 
 
 def metrics(workspace: Workspace) -> list[dict[str, Any]]:
