@@ -1,11 +1,13 @@
 """A reward model, trained on rankings of answers; PPO and GRPO train policies with it."""
 
+from dataclasses import replace
 from typing import Any
 
 from malmoi.algorithms import reward
 from malmoi.cost import Cost, Sizes
 from malmoi.facts import Curve, Facts, Plot, Section, points
 from malmoi.stage import MODEL, POLICY, Context, Finished, InputsByRole, required
+from malmoi.stages._held_out import held_out_facts, measure_held_out
 from malmoi.stages._scoring import nothing_to_learn, train_scores
 from malmoi.stages._training import loss_plots, training_cost, who_ranked
 
@@ -31,8 +33,9 @@ def nothing_to_do(settings: Any, reads: InputsByRole) -> str:
 
 
 def run(context: Context, settings: reward.Config) -> None:
-    """Train on the rankings."""
+    """Train on the rankings, and compare with what it must beat on those that were held out."""
     train_scores(context, settings, context.reads("rankings").part("train"))
+    measure_held_out(context)
 
 
 def facts(finished: Finished) -> Facts:
@@ -42,4 +45,6 @@ def facts(finished: Finished) -> Facts:
         said = who_ranked(finished.reads("rankings").part("train"))
         caption = f"Training pairs ordered as {said} said; a tie counts half"
         plots.append(Plot(caption, [Curve(accuracy, "green")], name="accuracy", small=True, x_label="step"))
-    return Facts([Section("Reward model", "It learns from rankings which of two answers is better.", plots)])
+    own = Section("Reward model", "It learns from rankings which of two answers is better.", plots)
+    held_out = held_out_facts(finished)
+    return replace(held_out, sections=[own, *held_out.sections])

@@ -1,0 +1,121 @@
+"""What a reward model must beat to be worth following: length, counted words, and how far people agree themselves.
+
+All are measured on the pairs that the reward model is measured on, and the difference is paired.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from malmoi.evals.agreement import outcomes
+from malmoi.evals.counted_words import CountedWords
+from malmoi.evals.interval import Interval, bootstrap
+from malmoi.evals.reward_accuracy import score_gaps
+
+Row = Mapping[str, Any]
+Scores = Sequence[Sequence[float]]
+"""Of each ranking, the scores of its answers."""
+LONGER, SHORTER, WORDS = "the longer answer", "the shorter answer", "counted words"
+FOLLOWS = {
+    LONGER: "PPO and best-of-n will follow length",
+    SHORTER: "PPO and best-of-n will follow brevity",
+    WORDS: "PPO and best-of-n will follow the choice of words",
+}
+"""What a policy does that is trained with a reward model that knows no more than this baseline."""
+FEWEST_PROMPTS = 30
+"""With fewer held-out prompts an interval says nothing."""
+
+
+def baseline_scores(rows: Sequence[Row], training: Sequence[Row] | None) -> dict[str, Scores]:
+    """Name -> scores of these rankings. training: rankings that words are counted in; None: they are not known"""
+    lengths = [[float(len(answer)) for answer in row["answers"]] for row in rows]
+    found: dict[str, Scores] = {LONGER: lengths, SHORTER: [[-length for length in group] for group in lengths]}
+    return found if training is None else found | {WORDS: CountedWords(training).scores(rows)}
+
+
+def compare_with_baselines(
+    rows: Sequence[Row], scores: Scores, baselines: Mapping[str, Scores], name: str = "the reward model"
+) -> dict[str, Any]:
+    """A reward model next to its baselines, on the same rankings.
+
+    rows: with answers, ranks, source, tree and, if known, annotators; scores: of the reward model; name: in the alarm
+    Returns `baselines`: name -> accuracy, `by_source` and `ahead`, by how much the reward model is more accurate,
+    paired; `best`: the name of the most accurate baseline; `people`: how often one person orders a pair as another
+    did, as an interval or None; `alarm`: a sentence, or "" if the reward model is better than the best baseline.
+    """
+    ranks = [row["ranks"] for row in rows]
+    ours = _right(scores, ranks)
+    found = {one: _right(theirs, ranks) for one, theirs in baselines.items()}
+    places = score_gaps(scores, ranks).prompts
+    trees = [rows[place]["tree"] for place in places]
+    sources = np.array([rows[place]["source"] for place in places])
+    measured = {
+        one: {
+            "accuracy": bootstrap(right, trees).to_row(),
+            "ahead": bootstrap(ours - right, trees).to_row(),
+            "by_source": {
+                source: bootstrap(right[sources == source], _of(trees, sources == source)).to_row()
+                for source in sorted(set(sources.tolist()))
+            },
+        }
+        for one, right in found.items()
+    }
+    best = max(found, key=lambda one: float(found[one].mean())) if len(places) else ""
+    people = people_agreement(rows)
+    return {
+        "baselines": measured,
+        "best": best,
+        "people": people.to_row() if people.n else None,
+        "alarm": _alarm(name, best, bootstrap(ours - found[best], trees)) if best else "",
+    }
+
+
+def people_agreement(rows: Sequence[Row]) -> Interval:
+    """How often one person orders a pair as another did; a tie of one of them counts half. Resampled by tree.
+
+    It is of pairs that at least two people judged: in `annotators` of a row, or in several rows with the same answers.
+    Who predicts one person cannot do much better. n of the interval is 0 if no pair was judged twice.
+    """
+    said: dict[str, list[list[int]]] = defaultdict(list)
+    tree_of: dict[str, str] = {}
+    for row in rows:
+        order = sorted(range(len(row["answers"])), key=lambda place: row["answers"][place])
+        key = json.dumps([row["messages"], [row["answers"][place] for place in order]], sort_keys=True)
+        judged = row.get("annotators") or [row["ranks"]]
+        said[key] += [[ranks[place] for place in order] for ranks in judged]
+        tree_of[key] = row["tree"]
+    values: list[float] = []
+    trees: list[str] = []
+    for key, rankings in said.items():
+        for a, b in combinations(map(outcomes, rankings), 2):
+            are_alike = np.where((a == 0) | (b == 0), 0.5, a == b)
+            values += are_alike.tolist()
+            trees += [tree_of[key]] * len(are_alike)
+    return bootstrap(values, trees)
+
+
+def _right(scores: Scores, ranks: Sequence[Sequence[int]]) -> Any:
+    """Of each pair whose ranks differ: 1 if the scores order it alike, one half if they are equal."""
+    gaps = score_gaps(scores, ranks).gaps
+    return (gaps > 0) + 0.5 * (gaps == 0)
+
+
+def _of(values: Sequence[str], mask: np.ndarray) -> list[str]:
+    return [value for value, is_in in zip(values, mask, strict=True) if is_in]
+
+
+def _alarm(name: str, best: str, ahead: Interval) -> str:
+    follows = FOLLOWS.get(best, f"{best} is the better guide")
+    if ahead.low > 0:
+        return ""
+    if ahead.n < FEWEST_PROMPTS:
+        return (
+            f"{name}: {ahead.n} held-out prompts are too few to say whether it knows more than {best}; hold out more "
+            "(data.heldout_fraction), or rank more"
+        )
+    how = "orders no more pairs as people did than" if ahead.mean <= 0 else "is not shown to be better than"
+    return f"{name} {how} {best} (difference {ahead}): {follows}; rank more, or keep to sources that want one thing"
