@@ -117,6 +117,19 @@ def test_models_are_judged_on_rankings_that_neither_saw(whole: Path) -> None:
     assert found["annotators"]["calm"]["without_ties"] == pytest.approx(2 / 3)
 
 
+def test_a_reward_model_is_shown_next_to_what_it_must_beat(whole: Path) -> None:
+    found = read_json(made(whole, "reward") / "heldout.json")
+    # "No, it is not." and "I do not know." are longer than the best answer, and its words tell.
+    names = ["the longer answer", "the shorter answer", "counted words"]
+    assert [found["baselines"][name]["accuracy"]["mean"] for name in names] == [0, 1, 1]
+    for row in found["baselines"].values():
+        assert row["ahead"]["mean"] == pytest.approx(found["accuracy"]["mean"] - row["accuracy"]["mean"])
+    assert found["people"]["mean"] == pytest.approx(2 / 3)
+    assert "18 held-out prompts are too few" in found["alarm"]
+    page = (whole / "report.html").read_text(encoding="utf-8")
+    assert "counted words" in page and "18 held-out prompts are too few" in page
+
+
 def test_report_shows_the_answers_but_not_of_sources_left_out(whole: Path) -> None:
     page = (whole / "report.html").read_text(encoding="utf-8")
     samples = compared(whole)["samples"]
