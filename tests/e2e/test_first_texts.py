@@ -40,8 +40,10 @@ def demo(text: Path, workspace: Path, code: int = 0) -> str:
 def test_five_short_notes_become_an_assistant_with_a_report(tmp_path: Path) -> None:
     for name, text in NOTES.items():
         write_text(tmp_path / "notes" / name, text)
+    (tmp_path / "notes" / "old.txt").write_bytes("옛날 파일이다.".encode("cp949"))
     said = demo(tmp_path / "notes", tmp_path / "w")
     assert "in 5 documents (3 English, 2 Korean)" in said and "the facts come from look-up" in said
+    assert "passed over: 1 × not UTF-8" in said and "old.txt: not UTF-8 at byte 0" in said
     assert "5 documents" in said and "enough to try every stage" in said
     assert "tokenizer.vocab_size is 2,048; the text gives no more than" in said
     assert "they are repeated" in said

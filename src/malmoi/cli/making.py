@@ -33,8 +33,12 @@ def demo(
         ),
     ] = None,
     errors: Annotated[
-        str, typer.Option(metavar="skip|strict", help="What to do with text that cannot be read.")
-    ] = "strict",
+        str | None,
+        typer.Option(
+            metavar="skip|strict",
+            help="What to do with text that cannot be read: pass over and count it, or stop; default: skip.",
+        ),
+    ] = None,
     encoding: Annotated[
         str,
         typer.Option(metavar="NAME", help="Encoding of text that is not UTF-8, such as cp949 or euc-kr."),
@@ -60,7 +64,7 @@ def demo(
     \b
     Example:
       malmoi demo
-      malmoi demo --workspace ./stories --text ./my-text --errors skip
+      malmoi demo --workspace ./stories --text ./my-text
       malmoi demo --size full
     """
     from malmoi.cli import recipes
@@ -98,13 +102,13 @@ def _look_at_text(settings: list[str]) -> "OwnText | None":
 
 
 def _typed_again(
-    text: Path | None, errors: str, encoding: str, seed: int | None, size: str
+    text: Path | None, errors: str | None, encoding: str, seed: int | None, size: str
 ) -> tuple[list[str], list[str]]:
     """The words that run the same demo once more, and the settings that its options give."""
     from malmoi.cli.next_commands import typed
 
     again, given = ["malmoi", "demo"], []
-    if errors != "strict":
+    if errors is not None:
         given.append(f"corpus.errors={json.dumps(errors)}")
         again += ["--errors", errors]
     if encoding != "utf-8":
@@ -118,6 +122,8 @@ def _typed_again(
     if text is not None:
         again += ["--text", typed(text)]
         given.append(f"corpus.text={json.dumps(str(text.resolve()), ensure_ascii=False)}")
+        if errors is None:
+            given.append('corpus.errors="skip"')  # as `index`, `ask` and `chat` read it
     return again, given
 
 

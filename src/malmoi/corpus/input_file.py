@@ -112,7 +112,7 @@ class InputFile:
         convert = conversion_command(encoding, self.path)
         message = (
             f"{where}: not UTF-8 at byte {at} (0x{data[0]:02x}){looks}; pass --encoding {encoding or 'NAME'} (in a "
-            f"recipe corpus.encoding), or convert it: {convert}; --errors skip leaves it out"
+            f"recipe corpus.encoding), or convert it: {convert}"
         )
         return Unreadable("not UTF-8", message)
 
