@@ -117,7 +117,7 @@ class Answering:
     index: Path | None
     recorder: "Recorder | None"
     _hashes: dict[Path, str] = field(default_factory=dict)
-    _is_told: bool = False
+    _told: set[str] = field(default_factory=set)
 
     @classmethod
     def opened(cls, workspace: Path, documents: Path | None, no_documents: bool, no_record: bool) -> "Answering":
@@ -182,9 +182,27 @@ class Answering:
     def _tell_problem(self) -> None:
         """Say once why nothing is recorded. Outside of a workspace nobody expects it."""
         assert self.recorder is not None
-        if self.recorder.problem and self.workspace.exists and not self._is_told:
-            self._is_told = True
+        if self.recorder.problem and self.workspace.exists and self._is_first("problem"):
             remark(f"(answers are not recorded: {self.recorder.problem})")
+
+    def remark_on(self, session: "ChatSession") -> None:
+        """What to know about the last answer. What holds for the rest of the conversation is said once."""
+        last = session.last
+        if last is not None and last.rejected and last.sources:
+            why = f": the documents do not support what {last.voice} said" if self._is_first("quoted") else ""
+            remark(f"(quoted{why})")
+        if session.n_dropped and self._is_first("dropped"):
+            remark(f"(the oldest messages no longer fit {session.name}'s context, and are left out from here on)")
+
+    def begin_again(self) -> None:
+        """Another conversation or another model: what was said of the last one does not hold."""
+        self._told -= {"quoted", "dropped"}
+
+    def _is_first(self, key: str) -> bool:
+        """Whether this is to be told for the first time."""
+        is_first = key not in self._told
+        self._told.add(key)
+        return is_first
 
     def _index_place(self) -> str | None:
         """The folder that the index is of; of an index that a run made, its path in the workspace."""
@@ -220,7 +238,7 @@ class Answering:
             without.append("--no-documents")
         if self.recorder is not None and self.recorder.problem:
             parts.append(f"answers are not recorded: {self.recorder.problem}")
-            self._is_told = True
+            self._told.add("problem")
         elif self.recorder is not None:
             parts.append("answers are recorded in the workspace")
             without.append("--no-record")
@@ -243,28 +261,35 @@ def taught(session: "ChatSession", looks_up: bool) -> str:
 
 
 def say(session: "ChatSession", text: str, label: str = "") -> None:
-    """Answer on stdout, as the words come; remarks about the answer go to stderr."""
+    """Answer on stdout, as the words come."""
     from malmoi.cli.printing import printable
 
     spoken = False
     with contextlib.closing(session.answer(text)) as pieces:
         for piece in filter(None, map(printable, pieces)):
-            if not spoken and session.n_dropped:
-                dropped = f"the oldest {session.n_dropped} messages no longer fit {session.name}'s context"
-                remark(f"({dropped} and were dropped)")
             sys.stdout.write(piece if spoken else label + piece)
             sys.stdout.flush()
             spoken = True
     print(flush=True)
     if not spoken:
         remark(f"({session.name} ended its turn without a word)")
-    if session.last is not None and session.last.rejected:
-        remark(f"(quoted: the documents do not support what {session.name} said)")
 
 
 def sources_of(session: "ChatSession") -> list[str]:
     """A line for each source of the last answer, the best first."""
     return [source_line(source) for source in (session.last.sources if session.last else ())]
+
+
+def best_source(session: "ChatSession") -> str:
+    """A line for the best source of the last answer, "" if there is none; only its place where the answer quotes it."""
+    from malmoi.cli.printing import printable, source_place
+
+    if session.last is None or not session.last.sources:
+        return ""
+    best, *others = session.last.sources
+    is_whole = best.sentence in session.last.text and best.passage.heading in session.last.text
+    shown = printable(source_place(best.to_row())) if is_whole else source_line(best)
+    return shown + (f"  (and {len(others)} more: /sources)" if others else "")
 
 
 def full_sources(session: "ChatSession") -> list[str]:

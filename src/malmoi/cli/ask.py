@@ -119,6 +119,7 @@ def _answer(answering: "Answering", session: "ChatSession", asked: str, as_json:
         say(session, asked)
         for line in sources_of(session):
             print(f"  {line}")
+        answering.remark_on(session)
         sys.stdout.flush()
         answering.record(session)
         return

@@ -21,11 +21,11 @@ from malmoi.cli.answers import (
     Temperature,
     TopK,
     TopP,
+    best_source,
     full_sources,
     remark,
     sampling_of,
     say,
-    sources_of,
     taught,
 )
 from malmoi.cli.options import Weights, WorkspaceOption
@@ -123,9 +123,9 @@ class Talk:
 
     def _answer(self, text: str, label: str) -> None:
         say(self.session, text, label)
-        if sources := sources_of(self.session):
-            more = f"  (and {len(sources) - 1} more: /sources)" if len(sources) > 1 else ""
-            remark(f"  {sources[0]}{more}")
+        if source := best_source(self.session):
+            remark(f"  {source}")
+        self.answering.remark_on(self.session)
         self.answering.record(self.session)
 
     def _obey(self, line: str) -> str:
@@ -137,6 +137,7 @@ class Talk:
             return "\n".join(COMMANDS.values())
         if command == "/reset":
             self.session.messages = []
+            self.answering.begin_again()
             return "(the conversation is forgotten)"
         if command == "/sources":
             return "\n".join(full_sources(self.session)) or "(the last answer names no source)"
@@ -152,6 +153,7 @@ class Talk:
         """Go on with another model, which samples as it says itself."""
         name, folder = self.answering.voice_of(model)
         self.session.use(name, folder, sampling_of(folder, self.given, "chat") if folder else None)
+        self.answering.begin_again()
         return f"(now {name}; {taught(self.session, self.answering.lookup is not None)})"
 
 

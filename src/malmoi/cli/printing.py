@@ -23,12 +23,16 @@ def printable(text: str) -> str:
     return "".join(c for c in text if c in "\n\t" or (unicodedata.category(c) != "Cc" and c not in _DIRECTIONS))
 
 
+def source_place(row: Mapping[str, Any]) -> str:
+    """Where a source is: notes/plan.md:12, page 3."""
+    line, place = (f":{row['line']}" if row["line"] else ""), (f", {row['place']}" if row["place"] else "")
+    return f"{row['file']}{line}{place}"
+
+
 def source_text(row: Mapping[str, Any], most: int | None = None) -> str:
     """A source on one line: notes/plan.md:12  # Heading: the sentence. most: characters of heading and of sentence"""
-    line, place = (f":{row['line']}" if row["line"] else ""), (f", {row['place']}" if row["place"] else "")
-    where = f"{row['file']}{line}{place}"
     heading, sentence = (_shortened(" ".join(row[part].split()), most) for part in ("heading", "sentence"))
-    return f"{where}  {f'# {heading}: ' if heading else ''}{sentence}"
+    return f"{source_place(row)}  {f'# {heading}: ' if heading else ''}{sentence}"
 
 
 def _shortened(text: str, most: int | None) -> str:

@@ -118,15 +118,14 @@ def _decline(findings: Findings) -> str:
 
 
 def about(facts: Mapping[str, Any], language: str) -> str:
-    """What the index holds, in words: "3 files, 12 passages, such as Opening hours and Prices"."""
-    files, passages = facts.get("files", 0), facts.get("passages", 0)
-    titles = [str(title) for title in facts.get("titles", [])]
-    named = [name_of(title) for title in titles]
-    shown = [name.written if name else title for name, title in zip(named, titles, strict=True)]
-    shown = list(dict.fromkeys(shown))[:3]
+    """What the index holds, in words: "3 documents, such as Opening hours, Prices, The garden"."""
+    n_files, titles = facts.get("files", 0), [str(title) for title in facts.get("titles", [])]
+    first = [title.partition(" > ")[0] for title in titles]  # a heading of a document's first level tells most
+    named = [(name_of(title), title) for title in (first if len(set(first)) > 1 else titles)]
+    shown = ", ".join(list(dict.fromkeys(name.written if name else title for name, title in named))[:3])
     if language == "ko":
-        return f"문서 {files}개(단락 {passages}개)" + (f", 예를 들어 {', '.join(shown)}" if shown else "")
-    return f"{files:,} documents ({passages:,} passages)" + (f", such as {', '.join(shown)}" if shown else "")
+        return f"문서 {n_files:,}개" + (f"({shown}{' 등' if len(titles) > 1 else ''})" if shown else "")
+    return f"{n_files:,} document{'s' * (n_files != 1)}" + (f", such as {shown}" if shown else "")
 
 
 _REPLIES = {

@@ -61,6 +61,15 @@ def test_commands_switch_models_and_keep_the_conversation(chat: Talk, capsys: py
     assert chat.session.messages == []
 
 
+def test_that_the_context_is_full_is_said_once(chat: Talk, capsys: pytest.CaptureFixture[str]) -> None:
+    chat.converse(["cat"] * 6, interactive=True)
+    assert capsys.readouterr().err.count("left out from here on") == 1
+    chat.converse(["/reset", "cat"], interactive=True)
+    assert "left out" not in capsys.readouterr().err
+    chat.converse(["cat"] * 6, interactive=True)
+    assert capsys.readouterr().err.count("left out from here on") == 1
+
+
 def test_where_nobody_types_an_error_ends_the_program(chat: Talk, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError):
         chat.converse(["cat", "/model nix", "dog"], interactive=False)
