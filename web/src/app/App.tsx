@@ -1,0 +1,41 @@
+import { useCallback, useEffect, useMemo, useState } from "react";
+import { faultFrom, get } from "../api/client";
+import type { Fault, Me } from "../api/types";
+import { ChatPage } from "../chat/ChatPage";
+import { JoinPage } from "../people/JoinPage";
+import { SetupPage } from "../people/SetupPage";
+import { SignInPage } from "../people/SignInPage";
+import { TeachPage } from "../teach/TeachPage";
+import { FaultNotice } from "../ui/FaultNotice";
+import { Frame } from "./Frame";
+import { useRoute } from "./route";
+import { SessionContext, StatusContext, usePolledStatus } from "./session";
+import { useTheme } from "./theme";
+
+export function App() {
+  const [me, setMe] = useState<Me | null>(null);
+  const [fault, setFault] = useState<Fault | null>(null);
+  const [place] = useRoute();
+  useTheme();
+
+  const load = useCallback(() => {
+    setFault(null);
+    get<Me>("/api/me").then(setMe, (error) => setFault(faultFrom(error)));
+  }, []);
+  useEffect(load, [load]);
+
+  const status = usePolledStatus(Boolean(me?.person));
+  const session = useMemo(() => me?.person && { me, person: me.person, setMe }, [me]);
+
+  if (!me) return fault && <FaultNotice fault={fault} onRetry={load} />;
+  if (place === "setup" && me.needs_owner) return <SetupPage me={me} onSignedIn={setMe} />;
+  if (place === "join" && !session) return <JoinPage me={me} onSignedIn={setMe} />;
+  if (!session) return <SignInPage me={me} onSignedIn={setMe} />;
+  return (
+    <SessionContext value={session}>
+      <StatusContext value={status}>
+        <Frame>{place === "teach" || me.person?.role === "labeler" ? <TeachPage /> : <ChatPage />}</Frame>
+      </StatusContext>
+    </SessionContext>
+  );
+}

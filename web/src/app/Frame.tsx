@@ -1,0 +1,74 @@
+import { useEffect, useState, type ReactNode } from "react";
+import { post } from "../api/client";
+import { History } from "../chat/History";
+import { useText } from "../text";
+import { Button } from "../ui/Button";
+import { Icon, type IconName } from "../ui/Icon";
+import { LanguageButton, ThemeButton } from "./Looks";
+import { linkTo, useRoute } from "./route";
+import { useSession } from "./session";
+import { ServiceLine } from "./ServiceLine";
+
+/** What is around every page: places and history at the side, the state of the service above. */
+export function Frame({ children }: { children: ReactNode }) {
+  const t = useText();
+  const { me, person, setMe } = useSession();
+  const route = useRoute();
+  const [open, setOpen] = useState(false);
+  const address = route.join("/");
+  useEffect(() => setOpen(false), [address]);
+  const chats = person.role !== "labeler";
+  const teaching = route[0] === "teach" || !chats;
+
+  return (
+    <div className="frame" onKeyDown={(event) => event.key === "Escape" && setOpen(false)}>
+      <a className="skip" href="#main">
+        {t("frame.skip")}
+      </a>
+      <header className="top">
+        <Button
+          look="plain"
+          icon="menu"
+          className="only-phone"
+          aria-label={t("frame.menu")}
+          aria-expanded={open}
+          onClick={() => setOpen(!open)}
+        />
+        <strong className="workspace">{me.workspace}</strong>
+        <ServiceLine />
+        <span className="grow" />
+        <LanguageButton />
+        <ThemeButton />
+      </header>
+      {open && <div className="shade only-phone" onClick={() => setOpen(false)} />}
+      <aside className={open ? "side open" : "side"}>
+        <nav aria-label={t("frame.places")}>
+          {chats && <Place path="/chat" icon="chat" label={t("place.chat")} here={!teaching} />}
+          <Place path="/teach" icon="teach" label={t("place.teach")} here={teaching} />
+        </nav>
+        {chats && !teaching ? <History /> : <span className="grow" />}
+        <div className="row spread account">
+          <span className="row">
+            <Icon name="person" /> {person.name}
+          </span>
+          <Button look="plain" onClick={() => void post("/api/logout").finally(() => setMe({ ...me, person: null }))}>
+            {t("sign_out")}
+          </Button>
+        </div>
+      </aside>
+      <main id="main" tabIndex={-1}>
+        {me.warning === "no_tls" && <p className="notice warn small">{t("frame.no_tls")}</p>}
+        {children}
+      </main>
+    </div>
+  );
+}
+
+function Place(props: { path: string; icon: IconName; label: string; here: boolean }) {
+  return (
+    <a className="place" {...linkTo(props.path)} aria-current={props.here ? "page" : undefined}>
+      <Icon name={props.icon} />
+      {props.label}
+    </a>
+  );
+}

@@ -1,0 +1,39 @@
+import { createContext, useCallback, useContext, useEffect, useState } from "react";
+import { get } from "../api/client";
+import type { Me, Person, Status } from "../api/types";
+
+export interface Session {
+  me: Me;
+  person: Person;
+  setMe: (me: Me | null) => void;
+}
+
+export const SessionContext = createContext<Session | null>(null);
+
+/** The signed-in person; only for what is shown to one. */
+export const useSession = () => useContext(SessionContext)!;
+
+const POLL_MS = 10_000;
+
+export const StatusContext = createContext<Status | null>(null);
+
+export const useStatus = () => useContext(StatusContext);
+
+/** The state of the service, asked for again and again while the page is seen. */
+export function usePolledStatus(signedIn: boolean): Status | null {
+  const [status, setStatus] = useState<Status | null>(null);
+  const ask = useCallback(() => {
+    if (document.visibilityState === "visible") get<Status>("/api/status").then(setStatus, () => undefined); // the next turn asks again; acts report their own faults
+  }, []);
+  useEffect(() => {
+    if (!signedIn) return;
+    ask();
+    const timer = setInterval(ask, POLL_MS);
+    document.addEventListener("visibilitychange", ask);
+    return () => {
+      clearInterval(timer);
+      document.removeEventListener("visibilitychange", ask);
+    };
+  }, [signedIn, ask]);
+  return status;
+}

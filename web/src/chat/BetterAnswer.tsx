@@ -1,0 +1,63 @@
+import { useState } from "react";
+import { put, remove } from "../api/client";
+import type { Message } from "../api/types";
+import { useText } from "../text";
+import { Button } from "../ui/Button";
+import type { Conversation } from "./conversation";
+import { Markdown } from "./Markdown";
+
+interface Props {
+  message: Message;
+  conversation: Conversation;
+}
+
+/** The better answer that this person wrote, and what it does. */
+export function BetterAnswer({ message, conversation }: Props) {
+  const t = useText();
+  const { better } = message;
+  if (!better || better.withdrawn) return null;
+  return (
+    <section className="better" aria-label={t("better.yours")}>
+      <div className="row spread">
+        <strong className="small">{t("better.yours")}</strong>
+        <Button
+          look="plain"
+          onClick={() => void conversation.about(() => remove<Message>(`/api/messages/${message.id}/better`))}
+        >
+          {t("withdraw")}
+        </Button>
+      </div>
+      <Markdown text={better.text} />
+      <p className="small quiet">{better.teaches ? t("better.teaches") : t("better.kept")}</p>
+    </section>
+  );
+}
+
+export function BetterEditor({ message, conversation, onClose }: Props & { onClose: () => void }) {
+  const t = useText();
+  const before = message.better && !message.better.withdrawn ? message.better.text : message.text;
+  const [text, setText] = useState(before);
+  const [busy, setBusy] = useState(false);
+  return (
+    <form
+      className="better stack"
+      onSubmit={(event) => {
+        event.preventDefault();
+        setBusy(true);
+        const save = () => put<Message>(`/api/messages/${message.id}/better`, { text: text.trim() });
+        void conversation.about(save).then((saved) => (saved ? onClose() : setBusy(false)));
+      }}
+    >
+      <label className="field">
+        <span className="label">{t("better.label")}</span>
+        <textarea rows={5} value={text} onChange={(event) => setText(event.target.value)} autoFocus />
+      </label>
+      <div className="row">
+        <Button look="main" type="submit" disabled={busy || !text.trim() || text.trim() === message.text.trim()}>
+          {t("save")}
+        </Button>
+        <Button onClick={onClose}>{t("cancel")}</Button>
+      </div>
+    </form>
+  );
+}

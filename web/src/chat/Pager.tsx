@@ -1,0 +1,37 @@
+import type { Message } from "../api/types";
+import { useText } from "../text";
+import { Button } from "../ui/Button";
+
+/** Pages through the alternatives to a message. */
+export function Pager(props: {
+  message: Message;
+  alternatives: Message[];
+  busy: boolean;
+  onShow: (message: Message) => void;
+}) {
+  const t = useText();
+  const { alternatives } = props;
+  if (alternatives.length < 2) return null;
+  const at = alternatives.findIndex(({ id }) => id === props.message.id);
+  const turn = (step: number, icon: "left" | "right", label: string) => {
+    const next = alternatives[at + step];
+    return (
+      <Button
+        look="plain"
+        icon={icon}
+        aria-label={label}
+        disabled={!next || props.busy}
+        onClick={() => next && props.onShow(next)}
+      />
+    );
+  };
+  return (
+    <span className="pager" role="group" aria-label={t("pager.label")}>
+      {turn(-1, "left", t("pager.before"))}
+      <span aria-live="polite">
+        {at + 1}/{alternatives.length}
+      </span>
+      {turn(1, "right", t("pager.after"))}
+    </span>
+  );
+}

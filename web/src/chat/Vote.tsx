@@ -1,0 +1,80 @@
+import { put } from "../api/client";
+import type { Message, Reason, Vote } from "../api/types";
+import { useText, type Key } from "../text";
+import { Button } from "../ui/Button";
+import type { Conversation } from "./conversation";
+
+const REASONS: Record<Reason, Key & `reason.${string}`> = {
+  wrong: "reason.wrong",
+  off_topic: "reason.off_topic",
+  unclear: "reason.unclear",
+  too_long: "reason.too_long",
+  unsafe: "reason.unsafe",
+};
+
+interface Props {
+  message: Message;
+  conversation: Conversation;
+}
+
+function cast(message: Message, conversation: Conversation, vote: Vote["vote"] | null, reasons: Reason[] = []): void {
+  const comment = message.vote?.comment ?? "";
+  void conversation.about(() => put<Message>(`/api/messages/${message.id}/vote`, { vote, reasons, comment }));
+}
+
+export function VoteButtons({ message, conversation }: Props) {
+  const t = useText();
+  const mine = message.vote?.vote;
+  return (
+    <>
+      <Button
+        look="plain"
+        icon="thumb_up"
+        aria-pressed={mine === "up"}
+        onClick={() => cast(message, conversation, mine === "up" ? null : "up")}
+      >
+        {t("vote.up")}
+      </Button>
+      <Button
+        look="plain"
+        icon="thumb_down"
+        aria-pressed={mine === "down"}
+        onClick={() => cast(message, conversation, mine === "down" ? null : "down")}
+      >
+        {t("vote.down")}
+      </Button>
+    </>
+  );
+}
+
+/** Why an answer was not good, and what becomes of that. */
+export function VoteReasons({ message, mayTeach, conversation }: Props & { mayTeach: boolean }) {
+  const t = useText();
+  const { vote } = message;
+  if (vote?.vote !== "down") return null;
+  const teaches = vote.goes_to ? vote.goes_to === "teach" : mayTeach;
+  return (
+    <div className="reasons">
+      <div className="row" role="group" aria-label={t("vote.why")}>
+        <span className="small quiet">{t("vote.why")}</span>
+        {(Object.keys(REASONS) as Reason[]).map((reason) => {
+          const on = vote.reasons.includes(reason);
+          const next = on ? vote.reasons.filter((other) => other !== reason) : [...vote.reasons, reason];
+          return (
+            <Button
+              key={reason}
+              className="pill"
+              aria-pressed={on}
+              onClick={() => cast(message, conversation, "down", next)}
+            >
+              {t(REASONS[reason])}
+            </Button>
+          );
+        })}
+      </div>
+      <p className="small quiet" role="status">
+        {teaches ? t("vote.goes_to_teach") : t("vote.kept")}
+      </p>
+    </div>
+  );
+}

@@ -1,0 +1,80 @@
+import { useEffect, useState } from "react";
+import { faultFrom, get } from "../api/client";
+import type { Fault, Message, Origin } from "../api/types";
+import { useText } from "../text";
+import { Command } from "../ui/Command";
+import { Dialog } from "../ui/Dialog";
+import { FaultNotice } from "../ui/FaultNotice";
+import { SourceList } from "./SourceList";
+
+/** From an answer to its passages, its version, the runs behind it and the people who taught it. */
+export function WhereFrom({ message, onClose }: { message: Message; onClose: () => void }) {
+  const t = useText();
+  const [origin, setOrigin] = useState<Origin | null>(null);
+  const [fault, setFault] = useState<Fault | null>(null);
+  useEffect(() => {
+    get<Origin>(`/api/messages/${message.id}/origin`).then(setOrigin, (error) => setFault(faultFrom(error)));
+  }, [message.id]);
+  return (
+    <Dialog title={t("origin.title")} onClose={onClose}>
+      {fault && <FaultNotice fault={fault} />}
+      {origin && <Facts origin={origin} />}
+    </Dialog>
+  );
+}
+
+function Facts({ origin }: { origin: Origin }) {
+  const t = useText();
+  const { model, index, people } = origin;
+  return (
+    <>
+      {origin.sources.length ? <SourceList sources={origin.sources} /> : <p>{t("origin.no_sources")}</p>}
+      <dl className="facts">
+        <dt>{t("origin.version")}</dt>
+        <dd>
+          {origin.hash ? (
+            <>
+              {origin.voice} <code>{origin.hash.slice(0, 12)}</code>
+            </>
+          ) : (
+            t("origin.quotes")
+          )}
+        </dd>
+        {model && (
+          <>
+            <dt>{t("origin.run")}</dt>
+            <dd>{[model.stage, model.run, model.recipe].filter(Boolean).join(" · ")}</dd>
+            {model.parents.length > 0 && <dt>{t("origin.parents")}</dt>}
+            {model.parents.length > 0 && (
+              <dd>
+                <ol>
+                  {model.parents.map((parent) => (
+                    <li key={`${parent.role} ${parent.hash}`}>
+                      {parent.role}: {parent.stage} <span className="quiet">{parent.kind}</span>{" "}
+                      <code>{parent.hash.slice(0, 8)}</code>
+                    </li>
+                  ))}
+                </ol>
+              </dd>
+            )}
+          </>
+        )}
+        {people && (
+          <>
+            <dt>{t("origin.people")}</dt>
+            <dd>{t("origin.judgements", { n: people.n_judgements, people: people.n_people })}</dd>
+          </>
+        )}
+        {index && (
+          <>
+            <dt>{t("origin.documents")}</dt>
+            <dd>
+              {index.place} <code>{index.hash.slice(0, 8)}</code>
+            </dd>
+          </>
+        )}
+      </dl>
+      <Command text={origin.command} />
+    </>
+  );
+}

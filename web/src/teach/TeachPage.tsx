@@ -1,0 +1,79 @@
+import { useCallback, useEffect, useState } from "react";
+import { faultFrom, get } from "../api/client";
+import type { Fault, TeachState } from "../api/types";
+import { linkTo, useRoute } from "../app/route";
+import { useText } from "../text";
+import { Button } from "../ui/Button";
+import { Dialog } from "../ui/Dialog";
+import { FaultNotice } from "../ui/FaultNotice";
+import { Agreement } from "./Agreement";
+import { AskPage } from "./AskPage";
+import { Guideline } from "./Guideline";
+import { MinePage } from "./MinePage";
+import { RankPage } from "./RankPage";
+import { WritePage } from "./WritePage";
+
+const PAGES = { rank: RankPage, write: WritePage, ask: AskPage, mine: MinePage };
+
+type Tab = keyof typeof PAGES;
+
+export function TeachPage() {
+  const t = useText();
+  const [, second] = useRoute();
+  const tab: Tab = second && second in PAGES ? (second as Tab) : "rank";
+  const [state, setState] = useState<TeachState | null>(null);
+  const [fault, setFault] = useState<Fault | null>(null);
+  const [guide, setGuide] = useState(false);
+  const [begun, setBegun] = useState(false);
+  const load = useCallback(() => {
+    get<TeachState>("/api/teach").then(setState, (error) => setFault(faultFrom(error)));
+  }, []);
+  useEffect(load, [load]);
+
+  const names: Record<Tab, string> = {
+    rank: t("teach.rank"),
+    write: t("teach.write"),
+    ask: t("teach.ask"),
+    mine: t("teach.mine"),
+  };
+  const Page = PAGES[tab];
+  const newcomer = state !== null && state.n_saved === 0 && tab === "rank" && !begun;
+  return (
+    <div className="page stack teach">
+      <div className="row spread">
+        <span className="row">
+          <h1>{t("place.teach")}</h1>
+          <Button look="plain" icon="book" onClick={() => setGuide(true)}>
+            {t("guide.title")}
+          </Button>
+        </span>
+        {state && <span className="quiet">{t("teach.today", { done: state.done_today, goal: state.goal_today })}</span>}
+      </div>
+      <nav className="tabs" aria-label={t("place.teach")}>
+        {(Object.keys(names) as Tab[]).map((name) => (
+          <a key={name} {...linkTo(`/teach/${name}`)} aria-current={name === tab ? "page" : undefined}>
+            {names[name]}
+          </a>
+        ))}
+      </nav>
+      {fault && <FaultNotice fault={fault} />}
+      {state?.agreement && tab === "rank" && <Agreement agreement={state.agreement} />}
+      {newcomer && (
+        <>
+          <Guideline own={state.guideline} />
+          <div className="row">
+            <Button look="main" onClick={() => setBegun(true)}>
+              {t("guide.start")}
+            </Button>
+          </div>
+        </>
+      )}
+      {state && !newcomer && <Page key={tab} onSaved={load} />}
+      {guide && (
+        <Dialog title={t("guide.title")} onClose={() => setGuide(false)}>
+          <Guideline own={state?.guideline ?? null} />
+        </Dialog>
+      )}
+    </div>
+  );
+}

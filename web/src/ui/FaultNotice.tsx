@@ -1,0 +1,46 @@
+import type { Fault } from "../api/types";
+import { useText, type Key, type Translate } from "../text";
+import { Button } from "./Button";
+
+const KNOWN: Record<string, Key> = {
+  broken_off: "fault.broken_off",
+  busy: "fault.busy",
+  conflict: "fault.conflict",
+  disk_full: "fault.disk_full",
+  internal: "fault.internal",
+  invalid_file: "fault.invalid_file",
+  lease_lost: "fault.lease_lost",
+  model_failed: "fault.model_failed",
+  name_taken: "fault.name_taken",
+  no_model: "fault.no_model",
+  not_allowed: "fault.not_allowed",
+  not_found: "fault.not_found",
+  not_signed_in: "fault.not_signed_in",
+  offline: "fault.offline",
+  other_origin: "fault.other_origin",
+  storage: "fault.storage",
+  too_many_logins: "fault.too_many_logins",
+  too_many_requests: "fault.too_many_requests",
+  wrong_login: "fault.wrong_login",
+  wrong_setup_link: "fault.wrong_setup_link",
+};
+
+/** One sentence for a person; a fault that has no text of its own is told as the server told it. */
+export function faultText(fault: Fault, t: Translate): string {
+  const details = fault.details ?? {};
+  if (fault.code === "too_long") return t("fault.too_long", { n: details.n_tokens ?? "?", most: details.most ?? "?" });
+  if (fault.code === "too_large") return t("fault.too_large", { mb: Math.floor(Number(details.max_bytes ?? 0) / 1e6) });
+  const key = KNOWN[fault.code];
+  return key ? (t as (key: Key) => string)(key) : fault.message;
+}
+
+export function FaultNotice(props: { fault: Fault; onRetry?: () => void; onClose?: () => void }) {
+  const t = useText();
+  return (
+    <div className="notice warn" role="alert">
+      <span>{faultText(props.fault, t)}</span>
+      {props.onRetry && <Button onClick={props.onRetry}>{t("retry")}</Button>}
+      {props.onClose && <Button look="plain" icon="close" aria-label={t("close")} onClick={props.onClose} />}
+    </div>
+  );
+}
