@@ -126,6 +126,12 @@ def test_a_reward_model_is_shown_next_to_what_it_must_beat(whole: Path) -> None:
         assert row["ahead"]["mean"] == pytest.approx(found["accuracy"]["mean"] - row["accuracy"]["mean"])
     assert found["people"]["mean"] == pytest.approx(2 / 3)
     assert "18 held-out prompts are too few" in found["alarm"]
+    measured = subprocess.run(
+        [sys.executable, "-m", "malmoi", "eval", "reward", "--workspace", str(whole), "--json", "--preferences",
+         str(made(whole, "data") / "rankings.heldout.jsonl")],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert json.loads(measured)["baselines"] == found["baselines"]
     page = (whole / "report.html").read_text(encoding="utf-8")
     assert "counted words" in page and "18 held-out prompts are too few" in page
 

@@ -51,6 +51,7 @@ def evaluate(
     A language model solves tasks: choices and last words by likelihood, arithmetic and instructions by its answers.
     With --natural, it answers questions that people ask about Python's standard library, looked up in the workspace's
     index, next to the look-up alone and the model alone; MODEL may be none.
+    With --preferences, a reward model orders people's answers, next to length, counted words and people themselves.
 
     \b
     Example:
@@ -94,12 +95,14 @@ def _natural(model: str, workspace: Path) -> dict[str, Any]:
 def _rewards(model: str, workspace: Path, preferences: Path, errors: str) -> dict[str, Any]:
     from malmoi.cli.console import watched
     from malmoi.evals.evaluate import evaluate_rewards
+    from malmoi.pipeline.behind import rankings_behind
     from malmoi.workspace.folder import Workspace
     from malmoi.workspace.models import find_model
 
     folder = find_model(Workspace(workspace), model)[1]
+    training = rankings_behind(Workspace(workspace), folder).get("train")
     with watched():
-        return evaluate_rewards(model, folder, preferences, errors)  # type: ignore[arg-type]
+        return evaluate_rewards(model, folder, preferences, errors, training)  # type: ignore[arg-type]
 
 
 def _tasks(model: str, workspace: Path, names: list[str], data: Path | None, limit: int) -> dict[str, Any]:

@@ -176,23 +176,31 @@ def natural_table(found: Mapping[str, Any]) -> Table:
 
 
 def rewards_table(found: Mapping[str, Any]) -> Table:
-    columns = ("source", "accuracy", "95 %", "log loss", "rankings", "pairs", "ties")
-    rows = [*found["by_source"].items(), *([("all", found)] if len(found["by_source"]) > 1 else [])]
-    made = table(
-        columns,
+    """A reward model on each source and on all, then what it must beat, on the same pairs."""
+    columns = ("", "accuracy", "95 %", "log loss", "rankings", "pairs", "ties", "model is ahead by", "95 %")
+    sources = [*found["by_source"].items(), *([("all", found)] if len(found["by_source"]) > 1 else [])]
+    rows = [
         (
-            (
-                name, _mean(row["accuracy"]), _range(row["accuracy"]), _mean(row["log_loss"]), row["n_rankings"],
-                row["n_pairs"], row["n_ties"],
-            )
-            for name, row in rows
-        ),
-    )  # fmt: skip
+            name, _mean(row["accuracy"]), _range(row["accuracy"]), _mean(row["log_loss"]), row["n_rankings"],
+            row["n_pairs"], row["n_ties"],
+        )
+        for name, row in sources
+    ]  # fmt: skip
+    shown: list[tuple[Any, ...]] = [(*row, "", "") for row in rows]
+    for name, row in found["baselines"].items():
+        measured, ahead = row["accuracy"], row["ahead"]
+        shown.append((name, _mean(measured), _range(measured), "", "", "", "", _mean(ahead), _range(ahead)))
+    if found["people"]:
+        shown.append(("one person by another", _mean(found["people"]), _range(found["people"]), *[""] * 6))
+    made = table(columns, shown)
     lines = ["chance: accuracy 0.5, log loss 0.693"]
+    if found["training_sha256"] is None:
+        lines.append("the rankings that the model was trained on are not here, so no words are counted in them")
     if found["temperature"]:
         lines.append(f"temperature that fits these rankings best: {found['temperature']:.2f}")
     if found.get("disagreement", {}).get("divided") is not None:
         lines.append(f"the heads do not agree on {found['disagreement']['divided']:.1%} of the pairs")
+    lines += [f"alarm: {found['alarm']}"] if found["alarm"] else []
     made.caption = "\n".join([*lines, *(f"left out: {n:,}, {why}" for why, n in found["left_out"].items())])
     return made
 

@@ -10,7 +10,9 @@ from malmoi.data.comparisons import Ranking, ranking_ids
 from malmoi.data.formats import RowReport, rankings
 from malmoi.errors import DataError, UserError
 from malmoi.evals.answering import Subject
-from malmoi.evals.reward_accuracy import SourcedRanking, measure_reward_model
+from malmoi.evals.reward_accuracy import SourcedRanking, measure_heads
+from malmoi.evals.reward_baselines import baseline_scores, compare_with_baselines
+from malmoi.evals.reward_scores import head_scores
 from malmoi.evals.tasks import DEFAULT_TASKS, find_file, measure_task, tasks_named
 from malmoi.files import sha256_of
 from malmoi.formats.folder import load_model, load_text
@@ -40,29 +42,37 @@ def evaluate_tasks(
     return {"model": model, "model_sha256": sha256_of(folder), "dtype": dtype, "limit": limit or None, "tasks": rows}
 
 
-def evaluate_rewards(model: str, folder: Path, path: Path, errors: Errors) -> dict[str, Any]:
-    """Measure a reward model on people's rankings; see `measure_reward_model`.
+def evaluate_rewards(model: str, folder: Path, path: Path, errors: Errors, training: Path | None) -> dict[str, Any]:
+    """Measure a reward model on people's rankings, next to what it must beat.
 
     model: its name in what is returned; path: the rankings, in any known format
+    training: the rankings that it was trained on, in which words are counted; None: they are not known
+    What is returned is of `measure_reward_model` and `compare_with_baselines`.
     `left_out` in what is returned: how many rankings were not used, for each reason.
     Raises UserError for a model that writes answers, DataError for rankings that cannot be read.
     """
     if kind_of(folder) != "reward":
         raise UserError(f"{model}: writes answers and scores none; --preferences needs a reward model")
     network, (tokenizer, template) = load_model(folder, ScalarModel), load_text(folder)
-    rows, left_out = _read_rankings(path, tokenizer, template, network.config.seq_len, errors)
+    rows, known, left_out = _read_rankings(path, tokenizer, template, network.config.seq_len, errors)
+    heads = head_scores(network, [one.ranking for one in known], tokenizer.pad_id)
+    scores = [each.mean(axis=1).tolist() for each in heads]
+    taught = None if training is None else [row for _, row in rankings(training, "skip")]
     return {
         "model": model, "model_sha256": sha256_of(folder), "preferences": str(path),
         "preferences_sha256": sha256_of(path), "left_out": left_out,
-        **measure_reward_model(network, rows, tokenizer.pad_id),
+        "training_sha256": None if training is None else sha256_of(training),
+        **measure_heads(known, heads), **compare_with_baselines(rows, scores, baseline_scores(rows, taught)),
     }  # fmt: skip
 
 
 def _read_rankings(
     path: Path, tokenizer: Tokenizer, template: ChatTemplate, seq_len: int, errors: Errors
-) -> tuple[list[SourcedRanking], dict[str, int]]:
-    """Rankings as ids; and for those that are left out, how many for which reason."""
-    rows, report, too_long = [], RowReport(), f"longer than the model's context ({seq_len} tokens)"
+) -> tuple[list[dict[str, Any]], list[SourcedRanking], dict[str, int]]:
+    """Rankings as rows and as ids; and for those that are left out, how many for which reason."""
+    rows: list[dict[str, Any]] = []
+    known: list[SourcedRanking] = []
+    report, too_long = RowReport(), f"longer than the model's context ({seq_len} tokens)"
     for number, row in rankings(path, errors, report):
         try:
             ids = ranking_ids(tokenizer, template, row["messages"], row["answers"])
@@ -71,8 +81,9 @@ def _read_rankings(
         if max(map(len, ids)) > seq_len:
             report.skipped[too_long] += 1
         else:
-            rows.append(SourcedRanking(Ranking(ids, row["ranks"]), row["source"], row["tree"]))
+            rows.append(row)
+            known.append(SourcedRanking(Ranking(ids, row["ranks"]), row["source"], row["tree"]))
     if not rows:
         told = "; ".join(f"{n} left out: {why}" for why, n in report.skipped.items())
         raise DataError(f"{path}: holds no ranking to measure on{told and f' ({told})'}")
-    return rows, dict(report.skipped)
+    return rows, known, dict(report.skipped)

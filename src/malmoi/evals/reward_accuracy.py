@@ -83,10 +83,17 @@ def score_gaps(scores: Sequence[Sequence[float]], ranks: Sequence[Sequence[int]]
 
 
 def measure_reward_model(model: ScalarModel, rows: Sequence[SourcedRanking], pad_id: int) -> dict[str, Any]:
-    """`measure_scores` of this model's scores, and for an ensemble `disagreement` between its heads."""
-    heads = head_scores(model, [row.ranking for row in rows], pad_id)
+    """`measure_heads` of this model's scores."""
+    return measure_heads(rows, head_scores(model, [row.ranking for row in rows], pad_id))
+
+
+def measure_heads(rows: Sequence[SourcedRanking], heads: Sequence[np.ndarray]) -> dict[str, Any]:
+    """`measure_scores` of the heads' mean, and for an ensemble `disagreement` between them.
+
+    heads: (K, H) of each ranking, as `head_scores` returns them
+    """
     found = measure_scores(rows, [scores.mean(axis=1).tolist() for scores in heads])
-    if model.n_heads > 1 and found["n_pairs"]:
+    if found["n_pairs"] and heads[0].shape[1] > 1:
         found["disagreement"] = disagreement(heads, [row.ranking.ranks for row in rows])
     return found
 

@@ -103,7 +103,7 @@ def find_external(stage: str, role_name: str, binding: Binding, workspace: Works
         path = _output_of_run(where, binding.name, ledger)
     elif _is_run(path):
         path = path / OUT
-    parts = _parts_at(path, binding.kind)
+    parts = parts_at(path, binding.kind)
     if not parts:
         raise ConfigError(f"{where}: holds no {binding.kind}; name a source that does")
     return ExternalInput(Input(binding.kind, role_name, parts), path)
@@ -126,7 +126,7 @@ def _output_of_run(where: str, name: str, ledger: Ledger) -> Path:
     return made.path
 
 
-def _parts_at(path: Path, kind: str) -> dict[str, Path]:
+def parts_at(path: Path, kind: str) -> dict[str, Path]:
     """The parts of a kind in a file or folder: in the layout of a stage that makes it, or the file itself."""
     layouts = [layout for name in stage_names() if (layout := find_stage(name).makes.get(kind)) is not None]
     if path.is_file():

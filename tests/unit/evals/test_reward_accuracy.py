@@ -143,8 +143,11 @@ def test_the_command_says_accuracy_by_source_and_counts_ties(reward_folder: Path
     assert {name: row["n_pairs"] for name, row in found["by_source"].items()} == {"pairs": 2, "four": 5}
     assert 0 <= found["accuracy"]["low"] <= found["accuracy"]["mean"] <= found["accuracy"]["high"] <= 1
     assert found["accuracy"]["n"] == 3 and len(found["model_sha256"]) == 64
+    assert set(found["baselines"]) == {"the longer answer", "the shorter answer"}
+    assert found["training_sha256"] is None and "3 held-out prompts are too few" in found["alarm"]
     table = CliRunner().invoke(app, ["eval", str(reward_folder), "--preferences", str(rankings)])
     assert "four" in table.stdout and "chance: accuracy 0.5" in table.stdout
+    assert "the longer answer" in table.stdout and "so no words are counted" in table.stdout
 
 
 def test_what_does_not_fit_the_context_is_counted(reward_folder: Path, rankings: Path, tmp_path: Path) -> None:
