@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from malmoi.data.comparisons import conversation_ids, demonstration_ids
+from malmoi.data.comparisons import conversation_ids, demonstration
 from malmoi.formats.folder import load_text
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
@@ -236,5 +236,5 @@ def test_a_reward_models_zero_is_read_at_the_end_of_the_turn() -> None:
     tokenizer, template = family.ours(), ChatTemplate(family.source())
     messages = conversation(None, ["Where?", "On the mat.", "And the dog?", "On the log."])
     whole, _ = template.encode(tokenizer, messages)
-    assert demonstration_ids(tokenizer, template, messages) == whole[:-1]
+    assert demonstration(tokenizer, template, messages).ids[0].tolist() == whole[:-1]
     assert whole[-2:] == [tokenizer.end_of_turn_id, *tokenizer.encode("\n")]

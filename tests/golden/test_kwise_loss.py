@@ -40,7 +40,7 @@ class Lookup(nn.Module):
         self.table = nn.Parameter(torch.linspace(-2, 2, 31))
         self.n_heads = 1
 
-    def scores(self, ids: Tensor, branches: Branches) -> Tensor:
+    def scores(self, ids: Tensor, branches: Branches, starts: Tensor) -> Tensor:
         return self.table[ids][..., None]
 
 

@@ -1,5 +1,8 @@
 """The reward model: learn from people's rankings which answer is better.
 
+`train` trains the network, or adapters of it; `probe` leaves it as it is and reads its hidden states: one pass over the
+answers, which suits few rankings (`train/probe.py`).
+
 Source: Ouyang et al. 2022 (arXiv:2203.02155), eq. 1: all C(K, 2) pairs of a prompt in one batch element, divided by
 their number. A tie is used as a pair whose target is one half.
 """
@@ -8,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,21 +19,29 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from malmoi import device
 from malmoi.config import Seed, Settings
 from malmoi.data.comparisons import Comparisons, Ranking, ranking_steps, read_rankings
+from malmoi.data.stream import Shuffled
 from malmoi.errors import ConfigError, DataError
 from malmoi.formats.folder import load_model, load_text
 from malmoi.model.lora import LoraConfig, add_lora
 from malmoi.model.transformer import ScalarModel, keep_layers
+from malmoi.tokenizer.bpe import Tokenizer
+from malmoi.tokenizer.chat_template import ChatTemplate
+from malmoi.train.features import answer_features
 from malmoi.train.job import Job
 from malmoi.train.loop import LoopConfig
-from malmoi.unused import OF_LORA, OF_OPTIM
+from malmoi.train.probe import fit_probe
+from malmoi.unused import OF_LORA, OF_OPTIM, all_unused
 
 
 class Config(Settings):
     """Settings of reward training."""
 
-    n_steps: int = Field(gt=0)
+    method: Literal["train", "probe"] = Field("train", exclude_if=lambda method: method == "train")
+    """Train the network; or fit a probe to its hidden states as they are: quicker, and better from few rankings."""
+    n_steps: int = Field(100, gt=0)
     """Optimizer steps."""
     batch_size: int = Field(16, gt=0)
     """Prompts, each with all its answers, in one step, over all ranks."""
@@ -60,7 +72,13 @@ class Inputs(Settings):
     """Rankings, JSON lines {"messages", "answers", "ranks"}: a snapshot of judgements."""
 
 
-UNUSED = (*OF_OPTIM, *OF_LORA)
+UNUSED = (
+    *OF_OPTIM, *OF_LORA,
+    *all_unused(
+        "n_steps batch_size micro_batch_size depth n_heads head_scale", "method", lambda method: method == "probe",
+        'method is "probe"',
+    ),
+)  # fmt: skip
 
 
 def loss(model: ScalarModel, batch: Comparisons) -> tuple[Tensor, dict[str, Tensor]]:
@@ -68,7 +86,7 @@ def loss(model: ScalarModel, batch: Comparisons) -> tuple[Tensor, dict[str, Tens
 
     Metrics are of the ensemble's mean score, of pairs, per prompt: accuracy, where a tie counts one half, and gap.
     """
-    scores = model.scores(batch.ids, batch.branches)[batch.row, batch.last]
+    scores = model.scores(batch.ids, batch.branches, batch.starts)[batch.row, batch.last]
     gaps, target = scores[batch.better] - scores[batch.worse], batch.target[:, None]
     losses = -(target * F.logsigmoid(gaps) + (1 - target) * F.logsigmoid(-gaps))
     gap = gaps.detach().mean(dim=1)
@@ -83,8 +101,31 @@ def resampled(rankings: Sequence[Ranking], n_heads: int, seed: int) -> list[Rank
     return [replace(ranking, counted=tuple(row)) for ranking, row in zip(rankings, counts, strict=True)]
 
 
+def read_preferences(path: Path, tokenizer: Tokenizer, template: ChatTemplate, seq_len: int) -> list[Ranking]:
+    """The rankings of a file. Raises DataError if none says which answer is better."""
+    rankings = read_rankings(path, tokenizer, template, seq_len)
+    if all(len(set(ranking.ranks)) == 1 for ranking in rankings):
+        raise DataError(
+            f"{path}: every ranking is a tie, so nothing says which answer is better; rank some answers higher, "
+            "or where a simulated labeler ranked, lower rank.tie_margin"
+        )
+    return rankings
+
+
+def with_probe(inputs: Inputs) -> Job:
+    """The model with a probe that is fitted to the rankings. Raises DataError for rankings too few to learn from."""
+    model = load_model(inputs.model, ScalarModel)
+    rankings = read_preferences(inputs.data, *load_text(inputs.model), model.config.seq_len)
+    features = answer_features(inputs.model, rankings)
+    fit = fit_probe(features, [ranking.ranks for ranking in rankings], [ranking.tree for ranking in rankings])
+    model.take_probe(fit.probe.to(device.current().torch_device))
+    return Job(model, Shuffled(1, 1, 0, lambda epoch, rows: []), loss, 0)
+
+
 def build(config: Config, inputs: Inputs) -> Job:
-    """The SFT model with scalar heads, and the shuffled rankings."""
+    """The SFT model with scalar heads, and the shuffled rankings; or with a fitted probe, and nothing left to do."""
+    if config.method == "probe":
+        return with_probe(inputs)
     model = load_model(
         inputs.model, ScalarModel, seed=config.seed, n_heads=config.n_heads, head_scale=config.head_scale
     )
@@ -93,12 +134,7 @@ def build(config: Config, inputs: Inputs) -> Job:
     keep_layers(model, math.ceil(config.depth * model.config.n_layer))
     add_lora(model, config.lora)
     tokenizer, template = load_text(inputs.model)
-    rankings = read_rankings(inputs.data, tokenizer, template, model.config.seq_len)
-    if all(len(set(ranking.ranks)) == 1 for ranking in rankings):
-        raise DataError(
-            f"{inputs.data}: every ranking is a tie, so nothing says which answer is better; rank some answers higher, "
-            "or where a simulated labeler ranked, lower rank.tie_margin"
-        )
+    rankings = read_preferences(inputs.data, tokenizer, template, model.config.seq_len)
     if config.n_heads > 1:
         rankings = resampled(rankings, config.n_heads, config.seed)
     steps = ranking_steps(rankings, tokenizer.pad_id, config.batch_size, config.micro_batch_size, config.seed)

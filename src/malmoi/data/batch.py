@@ -51,7 +51,7 @@ class SharedPrompts:
     """B answers packed into G rows, so that a prompt that several answers share is read only once.
 
     ids, targets: (G, S), each row has a prompt without its last token, then, for each answer, that token and the answer
-    branches: the position and segment of each token
+    branches: the position and segment of each token; starts: (G,) how many tokens the prompt has
     predicts: (G, S), True where the target is a token of an answer; ends: (G, S), True at each answer's last token
     order: (B,), the index of each packed answer among the original B rows
     """
@@ -59,6 +59,7 @@ class SharedPrompts:
     ids: Tensor
     targets: Tensor
     branches: Branches
+    starts: Tensor
     predicts: Tensor
     ends: Tensor
     order: Tensor
@@ -84,6 +85,7 @@ def share_prompts(ids: Tensor, mask: Tensor) -> SharedPrompts | None:
     rows: list[list[int]] = []
     positions: list[list[int]] = []
     segments: list[list[int]] = []
+    n_prompt: list[int] = []
     order: list[int] = []
     for prompt, answers in groups.items():
         n_shared = len(prompt) - 1
@@ -93,6 +95,7 @@ def share_prompts(ids: Tensor, mask: Tensor) -> SharedPrompts | None:
             in_row = answers[first : first + n_in_row]
             order += [number for number, _ in in_row]
             rows.append([*prompt[:-1], *(token for _, own in in_row for token in own)])
+            n_prompt.append(len(prompt))
             positions.append([*range(n_shared), *(n_shared + i for _, own in in_row for i in range(len(own)))])
             parts = [segment for segment, (_, own) in enumerate(in_row, start=1) for _ in own]
             segments.append([0] * n_shared + parts)
@@ -102,8 +105,8 @@ def share_prompts(ids: Tensor, mask: Tensor) -> SharedPrompts | None:
     goes_on = branches.segments == branches.segments.roll(-1, dims=1)
     goes_on[:, -1] = False
     return SharedPrompts(
-        packed, packed.roll(-1, dims=1), branches, in_answer & goes_on, in_answer & ~goes_on,
-        torch.tensor(order, device=here),
+        packed, packed.roll(-1, dims=1), branches, torch.tensor(n_prompt, device=here), in_answer & goes_on,
+        in_answer & ~goes_on, torch.tensor(order, device=here),
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Rankings -> micro-batches that keep all answers to a prompt, and all their pairs, together."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -24,11 +24,16 @@ class Ranking:
     """K answers to one prompt, each as the ids of the whole conversation, and their ranks (1 = best; equal = tie).
 
     counted: (H,) how often each head of an ensemble counts this ranking
+    n_prompt: how many ids are the prompt; only a reward model with a probe needs to know
+    source, tree: whose judgement it is, and the conversation tree that the prompt is of
     """
 
     ids: Sequence[Sequence[int] | np.ndarray]
     ranks: list[int]
     counted: tuple[float, ...] = (1.0,)
+    n_prompt: int = 0
+    source: str = ""
+    tree: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Comparisons:
 
     ids: (B, T), each row has the prefix of one prompt, then each of its answers
     branches: the position and segment of each token
+    starts: (B,) how many tokens of each row are the prompt
     row, last: (N,) row and column of each answer's last token
     better, worse: (P,) indices of the two answers of each pair
     target: (P,) 1 if `better` is ranked higher, 0.5 if they are tied
@@ -46,6 +52,7 @@ class Comparisons:
 
     ids: Tensor
     branches: Branches
+    starts: Tensor
     row: Tensor
     last: Tensor
     better: Tensor
@@ -72,13 +79,13 @@ def read_rankings(path: Path, tokenizer: Tokenizer, template: ChatTemplate, seq_
     found = []
     for number, row in rankings(path):
         try:
-            ids = ranking_ids(tokenizer, template, row["messages"], row["answers"])
+            ranking = encode_ranking(tokenizer, template, row["messages"], row["answers"], row["ranks"])
         except DataError as error:
             raise DataError(f"{path}:{number}: {error}") from None
-        longest = max(map(len, ids))
+        longest = max(map(len, ranking.ids))
         if longest > seq_len:
             raise DataError(f"{path}:{number}: {longest} tokens are more than the model's context ({seq_len})")
-        found.append(Ranking([compact_ids(one) for one in ids], row["ranks"]))
+        found.append(replace(ranking, source=row["source"], tree=row["tree"]))
     return found
 
 
@@ -87,13 +94,29 @@ def all_tie(path: Path) -> bool:
     return not any(len(set(row["ranks"])) > 1 for _, row in rankings(path))
 
 
-@fixed_time()
+def encode_ranking(
+    tokenizer: Tokenizer, template: ChatTemplate, messages: Sequence[Mapping[str, str]], answers: Iterable[str],
+    ranks: Sequence[int],
+) -> Ranking:  # fmt: skip
+    """A ranking of several answers to one prompt, as ids."""
+    n_prompt, ids = _encoded(tokenizer, template, messages, answers)
+    return Ranking([compact_ids(one) for one in ids], list(ranks), n_prompt=n_prompt)
+
+
 def ranking_ids(
     tokenizer: Tokenizer, template: ChatTemplate, messages: Sequence[Mapping[str, str]], answers: Iterable[str]
 ) -> list[list[int]]:
     """`conversation_ids` of several answers to one prompt, which is encoded only once."""
+    return _encoded(tokenizer, template, messages, answers)[1]
+
+
+@fixed_time()
+def _encoded(
+    tokenizer: Tokenizer, template: ChatTemplate, messages: Sequence[Mapping[str, str]], answers: Iterable[str]
+) -> tuple[int, list[list[int]]]:
+    """How many ids the prompt has, and the ids of the conversation with each answer."""
     prompt, _ = template.encode(tokenizer, messages, add_generation_prompt=True)
-    return [_answered_ids(tokenizer, template, messages, prompt, nfc(answer)) for answer in answers]
+    return len(prompt), [_answered_ids(tokenizer, template, messages, prompt, nfc(answer)) for answer in answers]
 
 
 def conversation_ids(
@@ -117,12 +140,12 @@ def _answered_ids(
     return ids[: ids.index(end, len(prompt)) + 1] if end in ids[len(prompt) :] else [*ids, end]
 
 
-def demonstration_ids(tokenizer: Tokenizer, template: ChatTemplate, messages: Sequence[Mapping[str, str]]) -> list[int]:
-    """`conversation_ids` of a conversation up to its last answer. Raises DataError if no answer follows a prompt."""
+def demonstration(tokenizer: Tokenizer, template: ChatTemplate, messages: Sequence[Mapping[str, str]]) -> Ranking:
+    """The last answer of a conversation, as a ranking of one. Raises DataError if no answer follows a prompt."""
     last = max((place for place, message in enumerate(messages) if message["role"] == "assistant"), default=0)
     if not last:
         raise DataError("conversation: has no answer after a prompt")
-    return conversation_ids(tokenizer, template, messages[:last], messages[last]["content"])
+    return encode_ranking(tokenizer, template, messages[:last], [messages[last]["content"]], [1])
 
 
 def shared_length(answers: Sequence[Sequence[int] | np.ndarray]) -> int:
@@ -163,9 +186,10 @@ def collate_rankings(rankings: Sequence[Ranking], pad_id: int, n_repeated: int =
         positions.append(np.concatenate([np.arange(n_shared), *(n_shared + np.arange(n) for n in own)]))
         segments.append(np.repeat(np.arange(len(own) + 1), [n_shared, *own]))
     return Comparisons(
-        pad(rows, pad_id)[0], Branches(pad(positions, 0)[0], pad(segments, -1)[0]), torch.tensor(row),
-        torch.tensor(last), torch.tensor(better), torch.tensor(worse), torch.tensor(target), torch.tensor(weight),
-        torch.tensor(counted), len(rankings),
+        pad(rows, pad_id)[0], Branches(pad(positions, 0)[0], pad(segments, -1)[0]),
+        torch.tensor([ranking.n_prompt for ranking in rankings]), torch.tensor(row), torch.tensor(last),
+        torch.tensor(better), torch.tensor(worse), torch.tensor(target), torch.tensor(weight), torch.tensor(counted),
+        len(rankings),
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from malmoi.data.comparisons import Ranking, ranking_ids
+from malmoi.data.comparisons import encode_ranking
 from malmoi.errors import DataError, UserError
 from malmoi.evals.reward_scores import mean_scores
 from malmoi.files import sha256_of
@@ -66,7 +66,7 @@ class BestOf:
         """The best of each prompt's n lines, with the scores of all n. Raises DataError if one is too long to read."""
         groups = [lines[start : start + n] for start in range(0, len(lines), n)]
         texts = ((group[0]["messages"], [line["answer"] for line in group]) for group in groups)
-        rankings = [Ranking(ranking_ids(self.tokenizer, self.template, *text), [1] * n) for text in texts]
+        rankings = [encode_ranking(self.tokenizer, self.template, *text, [1] * n) for text in texts]
         longest = max(len(ids) for ranking in rankings for ids in ranking.ids)
         if longest > self.network.config.seq_len:
             raise DataError(

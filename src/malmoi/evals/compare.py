@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from malmoi.config import Seed, Settings
-from malmoi.data.comparisons import Ranking, ranking_ids
+from malmoi.data.comparisons import Ranking, encode_ranking
 from malmoi.data.prompts import TokenizedPrompt, read_prompts
 from malmoi.evals.agreement import pairwise_agreement
 from malmoi.evals.answer_measures import distinct_share, sampled_logps
@@ -169,8 +169,7 @@ def _judged(
     rows = read_jsonl(heldout)
     known = [
         SourcedRanking(
-            Ranking(ranking_ids(tokenizer, template, r["messages"], r["answers"]), r["ranks"]),
-            r["source"], r["tree"],
+            encode_ranking(tokenizer, template, r["messages"], r["answers"], r["ranks"]), r["source"], r["tree"]
         )
         for r in rows
     ]  # fmt: skip
@@ -184,6 +183,7 @@ def _judged(
             Ranking(
                 [[*ids, *(answer.ids if answer.finished else answer.ids[:-1]), end] for answer in group],
                 [1] * len(group),
+                n_prompt=len(ids),
             )
             for ids, group in zip(prompts, answers, strict=True)
         ]

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from malmoi.config import Seed, Settings
-from malmoi.data.comparisons import Ranking, ranking_ids
+from malmoi.data.comparisons import encode_ranking
 from malmoi.evals.agreement import pairwise_agreement
 from malmoi.evals.answer_measures import distinct_share, is_exact, log_ratios
 from malmoi.evals.answering import TextAnswer, answer_questions
@@ -192,7 +192,7 @@ def _reward(inputs: Inputs) -> dict[str, Any]:
     margin = read_json(inputs.rankings["labeler"])["tie_margin"]
     truth = [true_ranks(scores, margin) for scores in golds]
     rankings = [
-        Ranking(ranking_ids(tokenizer, template, row["prompt"], (a["text"] for a in row["answers"])), ranks)
+        encode_ranking(tokenizer, template, row["prompt"], (a["text"] for a in row["answers"]), ranks)
         for row, ranks in zip(rows, truth, strict=True)
     ]
     scores = mean_scores(model, rankings, tokenizer.pad_id, BATCH_SIZE)

@@ -6,7 +6,7 @@ from typing import Any
 
 from malmoi import device
 from malmoi.corpus.folder import Errors
-from malmoi.data.comparisons import Ranking, ranking_ids
+from malmoi.data.comparisons import encode_ranking
 from malmoi.data.formats import RowReport, rankings
 from malmoi.errors import DataError, UserError
 from malmoi.evals.answering import Subject
@@ -75,14 +75,14 @@ def _read_rankings(
     report, too_long = RowReport(), f"longer than the model's context ({seq_len} tokens)"
     for number, row in rankings(path, errors, report):
         try:
-            ids = ranking_ids(tokenizer, template, row["messages"], row["answers"])
+            ranking = encode_ranking(tokenizer, template, row["messages"], row["answers"], row["ranks"])
         except DataError as error:
             raise DataError(f"{path}:{number}: {error}") from None
-        if max(map(len, ids)) > seq_len:
+        if max(map(len, ranking.ids)) > seq_len:
             report.skipped[too_long] += 1
         else:
             rows.append(row)
-            known.append(SourcedRanking(Ranking(ids, row["ranks"]), row["source"], row["tree"]))
+            known.append(SourcedRanking(ranking, row["source"], row["tree"]))
     if not rows:
         told = "; ".join(f"{n} left out: {why}" for why, n in report.skipped.items())
         raise DataError(f"{path}: holds no ranking to measure on{told and f' ({told})'}")

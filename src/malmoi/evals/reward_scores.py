@@ -7,7 +7,7 @@ import torch
 
 from malmoi import device, progress
 from malmoi.data.batch import batches_by_length
-from malmoi.data.comparisons import Ranking, collate_rankings, demonstration_ids
+from malmoi.data.comparisons import Ranking, collate_rankings, demonstration
 from malmoi.model.transformer import ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
@@ -37,7 +37,7 @@ def head_scores(
         part = [rankings[number] for number in numbers]
         batch = collate_rankings(part, pad_id).to(device.current().torch_device)
         with device.autocast():
-            flat = model.scores(batch.ids, batch.branches)[batch.row, batch.last].cpu().numpy()
+            flat = model.scores(batch.ids, batch.branches, batch.starts)[batch.row, batch.last].cpu().numpy()
         found.update(zip(numbers, np.split(flat, np.cumsum([len(one.ids) for one in part])[:-1]), strict=True))
         progress.report(len(found), len(rankings), "rankings")
     return [found[number] for number in range(len(rankings))]
@@ -56,7 +56,7 @@ def reward_bias(
     """Mean score of these demonstrations by each head, read at the token that the model was trained at: the end of the
     turn."""
     tokenizer, template = text
-    rankings = [Ranking([demonstration_ids(tokenizer, template, messages)], [1]) for messages in conversations]
+    rankings = [demonstration(tokenizer, template, messages) for messages in conversations]
     scores = head_scores(model, rankings, tokenizer.pad_id, BATCH_SIZE)
     return [float(np.mean([float(row[0, head]) for row in scores])) for head in range(model.n_heads)]
 

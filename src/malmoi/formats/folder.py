@@ -22,11 +22,13 @@ from malmoi import __version__, device
 from malmoi.errors import CheckpointError, UserError
 from malmoi.files import folder_atomic, open_atomic, read_json, write_json
 from malmoi.formats.huggingface import (
+    PROBE,
     Dtype,
     check_heads,
     fold_score_bias,
     is_buffer,
     read_config,
+    read_probe_layers,
     read_score_bias,
     to_ours,
     to_theirs,
@@ -35,6 +37,7 @@ from malmoi.formats.huggingface import (
 from malmoi.formats.locate import CONFIG, INDEX, PICKLES, WEIGHTS, check_pointer, explain, pickled
 from malmoi.model.config import ModelConfig, Shape
 from malmoi.model.finite import NOT_FINITE, is_finite
+from malmoi.model.probe import ProbeShape
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
@@ -63,15 +66,19 @@ def _write_files(
 ) -> None:  # fmt: skip
     check_vocabulary(folder, model.config, tokenizer)
     n_heads = model.n_heads if isinstance(model, ScalarModel) else 0
+    probe = model.probe if isinstance(model, ScalarModel) else None
     tensors: Mapping[str, Tensor] = model.state_dict()
     score_bias: list[float] = []
     if n_heads:
-        folded = fold_score_bias(tensors, model.config, dtype)
+        folded = dict(tensors) if probe else fold_score_bias(tensors, model.config, dtype)
         score_bias, tensors = folded.pop("score_bias").reshape(-1).tolist(), folded
     ids = {key: tokenizer.generation_config()[key] for key in ("eos_token_id", "pad_token_id")}
     if "bos_token" in tokenizer.names:
         ids["bos_token_id"] = tokenizer.special_id(tokenizer.names["bos_token"])
-    config = write_config(model.config, n_heads=n_heads, dtype=dtype, score_bias=score_bias, **ids)
+    layers = probe.shape.layers if probe else ()
+    config = write_config(
+        model.config, n_heads=n_heads, dtype=dtype, score_bias=score_bias, probe_layers=layers, **ids
+    )  # fmt: skip
     write_json(folder / CONFIG, config)
     tokenizer.save(folder, model.config.seq_len)
     template.save(folder)
@@ -80,14 +87,15 @@ def _write_files(
 
 
 def write_weights(path: Path, tensors: Mapping[str, Tensor], dtype: Dtype = "float32") -> None:
-    """Write a safetensors file one tensor at a time, without a second copy of the weights.
+    """Write a safetensors file one tensor at a time, without a second copy of the weights. A probe stays float32.
 
     Raises CheckpointError for a value that is not a number, or that `dtype` cannot hold.
     """
-    stored = getattr(torch, dtype)
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
+    dtypes = {name: torch.float32 if name.startswith(PROBE) else getattr(torch, dtype) for name in tensors}
     for name, tensor in tensors.items():
+        stored = dtypes[name]
         start, end = end, end + tensor.numel() * stored.itemsize
         header[name] = {"dtype": DTYPES[stored], "shape": list(tensor.shape), "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
@@ -95,7 +103,7 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor], dtype: Dtype = "flo
     with open_atomic(path) as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for name, tensor in tensors.items():
-            cast = tensor.detach().to("cpu", stored).flatten()
+            cast = tensor.detach().to("cpu", dtypes[name]).flatten()
             if not is_finite(cast):
                 larger = "bfloat16 or float32" if dtype == "float16" else "float32"
                 too_large = f"has numbers that {dtype} cannot hold; use {larger}"
@@ -120,7 +128,9 @@ def load_model(
     path, found = read_folder(folder)
     check_numbers(path, found)
     weights = to_ours(found, config)
-    is_reward = "score.weight" in weights
+    layers = read_probe_layers(_read_object(folder / CONFIG), config.n_layer, str(folder / CONFIG))
+    probe = probe_shape(weights, layers, path) if layers else None
+    is_reward = probe is not None or "score.weight" in weights
     if kind is ScalarModel and not is_reward and not n_heads:
         raise CheckpointError(
             f"{folder}: is a language model; it writes answers and cannot score them; train a reward model from it "
@@ -132,17 +142,18 @@ def load_model(
     if kind is ScalarModel:
         weights.pop("lm_head.weight", None)
         if is_reward:
-            n_heads = len(weights["score.weight"]) if weights["score.weight"].ndim else 1
+            n_heads = len(weights["score.weight"]) if probe is None and weights["score.weight"].ndim else 1
             settings, where = _read_object(folder / CONFIG), str(folder / CONFIG)
             check_heads(settings, n_heads, where)
             score_bias = torch.tensor(read_score_bias(settings, n_heads, where))
             weights.setdefault("score_bias", score_bias if n_heads > 1 else score_bias[0])
-        scalar = {"score.weight": (n_heads, config.n_embd), "score_bias": () if n_heads == 1 else (n_heads,)}
+        own = {"score.weight": (n_heads, config.n_embd)} if probe is None else probe.shapes(config.n_embd)
+        scalar = {**own, "score_bias": () if n_heads == 1 else (n_heads,)}
     stored = ((name, shape) for name, shape in scalar.items() if name in weights)
     check_architecture(path, chain(config.shapes(head=kind is LanguageModel), stored), weights)
     with torch.device("meta"):
         new: Callable[..., Model] = kind
-        model = new(config, **({"n_heads": n_heads} if kind is ScalarModel else {}))
+        model = new(config, **({"n_heads": n_heads, "probe": probe} if kind is ScalarModel else {}))
     # The tensors are mapped from the file, and the model must not change when the file does: so they are copied.
     state = {
         name: tensor.to((dtype or tensor.dtype) if tensor.ndim > 1 else torch.float32, copy=True).contiguous()
@@ -155,6 +166,15 @@ def load_model(
     elif not is_reward:
         model.draw_head(torch.Generator().manual_seed(seed), head_scale)
     return model.to(device.current().torch_device)
+
+
+def probe_shape(weights: Mapping[str, Tensor], layers: tuple[int, ...], path: Path) -> ProbeShape:
+    """The sizes of a file's probe. Raises CheckpointError if it has none."""
+    try:
+        sizes = [weights[f"{PROBE}{name}"].shape[1] for name in ("answer", "prompt", "factor")]
+    except (KeyError, IndexError):
+        raise CheckpointError(f"{path}: config.json speaks of a probe, and its weights are missing") from None
+    return ProbeShape(layers, *sizes)
 
 
 def load_reward_model(folder: Path) -> ScalarModel:

@@ -21,6 +21,8 @@ from malmoi.model.config import ModelConfig, RopeScaling
 Dtype = Literal["float32", "bfloat16", "float16"]
 
 SCORE_BIAS = "score_bias"
+PROBE, PROBE_LAYERS = "probe.", "probe_layers"
+"""Beginning of the names of a probe's tensors; and the key that says after which blocks it reads."""
 _ENSEMBLE = {"problem_type": "regression"}
 _ROPE_TYPES = ("default", "linear", "llama3", "yarn")
 _ROPE_KEYS = {"original_max_position_embeddings": "original_seq_len"}
@@ -135,17 +137,19 @@ def _first_error(error: ValidationError, names: Mapping[str, str]) -> str:
 def write_config(
     config: ModelConfig, *, n_heads: int = 0, dtype: Dtype = "float32", eos_token_id: int | list[int],
     pad_token_id: int, bos_token_id: int | None = None, score_bias: Sequence[float] = (),
+    probe_layers: Sequence[int] = (),
 ) -> Fields:  # fmt: skip
     """`config.json` as transformers, vLLM and llama.cpp read it. Raises as `family_of`.
 
     n_heads: of a reward model; 0 for a language model. transformers sees several heads as several regressions.
     score_bias: of each head, if the family has no place for it; only Malmoi adds it to the scores
+    probe_layers: of a probe, which only Malmoi reads: to other programs it is a network without a head
     """
     name = family_of(config)
     family, fields = FAMILIES[name], dict(config)
     keys = {ours: source for ours, source in family.features.items() if isinstance(source, Key)}
     return {
-        "architectures": [family.classes[n_heads > 0]],
+        "architectures": [_class_of(family, n_heads, bool(probe_layers))],
         "model_type": name,
         **{source.name: _written(ours, fields) for ours, source in keys.items()},
         **(_write_rope(config) if config.positions == "rope" else {}),
@@ -155,9 +159,26 @@ def write_config(
         "eos_token_id": eos_token_id,
         "pad_token_id": pad_token_id,
         **({"num_labels": n_heads} if n_heads else {}),
+        **({PROBE_LAYERS: list(probe_layers)} if probe_layers else {}),
         **({SCORE_BIAS: list(score_bias)} if any(score_bias) else {}),
         **(_ENSEMBLE | {"id2label": {str(i): f"HEAD_{i}" for i in range(n_heads)}} if n_heads > 1 else {}),
     }
+
+
+def _class_of(family: Family, n_heads: int, has_probe: bool) -> str:
+    if has_probe:
+        return family.classes[1].removesuffix("ForSequenceClassification") + "Model"
+    return family.classes[n_heads > 0]
+
+
+def read_probe_layers(config: Mapping[str, Any], n_layer: int, where: str) -> tuple[int, ...]:
+    """After which blocks a probe reads; () if there is none. Raises CheckpointError."""
+    found = config.get(PROBE_LAYERS, [])
+    if not isinstance(found, list) or not all(type(layer) is int and 0 < layer <= n_layer for layer in found):
+        raise CheckpointError(f"{where}: {PROBE_LAYERS} must be a list of numbers of blocks, at most {n_layer}")
+    if found != sorted(set(found)):
+        raise CheckpointError(f"{where}: {PROBE_LAYERS} must rise")
+    return tuple(found)
 
 
 def check_heads(config: Mapping[str, Any], n_heads: int, where: str) -> None:
@@ -274,7 +295,7 @@ def to_ours(tensors: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Ten
 def _translated(name: str, tensor: Tensor, family: Family) -> Iterator[tuple[str, Tensor]]:
     stem = name.removeprefix(family.prefix)
     found = _THEIR_NAME.fullmatch(stem)
-    if name in _HEADS:
+    if name in _HEADS or name.startswith(PROBE):
         yield name, tensor
     elif not family.names:
         yield f"model.{stem}", tensor

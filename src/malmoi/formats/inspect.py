@@ -80,7 +80,8 @@ def reading_facts(start: Path | None, taught: "Taught | None" = None) -> dict[st
 
 def scores_answers(config: Mapping[str, Any]) -> bool:
     """Whether a `config.json` is that of a reward model."""
-    return any("SequenceClassification" in str(name) for name in config.get("architectures") or ())
+    heads = ("SequenceClassification" in str(name) for name in config.get("architectures") or ())
+    return "probe_layers" in config or any(heads)
 
 
 def _tensors(path: Path) -> list[dict[str, Any]]:

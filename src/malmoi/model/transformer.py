@@ -18,6 +18,7 @@ from malmoi.model.attention import attend, bias_of, segment_mask
 from malmoi.model.config import ModelConfig, RopeScaling
 from malmoi.model.cross_entropy import cross_entropy_sum, token_logps
 from malmoi.model.kv_cache import KVCache
+from malmoi.model.probe import Answers, Probe, ProbeShape
 
 ROUND_TO, FIRST_POSITIONS = 64, 2048
 
@@ -180,12 +181,17 @@ class Block(nn.Module):
 
 
 class Backbone(nn.Module):
-    """Embedding, blocks, last norm: ids (B, T) -> hidden states (B, T, D)."""
+    """Embedding, blocks, last norm: ids (B, T) -> hidden states (B, T, D).
+
+    read_after: if given, the hidden states are those after these many blocks, each divided by its root mean square,
+    side by side: (B, T, len(read_after) · D); blocks after the last of them are not computed
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
         self.recompute = False
+        self.read_after: tuple[int, ...] = ()
         self.embed_tokens = nn.Embedding(config.vocab_size, config.n_embd)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.norm = NORMS[config.norm](config.n_embd, config.norm_eps)
@@ -235,13 +241,17 @@ class Backbone(nn.Module):
             here = x.device.type  # cast once for all layers, to the dtype of the projections' outputs
             dtype = torch.get_autocast_dtype(here) if torch.is_autocast_enabled(here) else x.dtype
             rotated = replace(unrotated, rotary=(self.cos[positions].to(dtype), self.sin[positions].to(dtype)))
-        for layer, block in enumerate(self.layers):
+        read: list[Tensor] = []
+        for layer, block in enumerate(self.layers[: max(self.read_after, default=None)]):
             layout = unrotated if layer in self.config.no_rope_layers else rotated
             if self.recompute and torch.is_grad_enabled():
                 x = checkpoint(block, x, layout, cache, layer, use_reentrant=False)
             else:
                 x = block(x, layout, cache, layer)
-        return self.norm(x) if real is None else self.norm(x)[: int(real.sum())]
+            if layer + 1 in self.read_after:
+                read.append(F.rms_norm(x, x.shape[-1:], eps=self.config.norm_eps))
+        hidden = torch.cat(read, dim=-1) if read else self.norm(x)
+        return hidden if real is None else hidden[: int(real.sum())]
 
 
 def _real_indices(real: Tensor) -> Tensor:
@@ -306,36 +316,63 @@ class ScalarModel(nn.Module):
     shows how uncertain it is. Each has its own bias: () for one head, else (n_heads,).
     A head's weight starts at N(0, 1/√(D+1)) (arXiv:1909.08593 and its published code). The bias is a buffer; after
     training it is set so that demonstrations score 0 on average.
+    probe: if given, it takes the place of the heads, and the number at a position is that of the answer up to there.
+    Only then do `starts` (B,) matter, how many tokens of each row are the prompt.
     """
 
-    def __init__(self, config: ModelConfig, n_heads: int = 1) -> None:
+    def __init__(self, config: ModelConfig, n_heads: int = 1, probe: ProbeShape | None = None) -> None:
         super().__init__()
         self.config, self.n_heads = config, n_heads
         self.model = Backbone(config)
-        self.score = nn.Linear(config.n_embd, n_heads, bias=False)
+        self.probe = None if probe is None else Probe(probe, config.n_embd)
         self.score_bias: Tensor
         self.register_buffer("score_bias", torch.zeros(() if n_heads == 1 else (n_heads,)))
-        self.draw_head()
+        if probe is None:
+            self.score = nn.Linear(config.n_embd, n_heads, bias=False)
+            self.draw_head()
+        else:
+            self.model.read_after = probe.layers
 
     def draw_head(self, generator: torch.Generator | None = None, scale: float = 1.0) -> None:
         """Draw new random heads, `scale` times as large as the published ones."""
         nn.init.normal_(self.score.weight, std=scale / math.sqrt(self.config.n_embd + 1), generator=generator)
         nn.init.zeros_(self.score_bias)
 
-    def forward(self, ids: Tensor, branches: Branches | None = None, mask: Tensor | None = None) -> Tensor:
+    def take_probe(self, probe: Probe) -> None:
+        """Read with this probe in place of the heads, and drop the blocks that it does not need."""
+        del self.score
+        self.n_heads, self.probe, self.model.read_after = 1, probe, probe.shape.layers
+        self.score_bias = torch.zeros((), device=self.score_bias.device)
+        keep_layers(self, probe.shape.layers[-1])
+
+    def forward(
+        self, ids: Tensor, branches: Branches | None = None, mask: Tensor | None = None, starts: Tensor | None = None
+    ) -> Tensor:
         """ids (B, T) -> scalars (B, T), float32: the mean over the heads; with branches zero in padding.
 
         mask: (B, T), True at the positions whose scalars are used; tokens after the last True of a row are skipped
         """
-        return self._scores(ids, branches, mask).mean(dim=-1)
+        return self._scores(ids, branches, mask, starts).mean(dim=-1)
 
-    def scores(self, ids: Tensor, branches: Branches | None = None) -> Tensor:
+    def scores(self, ids: Tensor, branches: Branches | None = None, starts: Tensor | None = None) -> Tensor:
         """ids (B, T) -> the scalars of each head, (B, T, n_heads), float32; with branches zero in padding."""
-        return self._scores(ids, branches, None)
+        return self._scores(ids, branches, None, starts)
 
-    def _scores(self, ids: Tensor, branches: Branches | None, mask: Tensor | None) -> Tensor:
-        # Separate from `scores` and `forward`, which FSDP2 wraps: one wrapped method must not call another.
-        real = up_to_last(mask) if mask is not None else None if branches is None else branches.segments >= 0
+    def deviations(
+        self, ids: Tensor, at: Tensor, branches: Branches | None = None, starts: Tensor | None = None
+    ) -> Tensor:
+        """How uncertain the scalars are where `at` (B, T) is True, (N,), in reward units: a probe's posterior standard
+        deviation, else the standard deviation over the heads, which is 0 for one head."""
+        if self.probe is None:
+            return self._scores(ids, branches, at, None)[at].std(dim=-1, correction=0)
+        return self.probe.deviations(self._answers(self.probe, ids, branches, at, starts), at)
+
+    # Separate from the methods above, which FSDP2 wraps: one wrapped method must not call another.
+    def _scores(self, ids: Tensor, branches: Branches | None, mask: Tensor | None, starts: Tensor | None) -> Tensor:
+        if self.probe is not None:
+            answers = self._answers(self.probe, ids, branches, mask, starts)
+            return self.probe.scores(answers)[..., None] + self.score_bias * answers.is_real[..., None]
+        real = _read_tokens(branches, mask)
         if real is None or (branches is None and bool(real.all())):
             return self._score(self.model(ids))
         scores = self._score(self.model(ids, real=real, branches=branches))
@@ -345,6 +382,24 @@ class ScalarModel(nn.Module):
         with torch.autocast(hidden.device.type, enabled=False):  # bfloat16 would round scores to three digits
             hidden = hidden.float()
             return torch.stack([hidden @ head for head in self.score.weight.float()], dim=-1) + self.score_bias
+
+    def _answers(
+        self, probe: Probe, ids: Tensor, branches: Branches | None, mask: Tensor | None, starts: Tensor | None
+    ) -> Answers:
+        if starts is None:
+            raise ValueError("a probe reads answers only: `starts` must say where they begin")
+        real = _read_tokens(branches, mask)
+        hidden = self.model(ids) if real is None else self.model(ids, real=real, branches=branches)
+        positions = (
+            torch.arange(ids.shape[1], device=ids.device).expand_as(ids) if branches is None else branches.positions
+        )
+        segments = torch.zeros_like(ids) if branches is None else branches.segments
+        return probe.answers(hidden, real, positions, segments, starts)
+
+
+def _read_tokens(branches: Branches | None, mask: Tensor | None) -> Tensor | None:
+    """The tokens (B, T) that are not padding, or are before the last one whose scalar is used; None: all."""
+    return up_to_last(mask) if mask is not None else None if branches is None else branches.segments >= 0
 
 
 def keep_layers(model: LanguageModel | ScalarModel, n_layer: int) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from malmoi import device
-from malmoi.data.comparisons import Ranking, ranking_ids
+from malmoi.data.comparisons import encode_ranking
 from malmoi.data.formats import rankings
 from malmoi.evals.reward_accuracy import SourcedRanking, measure_scores
 from malmoi.evals.reward_baselines import baseline_scores, compare_with_baselines
@@ -31,7 +31,7 @@ def measure_held_out(context: Context) -> None:
     model, (tokenizer, template) = load_model(folder, ScalarModel), load_text(folder)
     known = [
         SourcedRanking(
-            Ranking(ranking_ids(tokenizer, template, row["messages"], row["answers"]), row["ranks"]),
+            encode_ranking(tokenizer, template, row["messages"], row["answers"], row["ranks"]),
             row["source"], row["tree"],
         )
         for row in rows

@@ -31,7 +31,8 @@ def finished(job: Job) -> LanguageModel | ScalarModel | None:
             weight, lora_a, lora_b = (state.pop(f"{name}.{part}") for part in ("weight", "lora_A", "lora_B"))
             state[f"{name}.weight"] = merged_weight(weight, lora_a, lora_b, module.scale)
     is_scalar = isinstance(trained, ScalarModel)
-    found = ScalarModel(trained.config, trained.n_heads) if is_scalar else LanguageModel(trained.config)
+    probe = trained.probe.shape if is_scalar and trained.probe is not None else None
+    found = ScalarModel(trained.config, trained.n_heads, probe) if is_scalar else LanguageModel(trained.config)
     found.load_state_dict(state)
     return found
 

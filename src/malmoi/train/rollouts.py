@@ -196,19 +196,24 @@ def response_values(value: ScalarModel, ids: Tensor, mask: Tensor) -> Tensor:
     """The value at every position that chooses a response token, (B, T). ids: (B, T + 1); mask: (B, T)."""
     shared = share_prompts(ids, mask)
     if shared is None:
-        return value(ids[:, :-1], mask=mask)
-    return shared.unpack(value(shared.ids, shared.branches)[shared.predicts], mask)
+        return value(ids[:, :-1], mask=mask, starts=_prompt_lengths(mask))
+    return shared.unpack(value(shared.ids, shared.branches, starts=shared.starts)[shared.predicts], mask)
 
 
 def scores_at_end(reward_model: ScalarModel, ids: Tensor, mask: Tensor) -> Tensor:
     """The reward model's score at the last token of each response, (B,). ids: (B, T + 1); mask: (B, T)."""
     if (shared := share_prompts(ids, mask)) is not None:
-        found = reward_model(shared.ids, shared.branches)[shared.ends]
+        found = reward_model(shared.ids, shared.branches, starts=shared.starts)[shared.ends]
         return torch.zeros_like(found).index_copy(0, shared.order, found)
     position = torch.arange(1, ids.shape[1], device=ids.device)
     last = (position * mask).amax(dim=1, keepdim=True)
     asked = torch.zeros_like(ids, dtype=torch.bool).scatter(1, last, True)
-    return reward_model(ids, mask=asked).gather(1, last)[:, 0]
+    return reward_model(ids, mask=asked, starts=_prompt_lengths(mask)).gather(1, last)[:, 0]
+
+
+def _prompt_lengths(mask: Tensor) -> Tensor:
+    """Tokens of each row's prompt, (B,): the first True of `mask` (B, T) is at its last token."""
+    return mask.int().argmax(dim=1) + 1
 
 
 class RolloutSteps(ABC):

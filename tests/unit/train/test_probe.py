@@ -1,0 +1,187 @@
+"""A probe learns from few rankings, knows what it does not know, and scores alike in every layout and as a folder."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from malmoi.algorithms import reward
+from malmoi.data.comparisons import Ranking, collate_rankings
+from malmoi.errors import CheckpointError, DataError
+from malmoi.evals.reward_scores import head_scores, mean_scores
+from malmoi.files import read_json, write_json, write_jsonl
+from malmoi.formats.folder import load_model, load_reward_model, save_model
+from malmoi.formats.inspect import kind_of
+from malmoi.model.config import ModelConfig
+from malmoi.model.probe import Probe, ProbeShape, answers_so_far
+from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.tokenizer.bpe import Tokenizer
+from malmoi.tokenizer.chat_template import ChatTemplate
+from malmoi.train.bayes import fit_kernel, fit_weights
+from malmoi.train.features import Features, answer_features, layers_of
+from malmoi.train.probe import Fit, fit_probe
+from malmoi.train.rollouts import scores_at_end
+
+pytestmark = pytest.mark.usefixtures("float32")
+ASKED = [
+    Ranking([[4, 5, 6, 7, 8], [4, 5, 6, 9]], [1, 2], n_prompt=3),
+    Ranking([[4, 4, 9, 9], [4, 4, 9, 5, 6, 7], [4, 4, 9, 5, 3]], [1, 2, 3], n_prompt=2),
+]
+
+
+@pytest.fixture
+def probed(shape: ModelConfig) -> ScalarModel:
+    torch.manual_seed(3)
+    model = ScalarModel(shape)
+    probe = Probe(ProbeShape((1, shape.n_layer), n_answer=5, n_prompt=2, n_factor=4), shape.n_embd)
+    for name, tensor in probe.named_parameters():
+        tensor.data.normal_(std=0.1 if name == "factor" else 1.0)
+    model.take_probe(probe)
+    return model
+
+
+def made_up(n: int, seed: int, noise: float = 0.0) -> tuple[Features, list[list[int]]]:
+    """Two answers to each of n prompts: what is preferred is a direction of the first half, turned by the prompt."""
+    rng = np.random.default_rng(seed)
+    answers, prompts = rng.normal(size=(2 * n, 12)), rng.normal(size=(n, 6))
+    truth = answers @ np.linspace(-1, 1, 12) * np.repeat(np.where(prompts[:, 0] > 0, 1, 0.5), 2)
+    truth = (truth + noise * rng.normal(size=2 * n)).reshape(n, 2)
+    features = Features(answers, rng.integers(1, 20, 2 * n), prompts, np.full(n, 2), (1,))
+    return features, [[1, 2] if a > b else [2, 1] for a, b in truth.tolist()]
+
+
+def fitted(n: int, noise: float = 0.5) -> Fit:
+    features, ranks = made_up(n, 1, noise)
+    return fit_probe(features, ranks, [str(number) for number in range(n)])
+
+
+def test_means_are_those_of_the_prompt_and_of_the_answer_so_far() -> None:
+    batch = collate_rankings(ASKED, 0)
+    x = torch.randn(*batch.ids.shape, 3, generator=torch.Generator().manual_seed(1))
+    found = answers_so_far(x, batch.branches.positions, batch.branches.segments, batch.starts)
+    at = 0
+    for row, ranking in enumerate(ASKED):
+        torch.testing.assert_close(found.prompts[row], x[row, : ranking.n_prompt].mean(0))
+        for segment, ids in enumerate(ranking.ids, start=1):
+            mine = (batch.branches.segments[row] == 0) | (batch.branches.segments[row] == segment)
+            own = x[row][mine][ranking.n_prompt :]
+            last = int(batch.last[at])
+            assert found.lengths[row, last] == len(ids) - ranking.n_prompt == len(own)
+            torch.testing.assert_close(found.means[row, last], own.mean(0), rtol=1e-5, atol=1e-6)
+            at += 1
+
+
+def test_an_answer_has_one_score_in_every_layout(probed: ScalarModel) -> None:
+    together = [one[:, 0] for one in head_scores(probed, ASKED, 0)]
+    for ranking, scores in zip(ASKED, together, strict=True):
+        starts = torch.tensor([ranking.n_prompt])
+        alone = [probed(torch.tensor([ids]), starts=starts)[0, -1].item() for ids in ranking.ids]
+        assert scores.tolist() == pytest.approx(alone, abs=1e-5)
+        longest = max(map(len, ranking.ids))
+        ids = torch.tensor([[*one, *[0] * (longest - len(one))] for one in ranking.ids])
+        mask = torch.zeros(ids.shape, dtype=torch.bool)[:, 1:]
+        for row, one in enumerate(ranking.ids):
+            mask[row, ranking.n_prompt - 1 : len(one) - 1] = True
+        assert scores_at_end(probed, ids, mask).tolist() == pytest.approx(alone, abs=1e-5)
+
+
+def test_a_probe_must_know_where_answers_begin(probed: ScalarModel) -> None:
+    with pytest.raises(ValueError, match="starts"):
+        probed(torch.tensor([[4, 5, 6]]))
+
+
+def test_a_folder_keeps_the_scores_and_drops_the_blocks_that_nothing_reads(
+    tmp_path: Path, shape: ModelConfig, tokenizer: Tokenizer, template: ChatTemplate
+) -> None:
+    model = ScalarModel(shape)
+    model.take_probe(Probe(ProbeShape((1,), 3, 2, 2), shape.n_embd))
+    for tensor in model.probe.parameters():  # type: ignore[union-attr]
+        tensor.data.normal_()
+    model.score_bias.fill_(0.25)
+    save_model(tmp_path / "m", model, tokenizer, template, {})
+    assert kind_of(tmp_path / "m") == "reward"
+    config = read_json(tmp_path / "m" / "config.json")
+    assert (config["num_hidden_layers"], config["probe_layers"]) == (1, [1])
+    assert mean_scores(load_reward_model(tmp_path / "m"), ASKED, 0) == mean_scores(model, ASKED, 0)
+    with pytest.raises(CheckpointError, match="cannot write"):
+        load_model(tmp_path / "m", LanguageModel)
+    for layers in ([2], [1, 1], "1"):
+        write_json(tmp_path / "m" / "config.json", {**config, "probe_layers": layers})
+        with pytest.raises(CheckpointError, match="probe_layers"):
+            load_reward_model(tmp_path / "m")
+
+
+def test_features_are_those_that_the_model_reads_and_are_computed_once(
+    tmp_path: Path, policy_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = answer_features(policy_folder, ASKED, (0.5, 1), tmp_path)
+    model = load_model(policy_folder, LanguageModel)
+    layers = layers_of(model.config, (0.5, 1))
+    model.model.read_after = layers
+    states = model.model(torch.tensor([ASKED[0].ids[0]]))[0].detach().numpy()
+    assert found.answers[0] == pytest.approx(np.concatenate([states[3:].mean(0), states[-1]]), abs=1e-5)
+    assert found.prompts[0] == pytest.approx(states[:3].mean(0), abs=1e-5)
+    assert found.lengths.tolist() == [2, 1, 2, 4, 3]
+    monkeypatch.setattr("malmoi.train.features._in_files", lambda *_: pytest.fail("computed again"))
+    again = answer_features(policy_folder, ASKED[::-1], (0.5, 1), tmp_path)
+    assert np.array_equal(again.answers, found.take([1, 0]).answers)
+
+
+def test_it_learns_and_the_more_the_surer() -> None:
+    asked, ranks = made_up(200, 2)
+    accuracies, deviations = [], []
+    for n in (30, 100, 300):
+        fit = fitted(n)
+        gaps = [scores[0] - scores[1] for scores in fit.scores(asked)]
+        accuracies.append(np.mean([(gap > 0) == (rank[0] < rank[1]) for gap, rank in zip(gaps, ranks, strict=True)]))
+        deviations.append(np.mean(np.concatenate(fit.deviations(asked))) / np.std(gaps))
+    assert accuracies[0] > 0.7
+    assert accuracies[-1] > 0.85
+    assert all(more < less for less, more in pairwise(deviations))
+
+
+def test_it_is_unsure_of_answers_unlike_any_that_were_ranked() -> None:
+    fit, (asked, _) = fitted(100), made_up(20, 3)
+    far = Features(asked.answers * 5, asked.lengths, asked.prompts, asked.sizes, asked.layers)
+    assert np.mean(np.concatenate(fit.deviations(far))) > 2 * np.mean(np.concatenate(fit.deviations(asked)))
+
+
+def test_kernel_and_weights_say_the_same() -> None:
+    rng = np.random.default_rng(1)
+    x, target, weight = rng.normal(size=(30, 8)), rng.choice([0, 0.5, 1], 30), rng.random(30)
+    by_weights = fit_weights(x, target, weight)
+    assert x @ by_weights.mean == pytest.approx(x @ x.T @ fit_kernel(x @ x.T, target, weight), abs=1e-4)
+    wide = np.hstack([x, np.zeros((30, 40))])
+    assert fit_weights(wide, target, weight).mean[:8] == pytest.approx(by_weights.mean, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [(lambda ranks: ranks[:5], "at least 10"), (lambda ranks: [[1, 1]] * 50, "prefer one answer")],
+)
+def test_rankings_that_say_too_little_are_refused(
+    change: Callable[[list[list[int]]], list[list[int]]], said: str
+) -> None:
+    features, ranks = made_up(50, 1)
+    ranks = change(ranks)
+    with pytest.raises(DataError, match=said):
+        fit_probe(features.take(range(len(ranks))), ranks, [str(i) for i in range(len(ranks))])
+
+
+def test_training_with_a_probe_leaves_a_job_that_is_done(
+    tmp_path: Path, policy_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    rows = [
+        {"messages": [{"role": "user", "content": f"cat {i}?"}], "answers": ["the mat sat", "on " * (i % 5 + 1)],
+         "ranks": [1, 2]} for i in range(16)
+    ]  # fmt: skip
+    write_jsonl(tmp_path / "ranked.jsonl", rows)
+    inputs = reward.Inputs(model=policy_folder, data=tmp_path / "ranked.jsonl")
+    job = reward.build(reward.Config(method="probe"), inputs)
+    assert job.n_steps == 0
+    assert isinstance(job.model, ScalarModel)
+    assert job.model.probe is not None
