@@ -23,6 +23,16 @@ _WRAPPED = re.compile(r"(?<=[^\n]{40})\n[ \t]*(?=[^\W\d_])(?![a-z0-9][.)] )")
 _BLANK_CATEGORIES = {"Cc", "Cf", "Zs", "Zl", "Zp"}
 
 
+_ABBREVIATION = re.compile(
+    r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|resp|incl|excl|Dr|Mr|Mrs|Ms|Prof|Jr|Sr|St|No|Vol|Fig|pp?)|^\s*\d+|\b[A-Z])\.$"
+)
+
+
+def ends_in_abbreviation(text: str) -> bool:
+    """Whether the full stop at the end of a text is that of an abbreviation, an initial or a list's number."""
+    return _ABBREVIATION.search(text) is not None
+
+
 def nfc(text: str) -> str:
     """The text in Unicode NFC: Korean typed as separate letters becomes syllables, which take a third of the tokens."""
     return unicodedata.normalize("NFC", text)

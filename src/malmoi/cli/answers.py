@@ -45,7 +45,7 @@ Documents = Annotated[
         help="Look up in this folder or file, whose index is made or updated first; default: the workspace's index.",
     ),
 ]  # fmt: skip
-NoDocuments = Annotated[bool, typer.Option("--no-documents", help="Look nothing up: the model answers alone.")]
+NoDocuments = Annotated[bool, typer.Option("--no-documents", help="Look nothing up: the model answers by itself.")]
 NoRecord = Annotated[bool, typer.Option("--no-record", help="Do not record the answers in the workspace's ledger.")]
 SHOWN = 100
 """Characters of a heading or a sentence in a line about a source."""
@@ -156,10 +156,15 @@ class Answering:
         from malmoi.inference.grounded import NO_VOICE
         from malmoi.workspace.models import find_model, policy_names
 
-        if model == NO_VOICE or (model is None and self.lookup is not None and not policy_names(self.workspace)):
-            if self.lookup is None:
-                raise ConfigError("none: quotes what it finds, and there is nothing to look up in; give --documents")
-            return NO_VOICE, None
+        if model == NO_VOICE or (model is None and not policy_names(self.workspace)):
+            if self.lookup is not None:
+                return NO_VOICE, None
+            if model is None:
+                raise ConfigError(
+                    f"{self.workspace.path}: no model here yet, and no index to look up in; give --documents FOLDER or "
+                    "--workspace, or make a model with `malmoi demo`"
+                )
+            raise ConfigError("none: quotes what it finds, and there is nothing to look up in; give --documents FOLDER")
         return find_model(self.workspace, model)
 
     def record(self, session: "ChatSession") -> str | None:

@@ -1,4 +1,4 @@
-"""What the shell can complete besides commands and options: names of models, runs, recipes and workspaces.
+"""What the shell can complete in addition to commands and options: names of models, runs, recipes and workspaces.
 
 A shell waits for these at every press of Tab, so they only list folders; nothing is read, and nothing is imported.
 `malmoi --install-completion` makes bash, zsh and fish ask for them.

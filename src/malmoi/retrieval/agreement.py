@@ -28,7 +28,7 @@ ABOUT_A_NAME = frozenset({"module", "parameters", "kind"})
 _FRAME = (
     "use module takes take parameters arguments 모듈 매개변수 인자 받습니다 있습니다 없습니다 이렇게 설명되어 쓰세요"
 )
-"""What an answer may say besides what was found."""
+"""What an answer may say in addition to what was found."""
 
 
 def agreeing_source(answer: str, findings: Findings, question: str) -> Source | None:

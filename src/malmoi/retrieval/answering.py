@@ -1,8 +1,8 @@
 """Which sentence of notes answers a question, and how probably.
 
-Notes and letters have no names that a question could be held against: what counts is the sentence. It has to hold what
+Notes and letters have no names that a question could be compared with: what counts is the sentence. It has to hold what
 is asked for, or follow what does; what the question is about may be in its heading, the name of its file or a sentence
-beside it; and it has to be of the kind that the question word asks for, such as a date for "when".
+next to it; and it has to be of the kind that the question word asks for, such as a date for "when".
 """
 
 import re
@@ -19,11 +19,11 @@ from malmoi.retrieval.sentences import Sentence, asked_kinds, sentences, tells
 from malmoi.retrieval.words import patterns, word_list
 
 LIGHT = 0.45
-"""Weight of a verb that says little, such as "need", beside what is asked for."""
+"""Weight of a verb that says little, such as "need", compared with what is asked for."""
 ABOUT = 0.6
-"""Weight of words that say what the question is about ("for the fair", "부산에서"), beside what is asked for."""
+"""Weight of words that say what the question is about ("for the fair", "부산에서"), compared with what is asked for."""
 TOPIC = 1.25
-"""Weight of the topic of a Korean question ("선인장은"), beside other nouns."""
+"""Weight of the topic of a Korean question ("선인장은"), compared with other nouns."""
 FEW = 200
 """Passages that an index is taken to have more than it has: in a few notes no word is rare or common yet."""
 IN_HEADING, BEFORE, AFTER, IN_PASSAGE = 0.9, 0.75, 0.5, 0.45
@@ -42,7 +42,7 @@ class Answer:
     """A sentence as an answer; everything is from 0 to 1.
 
     own: share of what is asked for that the sentence itself holds; what the question is about may be in the heading
-    near: share of all that the question says, with its heading, its file's name and the sentences beside it
+    near: share of all that the question says, with its heading, its file's name and the sentences next to it
     missing: weight of the weightiest word that is not even near, as a share of the weightiest
     told: share of the kinds of answers asked for that it has; 1/2 if no kind is asked for
     lacks: whether it has no number, time, … where an answer cannot be without

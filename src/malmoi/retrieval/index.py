@@ -6,6 +6,7 @@ terms of `malmoi.retrieval.terms`; tantivy sees nothing but these terms.
 """
 
 import json
+import shlex
 import tempfile
 import time
 from collections import Counter
@@ -46,10 +47,15 @@ class Index:
         """Raises DataError if there is no index in the folder, if it is of another format, or broken."""
         if not (folder / FACTS).is_file():
             raise DataError(f"{folder}: has no index; make one: malmoi index FOLDER")
-        facts = read_json(folder / FACTS)
+        try:
+            facts = read_json(folder / FACTS)
+        except DataError:
+            raise DataError(f"{folder}: {FACTS} is damaged; make the index again: malmoi index FOLDER") from None
+        source = facts.get("source") if isinstance(facts, dict) else None
+        mend = f"run {f'malmoi index {shlex.quote(str(source))}' if source else 'the recipe that made it'} again"
         if not isinstance(facts, dict) or facts.get("format") != FORMAT:
-            raise DataError(f"{folder}: made by another version; run malmoi index FOLDER again")
-        return cls(folder, facts, _searcher(folder / SEARCH))
+            raise DataError(f"{folder}: made by another version; {mend}")
+        return cls(folder, facts, _searcher(folder / SEARCH, mend))
 
     def candidates(
         self, wanted: Sequence[str] | Mapping[str, float], n: int, heading: float = 0.0
@@ -111,14 +117,18 @@ def build_index(documents: Iterable[Document], folder: Path) -> dict[str, Any]:
     return facts
 
 
-def _searcher(folder: Path) -> tantivy.Searcher:
-    """Raises DataError if tantivy cannot read the folder, also when it is read again after an update."""
+def _searcher(folder: Path, mend: str) -> tantivy.Searcher:
+    """Raises DataError if tantivy cannot read the folder, also when it is read again after an update.
+
+    mend: what to do then
+    """
     for n_left in reversed(range(N_TRIES)):
         try:
             return _linked_searcher(folder)
         except (ValueError, OSError) as error:
             if not n_left:
-                raise DataError(f"{folder.parent}: cannot be opened ({error}); run malmoi index FOLDER again") from None
+                why = error.strerror if isinstance(error, OSError) else "files of it are damaged or missing"
+                raise DataError(f"{folder.parent}: cannot be opened ({why}); {mend}") from None
             time.sleep(0.05)
     raise AssertionError
 

@@ -94,7 +94,7 @@ def understand(text: str) -> Question:
 _ABOUT = re.compile(
     r"(?i)\bwhat(?:'s| is| are| does) (\w+)(?: (?:do|for|used for|mean|about))?\W*$|\b(?:explain|describe) (\w+)\W*$"
 )
-_POINTING = frozenset("it this that these those you they he she we i one there up new".split())  # noqa: SIM905
+_POINTING = frozenset("it this that these those you they he she we i one there up new".split())
 
 
 def _asked_about(text: str) -> str:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from malmoi.retrieval.words import patterns
+from malmoi.synthetic.docstrings import is_signature
+from malmoi.text import ends_in_abbreviation
 
 _END = re.compile(
     r"""[.!?…。！？]["'”’)\]]*(?=\s|$)|\n[ \t]*\n+"""
@@ -13,12 +15,6 @@ _END = re.compile(
 )
 _MARK = re.compile(r"^(?:[-*+•·](?: \[[ xX]\])?|\d+[.)]) (?=\S)")
 """Before an item of a list; a quoted sentence is without."""
-_ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|Dr|Mr|Mrs|Ms|No|St|Fig|p|pp)|^\s*\d+|\b[A-Z])\.$")
-
-_SIGNATURE = r"[\w.]+\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)"
-# What it has taken it keeps, so that long sentences with many calls take no longer than others.
-_SIGNATURES = re.compile(rf"^(?:{_SIGNATURE}\s*+(?:-+>\s*+(?:(?!{_SIGNATURE})[^.])*+)?\.?+\s*+)++$")
-
 _PROSE = re.compile(r"(?!Also called|For example|>>>)[^\W\d_]")
 
 
@@ -38,7 +34,7 @@ def sentences(text: str) -> tuple[Sentence, ...]:
     start = 0
     for match in _END.finditer(text):
         part = text[start : match.end()]
-        if match.group()[0] == "." and _ABBREVIATION.search(part):
+        if match.group()[0] == "." and ends_in_abbreviation(part):
             continue
         found.append((start, match.end()))
         start = match.end()
@@ -58,7 +54,7 @@ def _indent(text: str) -> int:
 def first_telling(text: str) -> Sentence:
     """The first sentence of a text, or the next one after signatures such as `dumps(obj) -> str` if that is prose."""
     found = sentences(text)
-    rest = (sentence for sentence in found if not _SIGNATURES.match(sentence.text))
+    rest = (sentence for sentence in found if not is_signature(sentence.text))
     told = next(rest, found[0])
     return told if _PROSE.match(told.text) else found[0]
 

@@ -8,7 +8,7 @@ from malmoi.retrieval.question import Concept, Question
 from malmoi.retrieval.terms import terms
 
 CORRECTED = 0.9
-"""How well a corrected word fits, beside one that was spelt right."""
+"""How well a corrected word fits, compared with one that was spelt right."""
 _MIN_LETTERS = 4
 
 

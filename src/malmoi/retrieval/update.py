@@ -16,11 +16,13 @@ from malmoi.corpus.folder import ReadReport, find_files, read_files
 from malmoi.errors import DataError, printable
 from malmoi.files import iterate_jsonl, read_json, write_json, write_jsonl
 from malmoi.retrieval.contents import Counted, facts_of
+from malmoi.retrieval.index import Index
 from malmoi.retrieval.passages import passages
 from malmoi.retrieval.writer import FACTS, FORMAT, SEARCH, Writer
 
 FILES = "files.jsonl"
 """What is known of each file: its size and time of change, what is in it, and what of it could not be read."""
+DAMAGED = "index that was damaged, and was made again"
 SETTLED_NS = 2_000_000_000
 """A file that changed less than this before it was read could change again without getting a later time."""
 
@@ -54,20 +56,20 @@ def update_index(source: Path, folder: Path, encoding: str | None = None) -> Upd
     encoding = _encoding_before(folder) if encoding is None else encoding
     paths = find_files(source, "skip", done.report)
     about = {"format": FORMAT, "source": str(source.resolve()), "encoding": encoding}
-    known = _known(folder, about)
+    known = _known(folder, about, done.report)
     with Writer(folder / SEARCH) as writer:
         found = {_key(source, path): path for path in paths}
-        changed = [key for key, path in found.items() if not _is_same(known.get(key), path)]
+        changed = {key: path for key, path in found.items() if not _is_same(known.get(key), path)}
         gone = known.keys() - found.keys()
         done.n_read, done.n_unchanged, done.n_removed = len(changed), len(found) - len(changed), len(gone)
         if changed or gone or not (folder / FACTS).exists():
-            kept = {key: row for key, row in known.items() if key in found and key not in set(changed)}
+            kept = {key: row for key, row in known.items() if key in found and key not in changed}
             # A file that is not in the list is read again: the list may say less than the index has, never more.
             _write_known(folder, kept)
             for key in () if writer.is_new else (*changed, *sorted(gone)):
                 writer.remove(key)
-            read = _read(source, {key: found[key] for key in changed}, writer, done, encoding)
-            known = {key: (kept | read)[key] for key in found}
+            rows = kept | _read(source, changed, writer, done, encoding)
+            known = {key: rows[key] for key in found}
             facts = facts_of(known.items())
             if not facts["passages"]:
                 said = ", ".join(f"{n} {reason}" for reason, n in done.report.skipped.items())
@@ -76,7 +78,7 @@ def update_index(source: Path, folder: Path, encoding: str | None = None) -> Upd
             _write_known(folder, known)
             write_json(folder / FACTS, about | facts)
     done.facts = read_json(folder / FACTS)
-    for key in found.keys() & known.keys() - set(changed):
+    for key in (key for key in found if key not in changed):
         done.report.skipped.update(known[key]["skipped"])
         done.report.examples += known[key]["examples"]
     return done
@@ -88,13 +90,16 @@ def _encoding_before(folder: Path) -> str:
     return UTF8
 
 
-def _known(folder: Path, about: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """What is known of the files of an index. An index of another format is removed."""
+def _known(folder: Path, about: dict[str, Any], report: ReadReport) -> dict[str, dict[str, Any]]:
+    """What is known of the files of an index. An index of another format, or a damaged one, is removed."""
     facts: dict[str, Any] = {}
     with contextlib.suppress(DataError):
         facts = read_json(folder / FACTS)
         if facts["format"] == FORMAT:
+            report.notes[DAMAGED] += 1  # unless all of it can be read
+            Index.open(folder)
             rows = {row.pop("file"): row for row in iterate_jsonl(folder / FILES)}
+            del report.notes[DAMAGED]
             if facts["encoding"] == about["encoding"]:
                 return rows
             return {key: {**row, "changed_ns": None} for key, row in rows.items()}

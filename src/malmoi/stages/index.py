@@ -8,8 +8,10 @@ from malmoi.cost import Cost, Sizes
 from malmoi.facts import Facts, Figure, Figures, Section
 from malmoi.files import folder_atomic, read_json
 from malmoi.retrieval.index import build_index
-from malmoi.retrieval.writer import FACTS
+from malmoi.retrieval.writer import FACTS, FORMAT
 from malmoi.stage import Context, Finished, Input, required
+from malmoi.workspace.folder import Workspace
+from malmoi.workspace.hashes import Hashes
 from malmoi.workspace.indexes import INDEX
 
 
@@ -19,6 +21,11 @@ class Settings(config.Settings):
 
 READS = {"documents": required("documents")}
 MAKES = {INDEX: INDEX}
+
+
+def external_hashes(settings: Settings, workspace: Workspace, hashes: Hashes) -> dict[str, str]:
+    """The format: an index of another version is made again."""
+    return {"format": FORMAT}
 
 
 def cost(settings: Settings, sizes: Sizes) -> Cost:

@@ -110,7 +110,9 @@ def facts(finished: Finished) -> Facts:
     shown = talks[-1] if talks else LOOKUP
     drilled = _drilled(finished)
     voices = found["voices"]
-    cards = [Card(f"natural questions right, {shown}", voices[shown]["right"], note=_beside(found, shown))]
+    cards = [
+        Card(f"natural questions right, {shown}", voices[shown]["right"], note=_interval_and_look_up(found, shown))
+    ]
     summary = [Summary(f"natural questions right, {name}", voices[name]["right"]) for name in voices]
     summary += [
         Summary(f"  {name} minus {other}, paired", value)
@@ -127,10 +129,10 @@ def facts(finished: Finished) -> Facts:
     )
 
 
-def _beside(found: Mapping[str, Any], shown: str) -> str:
+def _interval_and_look_up(found: Mapping[str, Any], shown: str) -> str:
     right = found["voices"][shown]["right"]
-    beside = f"; look-up alone {found['voices'][LOOKUP]['right']['mean']:.3f}" if shown != LOOKUP else ""
-    return f"[{right['low']:.3f}, {right['high']:.3f}]{beside}"
+    other = f"; look-up alone {found['voices'][LOOKUP]['right']['mean']:.3f}" if shown != LOOKUP else ""
+    return f"[{right['low']:.3f}, {right['high']:.3f}]{other}"
 
 
 def _lead(found: Mapping[str, Any]) -> str:

@@ -2,21 +2,28 @@
 
 import re
 
+from malmoi.text import ends_in_abbreviation
+
 MAX_SENTENCE_CHARS = 200
 
-_SIGNATURE = r"[\w.]+\([^()]*(?:\([^()]*\)[^()]*)*\)"
+_SIGNATURE = r"[\w.]+\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)"
 _ROLE = re.compile(r":[a-z]+(?::[a-z]+)?:`(?:[^`<\n]*<)?[~!]?([^`<>\n]*)>?`")
 _QUOTED = re.compile(r"``([^`\n]+)``|(?<![`\w])`([^`\s](?:[^`\n]*[^`\s])?)`_?(?![`\w])")
-_SIGNATURES = re.compile(rf"^(?:{_SIGNATURE}\s*(?:-+>\s*.*?)?\s*)+$")
+# What it has taken it keeps, so that long sentences with many calls take no longer than others.
+_SIGNATURES = re.compile(rf"^(?:{_SIGNATURE}\s*+(?:-+>\s*+(?:(?!{_SIGNATURE})[^.])*+)?\.?+\s*+)++$")
 _RESULT = re.compile(rf"^{_SIGNATURE}\s*-+>\s*(?:None\.\s*)?(.+)$")
 _LEADING = re.compile(
     rf"^(?:{_SIGNATURE}\s*(?:-+>\s*[\w\[\], .]+?(?=\s+--?\s|\.?\s+[A-Z]))?\.?\s*(?:--?|:)?\s+"
     r"|[\w.]+(?: module)? --? (?=[A-Z]))"
 )
 _END = re.compile(r"""[.!?]["')]*(?=\s{2,}|\s+[A-Z("'*]|\s*$)""")
-_ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|resp|incl|excl|no|Dr|Mr|Ms|St)|\b[A-Z])\.$")
 N_PARAGRAPHS = 3
 """The first sentence is one of the first paragraphs', after signatures and headings."""
+
+
+def is_signature(line: str) -> bool:
+    """Whether a line has only signatures, such as `dumps(obj) -> str`."""
+    return _SIGNATURES.match(line) is not None
 
 
 def plain_text(text: str) -> str:
@@ -37,14 +44,14 @@ def first_sentence(text: str) -> str:
             if result[:1].isupper() and result.count(" ") > 1:
                 return result
             fallback = fallback or result
-        if not _SIGNATURES.match(_one_line(paragraph)) and (sentence := _sentence(_LEADING.sub("", paragraph))):
+        if not is_signature(_one_line(paragraph)) and (sentence := _sentence(_LEADING.sub("", paragraph))):
             return sentence
     return fallback
 
 
 def _sentence(text: str) -> str:
     """The first sentence, with a full stop; "" if it cannot be used."""
-    whole = next((end for end in _END.finditer(text) if not _ABBREVIATION.search(text[: end.end()])), None)
+    whole = next((end for end in _END.finditer(text) if not ends_in_abbreviation(text[: end.end()])), None)
     sentence = _one_line(text[: whole.end()] if whole else text)
     if sentence and not re.search(r"""[.!?]["')]*$""", sentence):
         sentence = sentence.rstrip(":;,-") + "."

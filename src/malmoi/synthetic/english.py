@@ -2,12 +2,10 @@
 
 from typing import NamedTuple
 
-from malmoi.synthetic.words import words
-
 AUXILIARIES = frozenset(
-    "is are was were will can may must should could would might shall has have had does do did".split()  # noqa: SIM905
+    "is are was were will can may must should could would might shall has have had does do did".split()
 )
-_MODAL = frozenset("will can may must should could would might shall".split())  # noqa: SIM905
+_MODAL = frozenset("will can may must should could would might shall".split())
 _BE = frozenset(("is", "are", "was", "were"))
 _HAVE = frozenset(("has", "have", "had"))
 # base, past (the same as the participle unless given as past/participle)
@@ -32,14 +30,12 @@ record reduce release remain remove rent repair replace report request require r
 sign start stay stir stop store study suggest supply support talk teach test touch train travel try turn use visit
 vote wait walk want warm wash watch weigh whisk work worry"""
 _PERSON_VERBS = frozenset(
-    words(
-        """agree announce answer ask attend bake become book borrow bring build buy call carry celebrate choose clean
+    """agree announce answer ask attend bake become book borrow bring build buy call carry celebrate choose clean
         collect compose cook count decide deliver design direct discover discuss draw drive earn eat explain fix
         hire invent invite join know lead lend like love make manage marry meet offer order organise organize own
         paint pay phone pick plan plant play prepare present promise publish read receive repair rent say sell
         send sign sing speak stir study suggest take teach tell think travel try use visit wait walk want wash
-        watch write"""
-    )
+        watch write""".split()
 )
 
 
@@ -90,25 +86,21 @@ _UNCHANGED = frozenset(
     base for base, past in zip(_IRREGULAR.split()[::2], _IRREGULAR.split()[1::2], strict=True) if base == past
 )
 _DETERMINERS = frozenset(
-    "the a an our their his her its my your each every all some this that these those no any both".split()  # noqa: SIM905
+    "the a an our their his her its my your each every all some this that these those no any both".split()
 )
 _PREPOSITIONS_IN_NOUNS = frozenset(("of", "for", "in", "to", "on", "at", "from", "with"))
-_PLURALS = frozenset("people children men women police we you they i members".split())  # noqa: SIM905
+_PLURALS = frozenset("people children men women police we you they i members".split())
 _PRONOUNS = frozenset(
-    words(
-        """it they he she this that these those there here i me him them what who which when where why how everyone
+    """it they he she this that these those there here i me him them what who which when where why how everyone
         someone nobody everybody somebody one ones another others nothing something everything all some none such
-        both many most few"""
-    )
+        both many most few""".split()
 )
 _DANGLING = frozenset(("his", "her", "its", "their", "this", "that", "these", "those", "such", "another"))
 _SUBORDINATE = frozenset(
-    words(
-        """if when while after before because although though as since unless until once whereas so but and or yet
-        however also then thus therefore instead moreover furthermore meanwhile first finally please let"""
-    )
+    """if when while after before because although though as since unless until once whereas so but and or yet
+        however also then thus therefore instead moreover furthermore meanwhile first finally please let""".split()
 )
-_NO_SUBJECT = frozenset("that which who whose whom because if when while where although but then".split())  # noqa: SIM905
+_NO_SUBJECT = frozenset("that which who whose whom because if when while where although but then".split())
 
 
 class Clause(NamedTuple):
@@ -219,9 +211,7 @@ def is_person_verb(base: str) -> bool:
 
 # Words that begin sentences, and are written small inside a question.
 _COMMON = frozenset(
-    words(
-        """tickets members students customers visitors guests children people boards phones breakfast lunch dinner
+    """tickets members students customers visitors guests children people boards phones breakfast lunch dinner
         membership parking entry admission leftover lost spare check-in checkout payment payments books doors pets
-        dogs smoking orders deliveries refunds rooms players teams new old most parts water"""
-    )
+        dogs smoking orders deliveries refunds rooms players teams new old most parts water""".split()
 )

@@ -2,8 +2,6 @@
 
 import re
 
-from malmoi.synthetic.words import words
-
 MONTH = r"(?:January|February|March|April|May|June|July|August|September|October|November|December)"
 WEEKDAY = r"(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)days?"
 CLOCK = r"(?:\d{1,2}[:.]\d{2}(?:\s?[ap]\.?m\.?)?|\d{1,2}\s?[ap]\.?m\.?|noon|midnight|\d{1,2} o'clock)"
@@ -52,11 +50,9 @@ PLACE_DETERMINED = re.compile(
     r"^(?:in front of|next to|\w+) (?:the |a |an |our |their |your |its |his |her |room |platform |hall |[A-Z])"
 )
 PLACE_VERBS = frozenset(
-    words(
-        """be held hold located situated based stored store live stay meet stand lie sit park parked take found
+    """be held hold located situated based stored store live stay meet stand lie sit park parked take found
         find kept leave work born sold bought buy bake land arrive wait play displayed served serve built build
-        grow grown happen begin start end die buried published hang hung"""
-    )
+        grow grown happen begin start end die buried published hang hung""".split()
 )
 NO_PLACE = re.compile(
     r"\b(?:time|way|end|cash|total|order|case|fact|part|form|addition|general|particular|advance|charge|average"
@@ -69,13 +65,11 @@ NO_PLACE = re.compile(
 )  # fmt: skip
 PERSON = re.compile(r"^(?:(?:Mr|Mrs|Ms|Dr|Prof)\. )?[A-Z][a-z]+(?: [A-Z][a-z]+){0,2}$")
 NOT_PERSON = frozenset(
-    words(
-        """The This That These Those There Here Monday Tuesday Wednesday Thursday Friday Saturday Sunday January
+    """The This That These Those There Here Monday Tuesday Wednesday Thursday Friday Saturday Sunday January
         February March April June July August September October November December Students Members Customers
         Visitors Guests Everyone Water Lunch Dinner Breakfast Tickets People Children Parents Police Someone
         Nobody Many Most Some All Both Each Every Another Other Others Several Few Their Our His Her Its My Your
-        In On At"""
-    )
+        In On At""".split()
 )
 ROLE = re.compile(
     r"\b(?:chair|president|captain|manager|teacher|leader|author|director|owner|treasurer|secretary|founder"
@@ -96,7 +90,7 @@ PEOPLE = re.compile(
 ADVERBS = re.compile(r" (?:usually|normally|also|already|always|only|slowly|still|then|just|often)(?= |$)")
 OBJECT = re.compile(r"^(?:a|an|the|our) (?:[\w'’-]+ ?){1,4}$")
 SECOND = frozenset(
-    words("is are was were has had will can that which who whose whom when while because but where whether")
+    "is are was were has had will can that which who whose whom when while because but where whether".split()
 )
 ODD = re.compile(r"[\"“”?!;…()]|:(?!\d\d)")
 PARENTHESES = re.compile(r"\s?\([^()]*\)")

@@ -1,4 +1,4 @@
-"""The simulated labeler's rule: what an answer is worth, from 0 to 1, beside its reference and its documents.
+"""The simulated labeler's rule: what an answer is worth, from 0 to 1, compared with its reference and its documents.
 
 `gold` anywhere in Malmoi is this score, of one answer, or its mean over answers.
 """
@@ -47,7 +47,7 @@ _DECLINED = re.compile(r"\bI (?:do not|don't) know\b|모릅니다|모르겠|찾�
 def gold_score(
     answer: str, reference: str | Sequence[str], finished: bool, messages: Sequence[Mapping[str, Any]] = ()
 ) -> float:
-    """How good an answer is beside the best-matching reference, in [0, 1]; 0 if it is empty. See `RULE`.
+    """How good an answer is compared with the best-matching reference, in [0, 1]; 0 if it is empty. See `RULE`.
 
     messages: the conversation that is answered, with the documents of its last question
     Only a finished answer that equals a reference, except for white space, scores 1. Right answers of any form score

@@ -3,8 +3,6 @@
 import re
 from dataclasses import dataclass
 
-from malmoi.synthetic.words import words
-
 _FIRST, _VOWELS, _FINALS = 0xAC00, 21, 28
 _FINAL = {"": 0, "ㄴ": 4, "ㄹ": 8, "ㅁ": 16, "ㅂ": 17, "ㅆ": 20}
 _FIGURES_WITH_FINAL, _FIGURES_WITH_L = frozenset("013678"), frozenset("178")
@@ -19,17 +17,14 @@ _PARTICLES = {"은": ("은", "는"), "이": ("이", "가"), "을": ("을", "를"
 _VERBS_IN_I = ("보이", "줄이", "높이", "쓰이", "붙이", "먹이", "움직이", "들이", "모이", "끓이", "볶이", "쌓이", "섞이",
                "놓이", "기울이", "속이", "숙이", "녹이", "절이", "덮이", "나뉘", "기다리", "죽이", "벌이")  # fmt: skip
 _ADJECTIVES_IN_HA = tuple(
-    words(
-        """가능 불가능 필요 불필요 중요 편리 불편 따뜻 저렴 충분 부족 적당 적합 친절 조용 깨끗 안전 위험 유명 비슷 동일
-        다양 간단 복잡 특별 건강 행복 신선 달콤 고소 매콤 담백 쌀쌀 시원 화려 소박 튼튼 단단 정확 풍부 유용 익숙"""
-    )
+    """가능 불가능 필요 불필요 중요 편리 불편 따뜻 저렴 충분 부족 적당 적합 친절 조용 깨끗 안전 위험 유명 비슷 동일
+        다양 간단 복잡 특별 건강 행복 신선 달콤 고소 매콤 담백 쌀쌀 시원 화려 소박 튼튼 단단 정확 풍부 유용
+        익숙""".split()
 )
-_SHORT_ADJECTIVES_IN_HA = frozenset(words("강 약 착 급 심 흔 귀 진 연 순 선 독"))
+_SHORT_ADJECTIVES_IN_HA = frozenset("강 약 착 급 심 흔 귀 진 연 순 선 독".split())
 _ADJECTIVES = frozenset(
-    words(
-        """크 비싸 싸 예쁘 빠르 느리 다르 아프 바쁘 나쁘 기쁘 슬프 희 푸르 고프 좋 많 적 높 낮 넓 좁 짧 얕 깊 같 작
-        밝 맑 젊 늙 굵 얇 싫 옳 괜찮 점잖 붉 검"""
-    )
+    """크 비싸 싸 예쁘 빠르 느리 다르 아프 바쁘 나쁘 기쁘 슬프 희 푸르 고프 좋 많 적 높 낮 넓 좁 짧 얕 깊 같 작
+        밝 맑 젊 늙 굵 얇 싫 옳 괜찮 점잖 붉 검""".split()
 )
 # Spoken forms whose stem cannot be told from the form alone, or that are adjectives of the ㅂ kind.
 _UNKNOWN_STEM = (

@@ -73,7 +73,7 @@ class SimulatedLabeler:
     def rule(self) -> str:
         """The rule in words, for `Person.description`."""
         return (
-            f"Simulated, not a person. Scores an answer beside its reference and its documents: {RULE} "
+            f"Simulated, not a person. Compares an answer with its reference and its documents: {RULE} "
             f"Scores within {self.tie_margin:g} of the best of a group tie. It perceives scores through Gaussian noise "
             f"(Thurstone 1927) that turns {self.error_rate:.0%} of the truly different pairs round; seed {self.seed}."
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from malmoi.corpus.documents import Document
+from malmoi.text import ends_in_abbreviation
 
 WRAPPED_CHARS = 40
 """Lines from this length on, without an end of a sentence, were broken by hand: the next line goes on."""
@@ -18,7 +19,6 @@ _ENDED = re.compile(rf"[.?!…。！？][{_CLOSING}]*$")
 _BORDER = re.compile(
     rf"((?<![.?!…])[.?!…]++[{_CLOSING}]*+(?=\s|$)|[。！？]+[{_CLOSING}]*|(?<=[가-힣]{{2}})[.?!]+(?=[가-힣]))\s*"
 )
-_ABBREVIATION = re.compile(r"(\b(Mr|Mrs|Ms|Dr|St|Prof|Jr|Sr|vs|etc|e\.g|i\.e|cf|No|Vol|Fig|pp)|\b[A-Z]|^\d+)\.$")
 _BEGUN = re.compile(r"[\"'“‘「『《(]?[^\W_]")
 _ODD = re.compile(r"[|{}<>=_*#~\\^`\[\]\n]|https?:|www\.|\.\.\.\.")
 _HEADING = re.compile(r"#{1,6}\s+(.+?)\s*#*$")
@@ -120,7 +120,7 @@ def sentences(text: str) -> list[str]:
         start = 0
         for border in _BORDER.finditer(paragraph):
             candidate = paragraph[start : border.end()].strip()
-            if not _ABBREVIATION.search(candidate) or border.end() == len(paragraph):
+            if not ends_in_abbreviation(candidate) or border.end() == len(paragraph):
                 found.append(candidate)
                 start = border.end()
         found.append(paragraph[start:].strip())
@@ -164,4 +164,4 @@ def is_english(text: str) -> bool:
     return n_latin >= 0.95 * n_letters > 0 and (len(text) < 60 or bool(words & _ENGLISH))
 
 
-_ENGLISH = frozenset("the of and is are was were to with for that this it its by from has have can will not".split())  # noqa: SIM905
+_ENGLISH = frozenset("the of and is are was were to with for that this it its by from has have can will not".split())

@@ -6,7 +6,7 @@ import pytest
 
 from malmoi.retrieval.index import Index
 from malmoi.retrieval.lookup import Findings, Lookup
-from malmoi.retrieval.quote import quote
+from malmoi.retrieval.quote import about, quote
 from malmoi.retrieval.small_talk import small_talk
 from malmoi.retrieval.update import update_index
 
@@ -170,3 +170,13 @@ def test_the_name_of_something_is_no_question_about_the_assistant() -> None:
 def test_a_word_of_small_talk_is_no_other_word() -> None:
     assert small_talk("whats up") and small_talk("waht's up?")
     assert small_talk("what's map") == ""
+
+
+def test_an_index_is_told_of_by_the_first_headings_of_its_documents() -> None:
+    titles = ["Rules", "Rules > Equipment", "Trip", "Trip > Hotel", "function json.dumps(obj)"]
+    facts = {"files": 3, "passages": 5, "titles": titles}
+    assert about(facts, "en") == "3 documents, such as Rules, Trip, json.dumps"
+    assert about(facts, "ko") == "문서 3개(Rules, Trip, json.dumps 등)"
+    one = {"files": 1, "titles": ["Rules > Equipment", "Rules > Fees"]}
+    assert about(one, "en") == "1 document, such as Rules > Equipment, Rules > Fees"
+    assert about({}, "ko") == "문서 0개"

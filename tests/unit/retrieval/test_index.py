@@ -61,5 +61,5 @@ def test_another_format_is_named(index: Index, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has no index; make one: malmoi index FOLDER"):
         Index.open(tmp_path / "nothing")
     write_json(index.folder / "index.json", {**index.facts, "format": "malmoi 0"})
-    with pytest.raises(DataError, match="made by another version; run malmoi index FOLDER again"):
+    with pytest.raises(DataError, match="made by another version; run the recipe that made it again"):
         Index.open(index.folder)

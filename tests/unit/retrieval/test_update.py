@@ -123,6 +123,18 @@ def test_files_that_change_or_vanish_meanwhile(notes: Path, folder: Path, monkey
     assert found(folder, "meanwhile") == [("later.txt", 1)] and found(folder, "better") == []
 
 
+def test_a_damaged_index_is_made_again(notes: Path, folder: Path) -> None:
+    update_index(notes, folder)
+    n_passages = Index.open(folder).n_passages
+    for damaged in (*(folder / "search").glob("*.store"), folder / "index.json", folder / "search" / "meta.json"):
+        damaged.write_bytes(damaged.read_bytes()[:10])
+        with pytest.raises(DataError, match=r"damaged.*malmoi index"):
+            Index.open(folder)
+        done = update_index(notes, folder)
+        assert done.n_unchanged == 0 and Index.open(folder).n_passages == n_passages
+        assert done.report.notes["index that was damaged, and was made again"] == (damaged.name != "index.json")
+
+
 def test_another_encoding_or_place_or_format(notes: Path, folder: Path, tmp_path: Path) -> None:
     write(notes / "old.txt", "옛 글자로 쓴 글이다.".encode("cp949"))
     update_index(notes, folder)
@@ -133,7 +145,7 @@ def test_another_encoding_or_place_or_format(notes: Path, folder: Path, tmp_path
     moved = notes.rename(tmp_path / "moved")
     assert did(update_index(moved, folder, "cp949")) == (0, 4, 0)
     write_json(folder / "index.json", {**read_json(folder / "index.json"), "format": "0"})
-    with pytest.raises(DataError, match="made by another version; run malmoi index FOLDER again"):
+    with pytest.raises(DataError, match=r"made by another version; run malmoi index .* again"):
         Index.open(folder)
     assert did(update_index(moved, folder, "cp949")) == (4, 0, 0) and found(folder, "글자")
     assert Index.open(folder).n_passages == 5
