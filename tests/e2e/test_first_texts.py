@@ -26,8 +26,8 @@ TINY = {
 }
 
 
-def demo(text: Path, workspace: Path, code: int = 0) -> str:
-    settings = [f"{stage}.{one}" for stage, given in TINY.items() for one in given.split()]
+def demo(text: Path, workspace: Path, code: int = 0, **changed: str) -> str:
+    settings = [f"{stage}.{one}" for stage, given in (TINY | changed).items() for one in given.split()]
     words = ["demo", "--text", text, "--workspace", workspace, "--size", "small"]
     words += [word for setting in settings for word in ("--set", setting)]
     done = subprocess.run(
@@ -56,8 +56,10 @@ def test_lists_are_asked_about_and_text_without_anything_to_ask_is_refused_at_on
     for n in range(3):
         write_text(tmp_path / "notes" / f"{n}.md", f"# 할 일 {n}\n\n- 우유 {n}개 사기\n- 전화하기 {n}\n- 빨래 {n}시\n")
         write_text(tmp_path / "numbers" / f"{n}.txt", f"{n} 2 3\n4 5 {n}\n")
-    said = demo(tmp_path / "notes", tmp_path / "w")
+    said = demo(tmp_path / "notes", tmp_path / "w", rank="tie_margin=1")
     assert "3 things to ask about" in said and "report  " in said
+    assert "alarm: all answers to each prompt tie" in said and "reward  left out: all answers" in said
+    assert "ppo  left out: needs what reward makes" in said and "malmoi chat sft" in said
     refused = demo(tmp_path / "numbers", tmp_path / "x", code=2)
     assert "no questions can be made of this text" in refused and "malmoi ask" in refused
     assert not (tmp_path / "x").exists()

@@ -140,7 +140,7 @@ def _read(
     def each() -> Iterator[Path]:
         """The files, one at a time; when the next one is asked for, all of the last has been read."""
         nonlocal now
-        for now, path in progress.track(files.items(), "files", len(files)):
+        for now, path in files.items():
             before, skipped, n_examples = _state(path), Counter(report.skipped), len(report.examples)
             began = time.time_ns()
             yield path
@@ -153,11 +153,15 @@ def _read(
                 "examples": report.examples[n_examples:],
             }
             done.n_changing += after != before
+            progress.report(len(rows), len(files), "files")
 
     def documents() -> Iterator[Document]:
         yield from read_files(root, each(), "skip", report, encoding)
 
-    for passage in passages(documents()):
+    progress.report(0, len(files), "files")
+    for n, passage in enumerate(passages(documents()), start=1):
         writer.add(passage, now)
         counted[now].add(passage)
+        if len(files) == 1:  # it may be as large as a hundred thousand others
+            progress.report(n, None, "passages")
     return rows
