@@ -82,17 +82,34 @@ def compared(workspace: Path) -> Any:
 
 def test_every_method_stands_beside_sft_with_its_interval(whole: Path) -> None:
     methods = compared(whole)["methods"]
-    assert list(methods) == ["sft", "ppo", "dpo", "grpo", "best of 1", "best of 2", "best of 4"]
+    assert list(methods) == ["sft", "ppo", "dpo", "grpo", "best of 1", "best of 2", "best of 4", "longer of 2"]
     for name, row in methods.items():
         for key in ("win_rate", "judge", "reward", "gain"):
             assert row[key]["low"] <= row[key]["mean"] <= row[key]["high"], (name, key)
         assert row["win_rate"]["low"] >= 0 and row["win_rate"]["high"] <= 1
     assert methods["sft"]["win_rate"]["mean"] == methods["best of 1"]["win_rate"]["mean"] == 0.5
     assert methods["sft"]["kl"] == methods["best of 1"]["kl"] == 0
+    assert methods["longer of 2"]["tokens"] > methods["sft"]["tokens"]
+    # Eighteen held-out prompts do not show that the judge knows more than length.
+    for row in methods.values():
+        assert row["corrected"] == row["against_longer_corrected"]
+        assert (row["corrected"]["mean"], row["corrected"]["verdict"]) == (None, "not known yet")
     # What best-of-n maximises can only rise with n.
     rewards = [methods[f"best of {n}"]["reward"]["mean"] for n in (1, 2, 4)]
     assert rewards[0] == pytest.approx(methods["sft"]["reward"]["mean"])
     assert rewards[0] < rewards[1] < rewards[2]
+
+
+def test_people_rank_what_was_compared(given: Path, whole: Path, tmp_path: Path) -> None:
+    rows = read_jsonl(made(whole, "compare") / "to_rank.jsonl")
+    assert all(set(row) == {"messages", "answers", "ranks"} and row["ranks"] is None for row in rows)
+    ranked = [{**row, "ranks": [1, 2]} for row in rows[:5]] + rows[5:]
+    other = {**rows[0], "answers": ["A.", "B."], "ranks": [1, 2]}
+    write_jsonl(tmp_path / "people.jsonl", [*ranked, other])
+    said = run(given, whole, "--set", f"compare.reads.people={tmp_path / 'people.jsonl'}")
+    assert said.count("unchanged, not run again") == len(STAGES) - 1
+    assert "people.jsonl: 1 rankings are of other answers" in said
+    assert "of its pairs; 20 are needed" in said
 
 
 def test_curves_begin_at_sft_and_leave_it(whole: Path) -> None:

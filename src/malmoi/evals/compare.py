@@ -15,29 +15,26 @@ import numpy as np
 from pydantic import Field
 
 from malmoi.config import Seed, Settings
-from malmoi.data.comparisons import Ranking, encode_ranking
 from malmoi.data.prompts import TokenizedPrompt, read_prompts
 from malmoi.evals.agreement import pairwise_agreement
 from malmoi.evals.answer_measures import distinct_share, sampled_logps
 from malmoi.evals.answering import AnswerGroups, sample_answers
 from malmoi.evals.best_of import best_weights, kl_bound
 from malmoi.evals.interval import bootstrap
-from malmoi.evals.reward_accuracy import SourcedRanking, measure_reward_model
-from malmoi.evals.reward_scores import head_scores
+from malmoi.evals.judge_error import FEWEST_LABELLED, JudgeError
+from malmoi.evals.judged import Scores, Text, judge_answers, longer_of_two, win_rates, wins_against
+from malmoi.evals.to_rank import Messages, by_people, pairs_to_rank, people_said
 from malmoi.files import read_json, read_jsonl
 from malmoi.formats.folder import load_model, load_text, score_std
 from malmoi.inference.requests import Answer
 from malmoi.inference.sampling import Sampling
-from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer
-from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.train.policy_maths import priced
 
 JUDGE = "a reward model that was trained on people's rankings of other prompts, and that nothing was trained against"
-Text = tuple[Tokenizer, ChatTemplate]
-Ids = Sequence[Sequence[int]]
-Scores = dict[str, np.ndarray]
-"""Name of a method or curve point -> scores, (prompts, answers)."""
+SFT, LONGER = "sft", "longer of 2"
+"""Names of methods: the policy that the others start from, and the longer of two of its answers."""
 
 
 class CompareSettings(Settings):
@@ -68,6 +65,8 @@ class Inputs(NamedTuple):
     """What is compared: model folders, held-out rows, and a file of facts about the rankings, or None.
 
     methods: name -> model folder of a policy that was trained from `policy`; curves: name -> its answers in training
+    taught: "reward", "judge" -> the rankings that it was trained on, if known
+    people: people's rankings of what `to_rank` in the result holds, if there are any
     """
 
     policy: Path
@@ -78,6 +77,8 @@ class Inputs(NamedTuple):
     facts: Path | None
     methods: Mapping[str, Path]
     curves: Mapping[str, Path]
+    taught: Mapping[str, Path]
+    people: Path | None
 
 
 def compare(inputs: Inputs, settings: CompareSettings, say: Callable[[str], None]) -> dict[str, Any]:
@@ -88,28 +89,39 @@ def compare(inputs: Inputs, settings: CompareSettings, say: Callable[[str], None
     to_score = {name: ([prompt.ids.tolist() for prompt in heldout], answers) for name, answers in sampled.items()}
     for method, points in curves.items():
         to_score |= {f"{method} at {point['step']}": (point["prompts"], point["answers"]) for point in points}
-    rewards, facts, spread = _judged(inputs.reward_model, inputs.rankings, text, to_score)
+    by_reward, by_judge = (
+        judge_answers(name, folder, (inputs.rankings, inputs.taught.get(key)), text, to_score)
+        for key, name, folder in (
+            ("reward", "the reward model", inputs.reward_model), ("judge", "the judge", inputs.judge),
+        )
+    )  # fmt: skip
+    rewards = by_reward.scores
     price = settings.missing_eos_penalty * score_std(inputs.reward_model)
     for name, (_, answers) in to_score.items():  # as in PPO and GRPO; the judge has no such penalty
         rewards[name] = priced(rewards[name], _finished(answers), price)
-    judged, judge_facts, _ = _judged(inputs.judge, inputs.rankings, text, to_score)
-    models = {"reward": facts, "judge": judge_facts}
+    judged, error = by_judge.scores, by_judge.error
+    models = {"reward": by_reward.facts, "judge": by_judge.facts}
     for name, found in models.items():
         say(f"{name}: orders {_mean(found['accuracy'])} of the held-out pairs as people do")
     texts = {name: [[_text(text[0], answer) for answer in group] for group in found] for name, found in sampled.items()}
+    longer = longer_of_two(sampled[SFT])
     methods = {
-        name: _row(sampled[name], texts[name], kl.get(name), rewards[name], judged[name], rewards["sft"], judged["sft"],
-                   name == "sft")
+        name: _row(sampled[name], texts[name], kl.get(name), rewards[name], judged[name], rewards[SFT], judged[SFT],
+                   longer, error, name == SFT)
         for name in sampled
     }  # fmt: skip
-    for n in _powers(settings.n_best):
-        methods[f"best of {n}"] = _best_of(n, sampled["sft"], rewards["sft"], judged["sft"])
-    for name in sampled.keys() & spread.keys():
-        methods[name]["disagreement"] = _interval(spread[name])
+    weights = {f"best of {n}": (n, best_weights(rewards[SFT], n)) for n in _powers(settings.n_best)}
+    for name, (n, chosen) in {**weights, LONGER: (2, longer)}.items():
+        methods[name] = _chosen(n, chosen, sampled[SFT], rewards[SFT], judged[SFT], longer, error)
+    for name in sampled.keys() & by_reward.spread.keys():
+        methods[name]["disagreement"] = _interval(by_reward.spread[name])
+    asked = [prompt.messages for prompt in heldout]
+    if inputs.people is not None:
+        _correct_by_people(methods, inputs.people, asked, texts, judged, say)
     for name in kl:
         methods[name]["best_of_n_there"] = _best_of_n_at(methods[name]["kl"], methods)
     for name, row in methods.items():
-        say(f"{name}: wins {_mean(row['win_rate'])}, judge {_mean(row['judge'])}, KL {row['kl']:.2f} nats")
+        say(f"{name}: wins {_mean(row['win_rate'])}, corrected {_told(row['corrected'])}, KL {row['kl']:.2f} nats")
     return {
         "judge": JUDGE,
         "n_prompts": len(heldout),
@@ -118,9 +130,10 @@ def compare(inputs: Inputs, settings: CompareSettings, say: Callable[[str], None
         "curves": {method: _curve(method, points, rewards, judged) for method, points in curves.items()},
         "models": models,
         "annotators": _annotators(inputs.facts),
-        "agreement": bootstrap(_agreement(rewards["sft"], judged["sft"])).to_row(),
-        "samples": _shown(heldout, texts, rewards["sft"], settings),
+        "agreement": bootstrap(_agreement(rewards[SFT], judged[SFT])).to_row(),
+        "samples": _shown(heldout, texts, rewards[SFT], settings),
         "alarms": {method: _alarms(folder) for method, folder in inputs.methods.items()},
+        "to_rank": pairs_to_rank(asked, texts, SFT, settings.seed),
     }
 
 
@@ -129,16 +142,6 @@ def heldout_prompts(path: Path, text: Text, longest: int) -> list[TokenizedPromp
     rows = read_prompts(path, *text, longest)
     random.Random(0).shuffle(rows)
     return rows
-
-
-def win_rates(ours: np.ndarray, theirs: np.ndarray, is_same: bool = False) -> np.ndarray:
-    """The share of their answers to the same prompt that each of our answers beats; a tie counts half. (prompts, n)
-
-    is_same: ours are theirs, and no answer is compared with itself
-    """
-    a, b = ours[:, :, None], theirs[:, None, :]
-    wins = ((a > b) + 0.5 * (a == b)).sum(axis=2)
-    return np.asarray((wins - 0.5 * is_same) / max(1, theirs.shape[1] - is_same))
 
 
 def _sample_methods(
@@ -159,50 +162,18 @@ def _sample_methods(
     return heldout, sampled, kl
 
 
-def _judged(
-    folder: Path, heldout: Path, text: Text, to_score: Mapping[str, tuple[Ids, AnswerGroups]]
-) -> tuple[Scores, dict[str, Any], Scores]:
-    """One reward model's scores of all answers, its measures on the held-out rankings, and, for an ensemble, the
-    standard deviation over its heads of each answer's score, in reward units."""
-    tokenizer, template = text
-    model = load_model(folder, ScalarModel)
-    rows = read_jsonl(heldout)
-    known = [
-        SourcedRanking(
-            encode_ranking(tokenizer, template, r["messages"], r["answers"], r["ranks"]), r["source"], r["tree"]
-        )
-        for r in rows
-    ]  # fmt: skip
-    facts = measure_reward_model(model, known, tokenizer.pad_id)
-    # As in PPO, an answer that was cut off is read with its last token replaced by the end of turn, because the reward
-    # model was trained on whole turns.
-    end = tokenizer.end_of_turn_id
-    scores, spread = {}, {}
-    for name, (prompts, answers) in to_score.items():
-        turns = [
-            Ranking(
-                [[*ids, *(answer.ids if answer.finished else answer.ids[:-1]), end] for answer in group],
-                [1] * len(group),
-                n_prompt=len(ids),
-            )
-            for ids, group in zip(prompts, answers, strict=True)
-        ]
-        heads = np.array(head_scores(model, turns, tokenizer.pad_id))
-        scores[name], spread[name] = heads.mean(axis=2), heads.std(axis=2)
-    return scores, facts, spread if model.n_heads > 1 else {}
-
-
 def _row(
     answers: AnswerGroups, texts: list[list[str]], kl: np.ndarray | None, rewards: np.ndarray, judged: np.ndarray,
-    rewards_sft: np.ndarray, judged_sft: np.ndarray, is_sft: bool,
+    rewards_sft: np.ndarray, judged_sft: np.ndarray, longer: np.ndarray, error: JudgeError, is_sft: bool,
 ) -> dict[str, Any]:  # fmt: skip
-    """One method's figures: means by prompt, with prompts resampled."""
+    """One method's figures: means by prompt, with prompts resampled. longer: of `longer_of_two`"""
     wins = np.full(judged.shape, 0.5) if is_sft else win_rates(judged, judged_sft)
     gains = judged.mean(axis=1) - judged_sft.mean(axis=1)
     reward_gains = rewards.mean(axis=1) - rewards_sft.mean(axis=1)
     kl = np.zeros(judged.shape) if kl is None else kl
     return {
         **{name: _interval(found) for name, found in (("judge", judged), ("reward", rewards), ("win_rate", wins))},
+        **_corrected(wins.mean(axis=1), wins_against(judged, judged_sft, longer, is_sft).mean(axis=1), error),
         "gain": bootstrap(gains).to_row(),
         "reward_gain": bootstrap(reward_gains).to_row(),
         "kl": float(kl.mean()),
@@ -213,15 +184,19 @@ def _row(
     }
 
 
-def _best_of(n: int, answers: AnswerGroups, rewards: np.ndarray, judged: np.ndarray) -> dict[str, Any]:
-    """The figures of the best of n of SFT's answers by the reward model."""
-    weights = best_weights(rewards, n)
+def _chosen(
+    n: int, weights: np.ndarray, answers: AnswerGroups, rewards: np.ndarray, judged: np.ndarray, longer: np.ndarray,
+    error: JudgeError,
+) -> dict[str, Any]:  # fmt: skip
+    """The figures of the one of n of SFT's answers that is taken with these weights, (prompts, N)."""
     tokens = np.array([[len(answer.ids) for answer in group] for group in answers])
     finished = _finished(answers)
     found = {"judge": judged, "reward": rewards, "win_rate": win_rates(judged, judged, is_same=True)}
+    against_longer = (weights * wins_against(judged, judged, longer, is_same=True)).sum(axis=1)
     chosen = {name: (weights * values).sum(axis=1) for name, values in found.items()}
     return {
         **{name: bootstrap(values).to_row() for name, values in chosen.items()},
+        **_corrected(chosen["win_rate"], against_longer, error),
         "gain": bootstrap(chosen["judge"] - judged.mean(axis=1)).to_row(),
         "reward_gain": bootstrap(chosen["reward"] - rewards.mean(axis=1)).to_row(),
         "kl": kl_bound(n),
@@ -229,6 +204,33 @@ def _best_of(n: int, answers: AnswerGroups, rewards: np.ndarray, judged: np.ndar
         "tokens": float((weights * tokens).sum(axis=1).mean()),
         "finished": float((weights * finished).sum(axis=1).mean()),
     }
+
+
+def _corrected(wins: np.ndarray, against_longer: np.ndarray, error: JudgeError) -> dict[str, Any]:
+    """Wins against SFT, corrected; and against the longer of two of its answers, as seen and corrected. By prompt."""
+    return {
+        "corrected": error.corrected(wins),
+        "against_longer": bootstrap(against_longer).to_row(),
+        "against_longer_corrected": error.corrected(against_longer),
+    }
+
+
+def _correct_by_people(
+    methods: dict[str, dict[str, Any]], path: Path, asked: Sequence[Messages], texts: Mapping[str, list[list[str]]],
+    judged: Scores, say: Callable[[str], None],
+) -> None:  # fmt: skip
+    """Replace `corrected` of the methods whose answers people have ranked often enough."""
+    said, n_other = people_said(path, asked, texts, SFT)
+    if n_other:
+        say(f"{path.name}: {n_other:,} rankings are of other answers than these, and are not used")
+    for name, of_prompt in said.items():
+        seen = win_rates(judged[name][:, :1], judged[SFT][:, :1])[:, 0]
+        are_equal = [ours[0] == theirs[0] for ours, theirs in zip(texts[name], texts[SFT], strict=True)]
+        found = by_people(of_prompt, seen, are_equal)
+        if found is None:
+            say(f"{name}: people ranked {len(of_prompt)} of its pairs; {FEWEST_LABELLED} are needed")
+        else:
+            methods[name] |= {"corrected": found, "n_ranked": len(of_prompt)}
 
 
 def _finished(answers: AnswerGroups) -> np.ndarray:
@@ -330,6 +332,10 @@ def _text(tokenizer: Tokenizer, answer: Answer) -> str:
 
 def _interval(values: np.ndarray) -> dict[str, Any]:
     return bootstrap(values.mean(axis=1)).to_row()
+
+
+def _told(corrected: Mapping[str, Any]) -> str:
+    return corrected["verdict"] if not corrected["n"] else f"{_mean(corrected)}, {corrected['verdict']}"
 
 
 def _mean(interval: Mapping[str, float] | None) -> str:

@@ -30,7 +30,10 @@ class Interval:
 
 
 def bootstrap(
-    values: Sequence[float], groups: Sequence[Any] | None = None, seed: int = 0, weights: Sequence[float] | None = None
+    values: Sequence[float] | np.ndarray,
+    groups: Sequence[Any] | None = None,
+    seed: int = 0,
+    weights: Sequence[float] | None = None,
 ) -> Interval:
     """Mean of the values, and the 2.5 and 97.5 percentiles of the mean over resampled groups.
 
@@ -40,6 +43,18 @@ def bootstrap(
     """
     if not len(values):
         return Interval(math.nan, math.nan, math.nan, 0)
+    means = resampled_means(values, groups, seed, weights)
+    low, high = np.percentile(means, [2.5, 97.5])
+    n_groups = len(values) if groups is None else len(np.unique(np.asarray(groups)))
+    mean = float(np.average(np.asarray(values, dtype=np.float64), weights=weights))
+    return Interval(mean, float(low), float(high), n_groups)
+
+
+def resampled_means(
+    values: Sequence[float] | np.ndarray, groups: Sequence[Any] | None = None, seed: int = 0,
+    weights: Sequence[float] | None = None,
+) -> np.ndarray:  # fmt: skip
+    """(N_RESAMPLES,) the mean over each resample of the groups; arguments as of `bootstrap`, at least one value."""
     data = np.asarray(values, dtype=np.float64)
     keys = np.arange(len(data)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     n_groups = int(keys.max()) + 1
@@ -50,5 +65,4 @@ def bootstrap(
     for i in range(N_RESAMPLES):
         drawn = rng.integers(n_groups, size=n_groups)
         means[i] = sums[drawn].sum() / counts[drawn].sum()
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Interval(float(np.average(data, weights=weights)), float(low), float(high), n_groups)
+    return means

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from math import ceil
+from pathlib import Path
 from typing import Any
 
 from malmoi.cost import Cost, Sizes
@@ -30,8 +31,8 @@ from malmoi.facts import (
     show,
     show_interval,
 )
-from malmoi.files import read_json, write_json
-from malmoi.stage import POLICY, Context, Finished, all_of, required
+from malmoi.files import read_json, write_json, write_jsonl
+from malmoi.stage import POLICY, Context, Finished, all_of, optional, required
 from malmoi.stages import label_of
 from malmoi.unused import Unused, is_empty
 
@@ -43,10 +44,12 @@ READS = {
     "rankings": required("rankings"),
     "prompts": required("prompts"),
     "methods": all_of("aligned policy"),
+    "judge_rankings": optional("judge rankings"),
+    "people": optional("people's rankings of the comparison"),
 }
-MAKES = {"measurements": "compare.json"}
+MAKES = {"measurements": "compare.json", "pairs to rank": "to_rank.jsonl"}
 UNUSED = (Unused("not_shown", "n_shown", is_empty, "compare.n_shown is 0"),)
-START, BEST_OF = "sft", "best of "
+START, BEST_OF = compare.SFT, "best of "
 """Names of methods in a comparison: the policy that the others start from (any, not only SFT), and best-of-n."""
 
 
@@ -70,8 +73,20 @@ def run(context: Context, settings: compare.CompareSettings) -> None:
         facts=reads("rankings").parts.get("facts"),
         methods={name: made.path for name, made in methods.items()},
         curves={name: made.part("curve") for name, made in methods.items() if made.has("curve")},
+        taught=_taught(context),
+        people=people.path if (people := reads.find("people")) else None,
     )
-    write_json(context.out / "compare.json", compare.compare(inputs, settings, context.say))
+    found = compare.compare(inputs, settings, context.say)
+    write_jsonl(context.out / "to_rank.jsonl", found.pop("to_rank"))
+    write_json(context.out / "compare.json", found)
+
+
+def _taught(context: Context) -> dict[str, Path]:
+    """The rankings that the reward model and the judge were trained on, as far as they are known."""
+    known = {"reward": context.reads("rankings").parts.get("train")}
+    if judge := context.reads.find("judge_rankings"):
+        known["judge"] = judge.path
+    return {name: path for name, path in known.items() if path is not None and path.exists()}
 
 
 def facts(finished: Finished) -> Facts:
@@ -79,14 +94,14 @@ def facts(finished: Finished) -> Facts:
     found = read_json(finished.out / "compare.json")
     start = label_of(finished.reads("policy").source)
     names = {name: _shown(name, start) for name in found["methods"]}
-    trained = {name: row for name, row in found["methods"].items() if name != START and not name.startswith(BEST_OF)}
+    trained = {name: row for name, row in found["methods"].items() if _is_trained(name)}
     sections = [_reward_models(found, start, finished.reads("judge").source), _side_by_side(found, names, start)]
     if found["samples"]:
         sections.append(_samples(found, names))
+    shown = {name: row for name, row in found["methods"].items() if name not in (START, f"{BEST_OF}1")}
     summary = [
-        Summary(f"{names[name]}: wins against {start}, by the judge (KL {row['kl']:.2f})", row["win_rate"])
-        for name, row in found["methods"].items()
-        if name not in (START, f"{BEST_OF}1")
+        Summary(f"{names[name]} against {start} (KL {row['kl']:.2f}): {row['corrected']['verdict']}", _known(row))
+        for name, row in shown.items()
     ]
     summary += [
         Summary(f"{name} model: people's pairs", model["accuracy"])
@@ -94,17 +109,47 @@ def facts(finished: Finished) -> Facts:
         if model["accuracy"]
     ]
     cards = [
-        Card(
-            f"{names[name]}: wins against {start}, by the judge", row["win_rate"],
-            note=f"{show_interval(row['win_rate'])}, KL {row['kl']:.2f}",
-        )
+        Card(f"{names[name]} against {start}: {row['corrected']['verdict']}", _known(row), note=_card_note(row))
         for name, row in trained.items()
-    ]  # fmt: skip
-    return Facts(sections, cards, summary, json={finished.stage: found})
+    ]
+    alarms = [alarm] if (alarm := found["models"]["judge"]["alarm"]) else []
+    return Facts(sections, cards, summary, alarms, json={finished.stage: found})
+
+
+def _is_trained(name: str) -> bool:
+    return name not in (START, compare.LONGER) and not name.startswith(BEST_OF)
+
+
+def _known(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """A method's win rate, corrected; None if it is not known."""
+    return row["corrected"] if row["corrected"]["n"] else None
+
+
+def _card_note(row: Mapping[str, Any]) -> str:
+    seen = f"the judge alone: {show(row['win_rate'])} {show_interval(row['win_rate'])}, KL {row['kl']:.2f}"
+    return f"{show_interval(row['corrected'])}; {seen}" if _known(row) else seen
+
+
+def _corrected(row: Mapping[str, Any]) -> Cell:
+    if not row["n"]:
+        return Cell(row["verdict"])
+    return Cell(show(row), f"{show_interval(row)} {row['verdict']}")
+
+
+def _how_corrected(found: Mapping[str, Any]) -> str:
+    judge = found["models"]["judge"]
+    if judge["alarm"]:
+        return f"No verdict by the judge: {judge['alarm']}."
+    return (
+        f"As people would say: the judge orders {show(judge['accuracy'])} {show_interval(judge['accuracy'])} of "
+        "people’s held-out pairs as they did, and so sees only a part of a difference; the rest is computed, with its "
+        "error in the interval. It is assumed to err on these answers as often, and for no method in particular; where people "
+        "ranked pairs of to_rank.jsonl, their rankings replace that assumption."
+    )
 
 
 def _shown(name: str, start: str) -> str:
-    return start if name == START else name if name.startswith(BEST_OF) else label_of(name)
+    return start if name == START else label_of(name) if _is_trained(name) else name
 
 
 def _reward_models(found: Mapping[str, Any], start: str, about: str) -> Section:
@@ -165,6 +210,7 @@ def _side_by_side(found: Mapping[str, Any], names: Mapping[str, str], start: str
     }
     blocks: list[Block] = [
         _table(found["methods"], names, start),
+        Note(_how_corrected(found)),
         *(_against_distance(found, names, start, key, caption) for key, caption in captions.items()),
     ]
     for name, row in found["curves"].items():
@@ -177,14 +223,20 @@ def _side_by_side(found: Mapping[str, Any], names: Mapping[str, str], start: str
     lead = (
         f"{found['n_prompts']} held-out prompts, sampled at temperature {found['temperature']}. The judge is "
         f"{found['judge']}. Best-of-n samples n answers of the {start} model and takes the one that the reward model "
-        "scores highest; its KL is an upper bound."
+        "scores highest, longer of 2 the longer of two; their KL is an upper bound."
     )
     return Section("Side by side", lead, blocks)
 
 
 def _table(methods: Mapping[str, Any], names: Mapping[str, str], start: str) -> Table:
     has_heads = "disagreement" in methods[START]
-    head = ["method", f"wins against {start}", "judge’s score, gain", "reward model’s, gain", "KL, nats"]
+    head = [
+        "method",
+        f"wins against {start}, by the judge",
+        "as people would say",
+        f"against the longer of 2 by {start}",
+    ]
+    head += ["judge’s score, gain", "reward model’s, gain", "KL, nats"]
     head += ["best-of-n wins at this KL", *(["heads differ by"] if has_heads else []), "tokens", "ended", "distinct"]
     rows = []
     for name, row in methods.items():
@@ -194,12 +246,19 @@ def _table(methods: Mapping[str, Any], names: Mapping[str, str], start: str) -> 
             Cell(show(row[key]), "" if name == START else show_interval(row[key]))
             for key in ("win_rate", "gain", "reward_gain")
         ]
+        measured[1:1] = [Cell("") if name == START else _corrected(row["corrected"]), _against_longer(row)]
         there, spread = row.get("best_of_n_there"), row.get("disagreement")
         cells = [Cell(names[name]), *measured, Cell(f"{row['kl']:.2f}"), Cell(show(there["win_rate"]) if there else "")]
         cells += [Cell(show(spread) if spread else "")] if has_heads else []
         distinct = show(row["distinct"]) if "distinct" in row else ""
         rows.append([*cells, Cell(f"{row['tokens']:.0f}"), Cell(f"{row['finished']:.0%}"), Cell(distinct)])
     return Table(head, rows)
+
+
+def _against_longer(row: Mapping[str, Any]) -> Cell:
+    corrected = row["against_longer_corrected"]
+    said = f"as people would say {show(corrected)} {show_interval(corrected)}, " if corrected["n"] else ""
+    return Cell(show(row["against_longer"]), f"{said}{corrected['verdict']}")
 
 
 def _against_distance(found: Mapping[str, Any], names: Mapping[str, str], start: str, key: str, caption: str) -> Plot:
@@ -211,7 +270,7 @@ def _against_distance(found: Mapping[str, Any], names: Mapping[str, str], start:
     gain = "gain" if key == "judge" else "reward_gain"
     lines = []
     for name, row in methods.items():
-        if name != START and not name.startswith(BEST_OF):
+        if _is_trained(name):
             way = curves[name]["points"] if name in curves else [{"kl": row["kl"], key: row[gain], "step": None}]
             best = curves[name]["best"] if key == "judge" and name in curves else 0
             ringed = [number for number, point in enumerate(way) if point["step"] and point["step"] == best]
