@@ -89,7 +89,7 @@ def test_every_method_stands_beside_sft_with_its_interval(whole: Path) -> None:
         assert row["win_rate"]["low"] >= 0 and row["win_rate"]["high"] <= 1
     assert methods["sft"]["win_rate"]["mean"] == methods["best of 1"]["win_rate"]["mean"] == 0.5
     assert methods["sft"]["kl"] == methods["best of 1"]["kl"] == 0
-    assert methods["longer of 2"]["tokens"] > methods["sft"]["tokens"]
+    assert methods["longer of 2"]["tokens"] >= methods["sft"]["tokens"]
     # Eighteen held-out prompts do not show that the judge knows more than length.
     for row in methods.values():
         assert row["corrected"] == row["against_longer_corrected"]

@@ -143,8 +143,8 @@ def _how_corrected(found: Mapping[str, Any]) -> str:
     return (
         f"As people would say: the judge orders {show(judge['accuracy'])} {show_interval(judge['accuracy'])} of "
         "people’s held-out pairs as they did, and so sees only a part of a difference; the rest is computed, with its "
-        "error in the interval. It is assumed to err on these answers as often, and for no method in particular; where people "
-        "ranked pairs of to_rank.jsonl, their rankings replace that assumption."
+        "error in the interval. It is assumed to err on these answers as often, and for no method in particular; where "
+        "people ranked pairs of to_rank.jsonl, their rankings replace that assumption."
     )
 
 
