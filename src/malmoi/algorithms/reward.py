@@ -8,10 +8,11 @@ their number. A tie is used as a pair whose target is one half.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -29,10 +30,10 @@ from malmoi.model.lora import LoraConfig, add_lora
 from malmoi.model.transformer import ScalarModel, keep_layers
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
-from malmoi.train.features import answer_features
+from malmoi.train.features import LAYERS, answer_features
 from malmoi.train.job import Job
 from malmoi.train.loop import LoopConfig
-from malmoi.train.probe import fit_probe
+from malmoi.train.probe import Fit, fit_probe
 from malmoi.unused import OF_LORA, OF_OPTIM, all_unused
 
 
@@ -55,6 +56,16 @@ class Config(Settings):
     head_scale: float = Field(1.0, ge=0, exclude_if=lambda scale: scale == 1)
     """Scale of new heads' random weights; 1 is a standard deviation of 1/√(width + 1) (arXiv:1909.08593). Training has
     to remove their noise: use less where steps are few."""
+    layers: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        LAYERS, min_length=1, exclude_if=lambda layers: layers == LAYERS
+    )
+    """Where a probe reads, as shares of the model's depth; blocks after the last are not computed, nor kept."""
+    follow: str = Field("", exclude_if=lambda source: not source)
+    """The source whose judgement a probe follows where sources contradict each other; by default it goes by the kind of
+    the prompt."""
+    caution: float = Field(0.0, ge=0, exclude_if=lambda caution: caution == 0)
+    """How many standard deviations below its score an answer counts for PPO, GRPO and best-of-n: of a probe's
+    posterior, or over the heads of an ensemble."""
     seed: Seed = 1
     """Of the new heads, of the resampling and of the order of the prompts."""
     lora: LoraConfig = LoraConfig()
@@ -78,6 +89,7 @@ UNUSED = (
         "n_steps batch_size micro_batch_size depth n_heads head_scale", "method", lambda method: method == "probe",
         'method is "probe"',
     ),
+    *all_unused("follow layers", "method", lambda method: method != "probe", 'method is not "probe"'),
 )  # fmt: skip
 
 
@@ -112,20 +124,58 @@ def read_preferences(path: Path, tokenizer: Tokenizer, template: ChatTemplate, s
     return rankings
 
 
-def with_probe(inputs: Inputs) -> Job:
+def with_probe(config: Config, inputs: Inputs) -> Job:
     """The model with a probe that is fitted to the rankings. Raises DataError for rankings too few to learn from."""
     model = load_model(inputs.model, ScalarModel)
     rankings = read_preferences(inputs.data, *load_text(inputs.model), model.config.seq_len)
-    features = answer_features(inputs.model, rankings)
-    fit = fit_probe(features, [ranking.ranks for ranking in rankings], [ranking.tree for ranking in rankings])
+    features = answer_features(inputs.model, rankings, config.layers)
+    ranks, trees, sources = zip(*((one.ranks, one.tree, one.source) for one in rankings), strict=True)
+    fit = fit_probe(features, ranks, trees, sources, config.follow)
     model.take_probe(fit.probe.to(device.current().torch_device))
-    return Job(model, Shuffled(1, 1, 0, lambda epoch, rows: []), loss, 0)
+    said = {
+        "accuracy": fit.accuracy, "log_loss": fit.log_loss, "n_rankings": fit.n_rankings,
+        "temperature": fit.temperature, **fit.choice._asdict(), "follow": config.follow or None,
+        "conflicts": [conflict._asdict() for conflict in fit.conflicts],
+    }  # fmt: skip
+    nothing = Shuffled(1, 1, 0, lambda epoch, rows: [])
+    return Job(
+        model, nothing, loss, 0, about={"probe": said}, notes=(*notes_of(fit, config.follow), *repeats(rankings))
+    )
+
+
+def notes_of(fit: Fit, follow: str) -> Iterator[str]:
+    """What a user should know of a fitted probe."""
+    yield (
+        f"probe of {fit.n_rankings:,} rankings: right about {fit.accuracy:.1%} of the pairs of prompts that it was not "
+        f"fitted to, log loss {fit.log_loss:.3f}"
+    )
+    if fit.log_loss > math.log(2) - 0.002:
+        yield "it knows no more than a coin yet, and its scores are next to nothing: rank more answers"
+    for one, other, accuracy in fit.conflicts:
+        how = f"{follow} is followed" if follow else "each has its own part, and the kind of prompt decides"
+        yield (
+            f"{one} and {other} contradict each other: what one teaches is right about {accuracy:.0%} of the other's "
+            f"pairs; {how}" + ("" if follow else ' (or set follow = "SOURCE")')
+        )
+
+
+def repeats(rankings: Sequence[Ranking]) -> Iterator[str]:
+    """A line if an answer is ranked above itself."""
+    n = sum(
+        any(
+            a != b and np.array_equal(one, other)
+            for (one, a), (other, b) in combinations(zip(ranking.ids, ranking.ranks, strict=True), 2)
+        )
+        for ranking in rankings
+    )
+    if n:
+        yield f"{n:,} rankings rank an answer above the same answer; such pairs teach nothing"
 
 
 def build(config: Config, inputs: Inputs) -> Job:
     """The SFT model with scalar heads, and the shuffled rankings; or with a fitted probe, and nothing left to do."""
     if config.method == "probe":
-        return with_probe(inputs)
+        return with_probe(config, inputs)
     model = load_model(
         inputs.model, ScalarModel, seed=config.seed, n_heads=config.n_heads, head_scale=config.head_scale
     )

@@ -9,11 +9,10 @@ import numpy as np
 
 from malmoi.data.comparisons import encode_ranking
 from malmoi.errors import DataError, UserError
-from malmoi.evals.reward_scores import mean_scores
+from malmoi.evals.reward_scores import followed_scores
 from malmoi.files import sha256_of
-from malmoi.formats.folder import load_model, load_text, score_std
+from malmoi.formats.folder import load_reward_model, load_text, score_std
 from malmoi.formats.inspect import kind_of
-from malmoi.model.transformer import ScalarModel
 from malmoi.train.policy_maths import priced
 
 MISSING_EOS_PENALTY = 1.0
@@ -58,7 +57,7 @@ class BestOf:
         if kind_of(folder) != "reward":
             raise UserError(f"--best-by {name}: writes answers and scores none; name a reward model")
         self.about = {"reward_model": name, "reward_model_sha256": sha256_of(folder)}
-        self.network = load_model(folder, ScalarModel)
+        self.network = load_reward_model(folder)
         self.tokenizer, self.template = load_text(folder)
         self.price = MISSING_EOS_PENALTY * score_std(folder)
 
@@ -73,7 +72,8 @@ class BestOf:
                 f"--best-by: {longest} tokens are more than the reward model's context ({self.network.config.seq_len})"
             )
         chosen = []
-        for group, scores in zip(groups, mean_scores(self.network, rankings, self.tokenizer.pad_id), strict=True):
+        found = followed_scores(self.network, rankings, self.tokenizer.pad_id)
+        for group, scores in zip(groups, (row.tolist() for row in found), strict=True):
             place = best_index(scores, [line["finish_reason"] == "stop" for line in group], self.price)
             chosen.append({**group[place], "n": n, "score": scores[place], "scores": scores, **self.about})
         return chosen

@@ -1,13 +1,14 @@
 """The scores that a reward model gives to answers, and their zero and unit."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from malmoi import device, progress
 from malmoi.data.batch import batches_by_length
-from malmoi.data.comparisons import Ranking, collate_rankings, demonstration
+from malmoi.data.comparisons import Comparisons, Ranking, collate_rankings, demonstration
 from malmoi.model.transformer import ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
@@ -17,15 +18,36 @@ SPREAD_RANKINGS = 128
 BATCH_SIZE = 64
 
 
-@torch.no_grad()
 def head_scores(
     model: ScalarModel, rankings: Sequence[Ranking], pad_id: int, batch_size: int | None = None
-) -> list[np.ndarray]:  # fmt: skip
+) -> list[np.ndarray]:
     """The score of every answer by each head of the reward model: (K, H) for each ranking, float32.
 
     batch_size: rankings that are read together, in their order; None: rankings of similar length together, up to
     `MOST_TOKENS` tokens
     """
+
+    def read(batch: Comparisons) -> Tensor:
+        return model.scores(batch.ids, batch.branches, batch.starts)[batch.row, batch.last]
+
+    return _of_answers(read, rankings, pad_id, batch_size)
+
+
+def followed_scores(model: ScalarModel, rankings: Sequence[Ranking], pad_id: int) -> list[np.ndarray]:
+    """What every answer counts for those who follow the model: its `lower_bounds`, (K,) for each ranking."""
+
+    def read(batch: Comparisons) -> Tensor:
+        ends = torch.zeros(batch.ids.shape, dtype=torch.bool, device=batch.ids.device)
+        ends[batch.row, batch.last] = True  # in row order, as the answers are
+        return model.lower_bounds(batch.ids, ends, batch.branches, batch.starts)
+
+    return _of_answers(read, rankings, pad_id, None)
+
+
+@torch.no_grad()
+def _of_answers(
+    read: Callable[[Comparisons], Tensor], rankings: Sequence[Ranking], pad_id: int, batch_size: int | None
+) -> list[np.ndarray]:
     batches: Iterable[Sequence[int]]
     if batch_size is None:
         batches = batches_by_length([sum(map(len, ranking.ids)) for ranking in rankings], MOST_TOKENS)
@@ -37,7 +59,7 @@ def head_scores(
         part = [rankings[number] for number in numbers]
         batch = collate_rankings(part, pad_id).to(device.current().torch_device)
         with device.autocast():
-            flat = model.scores(batch.ids, batch.branches, batch.starts)[batch.row, batch.last].cpu().numpy()
+            flat = read(batch).cpu().numpy()
         found.update(zip(numbers, np.split(flat, np.cumsum([len(one.ids) for one in part])[:-1]), strict=True))
         progress.report(len(found), len(rankings), "rankings")
     return [found[number] for number in range(len(rankings))]

@@ -178,8 +178,13 @@ def probe_shape(weights: Mapping[str, Tensor], layers: tuple[int, ...], path: Pa
 
 
 def load_reward_model(folder: Path) -> ScalarModel:
-    """A reward model to score with, frozen. Raises CheckpointError as `load_model`, and for a language model."""
-    return frozen(load_model(folder, ScalarModel, n_heads=0))
+    """A reward model to follow, frozen and as cautious as its folder says.
+
+    Raises CheckpointError as `load_model`, and for a language model.
+    """
+    model = frozen(load_model(folder, ScalarModel, n_heads=0))
+    model.caution = _number(folder, "caution", 0.0, "a number of at least 0", lambda value: value >= 0)
+    return model
 
 
 def score_std(folder: Path) -> float:
@@ -187,10 +192,15 @@ def score_std(folder: Path) -> float:
 
     Raises CheckpointError if it is not a positive number.
     """
+    return _number(folder, "score_std", 1.0, "a positive number", lambda value: value > 0)
+
+
+def _number(folder: Path, key: str, default: float, wanted: str, fits: Callable[[float], bool]) -> float:
+    """What `malmoi.json` says under a key; the default if it lacks it. Raises CheckpointError unless it fits."""
     path = folder / "malmoi.json"
-    said = _read_object(path).get("score_std", 1.0) if path.exists() else 1.0
-    if not isinstance(said, int | float) or not 0 < said < math.inf:
-        raise CheckpointError(f"{path}: score_std: must be a positive number (got {said!r})")
+    said = _read_object(path).get(key, default) if path.exists() else default
+    if not isinstance(said, int | float) or not (math.isfinite(said) and fits(said)):
+        raise CheckpointError(f"{path}: {key}: must be {wanted} (got {said!r})")
     return float(said)
 
 

@@ -37,8 +37,9 @@ class ProbeShape:
         n_state, n_weights = len(self.layers) * n_embd, (1 + self.n_prompt) * (1 + self.n_answer)
         return {
             "probe.answer": (2 * n_state, self.n_answer), "probe.answer_shift": (self.n_answer,), "probe.length": (2,),
-            "probe.prompt": (n_state, self.n_prompt), "probe.prompt_shift": (self.n_prompt,), "probe.prompt_scale": (),
-            "probe.factor": (n_weights, self.n_factor), "probe.weights": (n_weights,),
+            "probe.prompt": (n_state, self.n_prompt), "probe.prompt_shift": (self.n_prompt,),
+            "probe.prompt_scale": (self.n_prompt,), "probe.factor": (n_weights, self.n_factor),
+            "probe.weights": (n_weights,),
         }  # fmt: skip
 
 

@@ -318,7 +318,10 @@ class ScalarModel(nn.Module):
     training it is set so that demonstrations score 0 on average.
     probe: if given, it takes the place of the heads, and the number at a position is that of the answer up to there.
     Only then do `starts` (B,) matter, how many tokens of each row are the prompt.
+    caution: how many deviations below its score an answer counts for those who follow the model (`lower_bounds`)
     """
+
+    caution = 0.0
 
     def __init__(self, config: ModelConfig, n_heads: int = 1, probe: ProbeShape | None = None) -> None:
         super().__init__()
@@ -358,14 +361,19 @@ class ScalarModel(nn.Module):
         """ids (B, T) -> the scalars of each head, (B, T, n_heads), float32; with branches zero in padding."""
         return self._scores(ids, branches, None, starts)
 
-    def deviations(
+    def lower_bounds(
         self, ids: Tensor, at: Tensor, branches: Branches | None = None, starts: Tensor | None = None
     ) -> Tensor:
-        """How uncertain the scalars are where `at` (B, T) is True, (N,), in reward units: a probe's posterior standard
-        deviation, else the standard deviation over the heads, which is 0 for one head."""
+        """The scalars less `caution` deviations where `at` (B, T) is True, (N,), in row order, in reward units.
+
+        The deviation is a probe's posterior one, or the standard deviation over the heads.
+        """
         if self.probe is None:
-            return self._scores(ids, branches, at, None)[at].std(dim=-1, correction=0)
-        return self.probe.deviations(self._answers(self.probe, ids, branches, at, starts), at)
+            scores = self._scores(ids, branches, at, None)[at]
+            return scores.mean(dim=-1) - (self.caution * scores.std(dim=-1, correction=0) if self.caution else 0.0)
+        answers = self._answers(self.probe, ids, branches, at, starts)
+        found = self.probe.scores(answers)[at] + self.score_bias
+        return found - self.caution * self.probe.deviations(answers, at) if self.caution else found
 
     # Separate from the methods above, which FSDP2 wraps: one wrapped method must not call another.
     def _scores(self, ids: Tensor, branches: Branches | None, mask: Tensor | None, starts: Tensor | None) -> Tensor:

@@ -94,6 +94,8 @@ def _train(module: ModuleType, config: Any, inputs: Any, hashes: dict[str, str],
     config = _with_vocabulary(config, text[0].vocab_size)
     job = module.build(config, inputs)
     watcher.started(f"{algorithm} → {out}", "", resumed=(out / "checkpoint.safetensors").exists())
+    for line in job.notes:
+        watcher.say(line)
     if isinstance(config, pretrain.Config) and (said := warning_if_short(inputs.shards, config.model.seq_len)):
         watcher.say(said)
     if isinstance(config, pretrain.Config) and (inputs.shards / "heldout.index.json").exists():
@@ -110,8 +112,8 @@ def _train(module: ModuleType, config: Any, inputs: Any, hashes: dict[str, str],
     model = finished(job)
     if device.current().is_main:
         assert model is not None
-        about = {"run": out.name, "algorithm": algorithm, "parents": hashes, **_facts(model, config.seed, inputs, text)}
-        about |= {} if watch is None else {"alarms": watch.alarms}
+        about = {"run": out.name, "algorithm": algorithm, "parents": hashes, **_facts(model, config, inputs, text)}
+        about |= ({} if watch is None else {"alarms": watch.alarms}) | job.about
         if isinstance(model, LanguageModel) and not isinstance(config, pretrain.Config):
             text = greedy_unless_chosen(text[0]), text[1]
         save_model(out / "model", model, *text, about)
@@ -203,7 +205,7 @@ def _with_vocabulary(config: Any, vocab_size: int) -> Any:
 
 
 def _facts(
-    model: LanguageModel | ScalarModel, seed: int, inputs: Any, text: tuple[Tokenizer, ChatTemplate]
+    model: LanguageModel | ScalarModel, config: Any, inputs: Any, text: tuple[Tokenizer, ChatTemplate]
 ) -> dict[str, Any]:
     """Further values for the model's folder: the spread of a reward model's scores; how a policy reads documents."""
     if not isinstance(model, ScalarModel):
@@ -211,4 +213,4 @@ def _facts(
         return reading_facts(start, taught_by(inputs.data) if isinstance(inputs, sft.Inputs) else None)
     rankings = read_rankings(inputs.data, *text, model.config.seq_len)
     scores = model.to(device.current().torch_device)
-    return {"score_std": score_spread(scores, rankings, text[0].pad_id, seed)}
+    return {"score_std": score_spread(scores, rankings, text[0].pad_id, config.seed), "caution": config.caution}

@@ -26,6 +26,8 @@ def train_scores(context: Context, settings: reward.Config, rankings: Path) -> N
     """Train on the rankings; then shift the scores so that demonstrations score 0 on average."""
     start = context.reads("policy").path
     job = reward.build(settings, reward.Inputs(model=start, data=rankings))
+    for line in job.notes:
+        context.say(line)
     train(context, job, settings.loop)
     model, text = finished(job), load_text(start)
     if model is None:  # only the first rank has it
@@ -37,4 +39,4 @@ def train_scores(context: Context, settings: reward.Config, rankings: Path) -> N
     bias = torch.tensor(reward_bias(model, text, [row["messages"] for row in shown[:256]]))
     model.score_bias.sub_(bias.reshape(model.score_bias.shape).to(model.score_bias.device))
     spread = score_spread(model, read_rankings(rankings, *text, model.config.seq_len), text[0].pad_id, settings.seed)
-    write_model(context, model, text, {"score_std": spread})
+    write_model(context, model, text, {"score_std": spread, "caution": settings.caution, **job.about})

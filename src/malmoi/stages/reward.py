@@ -1,11 +1,14 @@
 """A reward model, trained on rankings of answers; PPO and GRPO train policies with it."""
 
 from dataclasses import replace
+from math import ceil
 from typing import Any
 
 from malmoi.algorithms import reward
 from malmoi.cost import Cost, Sizes
-from malmoi.facts import Curve, Facts, Plot, Section, points
+from malmoi.facts import Block, Curve, Facts, Figure, Figures, Note, Plot, Section, points
+from malmoi.files import read_json
+from malmoi.formats.inspect import ABOUT
 from malmoi.stage import MODEL, POLICY, Context, Finished, InputsByRole, required
 from malmoi.stages._held_out import held_out_facts, measure_held_out
 from malmoi.stages._scoring import nothing_to_learn, train_scores
@@ -23,7 +26,9 @@ UNUSED = reward.UNUSED
 
 
 def cost(settings: reward.Config, sizes: Sizes) -> Cost:
-    """Ranked answers."""
+    """Ranked answers; a probe reads each once, with half of the network."""
+    if settings.method == "probe":
+        return Cost(reads=((ceil(sizes.n_prompts * sizes.n_ranked / 2), sizes.ranked),))
     return Cost(training_cost(settings, "rankings", sizes, n_tokens=sizes.ranked, rows_each=sizes.n_ranked))
 
 
@@ -45,6 +50,19 @@ def facts(finished: Finished) -> Facts:
         said = who_ranked(finished.reads("rankings").part("train"))
         caption = f"Training pairs ordered as {said} said; a tie counts half"
         plots.append(Plot(caption, [Curve(accuracy, "green")], name="accuracy", small=True, x_label="step"))
-    own = Section("Reward model", "It learns from rankings which of two answers is better.", plots)
+    probe: dict[str, Any] = read_json(finished.out / MODEL / ABOUT).get("probe", {})
+    blocks: list[Block] = [*plots]
+    if probe:
+        blocks.append(Figures([
+            Figure("rankings that prefer an answer", probe["n_rankings"]),
+            Figure("pairs in the right order, by cross-validation over prompts", probe["accuracy"]),
+            Figure("log loss, nats per pair (a coin: 0.693)", probe["log_loss"]),
+        ]))  # fmt: skip
+        blocks += [
+            Note(f"{one['one']} and {one['other']} contradict each other: what one teaches is right about "
+                 f"{one['accuracy']:.0%} of the other's pairs.")
+            for one in probe["conflicts"]
+        ]  # fmt: skip
+    own = Section("Reward model", "It learns from rankings which of two answers is better.", blocks)
     held_out = held_out_facts(finished)
     return replace(held_out, sections=[own, *held_out.sections])

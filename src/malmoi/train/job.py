@@ -1,7 +1,7 @@
 """What the loop is given: a model, a stream of optimizer steps, and a loss."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -44,6 +44,7 @@ class Job:
     loss(model, batch) -> (loss_sum, metric_sums): sums over the batch's `count`, not means
     averaged: a second set of weights that follows `model` (exponential moving average), or None
     best: measures held-out text during the training; `model` ends with the weights that predict it best
+    about: what the model's folder says about how it was made; notes: what the user is told of it, a line each
     """
 
     model: nn.Module
@@ -53,3 +54,5 @@ class Job:
     averaged: nn.Module | None = None
     average_decay: float = 0.0
     best: BestWeights | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()

@@ -5,8 +5,8 @@ the target one half. How strong the prior is, and how much the prompt may change
 cross-validation over prompts; so is the temperature that makes its probabilities true. See `model/probe.py`.
 """
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import combinations, product
 from typing import NamedTuple
 
@@ -17,17 +17,19 @@ from torch import Tensor
 from malmoi.errors import DataError
 from malmoi.model.probe import Answers, Probe, ProbeShape
 from malmoi.train.bayes import Floats, Posterior, fit_kernel, fit_weights, fitted_temperature, log_losses
+from malmoi.train.coordinates import Coordinates, coordinates
 from malmoi.train.features import Features
 
-N_ANSWER, N_PROMPT, N_FACTOR = 256, 16, 256
-"""Most coordinates of an answer, of a prompt, and columns of the posterior that are kept."""
+N_FACTOR = 256
+"""Most columns of the posterior that are kept."""
 FEWEST = 10
 """Rankings with a preference below which nothing is learned."""
 N_FOLDS = 5
-MOST_PAIRS = 1_500
+MOST_PAIRS = 1_000
 """Pairs in the cross-validation."""
-CANDIDATES = tuple(product((0.3, 1.0, 3.0), (0.0, 1.0)))
-"""Prior variances of the gaps (of a typical pair, in nats²) and weights of the prompt in it."""
+PRIORS, PROMPT_WEIGHTS, SOURCE_WEIGHTS = (0.3, 1.0, 3.0, 10.0), (0.0, 1.0), (0.0, 1.0, 4.0)
+"""What cross-validation chooses from: prior variances of a typical answer's score, in nats², and how much of it depends
+on the prompt, and on the source that such a prompt comes from."""
 
 
 class Pairs(NamedTuple):
@@ -40,21 +42,47 @@ class Pairs(NamedTuple):
     weight: Floats
     ranking: np.ndarray
 
+    def of(self, part: np.ndarray) -> "Pairs":
+        return Pairs(*(values[part] for values in self))
+
+
+class Choice(NamedTuple):
+    """One of `PRIORS`, of `PROMPT_WEIGHTS` and of `SOURCE_WEIGHTS`."""
+
+    prior: float
+    prompt_weight: float
+    source_weight: float
+
+    def scales(self, how: Coordinates) -> Floats:
+        """What the prompt's part of c is multiplied by, (C - 1,)."""
+        n_prompt = how.prompt.shape[1] - how.n_source
+        by_prompt = np.sqrt(self.prompt_weight / max(1, n_prompt))
+        return np.repeat([by_prompt, np.sqrt(self.source_weight)], [n_prompt, how.n_source])
+
+
+class Conflict(NamedTuple):
+    """Two sources, and how often what one of them taught is right about the other's pairs: less than one half."""
+
+    one: str
+    other: str
+    accuracy: float
+
 
 class Fit(NamedTuple):
     """A fitted probe and how it was chosen.
 
-    prior, prompt_weight: the chosen one of `CANDIDATES`
     accuracy, log_loss: of the cross-validation over prompts, by ranking; log_loss is after the temperature
     temperature: what the cross-validated gaps were divided by; it is in the probe already
+    n_rankings: those that prefer one answer; conflicts: sources that contradict each other
     """
 
     probe: Probe
-    prior: float
-    prompt_weight: float
+    choice: Choice
     accuracy: float
     log_loss: float
     temperature: float
+    n_rankings: int
+    conflicts: tuple[Conflict, ...]
 
     def scores(self, features: Features) -> list[np.ndarray]:
         """The score of each answer of each ranking, (K,), in nats: σ(gap) is the probability that one is better."""
@@ -65,64 +93,55 @@ class Fit(NamedTuple):
         return probe_deviations(self.probe, features)
 
 
-@dataclass(frozen=True)
-class Coordinates:
-    """What is done to features before the regression: standardised, and turned to their main directions.
-
-    answer: (2 D, Z - 1), of length 1 on average; prompt: (D, C - 1), each of variance 1; length: scale and shift
-    """
-
-    answer: Floats
-    answer_shift: Floats
-    prompt: Floats
-    prompt_shift: Floats
-    length: tuple[float, float]
-
-    def answers(self, features: Features) -> Floats:
-        """z of each answer, (N, Z)."""
-        scale, shift = self.length
-        length = np.log(features.lengths) * scale - shift
-        return np.column_stack([features.answers @ self.answer - self.answer_shift, length])
-
-    def prompts(self, features: Features) -> Floats:
-        """The prompt's part of c before its scale, (R, C - 1)."""
-        return np.asarray(np.tanh(features.prompts @ self.prompt - self.prompt_shift))
-
-
 def fit_probe(
-    features: Features,
-    ranks: Sequence[Sequence[int]],
-    groups: Sequence[str],
-) -> Fit:
+    features: Features, ranks: Sequence[Sequence[int]], groups: Sequence[str], sources: Sequence[str] = (),
+    follow: str = "",
+) -> Fit:  # fmt: skip
     """Fit a probe to rankings.
 
     ranks: of each ranking's answers, 1 is best; groups: the conversation tree of each ranking, which cross-validation
     does not split
-    Raises DataError if there are too few rankings, or no preference among them.
+    sources: whose judgement each ranking is; what a source of at least `FEWEST` rankings wants may then be its own, and
+    the kind of the prompt says whose judgement counts
+    follow: the source whose judgement counts always; "": as the prompt says
+    Raises DataError if there are too few rankings, or no preference among them, or too few of the source to follow.
     """
     pairs = pairs_of(features, ranks)
-    n_useful = len(set(pairs.ranking[pairs.target != 0.5].tolist()))
-    if n_useful < FEWEST:
+    useful = sorted(set(pairs.ranking[pairs.target != 0.5].tolist()))
+    if len(useful) < FEWEST:
         raise DataError(
-            f"{n_useful} of {len(ranks)} rankings prefer one answer to another: too few to learn from; rank the "
+            f"{len(useful)} of {len(ranks)} rankings prefer one answer to another: too few to learn from; rank the "
             f"answers to at least {FEWEST} prompts"
         )
-    how = coordinates(features)
+    named = _told_apart([sources[number] for number in useful] if len(sources) else [], follow)
+    how = coordinates(features, sources, named)
     x, asked = how.answers(features), how.prompts(features)
     x = x[pairs.first] - x[pairs.second]
-    chosen, gaps, part = _cross_validate(x, asked[pairs.ranking], pairs, groups)
-    prior, prompt_weight = chosen
+    choice, gaps, part = _cross_validate(x, asked, pairs, groups, how)
     temperature = fitted_temperature(gaps, part.target, part.weight)
     loss = float(np.average(log_losses(gaps / temperature, part.target), weights=part.weight))
     # (gap > 0) is right where the first is better; a tie and an equal gap count one half.
     right = np.where(gaps == 0, 0.5, np.where(gaps > 0, part.target, 1 - part.target))
     accuracy = float(np.average(right, weights=part.weight))
-    scale = np.sqrt(prompt_weight / max(1, asked.shape[1]))
-    c = np.column_stack([np.ones(len(asked)), asked * scale])[pairs.ranking]
-    joint = (c[:, :, None] * (x * np.sqrt(prior))[:, None, :]).reshape(len(x), -1)
+    scales = choice.scales(how)
+    c = np.column_stack([np.ones(len(asked)), asked * scales])[pairs.ranking]
+    joint = (c[:, :, None] * (x * np.sqrt(choice.prior))[:, None, :]).reshape(len(x), -1)
     mean, factor = posterior(joint, pairs)
-    probe = _module(how, features, mean, factor, np.sqrt(prior) / temperature, scale)
-    return Fit(probe, prior, prompt_weight, accuracy, loss, temperature)
+    applied = how.following(follow) if follow and how.sources else how
+    probe = _module(applied, features.layers, mean, factor, np.sqrt(choice.prior) / temperature, scales)
+    return Fit(probe, choice, accuracy, loss, temperature, len(useful), conflicts(x, pairs, sources, named))
+
+
+def _told_apart(sources: Sequence[str], follow: str) -> list[str]:
+    """The sources that have enough rankings to be told apart; none if there is only one."""
+    known = Counter(sources)
+    named = sorted(source for source, n in known.items() if n >= FEWEST)
+    if follow and follow not in named:
+        there = ", ".join(f"{source} ({n})" for source, n in sorted(known.items()))
+        raise DataError(
+            f"follow: {follow!r} has no {FEWEST} rankings that prefer an answer; there are {there or 'none'}"
+        )
+    return named if len(named) > 1 else []
 
 
 def pairs_of(features: Features, ranks: Sequence[Sequence[int]]) -> Pairs:
@@ -139,65 +158,53 @@ def pairs_of(features: Features, ranks: Sequence[Sequence[int]]) -> Pairs:
     return Pairs(first.astype(int), second.astype(int), target, weight, ranking.astype(int))
 
 
-def coordinates(features: Features) -> Coordinates:
-    """Standardise, and turn to the directions in which the answers, and the prompts, differ most."""
-    answer, answer_shift = _main_directions(features.answers, N_ANSWER, whiten=False)
-    prompt, prompt_shift = _main_directions(features.prompts, N_PROMPT, whiten=True)
-    lengths = np.log(features.lengths)
-    scale = 1 / max(1e-6, float(lengths.std()))
-    return Coordinates(answer, answer_shift, prompt, prompt_shift, (scale, float(lengths.mean()) * scale))
-
-
-def _main_directions(rows: np.ndarray, most: int, whiten: bool) -> tuple[Floats, Floats]:
-    """A matrix (D, m) and a shift (m,): rows @ matrix - shift are standardised coordinates, the most varied first.
-
-    Their squares sum to 1 on average, or, if whitened, each to 1.
-    """
-    rows = rows.astype(np.float64)
-    centre, scale = rows.mean(axis=0), rows.std(axis=0)
-    scale = np.where(scale > 1e-6, scale, np.inf)
-    unit = (rows - centre) / scale / np.sqrt(max(1, np.isfinite(scale).sum()))
-    if len(unit) <= unit.shape[1]:
-        values, vectors = np.linalg.eigh(unit @ unit.T)
-        vectors = unit.T @ (vectors / np.sqrt(np.maximum(values, 1e-30)))
-    else:
-        values, vectors = np.linalg.eigh(unit.T @ unit)
-    kept = np.argsort(-values)[:most]
-    kept = kept[values[kept] > 1e-9 * max(1e-30, values.max())]
-    vectors = vectors[:, kept]
-    if whiten:
-        vectors = vectors / np.sqrt(values[kept] / len(unit))
-    matrix = vectors / scale[:, None] / np.sqrt(max(1, np.isfinite(scale).sum()))
-    return matrix, centre @ matrix
-
-
 def _cross_validate(
-    x: Floats, asked: Floats, pairs: Pairs, groups: Sequence[str]
-) -> tuple[tuple[float, float], Floats, Pairs]:
-    """The candidate with the least log loss on rankings of groups that it was not fitted on, its gaps there, and the
-    pairs that they are of."""
+    x: Floats, asked: Floats, pairs: Pairs, groups: Sequence[str], how: Coordinates
+) -> tuple[Choice, Floats, Pairs]:
+    """The choice with the least log loss on rankings of groups that it was not fitted on, its gaps there, and the pairs
+    that they are of: all, or as many as `MOST_PAIRS`."""
     rng = np.random.default_rng(0)
     names = np.array(sorted(set(groups)))
     fold_of = dict(zip(rng.permutation(names).tolist(), np.arange(len(names)) % N_FOLDS, strict=True))
     folds = np.array([fold_of[groups[number]] for number in pairs.ranking])
     if len(folds) > MOST_PAIRS:
-        drawn = np.cumsum(np.bincount(pairs.ranking)[order := rng.permutation(int(pairs.ranking.max()) + 1)])
+        order = rng.permutation(int(pairs.ranking.max()) + 1)
+        drawn = np.cumsum(np.bincount(pairs.ranking, minlength=len(order))[order])
         part = np.isin(pairs.ranking, order[drawn <= MOST_PAIRS])
-        x, asked, folds, pairs = x[part], asked[part], folds[part], Pairs(*(values[part] for values in pairs))
-    plain, likeness = x @ x.T, asked @ asked.T / max(1, asked.shape[1])
-    best, found = np.inf, (CANDIDATES[0], np.zeros(len(folds)))
-    for prior, prompt_weight in CANDIDATES:
-        kernel = prior * plain * (1 + prompt_weight * likeness)
-        gaps = np.zeros(len(folds))
-        for fold in range(N_FOLDS):
-            held, own = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
-            if len(held) and len(own):
-                inside = kernel[np.ix_(own, own)]
-                gaps[held] = kernel[np.ix_(held, own)] @ fit_kernel(inside, pairs.target[own], pairs.weight[own])
-        loss = float(pairs.weight @ log_losses(gaps, pairs.target))
-        if loss < best:
-            best, found = loss, ((prior, prompt_weight), gaps)
+        x, folds, pairs = x[part], folds[part], pairs.of(part)
+    plain, asked = x @ x.T, asked[pairs.ranking]
+    best, found = np.inf, (Choice(1.0, 0.0, 0.0), np.zeros(len(folds)))
+    for weights in product(PROMPT_WEIGHTS, SOURCE_WEIGHTS if how.sources else (0.0,)):
+        c = asked * Choice(1.0, *weights).scales(how)
+        kernel = plain * (1 + c @ c.T)
+        for prior in PRIORS:
+            gaps = np.zeros(len(folds))
+            for fold in range(N_FOLDS):
+                held, own = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
+                if len(held) and len(own):
+                    inside = prior * kernel[np.ix_(own, own)]
+                    alpha = fit_kernel(inside, pairs.target[own], pairs.weight[own])
+                    gaps[held] = prior * kernel[np.ix_(held, own)] @ alpha
+            loss = float(pairs.weight @ log_losses(gaps, pairs.target))
+            if loss < best:
+                best, found = loss, (Choice(prior, *weights), gaps)
     return (*found, pairs)
+
+
+def conflicts(x: Floats, pairs: Pairs, sources: Sequence[str], named: Sequence[str]) -> tuple[Conflict, ...]:
+    """Sources of which each is wrong about the other more often than not. x: (P, Z) differences of the pairs"""
+    own = {name: np.array([sources[number] == name for number in pairs.ranking]) for name in named}
+    mean = {
+        name: x[part].T @ fit_kernel(x[part] @ x[part].T, pairs.target[part], pairs.weight[part])
+        for name, part in own.items()
+    }
+
+    def accuracy(of: str, about: str) -> float:
+        part = own[about] & (pairs.target != 0.5)
+        return float(np.average((x[part] @ mean[of] > 0) == (pairs.target[part] == 1), weights=pairs.weight[part]))
+
+    found = [Conflict(a, b, (accuracy(a, b) + accuracy(b, a)) / 2) for a, b in combinations(named, 2)]
+    return tuple(one for one in found if one.accuracy < 0.5)
 
 
 def posterior(joint: Floats, pairs: Pairs) -> Posterior:
@@ -216,20 +223,17 @@ def posterior(joint: Floats, pairs: Pairs) -> Posterior:
 
 
 def _module(
-    how: Coordinates, features: Features, mean: Floats, factor: Floats, scale: float, prompt_scale: float
+    how: Coordinates, layers: tuple[int, ...], mean: Floats, factor: Floats, scale: float, prompt_scale: Floats
 ) -> Probe:
-    """scale: of the answers' coordinates; prompt_scale: of the prompt's part of c, which weights and factor take in."""
-    shape = ProbeShape(features.layers, how.answer.shape[1], how.prompt.shape[1], factor.shape[1])
-    probe = Probe(shape, how.prompt.shape[0] // len(features.layers))
-    first, shift = how.length
+    """scale: of the answers' coordinates; prompt_scale: (C - 1,) of the prompt's part of c."""
+    shape = ProbeShape(layers, how.answer.shape[1], how.prompt.shape[1], factor.shape[1])
+    probe = Probe(shape, how.prompt.shape[0] // len(layers))
     values = {
-        "answer": how.answer * scale, "answer_shift": how.answer_shift * scale,
-        "length": np.array([first, shift]) * scale,
-        "prompt": how.prompt, "prompt_shift": how.prompt_shift, "prompt_scale": np.array(prompt_scale),
+        "answer": how.answer * scale, "answer_shift": how.answer_shift * scale, "length": np.array(how.length) * scale,
+        "prompt": how.prompt, "prompt_shift": how.prompt_shift, "prompt_scale": prompt_scale,
         "weights": mean, "factor": factor,
     }  # fmt: skip
-    state = {name: torch.from_numpy(np.asarray(value)).float() for name, value in values.items()}
-    probe.load_state_dict(state)
+    probe.load_state_dict({name: torch.from_numpy(np.asarray(value)).float() for name, value in values.items()})
     return probe
 
 

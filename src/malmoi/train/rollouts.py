@@ -201,14 +201,14 @@ def response_values(value: ScalarModel, ids: Tensor, mask: Tensor) -> Tensor:
 
 
 def scores_at_end(reward_model: ScalarModel, ids: Tensor, mask: Tensor) -> Tensor:
-    """The reward model's score at the last token of each response, (B,). ids: (B, T + 1); mask: (B, T)."""
+    """The reward model's lower bound at the last token of each response, (B,). ids: (B, T + 1); mask: (B, T)."""
     if (shared := share_prompts(ids, mask)) is not None:
-        found = reward_model(shared.ids, shared.branches, starts=shared.starts)[shared.ends]
+        found = reward_model.lower_bounds(shared.ids, shared.ends, shared.branches, shared.starts)
         return torch.zeros_like(found).index_copy(0, shared.order, found)
     position = torch.arange(1, ids.shape[1], device=ids.device)
     last = (position * mask).amax(dim=1, keepdim=True)
     asked = torch.zeros_like(ids, dtype=torch.bool).scatter(1, last, True)
-    return reward_model(ids, mask=asked, starts=_prompt_lengths(mask)).gather(1, last)[:, 0]
+    return reward_model.lower_bounds(ids, asked, starts=_prompt_lengths(mask))
 
 
 def _prompt_lengths(mask: Tensor) -> Tensor:

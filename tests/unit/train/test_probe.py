@@ -11,7 +11,7 @@ import torch
 from malmoi.algorithms import reward
 from malmoi.data.comparisons import Ranking, collate_rankings
 from malmoi.errors import CheckpointError, DataError
-from malmoi.evals.reward_scores import head_scores, mean_scores
+from malmoi.evals.reward_scores import followed_scores, head_scores, mean_scores
 from malmoi.files import read_json, write_json, write_jsonl
 from malmoi.formats.folder import load_model, load_reward_model, save_model
 from malmoi.formats.inspect import kind_of
@@ -79,13 +79,13 @@ def test_an_answer_has_one_score_in_every_layout(probed: ScalarModel) -> None:
     for ranking, scores in zip(ASKED, together, strict=True):
         starts = torch.tensor([ranking.n_prompt])
         alone = [probed(torch.tensor([ids]), starts=starts)[0, -1].item() for ids in ranking.ids]
-        assert scores.tolist() == pytest.approx(alone, abs=1e-5)
+        assert scores.tolist() == pytest.approx(alone, rel=1e-5, abs=1e-5)
         longest = max(map(len, ranking.ids))
         ids = torch.tensor([[*one, *[0] * (longest - len(one))] for one in ranking.ids])
         mask = torch.zeros(ids.shape, dtype=torch.bool)[:, 1:]
         for row, one in enumerate(ranking.ids):
             mask[row, ranking.n_prompt - 1 : len(one) - 1] = True
-        assert scores_at_end(probed, ids, mask).tolist() == pytest.approx(alone, abs=1e-5)
+        assert scores_at_end(probed, ids, mask).tolist() == pytest.approx(alone, rel=1e-5, abs=1e-5)
 
 
 def test_a_probe_must_know_where_answers_begin(probed: ScalarModel) -> None:
@@ -149,6 +149,43 @@ def test_it_is_unsure_of_answers_unlike_any_that_were_ranked() -> None:
     assert np.mean(np.concatenate(fit.deviations(far))) > 2 * np.mean(np.concatenate(fit.deviations(asked)))
 
 
+def test_sources_that_contradict_each_other_get_their_own_parts() -> None:
+    features, ranks = made_up(240, 1, noise=0.3)
+    kind = np.arange(240) % 2
+    prompts = features.prompts.copy()
+    prompts[:, 1] += 4 * kind  # what is asked tells the source
+    features = Features(features.answers, features.lengths, prompts, features.sizes, features.layers)
+    ranks = [rank[::-1] if turned else rank for rank, turned in zip(ranks, kind, strict=True)]
+    sources = np.array(["these", "those"])[kind].tolist()
+    groups = [str(number) for number in range(240)]
+    own, one = fit_probe(features, ranks, groups, sources), fit_probe(features, ranks, groups)
+    assert [(found.one, found.other) for found in own.conflicts] == [("these", "those")]
+    assert own.conflicts[0].accuracy < 0.4
+    assert not one.conflicts
+    assert own.accuracy > max(0.75, one.accuracy + 0.1)
+    followed = fit_probe(features, ranks, groups, sources, follow="those").scores(features)
+    right = [(scores[0] > scores[1]) == (rank[0] < rank[1]) for scores, rank in zip(followed, ranks, strict=True)]
+    assert np.mean(np.array(right)[kind == 1]) > 0.8
+    assert np.mean(np.array(right)[kind == 0]) < 0.3
+    with pytest.raises(DataError, match="follow: 'nobody'"):
+        fit_probe(features, ranks, groups, sources, follow="nobody")
+
+
+def test_caution_lowers_scores_by_deviations(probed: ScalarModel, shape: ModelConfig) -> None:
+    torch.manual_seed(0)
+    for model in (probed, ScalarModel(shape, n_heads=3)):
+        plain = followed_scores(model, ASKED, 0)
+        for ours, expected in zip(plain, mean_scores(model, ASKED, 0), strict=True):
+            assert ours.tolist() == pytest.approx(expected, rel=1e-5, abs=1e-5)
+        model.caution = 2.0
+        lower = followed_scores(model, ASKED, 0)
+        model.caution = 1.0
+        half = followed_scores(model, ASKED, 0)
+        for a, b, c in zip(plain, half, lower, strict=True):
+            assert (b < a).all()
+            torch.testing.assert_close(torch.tensor(a - c), torch.tensor(2 * (a - b)), rtol=1e-3, atol=1e-5)
+
+
 def test_kernel_and_weights_say_the_same() -> None:
     rng = np.random.default_rng(1)
     x, target, weight = rng.normal(size=(30, 8)), rng.choice([0, 0.5, 1], 30), rng.random(30)
@@ -183,5 +220,7 @@ def test_training_with_a_probe_leaves_a_job_that_is_done(
     inputs = reward.Inputs(model=policy_folder, data=tmp_path / "ranked.jsonl")
     job = reward.build(reward.Config(method="probe"), inputs)
     assert job.n_steps == 0
+    assert job.about["probe"]["n_rankings"] == 16
+    assert "probe of 16 rankings" in job.notes[0]
     assert isinstance(job.model, ScalarModel)
     assert job.model.probe is not None
