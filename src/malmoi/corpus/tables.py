@@ -33,7 +33,7 @@ def find_header(rows: Sequence[Row]) -> int | None:
 
 
 def row_text(names: Row, values: Row) -> str:
-    """A row as "Name: Kim; Phone: 010", without empty values. A value without a name is there alone."""
+    """A row as "Name: Kim; Phone: 010", without empty values. A value without a name is written without one."""
     named = zip((*names, *[""] * len(values)), values, strict=False)
     parts = [f"{name}: {value}" if name else value for name, value in named if value]
     is_long = any(len(part) > SHORT_CHARS or "\n" in part for part in parts)

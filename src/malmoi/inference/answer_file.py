@@ -59,7 +59,7 @@ def write_answers(
     """Write `n` answers to every prompt, a JSON line each in the prompts' order; returns the number of lines.
 
     model: what the lines call the model in `folder`; no folder: no model, so answers are quotations
-    looked_up: None: the model answers alone
+    looked_up: None: the model answers by itself
     chooser: keeps one of the n answers to each prompt
     now: the time that chat templates are given; None: the clock's
     Answers are collected in `OUT.partial`: after an interruption, the same call continues from there.

@@ -19,7 +19,7 @@ class ChatSession:
 
     name, folder, sampling: of the model; none of the last two: no model, so answers are quotations
     seed: of the first answer, one more for each next answer; None: random
-    weights: number format of the weights; lookup: where answers are looked up; None: the model answers alone
+    weights: number format of the weights; lookup: where answers are looked up; None: the model answers by itself
     last: the last answer, None if it was stopped; asked: the conversation that it answers
     n_dropped: number of old messages that were left out of the last prompt, because the context was full
     """

@@ -63,7 +63,7 @@ class Index:
         """The n passages that fit the terms best: (passage, BM25 score, number of the passage), best first.
 
         wanted: terms of `malmoi.retrieval.terms`, or term -> weight; a term that is listed twice counts twice
-        heading: weight of a term's score in the heading alone, added to its score in heading and text
+        heading: weight of the score that a term has in the heading only, added to its score in heading and text
         """
         weights = wanted if isinstance(wanted, Mapping) else Counter(wanted)
         parts = [
