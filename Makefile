@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # TORCH=cpu takes PyTorch's build for processors from its own index: elsewhere pip may bring the one for GPUs (gigabytes).
 TORCH_INDEX := $(if $(filter cpu,$(TORCH)),--extra-index-url https://download.pytorch.org/whl/cpu)
 
-.PHONY: help install setup demo test test-avx2 check bench clean
+.PHONY: help install setup demo serve test test-avx2 check bench clean
 
 help:            ## Show what can be made
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/'
@@ -29,6 +29,9 @@ $(INSTALLED): $(USABLE)
 
 demo: $(USABLE)      ## Build an assistant from nothing, and report (minutes)
 	$(BIN)/malmoi demo --workspace ./demo
+
+serve: $(USABLE)     ## Serve the assistant in a browser
+	$(BIN)/malmoi serve --workspace ./demo
 
 test: $(INSTALLED)   ## Pass the tests
 	$(BIN)/python -m pytest -rs

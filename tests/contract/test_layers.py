@@ -18,7 +18,8 @@ LEVELS = {name: level for level, names in enumerate(ORDER.split(" < ")) for name
 BESIDE = {("feedback", "workspace"), ("report", "pipeline")}
 # What the command line is made of belongs to its layer.
 CLI = {"__main__"}
-NOT_BELOW_FEEDBACK = {"sqlalchemy", "alembic", "typer", "rich", "matplotlib"}
+NOT_BELOW_FEEDBACK = {"sqlalchemy", "alembic", "argon2", "typer", "rich", "matplotlib"}
+WEB = {"fastapi", "starlette", "uvicorn"}
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
 
 
@@ -95,6 +96,17 @@ def test_training_needs_no_database_terminal_or_plots(path: Path) -> None:
 )
 def test_only_the_command_line_knows_the_terminal(path: Path) -> None:
     assert not {name for name in imports_of(path) if name.split(".")[0] in ("typer", "rich")}
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if layer_of(name_of(path)) != "serve"], ids=name_of)
+def test_only_the_server_knows_http(path: Path) -> None:
+    assert not {name for name in imports_of(path) if name.split(".")[0] in WEB}
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if layer_of(name_of(path)) == "serve"], ids=name_of)
+def test_the_server_reads_and_writes_no_tables(path: Path) -> None:
+    """What a page does is a function below, which the command line can call too."""
+    assert not {name for name in imports_of(path) if name.split(".")[0] in ("sqlalchemy", "torch")}
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if layer_of(name_of(path)) != "cli"], ids=name_of)

@@ -51,7 +51,8 @@ BESIDE: dict[str, list[str]] = {
     "quantise": ["policy", "--text", "file.txt"], "lineage": ["1"], "stages": [], "doctor": [], "runs list": [],
     "runs show": ["1"], "runs compare": ["1", "2"], "models pull": [], "models import": [], "models list": [],
     "models export": ["policy", "--out", "exported"], "models show": ["policy"], "models remove": [],
-    "data show": ["chats.jsonl"], "index": ["text"],
+    "data show": ["chats.jsonl"], "index": ["text"], "serve": ["--host", "192.0.2.1", "--no-open"], "users list": [],
+    "users add": ["Ann"], "users remove": ["Ann"], "keys list": [], "keys add": ["Ann"], "keys revoke": ["k-0"],
 }  # fmt: skip
 NETWORK = {"models pull", "models import"}
 COUNTED = {"--seed", "--temperature", "--top-p", "--top-k", "--max-tokens", "--limit", "--n", "-n"}

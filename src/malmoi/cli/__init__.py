@@ -12,19 +12,20 @@ from typing import Annotated
 import typer
 
 from malmoi import __version__
-from malmoi.cli import ask, chat, data, evaluate, generate, index, making, models, quantise, runs, stages
+from malmoi.cli import ask, chat, data, evaluate, generate, index, making, models, quantise, runs, serve, stages, users
 from malmoi.cli.options import HELP
 from malmoi.cli.reporting import DEBUG, Reporting, finish_output, open_standard_streams
 
 app = typer.Typer(cls=Reporting, no_args_is_help=True, pretty_exceptions_enable=False, context_settings=HELP)  # fmt: skip # noqa: E501
 commands: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
-    "Begin": {"demo": making.demo, "ask": ask.ask, "chat": chat.chat, "index": index.index},
+    "Begin": {"demo": making.demo, "ask": ask.ask, "chat": chat.chat, "index": index.index, "serve": serve.serve},
     "Train": {"run": making.run, "train": making.train, "doctor": making.doctor, "stages": stages.stages},
     "Look": {
         "eval": evaluate.evaluate, "generate": generate.generate, "lineage": runs.lineage, "runs": runs.app,
         "data": data.app,
     },
     "Models": {"models": models.app, "quantise": quantise.quantise},
+    "People": {"users": users.users, "keys": users.keys},
 }  # fmt: skip
 """Group of the help page -> its commands, in the order in which they are shown."""
 for group, inside in commands.items():

@@ -13,16 +13,12 @@ from malmoi.cli.options import MOST_SEED, a_path
 from malmoi.errors import ConfigError
 
 if TYPE_CHECKING:
-    from malmoi.inference.sampling import Sampling
     from malmoi.inference.session import ChatSession
     from malmoi.retrieval.lookup import Lookup, Source
     from malmoi.workspace.answers import Recorder
     from malmoi.workspace.folder import Workspace
 
 OWN = "default: the model's generation_config.json, else"
-ELSE = {"chat": {"temperature": 0.7, "max_tokens": 128}, "ask": {"temperature": 0.7, "max_tokens": 128},
-        "generate": {"temperature": 1.0, "max_tokens": 256}}  # fmt: skip
-"""How a command samples where neither an option nor the model says it."""
 Temperature = Annotated[
     float | None,
     typer.Option(metavar="T", help=f"0 takes the likeliest token; higher is more random; {OWN} 0.7 (generate: 1)."),
@@ -53,20 +49,6 @@ SHOWN = 100
 
 def remark(text: str) -> None:
     typer.secho(text, err=True, dim=True)
-
-
-def sampling_of(folder: Path, given: Mapping[str, Any], command: str) -> "Sampling":
-    """How a model samples: as it says itself, except for the options that were given.
-
-    given: name -> value, None if it was not
-    """
-    from malmoi.config import parse
-    from malmoi.formats.generation import sampling_defaults
-    from malmoi.inference.sampling import Sampling
-
-    own = sampling_defaults(folder)
-    chosen = {name: value for name, value in given.items() if value is not None}
-    return parse(Sampling, ELSE[command] | own | chosen, command)
 
 
 def index_for(workspace: "Workspace", documents: Path | None, no_documents: bool) -> Path | None:
@@ -143,7 +125,8 @@ class Answering:
                     said = option.replace("_", "-")
                     raise ConfigError(f"--{said}: does nothing, since no model answers here; leave it out")
             return ChatSession(name, None, None, seed, lookup=self.lookup)
-        from malmoi.inference.weights import weights_named  # with torch, which takes seconds
+        from malmoi.inference.chosen import sampling_of  # with torch, which takes seconds
+        from malmoi.inference.weights import weights_named
 
         sampling = sampling_of(folder, given, command)
         return ChatSession(name, folder, sampling, seed, weights_named(weights), self.lookup)

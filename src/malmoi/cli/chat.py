@@ -24,7 +24,6 @@ from malmoi.cli.answers import (
     best_source,
     full_sources,
     remark,
-    sampling_of,
     say,
     taught,
 )
@@ -151,6 +150,8 @@ class Talk:
 
     def _use(self, model: str) -> str:
         """Go on with another model, which samples as it says itself."""
+        from malmoi.inference.chosen import sampling_of  # with torch, which takes seconds
+
         name, folder = self.answering.voice_of(model)
         self.session.use(name, folder, sampling_of(folder, self.given, "chat") if folder else None)
         self.answering.begin_again()

@@ -47,10 +47,11 @@ def generate(
       malmoi generate ppo --workspace demo --prompts prompts.jsonl --out answers.jsonl --n 4 --seed 1
       malmoi generate sft --workspace demo --prompts prompts.jsonl --out best.jsonl --n 16 --best-by reward
     """
-    from malmoi.cli.answers import Answering, sampling_of
+    from malmoi.cli.answers import Answering
     from malmoi.cli.console import watched
     from malmoi.evals.best_of import BestOf
     from malmoi.inference.answer_file import LookedUp, write_answers
+    from malmoi.inference.chosen import sampling_of
     from malmoi.inference.sampling import Sampling
     from malmoi.inference.weights import weights_named
     from malmoi.workspace.models import find_model

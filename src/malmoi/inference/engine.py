@@ -53,6 +53,8 @@ class Engine:
     n_rows: most requests that run together; fewer run if there is not enough memory for their keys and values
     n_max: longest prompt and answer together; n_waiting: requests that may queue before `submit` raises BusyError
     join_at: free rows to wait for before prompts are read, because several are cheaper together (1: read at once)
+    read_at_once: longer prompts are read in parts of so many tokens, and given up between two parts if they are
+    cancelled; None: always whole
     After an exception in `step` the requests that were running end with "error", waiting requests keep waiting, and
     the engine continues like a new one.
     """
@@ -60,7 +62,7 @@ class Engine:
     def __init__(
         self, model: LanguageModel, *, end_ids: Collection[int], tokenizer: Tokenizer | None = None,
         weights: Weights = "auto", n_rows: int = 32, n_max: int | None = None, n_waiting: int = 1024, join_at: int = 1,
-        in_c: bool = True,
+        in_c: bool = True, read_at_once: int | None = None,
     ) -> None:  # fmt: skip
         self.model, config = for_inference(model, weights, n_rows), model.config
         self.decoder = decoder_of(self.model, weights) if in_c else None
@@ -69,6 +71,7 @@ class Engine:
         self.end_ids, self.tokenizer = frozenset(end_ids), tokenizer
         self.n_max = min(n_max or config.seq_len, config.seq_len)
         self.n_rows, self.n_waiting, self.join_at = n_rows, n_waiting, min(join_at, n_rows)
+        self.read_at_once = read_at_once or self.n_max
         self.rows = Rows(config, n_rows, self.n_max, self.dtype, self.here.torch_device)
         self.running: list[Request] = []
         self.n_steps = 0
@@ -103,6 +106,11 @@ class Engine:
         with self._lock:
             if request in self.waiting:
                 self.waiting.remove(request)
+
+    def place(self, request: Request) -> int:
+        """How many requests are read before this one, and it; 0: it is no longer waiting."""
+        with self._lock:
+            return self.waiting.index(request) + 1 if request in self.waiting else 0
 
     @property
     def is_idle(self) -> bool:
@@ -171,7 +179,7 @@ class Engine:
         while unread:
             now, unread = self._split_by_prefix(unread)
             self.rows.assign([one.request.tokens for one in now], [one.prefix for one in now], first + len(ordered))
-            for group in _groups_by_length(now):
+            for group in _groups_by_length(now, self.read_at_once):
                 found.append(self._prefill(group, first + len(ordered)))
                 ordered += [one.request for one in group]
         logits = torch.cat(found)
@@ -244,6 +252,8 @@ class Engine:
 
     def _prefill(self, group: list[Prefill], first: int) -> Tensor:
         """Read what is not cached of some texts together, into the rows from `first`; returns their logits, (B, V)."""
+        if len(group) == 1 and group[0].n_new > self.read_at_once:
+            return self._read_in_parts(group[0], first)
         rest = [one.request.tokens[one.prefix.n_tokens :] for one in group]
         ids, lengths = (t.to(self.here.torch_device) for t in pad(rest, pad_id=0))
         rows = self.rows.cache.rows(first, first + len(group))
@@ -255,6 +265,22 @@ class Engine:
         rows.advance(lengths)
         for row, one in enumerate(group, start=first):
             self.rows.rows[row].text, one.request.n_cached = one.request.tokens, one.prefix.n_tokens
+        logits: Tensor = self.model.lm_head(last)
+        return logits
+
+    def _read_in_parts(self, one: Prefill, row: int) -> Tensor:
+        """The logits (1, V) after a long prompt, or after the part of it that was read before it was cancelled."""
+        request, rows = one.request, self.rows.cache.rows(row, row + 1)
+        twins = [other for other in self._joining if other.tokens == request.tokens]
+        request.n_cached = n_read = one.prefix.n_tokens
+        while n_read < request.n_tokens and not all(twin.finish_reason for twin in twins):
+            part = request.tokens[n_read : n_read + self.read_at_once]
+            last = self.model.model(torch.tensor([part], device=self.here.torch_device), rows)[:, -1]
+            rows.advance(len(part))
+            n_read += len(part)
+            self.rows.rows[row].text = request.tokens[:n_read]
+        if n_read == one.prefix.n_tokens:
+            return torch.zeros(1, self.model.config.vocab_size, device=self.here.torch_device)
         logits: Tensor = self.model.lm_head(last)
         return logits
 
@@ -345,11 +371,18 @@ def check_prompts(prompts: Sequence[Sequence[int]], seq_len: int, vocab_size: in
             raise DataError(f"prompt {number}: has a token outside the model's {vocab_size}; is it its tokenizer?")
 
 
-def _groups_by_length(found: list[Prefill]) -> Iterator[list[Prefill]]:
-    """Groups with similar numbers of tokens to read, because attention computes padding. found: ordered by `n_new`"""
+def _groups_by_length(found: list[Prefill], longest: int) -> Iterator[list[Prefill]]:
+    """Groups with similar numbers of tokens to read, because attention computes padding. found: ordered by `n_new`
+
+    longest: what is longer is read alone
+    """
     start = 0
     while start < len(found):
-        most = 2 * found[start].n_new + LITTLE_PADDING
+        most = min(2 * found[start].n_new + LITTLE_PADDING, longest)
+        if found[start].n_new > longest:
+            yield [found[start]]
+            start += 1
+            continue
         end = next((at for at in range(start, len(found)) if found[at].n_new > most), len(found))
         yield found[start:end]
         start = end

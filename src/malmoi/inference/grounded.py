@@ -35,6 +35,14 @@ _UNKNOWN = re.compile("(?i)do not know|모르겠|모릅니다")
 """That something is not known is no answer to small talk."""
 
 
+class TooLongError(DataError):
+    """A message that does not fit into a voice's context. n_tokens: its tokens, most: those that fit"""
+
+    def __init__(self, name: str, n_tokens: int, most: int) -> None:
+        super().__init__(f"message: {n_tokens} tokens; {name} reads at most {most}; send a shorter message")
+        self.n_tokens, self.most = n_tokens, most
+
+
 @dataclass(frozen=True)
 class Answered:
     """An answer as a person gets it.
@@ -118,14 +126,31 @@ def may_speak(voice: "Voice", findings: Findings) -> bool:
 
 
 def fit(voice: "Voice", messages: Sequence[Message], max_tokens: int) -> tuple[list[int], int]:
-    """Ids of the newest turns that leave room for an answer, and how many old messages are left out."""
+    """Ids of the newest turns that leave room for an answer, and how many old messages are left out.
+
+    A system prompt stays. Of a long conversation few cuts are tried: what is cut off later is never longer.
+    """
     longest = voice.seq_len - min(max_tokens, voice.seq_len // 4)
+    n_kept = int(messages[0]["role"] == "system")
+
+    def ids_without(n_dropped: int) -> list[int]:
+        return voice.ids([*messages[:n_kept], *messages[n_kept + n_dropped :]])
+
     # A question and its answer are left out together.
-    for n_dropped in range(0, len(messages), 2):
-        ids = voice.ids(messages[n_dropped:])
-        if len(ids) <= longest:
-            return ids, n_dropped
-    raise DataError(f"message: {len(ids)} tokens; {voice.name} reads at most {longest}; send a shorter message")
+    cuts = range(0, len(messages) - n_kept, 2)
+    low, high, found = 0, len(cuts) - 1, None
+    if len(ids := ids_without(0)) <= longest:
+        return ids, 0
+    while low < high:
+        middle = (low + high) // 2
+        if len(ids := ids_without(cuts[middle])) <= longest:
+            high, found = middle, ids
+        else:
+            low = middle + 1
+    ids = found if found is not None else ids_without(cuts[low])
+    if len(ids) <= longest:
+        return ids, cuts[low]
+    raise TooLongError(voice.name, len(ids), longest)
 
 
 def whole(voice: "Voice", messages: Sequence[Message]) -> list[int]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import Connection, insert, select
 from sqlalchemy.orm import Session
 
 from malmoi import __version__
@@ -37,11 +37,16 @@ class NewAnswer:
 
 def record_answer(ledger: Ledger, answer: NewAnswer) -> str:
     """Record an answer; returns its name, such as answer-12. Raises WorkspaceError if the ledger cannot be written."""
-    row = vars(answer) | {"messages": [*map(dict, answer.messages)], "sources": [*map(dict, answer.sources)]}
     with writing(ledger.engine) as connection:
-        made = connection.execute(insert(Answer), row | {"sampling": dict(answer.sampling), "version": __version__})
+        return f"answer-{insert_answer(connection, answer)}"
+
+
+def insert_answer(connection: Connection, answer: NewAnswer) -> int:
+    """Record an answer within a transaction; returns its number."""
+    row = vars(answer) | {"messages": [*map(dict, answer.messages)], "sources": [*map(dict, answer.sources)]}
+    made = connection.execute(insert(Answer), row | {"sampling": dict(answer.sampling), "version": __version__})
     assert made.inserted_primary_key is not None
-    return f"answer-{made.inserted_primary_key[0]}"
+    return int(made.inserted_primary_key[0])
 
 
 def is_answer(name: str) -> bool:

@@ -5,55 +5,19 @@ generations, assignments and judgements record what people are asked and answer.
 that never changes. An answer is what a person was told in a chat, with the passages that it comes from.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Double, ForeignKey, MetaData, Text, UniqueConstraint
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy import JSON, BigInteger, ForeignKey, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
 
+from malmoi.workspace import service_schema  # noqa: F401  # tables of the same database
+from malmoi.workspace.base import Base, UtcDateTime, now
 
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """A time with its time zone. It is stored in UTC, because SQLite stores no time zone."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is not None and value.tzinfo is None:
-            raise ValueError(f"{value}: a time without a time zone; use datetime.now(UTC)")
-        return value and value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-class Base(DeclarativeBase):
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(column_0_label)s",
-            "uq": "uq_%(table_name)s_%(column_0_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-    # A list or a mapping is JSON. Text is `Text`, not VARCHAR: no text here has a maximal length.
-    type_annotation_map = {  # noqa: RUF012
-        str: Text,
-        float: Double,
-        datetime: UtcDateTime,
-        dict[str, Any]: JSON,
-        list[Any]: JSON,
-        list[str]: JSON,
-        list[int]: JSON,
-        list[dict[str, Any]]: JSON,
-    }
+__all__ = [
+    "Answer", "Artefact", "Assignment", "Base", "Generation", "Judgement", "Person", "Prompt", "Run", "RunInput",
+    "RunOutput", "Snapshot", "UtcDateTime", "now",
+]  # fmt: skip
 
 
 class Run(Base):

@@ -1,0 +1,127 @@
+"""Chats as files: everything that a person's chats hold, to keep or to bring into another workspace."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import insert
+
+from malmoi.feedback import chats
+from malmoi.feedback.chats import NewMessage, insert_message
+from malmoi.feedback.refusals import invalid
+from malmoi.workspace.answers import NewAnswer
+from malmoi.workspace.base import now
+from malmoi.workspace.database import writing
+from malmoi.workspace.ledger import Ledger
+from malmoi.workspace.service_schema import Chat
+
+FORMAT, VERSION = "malmoi-chats", 1
+FINISHES = (None, "stop", "length", "stopped", "error")
+SAMPLING = {"temperature": (int, float), "top_p": (int, float), "top_k": (int,), "max_tokens": (int,), "seed": (int,)}
+
+
+def export_chats(ledger: Ledger, person_id: str, chat_id: str | None = None) -> dict[str, Any]:
+    """A person's chats, or one of them, with all branches. Raises RefusedError if the chat is not theirs."""
+    found: list[dict[str, Any]] = []
+    if chat_id is not None:
+        found = [chats.get_chat(ledger, person_id, chat_id)]
+    else:
+        before: str | None = None
+        while True:
+            rows, before = chats.list_chats(ledger, person_id, before=before, limit=chats.MOST_LISTED)
+            found += rows
+            if before is None:
+                break
+    whole = [
+        {**_plain(chat), "messages": [*map(_plain, chats.messages_of(ledger, person_id, chat["id"]))]} for chat in found
+    ]
+    return {"format": FORMAT, "version": VERSION, "chats": whole}
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as JSON has it."""
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
+
+
+def import_chats(ledger: Ledger, person_id: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Add exported chats under new ids; all of them, or none. They teach nothing until their person says so.
+
+    Returns {"n_chats", "n_messages"}. Raises RefusedError that names the chat and the message which cannot be read.
+    """
+    read = [_read_chat(number, row) for number, row in enumerate(rows)]
+    with writing(ledger.engine) as connection:
+        for chat, messages in read:
+            connection.execute(insert(Chat).values(**chat, person_id=person_id))
+            for message, at in messages:
+                insert_message(connection, chat["id"], message, message.text, at)
+    return {"n_chats": len(read), "n_messages": sum(len(messages) for _, messages in read)}
+
+
+def _read_chat(number: int, row: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[NewMessage, datetime]]]:
+    where = f"chats.{number}"
+    messages = row.get("messages")
+    if not isinstance(messages, list) or len(messages) > chats.MOST_MESSAGES:
+        raise invalid(f"{where}.messages", f"expected a list of at most {chats.MOST_MESSAGES} messages")
+    ids: dict[str, str] = {}
+    roles: dict[str, str] = {}
+    read = [_read_message(f"{where}.messages.{place}", one, ids, roles) for place, one in enumerate(messages)]
+    title, system, sampling = row.get("title"), row.get("system", ""), row.get("sampling", {})
+    if not (title is None or isinstance(title, str)) or not isinstance(system, str) or not isinstance(sampling, dict):
+        raise invalid(where, "title and system are texts, sampling is an object")
+    kept = {name: value for name, value in sampling.items() if type(value) in SAMPLING.get(name, ())}
+    head = ids.get(str(row.get("head"))) or (read[-1][0].id if read else None)
+    made: dict[str, Any] = {
+        "id": chats.new_id(),
+        "title": chats.checked_title(title),
+        "system": chats.checked_text(system, "system"),
+    }
+    made |= {"sampling": kept, "may_teach": False, "head": head}
+    return made | {"created_at": _time(row.get("created_at")), "updated_at": _time(row.get("updated_at"))}, read
+
+
+def _read_message(where: str, row: Any, ids: dict[str, str], roles: dict[str, str]) -> tuple[NewMessage, datetime]:
+    """A message with a new id. ids, roles: of the messages before it, and then of it too"""
+    if not isinstance(row, dict) or not isinstance(row.get("text"), str) or not isinstance(row.get("id"), str):
+        raise invalid(where, "expected a message with id, role and text")
+    role, parent = row.get("role"), row.get("parent")
+    if role not in ("user", "assistant"):
+        raise invalid(f"{where}.role", "expected user or assistant")
+    if parent is not None and (parent not in ids or roles[parent] == role):
+        raise invalid(f"{where}.parent", "is no earlier message of the other role")
+    if parent is None and role != "user":
+        raise invalid(f"{where}.parent", "an answer follows a person's message")
+    if row.get("finish") not in FINISHES or row["id"] in ids:
+        raise invalid(where, "an unknown finish, or an id that an earlier message has")
+    if role == "user":
+        chats.checked_text(row["text"], f"{where}.text", may_be_empty=False)
+    ids[row["id"]], roles[row["id"]] = chats.new_id(), role
+    answer = _read_answer(where, row) if role == "assistant" and row["text"] else None
+    message = NewMessage(
+        ids[row["id"]], parent and ids[parent], role, row["text"], row.get("finish"), None, None, answer
+    )
+    return message, _time(row.get("created_at"))
+
+
+def _read_answer(where: str, row: Mapping[str, Any]) -> NewAnswer:
+    """What the file says of an answer. It was given elsewhere: no model of this workspace is held to have said it."""
+    about: Any = row.get("answer")
+    about = about if isinstance(about, dict) else {}
+    sources: Any = about.get("sources")
+    sources = sources if isinstance(sources, list) else []
+    kept = [
+        {name: source.get(name) for name in ("file", "heading", "line", "place", "sentence", "score", "document")}
+        for source in sources[:20]
+        if isinstance(source, dict)
+    ]
+    voice = about.get("voice") if isinstance(about.get("voice"), str) else ""
+    return NewAnswer(
+        [{"role": "user", "content": where}], row["text"], f"{voice or 'unknown'} (imported)", sources=kept
+    )
+
+
+def _time(given: Any) -> datetime:
+    try:
+        found = datetime.fromisoformat(given)
+    except (TypeError, ValueError):
+        return now()
+    return found if found.tzinfo is not None else now()

@@ -1,0 +1,97 @@
+"""Chats and messages as rows for a page, and the search in them."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, Text, cast, func, select
+
+from malmoi.feedback.refusals import invalid
+from malmoi.workspace.schema import Answer
+from malmoi.workspace.service_schema import Chat, ChatMessage
+
+CHAT = ("id", "title", "created_at", "updated_at", "may_teach", "system", "sampling", "head", "n_messages")
+MESSAGE = ("id", "chat_id", "parent_id", "role", "text", "finish", "error", "answer_id", "figures", "created_at")
+ANSWER = ("voice", "model_sha256", "quoted", "supported", "sources", "sampling")
+EXCERPT = 80
+"""Characters of an excerpt before and after what was searched for, together."""
+
+
+def chat_query() -> Select[Any]:
+    """Chats with the number of their messages."""
+    counted = select(func.count()).where(ChatMessage.chat_id == Chat.id).correlate(Chat).scalar_subquery()
+    own = [getattr(Chat, name) for name in CHAT[:-1]]
+    return select(*own, counted.label("n_messages"))
+
+
+def chat_row(row: Any) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in CHAT}
+
+
+def message_query() -> Select[Any]:
+    """Messages with what is recorded of their answers."""
+    own = [getattr(ChatMessage, name) for name in MESSAGE]
+    answer = [getattr(Answer, name).label(f"answer_{name}") for name in ANSWER]
+    return select(*own, *answer).join(Answer, Answer.id == ChatMessage.answer_id, isouter=True)
+
+
+def message_row(row: Any) -> dict[str, Any]:
+    """A message as a page shows it; `answer` says how an answer came about, None for a person's words."""
+    found = {"id": row.id, "parent": row.parent_id, "role": row.role, "text": row.text, "finish": row.finish}
+    found |= {"error": row.error, "created_at": row.created_at, "answer": None}
+    if row.role != "assistant":
+        return found
+    figures = dict(row.figures or {})
+    passages = figures.pop("passages", [])
+    sources = [dict(source) for source in row.answer_sources or []]
+    for source, passage in zip(sources, passages, strict=False):
+        source["passage"] = passage
+    recorded: dict[str, Any] = {"name": None if row.answer_id is None else f"answer-{row.answer_id}"}
+    recorded |= {"voice": row.answer_voice or figures.pop("voice", None), "hash": row.answer_model_sha256}
+    recorded |= {"quoted": bool(row.answer_quoted), "supported": row.answer_supported, "sources": sources}
+    recorded["seed"] = (row.answer_sampling or {}).get("seed")
+    return found | {"answer": figures | recorded}
+
+
+def contains(column: ColumnElement[Any] | Any, words: str) -> ColumnElement[bool]:
+    """Whether a text has these words in it, in any case."""
+    return column.ilike(f"%{_like(words)}%", escape="!")
+
+
+def says(column: ColumnElement[Any] | Any, words: str) -> ColumnElement[bool]:
+    """The same for a text that is stored as a JSON string."""
+    return contains(cast(column, Text), json.dumps(words, ensure_ascii=False)[1:-1])
+
+
+def _like(words: str) -> str:
+    for special in "!%_":
+        words = words.replace(special, "!" + special)
+    return words
+
+
+def excerpt_of(connection: Connection, chat_id: str, words: str) -> str:
+    """What stands around the words in the newest message that has them; "" if none has."""
+    query = select(ChatMessage.text).where(ChatMessage.chat_id == chat_id, says(ChatMessage.text, words))
+    text = connection.scalar(query.order_by(ChatMessage.number.desc()).limit(1))
+    if text is None:
+        return ""
+    at = max(0, text.lower().find(words.lower()))
+    start = max(0, at - EXCERPT // 2)
+    end = start + EXCERPT + len(words)
+    return ("…" if start else "") + " ".join(text[start:end].split()) + ("…" if end < len(text) else "")
+
+
+def cursor(row: dict[str, Any]) -> str:
+    """Where a list goes on after this chat."""
+    return f"{row['updated_at'].isoformat()}~{row['id']}"
+
+
+def read_cursor(given: str) -> tuple[datetime, str]:
+    time, _, id = given.partition("~")
+    try:
+        found = datetime.fromisoformat(time)
+    except ValueError:
+        raise invalid("before", "is not where a list goes on") from None
+    if found.tzinfo is None or not id:
+        raise invalid("before", "is not where a list goes on")
+    return found, id

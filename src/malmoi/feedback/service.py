@@ -1,0 +1,234 @@
+"""What is in service: a voice, what it looks up in, and how answers come from both, step by step.
+
+An answer is made as `chat` makes it: looked up, spoken, checked, settled. Here these are steps of one `Turn`, so that a
+server can make many at once.
+"""
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from malmoi.errors import UserError
+from malmoi.feedback.refusals import RefusedError
+from malmoi.inference.grounded import NO_VOICE, Answered, Prepared, TooLongError, prepare, settle
+from malmoi.retrieval.lookup import Lookup
+from malmoi.workspace.answers import NewAnswer
+from malmoi.workspace.folder import Workspace
+from malmoi.workspace.hashes import sha256_in
+from malmoi.workspace.indexes import find_index
+from malmoi.workspace.models import find_model, policy_names
+
+if TYPE_CHECKING:  # torch takes seconds, and the first page shall not wait for it
+    from malmoi.inference.sampling import Sampling
+    from malmoi.inference.speaker import Speaker, Speech
+    from malmoi.inference.voice import Voice
+
+
+@dataclass(frozen=True)
+class Service:
+    """A voice and a look-up; at least one of them. speaker: the thread in which the voice speaks
+
+    index_place: the folder that is indexed; of an index that a run made, its path in the workspace
+    """
+
+    name: str
+    folder: Path | None = None
+    sha256: str | None = None
+    voice: "Voice | None" = None
+    speaker: "Speaker | None" = None
+    lookup: Lookup | None = None
+    index_sha256: str | None = None
+    index_place: str | None = None
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """How the voice samples where a person chose nothing."""
+        if self.folder is None:
+            return {}
+        from malmoi.inference.chosen import sampling_of
+
+        named = ("temperature", "top_p", "top_k", "max_tokens")
+        return sampling_of(self.folder, {}, "chat").model_dump(include=set(named))
+
+    def sampling(self, chosen: Mapping[str, Any]) -> "Sampling | None":
+        """How to sample. chosen: by a person. Raises ConfigError for a value that cannot be used."""
+        if self.folder is None:
+            return None
+        from malmoi.inference.chosen import sampling_of
+
+        return sampling_of(self.folder, {name: value for name, value in chosen.items() if name != "seed"}, "chat")
+
+    def close(self) -> None:
+        if self.speaker is not None:
+            self.speaker.close()
+
+
+def open_service(workspace: Workspace, model: str | None = None) -> Service:
+    """Load what answers: the model (by default the newest; `none` quotes) and the workspace's index, if it has one.
+
+    Raises UserError if the model cannot be loaded, and RefusedError if there is neither a model nor an index.
+    """
+    index = find_index(workspace)
+    lookup: Lookup | None = None
+    about: tuple[str | None, str | None] = None, None
+    if index is not None:
+        from malmoi.retrieval.index import Index
+
+        lookup = Lookup(Index.open(index))
+        about = sha256_in(workspace, index), place_of(workspace, lookup, index)
+    if model == NO_VOICE or (model is None and not policy_names(workspace)):
+        if lookup is None:
+            raise RefusedError("no_model", "there is no model here yet, and nothing to look up in; build or fetch one")
+        return Service(NO_VOICE, None, None, None, None, lookup, *about)
+    name, folder = find_model(workspace, model)
+    from malmoi.inference.speaker import Speaker
+    from malmoi.inference.voice import Voice
+
+    voice = Voice.load(name, folder)
+    speaker = Speaker.of(voice)
+    return Service(name, folder, sha256_in(workspace, folder), voice, speaker, lookup, *about)
+
+
+def place_of(workspace: Workspace, lookup: Lookup, index: Path) -> str:
+    """The folder that an index is of; of an index that a run made, its path in the workspace."""
+    made, here = index.resolve(), workspace.path.resolve()
+    return str(lookup.index.facts.get("source") or (made.relative_to(here) if here in made.parents else made))
+
+
+@dataclass(eq=False)
+class Turn:
+    """One answer in the making. Call `prepare`, `speak` if `speaks`, wait until `is_over`, then `settle`.
+
+    messages: the conversation, the last message is the person's; chosen: how to sample, of which seed
+    looks_up: whether the documents may be used
+    """
+
+    service: Service
+    messages: Sequence[Mapping[str, Any]]
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+    looks_up: bool = True
+    prepared: Prepared | None = None
+    speech: "Speech | None" = None
+    is_cancelled: bool = False
+    asked_at: float = field(default_factory=time.monotonic)
+    began_at: float | None = None
+
+    def __post_init__(self) -> None:
+        seed = self.chosen.get("seed")
+        self.seed = random.getrandbits(32) if seed is None else int(seed)
+        self.sampling = self.service.sampling(self.chosen)
+
+    def beside(self, n: int) -> "Turn":
+        """Another answer to the same prompt, with the seed n further on."""
+        chosen = {**self.chosen, "seed": (self.seed + n) % 2**63}
+        return Turn(self.service, self.messages, chosen, self.looks_up, self.prepared)
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether the answer is shown only when it is whole, because it is held against documents."""
+        return self.prepared is not None and self.prepared.findings is not None
+
+    @property
+    def speaks(self) -> bool:
+        """Whether the voice is asked."""
+        return self.prepared is not None and self.prepared.ids is not None and not self.is_cancelled
+
+    def prepare(self) -> None:
+        """Look up, and write the prompt. Takes some hundredths of a second.
+
+        Raises RefusedError if the message is too long, or if nothing can answer.
+        """
+        max_tokens = self.sampling.max_tokens if self.sampling is not None else 0
+        lookup = self.service.lookup if self.looks_up else None
+        try:
+            self.prepared = prepare(self.service.voice, lookup, self.messages, max_tokens)
+        except TooLongError as error:
+            raise RefusedError("too_long", str(error), "text", n_tokens=error.n_tokens, most=error.most) from None
+        except UserError as error:
+            raise RefusedError("invalid", str(error), "text") from None
+
+    def speak(self, wake: Callable[[], None]) -> None:
+        """Queue the prompt. wake: called, from another thread, when the answer went on. Raises RefusedError if busy."""
+        from malmoi.errors import BusyError
+
+        assert self.prepared is not None and self.prepared.ids is not None
+        assert self.service.speaker is not None and self.sampling is not None
+        try:
+            self.speech = self.service.speaker.submit(self.prepared.ids, self.sampling, self.seed, wake)
+        except BusyError as error:
+            raise RefusedError("busy", str(error)) from None
+        if self.is_cancelled:
+            self.service.speaker.cancel(self.speech)
+
+    def cancel(self) -> None:
+        """Stop. May be called at any time, from any thread, more than once."""
+        self.is_cancelled = True
+        if self.speech is not None and self.service.speaker is not None:
+            self.service.speaker.cancel(self.speech)
+
+    @property
+    def is_over(self) -> bool:
+        return self.is_cancelled or self.speech is None or self.speech.is_over
+
+    @property
+    def place(self) -> int:
+        """In the queue, from 1; 0: being answered."""
+        if self.speech is None or self.service.speaker is None:
+            return 0
+        return self.service.speaker.place(self.speech)
+
+    @property
+    def n_tokens(self) -> int:
+        n_tokens = len(self.speech.request.ids) if self.speech is not None else 0
+        if n_tokens and self.began_at is None:
+            self.began_at = time.monotonic()
+        return n_tokens
+
+    @property
+    def said(self) -> str:
+        """The voice's words so far."""
+        return self.speech.request.text.lstrip() if self.speech is not None else ""
+
+    @property
+    def finish(self) -> str:
+        """Why the answer ended: stop | length | stopped | error."""
+        if self.speech is not None and (self.speech.error or self.speech.request.finish_reason == "error"):
+            return "error"
+        reason = self.speech.request.finish_reason if self.speech is not None else None
+        if reason in ("stop", "length"):
+            return str(reason)
+        return "stopped" if self.is_cancelled else "stop"
+
+    def settle(self) -> Answered:
+        """The answer as a person gets it. Of one that was stopped, what was shown."""
+        assert self.prepared is not None
+        if self.finish in ("stopped", "error"):
+            return Answered("" if self.is_checked else self.said.rstrip(), voice=self.service.name)
+        return settle(self.service.voice, self.prepared, self.said)
+
+    def record(self, answered: Answered) -> NewAnswer:
+        """What the ledger keeps of the answer."""
+        service, how = self.service, {}
+        if self.sampling is not None:
+            how = {**self.sampling.model_dump(mode="json", exclude={"logprobs"}), "seed": self.seed}
+        row = answered.to_row()
+        return NewAnswer(
+            [dict(message) for message in self.messages], answered.text, answered.voice, service.sha256,
+            service.index_sha256, service.index_place, row["sources"], answered.supported, answered.quoted, how,
+        )  # fmt: skip
+
+    def figures(self, answered: Answered) -> dict[str, Any]:
+        """Counts of tokens and seconds, and the passages of the sources."""
+        ended = time.monotonic()
+        began = self.began_at if self.began_at is not None else ended
+        return {
+            "n_tokens": self.n_tokens,
+            "n_prompt_tokens": len(self.prepared.ids or ()) if self.prepared is not None else 0,
+            "n_dropped": self.prepared.n_dropped if self.prepared is not None else 0,
+            "wait_s": round(began - self.asked_at, 3),
+            "seconds": round(ended - began, 3),
+            "passages": [source.passage.text for source in answered.sources],
+        }

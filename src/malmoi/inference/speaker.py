@@ -1,0 +1,110 @@
+"""An engine in a thread of its own, for callers that wait elsewhere, such as an event loop."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from malmoi.inference.engine import Engine
+from malmoi.inference.requests import Request
+from malmoi.inference.sampling import Sampling
+from malmoi.inference.voice import Voice
+
+N_ROWS, N_WAITING = 8, 64
+PART_FLOPS = 2e10
+"""Arithmetic between two looks at whether a prompt that is read is still wanted: less than a second on one core."""
+SHORTEST_PART = 32
+
+
+@dataclass(eq=False)
+class Speech:
+    """One answer in the making. wake: called from the engine's thread when it went on; error: what ended it"""
+
+    request: Request
+    wake: Callable[[], None]
+    error: Exception | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return self.request.finish_reason is not None or self.error is not None
+
+
+class Speaker:
+    """Runs an engine. All methods may be called from any thread; `close` ends it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._speeches: dict[Request, Speech] = {}
+        self._changed = threading.Condition()
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._run, name="speaker", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def of(cls, voice: Voice, n_rows: int = N_ROWS, n_waiting: int = N_WAITING) -> "Speaker":
+        """A speaker for a voice, with an engine that reads long prompts in parts."""
+        part = max(SHORTEST_PART, int(PART_FLOPS / (2 * voice.network.config.n_parameters())))
+        return cls(voice.engine(n_rows, n_waiting=n_waiting, read_at_once=part))
+
+    def submit(self, ids: Sequence[int], sampling: Sampling, seed: int, wake: Callable[[], None]) -> Speech:
+        """Queue a prompt. Raises DataError or BusyError as `Engine.submit`."""
+        with self._changed:
+            request = self.engine.submit(ids, sampling, seed)
+            speech = self._speeches[request] = Speech(request, wake)
+            self._changed.notify()
+        return speech
+
+    def cancel(self, speech: Speech) -> None:
+        """End an answer; its row is free at the engine's next step."""
+        with self._changed:
+            self.engine.cancel(speech.request)
+            self._changed.notify()
+        speech.wake()
+
+    def place(self, speech: Speech) -> int:
+        """Its place in the queue, from 1; 0: it is being answered, or over."""
+        return self.engine.place(speech.request)
+
+    @property
+    def n_running(self) -> int:
+        return len(self.engine.running)
+
+    @property
+    def n_waiting(self) -> int:
+        return len(self.engine.waiting)
+
+    def close(self) -> None:
+        """End every answer, and the thread."""
+        with self._changed:
+            self._is_closed = True
+            for request in self._speeches:
+                self.engine.cancel(request)
+            self._changed.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while self.engine.is_idle and not self._is_closed:
+                    self._forget()
+                    self._changed.wait()
+                if self._is_closed:
+                    return
+            error: Exception | None = None
+            n_waited = self.n_waiting
+            moved: set[Request] = set()
+            try:
+                moved = set(self.engine.step())
+            except Exception as caught:  # the engine has ended its answers, and goes on
+                error = caught
+            with self._changed:
+                speeches = list(self._speeches.values())
+                self._forget()
+            for speech in speeches:
+                if error is not None and speech.request.finish_reason == "error":
+                    speech.error = error
+                if speech.is_over or speech.request in moved or n_waited != self.n_waiting:
+                    speech.wake()
+
+    def _forget(self) -> None:
+        for request in [request for request, speech in self._speeches.items() if speech.is_over]:
+            del self._speeches[request]

@@ -1,0 +1,101 @@
+"""Errors as HTTP: one envelope, that of OpenAI's API, with the kind as `code` and the figures of the sentence."""
+
+import errno
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from malmoi.errors import BusyError, CheckpointError, ConfigError, DataError, UserError, WorkspaceError
+from malmoi.feedback.refusals import RefusedError
+
+log = logging.getLogger("malmoi.serve")
+
+STATUS = {
+    "not_signed_in": 401, "wrong_login": 401, "invalid_api_key": 401, "wrong_setup_link": 403, "not_allowed": 403,
+    "other_origin": 403, "wrong_host": 421, "not_found": 404, "model_not_found": 404, "not_this_method": 405,
+    "conflict": 409, "name_taken": 409, "lease_lost": 409, "too_large": 413, "not_json": 415, "invalid": 422,
+    "too_long": 422, "context_length_exceeded": 400, "too_many_logins": 429, "too_many_requests": 429,
+    "model_failed": 500, "internal": 500, "busy": 503, "no_model": 503, "storage": 503, "too_slow": 408,
+    "disk_full": 507,
+}  # fmt: skip
+TRY_AGAIN_S = 2
+
+
+def refusal_of(error: Exception) -> RefusedError:
+    """Any exception as a refusal. What is nobody's fault but ours is logged, and not told."""
+    if isinstance(error, RefusedError):
+        return error
+    if (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or "disk is full" in str(error):
+        return RefusedError("disk_full", "the disk is full; free some space and try again")
+    if isinstance(error, BusyError):
+        return RefusedError("busy", "too many answers are asked for at once; try again soon")
+    if isinstance(error, MemoryError):
+        return RefusedError("model_failed", "the memory is full; a smaller model or a shorter conversation needs less")
+    # A path of the server is nobody's business: the line goes to the log.
+    log.error("%s: %s", type(error).__name__, error, exc_info=None if isinstance(error, UserError) else error)
+    if isinstance(error, CheckpointError):
+        return RefusedError("model_failed", "the model in service cannot answer; the server's log says why")
+    if isinstance(error, WorkspaceError):
+        return RefusedError("storage", "the database cannot be reached now; nothing was stored, try again")
+    if isinstance(error, ConfigError | DataError):
+        return RefusedError("invalid", str(error))
+    return RefusedError("internal", "something went wrong in the server; its log says what")
+
+
+def envelope(error: RefusedError) -> dict[str, Any]:
+    """{"error": …} as every route gives it."""
+    status = STATUS.get(error.code, 400)
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    inside = {"message": str(error), "type": kind, "param": error.param, "code": error.code}
+    return {"error": inside | {"details": error.details}}
+
+
+OPENAI = {"invalid": (400, None), "too_long": (400, "context_length_exceeded"), "not_json": (400, None),
+          "not_signed_in": (401, "invalid_api_key"), "too_many_requests": (429, "rate_limit_exceeded")}  # fmt: skip
+"""What OpenAI's API calls some refusals, and their status there."""
+
+
+def openai_envelope(error: RefusedError) -> dict[str, Any]:
+    """The same as its clients know it."""
+    inside = envelope(error)["error"]
+    return {"error": inside | {"code": OPENAI.get(error.code, (0, error.code))[1]}}
+
+
+def response_of(error: RefusedError, path: str = "") -> JSONResponse:
+    """path: of the request; those of OpenAI's form are answered as its clients expect"""
+    is_openai = path.startswith("/v1/")
+    status = STATUS.get(error.code, 400)
+    if is_openai and error.code in OPENAI:
+        status = OPENAI[error.code][0]
+    waits = {"Retry-After": str(error.details.get("retry_after_s", TRY_AGAIN_S))} if status in (429, 503) else {}
+    return JSONResponse(openai_envelope(error) if is_openai else envelope(error), status, headers=waits)
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Answer every exception with the envelope."""
+
+    async def handle(request: Request, error: Exception) -> JSONResponse:
+        return response_of(refusal_of(error), request.url.path)
+
+    async def handle_validation(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
+        said = "unknown parameter" if first["type"] == "extra_forbidden" else first["msg"]
+        return response_of(RefusedError("invalid", f"{where or 'body'}: {said}", where or None), request.url.path)
+
+    async def handle_http(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        code = {404: "not_found", 405: "not_this_method"}.get(error.status_code, "invalid")
+        said = {"not_found": "there is no such address", "not_this_method": "the address does not take this method"}
+        return response_of(RefusedError(code, said.get(code, "the request cannot be read")), request.url.path)
+
+    app.add_exception_handler(UserError, handle)
+    app.add_exception_handler(OSError, handle)
+    app.add_exception_handler(Exception, handle)
+    app.add_exception_handler(RequestValidationError, handle_validation)
+    app.add_exception_handler(HTTPException, handle_http)

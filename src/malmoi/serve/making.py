@@ -1,0 +1,131 @@
+"""An answer in the making: the steps of a `Turn`, made in the background, and what a reader is told of them.
+
+The maker keeps a state, and readers are told how it differs from what they know: nothing is queued for a reader that is
+slow, and whoever leaves takes the answer's place in the engine with it.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from malmoi.feedback.chats import NewMessage, add_message
+from malmoi.feedback.refusals import RefusedError
+from malmoi.feedback.service import Turn
+from malmoi.serve.errors import envelope, refusal_of
+from malmoi.serve.state import State
+from malmoi.serve.stream import ALIVE, event_of
+
+ALIVE_EVERY_S = 10.0
+
+
+@dataclass(eq=False)
+class Making:
+    """position: in the queue, from 1; 0: its turn; end: the last event, None as long as it goes on"""
+
+    turn: Turn
+    chat_id: str = ""
+    position: int = 0
+    phase: str = "looking_up"
+    n_tokens: int = 0
+    text: str = ""
+    end: dict[str, Any] | None = None
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    moved: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set from the engine's thread."""
+
+    def stop(self) -> None:
+        self.turn.cancel()
+        self.moved.set()
+
+    def look(self) -> None:
+        """Take over how far the answer is."""
+        turn = self.turn
+        self.position, self.n_tokens = turn.place, turn.n_tokens
+        self.phase = "writing" if self.n_tokens else "reading"
+        if not turn.is_checked:
+            self.text = turn.said
+        self.changed.set()
+
+    async def speak(self) -> None:
+        """Let the voice answer, until it ends or is stopped. Raises RefusedError if too many wait."""
+        loop = asyncio.get_running_loop()
+
+        def wake() -> None:
+            with contextlib.suppress(RuntimeError):  # the server ends
+                loop.call_soon_threadsafe(self.moved.set)
+
+        if not self.turn.speaks:
+            return
+        self.turn.speak(wake)
+        while not self.turn.is_over:
+            self.moved.clear()
+            self.look()
+            if not self.turn.is_over:
+                await self.moved.wait()
+        self.look()
+
+    def failure(self) -> RefusedError | None:
+        """Why the answer broke off; None if it did not."""
+        if self.turn.finish != "error":
+            return None
+        speech = self.turn.speech
+        gave_up = RefusedError("model_failed", "the answer broke off; ask again")
+        return refusal_of(speech.error) if speech is not None and speech.error is not None else gave_up
+
+
+async def make(state: State, making: Making, person_id: str, chat_id: str, parent: str, answer_id: str) -> None:
+    """Make an answer and store it; the last event says how it ended."""
+    turn = making.turn
+    try:
+        await making.speak()
+        error = making.failure()
+        answered = await state.prepare(turn.settle)
+        said = answered.text
+        message = NewMessage(
+            answer_id, parent, "assistant", said, turn.finish, envelope(error)["error"] if error else None,
+            turn.figures(answered) | {"voice": answered.voice}, turn.record(answered) if said else None,
+        )  # fmt: skip
+        stored, _ = await asyncio.to_thread(add_message, state.ledger, person_id, chat_id, message)
+        if error is None:
+            making.text = "" if turn.is_checked else making.text
+            making.end = {"type": "done", "message": stored}
+        else:
+            making.end = {"type": "error", "error": envelope(error)["error"], "message": stored}
+    except Exception as caught:
+        making.end = {"type": "error", "error": envelope(refusal_of(caught))["error"], "message": None}
+    finally:
+        making.stop()
+        state.makings.pop(answer_id, None)
+        state.at_once.free(person_id)
+        making.changed.set()
+
+
+async def events(making: Making, first: Sequence[dict[str, Any]]) -> AsyncGenerator[bytes]:
+    """What a reader is told, from the first event to the last."""
+    for row in first:
+        yield event_of(row)
+    position, phase, n_tokens, n_given = 0, "", 0, 0
+    while True:
+        making.changed.clear()
+        if making.position != position:
+            position = making.position
+            yield event_of({"type": "queued", "position": position})
+        if (making.phase, making.n_tokens) != (phase, n_tokens) and not position and making.end is None:
+            is_new, phase, n_tokens = making.phase != phase, making.phase, making.n_tokens
+            if is_new or making.turn.is_checked:
+                yield event_of({"type": "phase", "phase": phase, "n_tokens": n_tokens})
+        if len(making.text) > n_given:
+            piece, n_given = making.text[n_given:], len(making.text)
+            yield event_of({"type": "text", "text": piece})
+        if making.end is not None:
+            if making.end["type"] == "done" and making.turn.is_checked and making.end["message"]["text"]:
+                yield event_of({"type": "text", "text": making.end["message"]["text"]})
+            yield event_of(making.end)
+            return
+        try:
+            async with asyncio.timeout(ALIVE_EVERY_S):
+                await making.changed.wait()
+        except TimeoutError:
+            yield ALIVE

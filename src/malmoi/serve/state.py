@@ -1,0 +1,101 @@
+"""What one running server holds: the workspace, its ledger, what is in service, and the answers in the making."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from malmoi.errors import UserError
+from malmoi.feedback.refusals import RefusedError
+from malmoi.feedback.service import Service, open_service
+from malmoi.serve.errors import refusal_of
+from malmoi.serve.limits import AtOnce, Tries
+from malmoi.workspace.folder import Workspace
+from malmoi.workspace.ledger import Ledger
+
+if TYPE_CHECKING:
+    from malmoi.serve.making import Making
+
+log = logging.getLogger("malmoi.serve")
+T = TypeVar("T")
+COOKIE = "malmoi"
+
+
+@dataclass
+class State:
+    """model: the name that was asked for; None: the newest; public_url: where a server that speaks TLS passes us on
+
+    port: part of the cookie's name, because browsers give one host's cookies to all of its ports
+    warning: what people who sign in should know, for example that nothing is encrypted
+    """
+
+    workspace: Workspace
+    ledger: Ledger
+    model: str | None = None
+    public_url: str | None = None
+    port: int = 8000
+    warning: str | None = None
+    service: Service | None = None
+    problem: RefusedError | None = None
+    makings: dict[str, "Making"] = field(default_factory=dict)
+    """Answers in the making, by the id of their message."""
+    tasks: set["asyncio.Task[None]"] = field(default_factory=set)
+    at_once: AtOnce = field(default_factory=lambda: AtOnce(2))
+    at_once_with_keys: AtOnce = field(default_factory=lambda: AtOnce(16))
+    of_programs: set["Making"] = field(default_factory=set)
+    """Answers that programs wait for."""
+    logins: Tries = field(default_factory=lambda: Tries(10, 60))
+    logins_of_name: Tries = field(default_factory=lambda: Tries(30, 3600))
+    preparing: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "prepare"))
+    """One thread that looks up and checks: the look-up is used by one caller at a time."""
+    _opening: "asyncio.Task[Service] | None" = None
+
+    @property
+    def cookie(self) -> str:
+        return f"{COOKIE}_{self.port}"
+
+    async def in_service(self) -> Service:
+        """What answers; waits until it is loaded. Raises RefusedError if nothing can answer."""
+        if self.service is not None:
+            return self.service
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.create_task(self._open())
+        return await asyncio.shield(self._opening)
+
+    async def _open(self) -> Service:
+        try:
+            self.service = await self.prepare(open_service, self.workspace, self.model)
+        except Exception as error:
+            if isinstance(error, UserError):
+                log.warning("nothing is in service: %s", error)
+            self.problem = error if isinstance(error, RefusedError) else refusal_of(error)
+            if self.problem.code not in ("no_model", "disk_full"):
+                self.problem = RefusedError("model_failed", "the model cannot be loaded; the server's log says why")
+            raise self.problem from None
+        self.problem = None
+        return self.service
+
+    async def prepare(self, function: Callable[..., T], *given: Any) -> T:
+        """Call a function that computes for some hundredths of a second, or loads, in the one thread for that."""
+        return await asyncio.get_running_loop().run_in_executor(self.preparing, function, *given)
+
+    def begin(self, task: "asyncio.Task[None]") -> None:
+        """Keep a task until it has ended."""
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def stop_answers(self) -> None:
+        for making in (*self.makings.values(), *self.of_programs):
+            making.stop()
+
+    async def close(self) -> None:
+        """Stop every answer and store what there is of it."""
+        self.stop_answers()
+        if self.tasks:
+            await asyncio.wait(self.tasks, timeout=10)
+        if self.service is not None:
+            await asyncio.to_thread(self.service.close)
+        self.preparing.shutdown(wait=False, cancel_futures=True)
+        self.ledger.close()

@@ -1,0 +1,36 @@
+"""The route for what every page shows: what is in service, and how busy it is."""
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from malmoi.feedback.service import Service
+from malmoi.feedback.settings import get_settings
+from malmoi.serve.errors import envelope
+from malmoi.serve.who import Here, SignedIn
+
+router = APIRouter(prefix="/api")
+
+
+@router.get("/status")
+def status(_: SignedIn, state: Here) -> dict[str, Any]:
+    service = state.service
+    speaker = service.speaker if service else None
+    return {
+        "service": service and _about(service),
+        "problem": envelope(state.problem)["error"] if state.problem else None,
+        "queue": {"running": speaker.n_running if speaker else 0, "waiting": speaker.n_waiting if speaker else 0},
+        "job": None,
+        "slow": False,
+        "questions": {"en": [], "ko": []},
+        "settings": {"may_teach_default": get_settings(state.ledger)["may_teach_default"]},
+    }
+
+
+def _about(service: Service) -> dict[str, Any]:
+    facts = service.lookup.index.facts if service.lookup else None
+    looks_up = facts and {"files": facts["files"], "passages": facts["passages"], "place": service.index_place}
+    return {
+        "name": service.name, "hash": service.sha256, "seq_len": service.voice.seq_len if service.voice else None,
+        "looks_up": looks_up, "sampling": service.defaults,
+    }  # fmt: skip
