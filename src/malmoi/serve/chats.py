@@ -12,7 +12,8 @@ from malmoi.feedback.chats import NewMessage
 from malmoi.feedback.refusals import RefusedError
 from malmoi.feedback.service import Turn
 from malmoi.feedback.settings import get_settings
-from malmoi.serve.making import Making, events, make
+from malmoi.serve.answering import make
+from malmoi.serve.making import Making, events
 from malmoi.serve.state import State
 from malmoi.serve.stream import EventStream, event_of
 from malmoi.serve.who import Chatting, Here

@@ -5,18 +5,16 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from malmoi.errors import UserError
 from malmoi.feedback.refusals import RefusedError
 from malmoi.feedback.service import Service, open_service
 from malmoi.serve.errors import refusal_of
 from malmoi.serve.limits import AtOnce, Tries
+from malmoi.serve.making import Making
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.ledger import Ledger
-
-if TYPE_CHECKING:
-    from malmoi.serve.making import Making
 
 log = logging.getLogger("malmoi.serve")
 T = TypeVar("T")
@@ -39,12 +37,12 @@ class State:
     warning: str | None = None
     service: Service | None = None
     problem: RefusedError | None = None
-    makings: dict[str, "Making"] = field(default_factory=dict)
+    makings: dict[str, Making] = field(default_factory=dict)
     """Answers in the making, by the id of their message."""
     tasks: set["asyncio.Task[None]"] = field(default_factory=set)
     at_once: AtOnce = field(default_factory=lambda: AtOnce(2))
     at_once_with_keys: AtOnce = field(default_factory=lambda: AtOnce(16))
-    of_programs: set["Making"] = field(default_factory=set)
+    of_programs: set[Making] = field(default_factory=set)
     """Answers that programs wait for."""
     logins: Tries = field(default_factory=lambda: Tries(10, 60))
     logins_of_name: Tries = field(default_factory=lambda: Tries(30, 3600))
