@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from malmoi.cli.options import Json, Model, WorkspaceOption, a_path
-from malmoi.errors import ConfigError
+from malmoi.errors import ConfigError, UserError
 
 NO_MODEL = "none"
 """The voice that is no model: it quotes what was looked up."""
@@ -39,6 +39,12 @@ def evaluate(
             "--natural", help="Instead of tasks: what people ask about Python, with the look-up of the workspace."
         ),
     ] = False,
+    curve: Annotated[
+        bool,
+        typer.Option(
+            "--curve", help="For a reward model: how accurate it gets with more rankings, and what the next 100 bring."
+        ),
+    ] = False,
     errors: Annotated[
         str, typer.Option(metavar="skip|strict", help="What to do with rankings that cannot be read.")
     ] = "strict",
@@ -58,13 +64,16 @@ def evaluate(
       malmoi eval smollm2-135m --tasks arc_easy,piqa,lambada --data ./eval
       malmoi eval ppo --workspace demo --natural
       malmoi eval reward --workspace demo --preferences rankings.jsonl --json
+      malmoi eval reward --workspace smol --curve
     """
     from malmoi.cli.printing import print_json, show
-    from malmoi.cli.tables import natural_table, rewards_table, tasks_table
+    from malmoi.cli.tables import curve_table, natural_table, rewards_table, tasks_table
     from malmoi.files import write_json
 
-    _check(preferences, errors, of_tasks=bool(tasks or data), natural=natural)
-    if natural:
+    _check(preferences, errors, of_tasks=bool(tasks or data), natural=natural, curve=curve)
+    if curve:
+        table, found = curve_table, _curve(model, workspace, preferences, errors)
+    elif natural:
         table, found = natural_table, _natural(model, workspace)
     elif preferences is not None:
         table, found = rewards_table, _rewards(model, workspace, preferences, errors)
@@ -95,14 +104,30 @@ def _natural(model: str, workspace: Path) -> dict[str, Any]:
 def _rewards(model: str, workspace: Path, preferences: Path, errors: str) -> dict[str, Any]:
     from malmoi.cli.console import watched
     from malmoi.evals.evaluate import evaluate_rewards
-    from malmoi.pipeline.behind import rankings_behind
+    from malmoi.pipeline.behind import inputs_behind
     from malmoi.workspace.folder import Workspace
     from malmoi.workspace.models import find_model
 
     folder = find_model(Workspace(workspace), model)[1]
-    training = rankings_behind(Workspace(workspace), folder).get("train")
+    training = inputs_behind(Workspace(workspace), folder).get("train")
     with watched():
         return evaluate_rewards(model, folder, preferences, errors, training)  # type: ignore[arg-type]
+
+
+def _curve(model: str, workspace: Path, preferences: Path | None, errors: str) -> dict[str, Any]:
+    from malmoi.cli.console import watched
+    from malmoi.evals.evaluate import evaluate_curve
+    from malmoi.formats.inspect import kind_of
+    from malmoi.pipeline.behind import inputs_behind
+    from malmoi.workspace.folder import Workspace
+    from malmoi.workspace.models import find_model
+
+    folder = find_model(Workspace(workspace), model)[1]
+    if kind_of(folder) != "reward":
+        raise UserError(f"{model}: writes answers and scores none; --curve needs a reward model")
+    behind = inputs_behind(Workspace(workspace), folder) | ({"heldout": preferences} if preferences else {})
+    with watched():
+        return evaluate_curve(model, folder, behind, errors)  # type: ignore[arg-type]
 
 
 def _tasks(model: str, workspace: Path, names: list[str], data: Path | None, limit: int) -> dict[str, Any]:
@@ -116,13 +141,15 @@ def _tasks(model: str, workspace: Path, names: list[str], data: Path | None, lim
         return evaluate_tasks(model, folder, names, data, limit, partial(typer.secho, err=True, dim=True))
 
 
-def _check(preferences: Path | None, errors: str, *, of_tasks: bool, natural: bool) -> None:
+def _check(preferences: Path | None, errors: str, *, of_tasks: bool, natural: bool, curve: bool) -> None:
     """Raises ConfigError for options that do not go together. of_tasks: whether options about tasks are given"""
-    if natural and (of_tasks or preferences is not None):
-        raise ConfigError("--natural: asks its own questions; leave --tasks, --data and --preferences out")
+    if natural and (of_tasks or preferences is not None or curve):
+        raise ConfigError("--natural: asks its own questions; leave --tasks, --data, --preferences and --curve out")
+    if curve and of_tasks:
+        raise ConfigError("--curve: is about rankings; leave --tasks and --data out")
     if errors not in ("skip", "strict"):
         raise ConfigError(f"--errors {errors}: skip or strict")
-    if preferences is None and errors != "strict":
+    if preferences is None and not curve and errors != "strict":
         raise ConfigError("--errors: is about rankings; give --preferences, or leave it out")
     if preferences is not None and of_tasks:
         raise ConfigError("--preferences: measures a reward model on rankings; leave --tasks and --data out")

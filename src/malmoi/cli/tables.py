@@ -205,6 +205,23 @@ def rewards_table(found: Mapping[str, Any]) -> Table:
     return made
 
 
+def curve_table(found: Mapping[str, Any]) -> Table:
+    """Held-out accuracy by the number of rankings, and what more of them would bring."""
+    names = ("probe", "counted words")
+    rows = [
+        (f"{point['n']:,}", point["seeds"], *chain.from_iterable((_mean(point[n]), _range(point[n])) for n in names))
+        for point in found["points"]
+    ]
+    made = table(("rankings", "seeds", *chain.from_iterable((name, "95 %") for name in names)), rows)
+    more = found["next"]
+    told = f"+{more['mean']:.3f} ({more['low']:.3f} – {more['high']:.3f})" if more["is_known"] else "not known"
+    lines = [f"{name}: {_mean(value)} ({_range(value)})" for name, value in found["baselines"].items()]
+    lines.append(f"the next {more['n_more']} rankings are likely to bring the probe: {told}")
+    lines += [f"left out: {n:,}, {why}" for why, n in found["left_out"].items()]
+    made.caption = "\n".join([f"{found['n_pairs']:,} held-out pairs", *lines])
+    return made
+
+
 def _mean(interval: Mapping[str, Any] | None) -> str:
     return f"{interval['mean']:.3f}" if interval and interval["n"] else "–"
 

@@ -1,6 +1,7 @@
 """Evaluate a model folder: a model that writes by tasks, a reward model by rankings. Each figure has its interval."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,16 @@ from malmoi.errors import DataError, UserError
 from malmoi.evals.answering import Subject
 from malmoi.evals.reward_accuracy import SourcedRanking, measure_heads
 from malmoi.evals.reward_baselines import baseline_scores, compare_with_baselines
+from malmoi.evals.reward_curve import Known, learning_curve
 from malmoi.evals.reward_scores import head_scores
 from malmoi.evals.tasks import DEFAULT_TASKS, find_file, measure_task, tasks_named
 from malmoi.files import sha256_of
-from malmoi.formats.folder import load_model, load_text
+from malmoi.formats.folder import load_config, load_model, load_text
 from malmoi.formats.inspect import kind_of
 from malmoi.model.transformer import LanguageModel, ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
+from malmoi.train.features import answer_features
 
 
 def evaluate_tasks(
@@ -63,6 +66,32 @@ def evaluate_rewards(model: str, folder: Path, path: Path, errors: Errors, train
         "preferences_sha256": sha256_of(path), "left_out": left_out,
         "training_sha256": None if training is None else sha256_of(training),
         **measure_heads(known, heads), **compare_with_baselines(rows, scores, baseline_scores(rows, taught)),
+    }  # fmt: skip
+
+
+def evaluate_curve(model: str, folder: Path, behind: Mapping[str, Path], errors: Errors) -> dict[str, Any]:
+    """How accurate a probe of the policy gets with more of the rankings that a reward model was trained on.
+
+    model: the reward model's name, in what is returned; folder: its own; behind: paths of the `policy` that it was
+    trained from, and of the rankings of `train` and `heldout`
+    See `learning_curve`; `left_out`: how many rankings were not used, for each reason.
+    Raises UserError if one of them is not known.
+    """
+    for part, what in (("policy", "the model that it was trained from"), ("train", "the rankings it was trained on")):
+        if part not in behind:
+            raise UserError(f"{model}: --curve needs {what}, which is not here; run its recipe in this workspace")
+    if "heldout" not in behind:
+        raise UserError(f"{model}: no rankings were held out from it; name some with --preferences FILE")
+    text, seq_len = load_text(behind["policy"]), load_config(behind["policy"]).seq_len
+    left_out: Counter[str] = Counter()
+    known = {}
+    for part in ("train", "heldout"):
+        rows, encoded, skipped = _read_rankings(behind[part], *text, seq_len, errors)
+        left_out.update(skipped)
+        known[part] = Known(rows, answer_features(behind["policy"], [one.ranking for one in encoded]))
+    return {
+        "model": model, "model_sha256": sha256_of(folder), "policy_sha256": sha256_of(behind["policy"]),
+        "left_out": dict(left_out), **learning_curve(known["train"], known["heldout"]),
     }  # fmt: skip
 
 
