@@ -106,7 +106,8 @@ def _drawn(n_all: int, size: int, seed: int) -> np.ndarray:
 def _by_probe(training: Known, heldout: Known, part: np.ndarray) -> Scores:
     rows = [training.rows[number] for number in part]
     try:
-        fit = fit_probe(training.features.take(part), [row["ranks"] for row in rows], [row["tree"] for row in rows])
+        ranks, trees, sources = ([row[name] for row in rows] for name in ("ranks", "tree", "source"))
+        fit = fit_probe(training.features.take(part), ranks, trees, sources)
     except DataError:  # too few that prefer one answer; all scores are equal
         return [[0.0] * len(row["ranks"]) for row in heldout.rows]
     return [scores.tolist() for scores in fit.scores(heldout.features)]
