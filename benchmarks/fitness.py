@@ -34,7 +34,7 @@ from malmoi.synthetic.pydocs import read_python_docs
 
 QUESTIONS = Path(__file__).with_name("fitness_questions.tsv")
 NOTES = Path(__file__).with_name("fitness_notes.json")
-THRESHOLDS = (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6)
+THRESHOLDS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
 RIDGE = 0.002
 WEIGHTS = {"elsewhere": 0.25, "notes": 2.0}
 """How much questions count by their kind: those that are asked where others belong are many, those about notes few."""

@@ -17,6 +17,7 @@ from malmoi.retrieval.agreement import agreeing_source
 from malmoi.retrieval.check import denies, is_supported
 from malmoi.retrieval.lookup import Findings, Lookup, Source
 from malmoi.retrieval.prompt import documents_for
+from malmoi.retrieval.question import COMPARISON
 from malmoi.retrieval.quote import DECLINES, declined, quote, see_also, with_parameters, without_additions
 from malmoi.tokenizer.chat_template import Message, check_messages
 
@@ -121,7 +122,12 @@ def _as_spoken(message: Message) -> Message:
 
 
 def may_speak(voice: "Voice", findings: Findings) -> bool:
-    """Whether the voice is asked: with documents if it reads them; without, if it was trained to decline."""
+    """Whether the voice is asked: with documents if it reads them; without, if it was trained to decline.
+
+    A comparison is quoted: it takes a sentence of each of two sources, and an answer is held against one.
+    """
+    if findings.wanted == COMPARISON:
+        return False
     return voice.reading != "no" if findings.sources else voice.reading == "trained"
 
 

@@ -14,12 +14,12 @@ from malmoi.retrieval.passages import Passage
 from malmoi.retrieval.question import Concept, Question
 from malmoi.retrieval.sentences import asked_kinds, sentences, tells
 
-THRESHOLD = 0.4
+THRESHOLD = 0.3
 WEIGHTS = {
-    "coverage": 2.44, "rank": 1.43, "rarest": -1.86, "concepts": 2.63, "untold": -1.08, "corrected": -1.46,
-    "prose": 3.11,
+    "coverage": 2.55, "rank": 1.39, "rarest": -1.88, "concepts": 2.55, "untold": -2.46, "corrected": -1.14,
+    "prose": 2.78,
 }  # fmt: skip
-BIAS = -8.17
+BIAS = -7.8
 MANY = 4
 """Concepts from which a question does not become more certain by another."""
 

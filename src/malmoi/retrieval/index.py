@@ -77,9 +77,12 @@ class Index:
         hits = self._searcher.search(tantivy.Query.boolean_query(parts), n, count=False).hits
         return [(self._passage(address), score, (address.segment_ord << 32) + address.doc) for score, address in hits]
 
-    def passage(self, number: int) -> Passage:
-        """The passage with this number, which holds as long as the index is open."""
-        return self._passage(tantivy.DocAddress(number >> 32, number & 0xFFFFFFFF))
+    def passage(self, number: int) -> Passage | None:
+        """The passage with this number, which holds as long as the index is open; None after the last of its segment."""
+        try:
+            return self._passage(tantivy.DocAddress(number >> 32, number & 0xFFFFFFFF))
+        except ValueError:
+            return None
 
     def document_frequency(self, term: str) -> int:
         """In how many passages a term is."""

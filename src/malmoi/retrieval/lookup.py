@@ -7,9 +7,9 @@ score, the fitted probability that it answers, reaches `THRESHOLD`.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from heapq import merge
-from itertools import islice
+from itertools import count, islice, takewhile
 from math import log
 from typing import Any, Protocol
 
@@ -17,14 +17,17 @@ from malmoi.retrieval.answering import best_answer, emphasis, rarity
 from malmoi.retrieval.fitness import THRESHOLD, Evidence, evidence
 from malmoi.retrieval.follow_up import in_context, nothing_but_text, questions_of
 from malmoi.retrieval.match import Bag, Fit, fit, likely
-from malmoi.retrieval.names import name_of
+from malmoi.retrieval.names import Name, likeness, name_of, uses
 from malmoi.retrieval.passages import Passage
-from malmoi.retrieval.question import Concept, Question, language_of
+from malmoi.retrieval.question import COMPARISON, Concept, Question, language_of, only_asks
 from malmoi.retrieval.sentences import Sentence, best_sentence, example, first_telling
 from malmoi.retrieval.small_talk import small_talk, without_greeting
 from malmoi.retrieval.spelling import corrected
+from malmoi.retrieval.stem import stem
 from malmoi.retrieval.terms import terms
+from malmoi.retrieval.words import patterns
 
+_MODULE = terms("module")
 _PYTHON = re.compile(r"python(?:-[\d.]+)?:")
 N_CANDIDATES = 100
 N_READ = 30
@@ -34,6 +37,8 @@ CLEARLY = 0.6
 """Share of a question that a sentence must hold to be shown for a name in place of the first one."""
 CONTEXT = 0.3
 """Weight of what an earlier question was about, in one that leans on it."""
+N_COMPARED = 4
+"""Concepts of a comparison among which the two names are looked for."""
 N_NAMED = 30
 HEADING = 3.0
 """Weight of BM25 over headings, added to that over heading and text, where a name is looked for."""
@@ -41,6 +46,8 @@ HEADING = 3.0
 
 Candidate = tuple[Passage, float, int]
 """A passage, its BM25 score and its number."""
+Ranked = tuple[Passage, Fit, int]
+"""A passage, how well it fits, and its number."""
 
 
 class Searchable(Protocol):
@@ -53,7 +60,7 @@ class Searchable(Protocol):
         self, wanted: Sequence[str] | Mapping[str, float], n: int, heading: float = 0.0
     ) -> list[Candidate]: ...
 
-    def passage(self, number: int) -> Passage: ...
+    def passage(self, number: int) -> Passage | None: ...
 
     def document_frequency(self, term: str) -> int: ...
 
@@ -87,11 +94,11 @@ class Source:
 class Findings:
     """What look-up found for a conversation.
 
-    sources: that answer, best first; none if nothing does
+    sources: that answer, best first; none if nothing does; of a comparison, the two names in its order
     nearest: titles to offer then
     small_talk: its kind, such as greeting, or "" for a question
     language: of the question, "en" or "ko"
-    wanted: what is asked of a name: "parameters", "module", "example", …, or ""
+    wanted: what is asked of a name: "parameters", "module", "example", …, of two a "comparison", or ""
     facts: of the index
     """
 
@@ -120,6 +127,10 @@ class Lookup:
         if kind := small_talk(text) or small_talk(without_greeting(text)):
             return Findings(small_talk=kind, language=language, question=text, facts=self.index.facts)
         question = self._understood(messages)
+        if question.wanted == COMPARISON:
+            if compared := self._compared(question):
+                return Findings(compared, (), "", language, COMPARISON, question.text, self.index.facts)
+            question = replace(question, wanted="")
         fits = self._sources(question, max(n, N_NEAREST))
         sources = tuple(source for source in fits[:n] if source.score >= THRESHOLD)
         nearest = tuple(dict.fromkeys(title_of(source.passage) for source in fits))[:N_NEAREST]
@@ -136,26 +147,67 @@ class Lookup:
         """What the score of the best passage is made of; None if nothing fits or a name is unknown."""
         question = self._understood(messages)
         best = next(iter(self._ranked(question)), None)
-        return None if best is None or self._asks_for_unknown(question, best[1]) else self._evidence(question, *best)
+        if best is None or self._asks_for_unknown(question, best[1]):
+            return None
+        return self._evidence(question, best[0], best[1])
 
     def _understood(self, messages: Sequence[Mapping[str, Any]]) -> Question:
-        return corrected(in_context(questions_of(messages))[0], self.index)
+        question = corrected(in_context(questions_of(messages))[0], self.index)
+        if question.wanted == COMPARISON or len(question.concepts) < 2:
+            return question
+        # "What was sorted good for again?" asks for sorted alone.
+        told = [concept for concept in question.concepts if not only_asks(concept)]
+        names = [concept for concept in told or question.concepts if self._names_something(concept)]
+        is_alone = len(names) == 1 and len(told) < 2
+        return replace(question, concepts=(replace(names[0], weight=1.0),)) if is_alone else question
+
+    def _names_something(self, concept: Concept) -> bool:
+        """Whether a heading of the index is the name that a word is."""
+        word = concept.word.lower()
+        found = self._by_heading([word]) if word.isascii() else []
+        names = (name_of(passage.heading) for passage, _, _ in found)
+        return any(name is not None and likeness(word, name.name) == 1 for name in names)
+
+    def _compared(self, question: Question) -> tuple[Source, ...]:
+        """The passages about the two names that a question compares, in its order; () if it does not compare names."""
+        sides: dict[str, Source] = {}
+        asks = patterns("wanted.tsv")[COMPARISON]
+        compared = [concept for concept in (*question.context, *question.concepts) if not asks.search(concept.word)]
+        for concept in compared[:N_COMPARED]:
+            alone = Question(concept.word, question.language, (), (replace(concept, weight=1.0),))
+            ranked = self._ranked(alone)[:N_NEAREST]
+            for passage, found, _ in ranked:
+                name = name_of(passage.heading)
+                if name is not None and _is_called(name, concept):
+                    sides.setdefault(name.written, self._source(alone, passage, self._score(alone, passage, found)))
+                    break
+        return tuple(sides.values())[:2] if len(sides) > 1 else ()
 
     def _sources(self, question: Question, n: int) -> list[Source]:
         """The n passages that fit best: of names and of notes, each in their order, merged by score."""
         ranked = self._ranked(question)
         named = [
-            self._source(question, passage, self._score(question, passage, fit))
-            for passage, fit in [pair for pair in ranked if not is_note(pair[0])][:n]
+            self._source(question, self._shown(question, passage, number), self._score(question, passage, fit))
+            for passage, fit, number in [one for one in ranked if not is_note(one[0])][:n]
         ]
         return list(islice(merge(named, self._notes(question, ranked, n), key=lambda source: -source.score), n))
 
-    def _notes(self, question: Question, ranked: Sequence[tuple[Passage, Fit]], n: int) -> list[Source]:
+    def _shown(self, question: Question, passage: Passage, number: int) -> Passage:
+        """The passage that is shown for one that fits: where an example is wanted, the first of its section with one."""
+        if question.wanted != "example":
+            return passage
+        while number & 0xFFFFFFFF and self._is_same(passage, number - 1):
+            number -= 1
+        section = takewhile(lambda n: self._is_same(passage, n), count(number))
+        shown = (other for other in map(self.index.passage, section) if other and example(other.text))
+        return next(shown, passage)
+
+    def _notes(self, question: Question, ranked: Sequence[Ranked], n: int) -> list[Source]:
         """Passages of notes, ordered by the sentence that answers best."""
         weights = {c: self._weight(question, c) for c in question.concepts}
         weights |= {c: CONTEXT * self._weight(question, c) for c in question.context if c not in weights}
         found = []
-        for passage, found_fit in ranked:
+        for passage, found_fit, _ in ranked:
             if is_note(passage):
                 answer = best_answer(question, passage, weights)
                 is_unknown = self._asks_for_unknown(question, found_fit)
@@ -167,24 +219,24 @@ class Lookup:
         """How much a concept counts in notes: by its place in the question, its kind and its rarity."""
         forms = [form for form, fit in concept.forms if fit >= 0.8 and form]
         forms += [form for word in concept.korean if (form := tuple(terms(word)))]
-        count = max((min(map(self.index.document_frequency, form)) for form in forms), default=0)
-        return concept.weight * emphasis(question, concept) * rarity(self.index.n_passages, count)
+        n_with = max((min(map(self.index.document_frequency, form)) for form in forms), default=0)
+        return concept.weight * emphasis(question, concept) * rarity(self.index.n_passages, n_with)
 
-    def _ranked(self, question: Question) -> list[tuple[Passage, Fit]]:
+    def _ranked(self, question: Question) -> list[Ranked]:
         weights = {c: c.weight * self._idf(c) for c in question.concepts}
         context = {c: CONTEXT * c.weight * self._idf(c) for c in question.context if c not in weights}
         weights |= context
         wanted = self._wanted_terms(weights, question)
         candidates = self._candidates(question, wanted)
         best = max((score for _, score, _ in candidates), default=0.0) or 1.0
-        fits: dict[tuple[str, str] | int, tuple[Passage, Fit]] = {}
+        fits: dict[tuple[str, str] | int, Ranked] = {}
         for passage, bm25, number in _likeliest(question, candidates, weights, best):
             is_begin = not number & 0xFFFFFFFF or not self._is_same(passage, number - 1)
             found = fit(question, passage, weights, bm25 / best, is_begin)
             key = number if is_note(passage) else (passage.document, passage.heading)
             if key not in fits or fits[key][1].rank < found.rank:
-                fits[key] = (passage, found)
-        return sorted(fits.values(), key=lambda pair: -pair[1].rank)
+                fits[key] = (passage, found, number)
+        return sorted(fits.values(), key=lambda one: -one[1].rank)
 
     def _candidates(self, question: Question, wanted: Mapping[str, float]) -> list[Candidate]:
         """Passages for all words; for names, and for a question of one word, also those with it in their heading."""
@@ -193,23 +245,28 @@ class Lookup:
         found = {number: (passage, score) for passage, score, number in self.index.candidates(wanted, N_CANDIDATES)}
         words = [*question.names, *(question.concepts[0].word.lower() for _ in question.concepts[:1])]
         if question.names or len(question.concepts) == 1:
-            named = self.index.candidates([term for word in words for term in terms(word)], N_NAMED, HEADING)
-            for passage, _, number in named:
+            for passage, _, number in self._by_heading(words):
                 found.setdefault(number, (passage, 0.0))
         return [(passage, score, number) for number, (passage, score) in found.items()]
+
+    def _by_heading(self, words: Sequence[str]) -> list[Candidate]:
+        """Passages with the words in their heading, those of modules before those of what is in them."""
+        wanted = [term for word in words for term in terms(word)]
+        is_known = any(map(self.index.document_frequency, wanted))
+        return self.index.candidates([*wanted, *_MODULE], N_NAMED, HEADING) if is_known else []
 
     def _is_same(self, passage: Passage, number: int) -> bool:
         """Whether the passage with the number is of the same section of the same document."""
         other = self.index.passage(number)
-        return (other.document, other.heading) == (passage.document, passage.heading)
+        return other is not None and (other.document, other.heading) == (passage.document, passage.heading)
 
     def _idf(self, concept: Concept) -> float:
         """The inverse document frequency of a concept by its most common full form; high if it is nowhere."""
         n = max(1, self.index.n_passages)
         counts = [min(map(self.index.document_frequency, form)) for form, fit in concept.forms if fit >= 0.8 and form]
         counts += [min(map(self.index.document_frequency, terms(word))) for word in concept.korean[:1] if terms(word)]
-        count = max(counts, default=0)
-        return log(1 + (n - count + 0.5) / (count + 0.5))
+        n_with = max(counts, default=0)
+        return log(1 + (n - n_with + 0.5) / (n_with + 0.5))
 
     def _wanted_terms(self, weights: Mapping[Concept, float], question: Question) -> dict[str, float]:
         wanted: dict[str, float] = {}
@@ -286,6 +343,14 @@ def answering_sentence(passage: Passage, question: Question, held: Callable[[str
     if name is not None and name.written.lower() in asked and held(best.text) < CLEARLY:
         return first_telling(passage.text)
     return best
+
+
+def _is_called(name: Name, concept: Concept) -> bool:
+    """Whether a concept of a comparison is the name, or the last part of a common one; a Korean word, by its English."""
+    if concept.word.isascii():
+        found = likeness(concept.word.lower(), name.name)
+        return found == 1 or (found > 0 and ("." in concept.word or uses(name.name) > 0))
+    return any(form == (stem(name.written.lower()),) for form, _ in concept.forms)
 
 
 def is_note(passage: Passage) -> bool:

@@ -14,6 +14,8 @@ from malmoi.retrieval.sentences import sentences
 from malmoi.retrieval.terms import terms
 
 _HANGUL = re.compile("[가-힣]+")
+OTHER_CASE = 0.9
+"""How well a name fits that is written in another case than asked: `typing.Final` is not `typing.final`."""
 KOREAN_SYNONYM = 0.85
 """How well a Korean synonym fits, beside the word itself."""
 
@@ -101,7 +103,7 @@ class Fit:
     begins: whether the passage is the first of its section
     kind: whether the heading is of the kind that is asked for
     common: how common the name's module is; that of a builtin is
-    thing: whether it is a class, a module or an error where something to do is looked for
+    thing: whether it is a class, a module or an error where something to do is looked for, and is not named itself
     """
 
     coverage: float
@@ -170,13 +172,14 @@ def _of_name(question: Question, fields: Fields, weights: Mapping[Concept, float
     name = fields.name
     if name is None:
         return dict.fromkeys(("named", "told", "used", "kind", "common", "thing"), 0.0)
+    named = _named(question, name)
     return {
-        "named": _named(question, name),
+        "named": named,
         "told": _told(fields.last, tuple(weights)),
         "used": uses(name.name),
         "kind": float(name.kind in KINDS_WANTED.get(question.wanted, ())),
         "common": _common(name),
-        "thing": float(not question.wanted and name.kind in ("class", "module", "topic", "property")),
+        "thing": float(named < OTHER_CASE and not question.wanted and name.kind in ("class", "module", "topic", "property")),
     }
 
 
@@ -201,6 +204,8 @@ def _named(question: Question, name: Name) -> float:
     if not asked and len(specific) == 1:
         asked = (specific[0].word.lower(),)
     found = max((likeness(each, name.name) for each in asked), default=0.0)
+    if found == 1 and name.written not in question.text:
+        found = OTHER_CASE
     is_beside = any(_group(name.written.lower()) == _group(before) != "" for before in question.context_names)
     return max(found, 0.9) if found and is_beside else found
 

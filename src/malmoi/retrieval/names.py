@@ -98,7 +98,7 @@ def likeness(asked: str, documented: str) -> float:
         if whole[-1] != parts[-1] or len(parts) > len(whole):
             continue
         if len(parts) == 1:
-            best = max(best, 0.8 if len(whole) <= 2 else 0.7)
+            best = max(best, 0.7 if len(whole) <= 2 else 0.6)
         elif whole[-len(parts) :] == parts:
             best = max(best, 0.95)
         elif parts[0] == whole[0] and _is_within(parts, whole):

@@ -9,12 +9,14 @@ from malmoi.retrieval.korean import PARTICLES, without_ending, without_particle
 from malmoi.retrieval.names import typed_names
 from malmoi.retrieval.stem import stem
 from malmoi.retrieval.terms import TOKEN, token_terms
-from malmoi.retrieval.words import patterns, word_list
+from malmoi.retrieval.words import is_listed, patterns, word_list
 from malmoi.text import nfc
 
 SYNONYMS = (0.85, 0.75, 0.6)
 """How well the first, the second and further synonyms fit, beside the word itself."""
 TRANSLATION = 0.9
+COMPARISON = "comparison"
+"""What is wanted where two names are compared."""
 GENERIC = 0.2
 """Weight of a word for what is looked for ("function", "module") beside words for what it is about."""
 
@@ -78,11 +80,12 @@ def understand(text: str) -> Question:
     asked = text = nfc(text)
     wanted = next((kind for kind, form in patterns("wanted.tsv").items() if form.search(text)), "")
     names = tuple(name.lower() for name in typed_names(text))
+    text = _CONTRACTED.sub(" ", text)
     text = patterns("asking.tsv")["words"].sub(" ", text) or text
     concepts = _concepts(text)
     if not concepts and (about := _asked_about(asked)):
         names, concepts = (about.lower(),), (_english(about, ()),)
-    asks_of_a_name = wanted not in ("", "module", "kind")
+    asks_of_a_name = wanted not in ("", "module", "kind", COMPARISON)
     asked_for = _concepts(patterns("wanted_words.tsv")["words"].sub(" ", text)) if asks_of_a_name else concepts
     if all(stem(concept.word.lower()) in _generic() for concept in asked_for):
         asked_for = ()
@@ -91,6 +94,8 @@ def understand(text: str) -> Question:
     return Question(asked, language_of(asked), names, asked_for, wanted, concepts, strict)
 
 
+_CONTRACTED = re.compile(r"(?i)(?<=\w)(?:(?:(?<!ca)n)?['’]t|['’](?:s|m|re|ve|ll|d))\b")
+"""What is no word of its own: "we're" says nothing of the module re."""
 _ABOUT = re.compile(
     r"(?i)\bwhat(?:'s| is| are| does) (\w+)(?: (?:do|for|used for|mean|about))?\W*$|\b(?:explain|describe) (\w+)\W*$"
 )
@@ -122,6 +127,11 @@ def _concepts(text: str) -> tuple[Concept, ...]:
     found = [concept for concept in found if unique.get(concept.word.lower()) is concept]
     specific = [concept for concept in found if stem(concept.word.lower()) not in _generic()]
     return tuple(c if c in specific or not specific else replace(c, weight=GENERIC) for c in found)
+
+
+def only_asks(concept: Concept) -> bool:
+    """Whether a word beside a name may only ask what that is ("what was sorted good for again?")."""
+    return is_listed("framing.txt", concept.word.lower())
 
 
 def _phrase(words: list[str]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from malmoi.retrieval.lookup import Findings, Source, title_of
 from malmoi.retrieval.names import Name, name_of
+from malmoi.retrieval.question import COMPARISON
 
 MAX_CHARS = 400
 KINDS_KO = {
@@ -24,6 +25,8 @@ def quote(findings: Findings) -> str:
         return _small_talk(findings)
     if not findings.sources:
         return _decline(findings)
+    if findings.wanted == COMPARISON:
+        return "\n".join(_of_a_name(findings, source) for source in findings.sources)
     best = findings.sources[0]
     if name_of(best.passage.heading) is None:
         return _of_a_text(best)
@@ -97,7 +100,15 @@ def _of_a_name(findings: Findings, source: Source) -> str:
     if findings.wanted == "module" and name.kind != "module":
         within = f"{name.written} ({module} 모듈)" if korean else f"{name.written}, in {module}"
         return f"{within}: {said}"
-    return f"{called(name)}: {said}"
+    shown = _as_called(name, source) if findings.wanted == "example" else called(name)
+    return f"{shown}: {said}"
+
+
+def _as_called(name: Name, source: Source) -> str:
+    """A name with its parameters, also where only its text has them: functools.reduce(function, iterable[, initial])."""
+    last = re.escape(name.written.rsplit(".", 1)[-1])
+    told = re.search(rf"(?m)^[ \t]*(?:\w+\.)*{last}(\([^()\n]*\))", source.passage.text)
+    return name.written + told.group(1) if told and name.parameters is None else called(name)
 
 
 def shortened(sentence: str) -> str:

@@ -17,6 +17,8 @@ _MARK = re.compile(r"^(?:[-*+•·](?: \[[ xX]\])?|\d+[.)]) (?=\S)")
 """Before an item of a list; a quoted sentence is without."""
 _PROSE = re.compile(r"(?!Also called|For example|>>>)[^\W\d_]")
 
+_FOR_EXAMPLE = re.compile(r"(?i)\bfor example\b|\be\.g\.|^examples?:")
+
 
 @dataclass(frozen=True)
 class Sentence:
@@ -95,9 +97,9 @@ def best_sentence(text: str, question: str, fit: Callable[[str], float]) -> Sent
 
 
 def example(text: str) -> Sentence | None:
-    """The first example of a session with Python, up to the next blank line, if the text has one."""
+    """The first example: of a session with Python, up to the next blank line, or a sentence that says it is one."""
     match = re.search(r"^[ \t]*>>> .*(?:\n[ \t]*\S.*)*", text, re.MULTILINE)
     if match is None:
-        return None
+        return next((one for one in sentences(text) if _FOR_EXAMPLE.search(one.text)), None)
     lines = [line.strip() for line in match.group().splitlines()]
     return Sentence("\n".join(lines), match.start(), text.count("\n", 0, match.start()))

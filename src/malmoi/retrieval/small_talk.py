@@ -5,7 +5,7 @@ from functools import cache, lru_cache
 from unicodedata import normalize
 
 from malmoi.retrieval.names import distance
-from malmoi.retrieval.words import word_table
+from malmoi.retrieval.words import is_listed, patterns, word_table
 from malmoi.text import nfc
 
 _NOT_SAID = re.compile(r"[^\w\s]|_")
@@ -31,7 +31,15 @@ def small_talk(text: str) -> str:
         is_near = is_near and len(letters.difference(known)) <= limit and distance(typed, known, limit) <= limit
         if is_near and (not said.isascii() or _same_words(said, phrase)):
             return kind
-    return ""
+    kind = next((kind for kind, form in patterns("talk.tsv").items() if _is_nothing_but(form, said)), "")
+    # "Is it good?" praises nothing.
+    return "" if kind in ("thanks", "praise") and said.isascii() and text.rstrip().endswith("?") else kind
+
+
+def _is_nothing_but(form: re.Pattern[str], said: str) -> bool:
+    """Whether a message has the expression, and else only words that change nothing."""
+    rest, n = form.subn(" ", said)
+    return n > 0 and all(is_listed("talk_words.txt", word) for word in rest.split())
 
 
 def _same_words(said: str, phrase: str) -> bool:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from malmoi.retrieval.names import distance
-from malmoi.retrieval.question import Concept, Question
+from malmoi.retrieval.question import Concept, Question, unasked
 from malmoi.retrieval.terms import terms
 
 CORRECTED = 0.9
@@ -22,14 +22,23 @@ class Vocabulary(Protocol):
 
 def corrected(question: Question, index: Vocabulary) -> Question:
     """The question with misspelt words as the index has them. What resembles nothing in it stays as it is."""
-    names = tuple(_name(name, index) for name in question.names)
-    strict = tuple(_name(name, index) for name in question.strict_names)
+    asked = tuple(concept for concept in question.concepts if not _only_asks(concept, index))
     return replace(
         question,
-        names=names,
-        strict_names=strict,
-        concepts=tuple(_concept(concept, index) for concept in question.concepts),
+        names=tuple(_name(name, index) for name in question.names),
+        strict_names=tuple(_name(name, index) for name in question.strict_names),
+        concepts=tuple(_concept(concept, index) for concept in asked or question.concepts),
     )
+
+
+def _only_asks(concept: Concept, index: Vocabulary) -> bool:
+    """Whether a word that the index has not is a misspelt question word: "waht", "abuot"."""
+    word = concept.word.lower()
+    if not (word.isascii() and word.isalpha() and len(word) > 2) or _is_known(concept, index):
+        return False
+    swapped = (word[:at] + word[at + 1] + word[at] + word[at + 2 :] for at in range(len(word) - 1))
+    is_near = len(word) > 4 and any(len(asked) > 4 and distance(word, asked, 1) == 1 for asked in unasked())
+    return is_near or not unasked().isdisjoint(swapped)
 
 
 def nearest(word: str, index: Vocabulary) -> str:
@@ -56,18 +65,24 @@ def _cost(word: str, term: str, limit: int) -> int:
 
 
 def _name(name: str, index: Vocabulary) -> str:
-    """A dotted name with its unknown parts corrected, if the index has the result."""
+    """A name with its unknown parts corrected, or the dotted name of the index that is nearest to it as a whole."""
     if index.document_frequency(name):
         return name
     parts = [part if index.document_frequency(part) else nearest(part, index) for part in name.split(".")]
     fixed = ".".join(parts)
-    return fixed if all(parts) and fixed != name else name
+    if all(parts) and index.document_frequency(fixed):
+        return fixed
+    whole = [term for term in index.similar(name, 1, 50) if "." in term and distance(name, term, 1) == 1]
+    return min(whole, key=lambda term: (-index.document_frequency(term), term)) if whole else name
+
+
+def _is_known(concept: Concept, index: Vocabulary) -> bool:
+    return any(all(map(index.document_frequency, form)) for form, _ in concept.forms)
 
 
 def _concept(concept: Concept, index: Vocabulary) -> Concept:
     word = concept.word.lower()
-    is_known = any(all(map(index.document_frequency, form)) for form, _ in concept.forms)
-    if is_known or concept.korean:
+    if concept.korean or _is_known(concept, index):
         return concept
     if "." in word:
         fixed = _name(word, index)

@@ -20,8 +20,11 @@ DOCSTRINGS = {
     "function len(obj)": "Return the number of items in a container.",
     "function any(iterable)": "Return True if bool(x) is True for any x in the iterable.",
     "class collections.Counter(iterable)": "Dict subclass for counting hashable items.\n\n"
-    ">>> Counter('gallahad')\nCounter({'a': 3, 'l': 2})",
+    + "Elements are stored as keys and their counts as values. " * 12
+    + "\n\n>>> Counter('gallahad')\nCounter({'a': 3, 'l': 2})",
     "function time.sleep(seconds)": "Delay execution for a given number of seconds.",
+    "function functools.reduce": "reduce(function, iterable[, initial]) -> value\n\nApply a function of two arguments to "
+    "the items, from left to right, to get a single value.  For example, reduce(add, [1, 2]) is 3.",
     "module re": "Support for regular expressions (RE).\n\nThis module provides regular expression matching.",
 }
 NOTES = {

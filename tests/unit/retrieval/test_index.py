@@ -35,6 +35,7 @@ def test_questions_find_their_passage(index: Index, question: str, file: str, li
     passage, score, number = index.candidates(terms(question), 5)[0]
     assert (passage.file, passage.line) == (file, line) and score > 0
     assert index.passage(number) == passage
+    assert index.passage(number + 4) is None
 
 
 def test_facts_say_what_is_in_it(index: Index) -> None:

@@ -82,6 +82,64 @@ def test_parameters_of_what_came_before_are_quoted(search: Search) -> None:
 
 
 @pytest.mark.parametrize(
+    "asked",
+    [
+        "hm, what was {} good for again",
+        "I keep forgetting what {} does",
+        "so {}, huh?",
+        "My colleague keeps mentioning {}. What is it?",
+        "explain {} like I'm five",
+        "{}가 뭐였더라",
+        "{} 뭐할 때 써?",
+        "코드에서 {}를 봤는데 뭔가요?",
+        "waht does {} do",
+    ],
+)
+@pytest.mark.parametrize("name", ["random.shuffle", "len", "re"])
+def test_a_name_is_quoted_whatever_words_ask_for_it(search: Search, asked: str, name: str) -> None:
+    findings = ask(search("docs"), asked.format(name))
+    assert first_title(findings) == name
+    assert findings.sources[0].sentence == first_telling(findings.sources[0].passage.text).text
+
+
+@pytest.mark.parametrize(
+    "turns",
+    [
+        ("What is the difference between json.dumps and json.loads?",),
+        ("json.dumps or json.loads?",),
+        ("whats the differnce between json.dumps and json.loads",),
+        ("json.dumps랑 json.loads는 뭐가 달라?",),
+        ("What does json.dumps do?", "How does it differ from json.loads?"),
+    ],
+)
+def test_a_comparison_gets_the_first_sentence_of_both_names(search: Search, turns: tuple[str, ...]) -> None:
+    findings = ask(search("docs"), *turns)
+    assert [title_of(source.passage) for source in findings.sources] == ["json.dumps", "json.loads"]
+    assert quote(findings) == (
+        "json.dumps(obj, indent, sort_keys): Serialize obj to a JSON formatted str.\n"
+        "json.loads(s, object_hook): Deserialize s, a str that contains a JSON document, to a Python object."
+    )
+
+
+@pytest.mark.parametrize("question", ["What is the difference between a cat and a dog?", "tea or coffee?"])
+def test_nothing_is_compared_that_is_no_name(search: Search, question: str) -> None:
+    assert not ask(search("docs"), question).sources
+
+
+@pytest.mark.parametrize("asked", ["Show me an example of {}", "How is {} called?", "{} 사용 예 좀", "{} in action please"])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("collections.Counter", "collections.Counter(iterable): >>> Counter('gallahad') Counter({'a': 3, 'l': 2})"),
+        ("random.shuffle", "random.shuffle(x): Shuffle list x in place, and return None."),
+        ("functools.reduce", "functools.reduce(function, iterable[, initial]): For example, reduce(add, [1, 2]) is 3."),
+    ],
+)
+def test_an_example_is_shown_or_else_how_it_is_called(search: Search, asked: str, name: str, said: str) -> None:
+    assert " ".join(quote(ask(search("docs"), asked.format(name))).split()).startswith(said)
+
+
+@pytest.mark.parametrize(
     ("question", "file", "said"),
     [
         ("도서관은 몇 시에 열어요?", "도서관.md", "오전 9시"),
@@ -111,6 +169,23 @@ def test_notes_that_do_not_say_it_are_not_quoted(search: Search, question: str) 
         ("helo", "greeting"),
         ("안녕하세요~", "greeting"),
         ("Thanks a lot", "thanks"),
+        ("nice to see you again", "greeting"),
+        ("hey, how's life?", "how_are_you"),
+        ("thx, you've been a huge help", "thanks"),
+        ("덕분에 해결됐어 고마워", "thanks"),
+        ("oh, that makes sense now", "praise"),
+        ("I have to go, talk to you later", "bye"),
+        ("그럼 다음에 또 올게요", "bye"),
+        ("So who exactly am I talking to?", "identity"),
+        ("are you some sort of robot?", "identity"),
+        ("널 만든 사람은 누구야?", "identity"),
+        ("What kind of things can I ask you?", "ability"),
+        ("어떤 걸 물어보면 돼?", "ability"),
+        ("Is it good?", ""),
+        ("great, how do I do it", ""),
+        ("고마워 그게 뭐야", ""),
+        ("바이트", ""),
+        ("네트워크 이름이 뭐야?", ""),
         ("고맙습니다!", "thanks"),
         ("Who are you?", "identity"),
         ("넌 누구야", "identity"),
@@ -129,7 +204,7 @@ def test_small_talk_is_known_and_answered(search: Search, said: str, kind: str) 
 
 
 def test_says_truly_what_it_was_made_from(search: Search) -> None:
-    assert "13 documents" in quote(ask(search("docs"), "Who are you?"))
+    assert "14 documents" in quote(ask(search("docs"), "Who are you?"))
 
 
 def test_a_row_names_the_source(search: Search) -> None:

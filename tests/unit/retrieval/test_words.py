@@ -6,7 +6,7 @@ from malmoi.retrieval.glossary import LONGEST_PHRASE, korean_words, synonyms, tr
 from malmoi.retrieval.words import FOLDER, patterns, word_table
 
 TABLES = ["glossary.ko.tsv", "synonyms.en.tsv", "small_talk.tsv"]
-PATTERNS = ["asked.tsv", "told.tsv", "wanted.tsv", "wanted_words.tsv", "follow_up.tsv", "asking.tsv"]
+PATTERNS = ["asked.tsv", "told.tsv", "wanted.tsv", "wanted_words.tsv", "follow_up.tsv", "asking.tsv", "talk.tsv"]
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.t*")), ids=lambda path: path.name)

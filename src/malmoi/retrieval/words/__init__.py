@@ -22,6 +22,18 @@ def word_table(name: str) -> dict[str, list[str]]:
     return table
 
 
+def is_listed(name: str, word: str) -> bool:
+    """Whether a file lists a word; a Korean one that it lists may go on, if it has more than one syllable."""
+    whole, beginnings = _words_and_beginnings(name)
+    return word in whole or word.startswith(beginnings)
+
+
+@cache
+def _words_and_beginnings(name: str) -> tuple[frozenset[str], tuple[str, ...]]:
+    words = word_list(name)
+    return frozenset(words), tuple(word for word in words if not word.isascii() and len(word) > 1)
+
+
 @cache
 def patterns(name: str) -> dict[str, re.Pattern[str]]:
     """A file of two columns: a key, and a regular expression. Those of one key are joined by "or"; case is ignored."""
