@@ -27,7 +27,7 @@ from malmoi.retrieval.stem import stem
 from malmoi.retrieval.terms import terms
 from malmoi.retrieval.words import patterns
 
-_MODULE = terms("module")
+_KINDS = terms("module class function")
 _PYTHON = re.compile(r"python(?:-[\d.]+)?:")
 N_CANDIDATES = 100
 N_READ = 30
@@ -250,10 +250,10 @@ class Lookup:
         return [(passage, score, number) for number, (passage, score) in found.items()]
 
     def _by_heading(self, words: Sequence[str]) -> list[Candidate]:
-        """Passages with the words in their heading, those of modules before those of what is in them."""
+        """Passages with the words in their heading, modules, classes and functions before what is in them."""
         wanted = [term for word in words for term in terms(word)]
         is_known = any(map(self.index.document_frequency, wanted))
-        return self.index.candidates([*wanted, *_MODULE], N_NAMED, HEADING) if is_known else []
+        return self.index.candidates([*wanted, *_KINDS], N_NAMED, HEADING) if is_known else []
 
     def _is_same(self, passage: Passage, number: int) -> bool:
         """Whether the passage with the number is of the same section of the same document."""

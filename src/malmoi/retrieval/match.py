@@ -179,7 +179,9 @@ def _of_name(question: Question, fields: Fields, weights: Mapping[Concept, float
         "used": uses(name.name),
         "kind": float(name.kind in KINDS_WANTED.get(question.wanted, ())),
         "common": _common(name),
-        "thing": float(named < OTHER_CASE and not question.wanted and name.kind in ("class", "module", "topic", "property")),
+        "thing": float(
+            named < OTHER_CASE and not question.wanted and name.kind in ("class", "module", "topic", "property")
+        ),
     }
 
 

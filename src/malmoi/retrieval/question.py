@@ -83,7 +83,7 @@ def understand(text: str) -> Question:
     text = _CONTRACTED.sub(" ", text)
     text = patterns("asking.tsv")["words"].sub(" ", text) or text
     concepts = _concepts(text)
-    if not concepts and (about := _asked_about(asked)):
+    if all(map(only_asks, concepts)) and (about := _asked_about(asked)):
         names, concepts = (about.lower(),), (_english(about, ()),)
     asks_of_a_name = wanted not in ("", "module", "kind", COMPARISON)
     asked_for = _concepts(patterns("wanted_words.tsv")["words"].sub(" ", text)) if asks_of_a_name else concepts
@@ -98,8 +98,12 @@ _CONTRACTED = re.compile(r"(?i)(?<=\w)(?:(?:(?<!ca)n)?['’]t|['’](?:s|m|re|ve
 """What is no word of its own: "we're" says nothing of the module re."""
 _ABOUT = re.compile(
     r"(?i)\bwhat(?:'s| is| are| does) (\w+)(?: (?:do|for|used for|mean|about))?\W*$|\b(?:explain|describe) (\w+)\W*$"
+    r"|\bwhat (\w+) (?:does|is|means)\W*$|\b(?:use|need) (\w+)\W*$"
 )
-_POINTING = frozenset("it this that these those you they he she we i one there up new".split())
+_POINTING = frozenset(
+    "it this that these those you they he she we i one there up new more again further please to for something "
+    "anything everything".split()
+)
 
 
 def _asked_about(text: str) -> str:

@@ -126,7 +126,9 @@ def test_nothing_is_compared_that_is_no_name(search: Search, question: str) -> N
     assert not ask(search("docs"), question).sources
 
 
-@pytest.mark.parametrize("asked", ["Show me an example of {}", "How is {} called?", "{} 사용 예 좀", "{} in action please"])
+@pytest.mark.parametrize(
+    "asked", ["Show me an example of {}", "How is {} called?", "{} 사용 예 좀", "{} in action please"]
+)
 @pytest.mark.parametrize(
     ("name", "said"),
     [
