@@ -78,7 +78,7 @@ class Index:
         return [(self._passage(address), score, (address.segment_ord << 32) + address.doc) for score, address in hits]
 
     def passage(self, number: int) -> Passage | None:
-        """The passage with this number, which holds as long as the index is open; None after the last of its segment."""
+        """The passage with this number, which holds as long as the index is open; None after its segment."""
         try:
             return self._passage(tantivy.DocAddress(number >> 32, number & 0xFFFFFFFF))
         except ValueError:

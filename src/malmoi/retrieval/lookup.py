@@ -193,7 +193,7 @@ class Lookup:
         return list(islice(merge(named, self._notes(question, ranked, n), key=lambda source: -source.score), n))
 
     def _shown(self, question: Question, passage: Passage, number: int) -> Passage:
-        """The passage that is shown for one that fits: where an example is wanted, the first of its section with one."""
+        """The passage to show for one that fits: where an example is wanted, the first of its section with one."""
         if question.wanted != "example":
             return passage
         while number & 0xFFFFFFFF and self._is_same(passage, number - 1):
@@ -346,7 +346,7 @@ def answering_sentence(passage: Passage, question: Question, held: Callable[[str
 
 
 def _is_called(name: Name, concept: Concept) -> bool:
-    """Whether a concept of a comparison is the name, or the last part of a common one; a Korean word, by its English."""
+    """Whether a concept of a comparison is the name, or the last part of a common one; in Korean, by its English."""
     if concept.word.isascii():
         found = likeness(concept.word.lower(), name.name)
         return found == 1 or (found > 0 and ("." in concept.word or uses(name.name) > 0))

@@ -105,7 +105,7 @@ def _of_a_name(findings: Findings, source: Source) -> str:
 
 
 def _as_called(name: Name, source: Source) -> str:
-    """A name with its parameters, also where only its text has them: functools.reduce(function, iterable[, initial])."""
+    """A name with its parameters, also where only the text has them: reduce(function, iterable[, initial])."""
     last = re.escape(name.written.rsplit(".", 1)[-1])
     told = re.search(rf"(?m)^[ \t]*(?:\w+\.)*{last}(\([^()\n]*\))", source.passage.text)
     return name.written + told.group(1) if told and name.parameters is None else called(name)

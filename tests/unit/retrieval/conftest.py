@@ -23,8 +23,8 @@ DOCSTRINGS = {
     + "Elements are stored as keys and their counts as values. " * 12
     + "\n\n>>> Counter('gallahad')\nCounter({'a': 3, 'l': 2})",
     "function time.sleep(seconds)": "Delay execution for a given number of seconds.",
-    "function functools.reduce": "reduce(function, iterable[, initial]) -> value\n\nApply a function of two arguments to "
-    "the items, from left to right, to get a single value.  For example, reduce(add, [1, 2]) is 3.",
+    "function functools.reduce": "reduce(function, iterable[, initial]) -> value\n\nApply a function of two arguments "
+    "to the items, from left to right, to get a single value.  For example, reduce(add, [1, 2]) is 3.",
     "module re": "Support for regular expressions (RE).\n\nThis module provides regular expression matching.",
 }
 NOTES = {
