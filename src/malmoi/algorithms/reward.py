@@ -22,26 +22,28 @@ from torch import Tensor
 
 from malmoi import device
 from malmoi.config import Seed, Settings
-from malmoi.data.comparisons import Comparisons, Ranking, ranking_steps, read_rankings
-from malmoi.data.stream import Shuffled
+from malmoi.data.comparisons import Comparisons, Ranking, collate_rankings, ranking_steps, read_rankings
 from malmoi.errors import ConfigError, DataError
 from malmoi.formats.folder import load_model, load_text
 from malmoi.model.lora import LoraConfig, add_lora
+from malmoi.model.probe import Probe
 from malmoi.model.transformer import ScalarModel, keep_layers
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
+from malmoi.train.best import BestWeights
 from malmoi.train.features import LAYERS, answer_features
 from malmoi.train.job import Job
 from malmoi.train.loop import LoopConfig
-from malmoi.train.probe import Fit, fit_probe
+from malmoi.train.probe import Fit, continue_probe, fit_probe
 from malmoi.unused import OF_LORA, OF_OPTIM, all_unused
 
 
 class Config(Settings):
     """Settings of reward training."""
 
-    method: Literal["train", "probe"] = Field("train", exclude_if=lambda method: method == "train")
-    """Train the network; or fit a probe to its hidden states as they are: quicker, and better from few rankings."""
+    method: Literal["train", "probe", "auto"] = Field("train", exclude_if=lambda method: method == "train")
+    """Train the network; or fit a probe to its hidden states as they are: quicker, and better from few rankings. auto:
+    the probe, and from 2,000 rankings on training that starts from it, if it then predicts held-out rankings better."""
     n_steps: int = Field(100, gt=0)
     """Optimizer steps."""
     batch_size: int = Field(16, gt=0)
@@ -79,17 +81,21 @@ class Inputs(Settings):
 
     model: Path = Path()
     """Model folder to start from: the SFT model."""
+    start: Path | None = None
+    """A reward model with a probe of the same network, from whose weights a new probe starts: one that was fitted to
+    other people's rankings."""
     data: Path = Path()
     """Rankings, JSON lines {"messages", "answers", "ranks"}: a snapshot of judgements."""
 
 
+TRAINED_FROM = 2_000
+"""Rankings from which `auto` tries to train."""
 UNUSED = (
     *OF_OPTIM, *OF_LORA,
-    *all_unused(
-        "n_steps batch_size micro_batch_size depth n_heads head_scale", "method", lambda method: method == "probe",
-        'method is "probe"',
-    ),
-    *all_unused("follow layers", "method", lambda method: method != "probe", 'method is not "probe"'),
+    *all_unused("n_steps batch_size micro_batch_size lora", "method", lambda method: method == "probe",
+                'method is "probe"'),
+    *all_unused("depth n_heads head_scale", "method", lambda method: method != "train", 'method is not "train"'),
+    *all_unused("follow layers start", "method", lambda method: method == "train", 'method is "train"'),
 )  # fmt: skip
 
 
@@ -125,22 +131,79 @@ def read_preferences(path: Path, tokenizer: Tokenizer, template: ChatTemplate, s
 
 
 def with_probe(config: Config, inputs: Inputs) -> Job:
-    """The model with a probe that is fitted to the rankings. Raises DataError for rankings too few to learn from."""
+    """The model with a probe that is fitted to the rankings, and nothing left to do; or, if `auto` has enough rankings,
+    the training that starts from it. Raises DataError for rankings too few to learn from."""
     model = load_model(inputs.model, ScalarModel)
-    rankings = read_preferences(inputs.data, *load_text(inputs.model), model.config.seq_len)
-    features = answer_features(inputs.model, rankings, config.layers)
+    tokenizer, template = load_text(inputs.model)
+    rankings = read_preferences(inputs.data, tokenizer, template, model.config.seq_len)
+    held_out: list[Ranking] = []
+    if config.method == "auto" and len(rankings) >= TRAINED_FROM:
+        rankings, held_out = split_by_tree(rankings, config.seed)
+    start = None if inputs.start is None else probe_to_start_from(inputs.start, inputs.model, model)
+    shares = config.layers if start is None else [layer / model.config.n_layer for layer in start.shape.layers]
+    features = answer_features(inputs.model, rankings, shares)
     ranks, trees, sources = zip(*((one.ranks, one.tree, one.source) for one in rankings), strict=True)
-    fit = fit_probe(features, ranks, trees, sources, config.follow)
+    if start is None:
+        fit = fit_probe(features, ranks, trees, sources, config.follow)
+    else:
+        fit = continue_probe(start, features, ranks, trees)
     model.take_probe(fit.probe.to(device.current().torch_device))
     said = {
         "accuracy": fit.accuracy, "log_loss": fit.log_loss, "n_rankings": fit.n_rankings,
         "temperature": fit.temperature, **fit.choice._asdict(), "follow": config.follow or None,
         "conflicts": [conflict._asdict() for conflict in fit.conflicts],
     }  # fmt: skip
-    nothing = Shuffled(1, 1, 0, lambda epoch, rows: [])
-    return Job(
-        model, nothing, loss, 0, about={"probe": said}, notes=(*notes_of(fit, config.follow), *repeats(rankings))
-    )
+    add_lora(model, config.lora)
+    steps = ranking_steps(rankings, tokenizer.pad_id, config.batch_size, config.micro_batch_size, config.seed)
+    job = Job(model, steps, loss, config.n_steps if held_out else 0, about={"probe": said})
+    job.notes = (*notes_of(fit, config.follow), *repeats(rankings))
+    if held_out:
+        keep_best(job, held_out, tokenizer.pad_id, config.micro_batch_size)
+    return job
+
+
+def split_by_tree(rankings: Sequence[Ranking], seed: int) -> tuple[list[Ranking], list[Ranking]]:
+    """The rankings without those of every tenth conversation tree, and those."""
+    trees = sorted({ranking.tree for ranking in rankings})
+    held = {trees[place] for place in np.random.default_rng((seed, 6)).permutation(len(trees))[::10]}
+    return [one for one in rankings if one.tree not in held], [one for one in rankings if one.tree in held]
+
+
+def keep_best(job: Job, held_out: Sequence[Ranking], pad_id: int, batch_size: int) -> None:
+    """Keep the weights that predict held-out rankings best: those before the first step are the probe's."""
+    ordered = sorted(held_out, key=lambda ranking: sum(map(len, ranking.ids)))
+    starts = range(0, len(ordered), batch_size)
+    batches = [collate_rankings(ordered[i : i + batch_size], pad_id) for i in starts]
+
+    @torch.no_grad()
+    def measure() -> float:
+        with device.autocast():
+            losses = [loss(job.model, batch.to(device.current().torch_device))[0] for batch in batches]  # type: ignore[arg-type]
+        return float(torch.stack(losses).sum()) / len(held_out)
+
+    steps = {0, *range(max(1, job.n_steps // 4), job.n_steps + 1, max(1, job.n_steps // 4)), job.n_steps}
+    job.best = BestWeights(job.model, "heldout_loss", measure, steps, "the log loss of held-out rankings")
+    job.best.look(0, {})
+
+
+def probe_to_start_from(folder: Path, base: Path, model: ScalarModel) -> Probe:
+    """The probe of a reward model. base, model: the network that the new probe reads
+
+    Raises ConfigError if it has none, or if it reads another network.
+    """
+    found = load_model(folder, ScalarModel, n_heads=0)
+    if found.probe is None:
+        raise ConfigError(f'start: {folder}: was trained and has no probe; name a reward model of method = "probe"')
+    vocabularies = [load_text(one)[0].backend.get_vocab() for one in (folder, base)]
+    if vocabularies[0] != vocabularies[1]:
+        raise ConfigError(f"start: {folder}: has another tokenizer than {base}; start from a probe of the same model")
+    ours = dict(model.model.named_parameters())
+    for name, tensor in found.model.named_parameters():
+        if name != "norm.weight" and (name not in ours or not torch.equal(tensor, ours[name])):
+            raise ConfigError(
+                f"start: {folder}: reads another network than {base}; start from a probe of the same model"
+            )
+    return found.probe
 
 
 def notes_of(fit: Fit, follow: str) -> Iterator[str]:
@@ -174,7 +237,7 @@ def repeats(rankings: Sequence[Ranking]) -> Iterator[str]:
 
 def build(config: Config, inputs: Inputs) -> Job:
     """The SFT model with scalar heads, and the shuffled rankings; or with a fitted probe, and nothing left to do."""
-    if config.method == "probe":
+    if config.method != "train":
         return with_probe(config, inputs)
     model = load_model(
         inputs.model, ScalarModel, seed=config.seed, n_heads=config.n_heads, head_scale=config.head_scale

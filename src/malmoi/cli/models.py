@@ -112,7 +112,10 @@ def models_export(
 
     made = export_model(open_workspace(workspace), name, to, out, dtype, quant)
     print(f"{made.path}  {size(made.n_bytes)}")
-    if made.score_bias:
+    if made.has_probe:
+        print("note    only Malmoi reads these scores, of a probe of several layers; transformers, TRL and vLLM")
+        print("        have no form for it and load the network alone")
+    elif made.score_bias:
         bias = ", ".join(f"{value:.4f}" for value in made.score_bias)
         print(f"note    transformers and vLLM leave out {SCORE_BIAS} of config.json ({bias}); add it to their scores")
 

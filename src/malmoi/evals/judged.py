@@ -13,9 +13,8 @@ from malmoi.evals.best_of import best_weights
 from malmoi.evals.judge_error import JudgeError
 from malmoi.evals.reward_accuracy import SourcedRanking, measure_heads, score_gaps
 from malmoi.evals.reward_baselines import baseline_scores, compare_with_baselines
-from malmoi.evals.reward_scores import head_scores
-from malmoi.formats.folder import load_model
-from malmoi.model.transformer import ScalarModel
+from malmoi.evals.reward_scores import followed_scores, head_scores
+from malmoi.formats.folder import load_reward_model
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 
@@ -28,7 +27,8 @@ Scores = dict[str, np.ndarray]
 class Judged(NamedTuple):
     """What a reward model says.
 
-    scores: of all answers; spread: their standard deviation over the heads, in reward units; empty without an ensemble
+    scores: of all answers, less what the model's `caution` takes away
+    spread: their standard deviation over the heads, in reward units; empty without an ensemble
     facts: its measures on held-out rankings, next to its baselines; error: how often it is right about them
     """
 
@@ -47,7 +47,7 @@ def judge_answers(
     name: what alarms call it; files: held-out rankings, and those that it was trained on, None if they are not known
     """
     tokenizer, template = text
-    model = load_model(folder, ScalarModel)
+    model = load_reward_model(folder)
     rows, taught = ([row for _, row in rankings(path)] if path else None for path in files)
     assert rows is not None
     known = [
@@ -78,7 +78,8 @@ def judge_answers(
             for ids, group in zip(prompts, answers, strict=True)
         ]
         heads = np.array(head_scores(model, turns, tokenizer.pad_id))
-        scores[method], spread[method] = heads.mean(axis=2), heads.std(axis=2)
+        cautious = np.array(followed_scores(model, turns, tokenizer.pad_id)) if model.caution else heads.mean(axis=2)
+        scores[method], spread[method] = cautious, heads.std(axis=2)
     return Judged(scores, spread if model.n_heads > 1 else {}, facts, error)
 
 

@@ -93,9 +93,13 @@ class Probe(nn.Module):
 
     def deviations(self, answers: "Answers", at: Tensor) -> Tensor:
         """The posterior standard deviations of the scores where `at` (B, T) is True, (N,)."""
-        row = at.nonzero()[:, 0]
-        joint = (self._asked(answers)[row][:, :, None] * self._own(answers)[at][:, None, :]).flatten(1)
+        joint = self.joint(answers, at)
         return ((joint**2).sum(-1) - ((joint @ self.factor) ** 2).sum(-1)).clamp(min=0).sqrt()
+
+    def joint(self, answers: "Answers", at: Tensor) -> Tensor:
+        """c ⊗ z where `at` (B, T) is True, (N, C Z): the score is its product with the weights."""
+        row = at.nonzero()[:, 0]
+        return (self._asked(answers)[row][:, :, None] * self._own(answers)[at][:, None, :]).flatten(1)
 
     def _own(self, answers: "Answers") -> Tensor:
         """z, (B, T, Z)."""

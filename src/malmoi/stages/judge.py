@@ -6,8 +6,8 @@ from malmoi.algorithms import reward
 from malmoi.cost import Cost, Sizes
 from malmoi.facts import Facts, Section
 from malmoi.stage import MODEL, POLICY, Context, Finished, InputsByRole, required
-from malmoi.stages._scoring import nothing_to_learn, train_scores
-from malmoi.stages._training import loss_plots, training_cost
+from malmoi.stages._scoring import nothing_to_learn, scoring_cost, train_scores
+from malmoi.stages._training import loss_plots
 
 Settings, Inputs = reward.Config, reward.Inputs
 READS = {
@@ -22,7 +22,7 @@ UNUSED = reward.UNUSED
 
 def cost(settings: reward.Config, sizes: Sizes) -> Cost:
     """Ranked answers."""
-    return Cost(training_cost(settings, "rankings", sizes, n_tokens=sizes.ranked, rows_each=sizes.n_ranked))
+    return scoring_cost(settings, sizes)
 
 
 def nothing_to_do(settings: Any, reads: InputsByRole) -> str:

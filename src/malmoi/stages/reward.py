@@ -1,7 +1,6 @@
 """A reward model, trained on rankings of answers; PPO and GRPO train policies with it."""
 
 from dataclasses import replace
-from math import ceil
 from typing import Any
 
 from malmoi.algorithms import reward
@@ -9,16 +8,17 @@ from malmoi.cost import Cost, Sizes
 from malmoi.facts import Block, Curve, Facts, Figure, Figures, Note, Plot, Section, points
 from malmoi.files import read_json
 from malmoi.formats.inspect import ABOUT
-from malmoi.stage import MODEL, POLICY, Context, Finished, InputsByRole, required
+from malmoi.stage import MODEL, POLICY, Context, Finished, InputsByRole, optional, required
 from malmoi.stages._held_out import held_out_facts, measure_held_out
-from malmoi.stages._scoring import nothing_to_learn, train_scores
-from malmoi.stages._training import loss_plots, training_cost, who_ranked
+from malmoi.stages._scoring import nothing_to_learn, scoring_cost, train_scores
+from malmoi.stages._training import loss_plots, who_ranked
 
 Settings, Inputs = reward.Config, reward.Inputs
 READS = {
     "policy": POLICY,
     "rankings": required("rankings"),
     "demonstrations": required("demonstrations"),
+    "start": optional("reward model"),
 }
 MAKES = {"reward model": MODEL}
 TRAINS = True
@@ -26,10 +26,8 @@ UNUSED = reward.UNUSED
 
 
 def cost(settings: reward.Config, sizes: Sizes) -> Cost:
-    """Ranked answers; a probe reads each once, with half of the network."""
-    if settings.method == "probe":
-        return Cost(reads=((ceil(sizes.n_prompts * sizes.n_ranked / 2), sizes.ranked),))
-    return Cost(training_cost(settings, "rankings", sizes, n_tokens=sizes.ranked, rows_each=sizes.n_ranked))
+    """Ranked answers."""
+    return scoring_cost(settings, sizes)
 
 
 def nothing_to_do(settings: Any, reads: InputsByRole) -> str:

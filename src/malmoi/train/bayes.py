@@ -25,55 +25,63 @@ def log_losses(gaps: Floats, target: Floats) -> Floats:
     return np.asarray(target * np.logaddexp(0, -gaps) + (1 - target) * np.logaddexp(0, gaps))
 
 
-def fit_kernel(kernel: Floats, target: Floats, weight: Floats) -> Floats:
-    """The coefficients (P,) of the most likely gaps, which are `kernel` @ coefficients.
+def fit_kernel(kernel: Floats, target: Floats, weight: Floats, offset: Floats | float = 0.0) -> Floats:
+    """The coefficients (P,) of the most likely gaps, which are `kernel` @ coefficients + `offset`.
 
-    kernel: (P, P) prior covariance of the gaps
+    kernel: (P, P) prior covariance of the gaps; offset: (P,) their prior mean
     """
     alpha = np.zeros(len(target))
-    gaps = alpha.copy()
-    value = _objective(alpha, gaps, target, weight)
+    spread = np.zeros(len(target))
+    value = _objective(0.0, spread + offset, target, weight)
     for _ in range(MOST_STEPS):
-        p = 1 / (1 + np.exp(-gaps))
+        p = 1 / (1 + np.exp(-spread - offset))
         root = np.sqrt(weight * p * (1 - p))
-        right = root**2 * gaps + weight * (target - p)
+        right = root**2 * spread + weight * (target - p)
         inner = np.linalg.solve(np.eye(len(p)) + root[:, None] * kernel * root, root * (kernel @ right))
         step, towards = 1.0, right - root * inner - alpha
-        while (new := _objective(alpha + step * towards, kernel @ (alpha + step * towards), target, weight)) < value:
+        moved = kernel @ towards
+        while True:
+            next_alpha, next_spread = alpha + step * towards, spread + step * moved
+            new = _objective(float(next_alpha @ next_spread), next_spread + offset, target, weight)
+            if new >= value:
+                break
             step /= 2
             if step < 1e-6:
                 return alpha
-        alpha = alpha + step * towards
-        gaps = np.asarray(kernel @ alpha)
+        alpha, spread = next_alpha, next_spread
         if new - value < 1e-7:
-            return alpha
+            break
         value = new
     return alpha
 
 
-def _objective(alpha: Floats, gaps: Floats, target: Floats, weight: Floats) -> float:
-    return float(-0.5 * alpha @ gaps - weight @ log_losses(gaps, target))
+def _objective(norm: float, gaps: Floats, target: Floats, weight: Floats) -> float:
+    """The logarithm of the posterior density. norm: squared length of the weights"""
+    return float(-0.5 * norm - weight @ log_losses(gaps, target))
 
 
-def fit_weights(x: Floats, target: Floats, weight: Floats) -> Posterior:
-    """The posterior of the weights; the gaps are x @ weights. x: (P, m)"""
-    mean = x.T @ fit_kernel(x @ x.T, target, weight) if len(x) < x.shape[1] else _newton(x, target, weight)
-    p = 1 / (1 + np.exp(-x @ mean))
+def fit_weights(x: Floats, target: Floats, weight: Floats, offset: Floats | float = 0.0) -> Posterior:
+    """The posterior of the weights; the gaps are x @ weights + offset. x: (P, m)"""
+    if len(x) < x.shape[1]:
+        mean = x.T @ fit_kernel(x @ x.T, target, weight, offset)
+    else:
+        mean = _newton(x, target, weight, offset)
+    p = 1 / (1 + np.exp(-x @ mean - offset))
     precision = np.eye(x.shape[1]) + (x * (weight * p * (1 - p))[:, None]).T @ x
     return Posterior(np.asarray(mean), np.asarray(np.linalg.inv(precision), np.float64))
 
 
-def _newton(x: Floats, target: Floats, weight: Floats) -> Floats:
+def _newton(x: Floats, target: Floats, weight: Floats, offset: Floats | float) -> Floats:
     mean = np.zeros(x.shape[1])
-    value = -float(weight @ log_losses(x @ mean, target))
+    value = _objective(0.0, x @ mean + offset, target, weight)
     for _ in range(MOST_STEPS):
-        p = 1 / (1 + np.exp(-x @ mean))
+        p = 1 / (1 + np.exp(-x @ mean - offset))
         precision = np.eye(len(mean)) + (x * (weight * p * (1 - p))[:, None]).T @ x
         towards = np.linalg.solve(precision, x.T @ (weight * (target - p)) - mean)
         step, new = 1.0, -np.inf
         while step > 1e-6:
             moved = mean + step * towards
-            new = float(-0.5 * moved @ moved - weight @ log_losses(x @ moved, target))
+            new = _objective(float(moved @ moved), x @ moved + offset, target, weight)
             if new >= value:
                 break
             step /= 2

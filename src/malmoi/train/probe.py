@@ -6,7 +6,8 @@ cross-validation over prompts; so is the temperature that makes its probabilitie
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations, product
 from typing import NamedTuple
 
@@ -30,6 +31,8 @@ MOST_PAIRS = 1_000
 PRIORS, PROMPT_WEIGHTS, SOURCE_WEIGHTS = (0.3, 1.0, 3.0, 10.0), (0.0, 1.0), (0.0, 1.0, 4.0)
 """What cross-validation chooses from: prior variances of a typical answer's score, in nats², and how much of it depends
 on the prompt, and on the source that such a prompt comes from."""
+CONTINUED_PRIORS, START_SHARES = (0.01, 0.1, 0.3, 1.0), (0.0, 0.5, 1.0)
+"""The same where another probe is the start: prior variances of the weights as they were, and shares of its weights."""
 
 
 class Pairs(NamedTuple):
@@ -47,11 +50,12 @@ class Pairs(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """One of `PRIORS`, of `PROMPT_WEIGHTS` and of `SOURCE_WEIGHTS`."""
+    """One of `PRIORS`, of `PROMPT_WEIGHTS` and of `SOURCE_WEIGHTS`; or of `CONTINUED_PRIORS` and `START_SHARES`."""
 
     prior: float
-    prompt_weight: float
-    source_weight: float
+    prompt_weight: float = 0.0
+    source_weight: float = 0.0
+    start_share: float = 0.0
 
     def scales(self, how: Coordinates) -> Floats:
         """What the prompt's part of c is multiplied by, (C - 1,)."""
@@ -106,6 +110,66 @@ def fit_probe(
     follow: the source whose judgement counts always; "": as the prompt says
     Raises DataError if there are too few rankings, or no preference among them, or too few of the source to follow.
     """
+    pairs, useful = _useful_pairs(features, ranks)
+    named = _told_apart([sources[n] for n in useful] if len(sources) else [], follow)
+    how = coordinates(features, sources, named)
+    x, asked = how.answers(features), how.prompts(features)
+    x = x[pairs.first] - x[pairs.second]
+    validation = _validation(pairs, groups)
+    part = validation.part
+    plain, asked_of = x[part] @ x[part].T, asked[pairs.ranking[part]]
+
+    def candidates() -> Iterator[Candidate]:
+        for weights in product(PROMPT_WEIGHTS, SOURCE_WEIGHTS if named else (0.0,)):
+            c = asked_of * Choice(1.0, *weights).scales(how)
+            kernel = plain * (1 + c @ c.T)
+            yield from (Candidate(Choice(prior, *weights), prior * kernel) for prior in PRIORS)
+
+    found = _cross_validate(candidates(), validation)
+    scales, scale = found.choice.scales(how), np.sqrt(found.choice.prior)
+    c = np.column_stack([np.ones(len(asked)), asked * scales])[pairs.ranking]
+    mean, factor = posterior((c[:, :, None] * (x * scale)[:, None, :]).reshape(len(x), -1), pairs)
+    applied = how.following(follow) if follow and how.sources else how
+    probe = _module(applied, features.layers, mean, factor, scale / found.temperature, scales)
+    return Fit(probe, *found, len(useful), conflicts(x, pairs, sources, named))
+
+
+def continue_probe(start: Probe, features: Features, ranks: Sequence[Sequence[int]], groups: Sequence[str]) -> Fit:
+    """Fit a probe whose weights are, before any ranking is read, those of another one, or a share of them.
+
+    start: reads the same layers of the same network; how it sees answers and prompts stays as it is
+    Raises DataError as `fit_probe`.
+    """
+    pairs, useful = _useful_pairs(features, ranks)
+    answers = _answers(start, features)
+    with torch.no_grad():
+        all_joint = start.joint(answers, answers.is_real).double().numpy()
+    joint = all_joint[pairs.first] - all_joint[pairs.second]
+    before = start.weights.detach().double().numpy()
+    validation = _validation(pairs, groups)
+    part = joint[validation.part]
+    plain = part @ part.T
+    found = _cross_validate(
+        (
+            Candidate(Choice(prior, start_share=share), prior * plain, share * part @ before)
+            for share, prior in product(START_SHARES, CONTINUED_PRIORS)
+        ),
+        validation,
+    )
+    share, scale = found.choice.start_share, np.sqrt(found.choice.prior)
+    mean, factor = posterior(joint * scale, pairs, share * joint @ before)
+    shape = replace(start.shape, n_factor=factor.shape[1])
+    state = {name: tensor.detach().double() for name, tensor in start.state_dict().items()}
+    for name in ("answer", "answer_shift", "length"):
+        state[name] *= scale / found.temperature
+    state |= {"weights": torch.from_numpy(mean + share * before / scale), "factor": torch.from_numpy(factor)}
+    probe = Probe(shape, start.prompt.shape[0] // len(shape.layers))
+    probe.load_state_dict({name: tensor.float() for name, tensor in state.items()})
+    return Fit(probe, *found, len(useful), ())
+
+
+def _useful_pairs(features: Features, ranks: Sequence[Sequence[int]]) -> tuple[Pairs, list[int]]:
+    """All pairs, and the numbers of the rankings that prefer one answer. Raises DataError if these are too few."""
     pairs = pairs_of(features, ranks)
     useful = sorted(set(pairs.ranking[pairs.target != 0.5].tolist()))
     if len(useful) < FEWEST:
@@ -113,23 +177,7 @@ def fit_probe(
             f"{len(useful)} of {len(ranks)} rankings prefer one answer to another: too few to learn from; rank the "
             f"answers to at least {FEWEST} prompts"
         )
-    named = _told_apart([sources[number] for number in useful] if len(sources) else [], follow)
-    how = coordinates(features, sources, named)
-    x, asked = how.answers(features), how.prompts(features)
-    x = x[pairs.first] - x[pairs.second]
-    choice, gaps, part = _cross_validate(x, asked, pairs, groups, how)
-    temperature = fitted_temperature(gaps, part.target, part.weight)
-    loss = float(np.average(log_losses(gaps / temperature, part.target), weights=part.weight))
-    # (gap > 0) is right where the first is better; a tie and an equal gap count one half.
-    right = np.where(gaps == 0, 0.5, np.where(gaps > 0, part.target, 1 - part.target))
-    accuracy = float(np.average(right, weights=part.weight))
-    scales = choice.scales(how)
-    c = np.column_stack([np.ones(len(asked)), asked * scales])[pairs.ranking]
-    joint = (c[:, :, None] * (x * np.sqrt(choice.prior))[:, None, :]).reshape(len(x), -1)
-    mean, factor = posterior(joint, pairs)
-    applied = how.following(follow) if follow and how.sources else how
-    probe = _module(applied, features.layers, mean, factor, np.sqrt(choice.prior) / temperature, scales)
-    return Fit(probe, choice, accuracy, loss, temperature, len(useful), conflicts(x, pairs, sources, named))
+    return pairs, useful
 
 
 def _told_apart(sources: Sequence[str], follow: str) -> list[str]:
@@ -158,37 +206,66 @@ def pairs_of(features: Features, ranks: Sequence[Sequence[int]]) -> Pairs:
     return Pairs(first.astype(int), second.astype(int), target, weight, ranking.astype(int))
 
 
-def _cross_validate(
-    x: Floats, asked: Floats, pairs: Pairs, groups: Sequence[str], how: Coordinates
-) -> tuple[Choice, Floats, Pairs]:
-    """The choice with the least log loss on rankings of groups that it was not fitted on, its gaps there, and the pairs
-    that they are of: all, or as many as `MOST_PAIRS`."""
+class Candidate(NamedTuple):
+    """A choice, and what it says before any ranking is read: covariance (P, P) and mean (P,) of the gaps."""
+
+    choice: Choice
+    kernel: Floats
+    offset: Floats | float = 0.0
+
+
+class Validation(NamedTuple):
+    """Pairs for cross-validation: part (P,) of all pairs, and of these themselves and the fold of each."""
+
+    part: np.ndarray
+    pairs: Pairs
+    folds: np.ndarray
+
+
+class Chosen(NamedTuple):
+    """The best candidate, and how well it does on pairs that it was not fitted to; see `Fit`."""
+
+    choice: Choice
+    accuracy: float
+    log_loss: float
+    temperature: float
+
+
+def _validation(pairs: Pairs, groups: Sequence[str]) -> Validation:
+    """All pairs, or of as many rankings as have `MOST_PAIRS`. A group is in one fold."""
     rng = np.random.default_rng(0)
     names = np.array(sorted(set(groups)))
     fold_of = dict(zip(rng.permutation(names).tolist(), np.arange(len(names)) % N_FOLDS, strict=True))
-    folds = np.array([fold_of[groups[number]] for number in pairs.ranking])
+    folds, part = np.array([fold_of[groups[number]] for number in pairs.ranking]), np.arange(len(pairs.ranking))
     if len(folds) > MOST_PAIRS:
         order = rng.permutation(int(pairs.ranking.max()) + 1)
         drawn = np.cumsum(np.bincount(pairs.ranking, minlength=len(order))[order])
-        part = np.isin(pairs.ranking, order[drawn <= MOST_PAIRS])
-        x, folds, pairs = x[part], folds[part], pairs.of(part)
-    plain, asked = x @ x.T, asked[pairs.ranking]
-    best, found = np.inf, (Choice(1.0, 0.0, 0.0), np.zeros(len(folds)))
-    for weights in product(PROMPT_WEIGHTS, SOURCE_WEIGHTS if how.sources else (0.0,)):
-        c = asked * Choice(1.0, *weights).scales(how)
-        kernel = plain * (1 + c @ c.T)
-        for prior in PRIORS:
-            gaps = np.zeros(len(folds))
-            for fold in range(N_FOLDS):
-                held, own = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
-                if len(held) and len(own):
-                    inside = prior * kernel[np.ix_(own, own)]
-                    alpha = fit_kernel(inside, pairs.target[own], pairs.weight[own])
-                    gaps[held] = prior * kernel[np.ix_(held, own)] @ alpha
-            loss = float(pairs.weight @ log_losses(gaps, pairs.target))
-            if loss < best:
-                best, found = loss, (Choice(prior, *weights), gaps)
-    return (*found, pairs)
+        part = np.flatnonzero(np.isin(pairs.ranking, order[drawn <= MOST_PAIRS]))
+    return Validation(part, pairs.of(part), folds[part])
+
+
+def _cross_validate(candidates: Iterable[Candidate], validation: Validation) -> Chosen:
+    """The candidate with the least log loss on groups that it was not fitted on."""
+    _, pairs, folds = validation
+    best, found = np.inf, (Choice(1.0), np.zeros(len(folds)))
+    for choice, kernel, offset in candidates:
+        offset = np.broadcast_to(offset, len(folds))
+        gaps = np.array(offset)
+        for fold in range(N_FOLDS):
+            held, own = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
+            if len(held) and len(own):
+                inside = kernel[np.ix_(own, own)]
+                alpha = fit_kernel(inside, pairs.target[own], pairs.weight[own], offset[own])
+                gaps[held] += kernel[np.ix_(held, own)] @ alpha
+        loss = float(pairs.weight @ log_losses(gaps, pairs.target))
+        if loss < best:
+            best, found = loss, (choice, gaps)
+    choice, gaps = found
+    temperature = fitted_temperature(gaps, pairs.target, pairs.weight)
+    loss = float(np.average(log_losses(gaps / temperature, pairs.target), weights=pairs.weight))
+    # A gap above 0 is right where the first is better; a tie and an equal gap count one half.
+    right = np.where(gaps == 0, 0.5, np.where(gaps > 0, pairs.target, 1 - pairs.target))
+    return Chosen(choice, float(np.average(right, weights=pairs.weight)), loss, temperature)
 
 
 def conflicts(x: Floats, pairs: Pairs, sources: Sequence[str], named: Sequence[str]) -> tuple[Conflict, ...]:
@@ -207,7 +284,7 @@ def conflicts(x: Floats, pairs: Pairs, sources: Sequence[str], named: Sequence[s
     return tuple(one for one in found if one.accuracy < 0.5)
 
 
-def posterior(joint: Floats, pairs: Pairs) -> Posterior:
+def posterior(joint: Floats, pairs: Pairs, offset: Floats | float = 0.0) -> Posterior:
     """Mean (d,) of the weights, and V (d, M): their covariance is I - V Vᵀ, up to directions that say least.
 
     The regression is done in the directions in which pairs differ at all.
@@ -216,7 +293,7 @@ def posterior(joint: Floats, pairs: Pairs) -> Posterior:
     values, vectors = np.linalg.eigh(joint @ joint.T if is_wide else joint.T @ joint)
     kept = values > 1e-9 * max(1e-30, values.max())
     basis = joint.T @ (vectors[:, kept] / np.sqrt(values[kept])) if is_wide else vectors[:, kept]
-    mean, covariance = fit_weights(joint @ basis, pairs.target, pairs.weight)
+    mean, covariance = fit_weights(joint @ basis, pairs.target, pairs.weight, offset)
     known, directions = np.linalg.eigh(np.eye(len(mean)) - covariance)
     most = np.argsort(-known)[:N_FACTOR]
     return Posterior(basis @ mean, basis @ (directions[:, most] * np.sqrt(np.clip(known[most], 0, 1))))

@@ -44,11 +44,16 @@ class Arrival(NamedTuple):
 
 
 class Departure(NamedTuple):
-    """A model that went out. score_bias: what other programs leave out of a reward model's scores, for each head"""
+    """A model that went out.
+
+    score_bias: what other programs leave out of a reward model's scores, for each head
+    has_probe: other programs read none of its scores
+    """
 
     path: Path
     n_bytes: int
     score_bias: list[float]
+    has_probe: bool
 
 
 class _Incoming(NamedTuple):
@@ -252,7 +257,7 @@ def export_model(
     """
     from malmoi.formats.folder import load_model, load_text, save_model
     from malmoi.formats.gguf.write import export_gguf
-    from malmoi.formats.huggingface import SCORE_BIAS
+    from malmoi.formats.huggingface import PROBE_LAYERS, SCORE_BIAS
     from malmoi.model.transformer import LanguageModel, ScalarModel
 
     options = {"--to": (to, ("hf", "gguf")), "--dtype": (dtype, DTYPES), "--quant": (quant, ("q8_0",))}
@@ -277,5 +282,5 @@ def export_model(
         about = {key: value for key, value in read_settings(found / ABOUT).items() if key not in ("malmoi", "kind")}
         save_model(out, model, *text, about, kept)
     n_bytes = sum(path.stat().st_size for path in (out.rglob("*") if out.is_dir() else [out]))
-    bias = read_settings(out / CONFIG).get(SCORE_BIAS) if is_reward else None
-    return Departure(out, n_bytes, bias or [])
+    config = read_settings(out / CONFIG) if is_reward else {}
+    return Departure(out, n_bytes, config.get(SCORE_BIAS) or [], PROBE_LAYERS in config)

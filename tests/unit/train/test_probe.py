@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from malmoi.algorithms import reward
+from malmoi.algorithms import ppo, reward
 from malmoi.data.comparisons import Ranking, collate_rankings
-from malmoi.errors import CheckpointError, DataError
+from malmoi.errors import CheckpointError, ConfigError, DataError
 from malmoi.evals.reward_scores import followed_scores, head_scores, mean_scores
 from malmoi.files import read_json, write_json, write_jsonl
 from malmoi.formats.folder import load_model, load_reward_model, save_model
@@ -18,11 +18,12 @@ from malmoi.formats.inspect import kind_of
 from malmoi.model.config import ModelConfig
 from malmoi.model.probe import Probe, ProbeShape, answers_so_far
 from malmoi.model.transformer import LanguageModel, ScalarModel
-from malmoi.tokenizer.bpe import Tokenizer
+from malmoi.tokenizer.bpe import Tokenizer, train_bpe
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.train.bayes import fit_kernel, fit_weights
 from malmoi.train.features import Features, answer_features, layers_of
-from malmoi.train.probe import Fit, fit_probe
+from malmoi.train.loop import Step, fit
+from malmoi.train.probe import Fit, continue_probe, fit_probe
 from malmoi.train.rollouts import scores_at_end
 
 pytestmark = pytest.mark.usefixtures("float32")
@@ -171,6 +172,42 @@ def test_sources_that_contradict_each_other_get_their_own_parts() -> None:
         fit_probe(features, ranks, groups, sources, follow="nobody")
 
 
+def accuracy(fit: Fit, features: Features, ranks: list[list[int]]) -> float:
+    scores = fit.scores(features)
+    return float(np.mean([(one[0] > one[1]) == (rank[0] < rank[1]) for one, rank in zip(scores, ranks, strict=True)]))
+
+
+def test_a_probe_starts_from_what_another_one_learned() -> None:
+    general, (asked, ranks), (few, said) = fitted(300), made_up(300, 2), made_up(16, 5)
+    groups = [str(number) for number in range(16)]
+    own, continued = fit_probe(few, said, groups), continue_probe(general.probe, few, said, groups)
+    assert continued.choice.start_share > 0
+    assert accuracy(continued, asked, ranks) > accuracy(own, asked, ranks) + 0.05
+    # Rankings that say the opposite are believed when there are enough of them.
+    many, opposite = made_up(300, 6)
+    turned = continue_probe(general.probe, many, [rank[::-1] for rank in opposite], [str(i) for i in range(300)])
+    assert accuracy(turned, asked, ranks) < 0.3
+
+
+def test_a_start_that_reads_another_network_is_refused(
+    tmp_path: Path, policy_folder: Path, shape: ModelConfig, probed: ScalarModel, tokenizer: Tokenizer,
+    template: ChatTemplate, reward_folder: Path,
+) -> None:  # fmt: skip
+    save_model(tmp_path / "other", probed, tokenizer, template, {})
+    save_model(tmp_path / "words", probed, train_bpe(["another text"], vocab_size=270), template, {})
+    base = load_model(policy_folder, ScalarModel)
+    for folder, said in ((tmp_path / "other", "another network"), (tmp_path / "words", "another tokenizer"),
+                         (reward_folder, "no probe")):  # fmt: skip
+        with pytest.raises(ConfigError, match=said):
+            reward.probe_to_start_from(folder, policy_folder, base)
+    probe = probed.probe
+    assert probe is not None
+    base.take_probe(probe)
+    save_model(tmp_path / "same", base, tokenizer, template, {})
+    found = reward.probe_to_start_from(tmp_path / "same", policy_folder, load_model(policy_folder, ScalarModel))
+    assert torch.equal(found.weights, probe.weights)
+
+
 def test_caution_lowers_scores_by_deviations(probed: ScalarModel, shape: ModelConfig) -> None:
     torch.manual_seed(0)
     for model in (probed, ScalarModel(shape, n_heads=3)):
@@ -206,6 +243,49 @@ def test_rankings_that_say_too_little_are_refused(
     ranks = change(ranks)
     with pytest.raises(DataError, match=said):
         fit_probe(features.take(range(len(ranks))), ranks, [str(i) for i in range(len(ranks))])
+
+
+@pytest.mark.parametrize("value_from", ["reward_model", "policy"])
+def test_ppo_follows_a_probe(
+    tmp_path: Path, policy_folder: Path, probed: ScalarModel, tokenizer: Tokenizer, template: ChatTemplate,
+    value_from: str,
+) -> None:  # fmt: skip
+    save_model(tmp_path / "reward", probed, tokenizer, template, {"caution": 1.0})
+    write_jsonl(tmp_path / "prompts.jsonl", [{"messages": [{"role": "user", "content": "cat"}]}] * 3)
+    config = ppo.Config.model_validate(
+        {"n_iterations": 1, "batch_size": 6, "n_epochs": 1, "max_tokens": 4, "value_from": value_from,
+         "lora": {"rank": 2}}
+    )  # fmt: skip
+    inputs = ppo.Inputs(policy=policy_folder, reward_model=tmp_path / "reward", data=tmp_path / "prompts.jsonl")
+    job = ppo.build(config, inputs)
+    assert job.steps.reward_model.caution == 1.0  # type: ignore[attr-defined]
+    seen: list[Step] = []
+    fit(job, config.loop, [seen.append])
+    assert np.isfinite([seen[0].metrics["score"], seen[0].metrics["value_loss"]]).all()
+
+
+def test_auto_trains_from_the_probe_and_keeps_what_is_better(
+    tmp_path: Path, policy_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(reward, "TRAINED_FROM", 40)
+    rows = [
+        {"messages": [{"role": "user", "content": f"cat {i}?"}], "answers": ["the mat sat", "on " * (i % 5 + 1)],
+         "ranks": [1, 2]} for i in range(40)
+    ]  # fmt: skip
+    write_jsonl(tmp_path / "ranked.jsonl", rows)
+    write_jsonl(tmp_path / "fewer.jsonl", rows[:39])
+    config = reward.Config.model_validate(
+        {"method": "auto", "n_steps": 4, "batch_size": 8, "lora": {"rank": 2}, "loop": {"optim": {"lr": 0.5}}}
+    )
+    assert reward.build(config, reward.Inputs(model=policy_folder, data=tmp_path / "fewer.jsonl")).n_steps == 0
+    job = reward.build(config, reward.Inputs(model=policy_folder, data=tmp_path / "ranked.jsonl"))
+    assert job.best is not None
+    seen: list[Step] = []
+    fit(job, config.loop, [seen.append])
+    assert [step for step, _ in job.best.measured] == [0, 1, 2, 3, 4]
+    assert job.best.measure() == pytest.approx(job.best.value) == pytest.approx(min(v for _, v in job.best.measured))
+    assert len(seen) == 4
 
 
 def test_training_with_a_probe_leaves_a_job_that_is_done(
