@@ -14,7 +14,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from malmoi.feedback.chats import delete_chats
+from malmoi.feedback.deleting import delete_chats
 from malmoi.feedback.refusals import RefusedError, invalid, missing
 from malmoi.text import nfc
 from malmoi.workspace.base import now

@@ -39,6 +39,7 @@ def message_row(row: Any) -> dict[str, Any]:
     """A message as a page shows it; `answer` says how an answer came about, None for a person's words."""
     found = {"id": row.id, "parent": row.parent_id, "role": row.role, "text": row.text, "finish": row.finish}
     found |= {"error": row.error, "created_at": row.created_at, "answer": None}
+    found |= {"vote": None, "better": None}
     if row.role != "assistant":
         return found
     figures = dict(row.figures or {})

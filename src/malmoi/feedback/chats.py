@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, or_, select, update
+from sqlalchemy import Connection, insert, or_, select, update
 
 from malmoi.feedback.chat_rows import (
     chat_query,
@@ -23,13 +23,13 @@ from malmoi.feedback.chat_rows import (
     read_cursor,
     says,
 )
+from malmoi.feedback.deleting import delete_chats
 from malmoi.feedback.refusals import RefusedError, invalid, missing
 from malmoi.text import nfc
 from malmoi.workspace.answers import NewAnswer, insert_answer
 from malmoi.workspace.base import now
-from malmoi.workspace.database import chunks, writing
+from malmoi.workspace.database import writing
 from malmoi.workspace.ledger import Ledger
-from malmoi.workspace.schema import Answer
 from malmoi.workspace.service_schema import Chat, ChatMessage
 
 ID = re.compile(r"[0-9a-f-]{32,36}")
@@ -136,17 +136,6 @@ def delete_chat(ledger: Ledger, person_id: str, chat_id: str) -> None:
     with writing(ledger.engine) as connection:
         _chat(connection, person_id, chat_id)
         delete_chats(connection, Chat.id == chat_id)
-
-
-def delete_chats(connection: Connection, which: ColumnElement[bool]) -> None:
-    """Delete chats with everything in them: what was answered there too."""
-    chats = select(Chat.id).where(which)
-    answers = select(ChatMessage.answer_id).where(ChatMessage.chat_id.in_(chats), ChatMessage.answer_id.is_not(None))
-    ids = [str(id) for id in connection.scalars(answers)]
-    connection.execute(delete(ChatMessage).where(ChatMessage.chat_id.in_(chats)))
-    for part in chunks(ids):
-        connection.execute(delete(Answer).where(Answer.id.in_([int(id) for id in part])))
-    connection.execute(delete(Chat).where(which))
 
 
 def add_message(ledger: Ledger, person_id: str, chat_id: str, message: NewMessage) -> tuple[dict[str, Any], bool]:

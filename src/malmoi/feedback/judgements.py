@@ -184,21 +184,36 @@ def record_judgements(ledger: Ledger, judgements: Iterable[NewJudgement]) -> int
     for judgement in given:
         judgement.check()
     with writing(ledger.engine) as connection:
-        lock_table(connection, Judgement)  # so that no two processes give a judgement the same version
-        _check_known(connection, given)
-        insert_missing(connection, Assignment, [judgement.assignment() for judgement in given])
-        latest = _latest(connection, [judgement.assignment()["id"] for judgement in given])
-        new = []
-        for judgement in given:
-            assignment_id, content = judgement.assignment()["id"], judgement.content()
-            version, before = latest.get(assignment_id, (0, {}))
-            if content != before:
-                latest[assignment_id] = version + 1, content
-                key = {"assignment_id": assignment_id, "version": version + 1}
-                new.append({**key, **content, "active_ms": judgement.active_ms, "app_version": __version__})
-        if new:
-            connection.execute(insert(Judgement), new)
+        return append_judgements(connection, given)
+
+
+def append_judgements(
+    connection: Connection, given: Sequence[NewJudgement], origin: Mapping[str, Any] | None = None
+) -> int:
+    """The same within a transaction. origin: how they came about"""
+    lock_table(connection, Judgement)  # so that no two processes give a judgement the same version
+    _check_known(connection, given)
+    insert_missing(connection, Assignment, [judgement.assignment() for judgement in given])
+    latest = _latest(connection, [judgement.assignment()["id"] for judgement in given])
+    new = []
+    for judgement in given:
+        assignment_id, content = judgement.assignment()["id"], judgement.content()
+        version, before = latest.get(assignment_id, (0, {}))
+        if content != before:
+            latest[assignment_id] = version + 1, content
+            key = {"assignment_id": assignment_id, "version": version + 1, "origin": origin and dict(origin)}
+            new.append({**key, **content, "active_ms": judgement.active_ms, "app_version": __version__})
+    if new:
+        connection.execute(insert(Judgement), new)
     return len(new)
+
+
+def withdraw_judgement(connection: Connection, assignment_id: str) -> None:
+    """Take back what was said: its next version, which no snapshot has."""
+    lock_table(connection, Judgement)
+    version = connection.scalar(select(func.max(Judgement.version)).where(Judgement.assignment_id == assignment_id))
+    row = {"assignment_id": assignment_id, "version": (version or 0) + 1, "ranks": [], "unrankable": True}
+    connection.execute(insert(Judgement), {**row, "withdrawn": True, "app_version": __version__})
 
 
 def freeze(
@@ -240,7 +255,7 @@ def _snapshot_rows(ledger: Ledger, wanted: SnapshotFilter, only: set[str] | None
         .join(Assignment, Assignment.id == Judgement.assignment_id)
         .join(Prompt, Prompt.id == Assignment.prompt_id)
         .join(Person, Person.id == Assignment.person_id)
-        .where(Judgement.unrankable.is_(False))
+        .where(Judgement.unrankable.is_(False), Judgement.withdrawn.is_not(True))
     )
     if wanted.people:
         query = query.where(Person.id.in_(wanted.people))
@@ -318,7 +333,9 @@ def _latest(connection: Connection, assignment_ids: list[str]) -> dict[str, tupl
         connection.execute(locked.with_for_update()).all()
         query = select(Judgement.__table__).where(Judgement.assignment_id.in_(ids)).order_by(Judgement.version)
         for row in connection.execute(query):
-            found[row.assignment_id] = row.version, {name: getattr(row, name) for name in CONTENT}
+            # What was withdrawn and is said again is new.
+            content = {} if row.withdrawn else {name: getattr(row, name) for name in CONTENT}
+            found[row.assignment_id] = row.version, content
     return found
 
 

@@ -7,14 +7,16 @@ server can make many at once.
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from malmoi.errors import UserError
 from malmoi.feedback.refusals import RefusedError
 from malmoi.inference.grounded import NO_VOICE, Answered, Prepared, TooLongError, prepare, settle
-from malmoi.retrieval.lookup import Lookup
+from malmoi.retrieval.lookup import Findings, Lookup
+from malmoi.retrieval.taught import Taught, find_taught
 from malmoi.workspace.answers import NewAnswer
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.hashes import sha256_in
@@ -42,6 +44,8 @@ class Service:
     lookup: Lookup | None = None
     index_sha256: str | None = None
     index_place: str | None = None
+    lock: Lock = field(default_factory=Lock, repr=False)
+    """The look-up is used by one caller at a time."""
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -103,7 +107,8 @@ class Turn:
     """One answer in the making. Call `prepare`, `speak` if `speaks`, wait until `is_over`, then `settle`.
 
     messages: the conversation, the last message is the person's; chosen: how to sample, of which seed
-    looks_up: whether the documents may be used
+    looks_up: whether the documents, and what people taught, may be used
+    taught: answers that people wrote; known: the one of them that answers this question
     """
 
     service: Service
@@ -112,6 +117,8 @@ class Turn:
     looks_up: bool = True
     prepared: Prepared | None = None
     speech: "Speech | None" = None
+    taught: Sequence[Taught] = ()
+    known: Taught | None = None
     is_cancelled: bool = False
     asked_at: float = field(default_factory=time.monotonic)
     began_at: float | None = None
@@ -124,7 +131,7 @@ class Turn:
     def beside(self, n: int) -> "Turn":
         """Another answer to the same prompt, with the seed n further on."""
         chosen = {**self.chosen, "seed": (self.seed + n) % 2**63}
-        return Turn(self.service, self.messages, chosen, self.looks_up, self.prepared)
+        return replace(self, chosen=chosen, speech=None)
 
     @property
     def is_checked(self) -> bool:
@@ -143,8 +150,15 @@ class Turn:
         """
         max_tokens = self.sampling.max_tokens if self.sampling is not None else 0
         lookup = self.service.lookup if self.looks_up else None
+        found = find_taught(self.taught, self.messages) if self.looks_up else None
+        if found is not None:
+            self.known = found[0]
+            findings = Findings((self.known.source(found[1]),), question=str(self.messages[-1]["content"]))
+            self.prepared = Prepared(self.messages, None, findings)
+            return
         try:
-            self.prepared = prepare(self.service.voice, lookup, self.messages, max_tokens)
+            with self.service.lock:
+                self.prepared = prepare(self.service.voice, lookup, self.messages, max_tokens)
         except TooLongError as error:
             raise RefusedError("too_long", str(error), "text", n_tokens=error.n_tokens, most=error.most) from None
         except UserError as error:
@@ -207,7 +221,11 @@ class Turn:
         assert self.prepared is not None
         if self.finish in ("stopped", "error"):
             return Answered("" if self.is_checked else self.said.rstrip(), voice=self.service.name)
-        return settle(self.service.voice, self.prepared, self.said)
+        if self.known is not None and self.prepared.findings is not None:
+            sources = self.prepared.findings.sources
+            return Answered(self.known.answer, sources, supported=True, quoted=True, voice=self.service.name)
+        with self.service.lock:
+            return settle(self.service.voice, self.prepared, self.said)
 
     def record(self, answered: Answered) -> NewAnswer:
         """What the ledger keeps of the answer."""
@@ -215,6 +233,10 @@ class Turn:
         if self.sampling is not None:
             how = {**self.sampling.model_dump(mode="json", exclude={"logprobs"}), "seed": self.seed}
         row = answered.to_row()
+        if self.known is not None:
+            row["sources"] = [
+                {**source, "person": self.known.person, "time": self.known.time} for source in row["sources"]
+            ]
         return NewAnswer(
             [dict(message) for message in self.messages], answered.text, answered.voice, service.sha256,
             service.index_sha256, service.index_place, row["sources"], answered.supported, answered.quoted, how,

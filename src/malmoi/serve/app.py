@@ -2,16 +2,21 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Collection
 
 from fastapi import Depends, FastAPI
 
 from malmoi.errors import UserError
-from malmoi.serve import chats, openai_api, pages, people, status
+from malmoi.feedback.item_answers import sample_next
+from malmoi.serve import chats, openai_api, pages, people, signals, status, teach
 from malmoi.serve.errors import add_handlers
 from malmoi.serve.guard import Guard
 from malmoi.serve.state import State
 from malmoi.serve.who import chatting, signed_in, with_key
+
+log = logging.getLogger("malmoi.serve")
+LOOK_EVERY_S = 2.0
 
 
 def make_app(state: State, names: Collection[str] = ("localhost",)) -> Guard:
@@ -20,7 +25,9 @@ def make_app(state: State, names: Collection[str] = ("localhost",)) -> Guard:
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         state.begin(asyncio.create_task(_open(state)))
+        sampling = asyncio.create_task(_sample_items(state))
         yield
+        sampling.cancel()
         await state.close()
 
     # No pages about the API: they would load scripts from elsewhere.
@@ -31,6 +38,8 @@ def make_app(state: State, names: Collection[str] = ("localhost",)) -> Guard:
     app.include_router(people.router, dependencies=[Depends(signed_in)])
     app.include_router(status.router, dependencies=[Depends(signed_in)])
     app.include_router(chats.router, dependencies=[Depends(chatting)])
+    app.include_router(signals.router, dependencies=[Depends(chatting)])
+    app.include_router(teach.router, dependencies=[Depends(signed_in)])
     app.include_router(openai_api.router, dependencies=[Depends(with_key)])
     app.include_router(pages.router)
     return Guard(app, names, state.public_url)
@@ -40,3 +49,16 @@ async def _open(state: State) -> None:
     """Load what is in service, before somebody asks."""
     with contextlib.suppress(UserError):
         await state.in_service()
+
+
+async def _sample_items(state: State) -> None:
+    """Sample the answers that people are to rank, whenever nobody waits for an answer."""
+    while True:
+        await asyncio.sleep(LOOK_EVERY_S)
+        service = state.service
+        if service is None or state.makings or state.of_programs:
+            continue
+        try:
+            await asyncio.to_thread(sample_next, state.ledger, service)
+        except Exception as error:
+            log.warning("questions to rank: %s: %s", type(error).__name__, error)

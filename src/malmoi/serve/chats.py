@@ -9,9 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from malmoi.feedback import chat_files, chats
 from malmoi.feedback.chats import NewMessage
+from malmoi.feedback.comparing import open_comparisons
 from malmoi.feedback.refusals import RefusedError
 from malmoi.feedback.service import Turn
 from malmoi.feedback.settings import get_settings
+from malmoi.feedback.signals import signalled
+from malmoi.feedback.taught import taught_answers
 from malmoi.serve.answering import make
 from malmoi.serve.making import Making, events
 from malmoi.serve.state import State
@@ -109,7 +112,8 @@ def import_chats(body: ChatsFile, member: Chatting, state: Here) -> dict[str, in
 @router.get("/{id}")
 def get_chat(id: str, member: Chatting, state: Here) -> dict[str, Any]:
     chat = chats.get_chat(state.ledger, member.id, id)
-    return {**chat, "messages": chats.messages_of(state.ledger, member.id, id), "comparisons": []}
+    messages = signalled(state.ledger, member.id, id, chats.messages_of(state.ledger, member.id, id))
+    return {**chat, "messages": messages, "comparisons": open_comparisons(state.ledger, member.id, id)}
 
 
 @router.patch("/{id}")
@@ -172,7 +176,8 @@ async def _answer(
         said = await asyncio.to_thread(chats.conversation, state.ledger, person_id, chat_id, parent, message)
         chat = await asyncio.to_thread(chats.get_chat, state.ledger, person_id, chat_id)
         service = await state.in_service()
-        making = Making(await asyncio.to_thread(Turn, service, said, chat["sampling"]), chat_id)
+        taught = await asyncio.to_thread(taught_answers, state.ledger)
+        making = Making(await asyncio.to_thread(Turn, service, said, chat["sampling"], taught=taught), chat_id)
         await state.prepare(making.turn.prepare)
         if answer_id in state.makings:
             raise RefusedError("conflict", "this answer is being made; try again soon", "answer_id")

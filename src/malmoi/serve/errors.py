@@ -17,7 +17,9 @@ log = logging.getLogger("malmoi.serve")
 STATUS = {
     "not_signed_in": 401, "wrong_login": 401, "invalid_api_key": 401, "wrong_setup_link": 403, "not_allowed": 403,
     "other_origin": 403, "wrong_host": 421, "not_found": 404, "model_not_found": 404, "not_this_method": 405,
-    "conflict": 409, "name_taken": 409, "lease_lost": 409, "too_large": 413, "not_json": 415, "invalid": 422,
+    "conflict": 409, "nothing_to_compare": 409,
+    "stopped": 409, "name_taken": 409, "lease_lost": 409,
+    "too_large": 413, "not_json": 415, "invalid": 422,
     "too_long": 422, "context_length_exceeded": 400, "too_many_logins": 429, "too_many_requests": 429,
     "model_failed": 500, "internal": 500, "busy": 503, "no_model": 503, "storage": 503, "too_slow": 408,
     "disk_full": 507,

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from malmoi.feedback.chats import LONGEST_TEXT, new_id
 from malmoi.feedback.refusals import RefusedError, invalid
 from malmoi.feedback.service import Service, Turn
+from malmoi.feedback.taught import taught_answers
 from malmoi.inference.grounded import Answered
 from malmoi.serve.errors import openai_envelope, refusal_of
 from malmoi.serve.making import Making
@@ -131,7 +132,8 @@ async def complete(body: Asked, member: WithKey, state: Here, request: Request) 
     try:
         service = await state.in_service()
         _check_name(service, body.model)
-        first = await asyncio.to_thread(Turn, service, said, chosen, body.model == OURS)
+        taught = await asyncio.to_thread(taught_answers, state.ledger)
+        first = await asyncio.to_thread(Turn, service, said, chosen, body.model == OURS, taught=taught)
         await state.prepare(first.prepare)
         completion = Completion(state, body, [first, *(first.beside(n) for n in range(1, body.n))])
     except BaseException:

@@ -109,14 +109,18 @@ class Prompt(Base):
 
 
 class Generation(Base):
-    """One answer to a prompt, with everything needed to generate it again."""
+    """One answer to a prompt, with everything needed to generate it again; or one that a person wrote."""
 
     __tablename__ = "generation"
 
     id: Mapped[str] = mapped_column(primary_key=True)
     prompt_id: Mapped[str] = mapped_column(ForeignKey("prompt.id"), index=True)
-    run_id: Mapped[str] = mapped_column(ForeignKey("run.id"), index=True)
-    model_sha256: Mapped[str] = mapped_column(ForeignKey("artefact.sha256"), index=True)
+    run_id: Mapped[str | None] = mapped_column(ForeignKey("run.id"), index=True)
+    """The run that sampled it; None: it was sampled or written in the service."""
+    model_sha256: Mapped[str | None] = mapped_column(ForeignKey("artefact.sha256"), index=True)
+    """None: no model wrote it, or one that no run of this workspace made or fetched."""
+    person_id: Mapped[str | None] = mapped_column(ForeignKey("person.id"), index=True)
+    """Who wrote it, if a person did: a reward model must not learn to tell people from models."""
     text: Mapped[str] = mapped_column(JSON)
     """A JSON string: a byte-level model may write NUL, which PostgreSQL's text cannot contain."""
     token_ids: Mapped[list[int]]
@@ -163,6 +167,10 @@ class Judgement(Base):
     confidence: Mapped[float | None]
     """0 to 1."""
     active_ms: Mapped[int | None]
+    withdrawn: Mapped[bool | None]
+    """Taken back: no snapshot has it from now on."""
+    origin: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """How it came about in the service: from which item or message, whether the order was touched, with which keys."""
     app_version: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(default=now)
 

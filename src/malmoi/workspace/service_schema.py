@@ -119,3 +119,91 @@ class ChatMessage(Base):
     figures: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     """Of an answer: its counts of tokens and seconds, and the passages of its sources."""
     created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Vote(Base):
+    """What a person thinks of an answer. The latest of a person and a message counts."""
+
+    __tablename__ = "vote"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    message_id: Mapped[str] = mapped_column(ForeignKey("chat_message.id"), index=True)
+    person_id: Mapped[str]
+    vote: Mapped[str | None]
+    """up | down; None: taken back"""
+    reasons: Mapped[list[str]]
+    comment: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class BetterAnswer(Base):
+    """An answer that a person wrote in place of the assistant's. The latest of a person and a message counts."""
+
+    __tablename__ = "better_answer"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    message_id: Mapped[str] = mapped_column(ForeignKey("chat_message.id"), index=True)
+    person_id: Mapped[str]
+    text: Mapped[str]
+    withdrawn: Mapped[bool]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Comparison(Base):
+    """Two answers to one message, shown without names. Once it is judged, they are messages of the chat."""
+
+    __tablename__ = "comparison"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    chat_id: Mapped[str] = mapped_column(ForeignKey("chat.id"), index=True)
+    parent_id: Mapped[str]
+    answers: Mapped[list[dict[str, Any]]]
+    """The two, in the order in which they are shown: what is recorded of each answer."""
+    verdict: Mapped[str | None]
+    """a | b | same | both_bad; set once"""
+    judged_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class TeachItem(Base):
+    """A question that people are asked to answer, or whose answers they are asked to rank."""
+
+    __tablename__ = "teach_item"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    """rank | write"""
+    prompt_id: Mapped[str] = mapped_column(ForeignKey("prompt.id"), index=True)
+    generation_ids: Mapped[list[str]]
+    """Of the answers to rank."""
+    status: Mapped[str]
+    """making: answers are still to be sampled; ready; failed: there are no two answers"""
+    n_people: Mapped[int]
+    """How many are asked."""
+    author_id: Mapped[str | None]
+    """Who asked the question: not asked to judge its answers first."""
+    chat_id: Mapped[str | None]
+    """The chat that it comes from, whose consent counts."""
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Lease(Base):
+    """An item in one person's hands: nobody else is asked meanwhile. What was saved is a judgement, or an answer."""
+
+    __tablename__ = "lease"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    item_id: Mapped[str] = mapped_column(ForeignKey("teach_item.id"), index=True)
+    person_id: Mapped[str] = mapped_column(index=True)
+    shown: Mapped[list[str]]
+    """The answers in the random order in which they are shown."""
+    status: Mapped[str]
+    """open | saved | skipped"""
+    draft: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    said: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """What was saved last, as the page shows it."""
+    assignment_id: Mapped[str | None]
+    """Of the judgement."""
+    issued_at: Mapped[datetime] = mapped_column(default=now)
+    expires_at: Mapped[datetime]
+    saved_at: Mapped[datetime | None]

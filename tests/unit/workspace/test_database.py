@@ -26,8 +26,8 @@ NEXT_REVISION = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0004"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 
 
 def upgrade() -> None:
@@ -44,7 +44,7 @@ def next_version(tmp_path: Path, then: str = "pass") -> str:
     """The migrations of a Malmoi that has one more."""
     folder = tmp_path / "migrations"
     shutil.copytree(Path(malmoi.workspace.migrations.__file__).parent, folder)
-    (folder / "versions" / "0004_next.py").write_text(NEXT_REVISION.format(then=then))
+    (folder / "versions" / "0005_next.py").write_text(NEXT_REVISION.format(then=then))
     return str(folder)
 
 
@@ -83,8 +83,8 @@ def test_an_older_database_is_copied_before_it_is_migrated(tmp_path: Path) -> No
         assert connection.execute(text("SELECT id, colour FROM person")).all() == [("ann", None)]
     newer.dispose()
     engine.dispose()
-    copy = sqlite3.connect(tmp_path / "malmoi.db.bak-0003")
-    assert copy.execute("SELECT version_num FROM alembic_version").fetchall() == [("0003",)]
+    copy = sqlite3.connect(tmp_path / "malmoi.db.bak-0004")
+    assert copy.execute("SELECT version_num FROM alembic_version").fetchall() == [("0004",)]
     assert copy.execute("SELECT * FROM person").fetchall()[0][:2] == ("ann", "Ann")
     copy.close()
     assert list(tmp_path.glob("*.partial*")) == []
@@ -236,7 +236,7 @@ def test_processes_that_open_a_database_at_once_migrate_it_once(
     assert ended == [""] * 3
     engine = open_database(database_url, str(tmp_path / "migrations"))
     with engine.connect() as connection:
-        assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [("0004",)]
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [("0005",)]
     engine.dispose()
     assert list(tmp_path.glob("*.partial*")) == []
 

@@ -1,0 +1,52 @@
+"""Sample the answers that people rank: the assistant's own, and what its network says more freely."""
+
+import threading
+
+from malmoi.feedback.refusals import RefusedError
+from malmoi.feedback.service import Service, Turn
+from malmoi.feedback.teach_items import N_ANSWERS, Sampled, add_answers, next_to_sample
+from malmoi.workspace.ledger import Ledger
+
+FREELY = {"temperature": 1.0}
+N_TRIES = 2 * N_ANSWERS
+"""Answers that are sampled at most: some may be the same."""
+WITHIN_S = 300
+
+
+def sample_next(ledger: Ledger, service: Service) -> bool:
+    """Sample the answers of the item that has waited longest; whether there was one. Takes seconds: use a thread."""
+    item = next_to_sample(ledger)
+    if item is None:
+        return False
+    answers: list[Sampled] = []
+    seen = {text.strip() for text in item["texts"]}
+    for number in range(N_TRIES):
+        if len(seen) >= N_ANSWERS:
+            break
+        turn = Turn(service, item["messages"], {} if number == 0 else FREELY)
+        try:
+            answer = _sampled(turn, settles=number == 0)
+        except RefusedError:  # too long for this model
+            break
+        if answer.text and answer.text not in seen:
+            seen.add(answer.text)
+            answers.append(answer)
+        if not turn.speaks:  # the documents alone answer, always the same
+            break
+    add_answers(ledger, item["id"], answers)
+    return True
+
+
+def _sampled(turn: Turn, settles: bool) -> Sampled:
+    """settles: the answer as people get it in a chat, checked; else the network's own words"""
+    turn.prepare()
+    moved = threading.Event()
+    if turn.speaks:
+        turn.speak(moved.set)
+        while not turn.is_over and moved.wait(WITHIN_S):
+            moved.clear()
+        turn.cancel()
+    text = turn.settle().text if settles else turn.said
+    how = turn.sampling.model_dump(mode="json") if turn.sampling is not None else {}
+    ids = turn.speech.request.ids if turn.speech is not None and not settles else []
+    return Sampled(text.strip(), ids, turn.finish, turn.service.sha256, {**how, "seed": turn.seed})

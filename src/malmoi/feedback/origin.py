@@ -1,0 +1,51 @@
+"""Where an answer of a chat comes from: its sources, the model with its runs, the people whose judgements shaped it."""
+
+from typing import Any
+
+from malmoi.feedback.chats import get_message
+from malmoi.feedback.refusals import missing
+from malmoi.workspace.answer_lineage import trace_answer
+from malmoi.workspace.ledger import Ledger, Lineage
+
+
+def origin_of(ledger: Ledger, person_id: str, message_id: str) -> dict[str, Any]:
+    """Everything behind an answer. Raises RefusedError if it is not in one of this person's chats, or not recorded."""
+    message = get_message(ledger, person_id, message_id)
+    about = message["answer"]
+    if about is None or about["name"] is None:
+        raise missing("recorded answer")
+    found = trace_answer(ledger, about["name"])
+    sources = [{**source, "row": found.rows.get(source.get("document", ""))} for source in about["sources"]]
+    return {
+        "answer": about["name"], "voice": about["voice"], "hash": about["hash"], "sources": sources,
+        "model": _made(found.model), "people": _people(found.model),
+        "index": found.answer.index_sha256 and {
+            "place": found.answer.index_place, "hash": found.answer.index_sha256,
+            "run": found.index.run.id if found.index is not None else None,
+        },
+        "command": f"malmoi lineage {about['name']}",
+    }  # fmt: skip
+
+
+def _made(lineage: Lineage | None) -> dict[str, Any] | None:
+    """The run that made a model, and everything it was made from, nearest first; None if that is not known."""
+    if lineage is None:
+        return None
+    parents = [
+        {"role": role, "run": node.run.id, "stage": node.run.stage, "kind": node.artefact and node.artefact.kind,
+         "hash": node.artefact and node.artefact.sha256}
+        for above in lineage.walk()
+        for role, node in above.inputs.items()
+    ]  # fmt: skip
+    once = {(row["run"], row["hash"]): row for row in reversed(parents)}
+    near = [row for row in parents if once.pop((row["run"], row["hash"]), None) is not None]
+    return {"run": lineage.run.id, "stage": lineage.run.stage, "recipe": lineage.run.recipe, "parents": near}
+
+
+def _people(lineage: Lineage | None) -> dict[str, int] | None:
+    """How many judgements by how many people a model learned from."""
+    judged = {id(node.judged): node.judged for node in lineage.walk() if node.judged is not None} if lineage else {}
+    if not judged:
+        return None
+    people = {person.id for one in judged.values() for person, _ in one.people}
+    return {"n_judgements": sum(one.n_judgements for one in judged.values()), "n_people": len(people)}
