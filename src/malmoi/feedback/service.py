@@ -16,6 +16,7 @@ from malmoi.errors import UserError
 from malmoi.feedback.refusals import RefusedError
 from malmoi.inference.grounded import NO_VOICE, Answered, Prepared, TooLongError, prepare, settle
 from malmoi.retrieval.lookup import Findings, Lookup
+from malmoi.retrieval.suggestions import suggestions
 from malmoi.retrieval.taught import Taught, find_taught
 from malmoi.workspace.answers import NewAnswer
 from malmoi.workspace.folder import Workspace
@@ -44,6 +45,8 @@ class Service:
     lookup: Lookup | None = None
     index_sha256: str | None = None
     index_place: str | None = None
+    questions: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """To begin with: language -> questions that the documents answer."""
     lock: Lock = field(default_factory=Lock, repr=False)
     """The look-up is used by one caller at a time."""
 
@@ -78,22 +81,24 @@ def open_service(workspace: Workspace, model: str | None = None) -> Service:
     index = find_index(workspace)
     lookup: Lookup | None = None
     about: tuple[str | None, str | None] = None, None
+    questions: Mapping[str, Sequence[str]] = {}
     if index is not None:
         from malmoi.retrieval.index import Index
 
         lookup = Lookup(Index.open(index))
         about = sha256_in(workspace, index), place_of(workspace, lookup, index)
+        questions = suggestions(lookup)
     if model == NO_VOICE or (model is None and not policy_names(workspace)):
         if lookup is None:
             raise RefusedError("no_model", "there is no model here yet, and nothing to look up in; build or fetch one")
-        return Service(NO_VOICE, None, None, None, None, lookup, *about)
+        return Service(NO_VOICE, None, None, None, None, lookup, *about, questions)
     name, folder = find_model(workspace, model)
     from malmoi.inference.speaker import Speaker
     from malmoi.inference.voice import Voice
 
     voice = Voice.load(name, folder)
     speaker = Speaker.of(voice)
-    return Service(name, folder, sha256_in(workspace, folder), voice, speaker, lookup, *about)
+    return Service(name, folder, sha256_in(workspace, folder), voice, speaker, lookup, *about, questions)
 
 
 def place_of(workspace: Workspace, lookup: Lookup, index: Path) -> str:

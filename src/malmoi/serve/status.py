@@ -22,7 +22,7 @@ def status(_: SignedIn, state: Here) -> dict[str, Any]:
         "queue": {"running": speaker.n_running if speaker else 0, "waiting": speaker.n_waiting if speaker else 0},
         "job": None,
         "slow": False,
-        "questions": {"en": [], "ko": []},
+        "questions": {"en": [], "ko": []} | (dict(service.questions) if service else {}),
         "settings": {"may_teach_default": get_settings(state.ledger)["may_teach_default"]},
     }
 
