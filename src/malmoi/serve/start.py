@@ -12,11 +12,13 @@ import uvicorn
 
 from malmoi.errors import UserError
 from malmoi.feedback.accounts import invite_owner, needs_owner
+from malmoi.inference.grounded import NO_VOICE
 from malmoi.serve.address import NO_TLS, check_address
 from malmoi.serve.app import make_app
 from malmoi.serve.state import State
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.ledger import Ledger
+from malmoi.workspace.models import find_model
 
 BACKLOG, MOST_CONNECTIONS = 128, 256
 END_WITHIN_S = 10
@@ -65,6 +67,8 @@ def serve(options: Options, tell: Callable[[str], None], opened: Callable[[str],
 
 def start(options: Options, workspace: Workspace, ledger: Ledger) -> Started:
     """A server that listens, and answers as soon as it is run. Raises UserError as `serve`."""
+    if options.model not in (None, NO_VOICE):
+        find_model(workspace, options.model)
     first = needs_owner(ledger)
     warning = check_address(options.host, first, options.public_url)
     listening = listen(options.host, options.port)

@@ -1,0 +1,169 @@
+"""The server as a process of its own: it sends nothing elsewhere, loses nothing when killed, and says what is wrong."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from malmoi.feedback.accounts import add_member
+from malmoi.feedback.sessions import begin_session
+from malmoi.serve.start import listen
+from malmoi.workspace.folder import Workspace
+from malmoi.workspace.ledger import Ledger
+from tests.unit.serve.conftest import PASSWORD, new_chat, new_id, read_events, until
+
+WATCHED = """
+import sys
+with open(sys.argv.pop(1), "a") as log:
+    def note(event, args):
+        if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
+            print(event, args[1:], file=log, flush=True)
+    sys.addaudithook(note)
+    from malmoi.cli import main
+    sys.argv[0] = "malmoi"
+    main()
+"""
+"""The command line in a process that writes down each connection that it opens."""
+
+
+def free_port() -> int:
+    with contextlib.closing(listen("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
+
+
+def start(workspace: Path, port: int, log: Path, *options: str) -> "subprocess.Popen[str]":
+    words = ["serve", "--workspace", str(workspace), "--port", str(port), "--no-open", *options]
+    process = subprocess.Popen([sys.executable, "-c", WATCHED, str(log), *words], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    until(lambda: "Malmoi is at" in process.stdout.readline())  # type: ignore[union-attr]
+    return process
+
+
+@pytest.fixture
+def workspace(notes: Path, tmp_path: Path) -> Path:
+    """A copy, with an account."""
+    shutil.copytree(notes, tmp_path / "workspace", ignore=shutil.ignore_patterns("malmoi.db*"))
+    return tmp_path / "workspace"
+
+
+@contextlib.contextmanager
+def signed_in(workspace: Path, port: int) -> Iterator[httpx.Client]:
+    with Ledger.open(Workspace.open(workspace)) as ledger:
+        token = begin_session(ledger, add_member(ledger, f"Mina {new_id()[:6]}", PASSWORD, "owner"))
+    base = f"http://127.0.0.1:{port}"
+    with httpx.Client(base_url=base, cookies={f"malmoi_{port}": token}, timeout=30, trust_env=False) as client:
+        yield client
+
+
+def talk(client: httpx.Client, chat: str, number: int) -> dict[str, str]:
+    """Send a message until it is answered, as a page does that finds the connection broken."""
+    ids = {"id": new_id(), "answer_id": new_id()}
+    body = {**ids, "parent": None, "text": f"What does a ticket cost? {number}"}
+    while True:
+        try:
+            with client.stream("POST", f"/api/chats/{chat}/messages", json=body) as response:
+                list(read_events(response))
+            found = client.get(f"/api/chats/{chat}").json()
+            if ids["answer_id"] in {one["id"] for one in found["messages"]}:
+                return ids
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.05)
+
+
+def test_a_server_that_is_killed_loses_no_message_and_doubles_none(workspace: Path, tmp_path: Path) -> None:
+    port, log = free_port(), tmp_path / "log"
+    process = start(workspace, port, log)
+    answered: list[dict[str, str]] = []
+    is_over = threading.Event()
+    with signed_in(workspace, port) as client:
+        chat = new_chat(client)
+
+        def send() -> None:
+            while not is_over.is_set():
+                answered.append(talk(client, chat, len(answered)))
+
+        threads = [threading.Thread(target=send) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for n_kills in range(1, 4):
+            until(lambda n=n_kills: len(answered) >= 4 * n)  # type: ignore[misc]
+            process.kill()
+            process.wait()
+            process = start(workspace, port, log)
+        until(lambda: len(answered) >= 16)
+        is_over.set()
+        for thread in threads:
+            thread.join()
+        stored = client.get(f"/api/chats/{chat}").json()["messages"]
+        ids = [one["id"] for one in stored]
+        assert len(ids) == len(set(ids))
+        for one in answered:
+            assert [row["parent"] for row in stored if row["id"] == one["answer_id"]] == [one["id"]]
+            assert [row["id"] for row in stored if row["parent"] == one["id"]] == [one["answer_id"]]
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) in (0, 130, -signal.SIGINT)
+    assert log.read_text() == ""
+
+
+def test_a_server_with_a_network_sends_nothing_to_other_machines(spoken: Path, tmp_path: Path) -> None:
+    port, log = free_port(), tmp_path / "log"
+    shutil.copytree(spoken, tmp_path / "workspace", ignore=shutil.ignore_patterns("malmoi.db*"))
+    process = start(tmp_path / "workspace", port, log)
+    try:
+        with signed_in(tmp_path / "workspace", port) as client:
+            chat = new_chat(client, sampling={"max_tokens": 4})
+            talk(client, chat, 1)
+            assert client.get("/").status_code == 200
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+    assert log.read_text() == ""
+
+
+def refused(*words: str, **variables: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "malmoi", "serve", "--no-open", *words], capture_output=True, text=True, timeout=120,
+        env={**os.environ, **variables},
+    )  # fmt: skip
+    assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+def test_what_keeps_it_from_starting_is_one_line(workspace: Path, tmp_path: Path) -> None:
+    with contextlib.closing(listen("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"--port {port}: is in use" in refused("--workspace", str(workspace), "--port", str(port))
+    foreign = tmp_path / "foreign"
+    shutil.copytree(workspace, foreign, ignore=shutil.ignore_patterns("malmoi.db*"))
+    (foreign / "malmoi.db").write_bytes(b"this is no database, but it is long enough to be taken for one " * 20)
+    assert "malmoi.db: cannot be opened" in refused("--workspace", str(foreign), "--port", "0")
+    newer = tmp_path / "newer"
+    newer.mkdir()
+    (newer / "malmoi.toml").write_text('format = 99\nversion = "9.0"\n')
+    assert "is newer" in refused("--workspace", str(newer), "--port", "0")
+    assert "nobody has an account yet" in refused("--workspace", str(workspace), "--host", "192.0.2.1")
+    assert "no such model" in refused("--workspace", str(workspace), "--port", "0", "--model", "missing")
+
+
+def test_the_first_link_is_printed_and_works(workspace: Path, tmp_path: Path) -> None:
+    port = free_port()
+    process = start(workspace, port, tmp_path / "log")
+    try:
+        assert process.stdout is not None
+        link = process.stdout.readline().split()[-1]
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+            given = {"token": link.partition("#")[2], "name": "Mina", "password": PASSWORD}
+            assert client.post("/api/setup", json=given).status_code == 201
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
