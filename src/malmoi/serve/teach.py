@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from malmoi.feedback import teach_items, teaching
+from malmoi.feedback import practice, teach_items, teaching
 from malmoi.feedback.accounts import LABELER
 from malmoi.feedback.chats import LONGEST_TEXT
 from malmoi.feedback.lead import people_agree
@@ -23,6 +23,7 @@ class Body(BaseModel):
 
 class Next(Body):
     kind: str = teach_items.RANK
+    lang: str | None = Field(None, max_length=20)
 
 
 class Said(Body):
@@ -49,7 +50,8 @@ class Nothing(Body):
 def overview(member: SignedIn, state: Here) -> dict[str, Any]:
     found = teaching.overview(state.ledger, member.id)
     agreement = people_agree(state.ledger) if member.leads else None
-    return {**found, "goal_today": GOAL_TODAY, "practice_left": 0, "guideline": None, "agreement": agreement}
+    left = practice.n_left(state.ledger, member.id) if member.role == LABELER else 0
+    return {**found, "goal_today": GOAL_TODAY, "practice_left": left, "guideline": None, "agreement": agreement}
 
 
 @router.get("/mine")
@@ -59,7 +61,11 @@ def mine(member: SignedIn, state: Here, before: str | None = None) -> dict[str, 
 
 
 @router.post("/next")
-def next_item(body: Next, member: SignedIn, state: Here) -> dict[str, Any]:
+def next_item(body: Next, member: SignedIn, state: Here, request: Request) -> dict[str, Any]:
+    if member.role == LABELER and body.kind == teach_items.RANK:
+        item = practice.next_practice(state.ledger, member.id, body.lang or _language(request))
+        if item is not None:
+            return {"item": item}
     return {"item": teaching.next_item(state.ledger, member.id, body.kind)}
 
 
@@ -72,15 +78,21 @@ def ask(body: Question, member: SignedIn, state: Here) -> dict[str, Any]:
 
 @router.put("/{id}/draft", status_code=204)
 def keep_draft(id: str, body: Annotated[dict[str, Any], Field(max_length=20)], member: SignedIn, state: Here) -> None:
+    if practice.is_practice(id):
+        return
     teaching.keep_draft(state.ledger, member.id, id, body)
 
 
 @router.put("/{id}")
-def save(id: str, body: Said, member: SignedIn, state: Here) -> dict[str, Any]:
+def save(id: str, body: Said, member: SignedIn, state: Here, request: Request) -> dict[str, Any]:
     if body.text is not None:
         return {"item": teaching.save_text(state.ledger, member.id, id, body.text, body.note), "practice": None}
     if (body.ranks is None) == (body.unrankable is None):
         raise invalid("ranks", "expected ranks, or unrankable, or a text")
+    if practice.is_practice(id):
+        given = body.ranks or [], body.unrankable, _language(request)
+        item, told = practice.practise(state.ledger, member.id, id, *given)
+        return {"item": item, "practice": told}
     item = teaching.save_ranks(
         state.ledger, member.id, id, body.ranks or [], body.unrankable, body.note, body.active_ms, body.extra,
         moved=body.moved, input=body.input,
@@ -90,9 +102,19 @@ def save(id: str, body: Said, member: SignedIn, state: Here) -> dict[str, Any]:
 
 @router.post("/{id}/skip", status_code=204)
 def skip(id: str, _: Nothing, member: SignedIn, state: Here) -> None:
+    if practice.is_practice(id):
+        practice.practise(state.ledger, member.id, id, [], teaching.CANT_TELL, "en")
+        return
     teaching.skip(state.ledger, member.id, id)
 
 
 @router.delete("/{id}", status_code=204)
 def withdraw(id: str, member: SignedIn, state: Here) -> None:
+    if practice.is_practice(id):  # it teaches nothing
+        return
     teaching.withdraw(state.ledger, member.id, id)
+
+
+def _language(request: Request) -> str:
+    """The browser's language."""
+    return request.headers.get("accept-language", "en")[:2].lower()

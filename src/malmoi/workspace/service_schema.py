@@ -207,3 +207,14 @@ class Lease(Base):
     issued_at: Mapped[datetime] = mapped_column(default=now)
     expires_at: Mapped[datetime]
     saved_at: Mapped[datetime | None]
+
+
+class Practised(Base):
+    """A person has done an item of the practice."""
+
+    __tablename__ = "practised"
+
+    person_id: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    is_right: Mapped[bool]
+    created_at: Mapped[datetime] = mapped_column(default=now)

@@ -118,6 +118,12 @@ def test_a_labeler_ranks_what_somebody_disliked(spoken: Any, role: str) -> None:
         chat = new_chat(asking, may_teach=True, sampling={"max_tokens": 6})
         answer = say(asking, chat, "the dog sat")[-1]["message"]["id"]
         asking.put(f"/api/messages/{answer}/vote", json={"vote": "down", "reasons": ["wrong"]})
+        assert ranking.get("/api/teach").json()["practice_left"] == 3
+        for number, ranks in enumerate(([1, 3, 2], [3, 1, 2], [1, 1, 3]), start=1):
+            practice = ranking.post("/api/teach/next", json={"kind": "rank", "lang": "ko"}).json()["item"]
+            assert practice["practice"] == {"number": number, "of": 3} and practice["lang"] == "ko"
+            done = ranking.put(f"/api/teach/{practice['id']}", json={"ranks": ranks}).json()
+            assert done["practice"]["right"] is (number < 3) and done["practice"]["explanation"]["ko"]
         item: dict[str, Any] = {}
 
         def is_ready() -> bool:

@@ -67,6 +67,13 @@ def upgrade() -> None:
         sa.Column("expires_at", time, nullable=False),
         sa.Column("saved_at", time, nullable=True),
     )
+    op.create_table(
+        "practised",
+        sa.Column("person_id", text, primary_key=True),
+        sa.Column("number", whole, primary_key=True),
+        sa.Column("is_right", sa.Boolean(), nullable=False),
+        sa.Column("created_at", time, nullable=False),
+    )
     _let_people_write()
     for table in APPEND_ONLY:
         _refuse_updates(table)
