@@ -19,7 +19,7 @@ BESIDE = {("feedback", "workspace"), ("report", "pipeline")}
 # What the command line is made of belongs to its layer.
 CLI = {"__main__"}
 NOT_BELOW_FEEDBACK = {"sqlalchemy", "alembic", "argon2", "typer", "rich", "matplotlib"}
-WEB = {"fastapi", "starlette", "uvicorn"}
+WEB = {"fastapi", "h11", "starlette", "uvicorn"}
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
 
 

@@ -15,6 +15,7 @@ from malmoi.feedback.accounts import invite_owner, needs_owner
 from malmoi.inference.grounded import NO_VOICE
 from malmoi.serve.address import NO_TLS, check_address
 from malmoi.serve.app import make_app
+from malmoi.serve.connection import Connection
 from malmoi.serve.state import State
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.ledger import Ledger
@@ -80,6 +81,7 @@ def start(options: Options, workspace: Workspace, ledger: Ledger) -> Started:
     config = uvicorn.Config(
         make_app(state, _names(options)), log_config=None, access_log=False, server_header=False, proxy_headers=False,
         limit_concurrency=MOST_CONNECTIONS, timeout_graceful_shutdown=END_WITHIN_S, ws="none",
+        http=Connection,
     )  # fmt: skip
     lines = [warning] if warning else []
     lines.append(f"Malmoi is at {base}; Ctrl-C ends it")

@@ -1,10 +1,13 @@
 """What a request may be, and what a browser may do with the answer."""
 
 import json
+import socket
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
+from malmoi.serve import connection, guard
 from malmoi.serve.guard import LARGEST
 from tests.unit.serve.conftest import Running, new_chat, new_id, person
 
@@ -69,13 +72,10 @@ def test_an_address_for_the_api_alone_is_not_a_page(quoted: httpx.Client) -> Non
 )  # fmt: skip
 def test_no_address_leads_out_of_the_web_app(quoting: Running, path: str) -> None:
     """The path is sent as it is: a client would tidy it up."""
-    import socket
-    from urllib.parse import urlsplit
-
     address = urlsplit(quoting.base)
-    with socket.create_connection((address.hostname or "", address.port or 0)) as connection:
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
-        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    with socket.create_connection((address.hostname or "", address.port or 0)) as raw:
+        raw.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: raw.recv(65536), b""))
     assert b"def make_app" not in answer and b"root:" not in answer and b"HTTP and nothing" not in answer
     assert answer.split()[1] in (b"200", b"404", b"400")
 
@@ -122,3 +122,28 @@ def test_no_error_tells_where_files_are(quoted: httpx.Client, quoting: Running) 
     with person(quoting, "owner") as owner:
         for path in ("/api/chats/x", "/api/nowhere", "/api/join/x"):
             assert str(quoting.state.workspace.path) not in owner.get(path).text
+
+
+def test_a_connection_that_never_asks_is_closed(quoting: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some hundred of them, each with half a request, would shut everybody else out."""
+    monkeypatch.setattr(connection, "HEAD_WITHIN_S", 0.1)
+    address = urlsplit(quoting.base)
+    whole = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    for said in (b"", whole[:-8]):
+        with socket.create_connection((address.hostname or "", address.port or 0)) as slow:
+            slow.sendall(said)
+            slow.settimeout(30)
+            received = b"".join(iter(lambda: slow.recv(65536), b""))
+            assert received == b""
+
+
+def test_a_body_that_does_not_arrive_is_given_up(quoting: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "READ_WITHIN_S", 0.1)
+    address = urlsplit(quoting.base)
+    head = (
+        b"POST /api/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{"
+    )
+    with socket.create_connection((address.hostname or "", address.port or 0)) as slow:
+        slow.sendall(head)
+        slow.settimeout(30)
+        assert b"408" in slow.recv(65536).split(b"\r\n")[0]

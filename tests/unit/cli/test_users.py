@@ -1,0 +1,52 @@
+"""`malmoi users` and `malmoi keys`: what the pages do, from a terminal."""
+
+import json
+from pathlib import Path
+
+from typer.testing import CliRunner, Result
+
+from malmoi.cli import app
+from malmoi.feedback.accounts import check_login
+from malmoi.feedback.sessions import member_of_key
+from malmoi.workspace.folder import Workspace
+from malmoi.workspace.ledger import Ledger
+
+
+def run(workspace: Path, *words: str, typed: str = "") -> Result:
+    return CliRunner().invoke(app, [*words, "--workspace", str(workspace)], input=typed)
+
+
+def test_accounts_are_made_listed_and_removed(tmp_path: Path) -> None:
+    place = tmp_path / "workspace"
+    assert run(place, "users", "add", "미나", "--role", "owner", typed="correct horse\n").stdout == "미나 is owner\n"
+    assert run(place, "users", "add", "Ann", "--role", "labeler", typed="correct horse\n").exit_code == 0
+    with Ledger.open(Workspace.open(place)) as ledger:
+        assert check_login(ledger, "ann", "correct horse").role == "labeler"
+    rows = json.loads(run(place, "users", "list", "--json").stdout)
+    assert [(row["name"], row["role"], row["seen_at"]) for row in rows] == [
+        ("미나", "owner", "never"), ("Ann", "labeler", "never"),
+    ]  # fmt: skip
+    assert run(place, "users", "remove", "ANN").exit_code == 0
+    assert "Ann" not in run(place, "users", "list").stdout
+    for words, said in (
+        (("users", "remove", "Ann"), "nobody here has this name"), (("users", "remove", "미나"), "the last owner"),
+        (("users", "add", "미나"), "somebody has this name"),
+        (("users", "add", "Bob", "--role", "king"), "one of owner"),
+    ):  # fmt: skip
+        refused = run(place, *words, typed="correct horse\n")
+        assert refused.exit_code == 2 and said in refused.stderr
+    assert "8 to 200 characters" in run(place, "users", "add", "Bob", typed="short\n").stderr
+
+
+def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
+    place = tmp_path / "workspace"
+    run(place, "users", "add", "Mina", "--role", "owner", typed="correct horse\n")
+    key = run(place, "keys", "add", "Mina", "--name", "editor").stdout.strip()
+    (row,) = json.loads(run(place, "keys", "list", "--json").stdout)
+    assert (row["person"], row["name"]) == ("Mina", "editor") and key.startswith(row["prefix"]) and key not in str(row)
+    with Ledger.open(Workspace.open(place)) as ledger:
+        member = member_of_key(ledger, key)
+        assert member is not None and member.name == "Mina"
+        assert run(place, "keys", "revoke", row["id"]).exit_code == 0
+        assert member_of_key(ledger, key) is None
+    assert "there is no such key" in run(place, "keys", "revoke", row["id"]).stderr
