@@ -13,7 +13,7 @@ from malmoi.errors import DataError
 from malmoi.files import write_json
 from malmoi.formats.folder import save_model
 from malmoi.formats.inspect import reading_facts, reading_of
-from malmoi.inference.grounded import answer_all, prepare, settle
+from malmoi.inference.grounded import TooLongError, answer_all, fit, prepare, settle
 from malmoi.inference.sampling import Sampling
 from malmoi.inference.session import ChatSession
 from malmoi.inference.voice import Voice
@@ -172,3 +172,33 @@ def test_how_a_model_reads_is_said_by_its_folder_and_inherited(folders: Path, na
     assert reading_facts(folders / name) == ({} if reading == "no" else {"documents": reading})
     write_json(folders / name / "malmoi.json", {"run": "0005-ppo", **reading_facts(folders / name)})
     assert reading_of(folders / name) == reading
+
+
+@pytest.mark.parametrize("has_system", [False, True])
+@pytest.mark.parametrize("n_turns", [0, 1, 5, 60])
+def test_a_long_conversation_is_cut_as_little_as_possible_in_few_tries(
+    voice: Voice, n_turns: int, has_system: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = [{"role": "system", "content": "Be short."}] if has_system else []
+    for turn in range(n_turns):
+        said += [{"role": "user", "content": "cat " * (turn % 4)}, {"role": "assistant", "content": "dog"}]
+    said.append({"role": "user", "content": "log"})
+    n_kept, n_tries = len(said[:has_system]), 0
+
+    def ids(dropped: int) -> list[int]:
+        return voice.ids([*said[:n_kept], *said[n_kept + dropped :]])
+
+    longest = voice.seq_len - 4
+    wanted = next(dropped for dropped in range(0, len(said), 2) if len(ids(dropped)) <= longest)
+    encode = Voice.ids
+
+    def counted(self: Voice, messages: Any) -> list[int]:
+        nonlocal n_tries
+        n_tries += 1
+        return encode(self, messages)
+
+    monkeypatch.setattr(Voice, "ids", counted)
+    assert fit(voice, said, 4) == (encode(voice, [*said[:n_kept], *said[n_kept + wanted :]]), wanted)
+    assert n_tries <= 9
+    with pytest.raises(TooLongError, match="send a shorter message"):
+        fit(voice, [*said[:-1], {"role": "user", "content": "log " * 1000}], 4)

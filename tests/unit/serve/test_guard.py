@@ -1,15 +1,24 @@
 """What a request may be, and what a browser may do with the answer."""
 
+import errno
 import json
+import shutil
 import socket
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
+from malmoi.errors import CheckpointError, WorkspaceError
 from malmoi.serve import connection, guard
+from malmoi.serve.errors import refusal_of
 from malmoi.serve.guard import LARGEST
-from tests.unit.serve.conftest import Running, new_chat, new_id, person
+from malmoi.serve.start import Options
+from malmoi.workspace import database
+from tests.unit.serve.conftest import Running, new_chat, new_id, person, running
 
 
 @pytest.mark.parametrize(
@@ -147,3 +156,27 @@ def test_a_body_that_does_not_arrive_is_given_up(quoting: Running, monkeypatch: 
         slow.sendall(head)
         slow.settimeout(30)
         assert b"408" in slow.recv(65536).split(b"\r\n")[0]
+
+
+def test_a_locked_database_is_said_without_its_name(
+    notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 50)
+    place = tmp_path / "workspace"
+    shutil.copytree(notes, place, ignore=shutil.ignore_patterns("malmoi.db*"))
+    with running(Options(place, port=0)) as server, person(server) as client:
+        chat = new_chat(client)
+        with closing(sqlite3.connect(place / "malmoi.db")) as other:
+            other.execute("BEGIN IMMEDIATE")
+            found = client.patch(f"/api/chats/{chat}", json={"title": "x"})
+            assert (found.status_code, found.json()["error"]["code"]) == (503, "storage")
+            assert "malmoi.db" not in found.text and int(found.headers["retry-after"]) > 0
+        assert client.patch(f"/api/chats/{chat}", json={"title": "x"}).json()["title"] == "x"
+
+
+def test_a_full_disk_and_a_full_memory_are_said() -> None:
+    assert refusal_of(OSError(errno.ENOSPC, "no room", "/secret/path")).code == "disk_full"
+    assert refusal_of(WorkspaceError("/secret/malmoi.db: database or disk is full; check")).code == "disk_full"
+    assert refusal_of(MemoryError()).code == "model_failed"
+    for error in (ValueError("/secret/path"), CheckpointError("/secret/path: broken"), WorkspaceError("/secret/path")):
+        assert "secret" not in str(refusal_of(error))
