@@ -26,8 +26,12 @@ def sample_next(ledger: Ledger, service: Service) -> bool:
         turn = Turn(service, item["messages"], {} if number == 0 else FREELY)
         try:
             answer = _sampled(turn, settles=number == 0)
-        except RefusedError:  # too long for this model
-            break
+        except RefusedError as error:
+            if error.code == "busy":  # later
+                return False
+            break  # too long for this model
+        if turn.finish == "stopped":  # the server ends: later
+            return False
         if answer.text and answer.text not in seen:
             seen.add(answer.text)
             answers.append(answer)
@@ -45,7 +49,8 @@ def _sampled(turn: Turn, settles: bool) -> Sampled:
         turn.speak(moved.set)
         while not turn.is_over and moved.wait(WITHIN_S):
             moved.clear()
-        turn.cancel()
+        if not turn.is_over:
+            turn.cancel()
     text = turn.settle().text if settles else turn.said
     how = turn.sampling.model_dump(mode="json") if turn.sampling is not None else {}
     ids = turn.speech.request.ids if turn.speech is not None and not settles else []

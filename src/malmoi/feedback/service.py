@@ -219,7 +219,7 @@ class Turn:
         reason = self.speech.request.finish_reason if self.speech is not None else None
         if reason in ("stop", "length"):
             return str(reason)
-        return "stopped" if self.is_cancelled else "stop"
+        return "stopped" if self.is_cancelled or reason == "cancelled" else "stop"
 
     def settle(self) -> Answered:
         """The answer as a person gets it. Of one that was stopped, what was shown."""

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from malmoi.errors import BusyError
 from malmoi.inference.engine import Engine
 from malmoi.inference.requests import Request
 from malmoi.inference.sampling import Sampling
@@ -46,8 +47,10 @@ class Speaker:
         return cls(voice.engine(n_rows, n_waiting=n_waiting, read_at_once=part))
 
     def submit(self, ids: Sequence[int], sampling: Sampling, seed: int, wake: Callable[[], None]) -> Speech:
-        """Queue a prompt. Raises DataError or BusyError as `Engine.submit`."""
+        """Queue a prompt. Raises DataError or BusyError as `Engine.submit`; BusyError also once it is closed."""
         with self._changed:
+            if self._is_closed:
+                raise BusyError("engine: it is closed")
             request = self.engine.submit(ids, sampling, seed)
             speech = self._speeches[request] = Speech(request, wake)
             self._changed.notify()
@@ -76,10 +79,13 @@ class Speaker:
         """End every answer, and the thread."""
         with self._changed:
             self._is_closed = True
-            for request in self._speeches:
-                self.engine.cancel(request)
+            speeches = [*self._speeches.values()]
+            for speech in speeches:
+                self.engine.cancel(speech.request)
             self._changed.notify()
         self._thread.join()
+        for speech in speeches:
+            speech.wake()
 
     def _run(self) -> None:
         while True:

@@ -74,9 +74,13 @@ def test_a_fault_ends_what_ran_and_nothing_else(long_policy: LanguageModel, toke
 
 def test_closing_ends_every_answer(long_policy: LanguageModel, tokenizer: Tokenizer) -> None:
     speaker = Speaker(engine_of(long_policy, tokenizer, n_rows=1))
-    speeches = [speaker.submit([1, 2], GREEDY, 0, lambda: None) for _ in range(3)]
+    woken = [threading.Event() for _ in range(3)]
+    speeches = [speaker.submit([1, 2], GREEDY, 0, event.set) for event in woken]
     speaker.close()
     assert {speech.request.finish_reason for speech in speeches} <= {"cancelled", "length"}
+    assert all(event.is_set() for event in woken)
+    with pytest.raises(BusyError):
+        speaker.submit([1, 2], GREEDY, 0, lambda: None)
 
 
 def test_a_long_prompt_in_parts_gives_the_same_answer(long_policy: LanguageModel, tokenizer: Tokenizer) -> None:
