@@ -19,11 +19,12 @@ from malmoi.evals.reward_accuracy import score_gaps
 Row = Mapping[str, Any]
 Scores = Sequence[Sequence[float]]
 """Of each ranking, the scores of its answers."""
-LONGER, SHORTER, WORDS = "the longer answer", "the shorter answer", "counted words"
+LONGER, SHORTER, WORDS, PROBE = "the longer answer", "the shorter answer", "counted words", "the probe"
 FOLLOWS = {
     LONGER: "PPO and best-of-n will follow length",
     SHORTER: "PPO and best-of-n will follow brevity",
     WORDS: "PPO and best-of-n will follow the choice of words",
+    PROBE: 'training only took away from what the network knew; set reward.method = "probe"',
 }
 """What a policy does that is trained with a reward model that knows no more than this baseline."""
 FEWEST_PROMPTS = 30

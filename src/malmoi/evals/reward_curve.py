@@ -53,7 +53,7 @@ def learning_curve(training: Known, heldout: Known) -> dict[str, Any]:
     for number, size in enumerate(sizes):
         drawn = [_drawn(n_all, size, seed) for seed in range(N_SEEDS if size < n_all else 1)]
         point: dict[str, Any] = {"n": size, "seeds": len(drawn)}
-        for name, measure in ((PROBE, _by_probe), (WORDS, _by_words)):
+        for name, measure in ((PROBE, by_probe), (WORDS, _by_words)):
             by_seed = np.array([_right(measure(training, heldout, part), ranks) for part in drawn])
             right[name].append(by_seed)
             point[name] = bootstrap(by_seed.mean(axis=0), trees).to_row()
@@ -103,12 +103,17 @@ def _drawn(n_all: int, size: int, seed: int) -> np.ndarray:
     return np.random.default_rng((seed, 7)).permutation(n_all)[:size]
 
 
-def _by_probe(training: Known, heldout: Known, part: np.ndarray) -> Scores:
+def by_probe(training: Known, heldout: Known, part: np.ndarray | None = None) -> Scores:
+    """Scores of the held-out answers by a probe that is fitted to the training rankings, or to these of them.
+
+    If too few prefer one answer, all scores are equal.
+    """
+    part = np.arange(len(training.rows)) if part is None else part
     rows = [training.rows[number] for number in part]
     try:
         ranks, trees, sources = ([row[name] for row in rows] for name in ("ranks", "tree", "source"))
         fit = fit_probe(training.features.take(part), ranks, trees, sources)
-    except DataError:  # too few that prefer one answer; all scores are equal
+    except DataError:
         return [[0.0] * len(row["ranks"]) for row in heldout.rows]
     return [scores.tolist() for scores in fit.scores(heldout.features)]
 

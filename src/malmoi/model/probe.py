@@ -101,6 +101,10 @@ class Probe(nn.Module):
         row = at.nonzero()[:, 0]
         return (self._asked(answers)[row][:, :, None] * self._own(answers)[at][:, None, :]).flatten(1)
 
+    def parts(self, answers: "Answers") -> tuple[Tensor, Tensor]:
+        """z, (B, T, Z), and c, (B, C)."""
+        return self._own(answers), self._asked(answers)
+
     def _own(self, answers: "Answers") -> Tensor:
         """z, (B, T, Z)."""
         scale, shift = self.length
@@ -110,7 +114,7 @@ class Probe(nn.Module):
     def _asked(self, answers: "Answers") -> Tensor:
         """c, (B, C)."""
         c = answers.prompts.tanh() * self.prompt_scale
-        return torch.cat((torch.ones_like(c[..., :1]), c), dim=-1)
+        return torch.cat((c.new_ones(*c.shape[:-1], 1), c), dim=-1)
 
 
 @dataclass(frozen=True)

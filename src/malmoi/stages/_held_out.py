@@ -1,19 +1,24 @@
 """A reward model on held-out rankings, next to what it must beat to be worth following."""
 
 from collections.abc import Mapping
+from math import log2
 from typing import Any
 
 from malmoi import device
-from malmoi.data.comparisons import encode_ranking
+from malmoi.algorithms import reward
+from malmoi.data.comparisons import Ranking, encode_ranking
 from malmoi.data.formats import rankings
 from malmoi.evals.reward_accuracy import SourcedRanking, measure_scores
-from malmoi.evals.reward_baselines import baseline_scores, compare_with_baselines
+from malmoi.evals.judged import Text
+from malmoi.evals.reward_baselines import PROBE, baseline_scores, compare_with_baselines
+from malmoi.evals.reward_curve import Known, by_probe, learning_curve
 from malmoi.evals.reward_scores import mean_scores
-from malmoi.facts import Bar, Bars, Block, Cell, Facts, Group, Plot, Section, Summary, Table, show, show_interval
+from malmoi.facts import Bar, Bars, Block, Cell, Facts, Group, Layer, Level, Line, Note, Plot, Section, Summary, Table, show, show_interval
 from malmoi.files import read_json, write_json
 from malmoi.formats.folder import load_model, load_text
 from malmoi.model.transformer import ScalarModel
 from malmoi.stage import MODEL, Context, Finished
+from malmoi.train.features import answer_features
 
 FILE = "heldout.json"
 OURS = "reward model"
@@ -21,26 +26,39 @@ HUES = ("grey", "muted", "gold", "teal")
 """Of the baselines, in their order."""
 
 
-def measure_held_out(context: Context) -> None:
-    """Write what the new reward model of this run and its baselines know of the held-out rankings, and say it."""
+def measure_held_out(context: Context, settings: reward.Config) -> None:
+    """Write what the new reward model of this run and its baselines know of the held-out rankings, and say it.
+
+    Unless the model is only trained, a probe's features are kept already: then a probe is a baseline of a trained
+    model, and there is a curve of accuracy by the number of rankings.
+    """
     read = context.reads("rankings")
     if not device.current().is_main or not read.has("heldout"):
         return
     folder = context.out / MODEL
     rows, training = ([row for _, row in rankings(read.part(part))] for part in ("heldout", "train"))
-    model, (tokenizer, template) = load_model(folder, ScalarModel), load_text(folder)
-    known = [
-        SourcedRanking(
-            encode_ranking(tokenizer, template, row["messages"], row["answers"], row["ranks"]),
-            row["source"], row["tree"],
-        )
-        for row in rows
-    ]  # fmt: skip
-    scores = mean_scores(model, [one.ranking for one in known], tokenizer.pad_id)
-    found = measure_scores(known, scores) | compare_with_baselines(rows, scores, baseline_scores(rows, training))
+    model, text = load_model(folder, ScalarModel), load_text(folder)
+    known = [SourcedRanking(_encoded(text, row), row["source"], row["tree"]) for row in rows]
+    scores = mean_scores(model, [one.ranking for one in known], text[0].pad_id)
+    baselines = baseline_scores(rows, training)
+    curve = None
+    if settings.method != "train" and any(len(set(row["ranks"])) > 1 for row in rows):
+        start = context.reads("policy").path
+        seen = [
+            Known(these, answer_features(start, [_encoded(text, row) for row in these], settings.layers))
+            for these in (training, rows)
+        ]
+        curve = learning_curve(*seen)
+        if model.probe is None:
+            baselines[PROBE] = by_probe(*seen)
+    found = measure_scores(known, scores) | compare_with_baselines(rows, scores, baselines) | {"curve": curve}
     write_json(context.out / FILE, found)
     for line in lines(found):
         context.say(line)
+
+
+def _encoded(text: Text, row: Mapping[str, Any]) -> Ranking:
+    return encode_ranking(*text, row["messages"], row["answers"], row["ranks"])
 
 
 def lines(found: Mapping[str, Any]) -> list[str]:
@@ -52,6 +70,8 @@ def lines(found: Mapping[str, Any]) -> list[str]:
         rows.append(("one person by another", found["people"]))
     said = [f"{name} {show(value)} {show_interval(value)}" for name, value in rows]
     alarm = [f"alarm: {found['alarm']}"] if found["alarm"] else []
+    if found["curve"]:
+        alarm = [more_told(found["curve"]["next"]), *alarm]
     return [f"{found['n_pairs']:,} held-out pairs, ordered as ranked: {'; '.join(said)}", *alarm]
 
 
@@ -70,6 +90,8 @@ def held_out_facts(finished: Finished) -> Facts:
         "groups, fitted to the same rankings. A policy follows what the reward model knows, and no more."
     )
     blocks: list[Block] = [Table(["", "ordered as ranked", "reward model is ahead by"], rows), _bars(found)]
+    if found.get("curve"):
+        blocks += [Note(f"The next: {more_told(found['curve']['next'])}."), _curve(found["curve"])]
     alarms = [found["alarm"]] if found["alarm"] else []
     summary = [Summary(f"{name}: held-out pairs", value) for name, value in ((OURS, found["accuracy"]), _best(found))]
     return Facts(
@@ -109,3 +131,23 @@ def _bars(found: Mapping[str, Any]) -> Plot:
         for source in sources
     ]
     return Plot("Held-out pairs ordered as ranked, by source", [Bars(groups, level=0.5)], x_limits=(0, 1))
+
+
+def more_told(more: Mapping[str, Any]) -> str:
+    """What the next rankings are likely to bring."""
+    if not more["is_known"]:
+        return f"what {more['n_more']} more rankings would bring is not known"
+    return f"{more['n_more']} more rankings are likely to bring {more['mean']:+.3f} {show_interval(more)}"
+
+
+def _curve(found: Mapping[str, Any]) -> Plot:
+    """Held-out accuracy against the number of rankings, in doublings."""
+    lines: list[Layer] = []
+    for name, hue in (("probe", "green"), ("counted words", "gold")):
+        rows = [(log2(point["n"]), point[name]) for point in found["points"]]
+        ends = [(row["low"], row["high"]) for _, row in rows]
+        lines.append(Line([(x, row["mean"]) for x, row in rows], hue, name, ends))
+    lines += [Level(row["mean"], "grey", name) for name, row in found["baselines"].items() if row["mean"] > 0.5]
+    sizes = ", ".join(f"{point['n']:,}" for point in found["points"])
+    caption = f"Held-out pairs ordered as ranked, by what was learned from: {sizes} rankings"
+    return Plot(caption, lines, x_label="doublings of one ranking (log2)")

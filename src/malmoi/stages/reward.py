@@ -38,7 +38,7 @@ def nothing_to_do(settings: Any, reads: InputsByRole) -> str:
 def run(context: Context, settings: reward.Config) -> None:
     """Train on the rankings, and compare with what it must beat on those that were held out."""
     train_scores(context, settings, context.reads("rankings").part("train"))
-    measure_held_out(context)
+    measure_held_out(context, settings)
 
 
 def facts(finished: Finished) -> Facts:

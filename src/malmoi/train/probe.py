@@ -327,6 +327,27 @@ def probe_deviations(probe: Probe, features: Features) -> list[np.ndarray]:
         return features.split(probe.deviations(answers, answers.is_real).numpy())
 
 
+class Directions(NamedTuple):
+    """What the posterior says of N answers to R prompts: the covariance of two scores is (c · c') (z · z') - v · v'.
+
+    z: (N, Z), c: (R, C), v: (N, M)
+    """
+
+    z: Floats
+    c: Floats
+    v: Floats
+
+
+def probe_directions(probe: Probe, features: Features) -> Directions:
+    """The directions in which scores are known and unknown, in units of nats."""
+    answers = _answers(probe, features)
+    with torch.no_grad():
+        z, c = probe.parts(answers)
+        v = probe.joint(answers, answers.is_real) @ probe.factor
+    first = np.cumsum(features.sizes) - features.sizes
+    return Directions(*(part.double().numpy() for part in (z[:, 0], c[first], v)))
+
+
 def _answers(probe: Probe, features: Features) -> Answers:
     """Rows of one token each, (N, 1)."""
     with torch.no_grad():
