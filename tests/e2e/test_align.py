@@ -50,17 +50,20 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def command(given: Path, workspace: Path, *words: object) -> list[str]:
-    assignments = (
+def command(given: Path, workspace: Path, *words: object, recipe: Path = RECIPE) -> list[str]:
+    assignments = [
         f"base.model={given / 'model'}", f'data.conversations=["{given / "chats.jsonl"}"]',
-        f'data.rankings=["{given / "ranked.jsonl"}"]', 'compare.not_shown=["offensive"]',
-    )  # fmt: skip
+        f'data.rankings=["{given / "ranked.jsonl"}"]',
+    ]  # fmt: skip
+    assignments += ['compare.not_shown=["offensive"]'] if recipe == RECIPE else []
     sets = [word for assignment in assignments for word in ("--set", assignment)]
-    return [sys.executable, "-m", "malmoi", "run", str(RECIPE), "--workspace", str(workspace), *sets, *map(str, words)]
+    return [sys.executable, "-m", "malmoi", "run", str(recipe), "--workspace", str(workspace), *sets, *map(str, words)]
 
 
-def run(given: Path, workspace: Path, *words: object, code: int = 0) -> str:
-    done = subprocess.run(command(given, workspace, *words), capture_output=True, text=True, timeout=1800)
+def run(given: Path, workspace: Path, *words: object, code: int = 0, recipe: Path = RECIPE) -> str:
+    done = subprocess.run(
+        command(given, workspace, *words, recipe=recipe), capture_output=True, text=True, timeout=1800
+    )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -151,6 +154,24 @@ def test_a_reward_model_is_shown_next_to_what_it_must_beat(whole: Path) -> None:
     assert json.loads(measured)["baselines"] == found["baselines"]
     page = (whole / "report.html").read_text(encoding="utf-8")
     assert "counted words" in page and "18 held-out prompts are too few" in page
+
+
+def test_a_probe_is_shown_with_its_curve(given: Path, tmp_path: Path) -> None:
+    sft = RECIPE.read_text(encoding="utf-8").partition("[reward]")[0]
+    stages = 'stages = ["base", "data", "sft", "reward"]'
+    recipe = tmp_path / "probe.toml"
+    recipe.write_text(
+        "\n".join([*(stages if line.startswith("stages") else line for line in sft.splitlines()), "[reward]",
+                   'method = "probe"']),
+        encoding="utf-8",
+    )  # fmt: skip
+    said = run(given, tmp_path / "made", recipe=recipe)
+    found = read_json(made(tmp_path / "made", "reward") / "heldout.json")
+    n = len(read_jsonl(made(tmp_path / "made", "data") / "rankings.train.jsonl"))
+    assert [point["n"] for point in found["curve"]["points"]] == [size for size in (25, 50, 100) if size < n] + [n]
+    assert found["curve"]["points"][-1]["probe"] == found["accuracy"]
+    assert "100 more rankings" in said
+    assert "by what was learned from: 25" in (tmp_path / "made" / "report.html").read_text(encoding="utf-8")
 
 
 def test_report_shows_the_answers_but_not_of_sources_left_out(whole: Path) -> None:

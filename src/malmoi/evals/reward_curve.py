@@ -109,7 +109,7 @@ def by_probe(training: Known, heldout: Known, part: np.ndarray | None = None) ->
     If too few prefer one answer, all scores are equal.
     """
     part = np.arange(len(training.rows)) if part is None else part
-    rows = [training.rows[number] for number in part]
+    rows = [training.rows[number] for number in part.tolist()]
     try:
         ranks, trees, sources = ([row[name] for row in rows] for name in ("ranks", "tree", "source"))
         fit = fit_probe(training.features.take(part), ranks, trees, sources)
@@ -119,7 +119,7 @@ def by_probe(training: Known, heldout: Known, part: np.ndarray | None = None) ->
 
 
 def _by_words(training: Known, heldout: Known, part: np.ndarray) -> Scores:
-    return CountedWords([training.rows[number] for number in part]).scores(heldout.rows)
+    return CountedWords([training.rows[number] for number in part.tolist()]).scores(heldout.rows)
 
 
 def _right(scores: Scores, ranks: Sequence[Sequence[int]]) -> np.ndarray:

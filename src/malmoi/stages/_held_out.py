@@ -8,12 +8,29 @@ from malmoi import device
 from malmoi.algorithms import reward
 from malmoi.data.comparisons import Ranking, encode_ranking
 from malmoi.data.formats import rankings
-from malmoi.evals.reward_accuracy import SourcedRanking, measure_scores
 from malmoi.evals.judged import Text
+from malmoi.evals.reward_accuracy import SourcedRanking, measure_scores
 from malmoi.evals.reward_baselines import PROBE, baseline_scores, compare_with_baselines
 from malmoi.evals.reward_curve import Known, by_probe, learning_curve
 from malmoi.evals.reward_scores import mean_scores
-from malmoi.facts import Bar, Bars, Block, Cell, Facts, Group, Layer, Level, Line, Note, Plot, Section, Summary, Table, show, show_interval
+from malmoi.facts import (
+    Bar,
+    Bars,
+    Block,
+    Cell,
+    Facts,
+    Group,
+    Layer,
+    Level,
+    Line,
+    Note,
+    Plot,
+    Section,
+    Summary,
+    Table,
+    show,
+    show_interval,
+)
 from malmoi.files import read_json, write_json
 from malmoi.formats.folder import load_model, load_text
 from malmoi.model.transformer import ScalarModel
@@ -33,7 +50,10 @@ def measure_held_out(context: Context, settings: reward.Config) -> None:
     model, and there is a curve of accuracy by the number of rankings.
     """
     read = context.reads("rankings")
-    if not device.current().is_main or not read.has("heldout"):
+    if not device.current().is_main:
+        return
+    if not read.has("heldout"):
+        context.say("no rankings were held out, so nothing says whether the reward model is worth following")
         return
     folder = context.out / MODEL
     rows, training = ([row for _, row in rankings(read.part(part))] for part in ("heldout", "train"))
@@ -44,13 +64,13 @@ def measure_held_out(context: Context, settings: reward.Config) -> None:
     curve = None
     if settings.method != "train" and any(len(set(row["ranks"])) > 1 for row in rows):
         start = context.reads("policy").path
-        seen = [
+        taught, held_out = (
             Known(these, answer_features(start, [_encoded(text, row) for row in these], settings.layers))
             for these in (training, rows)
-        ]
-        curve = learning_curve(*seen)
+        )
+        curve = learning_curve(taught, held_out)
         if model.probe is None:
-            baselines[PROBE] = by_probe(*seen)
+            baselines[PROBE] = by_probe(taught, held_out)
     found = measure_scores(known, scores) | compare_with_baselines(rows, scores, baselines) | {"curve": curve}
     write_json(context.out / FILE, found)
     for line in lines(found):
@@ -68,11 +88,12 @@ def lines(found: Mapping[str, Any]) -> list[str]:
     rows = [("reward model", found["accuracy"]), *_baselines(found)]
     if found["people"]:
         rows.append(("one person by another", found["people"]))
+    unknown = "" if found["people"] else "; no pair was judged twice, so how far judges agree is not known"
     said = [f"{name} {show(value)} {show_interval(value)}" for name, value in rows]
     alarm = [f"alarm: {found['alarm']}"] if found["alarm"] else []
     if found["curve"]:
         alarm = [more_told(found["curve"]["next"]), *alarm]
-    return [f"{found['n_pairs']:,} held-out pairs, ordered as ranked: {'; '.join(said)}", *alarm]
+    return [f"{found['n_pairs']:,} held-out pairs, ordered as ranked: {'; '.join(said)}{unknown}", *alarm]
 
 
 def held_out_facts(finished: Finished) -> Facts:
@@ -150,4 +171,4 @@ def _curve(found: Mapping[str, Any]) -> Plot:
     lines += [Level(row["mean"], "grey", name) for name, row in found["baselines"].items() if row["mean"] > 0.5]
     sizes = ", ".join(f"{point['n']:,}" for point in found["points"])
     caption = f"Held-out pairs ordered as ranked, by what was learned from: {sizes} rankings"
-    return Plot(caption, lines, x_label="doublings of one ranking (log2)")
+    return Plot(caption, lines, x_label="log2 of the number of rankings")
