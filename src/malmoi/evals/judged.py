@@ -96,14 +96,15 @@ def win_rates(ours: np.ndarray, theirs: np.ndarray, is_same: bool = False) -> np
 def wins_against(ours: np.ndarray, theirs: np.ndarray, weights: np.ndarray, is_same: bool = False) -> np.ndarray:
     """`win_rates` against one of their answers that is drawn with these weights, (prompts, m). (prompts, n)
 
-    is_same: ours are theirs; an answer is compared with the others, whose weights then count as a whole
+    is_same: ours are theirs; an answer is compared with the others, whose weights then count as a whole; one that is
+    always drawn ties with itself
     """
     a, b = ours[:, :, None], theirs[:, None, :]
     counted = np.broadcast_to(weights[:, None, :], (*ours.shape, theirs.shape[1])).copy()
     if is_same:
         counted[:, np.arange(ours.shape[1]), np.arange(ours.shape[1])] = 0
-    wins = ((a > b) + 0.5 * (a == b)) * counted
-    return np.asarray(wins.sum(axis=2) / counted.sum(axis=2))
+    wins, total = (((a > b) + 0.5 * (a == b)) * counted).sum(axis=2), counted.sum(axis=2)
+    return np.asarray(np.where(total > 0, wins / np.maximum(total, 1e-12), 0.5))
 
 
 def longer_of_two(answers: AnswerGroups) -> np.ndarray:

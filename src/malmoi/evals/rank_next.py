@@ -7,17 +7,40 @@ whole batch as in Kirsch et al. 2019 (arXiv:1906.08158).
 """
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from malmoi.data.comparisons import encode_ranking
+from malmoi.errors import UserError
+from malmoi.formats.folder import load_config, load_model, load_text
 from malmoi.model.probe import Probe
-from malmoi.train.features import Features
+from malmoi.model.transformer import ScalarModel
+from malmoi.train.features import Features, answer_features
 from malmoi.train.probe import probe_directions, probe_scores
 
 
+def next_to_rank(reward_model: Path, policy: Path, asked: Sequence[Mapping[str, Any]], n: int) -> list[int]:
+    """The numbers of the n prompts whose answers people should rank next, the most informative first.
+
+    reward_model: a folder with a probe, fitted to what is ranked already; policy: of the model that it reads
+    asked: prompts with `messages` and two `answers` or more, none of them ranked
+    What the policy reads of the answers is kept, so asking again, or for more, is quick.
+    Raises UserError for a reward model that has no probe.
+    """
+    probe = load_model(reward_model, ScalarModel).probe
+    if probe is None:
+        raise UserError(f'{reward_model}: was trained and has no probe; make one with method = "probe"')
+    text, n_layer = load_text(policy), load_config(policy).n_layer
+    rankings = [encode_ranking(*text, row["messages"], row["answers"], [1] * len(row["answers"])) for row in asked]
+    shares = [layer / n_layer for layer in probe.shape.layers]
+    return order_to_rank(probe, answer_features(policy, rankings, shares), n) if asked else []
+
+
 def order_to_rank(probe: Probe, features: Features, n: int) -> list[int]:
-    """The numbers of the n prompts whose answers should be ranked next, the most informative first.
+    """`next_to_rank` of what is read already.
 
     features: of all answers to each prompt, at least two, none of them ranked; probe: fitted to what is ranked already
     """

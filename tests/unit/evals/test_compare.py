@@ -37,6 +37,7 @@ def test_wins_against_a_drawn_answer_follow_the_weights() -> None:
     assert wins_against(ours, theirs, np.array([[0.0, 1.0]])).tolist() == [[0.0, 1.0]]
     # No answer is compared with itself: the other one has all of the weight.
     assert wins_against(theirs, theirs, np.array([[0.2, 0.8]]), is_same=True).tolist() == [[0.0, 1.0]]
+    assert wins_against(theirs, theirs, np.array([[0.0, 1.0]]), is_same=True).tolist() == [[0.0, 0.5]]
 
 
 def test_the_longer_of_two_is_drawn_by_length_and_ties_are_even() -> None:

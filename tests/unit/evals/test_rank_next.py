@@ -1,9 +1,14 @@
 """Which answers to rank next: the uncertain ones, and not the same thing twice."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from malmoi.evals.rank_next import _contrasts, _Known, order_to_rank
+from malmoi.errors import UserError
+from malmoi.evals.rank_next import _contrasts, _Known, next_to_rank, order_to_rank
+from malmoi.files import write_jsonl
+from malmoi.pipeline.standalone import train
 from malmoi.train.features import Features
 from malmoi.train.probe import Fit, fit_probe, probe_deviations
 
@@ -76,3 +81,24 @@ def test_the_order_is_the_greedy_one(fit: Fit) -> None:
         greedy.append(best)
         known.add(best)
     assert order_to_rank(fit.probe, asked, 5) == greedy
+
+
+def test_prompts_with_their_answers_are_ordered_by_a_folder_with_a_probe(
+    policy_folder: Path, reward_folder: Path, tmp_path: Path
+) -> None:
+    write_jsonl(
+        tmp_path / "train.jsonl",
+        ({"prompt": f"Why {i}?", "chosen": "Since the cat sat.", "rejected": "No."} for i in range(12)),
+    )
+    settings = f'model = "{policy_folder}"\ndata = "{tmp_path / "train.jsonl"}"\nmethod = "probe"\n'
+    (tmp_path / "reward.toml").write_text(settings)
+    made = train("reward", tmp_path / "reward.toml", (), tmp_path / "made").model
+    asked = [
+        {"messages": [{"role": "user", "content": f"How {i}?"}], "answers": answers}
+        for i, answers in enumerate((["The same.", "The same."], ["A cat.", "No, the dog."], ["A.", "The tree.", "B."]))
+    ]
+    assert sorted(next_to_rank(made, policy_folder, asked, 9)) == [0, 1, 2]
+    assert next_to_rank(made, policy_folder, asked, 9)[-1] == 0
+    assert next_to_rank(made, policy_folder, [], 3) == []
+    with pytest.raises(UserError, match="has no probe"):
+        next_to_rank(reward_folder, policy_folder, asked, 1)
