@@ -18,11 +18,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from malmoi.files import write_text
-from malmoi.synthetic.pydocs import PACKAGES, SKIPPED
+from malmoi.synthetic.pydocs import SKIPPED
 from malmoi.synthetic.used_names import PATH
 
 BUILTINS = frozenset(name for name in dir(builtins) if not name.startswith("_"))
-ROOTS = frozenset(name for name in sys.stdlib_module_names if not name.startswith("_")) - SKIPPED | set(PACKAGES)
+ROOTS = frozenset(name for name in sys.stdlib_module_names if not name.startswith("_")) - SKIPPED
 # A method called on a value whose type the source does not say counts for the first of these types that has one.
 TYPES = (str, list, dict, set, bytes, int, float, tuple)
 LITERALS = {

@@ -26,7 +26,7 @@ from malmoi.errors import ConfigError, DataError, UserError
 from malmoi.facts import Facts, Listing, Section, listed
 from malmoi.files import open_atomic, read_json, to_json, write_json, write_jsonl
 from malmoi.stage import Context, Finished, Role
-from malmoi.synthetic.pydocs import PACKAGES, WIDELY_USED, Item, read_python_docs
+from malmoi.synthetic.pydocs import WIDELY_USED, Item, read_python_docs
 from malmoi.synthetic.text_questions import TOO_LITTLE, can_be_asked_about
 from malmoi.text import text_digest
 from malmoi.unused import Unused, is_empty
@@ -42,7 +42,7 @@ class Settings(config.Settings):
 
     text: str = ""
     """File or folder of the user's own text; empty: the documentation of this Python and of `packages`."""
-    packages: tuple[str, ...] = PACKAGES
+    packages: tuple[str, ...] = ()
     """Installed packages whose docstrings are read in addition to the standard library's."""
     errors: Literal["strict", "skip"] = "strict"
     """What to do with a file or a row that cannot be read."""

@@ -28,9 +28,10 @@ from malmoi.synthetic.docstrings import first_sentence, plain_text
 from malmoi.synthetic.used_names import used_names
 
 LICENSE = "PSF-2.0"
-PACKAGES = ("jinja2", "rich", "typer")
-# Importing these opens a browser, prints a poem, needs a display, or runs tests.
+# Importing these opens a browser, prints a poem, needs a display, or runs tests; distutils is gone from Python 3.12,
+# and its copies of shutil would answer for shutil.
 SKIPPED = {
+    "distutils",
     "antigravity",
     "this",
     "idlelib",
@@ -96,7 +97,7 @@ class Item:
         )
 
 
-def read_python_docs(packages: tuple[str, ...] = PACKAGES) -> Iterator[tuple[Document, Item | None]]:
+def read_python_docs(packages: tuple[str, ...] = ()) -> Iterator[tuple[Document, Item | None]]:
     """Every documented object once, in the order of modules, then the language topics, which are not items."""
     library = sorted({name for name in sys.stdlib_module_names if not name.startswith("_")} - SKIPPED - {*PATHS})
     found: list[_Found] = []

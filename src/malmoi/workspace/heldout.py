@@ -5,7 +5,7 @@ from pathlib import Path
 
 from malmoi.corpus.folder import ReadReport, read_folder
 from malmoi.files import read_jsonl
-from malmoi.synthetic.pydocs import PACKAGES, read_python_docs
+from malmoi.synthetic.pydocs import read_python_docs
 from malmoi.workspace.folder import Workspace
 
 
@@ -19,7 +19,7 @@ def heldout_text(workspace: Workspace, text: Path | None = None) -> tuple[str, l
     for path in sorted(workspace.runs.glob("*/out/heldout.jsonl"), reverse=True):
         if _holds_text(path):
             return f"held-out text of {path.parents[1].name}", [row["text"] for row in read_jsonl(path)]
-    return "Python's documentation", [document.text for document, _ in read_python_docs(PACKAGES)]
+    return "Python's documentation", [document.text for document, _ in read_python_docs()]
 
 
 def _holds_text(path: Path) -> bool:
