@@ -1,4 +1,4 @@
-import { useSession, useStatus } from "../app/session";
+import { useStatus } from "../app/session";
 import type { Fault } from "../api/types";
 import { useLanguage, useText } from "../text";
 import { Button } from "../ui/Button";
@@ -9,12 +9,11 @@ import { FaultNotice } from "../ui/FaultNotice";
 export function EmptyChat({ onAsk }: { onAsk: (text: string) => void }) {
   const t = useText();
   const [language] = useLanguage();
-  const { me } = useSession();
   const status = useStatus();
   if (status && !status.service && status.problem) return <Nothing problem={status.problem} />;
   const knows = status?.service?.looks_up;
   const about = knows
-    ? t("empty.knows", { files: knows.files, place: knows.place })
+    ? t("empty.knows", { files: knows.files })
     : status?.service
       ? t("empty.small")
       : t("empty.loading");
@@ -22,7 +21,7 @@ export function EmptyChat({ onAsk }: { onAsk: (text: string) => void }) {
   const questions = own.length ? own : Object.values(status?.questions ?? {}).flat();
   return (
     <div className="empty stack">
-      <h1>{t("empty.title", { workspace: me.workspace })}</h1>
+      <h1>{t("empty.title")}</h1>
       <p className="quiet">{about}</p>
       {questions.slice(0, 3).map((question) => (
         <Button key={question} className="ask" onClick={() => onAsk(question)}>

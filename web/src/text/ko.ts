@@ -43,7 +43,7 @@ export const ko: Record<keyof typeof en, string> = {
   copy: "복사",
   delete: "삭제",
   "empty.build": "문서가 든 폴더를 읽힌 다음 물어보세요.",
-  "empty.knows": "‘{place}’ 폴더의 파일 {files}개를 읽었고, 그 내용으로 답합니다.",
+  "empty.knows": "파일 {files}개를 읽었고, 그 내용으로 답합니다.",
   "empty.nothing": "아직 도우미가 없습니다",
   "empty.loading": "도우미를 불러오는 중입니다 …",
   "empty.small": "작은 모델이라 읽은 글만 압니다.",

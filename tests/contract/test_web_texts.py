@@ -1,0 +1,54 @@
+"""The pages' texts: English and Korean say the same, all that is asked for is there, and nothing more."""
+
+import re
+from pathlib import Path
+
+SOURCE = Path(__file__).parents[2] / "web" / "src"
+ENTRY = re.compile(r'^  "?([\w.]+)"?:\s+"((?:[^"\\]|\\.)*)",$', re.MULTILINE)
+
+
+def table(language: str) -> dict[str, str]:
+    """The texts of a language by key; fails where an entry is not of the form that is read here."""
+    text = (SOURCE / "text" / f"{language}.ts").read_text(encoding="utf-8")
+    entries = ENTRY.findall(text)
+    assert len(entries) == len(dict(entries)) == len(re.findall(r'^  "?[\w.]+"?:', text, re.MULTILINE)) > 100
+    return dict(entries)
+
+
+ENGLISH, KOREAN = table("en"), table("ko")
+
+
+def test_both_languages_have_the_same_keys() -> None:
+    assert list(ENGLISH) == list(KOREAN)
+
+
+def values(text: str) -> set[str]:
+    return set(re.findall(r"\{(\w+)\}", text))
+
+
+def test_both_languages_fill_in_the_same_values() -> None:
+    assert [key for key in ENGLISH if values(ENGLISH[key]) != values(KOREAN[key])] == []
+    assert [key for key in ENGLISH if not (ENGLISH[key].strip() and KOREAN[key].strip())] == []
+
+
+def test_korean_is_korean() -> None:
+    """Names that stay as they are in every language aside, each text has Hangul."""
+    without = {key for key, text in KOREAN.items() if not re.search("[가-힣]", text)}
+    assert {key for key in without if KOREAN[key] != ENGLISH[key]} == set()
+    assert {KOREAN[key] for key in without} <= {"Top k", "Top p", "{person}, {date}"}
+
+
+def test_all_texts_are_used() -> None:
+    source = "\n".join(
+        path.read_text(encoding="utf-8") for path in SOURCE.rglob("*.ts*") if path.parent.name != "text"
+    )
+    assert [key for key in ENGLISH if f'"{key}"' not in source] == []
+
+
+def test_no_text_outside_the_tables() -> None:
+    """Words between tags, or in a label, come from the table: else one language would show the other's."""
+    words = re.compile(r'>\s*[A-Za-z가-힣]{3,}[^<>{}]*</|(?:aria-label|placeholder|title|alt)="[A-Za-z가-힣]')
+    found = [
+        f"{path.name}: {match[0]}" for path in SOURCE.rglob("*.tsx") for match in words.finditer(path.read_text("utf-8"))
+    ]
+    assert found == []
