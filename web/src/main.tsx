@@ -8,6 +8,7 @@ import "./styles/frame.css";
 import "./styles/chat.css";
 import "./styles/markdown.css";
 import "./styles/teach.css";
+import "./styles/versions.css";
 
 createRoot(document.getElementById("root")!).render(
   <StrictMode>

@@ -42,7 +42,8 @@ export interface Status {
   service: Service | null;
   problem: Fault | null;
   queue: { running: number; waiting: number };
-  job: null | { stage: string; percent: number; eta_s: number | null };
+  version: string | null;
+  job: null | { id: number; status: string; stage: string | null; percent: number | null; eta_s: number | null };
   slow: boolean;
   questions: { en: string[]; ko: string[] };
   settings: { may_teach_default: boolean };

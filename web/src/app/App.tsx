@@ -1,15 +1,16 @@
 import { useCallback, useEffect, useMemo, useState } from "react";
 import { faultFrom, get } from "../api/client";
-import type { Fault, Me } from "../api/types";
+import type { Fault, Me, Role } from "../api/types";
 import { ChatPage } from "../chat/ChatPage";
 import { JoinPage } from "../people/JoinPage";
 import { SetupPage } from "../people/SetupPage";
 import { SignInPage } from "../people/SignInPage";
+import { VersionsPage } from "../versions/VersionsPage";
 import { TeachPage } from "../teach/TeachPage";
 import { FaultNotice } from "../ui/FaultNotice";
 import { Frame } from "./Frame";
 import { useRoute } from "./route";
-import { SessionContext, StatusContext, usePolledStatus } from "./session";
+import { leads, SessionContext, StatusContext, usePolledStatus } from "./session";
 import { useTheme } from "./theme";
 
 export function App() {
@@ -34,8 +35,16 @@ export function App() {
   return (
     <SessionContext value={session}>
       <StatusContext value={status}>
-        <Frame>{place === "teach" || me.person?.role === "labeler" ? <TeachPage /> : <ChatPage />}</Frame>
+        <Frame>
+          <Page place={place} role={session.person.role} />
+        </Frame>
       </StatusContext>
     </SessionContext>
   );
+}
+
+function Page({ place, role }: { place: string | undefined; role: Role }) {
+  if (place === "teach" || role === "labeler") return <TeachPage />;
+  if (place === "versions" && leads(role)) return <VersionsPage />;
+  return <ChatPage />;
 }

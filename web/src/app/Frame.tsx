@@ -6,7 +6,7 @@ import { Button } from "../ui/Button";
 import { Icon, type IconName } from "../ui/Icon";
 import { LanguageButton, ThemeButton } from "./Looks";
 import { linkTo, useRoute } from "./route";
-import { useSession } from "./session";
+import { leads, useSession } from "./session";
 import { ServiceLine } from "./ServiceLine";
 
 /** What is around every page: places and history at the side, the state of the service above. */
@@ -18,7 +18,7 @@ export function Frame({ children }: { children: ReactNode }) {
   const address = route.join("/");
   useEffect(() => setOpen(false), [address]);
   const chats = person.role !== "labeler";
-  const teaching = route[0] === "teach" || !chats;
+  const place = chats ? (route[0] ?? "chat") : "teach";
 
   return (
     <div className="frame" onKeyDown={(event) => event.key === "Escape" && setOpen(false)}>
@@ -34,8 +34,10 @@ export function Frame({ children }: { children: ReactNode }) {
           aria-expanded={open}
           onClick={() => setOpen(!open)}
         />
-        <strong className="workspace">{me.workspace}</strong>
-        <ServiceLine />
+        <div className="where">
+          <strong className="workspace">{me.workspace}</strong>
+          <ServiceLine />
+        </div>
         <span className="grow" />
         <LanguageButton />
         <ThemeButton />
@@ -43,10 +45,13 @@ export function Frame({ children }: { children: ReactNode }) {
       {open && <div className="shade only-phone" onClick={() => setOpen(false)} />}
       <aside className={open ? "side open" : "side"}>
         <nav aria-label={t("frame.places")}>
-          {chats && <Place path="/chat" icon="chat" label={t("place.chat")} here={!teaching} />}
-          <Place path="/teach" icon="teach" label={t("place.teach")} here={teaching} />
+          {chats && <Place path="/chat" icon="chat" label={t("place.chat")} here={place === "chat"} />}
+          <Place path="/teach" icon="teach" label={t("place.teach")} here={place === "teach"} />
+          {leads(person.role) && (
+            <Place path="/versions" icon="layers" label={t("place.versions")} here={place === "versions"} />
+          )}
         </nav>
-        {chats && !teaching ? <History /> : <span className="grow" />}
+        {place === "chat" ? <History /> : <span className="grow" />}
         <div className="row spread account">
           <span className="row">
             <Icon name="person" /> {person.name}

@@ -1,26 +1,36 @@
+import type { Status } from "../api/types";
 import { useText } from "../text";
-import { useStatus } from "./session";
+import { linkTo } from "./route";
+import { leads, useSession, useStatus } from "./session";
 
 /** Which version answers, and what the machine is busy with. */
 export function ServiceLine() {
   const t = useText();
   const status = useStatus();
   if (!status) return null;
-  const { service, job, problem } = status;
+  const { service, job, problem, version } = status;
   const nothing = problem ? t("service.nothing") : t("service.loading");
+  const name = version ?? service?.name;
   return (
-    <span className="service small quiet" role="status">
-      {service ? (service.hash ? t("service.version", { name: service.name }) : t("service.quotes")) : nothing}
-      {job && (
-        <span className="chip">
-          {job.eta_s === null
-            ? t("job.running", { percent: Math.round(job.percent) })
-            : t("job.running_eta", {
-                percent: Math.round(job.percent),
-                minutes: Math.max(1, Math.round(job.eta_s / 60)),
-              })}
-        </span>
-      )}
+    <span className="service small quiet">
+      {service && name ? (service.hash ? t("service.version", { name }) : t("service.quotes")) : nothing}
+      {job && <JobChip job={job} />}
     </span>
+  );
+}
+
+function JobChip({ job }: { job: NonNullable<Status["job"]> }) {
+  const t = useText();
+  const { person } = useSession();
+  const percent = Math.round(job.percent ?? 0);
+  const text =
+    job.eta_s === null
+      ? t("job.running", { percent })
+      : t("job.running_eta", { percent, minutes: Math.max(1, Math.round(job.eta_s / 60)) });
+  if (!leads(person.role)) return <span className="chip">{text}</span>;
+  return (
+    <a className="chip" {...linkTo(`/versions/job/${job.id}`)}>
+      {text}
+    </a>
   );
 }

@@ -1,6 +1,6 @@
 import { createContext, useCallback, useContext, useEffect, useState } from "react";
 import { get } from "../api/client";
-import type { Me, Person, Status } from "../api/types";
+import type { Me, Person, Role, Status } from "../api/types";
 
 export interface Session {
   me: Me;
@@ -12,6 +12,9 @@ export const SessionContext = createContext<Session | null>(null);
 
 /** The signed-in person; only for what is shown to one. */
 export const useSession = () => useContext(SessionContext)!;
+
+/** Whether a role may improve the assistant and put versions in service. */
+export const leads = (role: Role) => role === "owner" || role === "admin";
 
 const POLL_MS = 10_000;
 

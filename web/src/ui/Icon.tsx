@@ -26,6 +26,7 @@ const PATHS = {
   thumb_down: "M7 4v10M7 14l4 7a2 2 0 0 0 2-2v-4h5.5a2 2 0 0 0 2-2.4l-1.3-6A2 2 0 0 0 17.2 5H7",
   thumb_up: "M7 20V10M7 10l4-7a2 2 0 0 1 2 2v4h5.5a2 2 0 0 1 2 2.4l-1.3 6A2 2 0 0 1 17.2 19H7",
   trash: "M4 7h16M9 7V4h6v3M6 7l1 13h10l1-13",
+  layers: "M12 3l9 5-9 5-9-5zM3 13l9 5 9-5",
   up: "M6 15l6-6 6 6",
 } as const;
 

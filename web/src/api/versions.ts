@@ -1,0 +1,145 @@
+// Versions, improving, jobs and the gate as the server tells them.
+export interface Interval {
+  mean: number;
+  low: number;
+  high: number;
+  n: number;
+}
+
+export type Outcome = "better" | "worse" | "not known yet";
+export type How = "best-of-n" | "train";
+export type Algorithm = "dpo" | "ppo";
+
+export interface Shown {
+  question: string;
+  candidate: string;
+  in_service: string;
+}
+
+export interface VersionVerdict {
+  outcome: Outcome;
+  against: string;
+  win_rate: number | null;
+  low: number;
+  high: number;
+  n: number;
+  n_waiting: number;
+  n_more: number | null;
+  ties: number;
+  both_bad: number;
+  alike: number;
+  people: { name: string; n: number; taught: boolean }[];
+  length: { candidate: number; in_service: number };
+  wins: Shown[];
+  losses: Shown[];
+}
+
+export interface Learned {
+  n_rankings: number;
+  n_heldout: number;
+  n_pairs: number;
+  n_prompts: number;
+  n_better: number;
+  people: { name: string; n: number; n_left_out: number; simulated: boolean }[];
+  cap: number | null;
+  n_withheld_chats: number;
+  n_waiting_votes: number;
+  until: string;
+}
+
+export interface RewardReport {
+  accuracy: Interval;
+  n_pairs: number;
+  n_prompts: number;
+  baselines: { name: string; accuracy: Interval; ahead: Interval }[];
+  people: Interval | null;
+  counts: boolean;
+  alarm: string;
+}
+
+export interface Act {
+  act: "promote" | "rollback" | "refuse";
+  version: string;
+  instead_of: string | null;
+  by: string | null;
+  at: string;
+  knowingly: boolean;
+  verdict: VersionVerdict | null;
+}
+
+export interface Version {
+  name: string;
+  number: number;
+  state: "in_service" | "candidate" | "refused" | "earlier";
+  created_at: string;
+  by: string | null;
+  how: How | "first" | "added";
+  model: string;
+  hash: string;
+  reward_hash: string | null;
+  n: number | null;
+  from: string | null;
+  job: number | null;
+  missing: string | null;
+  learned_from: Learned | null;
+  report: null | { reward_model: RewardReport | null; seconds: number };
+  verdict: VersionVerdict | null;
+  history: Act[];
+}
+
+export interface Versions {
+  versions: Version[];
+  in_service: string | null;
+  fallback: { model: string } | null;
+  n_rankings: number;
+  n_usual: number;
+  command: string;
+}
+
+interface Note {
+  code: string;
+  message: string;
+}
+
+export interface Preview {
+  learned: Learned;
+  start: string | null;
+  cost: null | {
+    seconds: number;
+    low_s: number;
+    high_s: number;
+    memory_bytes: number;
+    free_memory_bytes: number;
+    fits: boolean;
+  };
+  problems: Note[];
+  remarks: Note[];
+  command: string;
+}
+
+export interface Job {
+  id: number;
+  how: How;
+  n: number | null;
+  algorithm: Algorithm | null;
+  status: "queued" | "running" | "interrupted" | "stopped" | "failed" | "done" | "thrown_away";
+  place: number;
+  created_at: string;
+  stages: { name: string; status: "waiting" | "running" | "done" | "left_out" }[];
+  stage: string | null;
+  percent: number | null;
+  eta_s: number | null;
+  curves: Record<string, [number, number][]>;
+  log?: string[];
+  error: string | null;
+  version: string | null;
+  command: string;
+}
+
+export interface Pair {
+  id: string;
+  question: string;
+  messages: { role: string; content: string }[];
+  a: { text: string };
+  b: { text: string };
+}

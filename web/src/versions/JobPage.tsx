@@ -1,0 +1,111 @@
+import { useState } from "react";
+import { faultFrom, post } from "../api/client";
+import type { Job } from "../api/versions";
+import { linkTo } from "../app/route";
+import { useText } from "../text";
+import { Button } from "../ui/Button";
+import { Command } from "../ui/Command";
+import { Dialog } from "../ui/Dialog";
+import { FaultNotice } from "../ui/FaultNotice";
+import { Icon } from "../ui/Icon";
+import { useLoaded } from "../ui/useLoaded";
+import { Curve } from "./Curve";
+import { duration, statusWord } from "./words";
+
+const LOOK_MS = 2000;
+
+/** A job while it runs: its stations, at most three curves, and the ways to end it. */
+export function JobPage({ id }: { id: string }) {
+  const t = useText();
+  const path = `/api/jobs/${encodeURIComponent(id)}`;
+  const { value: job, fault, load, setFault } = useLoaded<Job>(path, LOOK_MS);
+  const [throwing, setThrowing] = useState(false);
+  if (!job) return <div className="page">{fault && <FaultNotice fault={fault} onRetry={() => void load()} />}</div>;
+
+  const act = (what: string) => {
+    setThrowing(false);
+    post(`${path}/${what}`).then(load, (error) => setFault(faultFrom(error)));
+  };
+  const { status } = job;
+  const open = status === "queued" || status === "running";
+  const resumable = status === "stopped" || status === "failed" || status === "interrupted";
+  return (
+    <div className="page stack">
+      <a className="back small" {...linkTo("/versions")}>
+        <Icon name="left" size={16} /> {t("place.versions")}
+      </a>
+      <div className="row">
+        <h1>{t("job.title", { id: String(job.id) })}</h1>
+        <span className="state" role="status">
+          {statusWord(job, t)}
+        </span>
+      </div>
+      {fault && <FaultNotice fault={fault} />}
+      {job.error && <p className="notice warn">{job.error}</p>}
+      {job.version && (
+        <p className="notice">
+          <span>{t("job.made", { name: job.version })}</span>
+          <a className="button main" {...linkTo(`/versions/${job.version}`)}>
+            {t("job.see")}
+          </a>
+        </p>
+      )}
+      <ol className="stations">
+        {job.stages.map((stage) => (
+          <li key={stage.name} className={stage.status} aria-current={stage.status === "running" ? "step" : undefined}>
+            {stage.status === "done" && <Icon name="check" size={16} />}
+            {stage.name}
+          </li>
+        ))}
+      </ol>
+      {status === "running" && job.percent !== null && (
+        <>
+          <progress max={100} value={job.percent} aria-label={t("job.progress")} />
+          <p className="quiet">
+            {Math.round(job.percent)} %{job.eta_s !== null && ` · ${t("job.left", { time: duration(job.eta_s, t) })}`}
+          </p>
+        </>
+      )}
+      {open && <p className="quiet small">{t("job.may_close")}</p>}
+      <div className="panes">
+        {Object.entries(job.curves).map(([name, points]) => (
+          <Curve key={name} name={name} points={points} />
+        ))}
+      </div>
+      <div className="row">
+        {status === "running" && <Button onClick={() => act("stop")}>{t("job.stop")}</Button>}
+        {status === "queued" && job.place > 1 && <Button onClick={() => act("earlier")}>{t("job.earlier")}</Button>}
+        {resumable && (
+          <Button look="main" onClick={() => act("resume")}>
+            {t("job.resume")}
+          </Button>
+        )}
+        {(open || resumable) && (
+          <Button look="danger" onClick={() => setThrowing(true)}>
+            {t("job.throw_away")}
+          </Button>
+        )}
+      </div>
+      {job.log && job.log.length > 0 && (
+        <details>
+          <summary>{t("job.log")}</summary>
+          <pre className="log" tabIndex={0}>
+            {job.log.join("\n")}
+          </pre>
+        </details>
+      )}
+      <Command text={job.command} />
+      {throwing && (
+        <Dialog title={t("job.throw_away")} onClose={() => setThrowing(false)}>
+          <p>{t("job.throw_about")}</p>
+          <div className="row">
+            <Button look="danger" onClick={() => act("throw-away")}>
+              {t("job.throw_away")}
+            </Button>
+            <Button onClick={() => setThrowing(false)}>{t("cancel")}</Button>
+          </div>
+        </Dialog>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,32 @@
+import type { Learned } from "../api/versions";
+import { useText } from "../text";
+
+/** What there was, or is, to learn from, and by whom. */
+export function LearnedFrom({ learned, title }: { learned: Learned; title: string }) {
+  const t = useText();
+  const { people } = learned;
+  return (
+    <section className="stack">
+      <h2>{title}</h2>
+      <ul className="plain-list">
+        <li>{t("learned.rankings", { n: learned.n_rankings, people: people.length, heldout: learned.n_heldout })}</li>
+        <li>{t("learned.better", { n: learned.n_better })}</li>
+        <li>{t("learned.withheld", { n: learned.n_withheld_chats })}</li>
+        {learned.n_waiting_votes > 0 && <li>{t("learned.waiting", { n: learned.n_waiting_votes })}</li>}
+        {learned.cap !== null && <li>{t("learned.cap", { n: learned.cap })}</li>}
+      </ul>
+      {people.length > 0 && (
+        <p className="small quiet">
+          {people
+            .map(({ name, n, n_left_out, simulated }) => {
+              const who = simulated ? t("learned.simulated", { name }) : name;
+              return n_left_out
+                ? t("learned.person_capped", { name: who, n, left: n_left_out })
+                : t("verdict.person", { name: who, n });
+            })
+            .join(", ")}
+        </p>
+      )}
+    </section>
+  );
+}
