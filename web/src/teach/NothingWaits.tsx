@@ -2,12 +2,18 @@ import { linkTo } from "../app/route";
 import { useSession } from "../app/session";
 import { useText } from "../text";
 
-export function NothingWaits() {
+/** No item of this kind is left; `writing`: how many questions wait for a written answer instead. */
+export function NothingWaits({ writing }: { writing: number }) {
   const t = useText();
   const { person } = useSession();
   return (
     <div className="empty stack">
       <h2>{t("teach.nothing")}</h2>
+      {writing > 0 && (
+        <a className="button" {...linkTo("/teach/write")}>
+          {t("teach.write_waits", { n: writing })}
+        </a>
+      )}
       {person.role === "labeler" ? (
         <p className="quiet">{t("teach.thanks")}</p>
       ) : (

@@ -39,9 +39,9 @@ export function RankEditor({ item, busy, onDraft, onSave, onSkip }: Props) {
   const active = useActiveTime();
   const places = placesOf(order);
 
-  const arrange = (next: Order, focus?: number) => {
+  const arrange = (next: Order, focus?: number, isStep = true) => {
     if (next === order) return;
-    setPast([...past, order]);
+    if (isStep) setPast([...past, order]);
     setState({ order: next, touched: true });
     onDraft(next);
     if (focus !== undefined) focused.current = focus;
@@ -53,7 +53,7 @@ export function RankEditor({ item, busy, onDraft, onSave, onSkip }: Props) {
     setState({ order: before, touched: true });
     onDraft(before);
   };
-  const drag = useDrag(list, (from, to) => arrange(move(order, from, to)));
+  const drag = useDrag(list, (from, to, begins) => arrange(move(order, from, to), undefined, begins));
 
   // A card that was moved by a key keeps the focus at its new place.
   useEffect(() => {

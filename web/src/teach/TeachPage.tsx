@@ -2,6 +2,7 @@ import { useCallback, useEffect, useState } from "react";
 import { faultFrom, get } from "../api/client";
 import type { Fault, TeachState } from "../api/types";
 import { linkTo, useRoute } from "../app/route";
+import { useSession } from "../app/session";
 import { useText } from "../text";
 import { Button } from "../ui/Button";
 import { Dialog } from "../ui/Dialog";
@@ -20,6 +21,7 @@ type Tab = keyof typeof PAGES;
 export function TeachPage() {
   const t = useText();
   const [, second] = useRoute();
+  const { person } = useSession();
   const tab: Tab = second && second in PAGES ? (second as Tab) : "rank";
   const [state, setState] = useState<TeachState | null>(null);
   const [fault, setFault] = useState<Fault | null>(null);
@@ -36,6 +38,7 @@ export function TeachPage() {
     ask: t("teach.ask"),
     mine: t("teach.mine"),
   };
+  const tabs = (Object.keys(names) as Tab[]).filter((name) => name !== "ask" || person.role !== "labeler");
   const Page = PAGES[tab];
   const newcomer = state !== null && state.n_saved === 0 && tab === "rank" && !begun;
   return (
@@ -50,7 +53,7 @@ export function TeachPage() {
         {state && <span className="quiet">{t("teach.today", { done: state.done_today, goal: state.goal_today })}</span>}
       </div>
       <nav className="tabs" aria-label={t("place.teach")}>
-        {(Object.keys(names) as Tab[]).map((name) => (
+        {tabs.map((name) => (
           <a key={name} {...linkTo(`/teach/${name}`)} aria-current={name === tab ? "page" : undefined}>
             {names[name]}
           </a>
@@ -68,7 +71,7 @@ export function TeachPage() {
           </div>
         </>
       )}
-      {state && !newcomer && <Page key={tab} onSaved={load} />}
+      {state && !newcomer && <Page key={tab} onSaved={load} waiting={state.waiting} />}
       {guide && (
         <Dialog title={t("guide.title")} onClose={() => setGuide(false)}>
           <Guideline own={state?.guideline ?? null} />

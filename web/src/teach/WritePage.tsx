@@ -16,7 +16,7 @@ export function WritePage({ onSaved }: { onSaved: () => void }) {
     <div className="stack">
       <Saving work={work} />
       {fault && <FaultNotice fault={fault} {...(item ? {} : { onRetry: () => void work.next() })} />}
-      {item === null && <NothingWaits />}
+      {item === null && <NothingWaits writing={0} />}
       {item && (
         <WriteEditor
           key={item.id}

@@ -1,9 +1,11 @@
 import { useCallback, useEffect, useRef, useState } from "react";
 import { faultFrom, post, put, remove } from "../api/client";
+import { useLanguage } from "../text";
 import type { Draft, Fault, Item, Judgement, Saved } from "../api/types";
 
 const DRAFT_MS = 800;
 const AGAIN_MS = 3000;
+const LOOK_MS = 10_000;
 const PASSING = new Set(["offline", "storage", "busy"]);
 
 export interface ItemState {
@@ -23,18 +25,27 @@ const BEGIN: ItemState = { item: undefined, fault: null, busy: false, unsaved: f
 /** One item of Teach after the other: the next one, its draft, what was said about it. */
 export function useItem(kind: Item["kind"], onSaved: () => void) {
   const [state, setState] = useState(BEGIN);
+  const [lang] = useLanguage();
   const draft = useRef<ReturnType<typeof setTimeout> | null>(null);
   const again = useRef<ReturnType<typeof setTimeout> | null>(null);
   const update = useCallback((change: Partial<ItemState>) => setState((before) => ({ ...before, ...change })), []);
 
   const next = useCallback(async () => {
-    update({ item: undefined, fault: null, practice: null });
+    setState((before) => ({ ...before, item: before.item ? undefined : before.item, fault: null, practice: null }));
     try {
-      update({ item: (await post<{ item: Item | null }>("/api/teach/next", { kind })).item });
+      update({ item: (await post<{ item: Item | null }>("/api/teach/next", { kind, lang })).item });
     } catch (error) {
       update({ fault: faultFrom(error) });
     }
-  }, [kind, update]);
+  }, [kind, lang, update]);
+
+  // Answers to rank are made in the meantime.
+  const nothing = state.item === null;
+  useEffect(() => {
+    if (!nothing) return;
+    const timer = setInterval(() => document.visibilityState === "visible" && void next(), LOOK_MS);
+    return () => clearInterval(timer);
+  }, [nothing, next]);
 
   useEffect(() => {
     void next();

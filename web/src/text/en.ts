@@ -269,6 +269,7 @@ export const en = {
   "teach.where_from":
     "Questions come from answers that somebody found not good, in chats that may teach, and from those that you write.",
   "teach.write": "Write answers",
+  "teach.write_waits": "Questions that wait for somebody to write an answer: {n}",
   "theme.dark": "Dark",
   "theme.light": "Light",
   "time.hours": "{n} h",

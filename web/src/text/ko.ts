@@ -270,6 +270,7 @@ export const ko: Record<keyof typeof en, string> = {
   "teach.unsaved": "저장 대기 중입니다. 다시 시도하고 있습니다 …",
   "teach.where_from": "배움에 써도 되는 대화에서 ‘아쉬워요’를 받은 질문과 직접 쓴 질문이 여기에 모입니다.",
   "teach.write": "답 쓰기",
+  "teach.write_waits": "답을 써 주기를 기다리는 질문 {n}개",
   "theme.dark": "어둡게",
   "theme.light": "밝게",
   "time.hours": "{n}시간",
