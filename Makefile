@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # TORCH=cpu takes PyTorch's build for processors from its own index: elsewhere pip may bring the one for GPUs (gigabytes).
 TORCH_INDEX := $(if $(filter cpu,$(TORCH)),--extra-index-url https://download.pytorch.org/whl/cpu)
 
-.PHONY: help install setup demo serve test test-avx2 check bench clean
+.PHONY: help install setup demo serve test test-avx2 check web web-check browser bench clean
 
 help:            ## Show what can be made
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/'
@@ -44,6 +44,15 @@ check: $(INSTALLED)  ## Lint and types
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
+
+web:             ## Build the pages of web/ into the package (Node.js 20.19 or newer)
+	cd web && npm ci && npm run build
+
+web-check: web   ## Fail if the pages in the package are not what web/ gives
+	test -z "$$(git status --porcelain -- src/malmoi/serve/static)" || { git status --short -- src/malmoi/serve/static; exit 1; }
+
+browser: $(INSTALLED)  ## Bring what the tests of the pages need, next to Debian's package chromium
+	$(PIP) -e '.[browser]'
 
 bench: $(INSTALLED)  ## Measure Malmoi beside its peers into bench.json (more than two hours; a quiet machine)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'

@@ -10,6 +10,7 @@ export default defineConfig({
     target: ["chrome123", "firefox121", "safari17.5"],
     assetsInlineLimit: 0,
     reportCompressedSize: false,
+    license: { fileName: "licenses.md" },
   },
   server: {
     proxy: { "/api": "http://127.0.0.1:8000", "/v1": "http://127.0.0.1:8000" },

@@ -22,7 +22,9 @@ export function BetterAnswer({ message, conversation }: Props) {
         <strong className="small">{t("better.yours")}</strong>
         <Button
           look="plain"
-          onClick={() => void conversation.about(() => remove<Message>(`/api/messages/${message.id}/better`))}
+          onClick={() =>
+            void conversation.sayAbout(message, {}, () => remove<Message>(`/api/messages/${message.id}/better`))
+          }
         >
           {t("withdraw")}
         </Button>
@@ -45,7 +47,7 @@ export function BetterEditor({ message, conversation, onClose }: Props & { onClo
         event.preventDefault();
         setBusy(true);
         const save = () => put<Message>(`/api/messages/${message.id}/better`, { text: text.trim() });
-        void conversation.about(save).then((saved) => (saved ? onClose() : setBusy(false)));
+        void conversation.sayAbout(message, {}, save).then((saved) => (saved ? onClose() : setBusy(false)));
       }}
     >
       <label className="field">

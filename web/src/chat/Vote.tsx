@@ -18,8 +18,10 @@ interface Props {
 }
 
 function cast(message: Message, conversation: Conversation, vote: Vote["vote"] | null, reasons: Reason[] = []): void {
-  const comment = message.vote?.comment ?? "";
-  void conversation.about(() => put<Message>(`/api/messages/${message.id}/vote`, { vote, reasons, comment }));
+  const said = { reasons, comment: message.vote?.comment ?? "" };
+  void conversation.sayAbout(message, { vote: vote && { vote, ...said } }, () =>
+    put<Message>(`/api/messages/${message.id}/vote`, { vote, ...said }),
+  );
 }
 
 export function VoteButtons({ message, conversation }: Props) {

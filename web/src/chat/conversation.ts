@@ -47,6 +47,7 @@ export class Conversation {
   private stored = true;
   private abort: AbortController | null = null;
   private readonly listeners = new Set<() => void>();
+  private readonly saying = { turns: 0, last: Promise.resolve(true) };
   private timer: ReturnType<typeof setTimeout> | null = null;
 
   constructor(readonly id: string) {}
@@ -141,16 +142,26 @@ export class Conversation {
     }
   }
 
-  /** Ask the server something about a message, and take the message that it answers with. */
-  async about(ask: () => Promise<Message>): Promise<boolean> {
-    try {
-      const message = await ask();
-      this.edit((chat) => ({ messages: withMessage(chat.messages, message) }));
-      return true;
-    } catch (error) {
-      this.set({ fault: faultFrom(error) });
-      return false;
-    }
+  /**
+   * Says something about an answer: shown at once, told to the server after what was said before it. Two quick clicks
+   * must not overtake each other.
+   */
+  sayAbout(message: Message, shown: Partial<Message>, ask: () => Promise<Message>): Promise<boolean> {
+    this.put({ ...message, ...shown });
+    const turn = ++this.saying.turns;
+    const said = this.saying.last.then(async () => {
+      try {
+        const answered = await ask();
+        if (turn === this.saying.turns) this.put(answered);
+        return true;
+      } catch (error) {
+        this.set({ fault: faultFrom(error) });
+        if (turn === this.saying.turns) this.put(message);
+        return false;
+      }
+    });
+    this.saying.last = said;
+    return said;
   }
 
   async compare(parent: string): Promise<void> {
@@ -249,8 +260,8 @@ export class Conversation {
     }
   }
 
-  private put(message: Message, head: string): void {
-    this.edit((chat) => ({ messages: withMessage(chat.messages, message), head }));
+  private put(message: Message, head?: string): void {
+    this.edit((chat) => ({ messages: withMessage(chat.messages, message), head: head ?? chat.head }));
   }
 
   private edit(change: (chat: FullChat) => Partial<FullChat>): void {

@@ -65,6 +65,7 @@ export const en = {
   "fault.not_found": "This is not here, or no longer.",
   "fault.not_signed_in": "You are signed out. Load the page again to sign in.",
   "fault.nothing_earlier": "There is no earlier version to go back to.",
+  "fault.nothing_to_compare": "Both answers came out the same, so there is nothing to compare.",
   "fault.offline": "The server does not answer. Is it running?",
   "fault.other_origin": "The request came from another page.",
   "fault.storage": "The server cannot store anything right now. Please try again.",

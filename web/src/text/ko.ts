@@ -67,6 +67,7 @@ export const ko: Record<keyof typeof en, string> = {
   "fault.not_found": "없거나 지워졌습니다.",
   "fault.not_signed_in": "로그아웃되었습니다. 새로고침해서 다시 로그인해 주세요.",
   "fault.nothing_earlier": "되돌아갈 이전 버전이 없습니다.",
+  "fault.nothing_to_compare": "두 답이 똑같아서 비교할 것이 없습니다.",
   "fault.offline": "서버가 응답하지 않습니다. 켜져 있는지 확인해 보세요.",
   "fault.other_origin": "다른 페이지에서 온 요청이라 받지 않았습니다.",
   "fault.storage": "지금은 저장할 수 없습니다. 다시 해 보세요.",

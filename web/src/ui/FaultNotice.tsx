@@ -19,6 +19,7 @@ const KNOWN: Record<string, Key> = {
   not_found: "fault.not_found",
   not_signed_in: "fault.not_signed_in",
   nothing_earlier: "fault.nothing_earlier",
+  nothing_to_compare: "fault.nothing_to_compare",
   offline: "fault.offline",
   other_origin: "fault.other_origin",
   storage: "fault.storage",
