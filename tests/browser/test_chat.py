@@ -111,7 +111,8 @@ def test_settings_and_consent_are_kept(open_page: OpenPage) -> None:
     assert page.get_by_role("spinbutton", name="Temperature").input_value() == "0.3"
 
 
-HOSTILE = """<img src="http://evil.example/a.png" onerror="document.title='owned'"><script>document.title='owned'</script>
+HOSTILE = """<img src="http://evil.example/a.png" onerror="document.title='owned'">
+<script>document.title='owned'</script>
 
 ![picture](http://evil.example/b.png) [a link](http://evil.example/c) [bad](javascript:document.title='owned')
 
@@ -136,7 +137,8 @@ def hostile_chats() -> dict[str, Any]:
                 "system": "", "sampling": {}, "n_messages": 2, "head": "c" * 32,
                 "messages": [
                     {"id": "b" * 32, "parent": None, "role": "user", "text": "hello", "finish": None, **common},
-                    {"id": "c" * 32, "parent": "b" * 32, "role": "assistant", "text": HOSTILE, "finish": "stop", **common},
+                    {"id": "c" * 32, "parent": "b" * 32, "role": "assistant", "text": HOSTILE,
+                     "finish": "stop", **common},
                 ],
             }
         ],
@@ -158,7 +160,9 @@ def test_an_answer_is_never_a_program_nor_a_request(open_page: OpenPage, tmp_pat
     assert page.locator(".answer .code code").inner_text().strip() == 'let x = "<b>1</b>";'
     page.get_by_role("button", name="a link").click()
     assert page.locator(".answer a").get_attribute("href") == "http://evil.example/c"
-    assert page.get_by_role("switch").get_attribute("aria-checked") == "false", "what is imported teaches nothing by itself"
+    assert page.get_by_role("switch").get_attribute("aria-checked") == "false", (
+        "what is imported teaches nothing by itself"
+    )
 
 
 def test_chats_go_out_and_come_in_whole(open_page: OpenPage, tmp_path: Path) -> None:

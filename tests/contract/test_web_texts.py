@@ -38,9 +38,7 @@ def test_korean_is_korean() -> None:
 
 
 def test_all_texts_are_used() -> None:
-    source = "\n".join(
-        path.read_text(encoding="utf-8") for path in SOURCE.rglob("*.ts*") if path.parent.name != "text"
-    )
+    source = "\n".join(path.read_text(encoding="utf-8") for path in SOURCE.rglob("*.ts*") if path.parent.name != "text")
     assert [key for key in ENGLISH if f'"{key}"' not in source] == []
 
 
@@ -48,6 +46,8 @@ def test_no_text_outside_the_tables() -> None:
     """Words between tags, or in a label, come from the table: else one language would show the other's."""
     words = re.compile(r'>\s*[A-Za-z가-힣]{3,}[^<>{}]*</|(?:aria-label|placeholder|title|alt)="[A-Za-z가-힣]')
     found = [
-        f"{path.name}: {match[0]}" for path in SOURCE.rglob("*.tsx") for match in words.finditer(path.read_text("utf-8"))
+        f"{path.name}: {match[0]}"
+        for path in SOURCE.rglob("*.tsx")
+        for match in words.finditer(path.read_text("utf-8"))
     ]
     assert found == []
