@@ -7,6 +7,21 @@ export interface Person {
   role: Role;
 }
 
+export interface Member extends Person {
+  created_at: string;
+  last_seen_at: string | null;
+}
+
+export interface People {
+  people: Member[];
+  invites: { id: string; role: Role; name: string | null; expires_at: string }[];
+}
+
+export interface Settings {
+  may_teach_default: boolean;
+  taught_answers: boolean;
+}
+
 export interface Me {
   person: Person | null;
   needs_owner: boolean;

@@ -1,17 +1,20 @@
-import { useCallback, useEffect, useMemo, useState } from "react";
+import { lazy, Suspense, useCallback, useEffect, useMemo, useState } from "react";
 import { faultFrom, get } from "../api/client";
 import type { Fault, Me, Role } from "../api/types";
 import { ChatPage } from "../chat/ChatPage";
 import { JoinPage } from "../people/JoinPage";
 import { SetupPage } from "../people/SetupPage";
 import { SignInPage } from "../people/SignInPage";
-import { VersionsPage } from "../versions/VersionsPage";
 import { TeachPage } from "../teach/TeachPage";
 import { FaultNotice } from "../ui/FaultNotice";
 import { Frame } from "./Frame";
 import { useRoute } from "./route";
 import { leads, SessionContext, StatusContext, usePolledStatus } from "./session";
 import { useTheme } from "./theme";
+
+// What only the owner and admins see is fetched when they go there.
+const VersionsPage = lazy(async () => ({ default: (await import("../versions/VersionsPage")).VersionsPage }));
+const PeoplePage = lazy(async () => ({ default: (await import("../people/PeoplePage")).PeoplePage }));
 
 export function App() {
   const [me, setMe] = useState<Me | null>(null);
@@ -36,7 +39,9 @@ export function App() {
     <SessionContext value={session}>
       <StatusContext value={status}>
         <Frame>
-          <Page place={place} role={session.person.role} />
+          <Suspense>
+            <Page place={place} role={session.person.role} />
+          </Suspense>
         </Frame>
       </StatusContext>
     </SessionContext>
@@ -46,5 +51,6 @@ export function App() {
 function Page({ place, role }: { place: string | undefined; role: Role }) {
   if (place === "teach" || role === "labeler") return <TeachPage />;
   if (place === "versions" && leads(role)) return <VersionsPage />;
+  if (place === "people" && leads(role)) return <PeoplePage />;
   return <ChatPage />;
 }

@@ -48,7 +48,10 @@ export function Frame({ children }: { children: ReactNode }) {
           {chats && <Place path="/chat" icon="chat" label={t("place.chat")} here={place === "chat"} />}
           <Place path="/teach" icon="teach" label={t("place.teach")} here={place === "teach"} />
           {leads(person.role) && (
-            <Place path="/versions" icon="layers" label={t("place.versions")} here={place === "versions"} />
+            <>
+              <Place path="/versions" icon="layers" label={t("place.versions")} here={place === "versions"} />
+              <Place path="/people" icon="person" label={t("place.people")} here={place === "people"} />
+            </>
           )}
         </nav>
         {place === "chat" ? <History /> : <span className="grow" />}
