@@ -119,7 +119,7 @@ def skip(ledger: Ledger, person_id: str, lease_id: str) -> None:
 
 
 def withdraw(ledger: Ledger, person_id: str, lease_id: str) -> None:
-    """Take back what was said: nothing learns from it. The item is open again, with what was said as its draft."""
+    """Take back what was said: nothing learns from it. The item is open again, with its last draft."""
     with writing(ledger.engine) as connection:
         lock_table(connection, Lease)
         lease = _find(connection, person_id, lease_id)
@@ -243,7 +243,7 @@ def _save(connection: Connection, lease: Any, said: Mapping[str, Any], assignmen
     if before != said:
         version = int((lease.said or {}).get("version", 0)) + 1
         kept = {**said, "saved_at": now().isoformat(), "version": version}
-        values = {"status": "saved", "said": kept, "draft": None, "assignment_id": assignment_id, "saved_at": now()}
+        values = {"status": "saved", "said": kept, "assignment_id": assignment_id, "saved_at": now()}
         connection.execute(update(Lease).where(Lease.id == lease.id).values(values))
     return _item(connection, _find(connection, lease.person_id, lease.id))
 
@@ -254,7 +254,8 @@ def _item(connection: Connection, lease: Any) -> dict[str, Any]:
     return {
         "id": lease.id, "kind": lease.kind, "messages": lease.messages, "lang": lease.lang,
         "answers": [{"id": str(place), "text": texts[id]} for place, id in enumerate(lease.shown)],
-        "expires_at": lease.expires_at, "practice": None, "draft": lease.draft, "saved": lease.said,
+        "expires_at": lease.expires_at, "practice": None, "saved": lease.said,
+        "draft": lease.draft if lease.status == "open" else None,
     }  # fmt: skip
 
 

@@ -196,7 +196,8 @@ def test_what_was_said_can_be_taken_back_and_said_again(
     ready(ledger, mina)
     item = teaching.next_item(ledger, ann)
     assert item is not None
-    teaching.save_ranks(ledger, ann, item["id"], [1, 2, 3])
+    teaching.keep_draft(ledger, ann, item["id"], {"places": [0, 1, 2]})
+    assert teaching.save_ranks(ledger, ann, item["id"], [1, 2, 3])["draft"] is None
     assert [one["id"] for one in teaching.mine(ledger, ann)[0]] == [item["id"]]
     teaching.withdraw(ledger, ann, item["id"])
     teaching.withdraw(ledger, ann, item["id"])
@@ -204,7 +205,7 @@ def test_what_was_said_can_be_taken_back_and_said_again(
     with pytest.raises(Exception, match="no judgement passes"):
         freeze(ledger, SnapshotFilter(), tmp_path / "none.jsonl", run_id=policy_run())
     reopened = teaching.next_item(ledger, ann)
-    assert reopened is not None and reopened["id"] == item["id"]
+    assert reopened is not None and (reopened["id"], reopened["draft"]) == (item["id"], {"places": [0, 1, 2]})
     teaching.save_ranks(ledger, ann, item["id"], [1, 2, 3])
     freeze(ledger, SnapshotFilter(), tmp_path / "one.jsonl", run_id=policy_run())
     (row,) = read_jsonl(tmp_path / "one.jsonl")
