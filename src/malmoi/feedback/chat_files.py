@@ -8,6 +8,7 @@ from sqlalchemy import insert
 
 from malmoi.feedback import chats
 from malmoi.feedback.chats import NewMessage, insert_message
+from malmoi.feedback.open_webui import from_open_webui, is_open_webui
 from malmoi.feedback.refusals import invalid
 from malmoi.workspace.answers import NewAnswer
 from malmoi.workspace.base import now
@@ -44,17 +45,23 @@ def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def import_chats(ledger: Ledger, person_id: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Add exported chats under new ids; all of them, or none. They teach nothing until their person says so.
+    """Add exported chats, of ours or of Open WebUI, under new ids; all of them, or none. They teach nothing until their
+    person says so.
 
-    Returns {"n_chats", "n_messages"}. Raises RefusedError that names the chat and the message which cannot be read.
+    Returns {"n_chats", "n_messages", "n_left_out"}. Raises RefusedError that names the chat and the message which
+    cannot be read.
     """
+    n_left_out = 0
+    if rows and is_open_webui(rows):
+        rows, n_left_out = from_open_webui(rows)
     read = [_read_chat(number, row) for number, row in enumerate(rows)]
     with writing(ledger.engine) as connection:
         for chat, messages in read:
             connection.execute(insert(Chat).values(**chat, person_id=person_id))
             for message, at in messages:
                 insert_message(connection, chat["id"], message, message.text, at)
-    return {"n_chats": len(read), "n_messages": sum(len(messages) for _, messages in read)}
+    n_messages = sum(len(messages) for _, messages in read)
+    return {"n_chats": len(read), "n_messages": n_messages, "n_left_out": n_left_out}
 
 
 def _read_chat(number: int, row: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[NewMessage, datetime]]]:

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from malmoi.feedback import chat_files, chats
 from malmoi.feedback.chats import NewMessage
 from malmoi.feedback.comparing import open_comparisons
-from malmoi.feedback.refusals import RefusedError
+from malmoi.feedback.open_webui import is_open_webui
+from malmoi.feedback.refusals import RefusedError, invalid
 from malmoi.feedback.service import Turn
 from malmoi.feedback.settings import get_settings
 from malmoi.feedback.signals import signalled
@@ -72,6 +73,9 @@ class Stop(Body):
     answer_id: Id
 
 
+Exported = Annotated[list[dict[str, Any]], Field(max_length=10_000)]
+
+
 class ChatsFile(Body):
     model_config = ConfigDict(extra="ignore", strict=True)
     format: Literal["malmoi-chats"]
@@ -105,8 +109,12 @@ def export_all(member: Chatting, response: Response, state: Here) -> dict[str, A
 
 
 @router.post("/import", status_code=201)
-def import_chats(body: ChatsFile, member: Chatting, state: Here) -> dict[str, int]:
-    return chat_files.import_chats(state.ledger, member.id, body.chats)
+def import_chats(body: ChatsFile | Exported, member: Chatting, state: Here) -> dict[str, int]:
+    """Our own file, or the list of chats that Open WebUI exports."""
+    rows = body.chats if isinstance(body, ChatsFile) else body
+    if not isinstance(body, ChatsFile) and not is_open_webui(rows):
+        raise invalid("chats", "expected chats exported here or by Open WebUI")
+    return chat_files.import_chats(state.ledger, member.id, rows)
 
 
 @router.get("/{id}")

@@ -170,7 +170,7 @@ def test_a_file_of_chats_comes_back_as_it_was(ledger: Ledger, mina: str, ann: st
     other = answer(ledger, mina, chat, "", first, "error")
     chats.change_chat(ledger, mina, chat, {"sampling": {"temperature": 0.5}, "may_teach": True, "head": other})
     file = chat_files.export_chats(ledger, mina)
-    assert chat_files.import_chats(ledger, ann, file["chats"]) == {"n_chats": 1, "n_messages": 3}
+    assert chat_files.import_chats(ledger, ann, file["chats"]) == {"n_chats": 1, "n_messages": 3, "n_left_out": 0}
     (back,) = chat_files.export_chats(ledger, ann)["chats"]
     assert (back["title"], back["sampling"], back["may_teach"]) == ("하나", {"temperature": 0.5}, False)
     assert back["updated_at"] == file["chats"][0]["updated_at"] and back["id"] != chat
@@ -203,3 +203,34 @@ def test_a_file_that_cannot_be_read_adds_nothing(ledger: Ledger, mina: str, mess
 )  # fmt: skip
 def test_a_title_is_the_beginning(words: str, title: str) -> None:
     assert chats.title_of(words) == title
+
+
+def webui(**messages: dict[str, object]) -> dict[str, object]:
+    whole = {id: {"id": id, "timestamp": 1_700_000_000, "content": id, **row} for id, row in messages.items()}
+    return {"id": "x", "title": "낱말", "chat": {"title": "낱말", "history": {"messages": whole, "currentId": "b"}}}
+
+
+def test_chats_of_open_webui_come_in_with_their_branches(ledger: Ledger, mina: str) -> None:
+    user, answer = {"role": "user"}, {"role": "assistant", "model": "llama3:8b"}
+    given = webui(
+        b={**answer, "parentId": "q"}, q={**user, "parentId": None}, a={**answer, "parentId": "q"},
+        odd={"role": "system", "parentId": "a"}, below={**user, "parentId": "odd"},
+        next={**user, "parentId": "a", "content": "더?"}, loop={**user, "parentId": "loop"},
+    )  # fmt: skip
+    assert chat_files.import_chats(ledger, mina, [given]) == {"n_chats": 1, "n_messages": 4, "n_left_out": 3}
+    (chat,) = chat_files.export_chats(ledger, mina)["chats"]
+    texts = {one["id"]: one["text"] for one in chat["messages"]}
+    shape = [(one["text"], texts.get(one["parent"]), one["finish"]) for one in chat["messages"]]
+    assert shape == [("q", None, None), ("b", "q", "stop"), ("a", "q", "stop"), ("더?", "a", None)]
+    assert (chat["title"], texts[chat["head"]], chat["may_teach"]) == ("낱말", "b", False)
+    assert chat["messages"][1]["answer"]["voice"] == "llama3:8b (imported)"
+    assert chat["created_at"] == "2023-11-14T22:13:20+00:00"
+
+
+@pytest.mark.parametrize(
+    "chat", [1, {}, {"history": 1}, {"history": {"messages": [1]}}, {"history": {"messages": {"a": 1}}}]
+)
+def test_a_file_of_open_webui_that_cannot_be_read_adds_nothing(ledger: Ledger, mina: str, chat: object) -> None:
+    with pytest.raises(RefusedError, check=lambda error: str(error.param).startswith("chats.1.chat.history")):
+        chat_files.import_chats(ledger, mina, [webui(q={"role": "user", "parentId": None}), {"chat": chat}])
+    assert chats.list_chats(ledger, mina) == ([], None)

@@ -173,3 +173,30 @@ def test_where_nothing_can_answer_a_page_says_so(tmp_path: object) -> None:
         assert (refused["status"], refused["error"]["code"]) == (503, "no_model")
         assert messages(client, chat) == []
         assert client.get("/api/status").json()["problem"]["code"] == "no_model"
+
+
+def test_chats_come_back_from_a_file(quoted: httpx.Client) -> None:
+    chat = new_chat(quoted, title="kept")
+    say(quoted, chat, "What does a ticket cost?")
+    file = quoted.get(f"/api/chats/{chat}/export")
+    assert file.headers["content-disposition"] == 'attachment; filename="malmoi-chat.json"'
+    assert quoted.post("/api/chats/import", json=file.json()).json() == {"n_chats": 1, "n_messages": 2, "n_left_out": 0}
+    theirs = {"q": {"id": "q", "parentId": None, "role": "user", "content": "hi"}}
+    webui = [{"title": "from elsewhere", "chat": {"history": {"messages": theirs, "currentId": "q"}}}]
+    assert quoted.post("/api/chats/import", json=webui).json()["n_messages"] == 1
+    titles = [one["title"] for one in quoted.get("/api/chats").json()["chats"]]
+    assert titles.count("kept") == 2 and "from elsewhere" in titles
+    for wrong in ([{"x": 1}], {"format": "other", "version": 1, "chats": []}, "x", [1]):
+        assert quoted.post("/api/chats/import", json=wrong).status_code == 422
+
+
+def test_the_status_says_what_is_in_service(quoted: httpx.Client, spoke: httpx.Client) -> None:
+    say(quoted, new_chat(quoted), "hello")
+    said = quoted.get("/api/status").json()
+    assert said["problem"] is None and said["queue"] == {"running": 0, "waiting": 0}
+    assert (said["service"]["name"], said["service"]["looks_up"]["files"]) == ("none", 1)
+    assert said["service"]["looks_up"]["place"].endswith("notes") and said["questions"]["en"]
+    say(spoke, new_chat(spoke, sampling={"max_tokens": 1}), "hello")
+    service = spoke.get("/api/status").json()["service"]
+    assert (service["name"], service["seq_len"], service["looks_up"]) == ("tiny", LONG, None)
+    assert set(service["sampling"]) == {"temperature", "top_p", "top_k", "max_tokens"} and len(service["hash"]) == 64
