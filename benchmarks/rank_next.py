@@ -6,7 +6,8 @@ expects to learn most from, a few at a time; the known ranks are revealed as the
 and measured on the held-out rankings.
 
 Prints the accuracy of both by the number of rankings, the paired difference with its interval by prompt over all seeds,
-and the share of labels saved: how many fewer the informed team needed for the accuracy that chance has at the end.
+and the share of labels saved: how many fewer the informed team needed for the accuracy that chance has at the end, with
+its interval. A team that never gets there has saved none.
 """
 
 import argparse
@@ -16,11 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from malmoi.data.comparisons import read_rankings
-from malmoi.evals.interval import bootstrap
+from malmoi.data.comparisons import encode_ranking
+from malmoi.data.formats import rankings as rankings_of
+from malmoi.evals.interval import N_RESAMPLES, bootstrap
 from malmoi.evals.rank_next import order_to_rank
 from malmoi.evals.reward_accuracy import score_gaps
-from malmoi.formats.folder import load_config, load_text
+from malmoi.formats.folder import load_text
 from malmoi.train.features import Features, answer_features
 from malmoi.train.probe import fit_probe
 
@@ -57,30 +59,50 @@ def simulate(
     return {how: np.array(found) for how, found in right.items()}, [trees[held[number]] for number in pairs]
 
 
-def saved(sizes: Sequence[int], informed: Sequence[float], chance: Sequence[float]) -> float | None:
-    """The share of labels saved at the accuracy that chance has at the end; None if the informed never get there."""
+def saved(sizes: Sequence[int], informed: Sequence[float], chance: Sequence[float]) -> float:
+    """The share of labels saved at the accuracy that chance has at the end; 0 if the informed never get there."""
     goal = chance[-1]
     for place, accuracy in enumerate(informed):
         if accuracy >= goal:
             before = informed[place - 1] if place else accuracy
             part = 1.0 if place == 0 or accuracy == before else (goal - before) / (accuracy - before)
             needed = sizes[place] if place == 0 else sizes[place - 1] + part * (sizes[place] - sizes[place - 1])
-            return 1 - needed / sizes[-1]
-    return None
+            return 1 - float(needed) / sizes[-1]
+    return 0.0
+
+
+def saved_range(sizes: Sequence[int], values: dict[str, np.ndarray], trees: Sequence[str]) -> list[float]:
+    """The 95 % bootstrap interval of the share saved, by tree."""
+    keys = np.unique(np.asarray(trees), return_inverse=True)[1]
+    n_trees = int(keys.max()) + 1
+    counts = np.bincount(keys, minlength=n_trees)
+    sums = {how: np.array([np.bincount(keys, row, n_trees) for row in found]) for how, found in values.items()}
+    rng, shares = np.random.default_rng(0), []
+    for _ in range(N_RESAMPLES):
+        drawn = rng.integers(n_trees, size=n_trees)
+        means = {how: (found[:, drawn].sum(axis=1) / counts[drawn].sum()).tolist() for how, found in sums.items()}
+        shares.append(saved(sizes, means[INFORMED], means[CHANCE]))
+    return np.percentile(shares, [2.5, 97.5]).tolist()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="model folder whose states the probe reads")
     parser.add_argument("rankings", type=Path, help="rankings in any known format")
+    parser.add_argument("--longest", type=int, default=256, help="tokens of a conversation; longer ones are left out")
     parser.add_argument("--most", type=int, default=200, help="rankings at the end")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    rankings = read_rankings(given.rankings, *load_text(given.model), load_config(given.model).seq_len)
+    text = load_text(given.model)
+    rows = [row for _, row in rankings_of(given.rankings, "skip")]
+    trees = [row["tree"] for row in rows]
+    encoded = [encode_ranking(*text, row["messages"], row["answers"], row["ranks"]) for row in rows]
+    kept = [number for number, one in enumerate(encoded) if max(map(len, one.ids)) <= given.longest]
+    rankings, trees = [encoded[number] for number in kept], [trees[number] for number in kept]
     features = answer_features(given.model, rankings)
     sizes = [size for size in (50, 75, 100, 150, 200, 400, 800) if size <= given.most]
-    ranks, trees = [one.ranks for one in rankings], [one.tree for one in rankings]
+    ranks = [one.ranks for one in rankings]
     runs = [simulate(features, ranks, trees, sizes, seed) for seed in range(given.seeds)]
     print(json.dumps(report(sizes, runs), indent=2) if given.json else told(report(sizes, runs)))
 
@@ -100,7 +122,8 @@ def report(sizes: Sequence[int], runs: Sequence[tuple[dict[str, np.ndarray], lis
         }
         for place, size in enumerate(sizes)
     ]
-    return {"points": rows, "saved": saved(sizes, means[INFORMED], means[CHANCE])}
+    share = saved(sizes, means[INFORMED], means[CHANCE])
+    return {"points": rows, "saved": share, "saved_range": saved_range(sizes, values, trees)}
 
 
 def told(found: dict[str, object]) -> str:
@@ -112,9 +135,9 @@ def told(found: dict[str, object]) -> str:
             f"{point['n']:>8}  {point[INFORMED]['mean']:>8.3f}  {point[CHANCE]['mean']:>8.3f}  "
             f"{gap['mean']:+.3f} [{gap['low']:+.3f}, {gap['high']:+.3f}]"
         )
-    share = found["saved"]
-    ending = "labels saved: none" if share is None else f"labels saved at the last accuracy of chance: {share:.0%}"
-    return "\n".join([*lines, ending])
+    ends: list[float] = found["saved_range"]  # type: ignore[assignment]
+    share = f"{found['saved']:.0%} [{ends[0]:.0%}, {ends[1]:.0%}]"
+    return "\n".join([*lines, f"labels saved at the last accuracy of chance: {share}"])
 
 
 if __name__ == "__main__":

@@ -46,7 +46,8 @@ def compare_with_baselines(
     rows: with answers, ranks, source, tree and, if known, annotators; scores: of the reward model; name: in the alarm
     Returns `baselines`: name -> accuracy, `by_source` and `ahead`, by how much the reward model is more accurate,
     paired; `best`: the name of the most accurate baseline; `people`: how often one person orders a pair as another
-    did, as an interval or None; `alarm`: a sentence, or "" if the reward model is better than the best baseline.
+    did, as an interval or None; `alarm`: a sentence, or "" if the reward model is better than the best baseline, and
+    clearly worse than one of them in no source.
     """
     ranks = [row["ranks"] for row in rows]
     ours = _right(scores, ranks)
@@ -67,11 +68,13 @@ def compare_with_baselines(
     }
     best = max(found, key=lambda one: float(found[one].mean())) if len(places) else ""
     people = people_agreement(rows)
+    alarm = _alarm(name, best, bootstrap(ours - found[best], trees)) if best else ""
+    alarm = alarm or _alarm_of_source(name, ours, found, trees, sources)
     return {
         "baselines": measured,
         "best": best,
         "people": people.to_row() if people.n else None,
-        "alarm": _alarm(name, best, bootstrap(ours - found[best], trees)) if best else "",
+        "alarm": alarm,
     }
 
 
@@ -118,5 +121,19 @@ def _alarm(name: str, best: str, ahead: Interval) -> str:
             f"{name}: {ahead.n} held-out prompts are too few to say whether it knows more than {best}; hold out more "
             "(data.heldout_fraction), or rank more"
         )
-    how = "orders no more pairs as people did than" if ahead.mean <= 0 else "is not shown to be better than"
+    how = "orders no more pairs as ranked than" if ahead.mean <= 0 else "is not shown to be better than"
     return f"{name} {how} {best} (difference {ahead}): {follows}; rank more, or keep to sources that want one thing"
+
+
+def _alarm_of_source(
+    name: str, ours: np.ndarray, found: Mapping[str, np.ndarray], trees: Sequence[str], sources: np.ndarray
+) -> str:
+    """A sentence about the first source in which a baseline is clearly ahead, "" if there is none."""
+    for source in sorted(set(sources.tolist())):
+        mask = sources == source
+        for one, right in found.items():
+            ahead = bootstrap((ours - right)[mask], _of(trees, mask))
+            if ahead.high < 0 and ahead.n >= FEWEST_PROMPTS:
+                follows = FOLLOWS.get(one, f"{one} is the better guide")
+                return f"{name}: of {source}, {one} orders more pairs as ranked (difference {ahead}): there, {follows}"
+    return ""

@@ -39,7 +39,7 @@ from malmoi.train.features import answer_features
 
 FILE = "heldout.json"
 OURS = "reward model"
-HUES = ("grey", "muted", "gold", "teal")
+HUES = ("grey", "blue", "gold", "teal")
 """Of the baselines, in their order."""
 
 
@@ -112,7 +112,7 @@ def held_out_facts(finished: Finished) -> Facts:
     )
     blocks: list[Block] = [Table(["", "ordered as ranked", "reward model is ahead by"], rows), _bars(found)]
     if found.get("curve"):
-        blocks += [Note(f"The next: {more_told(found['curve']['next'])}."), _curve(found["curve"])]
+        blocks += [Note(f"{more_told(found['curve']['next']).capitalize()}."), _curve(found["curve"])]
     alarms = [found["alarm"]] if found["alarm"] else []
     summary = [Summary(f"{name}: held-out pairs", value) for name, value in ((OURS, found["accuracy"]), _best(found))]
     return Facts(

@@ -66,6 +66,15 @@ def test_an_alarm_says_what_follows() -> None:
     assert "9 held-out prompts are too few" in few
 
 
+def test_a_source_where_length_knows_more_raises_the_alarm() -> None:
+    rows, scores = many(300)
+    others = [{**row(["aaa", "a"], [1, 2], f"other {i}"), "source": "other"} for i in range(60)]
+    guessed = [[float(i % 2), float((i + 1) % 2)] for i in range(60)]
+    both, by_us = [*rows, *others], [*scores, *guessed]
+    alarm = compare_with_baselines(both, by_us, baseline_scores(both, None))["alarm"]
+    assert "of other, the longer answer orders more pairs" in alarm
+
+
 def test_ties_leave_nothing_to_compare() -> None:
     rows = [row(["a", "b"], [1, 1])]
     found = compare_with_baselines(rows, [[1, 0]], baseline_scores(rows, rows))
