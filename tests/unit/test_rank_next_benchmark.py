@@ -16,8 +16,8 @@ def test_labels_saved_are_interpolated_where_the_informed_reach_the_accuracy_of_
 def test_the_simulation_measures_both_on_the_same_held_out_pairs() -> None:
     rng = np.random.default_rng(0)
     n = 130
-    states = rng.normal(size=(2 * n, 6)).astype(np.float32)
-    prompts = rng.normal(size=(n, 3)).astype(np.float32)
+    states = rng.normal(size=(2 * n, 8)).astype(np.float32)
+    prompts = rng.normal(size=(n, 4)).astype(np.float32)
     features = Features(states, np.full(2 * n, 4), prompts, np.full(n, 2), (1, 2))
     ranks = [[1, 2] if states[2 * i, 0] > states[2 * i + 1, 0] else [2, 1] for i in range(n)]
     right, trees = simulate(features, ranks, [str(i) for i in range(n)], (50, 75), seed=0)
