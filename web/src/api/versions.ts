@@ -39,11 +39,9 @@ export interface Learned {
   n_heldout: number;
   n_pairs: number;
   n_prompts: number;
-  n_better: number;
   people: { name: string; n: number; n_left_out: number; simulated: boolean }[];
   cap: number | null;
   n_withheld_chats: number;
-  n_waiting_votes: number;
   until: string;
 }
 
@@ -127,6 +125,7 @@ export interface Job {
   created_at: string;
   stages: { name: string; status: "waiting" | "running" | "done" | "left_out" }[];
   stage: string | null;
+  asked: null | "stop" | "throw_away";
   percent: number | null;
   eta_s: number | null;
   curves: Record<string, [number, number][]>;

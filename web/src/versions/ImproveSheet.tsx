@@ -89,7 +89,7 @@ export function ImproveSheet({ onClose }: { onClose: () => void }) {
           </label>
         ))}
       </fieldset>
-      {preview && <Cost cost={preview.cost} />}
+      {preview && !preview.problems.length && <Cost cost={preview.cost} />}
       {preview?.problems.map((problem) => (
         <p className="notice warn" key={problem.code}>
           <span>{problem.code === "too_few" ? t("improve.too_few") : problem.message}</span>

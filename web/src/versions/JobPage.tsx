@@ -73,7 +73,7 @@ export function JobPage({ id }: { id: string }) {
         ))}
       </div>
       <div className="row">
-        {status === "running" && <Button onClick={() => act("stop")}>{t("job.stop")}</Button>}
+        {status === "running" && !job.asked && <Button onClick={() => act("stop")}>{t("job.stop")}</Button>}
         {status === "queued" && job.place > 1 && <Button onClick={() => act("earlier")}>{t("job.earlier")}</Button>}
         {resumable && (
           <Button look="main" onClick={() => act("resume")}>

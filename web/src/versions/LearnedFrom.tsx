@@ -10,9 +10,7 @@ export function LearnedFrom({ learned, title }: { learned: Learned; title: strin
       <h2>{title}</h2>
       <ul className="plain-list">
         <li>{t("learned.rankings", { n: learned.n_rankings, people: people.length, heldout: learned.n_heldout })}</li>
-        <li>{t("learned.better", { n: learned.n_better })}</li>
         <li>{t("learned.withheld", { n: learned.n_withheld_chats })}</li>
-        {learned.n_waiting_votes > 0 && <li>{t("learned.waiting", { n: learned.n_waiting_votes })}</li>}
         {learned.cap !== null && <li>{t("learned.cap", { n: learned.cap })}</li>}
       </ul>
       {people.length > 0 && (

@@ -32,6 +32,7 @@ export function verdictWords(verdict: VersionVerdict, t: Translate): string {
 }
 
 export function statusWord(job: Job, t: Translate): string {
+  if (job.status === "running" && job.asked) return t("job.ending");
   return {
     queued: t("job.queued", { n: job.place }),
     running: t("job.status.running"),
