@@ -139,6 +139,8 @@ def with_probe(config: Config, inputs: Inputs) -> Job:
     held_out: list[Ranking] = []
     if config.method == "auto" and len(rankings) >= TRAINED_FROM:
         rankings, held_out = split_by_tree(rankings, config.seed)
+    if inputs.start is not None and config.follow:
+        raise ConfigError("follow: a probe that continues another one (start) keeps its sources; leave follow out")
     start = None if inputs.start is None else probe_to_start_from(inputs.start, inputs.model, model)
     shares = config.layers if start is None else [layer / model.config.n_layer for layer in start.shape.layers]
     features = answer_features(inputs.model, rankings, shares)
@@ -208,12 +210,14 @@ def probe_to_start_from(folder: Path, base: Path, model: ScalarModel) -> Probe:
 
 def notes_of(fit: Fit, follow: str) -> Iterator[str]:
     """What a user should know of a fitted probe."""
+    # Of rankings, each of which counts once.
+    margin = 1.96 * math.sqrt(fit.accuracy * (1 - fit.accuracy) / fit.n_rankings)
     yield (
-        f"probe of {fit.n_rankings:,} rankings: right about {fit.accuracy:.1%} of the pairs of prompts that it was not "
-        f"fitted to, log loss {fit.log_loss:.3f}"
+        f"probe of {fit.n_rankings:,} rankings: right about {fit.accuracy:.1%} ± {margin:.1%} of the pairs of prompts "
+        f"that it was not fitted to, log loss {fit.log_loss:.3f}"
     )
-    if fit.log_loss > math.log(2) - 0.002:
-        yield "it knows no more than a coin yet, and its scores are next to nothing: rank more answers"
+    if fit.accuracy - margin <= 0.5:
+        yield "that is not shown to be more than a coin knows: rank more answers before anything follows it"
     for one, other, accuracy in fit.conflicts:
         how = f"{follow} is followed" if follow else "each has its own part, and the kind of prompt decides"
         yield (

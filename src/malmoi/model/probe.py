@@ -1,8 +1,8 @@
-"""A probe: a reward that is read from an answer's hidden states at several layers, as the network has them already.
+"""A probe: a reward that is read from an answer's hidden states, as the network has them already.
 
 A reward model usually reads the last layer at the last token, after training. On a frozen network the mean over the
-answer's tokens, together with the last, in the middle of the network orders answers better. What is preferred may
-depend on what was asked, so the answer's coordinates are multiplied by those of its prompt:
+answer's tokens, together with the last, after some five eighths of the blocks orders answers better. What is preferred
+may depend on what was asked, so the answer's coordinates are multiplied by those of its prompt:
 
     score = Σ_ij weights_ij c_i z_j,   z = (mean and last states of the answer, log length),   c = (1, tanh of the
                                                                                                     prompt's mean)

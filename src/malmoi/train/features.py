@@ -25,8 +25,8 @@ from malmoi.model.config import ModelConfig
 from malmoi.model.probe import answers_so_far
 from malmoi.model.transformer import LanguageModel, keep_layers
 
-LAYERS = (1 / 3, 1 / 2)
-"""Where a probe reads: shares of the network's depth."""
+LAYERS = (5 / 8,)
+"""Where a probe reads: shares of the network's depth (docs/decisions/0015)."""
 MOST_TOKENS = 2_048
 PER_FILE = 256
 ARRAYS = ("answers", "prompts", "lengths", "sizes")
