@@ -130,7 +130,7 @@ class Subject:
             prompt = template.encode(tokenizer, row["messages"], add_generation_prompt=True)[0]
             whole = [[*prompt, *a.ids, tokenizer.end_of_turn_id] for a in group]
             parts = [whole[i : i + AT_ONCE] for i in range(0, len(whole), AT_ONCE)]
-            rankings += [Ranking(part, [1] * len(part)) for part in parts]
+            rankings += [Ranking(part, [1] * len(part), n_prompt=len(prompt)) for part in parts]
         scores = np.concatenate(mean_scores(model, rankings, tokenizer.pad_id, BATCH_SIZE)).reshape(len(groups), -1)
         return priced(scores, np.array([[answer.finished for answer in group] for group in groups]), price)
 

@@ -394,7 +394,7 @@ class ScalarModel(nn.Module):
     def _answers(
         self, probe: Probe, ids: Tensor, branches: Branches | None, mask: Tensor | None, starts: Tensor | None
     ) -> Answers:
-        if starts is None:
+        if starts is None or bool((starts < 1).any()):
             raise ValueError("a probe reads answers only: `starts` must say where they begin")
         real = _read_tokens(branches, mask)
         hidden = self.model(ids) if real is None else self.model(ids, real=real, branches=branches)

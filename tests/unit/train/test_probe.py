@@ -92,6 +92,8 @@ def test_an_answer_has_one_score_in_every_layout(probed: ScalarModel) -> None:
 def test_a_probe_must_know_where_answers_begin(probed: ScalarModel) -> None:
     with pytest.raises(ValueError, match="starts"):
         probed(torch.tensor([[4, 5, 6]]))
+    with pytest.raises(ValueError, match="starts"):
+        mean_scores(probed, [Ranking([[4, 5, 6]], [1])], 0)
 
 
 def test_a_folder_keeps_the_scores_and_drops_the_blocks_that_nothing_reads(
