@@ -26,6 +26,8 @@ TOPIC = 1.25
 """Weight of the topic of a Korean question ("선인장은"), compared with other nouns."""
 FEW = 200
 """Passages that an index is taken to have more than it has: in a few notes no word is rare or common yet."""
+TITLED = 0.9
+"""How well the title holds a word that is no longer asked for, where a question word asks for something."""
 IN_HEADING, BEFORE, AFTER, IN_PASSAGE = 0.9, 0.75, 0.5, 0.45
 """How well a concept is found that is not in the sentence, but near it."""
 EVIDENCE = {
@@ -33,7 +35,7 @@ EVIDENCE = {
 }  # fmt: skip
 """Weights of what the probability is made of; see `Answer`."""
 BIAS = -6.5
-STRICT = {"time": 0.45, "number": 0.45, "money": 0.45, "phone": 1.0, "email": 1.0, "age": 1.0}
+STRICT = {"time": 0.45, "clock": 0.45, "number": 0.45, "money": 0.45, "phone": 1.0, "email": 1.0, "age": 1.0}
 """Kinds of answers that are known by their form, and how surely."""
 
 
@@ -149,14 +151,15 @@ def _answer(
     found = {c: max([fit, *(share * other.fit(c) for other, share in near if fit < share)]) for c, fit in here.items()}
     found |= {c: max(fit, BEFORE * _bag(passage.text).fit(c)) for c, fit in found.items() if place[c] == ABOUT}
     asked = {c: weight * (ABOUT if place[c] == ABOUT else 1) for c, weight in weights.items()}
-    asked = {c: weight for c, weight in asked.items() if place[c] != ABOUT or title.fit(c) < 0.5} or dict(weights)
-    away = (weight for c, weight in weights.items() if found[c] < IN_PASSAGE - 0.05 and place[c] != LIGHT)
-    missing = max(away, default=0.0)
     kinds = asked_kinds(question.text)
     told = [tells(kind, text) for kind in kinds]
+    asked = {c: weight for c, weight in asked.items() if not _is_topic(title.fit(c), place[c], bool(kinds))}
+    asked = asked or ({} if kinds else dict(weights))
+    away = (weight for c, weight in weights.items() if found[c] < IN_PASSAGE - 0.05 and place[c] != LIGHT)
+    missing = max(away, default=0.0)
     return Answer(
         parts[at],
-        own=_share(asked, here),
+        own=_share(asked, here) if asked else min(1.0, sum(told) / len(told)) * (0.8 + 0.2 * _share(weights, here)),
         near=_share(weights, found),
         missing=missing / max(weights.values(), default=1.0),
         told=sum(told) / len(told) if told else 0.5,
@@ -164,6 +167,11 @@ def _answer(
         against=float(is_back != asks_back),
         begins=float(at == 0),
     )
+
+
+def _is_topic(in_title: float, place: float, asks_for_kind: bool) -> bool:
+    """Whether a word says what the question is about, and not what is asked for: the title has it."""
+    return in_title >= 0.5 if place == ABOUT else asks_for_kind and place != LIGHT and in_title >= TITLED
 
 
 def _share(weights: Mapping[Concept, float], fits: Mapping[Concept, float]) -> float:

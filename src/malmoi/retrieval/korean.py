@@ -1,5 +1,6 @@
 """Korean words without their particles and endings, by lists: enough to compare them, no morphological analysis."""
 
+import re
 from functools import lru_cache
 
 from malmoi.retrieval.words import word_list
@@ -24,6 +25,17 @@ def without_ending(word: str) -> str:
         if word.endswith(ending) and len(word) > len(ending):
             return word[: -len(ending)]
     return without_particle(word)
+
+
+_SOFTENED = re.compile("^(.*)([가-힣])(?:워|우|운|울|와)")
+
+
+def irregular_stem(word: str) -> tuple[str, ...]:
+    """The stem of a verb whose ㅂ became 우: 구워 is of 굽다. Other words get a stem that no text has."""
+    found = _SOFTENED.match(word)
+    if found is None or (ord(found[2]) - 0xAC00) % 28:
+        return ()
+    return (found[1] + chr(ord(found[2]) + 17),)
 
 
 def open_syllable(word: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from malmoi.retrieval.glossary import LONGEST_PHRASE, korean_synonyms, synonyms, translations
-from malmoi.retrieval.korean import PARTICLES, without_ending, without_particle
+from malmoi.retrieval.korean import PARTICLES, irregular_stem, without_ending, without_particle
 from malmoi.retrieval.names import typed_names
 from malmoi.retrieval.stem import stem
 from malmoi.retrieval.terms import TOKEN, token_terms
@@ -170,7 +170,7 @@ def _korean(word: str) -> list[Concept]:
         return []
     known = translations(word)
     if not known:
-        return [Concept(word, (), korean=_bare(word), also=korean_synonyms(without_particle(word)))]
+        return [Concept(word, (), korean=_bare(word), also=korean_synonyms(word))]
     return [
         Concept(
             key,
@@ -183,4 +183,5 @@ def _korean(word: str) -> list[Concept]:
 
 
 def _bare(word: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((word, without_particle(word), without_ending(word))))
+    found = (word, without_particle(word), without_ending(word), *irregular_stem(word))
+    return tuple(dict.fromkeys(found))

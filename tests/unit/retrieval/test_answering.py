@@ -180,3 +180,36 @@ def test_an_index_is_told_of_by_the_first_headings_of_its_documents() -> None:
     one = {"files": 1, "titles": ["Rules > Equipment", "Rules > Fees"]}
     assert about(one, "en") == "1 document, such as Rules > Equipment, Rules > Fees"
     assert about({}, "ko") == "문서 0개"
+
+
+BAKERY = """# 달빛빵집
+
+달빛빵집은 2014년에 문을 열었다. 평일에는 오전 8시부터 저녁 7시까지 영업한다. 일요일은 쉰다.
+"""
+LODGING = """강릉 여행 숙소
+
+숙소는 안목해변 근처의 바다펜션이다. 하룻밤에 12만 원이고 고기는 밖에서 굽는다.
+"""
+
+
+@pytest.mark.parametrize(
+    ("question", "sentence"),
+    [
+        # A time of the day is asked for, and no year.
+        ("빵집은 언제 열어?", "평일에는 오전 8시부터 저녁 7시까지 영업한다."),
+        ("빵집 몇 시까지 해요?", "평일에는 오전 8시부터 저녁 7시까지 영업한다."),
+        ("빵집은 몇 년에 문을 열었어?", "달빛빵집은 2014년에 문을 열었다."),
+        ("일요일에도 빵집 문 열어?", "일요일은 쉰다."),
+        # The title is what the question is about, not what it asks for.
+        ("숙소 얼마야?", "하룻밤에 12만 원이고 고기는 밖에서 굽는다."),
+        ("숙소가 어디야?", "숙소는 안목해변 근처의 바다펜션이다."),
+        # The stem of a verb that its ending changes.
+        ("고기는 어디서 구워?", "하룻밤에 12만 원이고 고기는 밖에서 굽는다."),
+    ],
+)
+def test_what_a_title_holds_is_not_asked_for(tmp_path: Path, question: str, sentence: str) -> None:
+    for name, text in {"빵집.md": BAKERY, "숙소.txt": LODGING}.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    update_index(tmp_path, tmp_path.parent / f"{tmp_path.name}-index")
+    found = ask(Lookup(Index.open(tmp_path.parent / f"{tmp_path.name}-index")), question)
+    assert [source.sentence for source in found.sources[:1]] == [sentence]
