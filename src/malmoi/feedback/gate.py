@@ -22,12 +22,14 @@ Outcome = Literal["better", "worse", "not known yet"]
 Side = Literal["above", "below"]
 ALPHA = 0.05
 """Highest probability that a candidate that is no better is ever called better; and the same for worse."""
-PRIOR = 9.0
-"""Bets are spread over win rates as Beta(9, 9) is: candidates seldom win more than three of four prompts."""
+REACH = 0.2
+"""Bets are spread evenly over win rates up to this far from the claim: few candidates win more than seven of ten."""
+HELD_BACK = 16.0
+"""Prompts, half of them won, that a forecast begins with, so that a few lucky ones promise nothing."""
 MOST_MORE = 5_000
 """Comparisons beyond which nobody would wait."""
-_RATES = (np.arange(100) + 0.5) / 100
-_CLAIMS = np.arange(1, 400) / 400
+_STEPS = REACH * (np.arange(50) + 0.5) / 50
+_CLAIMS = np.arange(2, 399) / 400
 _EVEN = 0.5
 
 
@@ -111,9 +113,9 @@ def interval(scores: NDArray[np.float64]) -> tuple[float, float]:
 def n_more(scores: NDArray[np.float64]) -> int | None:
     """How many more prompts would settle whether the win rate is one half, if they are won as those so far.
 
-    The rate so far is drawn towards one half, as if it had begun with `2 * PRIOR` prompts that nobody won.
+    The rate so far is drawn towards one half, as if it had begun with `HELD_BACK` prompts of which half were won.
     """
-    rate = (PRIOR + scores.sum()) / (2 * PRIOR + len(scores))
+    rate = (HELD_BACK / 2 + scores.sum()) / (HELD_BACK + len(scores))
     side: Side = "above" if rate >= _EVEN else "below"
     rates, log_shares = bets(_EVEN, side)
     begun = log_shares + _log_grown(scores, rates, _EVEN)
@@ -146,9 +148,9 @@ def _log_grown(scores: NDArray[np.float64], rates: NDArray[np.float64], claim: f
 
 def bets(claim: float, side: Side) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The win rates that are bet on, and the logarithms of their shares of the stake."""
-    rates = _RATES[claim < _RATES] if side == "above" else _RATES[claim > _RATES]
-    density = (PRIOR - 1) * (np.log(rates) + np.log(1 - rates))
-    return rates, density - np.logaddexp.reduce(density)
+    rates = claim + _STEPS if side == "above" else claim - _STEPS
+    rates = rates[(rates > 0) & (rates < 1)]
+    return rates, np.full(len(rates), -math.log(len(rates)))
 
 
 def log_growth(scores: NDArray[np.float64], rates: NDArray[np.float64], claim: float) -> NDArray[np.float64]:

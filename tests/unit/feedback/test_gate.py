@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.gate import simulate
-from malmoi.feedback.gate import ALPHA, PRIOR, Compared, Verdict, interval, n_more, prompt_scores, verdict
+from malmoi.feedback.gate import ALPHA, HELD_BACK, Compared, Verdict, interval, n_more, prompt_scores, verdict
 
 
 def compared(*scores: float) -> list[Compared]:
@@ -59,7 +59,7 @@ def test_what_would_settle_it_settles_it() -> None:
     scores = np.array([1.0] * 24 + [0.0] * 12)
     more = n_more(scores)
     assert more is not None
-    rate = (PRIOR + 24) / (2 * PRIOR + 36)
+    rate = (HELD_BACK / 2 + 24) / (HELD_BACK + 36)
     won = round(more * rate)
     assert of(24 + won + 1, 12 + more - won).outcome == "better"
     assert n_more(np.array([1.0, 0.0] * 200)) is None
