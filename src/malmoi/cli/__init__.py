@@ -12,7 +12,23 @@ from typing import Annotated
 import typer
 
 from malmoi import __version__
-from malmoi.cli import ask, chat, data, evaluate, generate, index, making, models, quantise, runs, serve, stages, users
+from malmoi.cli import (
+    ask,
+    chat,
+    data,
+    evaluate,
+    generate,
+    improve,
+    index,
+    making,
+    models,
+    quantise,
+    runs,
+    serve,
+    stages,
+    users,
+    versions,
+)
 from malmoi.cli.options import HELP
 from malmoi.cli.reporting import DEBUG, Reporting, finish_output, open_standard_streams
 
@@ -24,6 +40,7 @@ commands: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "eval": evaluate.evaluate, "generate": generate.generate, "lineage": runs.lineage, "runs": runs.app,
         "data": data.app,
     },
+    "Improve": {"improve": improve.improve, "versions": versions.app, "jobs": improve.jobs},
     "Models": {"models": models.app, "quantise": quantise.quantise},
     "People": {"users": users.users, "keys": users.keys},
 }  # fmt: skip

@@ -13,9 +13,11 @@ from malmoi.cli.options import MOST_SEED, a_path
 from malmoi.errors import ConfigError
 
 if TYPE_CHECKING:
+    from malmoi.inference.best import BestOf
     from malmoi.inference.session import ChatSession
     from malmoi.retrieval.lookup import Lookup, Source
     from malmoi.workspace.answers import Recorder
+    from malmoi.workspace.choice import Choice
     from malmoi.workspace.folder import Workspace
 
 OWN = "default: the model's generation_config.json, else"
@@ -49,6 +51,16 @@ SHOWN = 100
 
 def remark(text: str) -> None:
     typer.secho(text, err=True, dim=True)
+
+
+def best_in(chosen: "Choice | None") -> "BestOf | None":
+    """How a version picks the best of n answers; None if it does not, or if a model was named."""
+    version = None if chosen is None else chosen.version
+    if version is None or version.reward_model is None or version.n is None:
+        return None
+    from malmoi.evals.best_of import best_of
+
+    return best_of(version.n, version.temperature or 0.0, version.name, version.reward_model)
 
 
 def index_for(workspace: "Workspace", documents: Path | None, no_documents: bool) -> Path | None:
@@ -92,12 +104,15 @@ class Answering:
 
     lookup, index: where answers are looked up, and the folder of its index; None if nothing is looked up
     recorder: None if the user wants no record
+    chosen: the model that answers, None if none does; follows_service: it is the version in service, and remains so
     """
 
     workspace: "Workspace"
     lookup: "Lookup | None"
     index: Path | None
     recorder: "Recorder | None"
+    chosen: "Choice | None" = None
+    follows_service: bool = False
     _hashes: dict[Path, str] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
 
@@ -116,9 +131,11 @@ class Answering:
         self, model: str | None, given: Mapping[str, Any], seed: int | None, weights: str, command: str
     ) -> "ChatSession":
         """A session with a model; see `voice_of`. given: options of sampling, None if they were not given"""
+        from malmoi.inference.grounded import NO_VOICE
         from malmoi.inference.session import ChatSession
 
-        name, folder = self.voice_of(model)
+        chosen = self.choose(model)
+        name, folder = (NO_VOICE, None) if chosen is None else (chosen.name, chosen.folder)
         if folder is None:
             for option, value in {**given, "seed": seed}.items():
                 if value is not None:
@@ -129,7 +146,45 @@ class Answering:
         from malmoi.inference.weights import weights_named
 
         sampling = sampling_of(folder, given, command)
-        return ChatSession(name, folder, sampling, seed, weights_named(weights), self.lookup)
+        best = best_in(chosen)
+        return ChatSession(name, folder, sampling, seed, weights_named(weights), self.lookup, best)
+
+    def follow(self, session: "ChatSession", model: str | None, given: Mapping[str, Any]) -> None:
+        """Go on with another model, which samples as it says itself; None: with the version that is in service now."""
+        from malmoi.inference.chosen import sampling_of  # with torch, which takes seconds
+        from malmoi.inference.grounded import NO_VOICE
+
+        chosen = self.choose(model)
+        if chosen is None:
+            session.use(NO_VOICE, None, None)
+        else:
+            session.use(chosen.name, chosen.folder, sampling_of(chosen.folder, given, "chat"), best_in(chosen))
+        self.begin_again()
+
+    def choose(self, model: str | None) -> "Choice | None":
+        """The model or version to talk with; by default the version in service, else as `voice_of`. None: no model."""
+        from malmoi.workspace.choice import Choice, choose
+        from malmoi.workspace.models import policy_names
+        from malmoi.workspace.versions import NAME
+
+        is_version = model is None and bool(policy_names(self.workspace))
+        if is_version or (model is not None and NAME.fullmatch(model)):
+            chosen: Choice | None = choose(self.workspace, model)
+        else:
+            name, folder = self.voice_of(model)
+            chosen = None if folder is None else Choice(name, folder)
+        self.chosen, self.follows_service = chosen, model is None and chosen is not None and chosen.version is not None
+        return chosen
+
+    def serving_changed(self) -> bool:
+        """Whether another version has been put in service than the one that answers by default."""
+        from malmoi.workspace.ledger import Ledger
+        from malmoi.workspace.versions import serving_number
+
+        if not self.follows_service or self.chosen is None or self.chosen.version is None:
+            return False
+        with Ledger.open(self.workspace, only_read=True) as ledger:
+            return serving_number(ledger) != self.chosen.version.number
 
     def voice_of(self, model: str | None) -> tuple[str, Path | None]:
         """Name and folder of a model, or "none" and no folder; by default the newest model, or none if there is none.
@@ -204,7 +259,10 @@ class Answering:
         """What it takes to make the last answer again; empty if no model was asked."""
         if session.sampling is None:
             return {}
-        return {**session.sampling.model_dump(mode="json", exclude={"logprobs"}), "seed": session.seed - 1}
+        how = {**session.sampling.model_dump(mode="json", exclude={"logprobs"}), "seed": session.seed - 1}
+        if session.best is not None and self.chosen is not None and (version := self.chosen.version) is not None:
+            how |= version.picking()
+        return how
 
     def sha256_of(self, made: Path | None) -> str | None:
         """The hash of a model or an index; files that have not changed are not read again."""

@@ -121,6 +121,10 @@ class Talk:
                 remark(f"error: {error}")
 
     def _answer(self, text: str, label: str) -> None:
+        if self.answering.serving_changed():
+            self.answering.follow(self.session, None, self.given)
+            remark(f"(now {self.session.name} is in service, and answers)")
+            label = label and f"{self.session.name}> "
         say(self.session, text, label)
         if source := best_source(self.session):
             remark(f"  {source}")
@@ -150,12 +154,8 @@ class Talk:
 
     def _use(self, model: str) -> str:
         """Go on with another model, which samples as it says itself."""
-        from malmoi.inference.chosen import sampling_of  # with torch, which takes seconds
-
-        name, folder = self.answering.voice_of(model)
-        self.session.use(name, folder, sampling_of(folder, self.given, "chat") if folder else None)
-        self.answering.begin_again()
-        return f"(now {name}; {taught(self.session, self.answering.lookup is not None)})"
+        self.answering.follow(self.session, model, self.given)
+        return f"(now {self.session.name}; {taught(self.session, self.answering.lookup is not None)})"
 
 
 def typed_lines() -> Iterator[str]:

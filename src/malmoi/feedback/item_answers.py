@@ -1,6 +1,7 @@
 """Sample the answers that people rank: the assistant's own, and what its network says more freely."""
 
 import threading
+from dataclasses import replace
 
 from malmoi.feedback.refusals import RefusedError
 from malmoi.feedback.service import Service, Turn
@@ -20,10 +21,11 @@ def sample_next(ledger: Ledger, service: Service) -> bool:
         return False
     answers: list[Sampled] = []
     seen = {text.strip() for text in item["texts"]}
+    plain = replace(service, best=None)  # people rank what the policy says, not what a reward model picked
     for number in range(N_TRIES):
         if len(seen) >= N_ANSWERS:
             break
-        turn = Turn(service, item["messages"], {} if number == 0 else FREELY)
+        turn = Turn(plain, item["messages"], {} if number == 0 else FREELY)
         try:
             answer = _sampled(turn, settles=number == 0)
         except RefusedError as error:

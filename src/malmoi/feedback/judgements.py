@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -230,6 +231,14 @@ def freeze(
     rows = _snapshot_rows(ledger, filter, only)
     if not rows:
         raise DataError(f"snapshot: no judgement passes the filter {filter.model_dump_json()}; rank some answers first")
+    wanted = filter.model_dump(mode="json") | {"generations": only and digest_of(sorted(only))}
+    return freeze_rows(ledger, rows, wanted, path, run_id=run_id)
+
+
+def freeze_rows(
+    ledger: Ledger, rows: Sequence[Mapping[str, Any]], wanted: Mapping[str, Any], path: Path, *, run_id: str
+) -> Snapshot:
+    """Write these rows of judgements to `path`, as an artefact of a run. wanted: how they were selected"""
     write_jsonl(path, rows)
     counts = {
         "judgements": len(rows),
@@ -238,16 +247,24 @@ def freeze(
         "people": dict(sorted(Counter(row["person"] for row in rows).items())),
     }
     sha256 = ledger.add_artefact(run_id, path.name, "snapshot", path)
-    wanted = filter.model_dump(mode="json") | {"generations": only and digest_of(sorted(only))}
-    row = {"sha256": sha256, "filter": wanted, "counts": counts, "path": ledger.stored_path(path)}
+    row = {"sha256": sha256, "filter": dict(wanted), "counts": counts, "path": ledger.stored_path(path)}
     with writing(ledger.engine) as connection:
         insert_missing(connection, Snapshot, [row])
     with Session(ledger.engine, expire_on_commit=False) as session:
         return session.get_one(Snapshot, sha256)
 
 
-def _snapshot_rows(ledger: Ledger, wanted: SnapshotFilter, only: set[str] | None) -> list[dict[str, Any]]:
+def judged_rows(ledger: Ledger, wanted: SnapshotFilter, until: datetime) -> list[dict[str, Any]]:
+    """The rows of a snapshot, of what had been said by then."""
+    return _snapshot_rows(ledger, wanted, None, until)
+
+
+def _snapshot_rows(
+    ledger: Ledger, wanted: SnapshotFilter, only: set[str] | None, until: datetime | None = None
+) -> list[dict[str, Any]]:
     latest = select(Judgement.assignment_id, func.max(Judgement.version).label("version"))
+    if until is not None:
+        latest = latest.where(Judgement.created_at <= until)
     newest = latest.group_by(Judgement.assignment_id).subquery()
     query = (
         select(Judgement.ranks, Assignment, Prompt, Person)

@@ -14,17 +14,29 @@ from typing import TYPE_CHECKING, Any
 
 from malmoi.errors import UserError
 from malmoi.feedback.refusals import RefusedError
-from malmoi.inference.grounded import NO_VOICE, Answered, Prepared, TooLongError, prepare, settle
+from malmoi.inference.grounded import (
+    NO_VOICE,
+    Answered,
+    Prepared,
+    TooLongError,
+    Words,
+    prepare,
+    settle,
+    settle_best,
+)
 from malmoi.retrieval.lookup import Findings, Lookup
 from malmoi.retrieval.suggestions import suggestions
 from malmoi.retrieval.taught import Taught, find_taught
 from malmoi.workspace.answers import NewAnswer
+from malmoi.workspace.choice import choose
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.hashes import sha256_in
 from malmoi.workspace.indexes import find_index
-from malmoi.workspace.models import find_model, policy_names
+from malmoi.workspace.models import policy_names
+from malmoi.workspace.versions import Version
 
 if TYPE_CHECKING:  # torch takes seconds, and the first page shall not wait for it
+    from malmoi.inference.best import BestOf
     from malmoi.inference.sampling import Sampling
     from malmoi.inference.speaker import Speaker, Speech
     from malmoi.inference.voice import Voice
@@ -35,6 +47,7 @@ class Service:
     """A voice and a look-up; at least one of them. speaker: the thread in which the voice speaks
 
     index_place: the folder that is indexed; of an index that a run made, its path in the workspace
+    version, best: the version in service, and how it picks the best of n answers; None if a model was named
     """
 
     name: str
@@ -47,6 +60,8 @@ class Service:
     index_place: str | None = None
     questions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """To begin with: language -> questions that the documents answer."""
+    version: Version | None = None
+    best: "BestOf | None" = None
     lock: Lock = field(default_factory=Lock, repr=False)
     """The look-up is used by one caller at a time."""
 
@@ -74,7 +89,9 @@ class Service:
 
 
 def open_service(workspace: Workspace, model: str | None = None) -> Service:
-    """Load what answers: the model (by default the newest; `none` quotes) and the workspace's index, if it has one.
+    """Load what answers: the model and the workspace's index, if it has one.
+
+    model: a name, `none` quotes; None: the version in service, else the newest
 
     Raises UserError if the model cannot be loaded, and RefusedError if there is neither a model nor an index.
     """
@@ -92,13 +109,19 @@ def open_service(workspace: Workspace, model: str | None = None) -> Service:
         if lookup is None:
             raise RefusedError("no_model", "there is no model here yet, and nothing to look up in; build or fetch one")
         return Service(NO_VOICE, None, None, None, None, lookup, *about, questions)
-    name, folder = find_model(workspace, model)
+    chosen = choose(workspace, model)
+    name, folder, version, best = chosen.name, chosen.folder, chosen.version, None
+    if version is not None and version.reward_model is not None and version.n is not None:
+        from malmoi.evals.best_of import best_of
+
+        best = best_of(version.n, version.temperature or 0.0, version.name, version.reward_model)
     from malmoi.inference.speaker import Speaker
     from malmoi.inference.voice import Voice
 
     voice = Voice.load(name, folder)
     speaker = Speaker.of(voice)
-    return Service(name, folder, sha256_in(workspace, folder), voice, speaker, lookup, *about, questions)
+    sha256 = sha256_in(workspace, folder)
+    return Service(name, folder, sha256, voice, speaker, lookup, *about, questions, version, best)
 
 
 def place_of(workspace: Workspace, lookup: Lookup, index: Path) -> str:
@@ -121,7 +144,7 @@ class Turn:
     chosen: Mapping[str, Any] = field(default_factory=dict)
     looks_up: bool = True
     prepared: Prepared | None = None
-    speech: "Speech | None" = None
+    speeches: "list[Speech]" = field(default_factory=list)
     taught: Sequence[Taught] = ()
     known: Taught | None = None
     is_cancelled: bool = False
@@ -136,12 +159,12 @@ class Turn:
     def beside(self, n: int) -> "Turn":
         """Another answer to the same prompt, with the seed n further on."""
         chosen = {**self.chosen, "seed": (self.seed + n) % 2**63}
-        return replace(self, chosen=chosen, speech=None)
+        return replace(self, chosen=chosen, speeches=[])
 
     @property
     def is_checked(self) -> bool:
-        """Whether the answer is shown only when it is whole, because it is held against documents."""
-        return self.prepared is not None and self.prepared.findings is not None
+        """Whether the answer is shown only when it is whole: it is held against documents, or is the best of n."""
+        return self.prepared is not None and (self.prepared.findings is not None or self.service.best is not None)
 
     @property
     def speaks(self) -> bool:
@@ -175,33 +198,47 @@ class Turn:
 
         assert self.prepared is not None and self.prepared.ids is not None
         assert self.service.speaker is not None and self.sampling is not None
+        best = self.service.best
+        drawn = [(self.sampling, self.seed)] if best is None else best.draws(self.sampling, self.seed)
         try:
-            self.speech = self.service.speaker.submit(self.prepared.ids, self.sampling, self.seed, wake)
+            for how, seed in drawn:
+                self.speeches.append(self.service.speaker.submit(self.prepared.ids, how, seed, wake))
         except BusyError as error:
+            self._end_speeches()
             raise RefusedError("busy", str(error)) from None
         if self.is_cancelled:
-            self.service.speaker.cancel(self.speech)
+            self._end_speeches()
 
     def cancel(self) -> None:
         """Stop. May be called at any time, from any thread, more than once."""
         self.is_cancelled = True
-        if self.speech is not None and self.service.speaker is not None:
-            self.service.speaker.cancel(self.speech)
+        self._end_speeches()
+
+    def _end_speeches(self) -> None:
+        for speech in list(self.speeches):
+            if self.service.speaker is not None:
+                self.service.speaker.cancel(speech)
+
+    @property
+    def speech(self) -> "Speech | None":
+        """The answer in the making; of several, one that broke off, else the first."""
+        failed = (one for one in self.speeches if one.error or one.request.finish_reason == "error")
+        return next(failed, self.speeches[0] if self.speeches else None)
 
     @property
     def is_over(self) -> bool:
-        return self.is_cancelled or self.speech is None or self.speech.is_over
+        return self.is_cancelled or all(speech.is_over for speech in self.speeches)
 
     @property
     def place(self) -> int:
         """In the queue, from 1; 0: being answered."""
-        if self.speech is None or self.service.speaker is None:
+        if self.service.speaker is None:
             return 0
-        return self.service.speaker.place(self.speech)
+        return max((self.service.speaker.place(speech) for speech in self.speeches), default=0)
 
     @property
     def n_tokens(self) -> int:
-        n_tokens = len(self.speech.request.ids) if self.speech is not None else 0
+        n_tokens = sum(len(speech.request.ids) for speech in self.speeches)
         if n_tokens and self.began_at is None:
             self.began_at = time.monotonic()
         return n_tokens
@@ -230,6 +267,9 @@ class Turn:
             sources = self.prepared.findings.sources
             return Answered(self.known.answer, sources, supported=True, quoted=True, voice=self.service.name)
         with self.service.lock:
+            if self.service.best is not None and len(self.speeches) > 1:
+                said = [Words(one.request.text.lstrip(), one.request.finish_reason == "stop") for one in self.speeches]
+                return settle_best(self.service.voice, self.prepared, said, self.service.best.judge)
             return settle(self.service.voice, self.prepared, self.said)
 
     def record(self, answered: Answered) -> NewAnswer:
@@ -237,6 +277,8 @@ class Turn:
         service, how = self.service, {}
         if self.sampling is not None:
             how = {**self.sampling.model_dump(mode="json", exclude={"logprobs"}), "seed": self.seed}
+        if service.version is not None and service.version.n is not None:
+            how |= service.version.picking()
         row = answered.to_row()
         if self.known is not None:
             row["sources"] = [

@@ -10,7 +10,7 @@ titles are offered.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from malmoi.errors import DataError
 from malmoi.retrieval.agreement import agreeing_source
@@ -22,6 +22,7 @@ from malmoi.retrieval.quote import DECLINES, declined, quote, see_also, with_par
 from malmoi.tokenizer.chat_template import Message, check_messages
 
 if TYPE_CHECKING:  # torch takes seconds, and quotations need none
+    from malmoi.inference.best import BestOf, Judge
     from malmoi.inference.requests import Request
     from malmoi.inference.sampling import Sampling
     from malmoi.inference.voice import Voice
@@ -65,6 +66,17 @@ class Answered:
         """Everything but the text, for a JSON line."""
         row = {"sources": [source.to_row() for source in self.sources], "supported": self.supported}
         return row | {"quoted": self.quoted, **({"rejected": self.rejected} if self.rejected else {})}
+
+
+class Words(NamedTuple):
+    """What a voice said. finished: whether it ended its turn itself"""
+
+    text: str
+    finished: bool = True
+
+
+def words_of(request: "Request") -> Words:
+    return Words(request.text, request.finish_reason == "stop")
 
 
 @dataclass(frozen=True)
@@ -204,24 +216,42 @@ def _source_of(said: str, findings: Findings, question: str) -> Source | None:
     return agreeing_source(said, findings, question)
 
 
+def settle_best(voice: "Voice | None", prepared: Prepared, said: Sequence[Words], judge: "Judge") -> Answered:
+    """The best of several answers: of those that stay, as `settle` decides, the one that the judge scores highest."""
+    settled = [settle(voice, prepared, words.text) for words in said]
+    kept = [place for place, one in enumerate(settled) if not one.quoted]
+    if not kept:
+        return settled[0]
+    scores = judge.scores(prepared.asked, [said[place] for place in kept])
+    return settled[max(zip(scores, kept, strict=True), key=lambda one: (one[0], -one[1]))[1]]
+
+
 def answer_all(
     voice: "Voice | None", lookup: Lookup | None, conversations: Sequence[Sequence[Message]], sampling: "Sampling",
-    seeds: Sequence[int],
+    seeds: Sequence[int], best: "BestOf | None" = None,
 ) -> list[Answered]:  # fmt: skip
-    """One answer to each conversation: the same as to each alone. seeds: one number for each"""
+    """One answer to each conversation: the same as to each alone. seeds: one number for each; best: of n answers"""
     prepared = [prepare(voice, lookup, messages, sampling.max_tokens) for messages in conversations]
-    said = speak(voice, prepared, sampling, seeds)
-    return [settle(voice, one, words) for one, words in zip(prepared, said, strict=True)]
+    if best is None:
+        said = speak(voice, prepared, [sampling] * len(prepared), seeds)
+        return [settle(voice, one, words.text) for one, words in zip(prepared, said, strict=True)]
+    repeated = [one for one in prepared for _ in range(best.n)]
+    drawn = [draw for seed in seeds for draw in best.draws(sampling, seed)]
+    said = speak(voice, repeated, [how for how, _ in drawn], [seed for _, seed in drawn])
+    groups = (said[start : start + best.n] for start in range(0, len(said), best.n))
+    return [settle_best(voice, one, group, best.judge) for one, group in zip(prepared, groups, strict=True)]
 
 
-def speak(voice: "Voice | None", prepared: Sequence[Prepared], sampling: "Sampling", seeds: Sequence[int]) -> list[str]:
-    """The voice's words for each prompt, "" where it is not asked. Prompts of similar length are read together."""
+def speak(
+    voice: "Voice | None", prepared: Sequence[Prepared], samplings: Sequence["Sampling"], seeds: Sequence[int]
+) -> list[Words]:
+    """The voice's words for each prompt, none where it is not asked. Prompts of similar length are read together."""
     asked = sorted((i for i, one in enumerate(prepared) if one.ids), key=lambda i: len(prepared[i].ids or ()))
     if voice is None or not asked:
-        return [""] * len(prepared)
+        return [Words("")] * len(prepared)
     n_rows = min(N_ROWS, len(asked))
-    n_max = len(prepared[asked[-1]].ids or ()) + sampling.max_tokens
+    n_max = max(len(prepared[i].ids or ()) + samplings[i].max_tokens for i in asked)
     engine = voice.engine(n_rows, n_max=n_max, n_waiting=len(asked), join_at=max(1, n_rows // 4))
-    requests: dict[int, Request] = {i: engine.submit(prepared[i].ids or (), sampling, seeds[i]) for i in asked}
+    requests: dict[int, Request] = {i: engine.submit(prepared[i].ids or (), samplings[i], seeds[i]) for i in asked}
     engine.finish()
-    return [requests[i].text if i in requests else "" for i in range(len(prepared))]
+    return [words_of(requests[i]) if i in requests else Words("") for i in range(len(prepared))]

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from malmoi.errors import UserError
 from malmoi.feedback.refusals import RefusedError
@@ -15,10 +15,15 @@ from malmoi.serve.limits import AtOnce, Tries
 from malmoi.serve.making import Making
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.ledger import Ledger
+from malmoi.workspace.versions import serving_number
+
+if TYPE_CHECKING:  # torch takes seconds
+    from malmoi.feedback.contenders import Match
 
 log = logging.getLogger("malmoi.serve")
 T = TypeVar("T")
 COOKIE = "malmoi"
+RETIRE_EVERY_S = 0.1
 
 
 @dataclass
@@ -48,6 +53,9 @@ class State:
     logins_of_name: Tries = field(default_factory=lambda: Tries(30, 3600))
     preparing: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "prepare"))
     """One thread that looks up and checks: the look-up is used by one caller at a time."""
+    match: "Match | None" = None
+    """Two versions in memory that answer for blind comparisons."""
+    matching: asyncio.Lock = field(default_factory=asyncio.Lock)
     _opening: "asyncio.Task[Service] | None" = None
 
     @property
@@ -56,13 +64,24 @@ class State:
 
     async def in_service(self) -> Service:
         """What answers; waits until it is loaded. Raises RefusedError if nothing can answer."""
-        if self.service is not None:
+        if self.service is not None and not await asyncio.to_thread(self._has_changed, self.service):
             return self.service
         if self._opening is None or self._opening.done():
             self._opening = asyncio.create_task(self._open())
         return await asyncio.shield(self._opening)
 
+    def _has_changed(self, service: Service) -> bool:
+        """Whether another version has been put in service since this was loaded, from wherever."""
+        return self.model is None and serving_number(self.ledger) != (service.version and service.version.number)
+
+    async def _retire(self, service: Service) -> None:
+        """Let a version that no longer serves end its answers."""
+        while service.speaker is not None and not service.speaker.engine.is_idle:
+            await asyncio.sleep(RETIRE_EVERY_S)
+        await asyncio.to_thread(service.close)
+
     async def _open(self) -> Service:
+        before = self.service
         try:
             self.service = await self.prepare(open_service, self.workspace, self.model)
         except Exception as error:
@@ -73,6 +92,8 @@ class State:
                 self.problem = RefusedError("model_failed", "the model cannot be loaded; the server's log says why")
             raise self.problem from None
         self.problem = None
+        if before is not None:
+            self.begin(asyncio.create_task(self._retire(before)))
         return self.service
 
     async def prepare(self, function: Callable[..., T], *given: Any) -> T:

@@ -8,20 +8,22 @@ from malmoi.feedback.service import Service
 from malmoi.feedback.settings import get_settings
 from malmoi.serve.errors import envelope
 from malmoi.serve.who import Here, SignedIn
+from malmoi.workspace.jobs import open_job
 
 router = APIRouter(prefix="/api")
 
 
 @router.get("/status")
 def status(_: SignedIn, state: Here) -> dict[str, Any]:
-    service = state.service
+    service, job = state.service, open_job(state.ledger)
     speaker = service.speaker if service else None
     return {
         "service": service and _about(service),
         "problem": envelope(state.problem)["error"] if state.problem else None,
         "queue": {"running": speaker.n_running if speaker else 0, "waiting": speaker.n_waiting if speaker else 0},
-        "job": None,
-        "slow": False,
+        "version": service.version.name if service and service.version else None,
+        "job": job,
+        "slow": job is not None and job["status"] == "running",
         "questions": {"en": [], "ko": []} | (dict(service.questions) if service else {}),
         "settings": {"may_teach_default": get_settings(state.ledger)["may_teach_default"]},
     }

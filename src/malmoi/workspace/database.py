@@ -21,6 +21,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from malmoi.errors import WorkspaceError
+from malmoi.workspace import ring_schema  # noqa: F401  # tables of the same database
 from malmoi.workspace.schema import Base
 
 MIGRATIONS = "malmoi.workspace:migrations"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import func, insert, inspect, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 from sqlalchemy.orm import Session
@@ -22,12 +23,13 @@ from malmoi.workspace.database import chunks, insert_missing, lock_table, open_d
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.schema import Base, Person, RunInput, now
 
+HEAD = ScriptDirectory(str(Path(malmoi.workspace.migrations.__file__).parent)).get_current_head()
 NEXT_REVISION = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "next"
+down_revision = "{head}"
 
 
 def upgrade() -> None:
@@ -44,7 +46,7 @@ def next_version(tmp_path: Path, then: str = "pass") -> str:
     """The migrations of a Malmoi that has one more."""
     folder = tmp_path / "migrations"
     shutil.copytree(Path(malmoi.workspace.migrations.__file__).parent, folder)
-    (folder / "versions" / "0005_next.py").write_text(NEXT_REVISION.format(then=then))
+    (folder / "versions" / "next.py").write_text(NEXT_REVISION.format(then=then, head=HEAD))
     return str(folder)
 
 
@@ -83,8 +85,8 @@ def test_an_older_database_is_copied_before_it_is_migrated(tmp_path: Path) -> No
         assert connection.execute(text("SELECT id, colour FROM person")).all() == [("ann", None)]
     newer.dispose()
     engine.dispose()
-    copy = sqlite3.connect(tmp_path / "malmoi.db.bak-0004")
-    assert copy.execute("SELECT version_num FROM alembic_version").fetchall() == [("0004",)]
+    copy = sqlite3.connect(tmp_path / f"malmoi.db.bak-{HEAD}")
+    assert copy.execute("SELECT version_num FROM alembic_version").fetchall() == [(HEAD,)]
     assert copy.execute("SELECT * FROM person").fetchall()[0][:2] == ("ann", "Ann")
     copy.close()
     assert list(tmp_path.glob("*.partial*")) == []
@@ -93,8 +95,9 @@ def test_an_older_database_is_copied_before_it_is_migrated(tmp_path: Path) -> No
 def test_the_first_layout_becomes_the_newest_with_everything_in_it(database_url: str, tmp_path: Path) -> None:
     folder = tmp_path / "first"
     shutil.copytree(Path(malmoi.workspace.migrations.__file__).parent, folder)
-    for later in folder.glob("versions/000[2-9]_*.py"):
-        later.unlink()
+    for later in folder.glob("versions/[0-9]*_*.py"):
+        if later.name != "0001_first.py":
+            later.unlink()
     engine = open_database(database_url, str(folder))
     with writing(engine) as connection:
         insert_missing(connection, Person, [person()])
@@ -236,7 +239,7 @@ def test_processes_that_open_a_database_at_once_migrate_it_once(
     assert ended == [""] * 3
     engine = open_database(database_url, str(tmp_path / "migrations"))
     with engine.connect() as connection:
-        assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [("0005",)]
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [("next",)]
     engine.dispose()
     assert list(tmp_path.glob("*.partial*")) == []
 

@@ -1,0 +1,101 @@
+"""Versions that answer questions for a blind comparison, and the questions that they are asked.
+
+Questions are what people asked the assistant here, then prompts that were held out from training. None of them is one
+that the candidate learned from.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from malmoi.evals.best_of import best_of
+from malmoi.feedback.gate_comparisons import Spoken, compared_prompts, open_comparison, prompt_name, record_comparison
+from malmoi.inference.chosen import sampling_of
+from malmoi.inference.grounded import answer_all
+from malmoi.inference.voice import Voice
+from malmoi.retrieval.index import Index
+from malmoi.retrieval.lookup import Lookup
+from malmoi.workspace.folder import Workspace
+from malmoi.workspace.indexes import find_index
+from malmoi.workspace.ledger import Ledger, digest_of
+from malmoi.workspace.schema import Answer, Prompt
+from malmoi.workspace.service_schema import Chat, ChatMessage
+from malmoi.workspace.versions import PROMPTS, Version
+
+Messages = Sequence[Mapping[str, Any]]
+
+
+class Contender:
+    """A version with its network and its judge in memory. Raises UserError if they cannot be loaded."""
+
+    def __init__(self, version: Version, lookup: Lookup | None) -> None:
+        self.version, self.lookup = version, lookup
+        self.voice = Voice.load(version.name, version.policy)
+        self.sampling = sampling_of(version.policy, {}, "chat")
+        self.best = None
+        if version.reward_model is not None and version.n is not None:
+            self.best = best_of(version.n, version.temperature or 0.0, version.name, version.reward_model)
+
+    def answer(self, messages: Messages) -> Spoken:
+        """As chat answers. The seed is the question's: the same question is answered alike again."""
+        seed = int(digest_of([prompt_name(messages), self.version.number])[:12], 16)
+        said = answer_all(self.voice, self.lookup, [[dict(one) for one in messages]], self.sampling, [seed], self.best)
+        return Spoken(self.version, said[0].text, said[0].quoted, seed)
+
+
+class Match:
+    """A candidate and the version in service, which answer the same questions. questions: to ask before all others"""
+
+    def __init__(
+        self, ledger: Ledger, candidate: Version, against: Version, questions: Sequence[Messages] = ()
+    ) -> None:  # fmt: skip
+        self.ledger, self.questions = ledger, questions
+        index = find_index(Workspace(ledger.root))
+        lookup = None if index is None else Lookup(Index.open(Path(index)))
+        self.candidate, self.against = (Contender(version, lookup) for version in (candidate, against))
+        self.names = candidate.name, against.name
+
+    def next_pair(self, person_id: str) -> dict[str, Any] | None:
+        """The next comparison for a person: one that waits for the answer, else a new one; None if nothing is left.
+
+        Questions that both answer alike are recorded, and passed over.
+        """
+        candidate, against = self.candidate.version, self.against.version
+        if (waiting := open_comparison(self.ledger, candidate, against, person_id)) is not None:
+            return waiting
+        known = compared_prompts(self.ledger, candidate, against) | set((candidate.learned or {}).get(PROMPTS, []))
+        for messages in self._asked():
+            if prompt_name(messages) in known:
+                continue
+            known.add(prompt_name(messages))
+            said = self.candidate.answer(messages), self.against.answer(messages)
+            row = record_comparison(self.ledger, messages, *said, person_id)
+            if not row["alike"]:
+                return row
+        return None
+
+    def _asked(self) -> Iterator[Messages]:
+        yield from self.questions
+        yield from asked_here(self.ledger)
+
+
+def asked_here(ledger: Ledger) -> Iterator[Messages]:
+    """Questions that people asked here, the latest first, then prompts that were held out, in a fixed random order.
+
+    None is of a chat that may not teach.
+    """
+    is_withheld = (
+        select(ChatMessage.id)
+        .join(Chat, Chat.id == ChatMessage.chat_id)
+        .where(ChatMessage.answer_id == Answer.id, Chat.may_teach.is_(False))
+    )
+    asked = select(Answer.messages).where(~is_withheld.exists()).order_by(Answer.id.desc())
+    held_out = select(Prompt.id, Prompt.messages).where(Prompt.split == "heldout")
+    with ledger.engine.connect() as connection:
+        conversations = list(connection.scalars(asked))
+        prompts = sorted(connection.execute(held_out).all(), key=lambda row: digest_of(row[0]))
+    for messages in [*conversations, *(messages for _, messages in prompts)]:
+        # What was looked up belongs to the answer of then: each version looks up by itself.
+        yield [{"role": one["role"], "content": one["content"]} for one in messages]

@@ -1,0 +1,243 @@
+"""Improve the assistant by what people said: what there is to learn from, the recipe, and the candidate at its end.
+
+`best-of-n` trains a reward model on the rankings; the candidate is the policy in service with that reward model, which
+picks the best of n answers. `train` also moves the policy: by DPO, or by PPO with the reward model.
+"""
+
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any, Literal
+
+from malmoi.data.comparisons import ranking_ids
+from malmoi.errors import ConfigError, UserError, WorkspaceError
+from malmoi.feedback.gate_comparisons import prompt_name
+from malmoi.feedback.learning import Lesson, Whose, lesson
+from malmoi.files import read_json, read_jsonl
+from malmoi.formats.folder import load_config, load_text
+from malmoi.pipeline.doctor import inspect_machine
+from malmoi.pipeline.estimate import estimate
+from malmoi.pipeline.memory import shape_of
+from malmoi.pipeline.recipe import READS, Recipe
+from malmoi.pipeline.run import Done
+from malmoi.stage import MODEL
+from malmoi.workspace.ledger import Ledger
+from malmoi.workspace.schema import now
+from malmoi.workspace.versions import PROMPTS, NewVersion, Version, add_version, begin_versions, find_version
+
+How = Literal["best-of-n", "train"]
+Algorithm = Literal["dpo", "ppo"]
+USUAL_RANKINGS = 50
+"""Rankings that usually make a difference."""
+FEWEST = 5
+EPOCHS, FEWEST_STEPS = 3, 20
+MOST_ROWS = 200
+"""Rankings whose length is measured for the estimate."""
+TEMPERATURE = 0.7
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What somebody asks for. n: answers to pick from; algorithm: of `train`; whose: judgements to learn from"""
+
+    how: How = "best-of-n"
+    whose: Whose = "people"
+    n: int = 4
+    algorithm: Algorithm = "dpo"
+
+    def check(self) -> None:
+        """Raises ConfigError."""
+        for name, value, known in (
+            ("how", self.how, ("best-of-n", "train")),
+            ("from", self.whose, ("people", "simulated", "all")),
+            ("algorithm", self.algorithm, ("dpo", "ppo")),
+        ):
+            if value not in known:
+                raise ConfigError(f"--{name} {value}: expected {', '.join(known)}")
+        if not 2 <= self.n <= 16:
+            raise ConfigError(f"--n {self.n}: expected 2 to 16 answers")
+
+    def command(self) -> str:
+        """The command that asks for the same."""
+        words = ["malmoi", "improve", "--how", self.how]
+        words += ["--n", str(self.n)] if self.how == "best-of-n" else ["--algorithm", self.algorithm]
+        words += [] if self.whose == "people" else ["--from", self.whose]
+        return " ".join([*words, "--yes"])
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An improvement that could begin. start: the version whose policy is improved; settings: of the job"""
+
+    start: Version
+    lesson: Lesson
+    recipe: Recipe | None
+    settings: dict[str, Any]
+    problems: list[dict[str, Any]]
+    remarks: list[dict[str, Any]]
+
+
+def prepare(ledger: Ledger, wanted: Wanted) -> Prepared:
+    """What there is to learn from, and the recipe that would learn it. Raises UserError if there is no policy."""
+    wanted.check()
+    start, until = begin_versions(ledger), now()
+    learned = lesson(ledger, wanted.whose, until)
+    problems, remarks = _problems(ledger, learned), _remarks(learned)
+    settings: dict[str, Any] = {
+        **vars(wanted),
+        "until": until.isoformat(),
+        "start": start.name,
+        "temperature": TEMPERATURE,
+    }
+    if problems:
+        return Prepared(start, learned, None, settings, problems, remarks)
+    settings["recipe"] = _table(ledger, start, wanted, learned)
+    return Prepared(start, learned, Recipe.of(settings["recipe"], "improve"), settings, problems, remarks)
+
+
+def preview(ledger: Ledger, wanted: Wanted, *, with_cost: bool = True) -> dict[str, Any]:
+    """What would be learned from, and what it costs on this machine: some seconds of trial steps."""
+    ready = prepare(ledger, wanted)
+    cost = cost_of(ledger, ready.recipe) if with_cost and ready.recipe is not None else None
+    if cost is not None and not cost["fits"]:
+        said = "needs more memory than is free; close something, or wait"
+        ready.problems.append({"code": "memory", "message": said, **cost})
+    return {
+        "learned": ready.lesson.to_row(), **{name: getattr(wanted, name) for name in ("how", "n", "algorithm")},
+        "start": ready.start.name, "stages": list(ready.recipe.stages) if ready.recipe else [], "cost": cost,
+        "problems": ready.problems, "remarks": ready.remarks, "command": wanted.command(),
+    }  # fmt: skip
+
+
+def cost_of(ledger: Ledger, recipe: Recipe) -> dict[str, Any]:
+    """Seconds and memory, as measured now. Half to double the seconds is what such estimates are worth."""
+    machine = inspect_machine(ledger.root)
+    needs = estimate(recipe, shape_of(recipe, ledger.root), machine.compute_dtype)
+    seconds, memory = sum(need.seconds for need in needs), max(need.memory_bytes for need in needs)
+    return {
+        "seconds": seconds, "low_s": seconds / 2, "high_s": seconds * 2, "memory_bytes": memory,
+        "free_memory_bytes": machine.free_memory_bytes, "fits": memory <= machine.free_memory_bytes,
+        "stages": {need.stage: need.seconds for need in needs},
+    }  # fmt: skip
+
+
+def make_candidate(
+    ledger: Ledger, job: int, settings: dict[str, Any], done: dict[str, Done], person_id: str | None
+) -> Version:
+    """Record what a finished job made as a candidate. Raises WorkspaceError if no reward model or policy came of it."""
+    start, how = find_version(ledger, settings["start"]), settings["how"]
+    wanted = "reward" if how == "best-of-n" else settings["algorithm"]
+    if wanted not in done:
+        raise WorkspaceError("nothing was learned: all answers to each prompt tie; rank answers that differ")
+    trained = done[wanted].out / MODEL
+    is_best = how == "best-of-n"
+    new = NewVersion(
+        how=how, model=start.model if is_best else wanted, policy=start.policy if is_best else trained,
+        reward_model=trained if is_best else None, n=settings["n"] if is_best else None,
+        temperature=settings["temperature"] if is_best else None, came_from=start.number, job=job, person_id=person_id,
+        learned=_learned(done["judgements"].out),
+        report={"reward_model": report_of(done["reward"].out), "seconds": sum(one.seconds for one in done.values())},
+    )  # fmt: skip
+    return add_version(ledger, new)
+
+
+def _learned(out: Path) -> dict[str, Any]:
+    """Counts of what was learned from, and the names of the questions in it."""
+    asked = {prompt_name(row["messages"]) for row in read_jsonl(out / "train.jsonl")}
+    return {**read_json(out / "judgements.json"), PROMPTS: sorted(asked)}
+
+
+def report_of(out: Path) -> dict[str, Any] | None:
+    """A reward model next to what it must beat, on rankings that were held out; None if there were none.
+
+    counts: whether its own verdict on answers counts: it knows more than length and counted words
+    """
+    path = out / "heldout.json"
+    found = read_json(path) if path.exists() else None
+    if found is None or found["accuracy"] is None:
+        return None
+    baselines = [
+        {"name": name, "accuracy": row["accuracy"], "ahead": row["ahead"]} for name, row in found["baselines"].items()
+    ]
+    kept = {name: found[name] for name in ("accuracy", "n_pairs", "people", "alarm")}
+    return {**kept, "n_rankings": found["n_rankings"], "baselines": baselines, "counts": not found["alarm"]}
+
+
+def _problems(ledger: Ledger, learned: Lesson) -> list[dict[str, Any]]:
+    n = len(learned.rows)
+    if n < FEWEST:
+        said = f"{n} rankings by {learned.whose} are too few to learn from; rank at least {FEWEST}"
+        if learned.whose == "people" and (others := len(lesson(ledger, "simulated", learned.until).rows)):
+            said += f" ({others:,} by a simulated labeler: --from simulated)"
+        return [{"code": "too_few", "message": said, "n": n, "fewest": FEWEST}]
+    if learned.is_empty:
+        said = "all answers to each prompt tie, so that nothing says which one is better"
+        return [{"code": "all_tie", "message": said}]
+    return []
+
+
+def _remarks(learned: Lesson) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    if any(one["simulated"] for one in learned.people):
+        names = ", ".join(one["name"] for one in learned.people if one["simulated"])
+        found.append({"code": "simulated", "message": f"a program ranked in people's place: {names}"})
+    if len(learned.people) == 1:
+        said = f"all rankings are by {learned.people[0]['name']}: nothing says whether others agree"
+        found.append({"code": "one_person", "message": said})
+    if 0 < len(learned.rows) < USUAL_RANKINGS:
+        said = f"{len(learned.rows)} rankings are few; about {USUAL_RANKINGS} usually make a difference"
+        found.append({"code": "few", "message": said, "n": len(learned.rows), "usual": USUAL_RANKINGS})
+    if n_over := sum(one["n_left_out"] for one in learned.people):
+        said = f"{n_over:,} rankings are left out, so that nobody has more than all others together"
+        found.append({"code": "capped", "message": said, "n": n_over, "cap": learned.cap})
+    return found
+
+
+def _table(ledger: Ledger, start: Version, wanted: Wanted, learned: Lesson) -> dict[str, Any]:
+    """The recipe: existing stages, with the settings of their last runs here where there are some."""
+    reads = {READS: {"policy": _source(ledger, start)}}
+    stages = ["judgements", "reward", *([wanted.algorithm] if wanted.how == "train" else [])]
+    batch = max(1, min(16, len(learned.train) // 4))
+    n_steps = max(FEWEST_STEPS, ceil(EPOCHS * len(learned.train) / batch))
+    sizes = {"n_steps": n_steps, "batch_size": batch, "micro_batch_size": batch}
+    said = {"whose": wanted.whose, "until": learned.until.isoformat(), **_lengths(start, learned)}
+    tables: dict[str, dict[str, Any]] = {"judgements": said | reads}
+    for stage in stages[1:]:
+        last = _last_settings(ledger, stage)
+        tables[stage] = {**(_usual(stage) if last is None else last), **({} if stage == "ppo" else sizes), **reads}
+    return {"name": "improve", "stages": stages, **tables}
+
+
+def _usual(stage: str) -> dict[str, Any]:
+    """Settings where this workspace has never trained such a stage."""
+    if stage == "ppo":
+        return {"n_iterations": 4, "batch_size": 64, "micro_batch_size": 32, "loop": {"optim": {"lr": 5e-5}}}
+    return {"loop": {"optim": {"lr": 5e-4 if stage == "reward" else 5e-5, "warmup_steps": 5}}}
+
+
+def _last_settings(ledger: Ledger, stage: str) -> dict[str, Any] | None:
+    """The settings of the last finished run of a stage, without those that name other inputs."""
+    found = [run for run in ledger.runs() if run.stage == stage and run.status == "done"]
+    if not found:
+        return None
+    return {name: value for name, value in found[-1].settings.items() if name not in (READS, "ptx_coef")}
+
+
+def _source(ledger: Ledger, version: Version) -> str:
+    """The policy's hash where the ledger knows it, else its folder."""
+    try:
+        ledger.lineage(version.policy_sha256)
+    except UserError:
+        return str(version.policy)
+    return version.policy_sha256
+
+
+def _lengths(start: Version, learned: Lesson) -> dict[str, int]:
+    """Sizes of the rankings in tokens of the policy, from some of them."""
+    text, seq_len = load_text(start.policy), load_config(start.policy).seq_len
+    rows = learned.rows[:MOST_ROWS]
+    lengths = [len(ids) for row in rows for ids in ranking_ids(*text, row["messages"], row["answers"])]
+    return {
+        "typical": min(seq_len, ceil(sum(lengths) / len(lengths))), "longest": min(seq_len, max(lengths)),
+        "n_answers": max(len(row["answers"]) for row in rows), "n_prompts": len({r["prompt_id"] for r in learned.rows}),
+    }  # fmt: skip

@@ -1,0 +1,169 @@
+"""The process of jobs: takes one after the other from the queue, and runs its recipe."""
+
+import contextlib
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from malmoi import __version__
+from malmoi.errors import UserError
+from malmoi.pipeline.improve import make_candidate
+from malmoi.pipeline.log import RunLog
+from malmoi.pipeline.recipe import Recipe
+from malmoi.pipeline.run import run_recipe
+from malmoi.pipeline.watcher import Watcher
+from malmoi.stage import CHECKPOINT
+from malmoi.train.signals import listening
+from malmoi.workspace.folder import Workspace
+from malmoi.workspace.jobs import end_job, folder_of, report_job, take_next, wait_for_turn, working
+from malmoi.workspace.ledger import Ledger
+
+if TYPE_CHECKING:
+    from malmoi.train.loop import Step
+
+NICE = 10
+"""Chat goes first on a machine that both use."""
+HEARTBEAT_S = 1.0
+
+
+def work(ledger: Ledger) -> None:
+    """Do every job of the queue. Returns at once if there is none; waits while another process works."""
+    workspace = Workspace(ledger.root)
+    folder_of(workspace).mkdir(parents=True, exist_ok=True)
+    os.nice(NICE)
+    while True:
+        with working(workspace) as is_ours:
+            while is_ours and (job := take_next(ledger)) is not None:
+                run_job(ledger, job)
+        if is_ours:
+            return
+        wait_for_turn(workspace)
+
+
+def run_job(ledger: Ledger, job: dict[str, Any]) -> None:
+    """Run or resume a job to its end, and record how it ended. An error ends the job, and not the process."""
+    workspace, number, settings = Workspace(ledger.root), job["id"], job["settings"]
+    folder = folder_of(workspace, number)
+    folder.mkdir(parents=True, exist_ok=True)
+    log = RunLog(folder)
+    log.say(f"job {number} {'begins' if job['n_begun'] == 1 else 'goes on'}, malmoi {__version__}")
+    recipe = Recipe.of(settings["recipe"], f"job {number}")
+    watcher = JobWatcher(recipe, log)
+    with listening(), heart(ledger, number, watcher) as beat:
+        try:
+            done = run_recipe(recipe, workspace, watcher)
+            version = make_candidate(ledger, number, settings, done, job["person_id"])
+        except KeyboardInterrupt:
+            status = "thrown_away" if beat.asked == "throw_away" else "stopped"
+            if status == "thrown_away":
+                _throw_away(ledger, watcher)
+            end_job(ledger, number, status)
+            log.say(status.replace("_", " "))
+            if beat.asked is None:  # a signal from outside: the process itself shall end
+                raise
+        except Exception as error:
+            said = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            end_job(ledger, number, "failed", said)
+            log.say(f"error: {said}")
+            if not isinstance(error, UserError):
+                log.crashed(error)
+        else:
+            beat.report()
+            end_job(ledger, number, "done", version=version.number)
+            log.say(f"done: {version.name} is a candidate; next: malmoi versions compare {version.name}")
+
+
+class JobWatcher(Watcher):
+    """Keeps what a page shows of a job: its stages, how far it is, how long it may take."""
+
+    def __init__(self, recipe: Recipe, log: RunLog) -> None:
+        self.log = log
+        self.status = dict.fromkeys(recipe.stages, "waiting")
+        self.runs: dict[str, str] = {}
+        self.stage: str | None = None
+        self.share = 0.0
+        self.began = self.stage_began = time.monotonic()
+
+    def started(self, stage: str, run_id: str, resumed: bool) -> None:
+        self.stage, self.share, self.stage_began = stage, 0.0, time.monotonic()
+        self.status[stage], self.runs[stage] = "running", run_id
+        self.log.say(f"{stage}  {run_id}{' (resumed)' if resumed else ''}")
+
+    def skipped(self, stage: str, run_id: str) -> None:
+        self.status[stage], self.runs[stage] = "done", run_id
+
+    def left_out(self, stage: str, why: str) -> None:
+        self.status[stage] = "left_out"
+        self.log.say(f"{stage} is left out: {why}")
+
+    def finished(self, stage: str, run_id: str, seconds: float) -> None:
+        self.status[stage] = "done"
+        self.log.say(f"{stage} is done in {seconds:.1f} s")
+
+    def line(self, text: str) -> None:
+        self.log.say(text)
+
+    def say(self, line: str) -> None:
+        self.log.say(line)
+
+    def step(self, step: "Step") -> None:
+        self.share = step.step / step.n_steps
+
+    def to_row(self) -> dict[str, Any]:
+        """Percent of the stages, each counted alike; the seconds left of the stage that runs, as it went so far."""
+        stages = [{"name": name, "status": status, "run": self.runs.get(name)} for name, status in self.status.items()]
+        n_over = sum(status in ("done", "left_out") for status in self.status.values())
+        is_running = self.stage is not None and self.status[self.stage] == "running"
+        passed = n_over + (self.share if is_running else 0.0)
+        taken = time.monotonic() - self.stage_began
+        eta = taken / self.share * (1 - self.share) if is_running and self.share else None
+        return {
+            "stages": stages, "stage": self.stage if is_running else None, "eta_s": eta and round(eta),
+            "percent": round(100 * passed / len(self.status)),
+        }  # fmt: skip
+
+
+class Heart:
+    """Records every second that the process lives, and ends it if a person asks for that. asked: what was asked"""
+
+    def __init__(self, ledger: Ledger, job: int, watcher: JobWatcher) -> None:
+        self.ledger, self.job, self.watcher = ledger, job, watcher
+        self.asked: str | None = None
+        self.ended = threading.Event()
+
+    def report(self) -> None:
+        asked = report_job(self.ledger, self.job, self.watcher.to_row())
+        if asked is not None and self.asked is None:
+            self.asked = asked
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def beat(self) -> None:
+        while not self.ended.wait(HEARTBEAT_S):
+            with contextlib.suppress(UserError):  # the database is busy: the next one will tell
+                self.report()
+
+
+@contextlib.contextmanager
+def heart(ledger: Ledger, job: int, watcher: JobWatcher) -> Iterator[Heart]:
+    """A heart that beats until the block ends."""
+    beating = Heart(ledger, job, watcher)
+    thread = threading.Thread(target=beating.beat, name="heart", daemon=True)
+    thread.start()
+    try:
+        yield beating
+    finally:
+        beating.ended.set()
+        thread.join()
+
+
+def _throw_away(ledger: Ledger, watcher: JobWatcher) -> None:
+    """Remove what an unfinished stage has written; what the ledger says of it stays."""
+    for stage, status in watcher.status.items():
+        if status == "running" and (run := watcher.runs.get(stage)) is not None:
+            folder = ledger.root / "runs" / run
+            (folder / CHECKPOINT).unlink(missing_ok=True)
+            shutil.rmtree(folder / "out", ignore_errors=True)

@@ -1,0 +1,205 @@
+"""Routes for versions, what improves them, and the blind comparisons that decide; for owners and admins."""
+
+import asyncio
+from typing import Any, Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+
+from malmoi.errors import WorkspaceError
+from malmoi.feedback.gate_comparisons import record_answer, verdict_of
+from malmoi.feedback.promotion import promote, refuse, rollback
+from malmoi.feedback.refusals import RefusedError, missing
+from malmoi.serve.state import State
+from malmoi.serve.who import Here, Leading
+from malmoi.workspace import jobs
+from malmoi.workspace.ledger import Ledger
+from malmoi.workspace.models import policy_names
+from malmoi.workspace.versions import Version, find_version, in_service, list_versions
+
+router = APIRouter(prefix="/api")
+USUAL_RANKINGS = 50
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Promotion(Body):
+    knowingly: bool = False
+
+
+class Back(Body):
+    to: str | None = Field(None, max_length=20)
+
+
+class Improve(Body):
+    how: Literal["best-of-n", "train"] = "best-of-n"
+    whose: Literal["people", "simulated", "all"] = Field("people", alias="from")
+    n: int = Field(4, ge=2, le=16)
+    algorithm: Literal["dpo", "ppo"] = "dpo"
+    estimate: bool = True
+
+
+class Said(Body):
+    answer: Literal["a", "b", "tie", "both_bad"]
+
+
+@router.get("/versions")
+def versions(_: Leading, state: Here) -> dict[str, Any]:
+    found = list_versions(state.ledger)
+    serving = next((one for one in found if one.state == "in_service"), None)
+    names = policy_names(state.workspace) if serving is None else []
+    return {
+        "versions": [_row(state.ledger, one, serving) for one in reversed(found)],
+        "in_service": serving and serving.name, "fallback": {"model": names[-1]} if names else None,
+        "n_rankings": _n_rankings(state.ledger), "n_usual": USUAL_RANKINGS, "command": "malmoi versions list",
+    }  # fmt: skip
+
+
+@router.get("/versions/{name}")
+def version(name: str, _: Leading, state: Here) -> dict[str, Any]:
+    return _shown(state.ledger, name)
+
+
+@router.post("/versions/rollback")
+def go_back(body: Back, member: Leading, state: Here) -> dict[str, Any]:
+    if body.to is not None:
+        _found(state.ledger, body.to)
+    return _shown(state.ledger, rollback(state.ledger, body.to, person_id=member.id).name)
+
+
+@router.post("/versions/{name}/promote")
+def put_in_service(name: str, body: Promotion, member: Leading, state: Here) -> dict[str, Any]:
+    _found(state.ledger, name)
+    return _shown(state.ledger, promote(state.ledger, name, knowingly=body.knowingly, person_id=member.id).name)
+
+
+@router.post("/versions/{name}/refuse")
+def put_away(name: str, _: Body, member: Leading, state: Here) -> dict[str, Any]:
+    _found(state.ledger, name)
+    return _shown(state.ledger, refuse(state.ledger, name, person_id=member.id).name)
+
+
+@router.post("/versions/{name}/comparisons")
+async def compare(name: str, _: Body, member: Leading, state: Here) -> dict[str, Any]:
+    """The next pair for this person. Both versions answer it now, if nobody has been shown it."""
+    async with state.matching:
+        return await asyncio.to_thread(_next_pair, state, name, member.id)
+
+
+@router.put("/comparisons-of-versions/{id}")
+def answer(id: str, body: Said, member: Leading, state: Here) -> dict[str, Any]:
+    candidate, against = record_answer(state.ledger, id, body.answer, member.id)
+    pair = (find_version(state.ledger, f"v{number}") for number in (candidate, against))
+    return {"verdict": verdict_of(state.ledger, *pair).to_row()}
+
+
+@router.post("/improve/preview")
+def preview_improvement(body: Improve, _: Leading, state: Here) -> dict[str, Any]:
+    from malmoi.pipeline.improve import preview  # with torch, which takes seconds
+
+    return preview(state.ledger, _wanted(body), with_cost=body.estimate)
+
+
+@router.post("/improve", status_code=201)
+def improve(body: Improve, member: Leading, state: Here) -> dict[str, Any]:
+    from malmoi.pipeline.improve import prepare
+
+    ready = prepare(state.ledger, _wanted(body))
+    if ready.problems:
+        first = ready.problems[0]
+        raise RefusedError("invalid", str(first["message"]), problem=first)
+    number = jobs.add_job(state.ledger, "improve", ready.settings, member.id)
+    jobs.wake(state.ledger)
+    return _job(state, number)
+
+
+@router.get("/jobs")
+def list_jobs(_: Leading, state: Here) -> dict[str, Any]:
+    return {"jobs": [_public(row) for row in jobs.list_jobs(state.ledger)]}
+
+
+@router.get("/jobs/{number}")
+def show_job(number: int, _: Leading, state: Here) -> dict[str, Any]:
+    return _job(state, number)
+
+
+@router.post("/jobs/{number}/{act}")
+def act_on_job(
+    number: int, act: Literal["stop", "throw-away", "resume", "earlier"], _b: Body, _: Leading, state: Here
+) -> dict[str, Any]:  # fmt: skip
+    _job(state, number)
+    try:
+        if act == "resume":
+            jobs.resume(state.ledger, number)
+        elif act == "earlier":
+            jobs.earlier(state.ledger, number)
+        else:
+            jobs.ask(state.ledger, number, "stop" if act == "stop" else "throw_away")
+    except WorkspaceError as error:
+        raise RefusedError("conflict", str(error)) from None
+    return _job(state, number)
+
+
+def _wanted(body: Improve) -> Any:
+    from malmoi.pipeline.improve import Wanted
+
+    return Wanted(how=body.how, whose=body.whose, n=body.n, algorithm=body.algorithm)
+
+
+def _next_pair(state: State, name: str, person_id: str) -> dict[str, Any]:
+    from malmoi.feedback.contenders import Match
+
+    candidate, serving = _found(state.ledger, name), in_service(state.ledger)
+    if serving is None or serving.number == candidate.number:
+        raise RefusedError("in_service", f"{name}: is in service, and there is nothing to compare it with")
+    if state.match is None or state.match.names != (candidate.name, serving.name):
+        state.match = None  # the networks of the one before go first
+        state.match = Match(state.ledger, candidate, serving)
+    row = state.match.next_pair(person_id)
+    pair = row and {
+        "id": row["id"], "question": row["messages"][-1]["content"], "messages": row["messages"],
+        "a": {"text": row["shown"][0]["text"]}, "b": {"text": row["shown"][1]["text"]},
+    }  # fmt: skip
+    verdict = verdict_of(state.ledger, candidate, serving).to_row()
+    return {"pair": pair, "made": verdict["n"] + verdict["n_waiting"], "verdict": verdict}
+
+
+def _found(ledger: Ledger, name: str) -> Version:
+    try:
+        return find_version(ledger, name)
+    except WorkspaceError:
+        raise missing("version") from None
+
+
+def _shown(ledger: Ledger, name: str) -> dict[str, Any]:
+    return _row(ledger, _found(ledger, name), in_service(ledger))
+
+
+def _row(ledger: Ledger, version: Version, serving: Version | None) -> dict[str, Any]:
+    is_other = serving is not None and serving.number != version.number
+    verdict = verdict_of(ledger, version, serving).to_row() if serving is not None and is_other else None
+    return version.to_row() | {"verdict": verdict}
+
+
+def _n_rankings(ledger: Ledger) -> int:
+    from malmoi.feedback.learning import n_rankings
+
+    return n_rankings(ledger)
+
+
+def _job(state: State, number: int) -> dict[str, Any]:
+    try:
+        row = jobs.find_job(state.ledger, number)
+    except WorkspaceError:
+        raise missing("job") from None
+    return _public(row) | {
+        "log": jobs.log_of(state.workspace, number),
+        "curves": jobs.curves_of(state.ledger.root, row),
+    }
+
+
+def _public(row: dict[str, Any]) -> dict[str, Any]:
+    """A job without what only its process needs: the recipe has paths."""
+    return {name: value for name, value in row.items() if name not in ("settings", "person_id")}
