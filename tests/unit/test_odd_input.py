@@ -53,6 +53,9 @@ BESIDE: dict[str, list[str]] = {
     "models export": ["policy", "--out", "exported"], "models show": ["policy"], "models remove": [],
     "data show": ["chats.jsonl"], "index": ["text"], "serve": ["--host", "192.0.2.1", "--no-open"], "users list": [],
     "users add": ["Ann"], "users remove": ["Ann"], "keys list": [], "keys add": ["Ann"], "keys revoke": ["k-0"],
+    "versions list": [], "versions show": ["v1"], "versions add": ["policy"], "versions promote": ["v1"],
+    "versions rollback": [], "versions refuse": ["v1"], "versions compare": ["v1"], "improve": ["--yes", "--no-wait"],
+    "jobs list": [], "jobs show": ["1"], "jobs stop": ["1"], "jobs resume": ["1"], "jobs work": [],
 }  # fmt: skip
 NETWORK = {"models pull", "models import"}
 COUNTED = {"--seed", "--temperature", "--top-p", "--top-k", "--max-tokens", "--limit", "--n", "-n"}

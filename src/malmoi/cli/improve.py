@@ -51,8 +51,8 @@ def improve(
       malmoi improve --how train --algorithm ppo --yes --no-wait --workspace demo
     """  # fmt: skip
     from malmoi.cli.printing import print_json
-    from malmoi.pipeline.improve import Wanted, prepare, preview
-    from malmoi.workspace.jobs import add_job, find_job, wake
+    from malmoi.pipeline.improve import Wanted, begin, preview
+    from malmoi.workspace.jobs import find_job
     from malmoi.workspace.ledger import Ledger
 
     wanted = Wanted(how=how, whose=whose, n=n, algorithm=algorithm)  # type: ignore[arg-type]
@@ -67,8 +67,7 @@ def improve(
             if as_json:
                 print_json(shown)
             return
-        number = add_job(ledger, "improve", prepare(ledger, wanted).settings)
-        wake(ledger)
+        number = begin(ledger, wanted)
         if wait:
             _follow(ledger, number, quiet=as_json)
         row = find_job(ledger, number)
@@ -167,7 +166,12 @@ def resume(job: Number, workspace: WorkspaceOption = Path("workspace")) -> None:
 
 @jobs.command(hidden=True)
 def work(workspace: WorkspaceOption = Path("workspace")) -> None:
-    """Do the jobs of the queue; `malmoi improve` starts this by itself."""
+    """Do the jobs of the queue; `malmoi improve` starts this by itself.
+
+    \b
+    Example:
+      malmoi jobs work --workspace demo
+    """
     from malmoi.pipeline.work import work as do
     from malmoi.workspace.ledger import Ledger
 

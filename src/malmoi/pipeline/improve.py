@@ -13,6 +13,7 @@ from malmoi.data.comparisons import ranking_ids
 from malmoi.errors import ConfigError, UserError, WorkspaceError
 from malmoi.feedback.gate_comparisons import prompt_name
 from malmoi.feedback.learning import Lesson, Whose, lesson
+from malmoi.feedback.refusals import RefusedError
 from malmoi.files import read_json, read_jsonl
 from malmoi.formats.folder import load_config, load_text
 from malmoi.pipeline.doctor import inspect_machine
@@ -21,9 +22,18 @@ from malmoi.pipeline.memory import shape_of
 from malmoi.pipeline.recipe import READS, Recipe
 from malmoi.pipeline.run import Done
 from malmoi.stage import MODEL
+from malmoi.workspace.jobs import add_job, wake
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.schema import now
-from malmoi.workspace.versions import PROMPTS, NewVersion, Version, add_version, begin_versions, find_version
+from malmoi.workspace.versions import (
+    PROMPTS,
+    NewVersion,
+    Version,
+    add_version,
+    begin_versions,
+    find_version,
+    next_to_improve,
+)
 
 How = Literal["best-of-n", "train"]
 Algorithm = Literal["dpo", "ppo"]
@@ -80,7 +90,7 @@ class Prepared:
 def prepare(ledger: Ledger, wanted: Wanted) -> Prepared:
     """What there is to learn from, and the recipe that would learn it. Raises UserError if there is no policy."""
     wanted.check()
-    start, until = begin_versions(ledger), now()
+    start, until = next_to_improve(ledger), now()
     learned = lesson(ledger, wanted.whose, until)
     problems, remarks = _problems(ledger, learned), _remarks(learned)
     settings: dict[str, Any] = {
@@ -107,6 +117,21 @@ def preview(ledger: Ledger, wanted: Wanted, *, with_cost: bool = True) -> dict[s
         "start": ready.start.name, "stages": list(ready.recipe.stages) if ready.recipe else [], "cost": cost,
         "problems": ready.problems, "remarks": ready.remarks, "command": wanted.command(),
     }  # fmt: skip
+
+
+def begin(ledger: Ledger, wanted: Wanted, person_id: str | None = None) -> int:
+    """Queue the job, and see to it that a process does it; returns its number.
+
+    Raises RefusedError if there is not enough to learn from.
+    """
+    ready = prepare(ledger, wanted)
+    if ready.problems:
+        first = ready.problems[0]
+        raise RefusedError("invalid", f"improve: {first['message']}", problem=first)
+    begin_versions(ledger)
+    number = add_job(ledger, "improve", ready.settings, person_id)
+    wake(ledger)
+    return number
 
 
 def cost_of(ledger: Ledger, recipe: Recipe) -> dict[str, Any]:

@@ -104,15 +104,9 @@ def preview_improvement(body: Improve, _: Leading, state: Here) -> dict[str, Any
 
 @router.post("/improve", status_code=201)
 def improve(body: Improve, member: Leading, state: Here) -> dict[str, Any]:
-    from malmoi.pipeline.improve import prepare
+    from malmoi.pipeline.improve import begin
 
-    ready = prepare(state.ledger, _wanted(body))
-    if ready.problems:
-        first = ready.problems[0]
-        raise RefusedError("invalid", str(first["message"]), problem=first)
-    number = jobs.add_job(state.ledger, "improve", ready.settings, member.id)
-    jobs.wake(state.ledger)
-    return _job(state, number)
+    return _job(state, begin(state.ledger, _wanted(body), member.id))
 
 
 @router.get("/jobs")

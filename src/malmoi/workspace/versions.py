@@ -21,7 +21,7 @@ from malmoi.workspace.indexes import find_index
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.models import find_model
 from malmoi.workspace.ring_schema import DeploymentRow, VersionRow
-from malmoi.workspace.schema import Person
+from malmoi.workspace.schema import Person, now
 
 State = Literal["in_service", "candidate", "refused", "earlier"]
 Act = Literal["promote", "rollback", "refuse"]
@@ -141,6 +141,17 @@ def begin_versions(ledger: Ledger) -> Version:
     first = add_version(ledger, NewVersion(how="first", model=name, policy=folder.resolve()))
     record_act(ledger, "promote", first.number, instead_of=None)
     return find_version(ledger, first.name)
+
+
+def next_to_improve(ledger: Ledger) -> Version:
+    """The version in service; where there is none yet, what `begin_versions` would make of the newest policy."""
+    if (serving := in_service(ledger)) is not None:
+        return serving
+    workspace = Workspace(ledger.root)
+    name, folder = find_model(workspace, None)
+    row = dict.fromkeys(column.name for column in VersionRow.__table__.columns)
+    row |= {"number": 1, "how": "first", "model": name, "policy_path": str(folder.resolve()), "created_at": now()}
+    return _version(row | {"policy_sha256": sha256_in(workspace, folder)}, [], {}, ledger.root)
 
 
 def record_act(

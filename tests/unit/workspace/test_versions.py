@@ -78,7 +78,7 @@ def test_who_decided_on_an_old_state_is_told(ledger: Ledger, policy_in: Path) ->
     for _ in range(2):
         add_version(ledger, NewVersion(how="train", model="sft", policy=policy_in))
     record_act(ledger, "promote", 2, instead_of=1)
-    with pytest.raises(WorkspaceError, match=r"another version serves by now \(v2\)"):
+    with pytest.raises(WorkspaceError, match=r"changed meanwhile \(v2\)"):
         record_act(ledger, "promote", 3, instead_of=1)
     assert serving_number(ledger) == 2
 

@@ -1,0 +1,136 @@
+"""The gate's decisions: comparisons in, a verdict out, and what may be put in service then."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from sqlalchemy import update
+from sqlalchemy.exc import IntegrityError
+
+from malmoi.feedback.gate_comparisons import (
+    Spoken,
+    compared_prompts,
+    open_comparison,
+    record_answer,
+    record_comparison,
+    verdict_of,
+)
+from malmoi.feedback.promotion import promote, refuse, rollback
+from malmoi.feedback.refusals import RefusedError
+from malmoi.feedback.terminal import person_at_terminal
+from malmoi.formats.folder import save_model
+from malmoi.model.config import ModelConfig
+from malmoi.model.transformer import LanguageModel
+from malmoi.tokenizer.bpe import Tokenizer
+from malmoi.tokenizer.chat_template import ChatTemplate
+from malmoi.workspace.database import writing
+from malmoi.workspace.ledger import Ledger
+from malmoi.workspace.ring_schema import GateComparison
+from malmoi.workspace.versions import NewVersion, Version, add_version, begin_versions, find_version
+
+
+@pytest.fixture
+def pair(
+    ledger: Ledger, shape: ModelConfig, tokenizer: Tokenizer, template: ChatTemplate
+) -> tuple[Ledger, Version, Version]:
+    """A candidate, v2, and the version in service, v1."""
+    torch.manual_seed(3)
+    folder: Path = ledger.root / "models" / "sft"
+    save_model(folder, LanguageModel(shape), tokenizer, template, {})
+    serving = begin_versions(ledger)
+    return ledger, add_version(ledger, NewVersion(how="train", model="sft", policy=folder)), serving
+
+
+def asked(ledger: Ledger, candidate: Version, serving: Version, question: str, text: str = "a new answer") -> str:
+    """A comparison for Ann; its id."""
+    ann = person_at_terminal(ledger, "Ann")
+    said = Spoken(candidate, text, False, 1), Spoken(serving, "an old answer", False, 2)
+    return str(record_comparison(ledger, [{"role": "user", "content": question}], *said, ann)["id"])
+
+
+def says(ledger: Ledger, candidate: Version, serving: Version, question: str, wins: bool | None) -> None:
+    """Ann compares the answers to a question: the candidate wins, loses, or ties."""
+    comparison = asked(ledger, candidate, serving, question)
+    ann = person_at_terminal(ledger, "Ann")
+    shown = open_comparison(ledger, candidate, serving, ann)
+    assert shown is not None and shown["id"] == comparison
+    place = 0 if shown["shown"][0]["version"] == candidate.number else 1
+    record_answer(ledger, comparison, "tie" if wins is None else "ab"[place if wins else 1 - place], ann)
+
+
+def test_nothing_known_needs_knowingly_and_the_ledger_says_so(pair: tuple[Ledger, Version, Version]) -> None:
+    ledger, _, _ = pair
+    with pytest.raises(RefusedError, match="not known yet whether it is better than v1") as refused:
+        promote(ledger, "v2")
+    assert refused.value.code == "not_known_yet"
+    ann = person_at_terminal(ledger, "Ann")
+    promoted = promote(ledger, "v2", knowingly=True, person_id=ann)
+    assert promoted.state == "in_service" and find_version(ledger, "v1").state == "earlier"
+    act = promoted.history[-1]
+    assert (act["act"], act["instead_of"], act["by"], act["knowingly"]) == ("promote", "v1", "Ann", True)
+    assert act["verdict"]["outcome"] == "not known yet" and promote(ledger, "v2") == promoted
+
+
+def test_better_is_promoted_and_worse_is_refused_even_knowingly(pair: tuple[Ledger, Version, Version]) -> None:
+    ledger, candidate, serving = pair
+    other = add_version(ledger, NewVersion(how="train", model="sft", policy=candidate.policy))
+    for number in range(20):
+        says(ledger, candidate, serving, f"question {number}?", wins=True)
+        says(ledger, other, serving, f"question {number}?", wins=False)
+    found = verdict_of(ledger, candidate, serving)
+    assert found.outcome == "better" and found.verdict.n == 20 and found.verdict.low > 0.5
+    assert found.people == [{"name": "Ann", "n": 20, "taught": False}]
+    assert len(found.wins) == 5 and found.losses == [] and found.wins[0]["candidate"] == "a new answer"
+    with pytest.raises(RefusedError, match="people find its answers worse than those of v1") as refused:
+        promote(ledger, "v3", knowingly=True)
+    assert refused.value.code == "worse" and refuse(ledger, "v3").state == "refused"
+    promoted = promote(ledger, "v2")
+    assert promoted.state == "in_service" and not promoted.history[-1]["knowingly"]
+    assert rollback(ledger).name == "v1" and find_version(ledger, "v2").state == "earlier"
+
+
+def test_questions_that_both_answer_alike_are_shown_to_nobody(pair: tuple[Ledger, Version, Version]) -> None:
+    ledger, candidate, serving = pair
+    asked(ledger, candidate, serving, "the same?", text="an old answer ")
+    ann = person_at_terminal(ledger, "Ann")
+    assert open_comparison(ledger, candidate, serving, ann) is None
+    assert verdict_of(ledger, candidate, serving).alike == 1 and len(compared_prompts(ledger, candidate, serving)) == 1
+
+
+def test_a_question_counts_once_however_it_is_written(pair: tuple[Ledger, Version, Version]) -> None:
+    ledger, candidate, serving = pair
+    says(ledger, candidate, serving, "What is a list?", wins=True)
+    says(ledger, candidate, serving, "what is a  LIST?", wins=True)
+    says(ledger, candidate, serving, "리스트가 뭐야?", wins=None)
+    found = verdict_of(ledger, candidate, serving)
+    assert (found.verdict.n, found.verdict.n_waiting, found.verdict.win_rate, found.ties) == (2, 1, 0.75, 1)
+
+
+def test_an_answer_is_given_once_by_the_one_who_was_asked(pair: tuple[Ledger, Version, Version]) -> None:
+    ledger, candidate, serving = pair
+    comparison, ann = asked(ledger, candidate, serving, "one?"), person_at_terminal(ledger, "Ann")
+    with pytest.raises(RefusedError, match="no such comparison"):
+        record_answer(ledger, comparison, "a", person_at_terminal(ledger, "Ben"))
+    with pytest.raises(RefusedError, match="expected a, b, tie, both_bad"):
+        record_answer(ledger, comparison, "c", ann)
+    assert [record_answer(ledger, comparison, "a", ann) for _ in range(2)] == [(2, 1)] * 2
+    with pytest.raises(RefusedError, match="was answered before: a"):
+        record_answer(ledger, comparison, "b", ann)
+    assert verdict_of(ledger, candidate, serving).verdict.n == 1
+
+
+def test_what_was_shown_is_never_changed(pair: tuple[Ledger, Version, Version]) -> None:
+    ledger, candidate, serving = pair
+    asked(ledger, candidate, serving, "one?")
+    with pytest.raises(IntegrityError, match="compare again"), writing(ledger.engine) as connection:
+        connection.execute(update(GateComparison).values(candidate=1))
+
+
+def test_going_back_needs_something_earlier(pair: tuple[Ledger, Version, Version]) -> None:
+    ledger, _, _ = pair
+    for to, says_what in ((None, "nothing to go back to"), ("v2", "v2: has never served")):
+        with pytest.raises(RefusedError, match=says_what):
+            rollback(ledger, to)
+    with pytest.raises(RefusedError, match="v1: serves; go back first"):
+        refuse(ledger, "v1")
+    assert rollback(ledger, "v1").state == "in_service"
