@@ -14,7 +14,7 @@ from malmoi.files import sha256_of
 from malmoi.formats.folder import load_reward_model, load_text, score_std
 from malmoi.formats.inspect import kind_of
 from malmoi.inference.best import BestOf as InService
-from malmoi.inference.grounded import Words
+from malmoi.inference.best import Words
 from malmoi.tokenizer.chat_template import Message
 from malmoi.train.policy_maths import priced
 

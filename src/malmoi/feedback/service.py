@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from malmoi.errors import UserError
 from malmoi.feedback.refusals import RefusedError
+from malmoi.inference.best import Words
 from malmoi.inference.grounded import (
     NO_VOICE,
     Answered,
     Prepared,
     TooLongError,
-    Words,
     prepare,
     settle,
     settle_best,

@@ -5,14 +5,22 @@ The first answer is sampled as the policy would be alone; the others are drawn a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from malmoi.inference.grounded import Words
-from malmoi.inference.sampling import Sampling
 from malmoi.tokenizer.chat_template import Message
+
+if TYPE_CHECKING:  # torch takes seconds, and quotations need none
+    from malmoi.inference.sampling import Sampling
 
 STRIDE = 1_000_003
 """Between the seeds of one question's answers: the next question's seed is one more."""
+
+
+class Words(NamedTuple):
+    """What a voice said. finished: whether it ended its turn itself"""
+
+    text: str
+    finished: bool = True
 
 
 class Judge(Protocol):
@@ -30,7 +38,7 @@ class BestOf:
     temperature: float
     judge: Judge
 
-    def draws(self, sampling: Sampling, seed: int) -> list[tuple[Sampling, int]]:
+    def draws(self, sampling: "Sampling", seed: int) -> list[tuple["Sampling", int]]:
         """How each of the n answers is sampled, with its seed."""
         warm = sampling.model_copy(update={"temperature": max(sampling.temperature, self.temperature)})
         return [(warm if place else sampling, (seed + place * STRIDE) % 2**63) for place in range(self.n)]

@@ -10,9 +10,10 @@ titles are offered.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from malmoi.errors import DataError
+from malmoi.inference.best import BestOf, Judge, Words
 from malmoi.retrieval.agreement import agreeing_source
 from malmoi.retrieval.check import denies, is_supported
 from malmoi.retrieval.lookup import Findings, Lookup, Source
@@ -22,7 +23,6 @@ from malmoi.retrieval.quote import DECLINES, declined, quote, see_also, with_par
 from malmoi.tokenizer.chat_template import Message, check_messages
 
 if TYPE_CHECKING:  # torch takes seconds, and quotations need none
-    from malmoi.inference.best import BestOf, Judge
     from malmoi.inference.requests import Request
     from malmoi.inference.sampling import Sampling
     from malmoi.inference.voice import Voice
@@ -66,13 +66,6 @@ class Answered:
         """Everything but the text, for a JSON line."""
         row = {"sources": [source.to_row() for source in self.sources], "supported": self.supported}
         return row | {"quoted": self.quoted, **({"rejected": self.rejected} if self.rejected else {})}
-
-
-class Words(NamedTuple):
-    """What a voice said. finished: whether it ended its turn itself"""
-
-    text: str
-    finished: bool = True
 
 
 def words_of(request: "Request") -> Words:
@@ -216,7 +209,7 @@ def _source_of(said: str, findings: Findings, question: str) -> Source | None:
     return agreeing_source(said, findings, question)
 
 
-def settle_best(voice: "Voice | None", prepared: Prepared, said: Sequence[Words], judge: "Judge") -> Answered:
+def settle_best(voice: "Voice | None", prepared: Prepared, said: Sequence[Words], judge: Judge) -> Answered:
     """The best of several answers: of those that stay, as `settle` decides, the one that the judge scores highest."""
     settled = [settle(voice, prepared, words.text) for words in said]
     kept = [place for place, one in enumerate(settled) if not one.quoted]
@@ -228,7 +221,7 @@ def settle_best(voice: "Voice | None", prepared: Prepared, said: Sequence[Words]
 
 def answer_all(
     voice: "Voice | None", lookup: Lookup | None, conversations: Sequence[Sequence[Message]], sampling: "Sampling",
-    seeds: Sequence[int], best: "BestOf | None" = None,
+    seeds: Sequence[int], best: BestOf | None = None,
 ) -> list[Answered]:  # fmt: skip
     """One answer to each conversation: the same as to each alone. seeds: one number for each; best: of n answers"""
     prepared = [prepare(voice, lookup, messages, sampling.max_tokens) for messages in conversations]
