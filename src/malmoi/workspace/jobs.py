@@ -28,6 +28,8 @@ Asked = Literal["stop", "throw_away"]
 OPEN = ("queued", "running")
 RESUMABLE = ("stopped", "failed", "interrupted")
 LOG_LINES = 50
+_begun: list["subprocess.Popen[bytes]"] = []
+"""Processes that this one has started: a server that runs for weeks asks now and then which of them have ended."""
 CURVES = ("loss", "accuracy", "score")
 
 
@@ -62,8 +64,12 @@ def wake(ledger: Ledger) -> None:
     folder = folder_of(workspace)
     folder.mkdir(parents=True, exist_ok=True)
     words = [sys.executable, "-m", "malmoi", "jobs", "work", "--workspace", str(workspace.path)]
+    _begun[:] = [process for process in _begun if process.poll() is None]
     with (folder / "log.txt").open("ab") as log:
-        subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/")
+        process = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
+        )
+    _begun.append(process)
 
 
 @contextlib.contextmanager
