@@ -65,13 +65,14 @@ def test_the_small_recipe_is_smaller_in_everything_that_takes_time() -> None:
     assert f"{n_small} topics of {n_full}" in demo.GIVES_UP
 
 
-def test_korean_of_older_windows_is_refused_with_its_remedy_and_read_with_it(tmp_path: Path) -> None:
+def test_korean_of_older_windows_is_passed_over_with_its_remedy_and_read_with_it(tmp_path: Path) -> None:
     text, workspace = tmp_path / "text", str(tmp_path / "w")
     write_text(text / "a.txt", "비가 온다. 길이 젖었다. 우산을 쓴다.")
     (text / "b.txt").write_bytes("말모이는 우리말 사전이다. 사람들이 낱말을 보냈다.".encode("cp949"))
     words = ["--size", "small", "--workspace", workspace, *ONE_STAGE, str(text)]
-    refused = run(*words, code=2)
-    assert "b.txt: not UTF-8 at byte 0" in refused and "--encoding cp949" in refused and "iconv -f CP949" in refused
+    left = run(*words)
+    assert "passed over: 1 × not UTF-8" in left and "1 document," in left
+    assert "b.txt: not UTF-8 at byte 0" in left and "--encoding cp949" in left and "iconv -f CP949" in left
     read = run(*words, "--encoding", "cp949")
     assert "2 documents" in read and "1 file read as cp949" in read
     assert "corpus.encoding: not a known encoding" in run(*words, "--encoding", "klingon", code=2)

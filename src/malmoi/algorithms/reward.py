@@ -81,7 +81,7 @@ class Inputs(Settings):
 
     model: Path = Path()
     """Model folder to start from: the SFT model."""
-    start: Path | None = None
+    start: Path | None = Field(None, exclude_if=lambda start: start is None)
     """A reward model with a probe of the same network, from whose weights a new probe starts: one that was fitted to
     other people's rankings."""
     data: Path = Path()

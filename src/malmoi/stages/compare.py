@@ -91,7 +91,8 @@ def _taught(context: Context) -> dict[str, Path]:
 
 def facts(finished: Finished) -> Facts:
     """The accuracy of both reward models, and each method's gain and KL to the policy that it started from."""
-    found = read_json(finished.out / "compare.json")
+    kept = read_json(finished.out / "compare.json")
+    found = _completed(kept)
     start = label_of(finished.reads("policy").source)
     names = {name: _shown(name, start) for name in found["methods"]}
     trained = {name: row for name, row in found["methods"].items() if _is_trained(name)}
@@ -113,7 +114,15 @@ def facts(finished: Finished) -> Facts:
         for name, row in trained.items()
     ]
     alarms = [alarm] if (alarm := found["models"]["judge"]["alarm"]) else []
-    return Facts(sections, cards, summary, alarms, json={finished.stage: found})
+    return Facts(sections, cards, summary, alarms, json={finished.stage: kept})
+
+
+def _completed(found: dict[str, Any]) -> dict[str, Any]:
+    """What an earlier version found, with what it did not look for: the judge's error, and a reason to doubt it."""
+    unknown = {"n": 0, "verdict": "the judge's error is not known"}
+    methods = {name: {"corrected": unknown, **row} for name, row in found["methods"].items()}
+    models = {name: {"alarm": "", **model} for name, model in found["models"].items()}
+    return {**found, "methods": methods, "models": models}
 
 
 def _is_trained(name: str) -> bool:
@@ -256,7 +265,9 @@ def _table(methods: Mapping[str, Any], names: Mapping[str, str], start: str) -> 
 
 
 def _against_longer(row: Mapping[str, Any]) -> Cell:
-    corrected = row["against_longer_corrected"]
+    corrected = row.get("against_longer_corrected")
+    if corrected is None:  # compared by an earlier version
+        return Cell("")
     said = f"as people would say {show(corrected)} {show_interval(corrected)}, " if corrected["n"] else ""
     return Cell(show(row["against_longer"]), f"{said}{corrected['verdict']}")
 

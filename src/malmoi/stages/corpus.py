@@ -42,7 +42,7 @@ class Settings(config.Settings):
 
     text: str = ""
     """File or folder of the user's own text; empty: the documentation of this Python and of `packages`."""
-    packages: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ("jinja2", "rich", "typer")
     """Installed packages whose docstrings are read in addition to the standard library's."""
     errors: Literal["strict", "skip"] = "strict"
     """What to do with a file or a row that cannot be read."""

@@ -6,12 +6,12 @@ from typing import Any
 from malmoi.algorithms import reward
 from malmoi.cost import Cost, Sizes
 from malmoi.facts import Block, Curve, Facts, Figure, Figures, Note, Plot, Section, points
-from malmoi.files import read_json
 from malmoi.formats.inspect import ABOUT
 from malmoi.stage import MODEL, POLICY, Context, Finished, InputsByRole, optional, required
 from malmoi.stages._held_out import held_out_facts, measure_held_out
 from malmoi.stages._scoring import nothing_to_learn, scoring_cost, train_scores
 from malmoi.stages._training import loss_plots, who_ranked
+from malmoi.tokenizer.jinja import read_settings
 
 Settings, Inputs = reward.Config, reward.Inputs
 READS = {
@@ -48,7 +48,7 @@ def facts(finished: Finished) -> Facts:
         said = who_ranked(finished.reads("rankings").part("train"))
         caption = f"Training pairs ordered as {said} said; a tie counts half"
         plots.append(Plot(caption, [Curve(accuracy, "green")], name="accuracy", small=True, x_label="step"))
-    probe: dict[str, Any] = read_json(finished.out / MODEL / ABOUT).get("probe", {})
+    probe: dict[str, Any] = read_settings(finished.out / MODEL / ABOUT).get("probe", {})
     blocks: list[Block] = [*plots]
     if probe:
         blocks.append(Figures([

@@ -236,9 +236,7 @@ def test_a_known_base_is_estimated_before_it_is_here(tmp_path: Path) -> None:
     shape = shape_of(recipe, tmp_path)
     assert shape.n_parameters() == 134_515_008
     works = {work.stage: work for work in training_costs_of(recipe, shape)}
-    assert list(works) == ["sft", "reward", "judge", "ppo", "dpo", "grpo"]
-    assert works["judge"].n_micros == 80 * 2
-    assert works["reward"].depth == 0.5
+    assert list(works) == ["sft", "ppo", "dpo", "grpo"]
     assert (works["ppo"].n_answers, works["grpo"].n_answers) == (5 * 32 + 64, 5 * 32)
     plain = replace(works["dpo"], lora=type(works["dpo"].lora)())
     assert memory_of(works["dpo"], shape, "float32") < memory_of(plain, shape, "float32")

@@ -105,7 +105,7 @@ def test_a_folder_named_like_a_recipe_does_not_hide_it(tmp_path: Path, monkeypat
             "data.judge_fraction: does nothing",
         ),
         ("smollm", ["sft.loop.optim.head_lr=1e-3"], "sft.loop.optim.head_lr: does nothing"),
-        ("smollm", ["judge.loop.optim.embedding_lr=1e-3"], "judge.loop.optim.embedding_lr: does nothing"),
+        ("smollm", ["dpo.loop.optim.embedding_lr=1e-3"], "dpo.loop.optim.embedding_lr: does nothing"),
     ],
 )
 def test_a_setting_that_another_one_makes_do_nothing_is_refused(shipped: str, given: list[str], says: str) -> None:
@@ -116,10 +116,10 @@ def test_a_setting_that_another_one_makes_do_nothing_is_refused(shipped: str, gi
 
 def test_a_file_may_hold_what_set_makes_unused_but_not_what_it_makes_unused_itself(tmp_path: Path) -> None:
     assert read_recipe(find_recipe("nano-small"), ["corpus.text=mine"])["demonstrations"].n_unseen == 100
-    assert read_recipe(find_recipe("smollm"), ["judge.lora.rank=0"])["judge"] is not None
+    assert read_recipe(find_recipe("smollm"), ["dpo.lora.rank=0"])["dpo"] is not None
     assert read_recipe(find_recipe("nano"), ["sft.lora.alpha=64", "sft.lora.rank=4", "ppo.ptx_coef=1"])["sft"]
     own = find_recipe("nano").read_text(encoding="utf-8")
-    write_text(tmp_path / "own.toml", own.replace("[corpus]\n", '[corpus]\ntext = "mine"\npackages = []\n'))
+    write_text(tmp_path / "own.toml", own.replace("[corpus]\n", '[corpus]\ntext = "mine"\n'))
     with pytest.raises(ConfigError, match=r"own\.toml: corpus\.packages: does nothing here"):
         read_recipe(tmp_path / "own.toml")
     assert read_recipe(tmp_path / "own.toml", ['corpus.text=""'])["corpus"].packages == ()

@@ -16,7 +16,7 @@ OPEN = {
     ("POST", "/api/login"), ("POST", "/api/logout"), ("GET", "/health"), ("GET", "/{path:path}"),
 }  # fmt: skip
 CHATTING = ("/api/chats", "/api/messages", "/api/comparisons", "/v1")
-LEADS = ("/api/people", "/api/invites")
+LEADS = ("/api/people", "/api/invites", "/api/versions", "/api/improve", "/api/jobs", "/api/comparisons-of-versions")
 
 
 def routes(server: Running) -> list[tuple[str, str]]:
