@@ -374,7 +374,11 @@ COMPARED: dict[str, Any] = {
     "temperature": 0.7,
     "methods": {
         "sft": method(0.5, 0.0, distinct=0.5, disagreement=interval(0.1)),
-        "dpo": method(0.7, 1.0, distinct=0.6, best_of_n_there={"win_rate": 0.58}),
+        "dpo": method(
+            0.7, 1.0, distinct=0.6, best_of_n_there={"win_rate": 0.58},
+            corrected=interval(0.7) | {"verdict": "better"}, against_longer=interval(0.6),
+            against_longer_corrected=interval(0.6) | {"verdict": "better"},
+        ),
         "grpo": method(0.6, 4.0, distinct=0.6, best_of_n_there=None),
         **{f"best of {n}": method(0.5 + n / 50, n / 4) for n in (1, 4)},
     },
@@ -430,7 +434,9 @@ def test_a_comparison_has_its_methods_in_one_colour_each(workspace: Workspace, m
     assert "highest at step 2 of 4" in page and "it was over-optimised" in page
     assert "GRPO, step 2: only 5% of the answers differ" in page and report["alarms"]
     rows = {figure: shown for figure, *shown in summary_rows(report)}
-    assert rows["DPO: wins against SFT, by the judge (KL 1.00)"] == ["0.700", "[0.680, 0.720]"]
+    assert rows["DPO against SFT (KL 1.00): better"] == ["0.700", "[0.680, 0.720]"]
+    # An earlier version did not look for the judge's error.
+    assert "GRPO against SFT (KL 4.00): the judge's error is not known" in rows
     assert rows["judge model: people's pairs"][0] == "0.600"
     assert "best of 1: wins" not in " ".join(rows)
 
