@@ -1,7 +1,7 @@
 """The server under load: `python -m benchmarks.serving WORKSPACE [--chats 16] [--seconds 120]`.
 
 Chats that ask without a pause, each in its own person's name, over HTTP; then the same requests to the bare engine.
-Says whether an answer was lost, how long the first words took, how fair the server was, and its speed beside the
+Says whether an answer was lost, how long the first words took, how fair the server was, and its speed compared with the
 engine's. To see it while a job trains, start one before.
 """
 

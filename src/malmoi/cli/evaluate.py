@@ -104,12 +104,12 @@ def _natural(model: str, workspace: Path) -> dict[str, Any]:
 def _rewards(model: str, workspace: Path, preferences: Path, errors: str) -> dict[str, Any]:
     from malmoi.cli.console import watched
     from malmoi.evals.evaluate import evaluate_rewards
-    from malmoi.pipeline.behind import inputs_behind
+    from malmoi.pipeline.reward_inputs import reward_inputs
     from malmoi.workspace.folder import Workspace
     from malmoi.workspace.models import find_model
 
     folder = find_model(Workspace(workspace), model)[1]
-    training = inputs_behind(Workspace(workspace), folder).get("train")
+    training = reward_inputs(Workspace(workspace), folder).get("train")
     with watched():
         return evaluate_rewards(model, folder, preferences, errors, training)  # type: ignore[arg-type]
 
@@ -118,16 +118,16 @@ def _curve(model: str, workspace: Path, preferences: Path | None, errors: str) -
     from malmoi.cli.console import watched
     from malmoi.evals.evaluate import evaluate_curve
     from malmoi.formats.inspect import kind_of
-    from malmoi.pipeline.behind import inputs_behind
+    from malmoi.pipeline.reward_inputs import reward_inputs
     from malmoi.workspace.folder import Workspace
     from malmoi.workspace.models import find_model
 
     folder = find_model(Workspace(workspace), model)[1]
     if kind_of(folder) != "reward":
         raise UserError(f"{model}: writes answers and scores none; --curve needs a reward model")
-    behind = inputs_behind(Workspace(workspace), folder) | ({"heldout": preferences} if preferences else {})
+    inputs = reward_inputs(Workspace(workspace), folder) | ({"heldout": preferences} if preferences else {})
     with watched():
-        return evaluate_curve(model, folder, behind, errors)  # type: ignore[arg-type]
+        return evaluate_curve(model, folder, inputs, errors)  # type: ignore[arg-type]
 
 
 def _tasks(model: str, workspace: Path, names: list[str], data: Path | None, limit: int) -> dict[str, Any]:

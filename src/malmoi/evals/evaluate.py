@@ -69,28 +69,28 @@ def evaluate_rewards(model: str, folder: Path, path: Path, errors: Errors, train
     }  # fmt: skip
 
 
-def evaluate_curve(model: str, folder: Path, behind: Mapping[str, Path], errors: Errors) -> dict[str, Any]:
+def evaluate_curve(model: str, folder: Path, inputs: Mapping[str, Path], errors: Errors) -> dict[str, Any]:
     """How accurate a probe of the policy gets with more of the rankings that a reward model was trained on.
 
-    model: the reward model's name, in what is returned; folder: its own; behind: paths of the `policy` that it was
+    model: the reward model's name, in what is returned; folder: its own; inputs: paths of the `policy` that it was
     trained from, and of the rankings of `train` and `heldout`
     See `learning_curve`; `left_out`: how many rankings were not used, for each reason.
     Raises UserError if one of them is not known.
     """
     for part, what in (("policy", "the model that it was trained from"), ("train", "the rankings it was trained on")):
-        if part not in behind:
+        if part not in inputs:
             raise UserError(f"{model}: --curve needs {what}, which is not here; run its recipe in this workspace")
-    if "heldout" not in behind:
+    if "heldout" not in inputs:
         raise UserError(f"{model}: no rankings were held out from it; name some with --preferences FILE")
-    text, seq_len = load_text(behind["policy"]), load_config(behind["policy"]).seq_len
+    text, seq_len = load_text(inputs["policy"]), load_config(inputs["policy"]).seq_len
     left_out: Counter[str] = Counter()
     known = {}
     for part in ("train", "heldout"):
-        rows, encoded, skipped = _read_rankings(behind[part], *text, seq_len, errors)
+        rows, encoded, skipped = _read_rankings(inputs[part], *text, seq_len, errors)
         left_out.update(skipped)
-        known[part] = Known(rows, answer_features(behind["policy"], [one.ranking for one in encoded]))
+        known[part] = Known(rows, answer_features(inputs["policy"], [one.ranking for one in encoded]))
     return {
-        "model": model, "model_sha256": sha256_of(folder), "policy_sha256": sha256_of(behind["policy"]),
+        "model": model, "model_sha256": sha256_of(folder), "policy_sha256": sha256_of(inputs["policy"]),
         "left_out": dict(left_out), **learning_curve(known["train"], known["heldout"]),
     }  # fmt: skip
 

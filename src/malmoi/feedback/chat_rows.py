@@ -71,7 +71,7 @@ def _like(words: str) -> str:
 
 
 def excerpt_of(connection: Connection, chat_id: str, words: str) -> str:
-    """What stands around the words in the newest message that has them; "" if none has."""
+    """The text around the words in the newest message that has them; "" if none has."""
     query = select(ChatMessage.text).where(ChatMessage.chat_id == chat_id, says(ChatMessage.text, words))
     text = connection.scalar(query.order_by(ChatMessage.number.desc()).limit(1))
     if text is None:

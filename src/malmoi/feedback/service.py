@@ -156,7 +156,7 @@ class Turn:
         self.seed = random.getrandbits(32) if seed is None else int(seed)
         self.sampling = self.service.sampling(self.chosen)
 
-    def beside(self, n: int) -> "Turn":
+    def again(self, n: int) -> "Turn":
         """Another answer to the same prompt, with the seed n further on."""
         chosen = {**self.chosen, "seed": (self.seed + n) % 2**63}
         return replace(self, chosen=chosen, speeches=[])

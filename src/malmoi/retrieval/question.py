@@ -134,7 +134,7 @@ def _concepts(text: str) -> tuple[Concept, ...]:
 
 
 def only_asks(concept: Concept) -> bool:
-    """Whether a word beside a name may only ask what that is ("what was sorted good for again?")."""
+    """Whether a word next to a name may only ask what that is ("what was sorted good for again?")."""
     return is_listed("framing.txt", concept.word.lower())
 
 

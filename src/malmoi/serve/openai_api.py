@@ -135,7 +135,7 @@ async def complete(body: Asked, member: WithKey, state: Here, request: Request) 
         taught = await asyncio.to_thread(taught_answers, state.ledger)
         first = await asyncio.to_thread(Turn, service, said, chosen, body.model == OURS, taught=taught)
         await state.prepare(first.prepare)
-        completion = Completion(state, body, [first, *(first.beside(n) for n in range(1, body.n))])
+        completion = Completion(state, body, [first, *(first.again(n) for n in range(1, body.n))])
     except BaseException:
         state.at_once_with_keys.free(member.id, body.n)
         raise

@@ -18,7 +18,7 @@ SETTINGS = {"policy": "model", "train": "data"}
 """Of `malmoi train reward`."""
 
 
-def inputs_behind(workspace: Workspace, folder: Path) -> dict[str, Path]:
+def reward_inputs(workspace: Workspace, folder: Path) -> dict[str, Path]:
     """Paths of a reward model's `policy`, `train` and `heldout` rankings, each if it is known and there.
 
     folder: the model's: of a run of the workspace, or what `malmoi train` made
