@@ -30,7 +30,8 @@ from malmoi.evals.reward_scores import BATCH_SIZE, mean_scores, reward_bias
 from malmoi.files import read_json, read_jsonl, write_json, write_jsonl, write_text
 from malmoi.formats.folder import load_model, load_text, save_model, score_std
 from malmoi.inference.sampling import Sampling
-from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.model.scalar_model import ScalarModel
+from malmoi.model.transformer import LanguageModel
 from malmoi.synthetic.gold import gold_score
 from malmoi.synthetic.labeler import true_ranks
 from malmoi.text import canonical

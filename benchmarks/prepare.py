@@ -22,7 +22,8 @@ from malmoi.errors import UserError
 from malmoi.files import write_json, write_jsonl
 from malmoi.formats.folder import load_model, load_text, save_model
 from malmoi.model.config import ModelConfig
-from malmoi.model.transformer import LanguageModel, ScalarModel, initialise
+from malmoi.model.scalar_model import ScalarModel
+from malmoi.model.transformer import LanguageModel, initialise
 from malmoi.synthetic.item_questions import item_questions
 from malmoi.synthetic.pydocs import Item, read_python_docs
 from malmoi.synthetic.questions import choose_items

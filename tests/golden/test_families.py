@@ -19,7 +19,8 @@ from malmoi.formats.huggingface import Dtype, family_of, read_config, to_ours, t
 from malmoi.formats.locate import INDEX, WEIGHTS
 from malmoi.model.config import ModelConfig
 from malmoi.model.kv_cache import KVCache
-from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.model.scalar_model import ScalarModel
+from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 

@@ -12,7 +12,8 @@ from malmoi.algorithms import grpo
 from malmoi.data.batch import compact_ids
 from malmoi.data.prompts import TokenizedPrompt
 from malmoi.model.config import ModelConfig
-from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.model.scalar_model import ScalarModel
+from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.train.policy_maths import group_advantages, kl_estimate
 

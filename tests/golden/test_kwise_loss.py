@@ -15,7 +15,7 @@ from malmoi.algorithms import reward
 from malmoi.data.batch import Branches
 from malmoi.data.comparisons import Ranking, collate_rankings
 from malmoi.model.config import ModelConfig
-from malmoi.model.transformer import ScalarModel
+from malmoi.model.scalar_model import ScalarModel
 
 PAD = 0
 Prompts = list[list[tuple[list[int], int]]]

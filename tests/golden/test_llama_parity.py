@@ -16,7 +16,8 @@ from malmoi.files import read_json, write_json
 from malmoi.formats.folder import load_model, save_model
 from malmoi.formats.huggingface import write_config
 from malmoi.model.config import ModelConfig
-from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.model.scalar_model import ScalarModel
+from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 

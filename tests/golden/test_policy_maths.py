@@ -12,7 +12,8 @@ from torch import Tensor
 
 from malmoi.algorithms import ppo
 from malmoi.model.config import ModelConfig
-from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.model.scalar_model import ScalarModel
+from malmoi.model.transformer import LanguageModel
 from malmoi.train.policy_maths import (
     adapted_beta,
     clipped_policy_loss,

@@ -16,7 +16,8 @@ from malmoi.data.prompts import TokenizedPrompt
 from malmoi.files import write_jsonl
 from malmoi.formats.folder import save_model
 from malmoi.model.config import ModelConfig
-from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.model.scalar_model import ScalarModel
+from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 

@@ -14,7 +14,8 @@ from malmoi.data.batch import Tokens, compact_ids
 from malmoi.data.prompts import TokenizedPrompt
 from malmoi.errors import ConfigError
 from malmoi.model.config import ModelConfig
-from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.model.scalar_model import ScalarModel
+from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.train.job import Job

@@ -18,7 +18,8 @@ from malmoi.evals.reward_accuracy import score_gaps
 from malmoi.evals.reward_scores import BATCH_SIZE, mean_scores
 from malmoi.formats.folder import save_model
 from malmoi.model.config import ModelConfig
-from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.model.scalar_model import ScalarModel
+from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.train.job import Job

@@ -11,7 +11,8 @@ from malmoi import device
 from malmoi.corpus.shards import ShardWriter
 from malmoi.formats.folder import save_model
 from malmoi.model.config import ModelConfig
-from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.model.scalar_model import ScalarModel
+from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer, train_bpe
 from malmoi.tokenizer.chat_template import ChatTemplate
 

@@ -27,7 +27,8 @@ from malmoi.feedback.judgements import (
 from malmoi.files import read_json, read_jsonl, write_json, write_jsonl, write_text
 from malmoi.formats.folder import load_model, score_std
 from malmoi.model.config import ModelConfig
-from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.model.scalar_model import ScalarModel
+from malmoi.model.transformer import LanguageModel
 from malmoi.pipeline.standalone import find_algorithm
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate

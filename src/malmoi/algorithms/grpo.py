@@ -20,7 +20,8 @@ from malmoi.config import Settings
 from malmoi.data.prompts import TokenizedPrompt, read_prompts
 from malmoi.formats.folder import load_reward_model, load_text, score_std
 from malmoi.model.lora import WithoutAdapters
-from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.model.scalar_model import ScalarModel
+from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.train.job import Job
 from malmoi.train.policy_maths import clipped_policy_loss, group_advantages, kl_estimate

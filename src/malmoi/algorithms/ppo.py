@@ -28,7 +28,8 @@ from malmoi.data.tokens import window_steps
 from malmoi.errors import ConfigError
 from malmoi.formats.folder import load_model, load_reward_model, load_text, score_std
 from malmoi.model.lora import WithoutAdapters, add_lora
-from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.model.scalar_model import ScalarModel
+from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.train.job import Job
 from malmoi.train.policy_maths import clipped_policy_loss, clipped_value_loss, gae, kl_estimate, token_rewards, whiten

@@ -27,7 +27,8 @@ from malmoi.errors import ConfigError, DataError
 from malmoi.formats.folder import load_model, load_text
 from malmoi.model.lora import LoraConfig, add_lora
 from malmoi.model.probe import Probe
-from malmoi.model.transformer import ScalarModel, keep_layers
+from malmoi.model.scalar_model import ScalarModel
+from malmoi.model.transformer import keep_layers
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.train.best import BestWeights

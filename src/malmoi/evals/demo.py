@@ -21,7 +21,8 @@ from malmoi.evals.reward_scores import BATCH_SIZE, mean_scores
 from malmoi.files import iterate_jsonl, read_json, read_jsonl
 from malmoi.formats.folder import load_model, load_text
 from malmoi.inference.sampling import Sampling
-from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.model.scalar_model import ScalarModel
+from malmoi.model.transformer import LanguageModel
 from malmoi.synthetic.gold import gold_score
 from malmoi.synthetic.labeler import true_ranks
 from malmoi.synthetic.questions import PLAIN, SECOND_TURN, Question, messages

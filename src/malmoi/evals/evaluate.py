@@ -19,7 +19,8 @@ from malmoi.evals.tasks import DEFAULT_TASKS, find_file, measure_task, tasks_nam
 from malmoi.files import sha256_of
 from malmoi.formats.folder import load_config, load_model, load_text
 from malmoi.formats.inspect import kind_of
-from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.model.scalar_model import ScalarModel
+from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.train.features import answer_features

@@ -17,7 +17,7 @@ from malmoi.data.comparisons import encode_ranking
 from malmoi.errors import UserError
 from malmoi.formats.folder import load_config, load_model, load_text
 from malmoi.model.probe import Probe
-from malmoi.model.transformer import ScalarModel
+from malmoi.model.scalar_model import ScalarModel
 from malmoi.train.features import Features, answer_features
 from malmoi.train.probe import probe_directions, probe_scores
 

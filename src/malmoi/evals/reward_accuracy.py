@@ -10,7 +10,7 @@ import numpy as np
 from malmoi.data.comparisons import Ranking
 from malmoi.evals.interval import Interval, bootstrap
 from malmoi.evals.reward_scores import head_scores
-from malmoi.model.transformer import ScalarModel
+from malmoi.model.scalar_model import ScalarModel
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from torch import Tensor
 from malmoi import device, progress
 from malmoi.data.batch import batches_by_length
 from malmoi.data.comparisons import Comparisons, Ranking, collate_rankings, demonstration
-from malmoi.model.transformer import ScalarModel
+from malmoi.model.scalar_model import ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 

@@ -38,7 +38,8 @@ from malmoi.formats.locate import CONFIG, INDEX, PICKLES, WEIGHTS, check_pointer
 from malmoi.model.config import ModelConfig, Shape
 from malmoi.model.finite import NOT_FINITE, is_finite
 from malmoi.model.probe import ProbeShape
-from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.model.scalar_model import ScalarModel
+from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 

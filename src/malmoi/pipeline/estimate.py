@@ -26,7 +26,8 @@ from malmoi.inference.engine import generate
 from malmoi.inference.sampling import Sampling
 from malmoi.model.config import ModelConfig
 from malmoi.model.lora import add_lora
-from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.model.scalar_model import ScalarModel
+from malmoi.model.transformer import LanguageModel
 from malmoi.pipeline.memory import BASE_BYTES, costs_of, memory_of, parts_of, shape_of, text_bytes
 from malmoi.pipeline.recipe import Recipe
 from malmoi.pipeline.run import remaining_work

@@ -33,7 +33,8 @@ from malmoi.formats.folder import load_text, save_model
 from malmoi.formats.generation import greedy_unless_chosen
 from malmoi.formats.inspect import reading_facts
 from malmoi.model.config import ModelConfig
-from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.model.scalar_model import ScalarModel
+from malmoi.model.transformer import LanguageModel
 from malmoi.pipeline.watcher import Watcher
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate

@@ -33,7 +33,7 @@ from malmoi.facts import (
 )
 from malmoi.files import read_json, write_json
 from malmoi.formats.folder import load_model, load_text
-from malmoi.model.transformer import ScalarModel
+from malmoi.model.scalar_model import ScalarModel
 from malmoi.stage import MODEL, Context, Finished
 from malmoi.train.features import answer_features
 

@@ -13,7 +13,7 @@ from malmoi.data.comparisons import all_tie, read_rankings
 from malmoi.evals.reward_scores import reward_bias, score_spread
 from malmoi.files import read_jsonl
 from malmoi.formats.folder import load_text
-from malmoi.model.transformer import ScalarModel
+from malmoi.model.scalar_model import ScalarModel
 from malmoi.stage import Context
 from malmoi.stages._training import train, training_cost, write_model
 from malmoi.train.finished import finished

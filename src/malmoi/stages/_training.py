@@ -17,7 +17,8 @@ from malmoi.formats.folder import load_text, save_model
 from malmoi.formats.generation import greedy_unless_chosen
 from malmoi.formats.inspect import ABOUT, reading_facts
 from malmoi.model.lora import LoraConfig
-from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.model.scalar_model import ScalarModel
+from malmoi.model.transformer import LanguageModel
 from malmoi.stage import CHECKPOINT, METRICS, MODEL, Context, Finished, Input
 from malmoi.stages import label_of
 from malmoi.tokenizer.bpe import Tokenizer

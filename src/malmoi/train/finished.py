@@ -8,7 +8,8 @@ from torch.distributed.tensor import DTensor
 
 from malmoi import device
 from malmoi.model.lora import LoraLinear, merged, merged_weight
-from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.model.scalar_model import ScalarModel
+from malmoi.model.transformer import LanguageModel
 from malmoi.train.job import Job
 from malmoi.train.optim import full_tensor
 

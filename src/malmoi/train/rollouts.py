@@ -22,7 +22,8 @@ from malmoi.inference.engine import generate
 from malmoi.inference.requests import Answer
 from malmoi.inference.sampling import Sampling
 from malmoi.model.lora import LoraConfig, WithoutAdapters
-from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.model.scalar_model import ScalarModel
+from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.train.loop import LoopConfig
 from malmoi.train.parallel import gathered, share_of

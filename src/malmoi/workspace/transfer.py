@@ -218,7 +218,8 @@ def _read_folder(path: Path, bring: Callable[[Path, Path], Any]) -> tuple[Writer
     """
     from malmoi import __version__
     from malmoi.formats.folder import check_vocabulary, load_config, load_model
-    from malmoi.model.transformer import LanguageModel, ScalarModel
+    from malmoi.model.scalar_model import ScalarModel
+    from malmoi.model.transformer import LanguageModel
     from malmoi.tokenizer.bpe import Tokenizer
     from malmoi.tokenizer.chat_template import ChatTemplate
     from malmoi.tokenizer.jinja import find_template
@@ -258,7 +259,8 @@ def export_model(
     from malmoi.formats.folder import load_model, load_text, save_model
     from malmoi.formats.gguf.write import export_gguf
     from malmoi.formats.huggingface import PROBE_LAYERS, SCORE_BIAS
-    from malmoi.model.transformer import LanguageModel, ScalarModel
+    from malmoi.model.scalar_model import ScalarModel
+    from malmoi.model.transformer import LanguageModel
 
     options = {"--to": (to, ("hf", "gguf")), "--dtype": (dtype, DTYPES), "--quant": (quant, ("q8_0",))}
     for option, (value, known) in options.items():

@@ -16,7 +16,8 @@ from malmoi.evals.answering import answer_questions
 from malmoi.files import write_jsonl
 from malmoi.inference.sampling import Sampling
 from malmoi.model.config import ModelConfig
-from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.model.scalar_model import ScalarModel
+from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.train.job import Job

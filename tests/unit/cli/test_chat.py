@@ -19,7 +19,8 @@ from malmoi.cli.chat import Talk
 from malmoi.errors import UserError
 from malmoi.formats.folder import save_model
 from malmoi.model.config import ModelConfig
-from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.model.scalar_model import ScalarModel
+from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.workspace.folder import Workspace

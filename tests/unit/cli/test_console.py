@@ -11,7 +11,8 @@ from malmoi.evals.reward_scores import mean_scores
 from malmoi.inference.engine import generate
 from malmoi.inference.sampling import Sampling
 from malmoi.model.config import ModelConfig
-from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.model.scalar_model import ScalarModel
+from malmoi.model.transformer import LanguageModel
 from malmoi.pipeline.log import RunLog
 from malmoi.train.loop import Step
 

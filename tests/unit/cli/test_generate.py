@@ -13,7 +13,8 @@ from malmoi.cli import app
 from malmoi.data.comparisons import conversation_ids
 from malmoi.files import read_jsonl, write_jsonl, write_text
 from malmoi.formats.folder import load_model, load_text, save_model
-from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.model.scalar_model import ScalarModel
+from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 

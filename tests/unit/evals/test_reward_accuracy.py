@@ -23,7 +23,7 @@ from malmoi.evals.reward_accuracy import (
 from malmoi.evals.reward_scores import head_scores, mean_scores
 from malmoi.files import write_jsonl
 from malmoi.model.config import ModelConfig
-from malmoi.model.transformer import ScalarModel
+from malmoi.model.scalar_model import ScalarModel
 
 pytestmark = pytest.mark.usefixtures("float32")
 PAIR = {"prompt": "Why?", "chosen": "Since the cat sat.", "rejected": "No."}

@@ -6,7 +6,7 @@ import torch
 from malmoi.data.comparisons import Ranking, conversation_ids
 from malmoi.evals.reward_scores import head_scores, mean_scores, reward_bias
 from malmoi.model.config import ModelConfig
-from malmoi.model.transformer import ScalarModel
+from malmoi.model.scalar_model import ScalarModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 

@@ -18,7 +18,8 @@ from malmoi.formats.huggingface import Dtype
 from malmoi.model.config import ModelConfig
 from malmoi.model.finite import is_finite
 from malmoi.model.lora import LoraConfig
-from malmoi.model.transformer import LanguageModel, ScalarModel, initialise, keep_layers
+from malmoi.model.scalar_model import ScalarModel
+from malmoi.model.transformer import LanguageModel, initialise, keep_layers
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.train.reference import policy_and_reference

@@ -17,7 +17,8 @@ from malmoi.errors import CheckpointError, UserError
 from malmoi.files import read_json, write_json
 from malmoi.formats.folder import load_model, load_text, save_model
 from malmoi.model.config import LinearRope, ModelConfig
-from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.model.scalar_model import ScalarModel
+from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 

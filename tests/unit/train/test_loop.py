@@ -13,7 +13,8 @@ from malmoi.data.batch import Tokens, pad, shift
 from malmoi.data.comparisons import Ranking, collate_rankings
 from malmoi.errors import DivergedError
 from malmoi.model.config import ModelConfig
-from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.model.scalar_model import ScalarModel
+from malmoi.model.transformer import LanguageModel
 from malmoi.train.job import Job
 from malmoi.train.loop import LoopConfig, Step, fit, wait_s
 from malmoi.train.optim import OptimConfig

@@ -9,7 +9,8 @@ from torch import nn
 from malmoi.errors import ConfigError
 from malmoi.model.config import ModelConfig
 from malmoi.model.lora import LoraConfig, add_lora
-from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.model.scalar_model import ScalarModel
+from malmoi.model.transformer import LanguageModel
 from malmoi.train.optim import Muon, OptimConfig, lr_ratio, make_optimizers, orthogonalise
 
 pytestmark = pytest.mark.usefixtures("float32")

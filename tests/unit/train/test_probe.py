@@ -17,7 +17,8 @@ from malmoi.formats.folder import load_model, load_reward_model, save_model
 from malmoi.formats.inspect import kind_of
 from malmoi.model.config import ModelConfig
 from malmoi.model.probe import Probe, ProbeShape, answers_so_far
-from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.model.scalar_model import ScalarModel
+from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer, train_bpe
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.train.bayes import fit_kernel, fit_weights

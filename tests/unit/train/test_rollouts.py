@@ -14,7 +14,8 @@ from malmoi.algorithms import grpo, ppo
 from malmoi.data import batch
 from malmoi.data.batch import share_prompts
 from malmoi.model.config import ModelConfig
-from malmoi.model.transformer import LanguageModel, ScalarModel
+from malmoi.model.scalar_model import ScalarModel
+from malmoi.model.transformer import LanguageModel
 from malmoi.train import rollouts
 from malmoi.train.loop import LoopConfig
 from malmoi.train.rollouts import response_logps, response_values, scores_at_end

@@ -15,7 +15,7 @@ from malmoi.files import read_json, write_json
 from malmoi.formats.folder import load_model, load_text
 from malmoi.inference.sampling import Sampling
 from malmoi.inference.session import ChatSession
-from malmoi.model.transformer import ScalarModel
+from malmoi.model.scalar_model import ScalarModel
 from malmoi.pipeline.names import recipe_model_names
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.workspace.folder import Workspace
