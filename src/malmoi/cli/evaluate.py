@@ -11,43 +11,46 @@ from malmoi.errors import ConfigError, UserError
 
 NO_MODEL = "none"
 """The voice that is no model: it quotes what was looked up."""
+Tasks = Annotated[str, typer.Option(metavar="NAMES", help="Tasks, separated by commas; default: twelve in English.")]
+DataFolder = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Folder of the tasks' files; default: MALMOI_DATA.", parser=a_path),
+]
+Limit = Annotated[
+    int, typer.Option(metavar="N", min=0, max=10**9, help="Only the first N questions of each task; 0: all.")
+]
+Preferences = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Instead of tasks: people's rankings, in any known format, for a reward model.",
+        parser=a_path,
+    ),
+]
+Natural = Annotated[
+    bool,
+    typer.Option(
+        "--natural", help="Instead of tasks: what people ask about Python, with the look-up of the workspace."
+    ),
+]
+Curve = Annotated[
+    bool,
+    typer.Option(
+        "--curve", help="For a reward model: how accurate it gets with more rankings, and what the next 100 bring."
+    ),
+]
+Errors = Annotated[str, typer.Option(metavar="skip|strict", help="What to do with rankings that cannot be read.")]
 
 
 def evaluate(
     model: Model,
-    tasks: Annotated[
-        str, typer.Option(metavar="NAMES", help="Tasks, separated by commas; default: twelve in English.")
-    ] = "",
-    data: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder of the tasks' files; default: MALMOI_DATA.", parser=a_path),
-    ] = None,
-    limit: Annotated[
-        int, typer.Option(metavar="N", min=0, max=10**9, help="Only the first N questions of each task; 0: all.")
-    ] = 100,
-    preferences: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Instead of tasks: people's rankings, in any known format, for a reward model.",
-            parser=a_path,
-        ),
-    ] = None,
-    natural: Annotated[
-        bool,
-        typer.Option(
-            "--natural", help="Instead of tasks: what people ask about Python, with the look-up of the workspace."
-        ),
-    ] = False,
-    curve: Annotated[
-        bool,
-        typer.Option(
-            "--curve", help="For a reward model: how accurate it gets with more rankings, and what the next 100 bring."
-        ),
-    ] = False,
-    errors: Annotated[
-        str, typer.Option(metavar="skip|strict", help="What to do with rankings that cannot be read.")
-    ] = "strict",
+    tasks: Tasks = "",
+    data: DataFolder = None,
+    limit: Limit = 100,
+    preferences: Preferences = None,
+    natural: Natural = False,
+    curve: Curve = False,
+    errors: Errors = "strict",
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the JSON here too.", parser=a_path)] = None,
     workspace: WorkspaceOption = Path("workspace"),
     as_json: Json = False,

@@ -19,41 +19,46 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; can be given several times."),
 ]
+OwnTextFolder = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Your own text, such as .txt .md .html .pdf .docx .hwpx .xlsx, in place of Python's.",
+        parser=a_path,
+    ),
+]
+Errors = Annotated[
+    str | None,
+    typer.Option(
+        metavar="skip|strict",
+        help="What to do with text that cannot be read: pass over and count it, or stop; default: skip.",
+    ),
+]
+Encoding = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="Encoding of text that is not UTF-8, such as cp949 or euc-kr."),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=0, max=MOST_SEED, help="Seed of all random choices; default: the recipe's."),
+]
+Size = Annotated[
+    str,
+    typer.Option(
+        metavar="small|full|auto",
+        help="Size of the demo; auto: by the speed of this machine, once per workspace.",
+    ),
+]
 
 
 @led
 def demo(
     workspace: WorkspaceOption = Path("demo"),
-    text: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Your own text, such as .txt .md .html .pdf .docx .hwpx .xlsx, in place of Python's.",
-            parser=a_path,
-        ),
-    ] = None,
-    errors: Annotated[
-        str | None,
-        typer.Option(
-            metavar="skip|strict",
-            help="What to do with text that cannot be read: pass over and count it, or stop; default: skip.",
-        ),
-    ] = None,
-    encoding: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="Encoding of text that is not UTF-8, such as cp949 or euc-kr."),
-    ] = "utf-8",
-    seed: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=0, max=MOST_SEED, help="Seed of all random choices; default: the recipe's."),
-    ] = None,
-    size: Annotated[
-        str,
-        typer.Option(
-            metavar="small|full|auto",
-            help="Size of the demo; auto: by the speed of this machine, once per workspace.",
-        ),
-    ] = "auto",
+    text: OwnTextFolder = None,
+    errors: Errors = None,
+    encoding: Encoding = "utf-8",
+    seed: Seed = None,
+    size: Size = "auto",
     set_: Set = None,
 ) -> None:
     """Build a small assistant from scratch, in minutes, and report how good it is.

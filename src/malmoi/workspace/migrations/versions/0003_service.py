@@ -23,7 +23,14 @@ APPEND_ONLY = {
 
 
 def upgrade() -> None:
-    text, json, time, whole = sa.Text(), sa.JSON(), sa.DateTime(timezone=True), sa.Integer()
+    _accounts()
+    _settings_and_chats()
+    for statement in APPEND_ONLY[op.get_context().dialect.name]:
+        op.execute(statement)
+
+
+def _accounts() -> None:
+    text, time = sa.Text(), sa.DateTime(timezone=True)
     op.create_table(
         "account",
         sa.Column("person_id", text, sa.ForeignKey("person.id"), primary_key=True),
@@ -59,6 +66,10 @@ def upgrade() -> None:
         sa.Column("expires_at", time, nullable=False),
         sa.Column("created_at", time, nullable=False),
     )
+
+
+def _settings_and_chats() -> None:
+    text, json, time, whole = sa.Text(), sa.JSON(), sa.DateTime(timezone=True), sa.Integer()
     op.create_table("setting", sa.Column("name", text, primary_key=True), sa.Column("value", json, nullable=False))
     op.create_table(
         "chat",
@@ -86,5 +97,3 @@ def upgrade() -> None:
         sa.Column("figures", json, nullable=True),
         sa.Column("created_at", time, nullable=False),
     )
-    for statement in APPEND_ONLY[op.get_context().dialect.name]:
-        op.execute(statement)

@@ -10,12 +10,19 @@ APPEND_ONLY = ("vote", "better_answer")
 
 
 def upgrade() -> None:
+    _what_people_say()
+    _items_to_teach_with()
+    _let_people_write()
+    for table in APPEND_ONLY:
+        _refuse_updates(table)
+
+
+def _what_people_say() -> None:
     text, json, time, whole = sa.Text(), sa.JSON(), sa.DateTime(timezone=True), sa.Integer()
-    message = sa.ForeignKey("chat_message.id")
     op.create_table(
         "vote",
         sa.Column("id", whole, primary_key=True),
-        sa.Column("message_id", text, message, nullable=False, index=True),
+        sa.Column("message_id", text, sa.ForeignKey("chat_message.id"), nullable=False, index=True),
         sa.Column("person_id", text, nullable=False),
         sa.Column("vote", text, nullable=True),
         sa.Column("reasons", json, nullable=False),
@@ -41,6 +48,10 @@ def upgrade() -> None:
         sa.Column("judged_at", time, nullable=True),
         sa.Column("created_at", time, nullable=False),
     )
+
+
+def _items_to_teach_with() -> None:
+    text, json, time, whole = sa.Text(), sa.JSON(), sa.DateTime(timezone=True), sa.Integer()
     op.create_table(
         "teach_item",
         sa.Column("id", text, primary_key=True),
@@ -74,9 +85,6 @@ def upgrade() -> None:
         sa.Column("is_right", sa.Boolean(), nullable=False),
         sa.Column("created_at", time, nullable=False),
     )
-    _let_people_write()
-    for table in APPEND_ONLY:
-        _refuse_updates(table)
 
 
 def _let_people_write() -> None:

@@ -27,6 +27,14 @@ def append_only(table: str, says: str, dialect: str) -> list[str]:
 
 
 def upgrade() -> None:
+    _jobs_and_versions()
+    _comparisons()
+    for table, says in APPEND_ONLY.items():
+        for statement in append_only(table, says, op.get_context().dialect.name):
+            op.execute(statement)
+
+
+def _jobs_and_versions() -> None:
     text, json, time, whole = sa.Text(), sa.JSON(), sa.DateTime(timezone=True), sa.Integer()
     op.create_table(
         "job",
@@ -77,6 +85,10 @@ def upgrade() -> None:
         sa.Column("verdict", json, nullable=True),
         sa.Column("created_at", time, nullable=False),
     )
+
+
+def _comparisons() -> None:
+    text, json, time, whole = sa.Text(), sa.JSON(), sa.DateTime(timezone=True), sa.Integer()
     op.create_table(
         "gate_comparison",
         sa.Column("id", text, primary_key=True),
@@ -97,6 +109,3 @@ def upgrade() -> None:
         sa.Column("created_at", time, nullable=False),
         sa.UniqueConstraint("comparison_id"),
     )
-    for table, says in APPEND_ONLY.items():
-        for statement in append_only(table, says, op.get_context().dialect.name):
-            op.execute(statement)
