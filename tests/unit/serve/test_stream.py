@@ -1,13 +1,22 @@
 """Events: a reader that stops reading, or leaves, is noticed whatever the network does."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from typing import Any
+from collections.abc import AsyncGenerator, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import pytest
 
 from malmoi.serve import stream
 from malmoi.serve.stream import EventStream, event_of, while_there
+
+T = TypeVar("T")
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """In a thread of its own: once Playwright has run, the main thread has an event loop that counts as running."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 async def endless() -> AsyncGenerator[bytes]:
@@ -31,7 +40,7 @@ def test_a_reader_that_stops_reading_is_left(monkeypatch: pytest.MonkeyPatch) ->
         if len(sent) > 3:  # the connection's buffers are full
             await asyncio.Event().wait()
 
-    asyncio.run(EventStream(endless(), left=lambda: left.append(True))({}, never, send))
+    run(EventStream(endless(), left=lambda: left.append(True))({}, never, send))
     assert left == [True] and len(sent) == 4
 
 
@@ -48,7 +57,7 @@ def test_a_reader_that_leaves_is_left_even_if_there_is_nothing_to_send() -> None
         pass
 
     left: list[bool] = []
-    asyncio.run(EventStream(silent(), left=lambda: left.append(True))({}, gone, send))
+    run(EventStream(silent(), left=lambda: left.append(True))({}, gone, send))
     assert left == [True]
 
 
@@ -62,7 +71,7 @@ def test_a_whole_stream_is_not_left() -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    asyncio.run(EventStream(short(), left=lambda: left.append(True))({}, never, send))
+    run(EventStream(short(), left=lambda: left.append(True))({}, never, send))
     assert left == [] and [one.get("body") for one in sent] == [None, 'data: {"text": "낱말"}\n\n'.encode(), b""]
 
 
@@ -71,6 +80,6 @@ def test_work_for_who_left_is_stopped() -> None:
         return {"type": "http.disconnect"}
 
     left: list[bool] = []
-    assert asyncio.run(while_there(gone, asyncio.sleep(60, "late"), lambda: left.append(True))) is None
-    assert asyncio.run(while_there(never, asyncio.sleep(0, "done"), lambda: left.append(True))) == "done"
+    assert run(while_there(gone, asyncio.sleep(60, "late"), lambda: left.append(True))) is None
+    assert run(while_there(never, asyncio.sleep(0, "done"), lambda: left.append(True))) == "done"
     assert left == [True]
