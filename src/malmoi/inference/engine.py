@@ -1,15 +1,14 @@
 """The engine: requests join and leave between steps, and all running requests decode together.
 
-One engine serves chat, rollouts, evaluation and the server. A prompt is read in one pass (prefill); then every step
-gives each running request one token (decode). Cached prefixes are not read again (`inference/rows.py`).
-Source: continuous batching, Yu et al. 2022 (Orca).
+One engine serves chat, rollouts, evaluation and the server. A prompt is read (prefill), in one pass or in parts; then
+every step gives each running request one token (decode). Cached prefixes are not read again (`inference/rows.py`).
+Source: continuous batching, Yu et al. 2022 (Orca); parts of a prompt between decoding steps, Agrawal et al. 2024
+(arXiv:2403.02310).
 """
 
-import itertools
 import threading
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
@@ -17,31 +16,16 @@ from torch import Tensor
 from malmoi import device, progress
 from malmoi.data.batch import pad
 from malmoi.errors import BusyError, DataError
+from malmoi.inference.prefill import Prefill, groups_by_length, split_by_prefix
 from malmoi.inference.requests import Answer, FinishReason, Request, TopLogprobs
-from malmoi.inference.rows import FIRST_POSITIONS, SHORTEST_PREFIX, CachedPrefix, Rows
+from malmoi.inference.rows import FIRST_POSITIONS, CachedPrefix, Rows
 from malmoi.inference.sampling import Sampler, Sampling, Uniforms, adjust
 from malmoi.inference.text import TextAssembler
 from malmoi.inference.weights import Weights, decoder_of, dtype_of, for_inference
 from malmoi.model.transformer import LanguageModel
-from malmoi.text import common_prefix_length
 from malmoi.tokenizer.bpe import Tokenizer
 
 MOST_ROWS = 256
-# Tokens that an extra pass for a shared prefix must save: a pass over all weights costs about as much.
-WORTH_A_PASS = 64
-LITTLE_PADDING = 64
-
-
-class Prefill(NamedTuple):
-    """A request whose prompt is read now, and the prefix of it that a row already holds."""
-
-    request: Request
-    prefix: CachedPrefix
-
-    @property
-    def n_new(self) -> int:
-        """Tokens to read."""
-        return self.request.n_tokens - self.prefix.n_tokens
 
 
 class Engine:
@@ -53,8 +37,9 @@ class Engine:
     n_rows: most requests that run together; fewer run if there is not enough memory for their keys and values
     n_max: longest prompt and answer together; n_waiting: requests that may queue before `submit` raises BusyError
     join_at: free rows to wait for before prompts are read, because several are cheaper together (1: read at once)
-    read_at_once: longer prompts are read in parts of so many tokens, and given up between two parts if they are
-    cancelled; None: always whole
+    read_at_once: tokens of new prompts that a step may read, so that running requests do not wait for long. A longer
+    prompt is read in parts, one a step: meanwhile running requests go on, shorter prompts pass it by, and it can be
+    cancelled. None: all waiting prompts together, whole
     After an exception in `step` the requests that were running end with "error", waiting requests keep waiting, and
     the engine continues like a new one.
     """
@@ -71,7 +56,7 @@ class Engine:
         self.end_ids, self.tokenizer = frozenset(end_ids), tokenizer
         self.n_max = min(n_max or config.seq_len, config.seq_len)
         self.n_rows, self.n_waiting, self.join_at = n_rows, n_waiting, min(join_at, n_rows)
-        self.read_at_once = read_at_once or self.n_max
+        self.read_at_once = read_at_once
         self.rows = Rows(config, n_rows, self.n_max, self.dtype, self.here.torch_device)
         self.running: list[Request] = []
         self.n_steps = 0
@@ -80,6 +65,8 @@ class Engine:
         self._sampler: Sampler | None = None
         self._sampler_requests: list[Request] = []
         self._joining: list[Request] = []
+        self._reading: Request | None = None
+        """The request whose prompt is read in parts; `rows.held` is what is read of it."""
 
     def submit(self, prompt: Sequence[int], sampling: Sampling, seed: int = 0) -> Request:
         """Queue a prompt. The same prompt, sampling and seed give the same answer, whatever else runs.
@@ -114,10 +101,13 @@ class Engine:
 
     @property
     def is_idle(self) -> bool:
-        return not self.running and not self.waiting and not self._joining
+        return not (self.running or self.waiting or self._joining or self._reading)
 
     def step(self) -> list[Request]:
-        """Admit waiting requests, or give every running request one token; returns those that advanced or ended."""
+        """Read new prompts, or give every running request one token, or read a part of one long prompt and do so.
+
+        Returns the requests that got a token.
+        """
         try:
             return self._step()
         except BaseException:
@@ -151,13 +141,13 @@ class Engine:
 
     def _reset(self) -> None:
         """End the running requests and drop all cached rows, which may be half written."""
-        for request in (*self.running, *self._joining):
+        for request in (*self._busy, *self._joining):
             self._end(request, "error")
         with self._lock:
             for request in self._joining:
                 if request in self.waiting:
                     self.waiting.remove(request)
-        self.running, self._joining = [], []
+        self.running, self._joining, self._reading = [], [], None
         self._sampler, self._sampler_requests = None, []
         self.rows.reset()
 
@@ -165,10 +155,20 @@ class Engine:
         with self._lock:
             request.finish_reason = request.finish_reason or reason
 
+    @property
+    def _busy(self) -> list[Request]:
+        """The requests that have a row."""
+        return [*self.running, self._reading] if self._reading else self.running
+
     def _join(self) -> list[Request]:
-        """Read the prompts of waiting requests into free rows, and sample their first tokens."""
-        if not (admitted := self._admit()):
-            return []
+        """Read the prompts of waiting requests into free rows, or a part of one; returns those that got a token."""
+        if self._reading and self._reading.finish_reason:
+            self._reading = self.rows.held = None
+        admitted = self._admit()
+        return [*(self._read(admitted) if admitted else ()), *self._read_on()]
+
+    def _read(self, admitted: list[Request]) -> list[Request]:
+        """Read whole prompts into free rows, and sample their first tokens."""
         first = len(self.running)
         texts: dict[tuple[int, ...], list[Request]] = {}  # a prompt with several answers is read once
         for request in admitted:
@@ -177,9 +177,9 @@ class Engine:
         ordered: list[Request] = []
         found: list[Tensor] = []
         while unread:
-            now, unread = self._split_by_prefix(unread)
+            now, unread = split_by_prefix(self.rows, unread)
             self.rows.assign([one.request.tokens for one in now], [one.prefix for one in now], first + len(ordered))
-            for group in _groups_by_length(now, self.read_at_once):
+            for group in groups_by_length(now):
                 found.append(self._prefill(group, first + len(ordered)))
                 ordered += [one.request for one in group]
         logits = torch.cat(found)
@@ -194,46 +194,20 @@ class Engine:
         self._sample(ordered, torch.cat((logits, logits[[place for place, _ in twins]])) if twins else logits)
         return ordered
 
-    def _split_by_prefix(self, requests: list[Request]) -> tuple[list[Prefill], list[Request]]:
-        """The requests to read now, ordered by the tokens to read, and those to read after them.
-
-        A request that shares a prefix with one that is read now waits and copies it, if that saves more than another
-        pass costs.
-        """
-        now: list[Prefill] = []
-        later: list[Prefill] = []
-        texts: list[list[int]] = []  # of the requests in `now`
-        n_saved = 0
-        for request in sorted(requests, key=lambda request: -request.n_tokens):
-            one = Prefill(request, self.rows.longest_prefix(text := request.tokens))
-            n_known = one.prefix.n_tokens
-            n_least = n_known + SHORTEST_PREFIX
-            alike = [other for other in texts if other[:n_least] == text[:n_least]]
-            n_more = max((common_prefix_length(other, text[:-1]) for other in alike), default=0) - n_known
-            if n_more >= SHORTEST_PREFIX:
-                later.append(one)
-                n_saved += n_more
-            else:
-                now.append(one)
-                texts.append(text)
-        if n_saved < WORTH_A_PASS:
-            now, later = now + later, []
-        return sorted(now, key=lambda one: one.n_new), [one.request for one in later]
-
     def _admit(self) -> list[Request]:
         """The waiting requests for which there are rows and memory now."""
-        n_running = len(self.running)
-        free = self.n_rows - n_running
+        free = self.n_rows - len(self._busy)
         with self._lock:
-            n_waiting = len(self.waiting)
-            if not n_waiting or free < 1 or (n_running and free < min(self.join_at, n_waiting)):
-                return []
-            asked = list(itertools.islice(self.waiting, min(free, n_waiting)))
+            waiting = list(self.waiting)
+        if not waiting or free < 1 or (self.running and free < min(self.join_at, len(waiting))):
+            return []
+        asked = waiting[:free] if self.read_at_once is None else self._choose(waiting, self.read_at_once)
+        n_busy = len(self._busy)
         while asked:
             self._joining = asked
-            longest = max(r.n_tokens + min(r.max_new - len(r.ids), FIRST_POSITIONS) for r in (*asked, *self.running))
-            n_kept = sum(bool(row.text) for row in self.rows.rows[n_running:])
-            if self.rows.reserve(n_running + len(asked), longest, n_kept, must=n_running == 0 and len(asked) == 1):
+            n_kept = sum(bool(row.text) for row in self.rows.rows[n_busy:])
+            must = n_busy == 0 and len(asked) == 1
+            if self.rows.reserve(n_busy + len(asked), _n_positions([*asked, *self._busy]), n_kept, must):
                 break
             asked = asked[: len(asked) // 2]  # the others wait
         with self._lock:
@@ -241,6 +215,27 @@ class Engine:
             for request in self._joining:
                 self.waiting.remove(request)
         return self._joining
+
+    def _choose(self, waiting: list[Request], most: int) -> list[Request]:
+        """The waiting requests to read now, with at most `most` tokens that are not cached.
+
+        A prompt that is longer by itself is read in parts from now on, or waits while another one is; others pass it.
+        """
+        chosen: list[Request] = []
+        room = most
+        for request in waiting:
+            n_new = request.n_tokens - self.rows.longest_prefix(request.tokens).n_tokens
+            if len(self._busy) + len(chosen) == self.n_rows or most >= n_new > room:
+                break
+            if n_new > most and self._reading is None:
+                with self._lock:
+                    if request in self.waiting:  # not cancelled meanwhile
+                        self.waiting.remove(request)
+                        self._reading = request
+            elif n_new <= most and not (self._reading and self._reading.tokens == request.tokens):
+                chosen.append(request)
+                room -= n_new
+        return chosen
 
     def _reserve_next_position(self) -> None:
         """Memory for one more position in every running row; without it the last requests go back to waiting."""
@@ -252,8 +247,6 @@ class Engine:
 
     def _prefill(self, group: list[Prefill], first: int) -> Tensor:
         """Read what is not cached of some texts together, into the rows from `first`; returns their logits, (B, V)."""
-        if len(group) == 1 and group[0].n_new > self.read_at_once:
-            return self._read_in_parts(group[0], first)
         rest = [one.request.tokens[one.prefix.n_tokens :] for one in group]
         ids, lengths = (t.to(self.here.torch_device) for t in pad(rest, pad_id=0))
         rows = self.rows.cache.rows(first, first + len(group))
@@ -268,21 +261,28 @@ class Engine:
         logits: Tensor = self.model.lm_head(last)
         return logits
 
-    def _read_in_parts(self, one: Prefill, row: int) -> Tensor:
-        """The logits (1, V) after a long prompt, or after the part of it that was read before it was cancelled."""
-        request, rows = one.request, self.rows.cache.rows(row, row + 1)
-        twins = [other for other in self._joining if other.tokens == request.tokens]
-        request.n_cached = n_read = one.prefix.n_tokens
-        while n_read < request.n_tokens and not all(twin.finish_reason for twin in twins):
-            part = request.tokens[n_read : n_read + self.read_at_once]
-            last = self.model.model(torch.tensor([part], device=self.here.torch_device), rows)[:, -1]
-            rows.advance(len(part))
-            n_read += len(part)
-            self.rows.rows[row].text = request.tokens[:n_read]
-        if n_read == one.prefix.n_tokens:
-            return torch.zeros(1, self.model.config.vocab_size, device=self.here.torch_device)
-        logits: Tensor = self.model.lm_head(last)
-        return logits
+    def _read_on(self) -> list[Request]:
+        """Read the next part of the prompt that is read in parts; after its last one, sample its first token."""
+        request, first = self._reading, len(self.running)
+        if request is None or not self.rows.reserve(first + 1, _n_positions([request]), must=first == 0):
+            return []
+        held, tokens = self.rows.held, request.tokens
+        known = CachedPrefix(held, len(held.text)) if held else self.rows.longest_prefix(tokens)
+        if held is None:
+            request.n_cached = known.n_tokens
+        self.rows.held = None
+        self.rows.assign([tokens], [known], first)
+        self.rows.held, rows = self.rows.rows[first], self.rows.cache.rows(first, first + 1)
+        part = tokens[known.n_tokens :][: self.read_at_once]
+        last = self.model.model(torch.tensor([part], device=self.here.torch_device), rows)[:, -1]
+        rows.advance(len(part))
+        self.rows.held.text, self.rows.held.left_at = tokens[: known.n_tokens + len(part)], self.n_steps
+        if len(self.rows.held.text) < len(tokens):
+            return []
+        self._reading = self.rows.held = None
+        self.running.append(request)
+        self._sample([request], self.model.lm_head(last))
+        return [request]
 
     def _sample(self, requests: list[Request], logits: Tensor) -> None:
         """Sample one token for each request."""
@@ -371,21 +371,9 @@ def check_prompts(prompts: Sequence[Sequence[int]], seq_len: int, vocab_size: in
             raise DataError(f"prompt {number}: has a token outside the model's {vocab_size}; is it its tokenizer?")
 
 
-def _groups_by_length(found: list[Prefill], longest: int) -> Iterator[list[Prefill]]:
-    """Groups with similar numbers of tokens to read, because attention computes padding. found: ordered by `n_new`
-
-    longest: what is longer is read alone
-    """
-    start = 0
-    while start < len(found):
-        most = min(2 * found[start].n_new + LITTLE_PADDING, longest)
-        if found[start].n_new > longest:
-            yield [found[start]]
-            start += 1
-            continue
-        end = next((at for at in range(start, len(found)) if found[at].n_new > most), len(found))
-        yield found[start:end]
-        start = end
+def _n_positions(requests: Sequence[Request]) -> int:
+    """Positions that the longest of some requests needs soon."""
+    return max(r.n_tokens + min(r.max_new - len(r.ids), FIRST_POSITIONS) for r in requests)
 
 
 def _top_logprobs(logits: Tensor, token: int, n_top: int) -> TopLogprobs:

@@ -40,17 +40,21 @@ class CachedPrefix(NamedTuple):
 
 
 class Rows:
-    """Up to `n_rows` rows of at most `n_max` positions. Memory grows as texts are read."""
+    """Up to `n_rows` rows of at most `n_max` positions. Memory grows as texts are read.
+
+    held: the row of a text that is read in parts; others may copy from it, and do not overwrite it
+    """
 
     def __init__(self, config: ModelConfig, n_rows: int, n_max: int, dtype: torch.dtype, where: torch.device) -> None:
         self.n_rows, self.n_max = n_rows, n_max
         n_first = min(n_max, FIRST_POSITIONS)
         self.cache = KVCache(config.n_layer, 1, config.n_kv_head, n_first, config.head_dim, dtype, where)
         self.rows = [Row() for _ in range(n_rows)]
+        self.held: Row | None = None
 
     def reset(self) -> None:
         """Drop the texts of all rows."""
-        self.rows = [Row() for _ in range(self.n_rows)]
+        self.rows, self.held = [Row() for _ in range(self.n_rows)], None
         with torch.inference_mode():
             self.cache.lengths.zero_()
 
@@ -83,14 +87,14 @@ class Rows:
             self.cache.copy(at, place, n_tokens)
             row.text = text[:n_tokens]
 
-    def _loss(self, row: Row, prefix: CachedPrefix, needed: Counter[Row]) -> tuple[bool, bool, bool, int]:
+    def _loss(self, row: Row, prefix: CachedPrefix, needed: Counter[Row]) -> tuple[bool, bool, bool, bool, int]:
         """How much is lost if a text overwrites this free row; smaller is better.
 
         Nothing is lost if the text continues all that the row holds. Otherwise a prefix that other texts need counts
         most, then any text, and of two texts the one that was used last.
         """
         continues = row is prefix.row and len(row.text) == prefix.n_tokens
-        return needed[row] > 0 and not continues, not continues, bool(row.text), row.left_at
+        return row is self.held, needed[row] > 0 and not continues, not continues, bool(row.text), row.left_at
 
     def reserve(self, n_rows: int, n_positions: int, n_kept: int = 0, must: bool = False) -> bool:
         """Get memory for the first `n_rows` rows with `n_positions` each, and if possible for `n_kept` cached rows.

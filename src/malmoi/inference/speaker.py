@@ -11,8 +11,8 @@ from malmoi.inference.sampling import Sampling
 from malmoi.inference.voice import Voice
 
 N_ROWS, N_WAITING = 8, 64
-PART_FLOPS = 2e10
-"""Arithmetic between two looks at whether a prompt that is read is still wanted: less than a second on one core."""
+PART_FLOPS = 1e10
+"""Arithmetic for which other answers wait while a prompt is read: less than half a second on one core."""
 SHORTEST_PART = 32
 
 

@@ -1,5 +1,6 @@
 """An engine in a thread: wakes whoever waits, goes on after a fault, and gives up a prompt that nobody wants."""
 
+import random
 import threading
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 from malmoi.errors import BusyError
 from malmoi.inference.engine import Engine
+from malmoi.inference.requests import Request
 from malmoi.inference.sampling import Sampling
 from malmoi.inference.speaker import Speaker
 from malmoi.model.config import ModelConfig
@@ -94,31 +96,119 @@ def test_a_long_prompt_in_parts_gives_the_same_answer(long_policy: LanguageModel
     assert answers[0] == answers[1]
 
 
+def alone(policy: LanguageModel, tokenizer: Tokenizer, prompt: list[int], sampling: Sampling, seed: int) -> list[int]:
+    engine = engine_of(policy, tokenizer, n_rows=1)
+    request = engine.submit(prompt, sampling, seed)
+    engine.finish()
+    return request.ids
+
+
+def test_others_go_on_while_a_long_prompt_is_read(long_policy: LanguageModel, tokenizer: Tokenizer) -> None:
+    """Counted in steps: 100 tokens are read in five, and in each of them whoever runs gets a token."""
+    engine = engine_of(long_policy, tokenizer, n_rows=3, read_at_once=20)
+    running = engine.submit([3, 4, 5], GREEDY)
+    engine.step()
+    long, later = (engine.submit([(k * i) % 200 + 1 for i in range(100)], GREEDY) for k in (3, 7))
+    for n_steps in range(1, 4):
+        assert engine.step() == [running] and len(running.ids) == 1 + n_steps
+    short = engine.submit([9, 8], GREEDY)
+    assert engine.place(long) == 0 and engine.place(later) == 1
+    assert engine.step() == [short]  # passes by
+    assert engine.step() == [long] and long.n_cached == 0
+    assert {*engine.step()} == {running, short, long} and engine.place(later) == 1  # there are three rows
+    for request in (short, later, long, running):
+        n_tokens = len(request.ids)
+        while len(request.ids) < 12:
+            engine.step()
+        engine.cancel(request)
+        wanted = alone(long_policy, tokenizer, request.prompt, Sampling(temperature=0.0, max_tokens=12), 0)
+        assert request.ids[:12] == wanted and len(request.ids) >= n_tokens
+
+
+def test_many_short_prompts_at_once_do_not_hold_up_others_either(
+    long_policy: LanguageModel, tokenizer: Tokenizer
+) -> None:
+    engine = engine_of(long_policy, tokenizer, n_rows=8, read_at_once=20)
+    requests = [engine.submit([i + 1] * 8, GREEDY) for i in range(5)]
+    joined = [engine.step() for _ in range(3)]
+    assert joined == [requests[:2], requests[2:4], requests[4:]]
+
+
 def test_a_prompt_that_nobody_wants_is_given_up_while_it_is_read(
     long_policy: LanguageModel, tokenizer: Tokenizer
 ) -> None:
-    engine = engine_of(long_policy, tokenizer, n_rows=2, read_at_once=20)
+    engine = engine_of(long_policy, tokenizer, n_rows=1, read_at_once=20)
     prompt = [i % 200 + 1 for i in range(300)]
-    request, n_passes = engine.submit(prompt, GREEDY), 0
+    n_passes = 0
 
-    def leave(*_: object) -> None:
+    def count(*_: object) -> None:
         nonlocal n_passes
         n_passes += 1
-        if n_passes == 2:
-            engine.cancel(request)
 
-    hook = engine.model.model.register_forward_hook(leave)
+    engine.model.model.register_forward_hook(count)
+    request, waiting = engine.submit(prompt, GREEDY), engine.submit([5, 6], GREEDY)
+    assert [engine.step(), engine.step()] == [[], []] and n_passes == 2 and not engine.is_idle
+    engine.cancel(request)
+    assert engine.step() == [waiting] and n_passes == 3  # the only row is free at the next step
+    engine.cancel(waiting)
     engine.step()
-    hook.remove()
-    assert n_passes == 2 and not engine.running and request.ids == [] and request.finish_reason == "cancelled"
-    # What was read of it is known, and the rest is read when somebody asks again.
-    again = engine.submit(prompt, Sampling(temperature=0.0, max_tokens=4))
+    assert n_passes == 3 and engine.is_idle and request.ids == [] and request.finish_reason == "cancelled"
+
+
+def test_what_was_read_of_a_prompt_is_known(long_policy: LanguageModel, tokenizer: Tokenizer) -> None:
+    engine = engine_of(long_policy, tokenizer, n_rows=2, read_at_once=20)
+    prompt, few = [i % 200 + 1 for i in range(300)], Sampling(temperature=0.0, max_tokens=4)
+    request = engine.submit(prompt, few)
+    engine.step()
+    engine.step()
+    engine.cancel(request)
+    again = engine.submit(prompt, few)
     engine.finish()
-    assert again.n_cached == 40
-    fresh = engine_of(long_policy, tokenizer, n_rows=1)
-    wanted = fresh.submit(prompt, Sampling(temperature=0.0, max_tokens=4))
-    fresh.finish()
-    assert again.ids == wanted.ids
+    assert again.n_cached == 40 and again.ids == alone(long_policy, tokenizer, prompt, few, 0)
+
+
+def test_answers_are_those_of_a_request_alone_however_prompts_are_read(
+    long_policy: LanguageModel, tokenizer: Tokenizer
+) -> None:
+    """Prompts that share beginnings join, are read in parts, leave and are given up at random."""
+    rng, few = random.Random(5), Sampling(temperature=1.0, max_tokens=5)
+    shared = [rng.randrange(1, 200) for _ in range(120)]
+    prompts = [
+        shared[: rng.randrange(121)] + [rng.randrange(1, 200) for _ in range(rng.choice((1, 30)))] * 2
+        for _ in range(15)
+    ]
+    engine = engine_of(long_policy, tokenizer, n_rows=3, read_at_once=17)
+    requests: list[Request] = []
+    given_up: set[int] = set()
+    while len(requests) < 2 * len(prompts) or not engine.is_idle:
+        if len(requests) < 2 * len(prompts) and rng.random() < 0.4:
+            n = len(requests)  # every prompt twice, as two answers to one question
+            requests.append(engine.submit(prompts[n // 2], few, n))
+        if requests and rng.random() < 0.05:
+            given_up.add(number := rng.randrange(len(requests)))
+            engine.cancel(requests[number])
+        engine.step()
+    for number, request in enumerate(requests):
+        wanted = alone(long_policy, tokenizer, request.prompt, few, number)
+        assert request.ids == wanted[: len(request.ids)]
+        assert number in given_up or request.ids == wanted
+
+
+def test_a_fault_while_a_prompt_is_read_in_parts_ends_it_alone(
+    long_policy: LanguageModel, tokenizer: Tokenizer
+) -> None:
+    engine = engine_of(long_policy, tokenizer, n_rows=2, read_at_once=20)
+    prompts, few = ([i % 200 + 1 for i in range(n)] for n in (90, 80)), Sampling(temperature=0.0, max_tokens=4)
+    broken, waiting = (engine.submit(prompt, few) for prompt in prompts)
+    engine.step()
+    kept = engine.model.model
+    engine.model.model = None  # type: ignore[assignment]
+    with pytest.raises(TypeError):
+        engine.step()
+    engine.model.model = kept
+    engine.finish()
+    assert (broken.finish_reason, broken.ids) == ("error", [])
+    assert waiting.ids == alone(long_policy, tokenizer, waiting.prompt, few, 0)
 
 
 def test_a_prompt_is_read_on_if_one_of_its_answers_is_wanted(long_policy: LanguageModel, tokenizer: Tokenizer) -> None:
