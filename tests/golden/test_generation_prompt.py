@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from malmoi.data.comparisons import conversation_ids, demonstration
+from malmoi.data.comparisons import demonstration, ranking_ids
 from malmoi.formats.folder import load_text
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
@@ -135,7 +135,7 @@ def test_rewards_are_read_where_a_policy_is_paid(kind: tuple[str, Tokenizer, Cha
     _, tokenizer, template = kind
     for messages in conversations(2):
         prompt, _ = template.encode(tokenizer, messages[:-1], add_generation_prompt=True)
-        ids = conversation_ids(tokenizer, template, messages[:-1], messages[-1]["content"])
+        ids = ranking_ids(tokenizer, template, messages[:-1], [messages[-1]["content"]])[0]
         assert ids[: len(prompt)] == prompt and ids[-1] == tokenizer.end_of_turn_id
 
 

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from malmoi.data.comparisons import conversation_ids
+from malmoi.data.comparisons import ranking_ids
 from malmoi.errors import ConfigError
 from malmoi.files import read_json, read_jsonl, write_json, write_jsonl, write_text
 from malmoi.formats.folder import save_model
@@ -121,7 +121,7 @@ def test_one_time_is_told_until_all_is_done(tokenizer: Tokenizer, with_date: Cha
     with fixed_time(MONDAY):
         monday = prompt()
         with fixed_time(TUESDAY):
-            assert prompt() != monday and conversation_ids(tokenizer, with_date, ASKED, "a")[: len(monday)] == prompt()
+            assert prompt() != monday and ranking_ids(tokenizer, with_date, ASKED, ["a"])[0][: len(monday)] == prompt()
         with fixed_time():
             assert prompt() == monday and template_time() == MONDAY
     assert start_of(tmp_path / "none", MONDAY) == MONDAY

@@ -5,7 +5,7 @@ Source: Radford et al. 2019 (GPT-2); Brown et al. 2020 (arXiv:2005.14165).
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from malmoi import device
@@ -16,7 +16,7 @@ from malmoi.data.tokens import window_steps
 from malmoi.errors import ConfigError
 from malmoi.formats.huggingface import family_of
 from malmoi.model.config import ModelConfig
-from malmoi.model.copying import begin_copying
+from malmoi.model.copying import begin_copying, check_copying
 from malmoi.model.transformer import LanguageModel, initialise
 from malmoi.train.job import Job
 from malmoi.train.loop import LoopConfig
@@ -44,6 +44,12 @@ class Config(Settings):
     loop: LoopConfig = LoopConfig()
     """Optimizer, checkpoints, compilation."""
     added = frozenset({"copying", "repeated_share"})
+
+    @model_validator(mode="after")
+    def _heads_can_copy(self) -> "Config":
+        if self.copying:
+            check_copying(self.model)
+        return self
 
 
 class Inputs(Settings):

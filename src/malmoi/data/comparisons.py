@@ -106,7 +106,11 @@ def encode_ranking(
 def ranking_ids(
     tokenizer: Tokenizer, template: ChatTemplate, messages: Sequence[Mapping[str, str]], answers: Iterable[str]
 ) -> list[list[int]]:
-    """`conversation_ids` of several answers to one prompt, which is encoded only once."""
+    """Ids of the conversation that ends with each answer and its end of turn, exactly as PPO scores the same answer.
+
+    They are the ids of the prompt, as a policy gets it, then those of the answer. What a template writes after the end
+    of the turn is cut off: a policy never writes it, so a reward model must not read it. The prompt is encoded once.
+    """
     return _encoded(tokenizer, template, messages, answers)[1]
 
 
@@ -117,17 +121,6 @@ def _encoded(
     """How many ids the prompt has, and the ids of the conversation with each answer."""
     prompt, _ = template.encode(tokenizer, messages, add_generation_prompt=True)
     return len(prompt), [_answered_ids(tokenizer, template, messages, prompt, nfc(answer)) for answer in answers]
-
-
-def conversation_ids(
-    tokenizer: Tokenizer, template: ChatTemplate, messages: Sequence[Mapping[str, str]], answer: str
-) -> list[int]:
-    """Ids of a conversation that ends with this answer and its end of turn, exactly as PPO scores the same answer.
-
-    They are the ids of the prompt, as a policy gets it, then those of the answer. What a template writes after the end
-    of the turn is cut off: a policy never writes it, so a reward model must not read it.
-    """
-    return ranking_ids(tokenizer, template, messages, [answer])[0]
 
 
 def _answered_ids(

@@ -51,7 +51,7 @@ def evaluate_rewards(model: str, folder: Path, path: Path, errors: Errors, train
 
     model: its name in what is returned; path: the rankings, in any known format
     training: the rankings that it was trained on, in which words are counted; None: they are not known
-    What is returned is of `measure_reward_model` and `compare_with_baselines`.
+    What is returned is of `measure_heads` and `compare_with_baselines`.
     `left_out` in what is returned: how many rankings were not used, for each reason.
     Raises UserError for a model that writes answers, DataError for rankings that cannot be read.
     """

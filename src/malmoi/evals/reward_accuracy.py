@@ -9,8 +9,6 @@ import numpy as np
 
 from malmoi.data.comparisons import Ranking
 from malmoi.evals.interval import Interval, bootstrap
-from malmoi.evals.reward_scores import head_scores
-from malmoi.model.scalar_model import ScalarModel
 
 
 @dataclass(frozen=True)
@@ -80,11 +78,6 @@ def score_gaps(scores: Sequence[Sequence[float]], ranks: Sequence[Sequence[int]]
                 gaps.append(row[i] - row[j] if rank[i] < rank[j] else row[j] - row[i])
                 prompts.append(number)
     return ScoreGaps(np.array(gaps), np.array(prompts, dtype=np.int64))
-
-
-def measure_reward_model(model: ScalarModel, rows: Sequence[SourcedRanking], pad_id: int) -> dict[str, Any]:
-    """`measure_heads` of this model's scores."""
-    return measure_heads(rows, head_scores(model, [row.ranking for row in rows], pad_id))
 
 
 def measure_heads(rows: Sequence[SourcedRanking], heads: Sequence[np.ndarray]) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from malmoi.errors import ConfigError
 from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import Attention, Block, LanguageModel
 
@@ -47,7 +46,7 @@ class _Layout:
 
 
 def check_copying(config: ModelConfig) -> None:
-    """Raises ConfigError if a network of this shape cannot begin with heads that copy."""
+    """Raises ValueError, which says what helps, if a network of this shape cannot begin with heads that copy."""
     _layout(config)
 
 
@@ -55,7 +54,7 @@ def check_copying(config: ModelConfig) -> None:
 def begin_copying(model: LanguageModel, seed: int) -> None:
     """Write the heads that copy into the weights that `initialise` gave; the other heads stay as they are.
 
-    The first query head of the first two layers is used. Raises ConfigError if the shape does not allow it.
+    The first query head of the first two layers is used. Raises ValueError if the shape does not allow it.
     """
     config, backbone = model.config, model.model
     layout = _layout(config)
@@ -130,19 +129,19 @@ def _frequency(config: ModelConfig, pair: int) -> float:
 
 def _layout(config: ModelConfig) -> _Layout:
     if config.positions != "rope" or not config.qk_norm or config.tie_embeddings or config.rope_scaling:
-        raise ConfigError(
+        raise ValueError(
             "copying: needs rotated positions without scaling, qk_norm and an output head of its own (tie_embeddings "
             "false); change model, or leave copying out"
         )
     if config.n_layer < 2 or config.norm != "rms" or {0, 1} & set(config.no_rope_layers):
-        raise ConfigError("copying: needs two layers with rotated positions and RMSNorm; change model, or leave it out")
+        raise ValueError("copying: needs two layers with rotated positions and RMSNorm; change model, or leave it out")
     pairs = range(config.head_dim // 2)
     fast = [pair for pair in pairs if _frequency(config, pair) >= FAST]
     slow = [pair for pair in pairs if _frequency(config, pair) * config.seq_len <= SLOW][-(config.n_embd // 8) :]
     n_match, n_said = 2 * len(slow), min(config.head_dim, config.n_embd // 3)
     token = 1 + n_match + n_said
     if len(fast) < 2 or len(slow) < 4 or config.n_embd - token < max(n_match, n_said):
-        raise ConfigError(
+        raise ValueError(
             "copying: the heads or the network are too narrow for this context; a larger rope_theta, head_dim or "
             "n_embd helps, or leave it out"
         )

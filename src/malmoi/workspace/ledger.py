@@ -213,10 +213,6 @@ class Ledger:
         self.run(run_id)
         return {made.name: made for made in self._made(run_id)}
 
-    def inputs_of(self, run_id: str) -> dict[str, str]:
-        """The inputs of a run: role -> sha256."""
-        return self._inputs().get(self.run(run_id).id, {})
-
     def runs(self) -> list[Run]:
         """All runs, oldest first."""
         with self._reading() as session:

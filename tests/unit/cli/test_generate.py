@@ -10,7 +10,7 @@ import torch
 from typer.testing import CliRunner
 
 from malmoi.cli import app
-from malmoi.data.comparisons import conversation_ids
+from malmoi.data.comparisons import ranking_ids
 from malmoi.files import read_jsonl, write_jsonl, write_text
 from malmoi.formats.folder import load_model, load_text, save_model
 from malmoi.model.scalar_model import ScalarModel
@@ -110,7 +110,7 @@ def test_best_of_n_keeps_the_answer_that_the_reward_model_scores_highest(
     model, (tokenizer, template) = load_model(reward_folder, ScalarModel), load_text(reward_folder)
     for place, row in enumerate(kept):
         group = every[4 * place : 4 * place + 4]
-        ids = [conversation_ids(tokenizer, template, one["messages"], one["answer"]) for one in group]
+        ids = [ranking_ids(tokenizer, template, one["messages"], [one["answer"]])[0] for one in group]
         scores = [model(torch.tensor([one]))[0, -1].item() for one in ids]
         assert row["scores"] == pytest.approx(scores, abs=1e-4)
         ended = [score for one, score in zip(group, scores, strict=True) if one["finish_reason"] == "stop"]

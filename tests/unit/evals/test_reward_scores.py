@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from malmoi.data.comparisons import Ranking, conversation_ids
+from malmoi.data.comparisons import Ranking, ranking_ids
 from malmoi.evals.reward_scores import head_scores, mean_scores, reward_bias
 from malmoi.model.config import ModelConfig
 from malmoi.model.scalar_model import ScalarModel
@@ -38,8 +38,8 @@ def test_a_reward_models_zero_is_read_where_it_learned_to_score(
     template = ChatTemplate(ChatTemplate.default().source.replace("{%- endfor -%}", "{{- '\\n' -}}{%- endfor -%}"))
     asked, said = [{"role": "user", "content": "cat"}], {"role": "assistant", "content": "the mat"}
     assert len(template.encode(tokenizer, [*asked, said])[0]) > len(
-        conversation_ids(tokenizer, template, asked, "the mat")
+        ranking_ids(tokenizer, template, asked, ["the mat"])[0]
     )
-    learned = Ranking([conversation_ids(tokenizer, template, asked, "the mat")], [1])
+    learned = Ranking([ranking_ids(tokenizer, template, asked, ["the mat"])[0]], [1])
     [expected] = head_scores(reward_model, [learned], tokenizer.pad_id)
     assert reward_bias(reward_model, (tokenizer, template), [[*asked, said]]) == pytest.approx([float(expected[0, 0])])

@@ -28,6 +28,7 @@ from malmoi.train.optim import OptimConfig
 pytestmark = pytest.mark.usefixtures("float32")
 SMALL = (
     "tokenizer.vocab_size=300", "pretrain.n_steps=6", "pretrain.model.n_layer=1", "pretrain.model.n_embd=16",
+    "pretrain.copying=false",
     "pretrain.model.n_head=1", "pretrain.model.n_kv_head=1", "pretrain.model.head_dim=8", "pretrain.model.n_ff=16",
     "pretrain.model.seq_len=64", "sample.max_tokens=8", "ppo.max_tokens=8", "eval.max_tokens=8",
 )  # fmt: skip
@@ -58,7 +59,10 @@ def test_the_shipped_recipe_fits_a_small_machine() -> None:
         ("pretrain.model.n_ff=4000000", ("nano: pretrain: needs about", "lower pretrain.model.n_ff")),
         ("pretrain.model.n_layer=1000", ("nano: pretrain: needs about", "lower pretrain.model.n_layer")),
         ("pretrain.model.vocab_size=100000000", ("nano: sft: needs about", "lower pretrain.model.vocab_size")),
-        ("pretrain.model.seq_len=400000", ("nano: pretrain: needs about", "lower pretrain.model.seq_len")),
+        (
+            "pretrain.copying=false pretrain.model.seq_len=400000",
+            ("nano: pretrain: needs about", "lower pretrain.model.seq_len"),
+        ),
         (
             "ppo.ptx_coef=1 ppo.ptx_windows_per_answer=80 ppo.micro_batch_size=2000",
             ("nano: ppo: needs about", "lower ppo.micro_batch_size"),

@@ -66,6 +66,10 @@ def test_a_recipe_asks_only_for_the_settings_of_its_stages(tmp_path: Path) -> No
             "--set: ppo.reads.policy: stage eval makes no policy or base or aligned policy before ppo",
         ),
         ("ppo.reads=x", "--set: ppo.reads: expected a name or a path for each role"),
+        (
+            "pretrain.model.n_layer=1",
+            "nano.toml with --set pretrain.model.n_layer: pretrain: copying: needs two layers",
+        ),
     ],
 )
 def test_what_a_recipe_cannot_mean_is_refused_in_one_line(assignment: str, says: str) -> None:

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from malmoi.cli import app
 from malmoi.cli.printing import printable
-from malmoi.data.comparisons import conversation_ids
+from malmoi.data.comparisons import ranking_ids
 from malmoi.data.formats import tree_of
 from malmoi.errors import ConfigError, DataError, UserError
 from malmoi.files import read_json, read_jsonl, write_jsonl, write_text
@@ -375,7 +375,7 @@ def test_rows_are_shown_as_training_reads_them(context: Context) -> None:
 
     told = shown("three.jsonl")
     for answer in answers:
-        ids = conversation_ids(tokenizer, template, asked, answer)
+        ids = ranking_ids(tokenizer, template, asked, [answer])[0]
         text = tokenizer.backend.decode(ids, skip_special_tokens=False)
         assert printable(text.removesuffix(f"{answer}<|end|>")) + f"⟦{answer}<|end|>⟧\n" in told
     assert told.index("the  dog") < told.index("the cat")
