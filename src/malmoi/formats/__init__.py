@@ -1,0 +1,1 @@
+"""Model folders and files of other programs: Hugging Face (`folder`, `huggingface`, `families`) and GGUF (`gguf`)."""
