@@ -1,4 +1,4 @@
-"""DPO, GRPO and reward losses, and their gradients, beside TRL's own trainers on the same batch.
+"""DPO, KTO, GRPO and reward losses, and their gradients, beside TRL's own trainers on the same batch.
 
 TRL has had no PPO since 1.0; PPO's arithmetic is held beside loops over single tokens in test_policy_maths.py.
 """
@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from malmoi.algorithms import dpo, grpo, reward
+from malmoi.algorithms import dpo, grpo, kto, reward
 from malmoi.data.batch import pad
 from malmoi.data.comparisons import Ranking, collate_rankings, ranking_steps
+from malmoi.data.votes import Vote, collate_votes
 from malmoi.evals.reward_accuracy import score_gaps
 from malmoi.evals.reward_scores import BATCH_SIZE, mean_scores
 from malmoi.formats.folder import save_model
@@ -129,6 +131,36 @@ def test_dpo(tmp_path: Path, tokenizer: Tokenizer, label_smoothing: float) -> No
 def implicit_gaps(model: LanguageModel, ref: LanguageModel, batch: Any, config: dpo.Config) -> Tensor:
     rewards = config.beta * (dpo.answer_logps(model, batch) - dpo.answer_logps(ref, batch))
     return rewards[batch.better] - rewards[batch.worse]
+
+
+def test_kto(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    ours, theirs = saved(tmp_path / "policy", LanguageModel, tokenizer, seed=1)
+    our_ref, their_ref = saved(tmp_path / "ref", LanguageModel, tokenizer, seed=2)
+    prompts, answers = PROMPTS * 2, [*CHOSEN, *REJECTED]
+    liked = [True, False, True, False, False, True]
+    rows = [{"prompt": "cat", "completion": word, "label": word == "mat"} for word in ("mat", "log")]
+    given = {"beta": 0.3, "desirable_weight": 1.5, "undesirable_weight": 0.7}
+    trainer = trl.KTOTrainer(
+        theirs, their_ref, args=trl.KTOConfig(**settings(tmp_path, train_sampling_strategy="sequential", **given)),
+        train_dataset=datasets.Dataset.from_list(rows),
+        processing_class=transformers.AutoTokenizer.from_pretrained(tmp_path / "policy"),
+    )  # fmt: skip
+    inputs: dict[str, Tensor] = {"label": torch.tensor(liked)}
+    for prefix, completions in (("", answers), ("KL_", [answers[-1], *answers[:-1]])):
+        ids, attention = padded([[*prompt, *answer] for prompt, answer in zip(prompts, completions, strict=True)])
+        is_answer = torch.arange(ids.shape[1]) >= torch.tensor([len(prompt) for prompt in prompts])[:, None]
+        inputs |= {f"{prefix}input_ids": ids, f"{prefix}attention_mask": attention}
+        inputs[f"{prefix}completion_mask"] = attention * is_answer
+    expected = trainer._compute_loss(trainer.model, inputs, return_outputs=False)
+    expected.backward()
+    votes = [Vote(np.array(p), np.array(a), good) for p, a, good in zip(prompts, answers, liked, strict=True)]
+    batch = collate_votes(votes, PAD, SHAPE["seq_len"])
+    found, metrics = kto.loss(ours, our_ref, batch, kto.Config(n_steps=1, **given))
+    (found / batch.count).backward()
+    torch.testing.assert_close(found / batch.count, expected, **EXACT)
+    same_gradients(ours, theirs)
+    logged = {**trainer._metrics["train"], **trainer._metrics["eval"]}
+    assert float(metrics["kl"]) / batch.count == pytest.approx(logged["kl"][0], abs=1e-5)
 
 
 @pytest.mark.parametrize(("loss_per", "loss_type"), [("answer", "grpo"), ("token", "bnpo")])

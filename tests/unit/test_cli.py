@@ -71,12 +71,18 @@ def files(
     )
     write_jsonl(Path("rankings.jsonl"), [{"messages": asked, "answers": ["cat", "mat"], "ranks": [1, 2]}])
     write_jsonl(Path("prompts.jsonl"), [{"messages": asked}])
+    votes = (("cat", True), ("mat", False))
+    write_jsonl(
+        Path("votes.jsonl"),
+        [{"messages": [*asked, {"role": "assistant", "content": word}], "label": label} for word, label in votes],
+    )
     model = "".join(f"{k} = {v}\n" for k, v in shape.model_dump().items() if k.startswith("n_") or k == "seq_len")
     configs = {
         "pretrain": f'shards = "shards"\nn_steps = 3\nbatch_size = 2\n[model]\nhead_dim = 8\n{model}',
         "sft": 'model = "policy"\ndata = "chats.jsonl"\nn_steps = 3\nbatch_size = 2\n',
         "reward": 'model = "policy"\ndata = "rankings.jsonl"\nn_steps = 3\nbatch_size = 2\n',
         "dpo": 'policy = "policy"\ndata = "rankings.jsonl"\nn_steps = 3\nbatch_size = 2\n',
+        "kto": 'policy = "policy"\ndata = "votes.jsonl"\nn_steps = 3\nbatch_size = 2\n',
         "grpo": 'policy = "policy"\nreward_model = "reward"\ndata = "prompts.jsonl"\nn_iterations = 3\nbatch_size = 4\n'
         "group_size = 2\nmax_tokens = 4\n",
         "ppo": 'policy = "policy"\nreward_model = "reward"\ndata = "prompts.jsonl"\nn_iterations = 2\nbatch_size = 4\n'
@@ -197,7 +203,7 @@ def test_an_algorithm_is_a_module() -> None:
     assert find_algorithm("ppo").__name__ == "malmoi.algorithms.ppo"
 
 
-@pytest.mark.parametrize("algorithm", ["pretrain", "sft", "reward", "ppo", "dpo", "grpo"])
+@pytest.mark.parametrize("algorithm", ["pretrain", "sft", "reward", "ppo", "dpo", "kto", "grpo"])
 def test_train_makes_a_model_folder_and_not_twice(files: Path, algorithm: str) -> None:
     assert "malmoi chat" in malmoi("train", algorithm, f"{algorithm}.toml", "--out", "made") or algorithm == "reward"
     load_model(Path("made/model"), ScalarModel if algorithm == "reward" else LanguageModel)

@@ -25,14 +25,16 @@ def improve(
     how: Annotated[
         str,
         typer.Option(
-            metavar="HOW", help="best-of-n: a reward model picks the best of n answers; train: also DPO or PPO."
+            metavar="HOW", help="best-of-n: a reward model picks the best of n answers; train: train the policy."
         ),
     ] = "best-of-n",
     whose: Annotated[
-        str, typer.Option("--from", metavar="WHOSE", help="Learn from rankings by people, simulated, or all.")
+        str, typer.Option("--from", metavar="WHOSE", help="Learn from what people said, simulated labelers, or all.")
     ] = "people",
     n: Annotated[int, typer.Option("--n", metavar="N", help="Answers to pick from, with best-of-n.")] = 4,
-    algorithm: Annotated[str, typer.Option(metavar="NAME", help="With train: dpo or ppo.")] = "dpo",
+    algorithm: Annotated[
+        str, typer.Option(metavar="NAME", help="With train: dpo, ppo, or kto, which learns from votes.")
+    ] = "dpo",
     yes: Annotated[bool, typer.Option("--yes", help="Start without asking.")] = False,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Follow the job to its end; Ctrl-C leaves it running.")
@@ -181,6 +183,7 @@ def work(workspace: WorkspaceOption = Path("workspace")) -> None:
 
 def _show_preview(shown: dict[str, Any]) -> None:
     from malmoi.cli.printing import printable
+    from malmoi.stages.judgements import others
     from malmoi.units import size
 
     learned, cost = shown["learned"], shown["cost"]
@@ -188,6 +191,7 @@ def _show_preview(shown: dict[str, Any]) -> None:
         f"{one['name']}{' (simulated)' if one['simulated'] else ''} {one['n']:,}" for one in learned["people"]
     )
     lines = [f"{learned['n_rankings']:,} rankings of {learned['n_prompts']:,} prompts{f': {by}' if by else ''}"]
+    lines += [f"  {more}" for more in (others(learned), _withheld(learned)) if more]
     lines += [f"  {one['message']}" for one in shown["remarks"]]
     if cost is not None:
         minutes = f"{max(1, round(cost['low_s'] / 60))} to {max(1, round(cost['high_s'] / 60))} min"
@@ -198,6 +202,14 @@ def _show_preview(shown: dict[str, Any]) -> None:
         )
         lines.append(f"the same again: {shown['command']}")
     print(printable("\n".join(lines)), flush=True)
+
+
+def _withheld(learned: dict[str, Any]) -> str:
+    """What is not learned from, in words; "" if nothing."""
+    waiting, withheld = learned["n_waiting_votes"], learned["n_withheld_chats"]
+    parts = [f"disliked answers that wait to be ranked: {waiting:,}"] if waiting else []
+    parts += [f"chats that may not teach: {withheld:,}"] if withheld else []
+    return "; ".join(parts)
 
 
 def _agreed() -> bool:

@@ -179,7 +179,7 @@ def run(
 
 def train(
     algorithm: Annotated[
-        str, typer.Argument(help="pretrain, sft, reward, ppo, dpo, grpo: a module of malmoi.algorithms.")
+        str, typer.Argument(help="pretrain, sft, reward, ppo, dpo, kto, grpo: a module of malmoi.algorithms.")
     ],
     config: Annotated[
         Path,

@@ -90,10 +90,23 @@ def check_turn(number: int, turn: Mapping[str, Any]) -> None:
             raise BadRow(f'"{name}" of a turn cannot be followed', f" (message {number}): {REFUSED_IN_TURN[name]}")
 
 
-def check_row(row: Mapping[str, Any], reads: Collection[str], *, is_learnt: bool) -> None:
+def label_of(row: Mapping[str, Any]) -> bool:
+    """Whether an answer is wanted, as the row's `label` or `kto_tag` says it."""
+    said = next((row[name] for name in LABELS if row.get(name) is not None), None)
+    if said is None:
+        raise BadRow("no vote", f'; "{LABELS[0]}" says whether the answer is wanted, true or false')
+    said = said.strip().lower() if isinstance(said, str) else said
+    # 1 == True, and 1.0 comes from tables.
+    known = {True: True, False: False, "true": True, "false": False, "1": True, "0": False}
+    if not isinstance(said, bool | int | float | str) or said not in known:
+        raise BadRow(f"no vote: {' or '.join(LABELS)} is neither true nor false", f" but {excerpt(said)}")
+    return known[said]
+
+
+def check_row(row: Mapping[str, Any], reads: Collection[str], *, is_learnt: bool, is_voted: bool = False) -> None:
     """Refuse a row with a column that matters and that its format does not read.
 
-    is_learnt: False for prompts, for which marks do not matter
+    is_learnt: False for prompts, for which marks do not matter; is_voted: a label that says no is what is wanted
     """
     for name in row.keys() & REFUSED.keys() - set(reads):
         if is_given(row[name]):
@@ -103,7 +116,9 @@ def check_row(row: Mapping[str, Any], reads: Collection[str], *, is_learnt: bool
             raise BadRow(f'"{name}" is not read in this form', f", but says {excerpt(row[name])}; empty or remove it")
     if not is_learnt:
         return
-    for name in LABELS:
+    if is_voted:
+        label_of(row)
+    for name in () if is_voted else LABELS:
         said = row.get(name)  # in many data sets a number is the class of a text
         if said is False or (isinstance(said, str) and said.lower() == "false"):
             raise BadRow(f'"{name}" says that the answer is not wanted', "; leave the row out")
@@ -111,9 +126,10 @@ def check_row(row: Mapping[str, Any], reads: Collection[str], *, is_learnt: bool
         raise BadRow("marked as not to be learnt from", harmless=True)
 
 
-def unused(row: Mapping[str, Any], reads: Collection[str]) -> Iterator[str]:
+def unused(row: Mapping[str, Any], reads: Collection[str], *, is_voted: bool = False) -> Iterator[str]:
     """Columns that hold something and are ignored; columns of turns as "messages[].name"."""
-    known = {*reads, *FACTS, *SYSTEM, *WEIGHTS, *MASKS, *(name for name in LABELS if row.get(name) is True)}
+    read = (name for name in LABELS if is_voted or row.get(name) is True)
+    known = {*reads, *FACTS, *SYSTEM, *WEIGHTS, *MASKS, *read}
     for name, value in row.items():
         if not is_given(value):
             continue

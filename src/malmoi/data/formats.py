@@ -6,6 +6,7 @@ A row's columns tell its format (`FORMATS`); the user does not have to name it. 
     ranking       {"messages" (ends with the user), "answers", "ranks" (1 is best, equal is a tie), "source", "origin",
                    "tree"}, and "annotators", the ranks given by each person, if known
     prompt        {"messages" (ends with the user), "source", "tree"}
+    vote          {"messages" (ends with the answer), "label" (whether it is wanted), "source", "origin", "tree"}
 
 Rows of one `tree` must be on the same side of a split; `origin` says who wrote the answers. A row's own columns for
 these, and for its "lang", have priority. A user's message may have "documents", each with "title" and "text".
@@ -21,7 +22,7 @@ from typing import Any, Literal, NamedTuple
 
 from malmoi.corpus.folder import EXAMPLES_PER_REASON, Errors
 from malmoi.data import rows, trees
-from malmoi.data.columns import FACTS, check_row, id_of, is_given, unused
+from malmoi.data.columns import FACTS, check_row, id_of, is_given, label_of, unused
 from malmoi.data.documents import DOCUMENTS, with_documents
 from malmoi.data.rows import NumberedRow, Parser, Row, Turns, best_answers, row_by_row
 from malmoi.data.table import SUFFIXES, BadRow, iterate_rows
@@ -35,6 +36,7 @@ EXPECTED = {
     "conversation": '{"messages": [...]} or {"prompt", "completion"}',
     "ranking": '{"messages", "answers", "ranks"} or {"prompt", "chosen", "rejected"}',
     "prompt": '{"messages": [...]} or {"prompt"}',
+    "vote": '{"messages": [...], "label": true} or {"prompt", "completion", "label"}',
 }
 
 
@@ -131,6 +133,15 @@ def rankings(
         yield number, {**made, **_facts(raw, made["messages"], source or name_of(path), origin)}
 
 
+def votes(
+    path: Path, errors: Errors = "strict", report: RowReport | None = None, source: str | None = None
+) -> Iterator[NumberedRow]:
+    """Line number and vote, for any format of conversations whose rows have a `label`: TRL's for KTO, ms-swift's, …"""
+    for number, raw, origin, turns in _parsed_rows(path, "vote", errors, report):
+        facts = _facts(raw, turns, source or name_of(path), origin)
+        yield number, {"messages": turns, "label": label_of(raw), **facts}
+
+
 def prompts(
     path: Path, errors: Errors = "strict", report: RowReport | None = None, source: str | None = None
 ) -> Iterator[NumberedRow]:
@@ -194,7 +205,9 @@ def _parsed_rows(
                     made["messages"] = _with_columns(form, raw, made["messages"])
                 else:
                     made = _with_columns(form, raw, made)
-                _check(made, needs_answer=wanted == "conversation")
+                _check(made, needs_answer=wanted in ("conversation", "vote"))
+                if wanted == "vote" and made[-1]["role"] != "assistant":
+                    raise BadRow("the conversation does not end with the answer that the vote is about")
             except BadRow as problem:
                 _refuse(path, number, problem, errors, report)
                 continue
@@ -221,12 +234,12 @@ def _by_format(
             form = _recognise(row, wanted)
             report.n_recognised += 1
             reads = form.read_of(row)
-            check_row(row, reads, is_learnt=wanted != "prompt")
+            check_row(row, reads, is_learnt=wanted != "prompt", is_voted=wanted == "vote")
             _own_facts(row)
         except BadRow as problem:
             _refuse(path, number, problem, errors, report)
             continue
-        report.unused.update(unused(row, reads))
+        report.unused.update(unused(row, reads, is_voted=wanted == "vote"))
         if form.gathers:
             together[form].append((number, row))
         else:

@@ -1,14 +1,17 @@
 """Improve the assistant by what people said: what there is to learn from, the recipe, and the candidate at its end.
 
 `best-of-n` trains a reward model on the rankings; the candidate is the policy in service with that reward model, which
-picks the best of n answers. `train` also moves the policy: by DPO, or by PPO with the reward model.
+picks the best of n answers. `train` moves the policy: it imitates the answers that people wrote, where there are some,
+and then learns from rankings, by DPO or by PPO with the reward model, or from votes, by KTO.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from malmoi.algorithms.kto import ONE_KIND
 from malmoi.data.comparisons import ranking_ids
 from malmoi.errors import ConfigError, UserError, WorkspaceError
 from malmoi.feedback.gate_comparisons import prompt_name
@@ -22,6 +25,7 @@ from malmoi.pipeline.memory import shape_of
 from malmoi.pipeline.recipe import READS, Recipe
 from malmoi.pipeline.run import Done
 from malmoi.stage import MODEL
+from malmoi.stages.judgements import readable
 from malmoi.workspace.jobs import add_job, wake
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.schema import now
@@ -36,11 +40,13 @@ from malmoi.workspace.versions import (
 )
 
 How = Literal["best-of-n", "train"]
-Algorithm = Literal["dpo", "ppo"]
+Algorithm = Literal["dpo", "ppo", "kto"]
 USUAL_RANKINGS = 50
 """Rankings that usually make a difference."""
 FEWEST = 5
 EPOCHS, FEWEST_STEPS = 3, 20
+SLOWER = 0.1
+"""Of the last SFT's learning rates: that one began with a network that could not answer."""
 MOST_ROWS = 200
 """Rankings whose length is measured for the estimate."""
 TEMPERATURE = 0.7
@@ -60,7 +66,7 @@ class Wanted:
         for name, value, known in (
             ("how", self.how, ("best-of-n", "train")),
             ("from", self.whose, ("people", "simulated", "all")),
-            ("algorithm", self.algorithm, ("dpo", "ppo")),
+            ("algorithm", self.algorithm, get_args(Algorithm)),
         ):
             if value not in known:
                 raise ConfigError(f"--{name} {value}: expected {', '.join(known)}")
@@ -92,7 +98,7 @@ def prepare(ledger: Ledger, wanted: Wanted) -> Prepared:
     wanted.check()
     start, until = next_to_improve(ledger), now()
     learned = lesson(ledger, wanted.whose, until)
-    problems, remarks = _problems(ledger, learned), _remarks(learned)
+    problems, remarks = _problems(ledger, wanted, learned), _remarks(learned)
     settings: dict[str, Any] = {
         **vars(wanted),
         "until": until.isoformat(),
@@ -161,34 +167,53 @@ def make_candidate(
         reward_model=trained if is_best else None, n=settings["n"] if is_best else None,
         temperature=settings["temperature"] if is_best else None, came_from=start.number, job=job, person_id=person_id,
         learned=_learned(done["judgements"].out),
-        report={"reward_model": report_of(done["reward"].out), "seconds": sum(one.seconds for one in done.values())},
+        report={
+            "reward_model": report_of(done["reward"].out) if "reward" in done else None,
+            "seconds": sum(one.seconds for one in done.values()),
+        },
     )  # fmt: skip
     return add_version(ledger, new)
 
 
 def _learned(out: Path) -> dict[str, Any]:
     """Counts of what was learned from, and the names of the questions in it."""
-    asked = {prompt_name(row["messages"]) for row in read_jsonl(out / "train.jsonl")}
+    asked = set()
+    for name in ("train", "demonstrations", "votes"):
+        rows = read_jsonl(out / f"{name}.jsonl") if (out / f"{name}.jsonl").exists() else []
+        for messages in (row["messages"] for row in rows):
+            asked.add(prompt_name(messages[:-1] if messages[-1]["role"] == "assistant" else messages))
     return {**read_json(out / "judgements.json"), PROMPTS: sorted(asked)}
 
 
 def report_of(out: Path) -> dict[str, Any] | None:
     """A reward model next to what it must beat, on rankings that were held out; None if there were none.
 
-    counts: whether its own verdict on answers counts: it knows more than length and counted words
+    without_edited: the same without pairs of a better answer that a person wrote, None if there were no such pairs
+    counts: whether its own verdict on answers counts: it knows more than length and counted words, and not only because
+    it knows who wrote an answer
     """
     path = out / "heldout.json"
     found = read_json(path) if path.exists() else None
     if found is None or found["accuracy"] is None:
         return None
+    own, without = _accuracy(found), found.get("without_edited")
+    rest = _accuracy(without) if without and without["accuracy"] else None
+    alarm = own["alarm"] or (rest["alarm"] if rest else "")
+    return {**own, "without_edited": rest, "alarm": alarm, "counts": not alarm}
+
+
+def _accuracy(found: Mapping[str, Any]) -> dict[str, Any]:
     baselines = [
         {"name": name, "accuracy": row["accuracy"], "ahead": row["ahead"]} for name, row in found["baselines"].items()
     ]
     kept = {name: found[name] for name in ("accuracy", "n_pairs", "people", "alarm")}
-    return {**kept, "n_rankings": found["n_rankings"], "baselines": baselines, "counts": not found["alarm"]}
+    counts = {"n_rankings": found["n_rankings"], "n_prompts": found["accuracy"]["n"]}
+    return {**kept, **counts, "baselines": baselines}
 
 
-def _problems(ledger: Ledger, learned: Lesson) -> list[dict[str, Any]]:
+def _problems(ledger: Ledger, wanted: Wanted, learned: Lesson) -> list[dict[str, Any]]:
+    if _by_votes(wanted):
+        return _problems_of_votes(learned)
     n = len(learned.rows)
     if n < FEWEST:
         said = f"{n} rankings by {learned.whose} are too few to learn from; rank at least {FEWEST}"
@@ -199,6 +224,20 @@ def _problems(ledger: Ledger, learned: Lesson) -> list[dict[str, Any]]:
         said = "all answers to each prompt tie, so that nothing says which one is better"
         return [{"code": "all_tie", "message": said}]
     return []
+
+
+def _problems_of_votes(learned: Lesson) -> list[dict[str, Any]]:
+    n = len(learned.votes)
+    if n < FEWEST:
+        said = f"{n} votes on answers are too few to learn from; give at least {FEWEST}, 👍 and 👎"
+        return [{"code": "too_few_votes", "message": said, "n": n, "fewest": FEWEST}]
+    if len({vote["label"] for vote in learned.votes}) == 1:
+        return [{"code": "one_kind", "message": ONE_KIND}]
+    return []
+
+
+def _by_votes(wanted: Wanted) -> bool:
+    return wanted.how == "train" and wanted.algorithm == "kto"
 
 
 def _remarks(learned: Lesson) -> list[dict[str, Any]]:
@@ -220,24 +259,49 @@ def _remarks(learned: Lesson) -> list[dict[str, Any]]:
 
 def _table(ledger: Ledger, start: Version, wanted: Wanted, learned: Lesson) -> dict[str, Any]:
     """The recipe: existing stages, with the settings of their last runs here where there are some."""
-    reads = {READS: {"policy": _source(ledger, start)}}
-    stages = ["judgements", "reward", *([wanted.algorithm] if wanted.how == "train" else [])]
-    batch = max(1, min(16, len(learned.train) // 4))
-    n_steps = max(FEWEST_STEPS, ceil(EPOCHS * len(learned.train) / batch))
-    sizes = {"n_steps": n_steps, "batch_size": batch, "micro_batch_size": batch}
+    policy = _source(ledger, start)
+    written = readable(start.policy, learned.demonstrations) if wanted.how == "train" else []
     said = {"whose": wanted.whose, "until": learned.until.isoformat(), **_lengths(start, learned)}
-    tables: dict[str, dict[str, Any]] = {"judgements": said | reads}
-    for stage in stages[1:]:
-        last = _last_settings(ledger, stage)
-        tables[stage] = {**(_usual(stage) if last is None else last), **({} if stage == "ppo" else sizes), **reads}
-    return {"name": "improve", "stages": stages, **tables}
+    tables: dict[str, dict[str, Any]] = {"judgements": said | {READS: {"policy": policy}}}
+    if written:  # what follows starts from the policy that imitates them
+        tables["sft"] = _settings(ledger, "sft", len(written)) | {READS: {"model": policy}}
+    # Votes are learned from without a reward model; it is trained all the same, to say what rankings know.
+    is_ranked = len(learned.rows) >= FEWEST and not learned.is_empty
+    trained = [("reward", len(learned.train))] if is_ranked else []
+    if wanted.how == "train":
+        n_rows = len(learned.votes) if _by_votes(wanted) else len(learned.train)
+        trained.append((wanted.algorithm, n_rows))
+    for stage, n_rows in trained:
+        tables[stage] = _settings(ledger, stage, n_rows)
+        if not written:
+            tables[stage][READS] = {"policy": policy}
+    return {"name": "improve", "stages": list(tables), **tables}
+
+
+def _settings(ledger: Ledger, stage: str, n_rows: int) -> dict[str, Any]:
+    """Of the last run of a stage here, with a few passes over the rows; usual ones where there was none."""
+    last = _last_settings(ledger, stage)
+    found = _usual(stage) if last is None else last
+    if stage == "ppo":
+        return found
+    if stage == "sft" and last is not None:
+        found = found | {"loop": _slower(found["loop"])}
+    batch = max(2, min(16, n_rows // 4))
+    n_steps = max(FEWEST_STEPS, ceil(EPOCHS * n_rows / batch))
+    return {**found, "n_steps": n_steps, "batch_size": batch, "micro_batch_size": batch}
+
+
+def _slower(loop: dict[str, Any]) -> dict[str, Any]:
+    """The loop with smaller steps: a policy that can answer already learns from a few answers, and forgets nothing."""
+    rates = {name: rate * SLOWER for name, rate in loop["optim"].items() if name.endswith("lr") and rate is not None}
+    return {**loop, "optim": {**loop["optim"], **rates}}
 
 
 def _usual(stage: str) -> dict[str, Any]:
     """Settings where this workspace has never trained such a stage."""
     if stage == "ppo":
         return {"n_iterations": 4, "batch_size": 64, "micro_batch_size": 32, "loop": {"optim": {"lr": 5e-5}}}
-    return {"loop": {"optim": {"lr": 5e-4 if stage == "reward" else 5e-5, "warmup_steps": 5}}}
+    return {"loop": {"optim": {"lr": {"reward": 5e-4, "sft": 2e-5}.get(stage, 5e-5), "warmup_steps": 5}}}
 
 
 def _last_settings(ledger: Ledger, stage: str) -> dict[str, Any] | None:
@@ -260,9 +324,11 @@ def _source(ledger: Ledger, version: Version) -> str:
 def _lengths(start: Version, learned: Lesson) -> dict[str, int]:
     """Sizes of the rankings in tokens of the policy, from some of them."""
     text, seq_len = load_text(start.policy), load_config(start.policy).seq_len
-    rows = learned.rows[:MOST_ROWS]
-    lengths = [len(ids) for row in rows for ids in ranking_ids(*text, row["messages"], row["answers"])]
+    ranked = [(row["messages"], row["answers"]) for row in learned.rows[:MOST_ROWS]]
+    voted = [(row["messages"][:-1], [row["messages"][-1]["content"]]) for row in learned.votes[:MOST_ROWS]]
+    lengths = [len(ids) for asked, answers in [*ranked, *voted] for ids in ranking_ids(*text, asked, answers)]
     return {
         "typical": min(seq_len, ceil(sum(lengths) / len(lengths))), "longest": min(seq_len, max(lengths)),
-        "n_answers": max(len(row["answers"]) for row in rows), "n_prompts": len({r["prompt_id"] for r in learned.rows}),
+        "n_answers": max((len(answers) for _, answers in ranked), default=1),
+        "n_prompts": len({row["prompt_id"] for row in learned.rows}),
     }  # fmt: skip

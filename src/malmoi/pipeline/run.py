@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -88,7 +88,8 @@ def run_recipe(
             else:
                 done[stage] = _run_stage(recipe, stage, identity, done, ledger, workspace, watcher, forced, now)
             kept.enter_context(workspace.keeping(done[stage].out))
-            link_made(workspace, done[stage])
+            for line in link_made(workspace, done[stage]):
+                watcher.line(line)
     return done
 
 
@@ -317,13 +318,20 @@ def _record_end(error: BaseException, run_id: str, ledger: Ledger, log: RunLog, 
     ledger.mark_run(run_id, "failed", error=line, seconds=seconds)
 
 
-def link_made(workspace: Workspace, done: Done) -> None:
-    """Point `models/base`, `models/sft`, …, and `indexes/index`, at what the latest run made."""
+def link_made(workspace: Workspace, done: Done) -> Iterator[str]:
+    """Point `models/base`, `models/sft`, …, and `indexes/index`, at what the latest run made.
+
+    What somebody has put there stays, and a line says so.
+    """
     for made, link in (
         (done.out / MODEL, workspace.models / model_name(done.stage)),
         (done.out / INDEX, workspace.indexes / INDEX),
     ):
-        if made.exists():
+        if not made.exists():
+            continue
+        if link.exists() and not link.is_symlink():
+            yield f"{link}: was put there by hand and stays; the new one is {made}"
+        else:
             _point(link, Path("..") / made.relative_to(workspace.path))
 
 

@@ -37,7 +37,7 @@ class Improve(Body):
     how: Literal["best-of-n", "train"] = "best-of-n"
     whose: Literal["people", "simulated", "all"] = Field("people", alias="from")
     n: int = Field(4, ge=2, le=16)
-    algorithm: Literal["dpo", "ppo"] = "dpo"
+    algorithm: Literal["dpo", "ppo", "kto"] = "dpo"
     estimate: bool = True
 
 

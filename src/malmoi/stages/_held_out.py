@@ -1,6 +1,6 @@
 """A reward model on held-out rankings, next to what it must beat to be worth following."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import log2
 from typing import Any
 
@@ -10,7 +10,7 @@ from malmoi.data.comparisons import Ranking, encode_ranking
 from malmoi.data.formats import rankings
 from malmoi.evals.judged import Text
 from malmoi.evals.reward_accuracy import SourcedRanking, measure_scores
-from malmoi.evals.reward_baselines import PROBE, baseline_scores, compare_with_baselines
+from malmoi.evals.reward_baselines import PROBE, Scores, baseline_scores, compare_with_baselines
 from malmoi.evals.reward_curve import Known, by_probe, learning_curve
 from malmoi.evals.reward_scores import mean_scores
 from malmoi.facts import (
@@ -31,6 +31,7 @@ from malmoi.facts import (
     show,
     show_interval,
 )
+from malmoi.feedback.said import EDITED
 from malmoi.files import read_json, write_json
 from malmoi.formats.folder import load_model, load_text
 from malmoi.model.scalar_model import ScalarModel
@@ -71,10 +72,22 @@ def measure_held_out(context: Context, settings: reward.Config) -> None:
         curve = learning_curve(taught, held_out)
         if model.probe is None:
             baselines[PROBE] = by_probe(taught, held_out)
-    found = measure_scores(known, scores) | compare_with_baselines(rows, scores, baselines) | {"curve": curve}
+    found = _measured(known, rows, scores, baselines) | {"curve": curve}
+    kept = [place for place, row in enumerate(rows) if row["source"] != EDITED]
+    if 0 < len(kept) < len(rows):
+        found["without_edited"] = _measured(
+            [known[i] for i in kept], [rows[i] for i in kept], [scores[i] for i in kept],
+            {name: [theirs[i] for i in kept] for name, theirs in baselines.items()},
+        )  # fmt: skip
     write_json(context.out / FILE, found)
     for line in lines(found):
         context.say(line)
+
+
+def _measured(
+    known: Sequence[SourcedRanking], rows: Sequence[Mapping[str, Any]], scores: Scores, baselines: Mapping[str, Scores]
+) -> dict[str, Any]:
+    return measure_scores(known, scores) | compare_with_baselines(rows, scores, baselines)
 
 
 def _encoded(text: Text, row: Mapping[str, Any]) -> Ranking:
@@ -93,7 +106,10 @@ def lines(found: Mapping[str, Any]) -> list[str]:
     alarm = [f"alarm: {found['alarm']}"] if found["alarm"] else []
     if found["curve"]:
         alarm = [more_told(found["curve"]["next"]), *alarm]
-    return [f"{found['n_pairs']:,} held-out pairs, ordered as ranked: {'; '.join(said)}{unknown}", *alarm]
+    told = [f"{found['n_pairs']:,} held-out pairs, ordered as ranked: {'; '.join(said)}{unknown}", *alarm]
+    if (without := found.get("without_edited")) and without["accuracy"]:
+        told.append(f"without pairs of a better answer that a person wrote: {lines(without | {'curve': None})[0]}")
+    return told
 
 
 def held_out_facts(finished: Finished) -> Facts:
@@ -106,6 +122,10 @@ def held_out_facts(finished: Finished) -> Facts:
     rows += [[Cell(name), _cell(row["accuracy"]), _cell(row["ahead"])] for name, row in found["baselines"].items()]
     if found["people"]:
         rows.append([Cell("one person by another"), _cell(found["people"]), Cell("")])
+    if (without := found.get("without_edited")) and without["accuracy"]:
+        best = without["baselines"][without["best"]]
+        rows.append([Cell(f"{OURS}, without better answers"), _cell(without["accuracy"]), Cell("")])
+        rows.append([Cell(f"{without['best']}, without better answers"), _cell(best["accuracy"]), _cell(best["ahead"])])
     lead = (
         f"{found['n_pairs']:,} pairs of held-out rankings. Counted words is a logistic regression on words and letter "
         "groups, fitted to the same rankings. A policy follows what the reward model knows, and no more."

@@ -1,8 +1,9 @@
-"""What people said in this workspace until one moment: their rankings, frozen, to learn from."""
+"""What people said in this workspace until one moment, frozen, to learn from: rankings, better answers, votes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
@@ -46,6 +47,7 @@ MAKES = {
     "rankings": {"train": "train.jsonl", "heldout": "heldout.jsonl", "facts": FILE},
     "demonstrations": {"train": "demonstrations.jsonl"},
     "prompts": {"train": "prompts.train.jsonl", "heldout": "prompts.heldout.jsonl"},
+    "votes": {"train": "votes.jsonl"},
 }
 
 
@@ -69,19 +71,13 @@ def external_hashes(settings: Settings, workspace: Workspace, hashes: Hashes) ->
 
 
 def run(context: Context, settings: Settings) -> None:
-    """Freeze the rankings that the policy can read; say whose they are."""
-    found = _lesson(context.ledger, settings)
-    folder = context.reads("policy").path
-    text, seq_len = load_text(folder), load_config(folder).seq_len
-
-    def readable(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [
-            row for row in rows if max(map(len, ranking_ids(*text, row["messages"], row["answers"]))) <= seq_len
-        ]  # fmt: skip
-
-    train, heldout = readable(found.train), readable(found.heldout)
-    if not train:
-        raise DataError("judgements: nobody has ranked answers that this model can read; rank some first")
+    """Freeze what the policy can read; say whose it is."""
+    found, folder = _lesson(context.ledger, settings), context.reads("policy").path
+    train, heldout, written, votes = (
+        readable(folder, rows) for rows in (found.train, found.heldout, found.demonstrations, found.votes)
+    )
+    if not train and not votes:
+        raise DataError("judgements: nobody has said anything of answers that this model can read; rank some first")
     how = {"whose": settings.whose, "until": settings.until, "cap": found.cap}
     for name, rows in (("train", train), ("heldout", heldout)):
         if rows:
@@ -89,18 +85,52 @@ def run(context: Context, settings: Settings) -> None:
                 context.ledger, rows, how | {"part": name}, context.out / f"{name}.jsonl", run_id=context.run_id
             )
             write_jsonl(context.out / f"prompts.{name}.jsonl", _prompts(rows))
-    write_jsonl(context.out / "demonstrations.jsonl", [_best(row) for row in train])
-    n_long = len(found.rows) - len(train) - len(heldout)
+    # Where nobody wrote an answer, the best ones that there are set the zero of the reward model's scores.
+    if shown := written or [_best(row) for row in train]:
+        write_jsonl(context.out / "demonstrations.jsonl", shown)
+    if votes:
+        write_jsonl(context.out / "votes.jsonl", votes)
+    n_long = sum(map(len, (found.rows, found.demonstrations, found.votes)))
+    n_long -= sum(map(len, (train, heldout, written, votes)))
     write_json(context.out / FILE, found.to_row() | {"n_too_long": n_long})
     context.say(_said(found, n_long))
 
 
+def readable(folder: Path, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows whose conversations fit into the context of this policy: rankings, demonstrations or votes."""
+    text, seq_len = load_text(folder), load_config(folder).seq_len
+
+    def n_tokens(row: dict[str, Any]) -> int:
+        messages, answers = row["messages"], row.get("answers") or [row.get("answer")]
+        if messages[-1]["role"] == "assistant":
+            messages, answers = messages[:-1], [messages[-1]["content"]]
+        return max(map(len, ranking_ids(*text, messages, answers)))
+
+    return [row for row in rows if n_tokens(row) <= seq_len]
+
+
 def facts(finished: Finished) -> Facts:
-    """Who ranked how much."""
+    """Who said how much."""
     found = read_json(finished.out / FILE)
     rows = [(_name(one), f"{one['n']:,}" + _left_out(one)) for one in found["people"]]
-    lead = f"{found['n_rankings']:,} rankings of {found['n_prompts']:,} prompts, {found['n_heldout']:,} held out."
-    return Facts([Section("What people said", lead, [Listing(rows)])])
+    lead = f"{found['n_rankings']:,} rankings of {found['n_prompts']:,} prompts, {found['n_heldout']:,} held out"
+    more = others(found)
+    return Facts([Section("What people said", f"{lead}{'; ' + more if more else ''}.", [Listing(rows)])])
+
+
+def others(found: Mapping[str, Any]) -> str:
+    """What was said besides rankings, in words; "" if nothing. found: of `Lesson.to_row`"""
+    parts = []
+    if n := found.get("n_better"):
+        parts.append(f"{n:,} of the rankings are better answers that people wrote")
+    if n := found.get("n_compared"):
+        parts.append(f"{n:,} are comparisons in chats")
+    if n := found.get("n_demonstrations"):
+        parts.append(f"{n:,} answers to imitate")
+    votes = found.get("votes", {})
+    if any(votes.values()):
+        parts.append(f"votes on answers: {votes['up']:,} up, {votes['down']:,} down")
+    return "; ".join(parts)
 
 
 def _lesson(ledger: Ledger, settings: Settings) -> Lesson:
@@ -146,4 +176,5 @@ def _said(found: Lesson, n_long: int) -> str:
         for one in found.people
     )
     long = f"; {n_long:,} are too long for this model and left out" if n_long else ""
-    return f"{len(found.rows):,} rankings ({len(found.heldout):,} held out) by {by}{long}"
+    more = others(found.to_row())
+    return f"{len(found.rows):,} rankings ({len(found.heldout):,} held out) by {by}{'; ' + more if more else ''}{long}"

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from malmoi.algorithms import dpo, grpo, ppo, pretrain, reward, sft
+from malmoi.algorithms import dpo, grpo, kto, ppo, pretrain, reward, sft
 from malmoi.data.batch import compact_ids
 from malmoi.data.comparisons import Ranking, ranking_steps
 from malmoi.data.prompts import TokenizedPrompt
+from malmoi.errors import DataError
 from malmoi.evals.answering import answer_questions
 from malmoi.files import write_jsonl
 from malmoi.inference.sampling import Sampling
@@ -113,6 +114,26 @@ def test_dpo_learns_to_prefer_one_of_three_answers_to_each_of_eight_prompts(
     [batch] = next(iter(job.steps))
     logps = dpo.answer_logps(job.model, batch)
     assert (logps[batch.better] > logps[batch.worse])[batch.target == 1].float().mean() > 0.9
+
+
+def test_kto_learns_which_of_two_answers_to_each_of_eight_prompts_was_liked(
+    tmp_path: Path, policy_folder: Path
+) -> None:
+    rows = [
+        {"messages": [{"role": "user", "content": word}, {"role": "assistant", "content": said}], "label": is_liked}
+        for i, word in enumerate(ANSWERS)
+        for said, is_liked in (("cat", i % 2 == 0), ("mat on", i % 2 == 1))
+    ]
+    write_jsonl(tmp_path / "votes.jsonl", rows)
+    loop = adamw(1e-2)
+    inputs = kto.Inputs(policy=policy_folder, data=tmp_path / "votes.jsonl")
+    job = kto.build(kto.Config(n_steps=60, batch_size=16, loop=loop), inputs)
+    found = losses(job, loop)
+    assert found[0] == pytest.approx(0.5, abs=1e-3)  # nothing has moved
+    assert found[-1] < 0.3
+    write_jsonl(tmp_path / "liked.jsonl", [row | {"label": True} for row in rows])
+    with pytest.raises(DataError, match="all votes are of one kind"):
+        kto.build(kto.Config(n_steps=1), kto.Inputs(policy=policy_folder, data=tmp_path / "liked.jsonl"))
 
 
 @pytest.mark.parametrize("algorithm", ["ppo", "grpo"])

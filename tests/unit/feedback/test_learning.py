@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from malmoi.feedback.judgements import NewJudgement, record_generations, record_judgements, record_person
-from malmoi.feedback.learning import LEAST_CAP, cap_of, capped, held_out_prompts, lesson, n_rankings
+from malmoi.feedback.learning import LEAST_CAP, cap_of, capped, is_held_out, lesson, n_rankings
 from malmoi.files import write_text
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.schema import now
@@ -95,15 +95,22 @@ def test_no_prompt_is_on_both_sides_and_the_gate_keeps_its_own(ranked: Ranked) -
     assert 4 <= len(heldout) <= 24
 
 
+def test_a_question_is_on_one_side_whoever_asked_it_and_however_it_is_written(ranked: Ranked) -> None:
+    ranked.say("ann", range(1, N_PROMPTS), [1, 2])
+    found = lesson(ranked.ledger, "people", now())
+    sides = [{row["messages"][0]["content"] for row in rows} for rows in (found.train, found.heldout)]
+    assert all(is_held_out([{"role": "user", "content": f" {asked.upper()} "}]) for asked in sides[1])
+    assert not any(is_held_out([{"role": "user", "content": asked}]) for asked in sides[0])
+
+
 @given(st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 200), min_size=2))
 def test_the_cap_binds_only_who_outweighs_the_rest(counts: dict[str, int]) -> None:
     cap = cap_of(counts)
     rows = [
-        {"person": person, "prompt_id": f"{person}{i}", "generation_ids": [], "split": "heldout"}
+        {"person": person, "prompt_id": f"{person}{i}", "generation_ids": []}
         for person, n in counts.items()
         for i in range(n)
     ]
     kept = Counter(row["person"] for row in capped(rows, cap))
     most = max(kept.values())
     assert most <= max(LEAST_CAP, sum(kept.values()) - most)
-    assert held_out_prompts(rows) == {row["prompt_id"] for row in rows}

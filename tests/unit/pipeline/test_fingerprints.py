@@ -18,6 +18,7 @@ RECIPE: dict[str, Any] = {
     },
     "sft": {"n_steps": 3}, "reward": {"n_steps": 3}, "judge": {"n_steps": 4, "depth": 0.5},
     "ppo": {"n_iterations": 2, "preset": "instructgpt", "ptx_coef": 1.0}, "dpo": {"n_steps": 3},
+    "kto": {"n_steps": 3},
     "grpo": {"n_iterations": 2},
 }  # fmt: skip
 FINGERPRINTS: dict[str, str] = {
@@ -27,6 +28,7 @@ FINGERPRINTS: dict[str, str] = {
     "judge": "be40f18932d01e880b5729bf02ed52f5d55618a0d6f29779bde7d0b6aba9f7d1",
     "ppo": "8a1f860e0287f4094e6dd550f2abb5d376f61368472351a5a2394f8139a3a77f",
     "dpo": "bf988be35d7a73a96a7274c9f5ac690741d65cb235251cdd03f0163f52756394",
+    "kto": "cb7ce6fc050b9514c85892d0e9ace934acd88e72e881a9bed4b1db3203f78710",
     "grpo": "db7989f3bf303b857cca074506508b96f81ce3d8c8ab4f19ef304a6fa5193f07",
 }
 

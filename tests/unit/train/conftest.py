@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from malmoi.algorithms import dpo, grpo, ppo, pretrain, reward, sft
+from malmoi.algorithms import dpo, grpo, kto, ppo, pretrain, reward, sft
 from malmoi.files import write_jsonl
 from malmoi.model.config import ModelConfig
 from malmoi.train.job import Job
@@ -18,6 +18,7 @@ Jobs = dict[str, Callable[[], tuple[Job, LoopConfig]]]
 ALGORITHMS: dict[str, Any] = {
     "pretrain": pretrain, "sft": sft, "reward": reward, "ppo": ppo, "ppo mixed": ppo, "dpo": dpo, "dpo lora": dpo,
     "grpo": grpo, "grpo lora": grpo, "sft lora": sft, "reward lora": reward, "ppo lora": ppo,
+    "kto": kto,
 }  # fmt: skip
 WORDS = ("cat", "dog", "mat", "log", "list", "낱말", "order")
 
@@ -34,12 +35,14 @@ def given(
     tmp_path: Path, shape: ModelConfig, shards: Path, policy_folder: Path, reward_folder: Path
 ) -> dict[str, Given]:
     """Settings and inputs of every algorithm, over files that are there; every checkpoint is due at once."""
-    chats, rankings, prompts = (tmp_path / f"{name}.jsonl" for name in ("chats", "rankings", "prompts"))
+    chats, rankings, prompts, votes = (tmp_path / f"{n}.jsonl" for n in ("chats", "rankings", "prompts", "votes"))
     asked = [{"role": "user", "content": "What?"}]
     pairs = [(better, worse) for better in WORDS[:3] for worse in WORDS[3:5]]
     write_jsonl(chats, ({"messages": [*asked, {"role": "assistant", "content": word * 2}]} for word in WORDS))
     write_jsonl(rankings, ({"messages": asked, "answers": [*pair, "a"], "ranks": [1, 2, 2]} for pair in pairs))
     write_jsonl(prompts, ({"messages": [{"role": "user", "content": word}]} for word in WORDS))
+    answers = [{"role": "assistant", "content": word} for word in WORDS]
+    write_jsonl(votes, ({"messages": [*asked, said], "label": i % 3 == 0} for i, said in enumerate(answers)))
     muon, adamw = (
         LoopConfig(checkpoint_every_s=0, optim=OptimConfig.model_validate({"warmup_steps": 2, **optim}))
         for optim in ({"name": "muon", "lr": 0.02}, {"lr": 1e-2, "weight_decay": 0.1, "decay": "cosine"})
@@ -60,6 +63,7 @@ def given(
             "policy": policy_folder, "data": rankings, "n_steps": 4, "batch_size": 4, "lora": {"rank": 2},
             "loop": adamw,
         },
+        "kto": {"policy": policy_folder, "data": votes, "n_steps": 5, "batch_size": 5, "loop": adamw},
         "grpo": {
             **rlhf, "n_iterations": 2, "batch_size": 6, "group_size": 3, "n_epochs": 2, "n_minibatches": 2,
             "kl_target": 1e-3, "loop": adamw,

@@ -18,8 +18,8 @@ from malmoi.train.loop import Hook, Step, fit
 
 pytestmark = pytest.mark.usefixtures("float32")
 NAMES = [
-    "pretrain", "sft", "sft lora", "reward", "reward lora", "ppo", "ppo mixed", "ppo lora", "dpo", "dpo lora", "grpo",
-    "grpo lora",
+    "pretrain", "sft", "sft lora", "reward", "reward lora", "ppo", "ppo mixed", "ppo lora", "dpo", "dpo lora", "kto",
+    "grpo", "grpo lora",
 ]  # fmt: skip
 
 

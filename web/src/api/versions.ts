@@ -8,7 +8,7 @@ export interface Interval {
 
 export type Outcome = "better" | "worse" | "not known yet";
 export type How = "best-of-n" | "train";
-export type Algorithm = "dpo" | "ppo";
+export type Algorithm = "dpo" | "ppo" | "kto";
 
 export interface Shown {
   question: string;
@@ -41,18 +41,29 @@ export interface Learned {
   n_prompts: number;
   people: { name: string; n: number; n_left_out: number; simulated: boolean }[];
   cap: number | null;
+  /** Of the rankings, those of a better answer and what it replaces. Versions of before do not say the next five. */
+  n_better?: number;
+  n_compared?: number;
+  n_demonstrations?: number;
+  votes?: { up: number; down: number };
+  n_waiting_votes?: number;
   n_withheld_chats: number;
   until: string;
 }
 
-export interface RewardReport {
+interface Measured {
   accuracy: Interval;
   n_pairs: number;
   n_prompts: number;
   baselines: { name: string; accuracy: Interval; ahead: Interval }[];
   people: Interval | null;
-  counts: boolean;
   alarm: string;
+}
+
+/** A reward model on held-out rankings; also without pairs of a better answer, which teach who wrote an answer. */
+export interface RewardReport extends Measured {
+  counts: boolean;
+  without_edited?: Measured | null;
 }
 
 export interface Act {

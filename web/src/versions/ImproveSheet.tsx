@@ -3,7 +3,7 @@ import { faultFrom, post } from "../api/client";
 import type { Fault } from "../api/types";
 import type { Algorithm, How, Job, Preview } from "../api/versions";
 import { go, linkTo } from "../app/route";
-import { useText } from "../text";
+import { useText, type Translate } from "../text";
 import { Button } from "../ui/Button";
 import { Command } from "../ui/Command";
 import { Dialog } from "../ui/Dialog";
@@ -16,6 +16,16 @@ interface Choice {
   n: number;
   algorithm: Algorithm;
 }
+
+function problemWords({ code, message }: Preview["problems"][number], t: Translate): string {
+  if (code === "too_few") return t("improve.too_few");
+  if (code === "too_few_votes") return t("improve.too_few_votes");
+  if (code === "one_kind") return t("improve.one_kind");
+  if (code === "all_tie") return t("improve.all_tie");
+  return message;
+}
+
+const ABOUT = { dpo: "improve.dpo.about", ppo: "improve.ppo.about", kto: "improve.kto.about" } as const;
 
 /** What the service wants of a choice. */
 const body = ({ how, n, algorithm }: Choice) => (how === "train" ? { how, algorithm } : { how, n });
@@ -72,7 +82,7 @@ export function ImproveSheet({ onClose }: { onClose: () => void }) {
             <span className="quiet small">{t("improve.best_of_n.about", { n: choice.n })}</span>
           </span>
         </label>
-        {(["dpo", "ppo"] as Algorithm[]).map((algorithm) => (
+        {(Object.keys(ABOUT) as Algorithm[]).map((algorithm) => (
           <label key={algorithm}>
             <input
               type="radio"
@@ -83,7 +93,7 @@ export function ImproveSheet({ onClose }: { onClose: () => void }) {
             <span>
               {t("improve.train", { algorithm: algorithm.toUpperCase() })}
               <span className="quiet small">
-                {algorithm === "dpo" ? t("improve.dpo.about") : t("improve.ppo.about")}
+                {t(ABOUT[algorithm])}
               </span>
             </span>
           </label>
@@ -92,7 +102,7 @@ export function ImproveSheet({ onClose }: { onClose: () => void }) {
       {preview && !preview.problems.length && <Cost cost={preview.cost} />}
       {preview?.problems.map((problem) => (
         <p className="notice warn" key={problem.code}>
-          <span>{problem.code === "too_few" ? t("improve.too_few") : problem.message}</span>
+          <span>{problemWords(problem, t)}</span>
           {problem.code === "too_few" && <a {...linkTo("/teach")}>{t("place.teach")}</a>}
         </p>
       ))}

@@ -14,6 +14,12 @@ export function RewardFacts({ report }: { report: RewardReport }) {
       <dl className="facts">
         <dt>{t("reward.agrees")}</dt>
         <dd>{share(report.accuracy)}</dd>
+        {report.without_edited && (
+          <>
+            <dt>{t("reward.without_edited")}</dt>
+            <dd>{share(report.without_edited.accuracy)}</dd>
+          </>
+        )}
         {report.people && (
           <>
             <dt>{t("reward.people")}</dt>
