@@ -18,7 +18,7 @@ from malmoi.serve.errors import refusal_of
 from malmoi.serve.guard import LARGEST
 from malmoi.serve.start import Options
 from malmoi.workspace import database
-from tests.unit.serve.conftest import Running, new_chat, new_id, person, running
+from tests.unit.serve.conftest import Running, new_chat, person, running
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(quoted: httpx.Cli
     assert quoted.get(f"/api/chats/{chat}").json()["title"] is None
 
 
-@pytest.mark.parametrize("id", ["..%2f..%2fetc", "x", "%00", "' OR 1=1 --", "%F0%9F%99%82", new_id()])
+@pytest.mark.parametrize("id", ["..%2f..%2fetc", "x", "%00", "' OR 1=1 --", "%F0%9F%99%82", "0" * 32])
 def test_an_id_is_never_a_path_or_a_statement(quoted: httpx.Client, id: str) -> None:
     for method in ("GET", "DELETE"):
         found = quoted.request(method, f"/api/chats/{id}")
