@@ -196,9 +196,10 @@ class Answer(Base):
     """
 
     __tablename__ = "answer"
+    __table_args__ = ({"sqlite_autoincrement": True},)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    """People call it answer-12."""
+    """People call it answer-12. Once deleted, it is no other answer's."""
     messages: Mapped[list[dict[str, Any]]]
     """The conversation that was answered; the last message is the question."""
     text: Mapped[str] = mapped_column(JSON)

@@ -164,6 +164,17 @@ def test_a_deleted_chat_leaves_nothing(ledger: Ledger, mina: str, ann: str, chat
     assert left == [0, 0, 0]
 
 
+def test_no_answer_gets_the_number_of_one_that_was_deleted(ledger: Ledger, mina: str, ann: str, chat: str) -> None:
+    answer(ledger, mina, chat, "gone", say(ledger, mina, chat, "?"))
+    with ledger.engine.connect() as connection:
+        gone = connection.scalar(select(func.max(Answer.id)))
+    chats.delete_chat(ledger, mina, chat)
+    kept = str(chats.create_chat(ledger, ann, may_teach=False)[0]["id"])
+    answer(ledger, ann, kept, "kept", say(ledger, ann, kept, "?"))
+    with ledger.engine.connect() as connection:
+        assert connection.scalars(select(Answer.id)).all() == [gone + 1]  # type: ignore[operator]
+
+
 def test_a_file_of_chats_comes_back_as_it_was(ledger: Ledger, mina: str, ann: str, chat: str) -> None:
     first = say(ledger, mina, chat, "하나")
     answer(ledger, mina, chat, "one", first)

@@ -12,16 +12,18 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import func, insert, inspect, select, text
+from sqlalchemy import delete, func, insert, inspect, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 from sqlalchemy.orm import Session
 
 import malmoi.workspace.migrations
 from malmoi.errors import WorkspaceError
 from malmoi.workspace import database
+from malmoi.workspace.answers import NewAnswer, insert_answer
 from malmoi.workspace.database import chunks, insert_missing, lock_table, open_database, writing
 from malmoi.workspace.ledger import Ledger
-from malmoi.workspace.schema import Base, Person, RunInput, now
+from malmoi.workspace.schema import Answer, Base, Person, RunInput, now
+from malmoi.workspace.service_schema import Account, Chat, ChatMessage
 
 HEAD = ScriptDirectory(str(Path(malmoi.workspace.migrations.__file__).parent)).get_current_head()
 NEXT_REVISION = """
@@ -107,6 +109,39 @@ def test_the_first_layout_becomes_the_newest_with_everything_in_it(database_url:
     with engine.connect() as connection:
         assert connection.scalars(select(Person.id)).all() == ["ann"]
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+    engine.dispose()
+
+
+def test_answers_of_an_earlier_layout_keep_their_numbers_and_their_messages(tmp_path: Path) -> None:
+    """SQLite gave the number of the last answer again, once it was deleted."""
+    folder, url = tmp_path / "earlier", f"sqlite:///{tmp_path / 'malmoi.db'}"
+    shutil.copytree(Path(malmoi.workspace.migrations.__file__).parent, folder)
+    for later in folder.glob("versions/[0-9]*_*.py"):
+        if later.name > "0006":
+            later.unlink()
+    engine = open_database(url, str(folder))
+    said = NewAnswer([{"role": "user", "content": "?"}], "!", "none")
+    with writing(engine) as connection:
+        insert_missing(connection, Person, [person()])
+        account = {"person_id": "ann", "name_key": "ann", "role": "user", "password_hash": "", "created_at": now()}
+        connection.execute(insert(Account).values(account))
+        chat = {"id": "c", "person_id": "ann", "title": None, "system": "", "sampling": {}, "may_teach": False}
+        connection.execute(insert(Chat).values(**chat, head=None, updated_at=now(), created_at=now()))
+        for number in range(1, 4):
+            row = {"id": f"m{number}", "chat_id": "c", "parent_id": None, "role": "assistant", "text": "!"}
+            connection.execute(insert(ChatMessage).values(row | {"answer_id": insert_answer(connection, said)}))
+    engine.dispose()
+    engine = open_database(url)
+    links = select(ChatMessage.id, ChatMessage.answer_id).order_by(ChatMessage.id)
+    with writing(engine) as connection:
+        assert connection.execute(links).all() == [("m1", 1), ("m2", 2), ("m3", 3)]
+        assert connection.scalars(select(Answer.text).order_by(Answer.id)).all() == ["!"] * 3
+        connection.execute(delete(ChatMessage).where(ChatMessage.id == "m3"))
+        connection.execute(delete(Answer).where(Answer.id == 3))
+    with writing(engine) as connection:
+        assert insert_answer(connection, said) == 4
+    with pytest.raises(IntegrityError, match="never"), writing(engine) as connection:
+        connection.execute(update(ChatMessage).values(text="other"))
     engine.dispose()
 
 
