@@ -16,6 +16,7 @@ from malmoi.cli import (
     ask,
     chat,
     data,
+    data_changes,  # noqa: F401  # commands of `data`
     evaluate,
     generate,
     improve,

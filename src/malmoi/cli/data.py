@@ -1,4 +1,4 @@
-"""`malmoi data`: show files of conversations, rankings and prompts."""
+"""`malmoi data show`: what files of conversations, rankings and prompts hold. `data_changes` adds and exports."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,6 +11,7 @@ from malmoi.cli.options import HELP, Json, WorkspaceOption
 from malmoi.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.text import Text
 
     from malmoi.data.overview import Overview, Piece
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 TRAINED = "green"
 
-app = typer.Typer(no_args_is_help=True, help="Conversations, rankings and prompts: show.", context_settings=HELP)
+app = typer.Typer(
+    no_args_is_help=True, help="What is learned from: show, add, freeze, export, forget.", context_settings=HELP
+)
 
 
 @app.command("show")
@@ -94,7 +97,14 @@ def _show(found: "Overview", text: "tuple[Tokenizer, ChatTemplate] | None") -> N
                 console.print(line)
             continue
         for title, pieces in as_read(found.kind, row, *text):
-            console.print(Text.assemble((title, "bold"), _marked(pieces, console.is_terminal)))
+            show_pieces(console, title, pieces)
+
+
+def show_pieces(console: "Console", title: str, pieces: "Sequence[Piece]") -> None:
+    """A text as a model reads it; what it learns is coloured on a terminal, and in ⟦ ⟧ elsewhere."""
+    from rich.text import Text
+
+    console.print(Text.assemble((title, "bold"), _marked(pieces, console.is_terminal)))
 
 
 def _inline(value: Any) -> str:

@@ -1,7 +1,5 @@
 """Delete chats with everything that was made of them: answers, votes, and what others said when they were asked."""
 
-from typing import Any
-
 from sqlalchemy import ColumnElement, Connection, delete, select
 
 from malmoi.workspace.database import chunks
@@ -15,7 +13,7 @@ def delete_chats(connection: Connection, which: ColumnElement[bool]) -> None:
     messages = select(ChatMessage.id).where(ChatMessage.chat_id.in_(chats))
     answers = select(ChatMessage.answer_id).where(ChatMessage.chat_id.in_(chats), ChatMessage.answer_id.is_not(None))
     ids = [str(id) for id in connection.scalars(answers)]
-    _delete_items(connection, chats)
+    delete_items(connection, TeachItem.chat_id.in_(chats))
     for table in (Vote, BetterAnswer):
         connection.execute(delete(table).where(table.message_id.in_(messages)))
     connection.execute(delete(Comparison).where(Comparison.chat_id.in_(chats)))
@@ -25,12 +23,15 @@ def delete_chats(connection: Connection, which: ColumnElement[bool]) -> None:
     connection.execute(delete(Chat).where(which))
 
 
-def _delete_items(connection: Connection, chats: Any) -> None:
-    """Delete what people were asked about chats, with what they said of it. chats: a query of their ids"""
-    items = select(TeachItem.id).where(TeachItem.chat_id.in_(chats))
-    prompts = [*connection.scalars(select(TeachItem.prompt_id).where(TeachItem.chat_id.in_(chats)))]
-    connection.execute(delete(Lease).where(Lease.item_id.in_(items)))
-    connection.execute(delete(TeachItem).where(TeachItem.chat_id.in_(chats)))
+def delete_items(connection: Connection, which: ColumnElement[bool]) -> None:
+    """Delete what people were asked, with what they said of it. which: a condition on `TeachItem`"""
+    items = [*connection.scalars(select(TeachItem.id).where(which))]
+    prompts = [*connection.scalars(select(TeachItem.prompt_id).where(which))]
+    for part in chunks(items):
+        connection.execute(delete(Lease).where(Lease.item_id.in_(part)))
+        connection.execute(delete(TeachItem).where(TeachItem.id.in_(part)))
+    # A prompt that others ask about too stays, with what was said of it.
+    prompts = [*{*prompts} - {*connection.scalars(select(TeachItem.prompt_id))}]
     for part in chunks(prompts):
         assignments = select(Assignment.id).where(Assignment.prompt_id.in_(part))
         connection.execute(delete(Judgement).where(Judgement.assignment_id.in_(assignments)))

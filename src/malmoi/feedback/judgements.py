@@ -240,18 +240,23 @@ def freeze_rows(
 ) -> Snapshot:
     """Write these rows of judgements to `path`, as an artefact of a run. wanted: how they were selected"""
     write_jsonl(path, rows)
-    counts = {
-        "judgements": len(rows),
-        "prompts": len({row["prompt_id"] for row in rows}),
-        "pairs": sum(len(answer_pairs(row["ranks"]).ordered) for row in rows),
-        "people": dict(sorted(Counter(row["person"] for row in rows).items())),
-    }
+    counts = counts_of(rows)
     sha256 = ledger.add_artefact(run_id, path.name, "snapshot", path)
     row = {"sha256": sha256, "filter": dict(wanted), "counts": counts, "path": ledger.stored_path(path)}
     with writing(ledger.engine) as connection:
         insert_missing(connection, Snapshot, [row])
     with Session(ledger.engine, expire_on_commit=False) as session:
         return session.get_one(Snapshot, sha256)
+
+
+def counts_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What a snapshot of rankings says of itself, see `Snapshot.counts`."""
+    return {
+        "judgements": len(rows),
+        "prompts": len({row["prompt_id"] for row in rows}),
+        "pairs": sum(len(answer_pairs(row["ranks"]).ordered) for row in rows),
+        "people": dict(sorted(Counter(row["person"] for row in rows).items())),
+    }
 
 
 def judged_rows(ledger: Ledger, wanted: SnapshotFilter, until: datetime) -> list[dict[str, Any]]:

@@ -29,9 +29,10 @@ from malmoi.retrieval.suggestions import suggestions
 from malmoi.retrieval.taught import Taught, find_taught
 from malmoi.workspace.answers import NewAnswer
 from malmoi.workspace.choice import choose
+from malmoi.workspace.documents import titles_of
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.hashes import sha256_in
-from malmoi.workspace.indexes import find_index
+from malmoi.workspace.indexes import find_index, index_state
 from malmoi.workspace.models import policy_names
 from malmoi.workspace.versions import Version
 
@@ -60,6 +61,10 @@ class Service:
     index_place: str | None = None
     questions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """To begin with: language -> questions that the documents answer."""
+    titles: Sequence[str] = ()
+    """What people call the texts that are looked up in."""
+    index_state: tuple[str, int] | None = None
+    """See `workspace/indexes.py`: an index that is another one, or has changed, is opened again."""
     version: Version | None = None
     best: "BestOf | None" = None
     lock: Lock = field(default_factory=Lock, repr=False)
@@ -95,20 +100,11 @@ def open_service(workspace: Workspace, model: str | None = None) -> Service:
 
     Raises UserError if the model cannot be loaded, and RefusedError if there is neither a model nor an index.
     """
-    index = find_index(workspace)
-    lookup: Lookup | None = None
-    about: tuple[str | None, str | None] = None, None
-    questions: Mapping[str, Sequence[str]] = {}
-    if index is not None:
-        from malmoi.retrieval.index import Index
-
-        lookup = Lookup(Index.open(index))
-        about = sha256_in(workspace, index), place_of(workspace, lookup, index)
-        questions = suggestions(lookup)
     if model == NO_VOICE or (model is None and not policy_names(workspace)):
-        if lookup is None:
+        quoting = renewed(Service(NO_VOICE), workspace)
+        if quoting.lookup is None:
             raise RefusedError("no_model", "there is no model here yet, and nothing to look up in; build or fetch one")
-        return Service(NO_VOICE, None, None, None, None, lookup, *about, questions)
+        return quoting
     chosen = choose(workspace, model)
     name, folder, version, best = chosen.name, chosen.folder, chosen.version, None
     if version is not None and version.reward_model is not None and version.n is not None:
@@ -121,7 +117,23 @@ def open_service(workspace: Workspace, model: str | None = None) -> Service:
     voice = Voice.load(name, folder)
     speaker = Speaker.of(voice)
     sha256 = sha256_in(workspace, folder)
-    return Service(name, folder, sha256, voice, speaker, lookup, *about, questions, version, best)
+    return renewed(Service(name, folder, sha256, voice, speaker, version=version, best=best), workspace)
+
+
+def renewed(service: Service, workspace: Workspace) -> Service:
+    """The same voice, with the workspace's index as it is now."""
+    state, index = index_state(workspace), find_index(workspace)
+    if index is None:
+        nothing: dict[str, Any] = {"lookup": None, "index_sha256": None, "index_place": None, "index_state": state}
+        return replace(service, **nothing, questions={}, titles=())
+    from malmoi.retrieval.index import Index
+
+    lookup = Lookup(Index.open(index))
+    return replace(
+        service, lookup=lookup, index_sha256=sha256_in(workspace, index), index_state=state,
+        index_place=place_of(workspace, lookup, index), questions=suggestions(lookup),
+        titles=titles_of(workspace, index),
+    )  # fmt: skip
 
 
 def place_of(workspace: Workspace, lookup: Lookup, index: Path) -> str:

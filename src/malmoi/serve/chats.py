@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from malmoi.feedback import chat_files, chats
 from malmoi.feedback.chats import NewMessage
 from malmoi.feedback.comparing import open_comparisons
+from malmoi.feedback.forgetting import learned_from_chat
 from malmoi.feedback.open_webui import is_open_webui
 from malmoi.feedback.refusals import RefusedError, invalid
 from malmoi.feedback.service import Turn
@@ -136,6 +137,13 @@ def change_chat(id: str, body: Change, member: Chatting, state: Here) -> dict[st
 @router.delete("/{id}", status_code=204)
 def delete_chat(id: str, member: Chatting, state: Here) -> None:
     chats.delete_chat(state.ledger, member.id, id)
+
+
+@router.get("/{id}/learned")
+def learned(id: str, member: Chatting, state: Here) -> dict[str, Any]:
+    """What has learned from a chat, before it is deleted."""
+    chats.get_chat(state.ledger, member.id, id)
+    return learned_from_chat(state.ledger, id)
 
 
 @router.get("/{id}/export")

@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -23,9 +24,9 @@ HEADERS = {
     "X-Frame-Options": "DENY", "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }  # fmt: skip
 SAFE = ("GET", "HEAD")
-LARGEST, LARGEST_IMPORT = 2**20, 20 * 2**20
-IMPORT = "/api/chats/import"
-READ_WITHIN_S = 30
+LARGEST, LARGEST_IMPORT, LARGEST_UPLOAD = 2**20, 20 * 2**20, 50 * 2**20
+IMPORT, UPLOAD = "/api/chats/import", "/api/data/uploads"
+READ_WITHIN_S, UPLOADED_WITHIN_S = 30, 300
 """A body that takes longer to arrive is given up: it would hold a connection for ever."""
 
 
@@ -81,10 +82,10 @@ class Guard:
 
 async def _read(scope: Scope, headers: Headers, receive: Receive) -> Receive:
     """Read the body, and give it again. Raises RefusedError if it is no JSON, too large or too slow."""
+    if scope["path"] == UPLOAD:
+        return _counted(headers, receive)
     largest = LARGEST_IMPORT if scope["path"] == IMPORT else LARGEST
-    too_large = RefusedError("too_large", f"a request has at most {largest} bytes", max_bytes=largest)
-    if headers.get("content-length", "0").isdecimal() and int(headers.get("content-length", "0")) > largest:
-        raise too_large
+    too_large = _check_size(headers, largest)
     body, more = bytearray(), True
     try:
         async with asyncio.timeout(READ_WITHIN_S):
@@ -98,7 +99,7 @@ async def _read(scope: Scope, headers: Headers, receive: Receive) -> Receive:
                     raise too_large
     except TimeoutError:
         raise RefusedError("too_slow", f"the request took longer than {READ_WITHIN_S} s to arrive") from None
-    if body and headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+    if body and _kind_of(headers) != "application/json":
         raise RefusedError("not_json", "a request is JSON: Content-Type: application/json")
     is_given = False
 
@@ -110,6 +111,41 @@ async def _read(scope: Scope, headers: Headers, receive: Receive) -> Receive:
         return {"type": "http.request", "body": bytes(body), "more_body": False}
 
     return receive_again
+
+
+def _counted(headers: Headers, receive: Receive) -> Receive:
+    """The parts of a file as they come, so that nothing is kept for somebody who may not send one. Raises RefusedError
+    as `_read`, at the part that is too much or too late."""
+    if _kind_of(headers) != "application/octet-stream":
+        raise RefusedError("not_json", "a file is sent as Content-Type: application/octet-stream")
+    too_large, n_bytes = _check_size(headers, LARGEST_UPLOAD), 0
+    end = time.monotonic() + UPLOADED_WITHIN_S
+
+    async def receive_part() -> Message:
+        nonlocal n_bytes
+        try:
+            async with asyncio.timeout(max(0.0, end - time.monotonic())):
+                message = await receive()
+        except TimeoutError:
+            raise RefusedError("too_slow", f"the file took longer than {UPLOADED_WITHIN_S} s to arrive") from None
+        n_bytes += len(message.get("body", b""))
+        if n_bytes > LARGEST_UPLOAD:
+            raise too_large
+        return message
+
+    return receive_part
+
+
+def _kind_of(headers: Headers) -> str:
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _check_size(headers: Headers, largest: int) -> RefusedError:
+    """Raises the refusal of what is too large, if the request says so itself; returns it for later."""
+    too_large = RefusedError("too_large", f"a request has at most {largest} bytes", max_bytes=largest)
+    if headers.get("content-length", "0").isdecimal() and int(headers.get("content-length", "0")) > largest:
+        raise too_large
+    return too_large
 
 
 def _host_of(header: str) -> str:

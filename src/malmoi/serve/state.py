@@ -1,6 +1,7 @@
 """What one running server holds: the workspace, its ledger, what is in service, and the answers in the making."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,12 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from malmoi.errors import UserError
 from malmoi.feedback.refusals import RefusedError
-from malmoi.feedback.service import Service, open_service
+from malmoi.feedback.service import Service, open_service, renewed
 from malmoi.serve.errors import refusal_of
 from malmoi.serve.limits import AtOnce, Tries
 from malmoi.serve.making import Making
 from malmoi.workspace.folder import Workspace
+from malmoi.workspace.indexes import index_state
 from malmoi.workspace.ledger import Ledger
+from malmoi.workspace.models import policy_names
 from malmoi.workspace.versions import serving_number
 
 if TYPE_CHECKING:  # torch takes seconds
@@ -70,9 +73,26 @@ class State:
             self._opening = asyncio.create_task(self._open())
         return await asyncio.shield(self._opening)
 
+    async def look_again(self) -> None:
+        """Take up what may answer by now: documents that were added, a model that was built."""
+        with contextlib.suppress(UserError):
+            await self.in_service()
+
+    def could_answer(self) -> bool:
+        """Whether there is something that may answer, where nothing was before."""
+        is_empty = self.service is None and self.problem is not None and self.problem.code == "no_model"
+        return is_empty and (index_state(self.workspace) is not None or bool(policy_names(self.workspace)))
+
     def _has_changed(self, service: Service) -> bool:
-        """Whether another version has been put in service since this was loaded, from wherever."""
-        return self.model is None and serving_number(self.ledger) != (service.version and service.version.number)
+        """Whether another version, or another index, is there since this was loaded, from wherever."""
+        return self._has_other_voice(service) or service.index_state != index_state(self.workspace)
+
+    def _has_other_voice(self, service: Service) -> bool:
+        if self.model is not None:
+            return False
+        if service.speaker is None and policy_names(self.workspace):
+            return True
+        return serving_number(self.ledger) != (service.version and service.version.number)
 
     async def _retire(self, service: Service) -> None:
         """Let a version that no longer serves end its answers."""
@@ -83,16 +103,25 @@ class State:
     async def _open(self) -> Service:
         before = self.service
         try:
-            self.service = await self.prepare(open_service, self.workspace, self.model)
+            if (
+                before is not None
+                and before.speaker is not None
+                and not await asyncio.to_thread(self._has_other_voice, before)
+            ):
+                self.service = await self.prepare(renewed, before, self.workspace)
+            else:
+                self.service = await self.prepare(open_service, self.workspace, self.model)
         except Exception as error:
             if isinstance(error, UserError):
                 log.warning("nothing is in service: %s", error)
             self.problem = error if isinstance(error, RefusedError) else refusal_of(error)
+            if self.problem.code == "no_model":
+                self.service = None
             if self.problem.code not in ("no_model", "disk_full"):
                 self.problem = RefusedError("model_failed", "the model cannot be loaded; the server's log says why")
             raise self.problem from None
         self.problem = None
-        if before is not None:
+        if before is not None and before.speaker is not self.service.speaker:
             self.begin(asyncio.create_task(self._retire(before)))
         return self.service
 

@@ -1,5 +1,6 @@
 """The route for what every page shows: what is in service, and how busy it is."""
 
+import asyncio
 from typing import Any
 
 from fastapi import APIRouter
@@ -7,6 +8,7 @@ from fastapi import APIRouter
 from malmoi.feedback.service import Service
 from malmoi.feedback.settings import get_settings
 from malmoi.serve.errors import envelope
+from malmoi.serve.state import State
 from malmoi.serve.who import Here, SignedIn
 from malmoi.workspace.jobs import open_job
 
@@ -14,7 +16,13 @@ router = APIRouter(prefix="/api")
 
 
 @router.get("/status")
-def status(_: SignedIn, state: Here) -> dict[str, Any]:
+async def status(_: SignedIn, state: Here) -> dict[str, Any]:
+    if await asyncio.to_thread(state.could_answer):
+        state.begin(asyncio.create_task(state.look_again()))
+    return await asyncio.to_thread(_status, state)
+
+
+def _status(state: State) -> dict[str, Any]:
     service, job = state.service, open_job(state.ledger)
     speaker = service.speaker if service else None
     return {
@@ -31,7 +39,7 @@ def status(_: SignedIn, state: Here) -> dict[str, Any]:
 
 def _about(service: Service) -> dict[str, Any]:
     facts = service.lookup.index.facts if service.lookup else None
-    looks_up = facts and {"files": facts["files"], "passages": facts["passages"], "place": service.index_place}
+    looks_up = facts and {"files": facts["files"], "passages": facts["passages"], "titles": service.titles}
     return {
         "name": service.name, "hash": service.sha256, "seq_len": service.voice.seq_len if service.voice else None,
         "looks_up": looks_up, "sampling": service.defaults,

@@ -1,5 +1,6 @@
 """Indexes by name: `indexes/NAME` in a workspace is an index of a folder, or points at what a recipe made."""
 
+import contextlib
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -58,6 +59,14 @@ def find_index(workspace: Workspace, name: str | None = None) -> Path | None:
             raise WorkspaceError(f"{name}: no such index here; there is {', '.join(sorted(made)) or 'none'}")
         return made[name].parent
     return max(made.values(), key=lambda path: (path.stat().st_mtime_ns, path)).parent if made else None
+
+
+def index_state(workspace: Workspace) -> tuple[str, int] | None:
+    """What tells whether the index that answers is still the same, and as it was; None if there is none."""
+    with contextlib.suppress(OSError):  # another process replaces it just now
+        found = find_index(workspace)
+        return None if found is None else (str(found), (found / FACTS).stat().st_mtime_ns)
+    return None
 
 
 def _name_for(source: Path) -> str:

@@ -195,7 +195,7 @@ def test_the_status_says_what_is_in_service(quoted: httpx.Client, spoke: httpx.C
     said = quoted.get("/api/status").json()
     assert said["problem"] is None and said["queue"] == {"running": 0, "waiting": 0}
     assert (said["service"]["name"], said["service"]["looks_up"]["files"]) == ("none", 1)
-    assert said["service"]["looks_up"]["place"].endswith("notes") and said["questions"]["en"]
+    assert said["service"]["looks_up"]["titles"] == ["notes"] and said["questions"]["en"]
     say(spoke, new_chat(spoke, sampling={"max_tokens": 1}), "hello")
     service = spoke.get("/api/status").json()["service"]
     assert (service["name"], service["seq_len"], service["looks_up"]) == ("tiny", LONG, None)

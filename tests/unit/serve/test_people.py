@@ -9,6 +9,7 @@ from malmoi.feedback import accounts
 from malmoi.feedback.accounts import ROLES
 from malmoi.feedback.sessions import make_key
 from malmoi.serve.app import make_app
+from malmoi.serve.guard import UPLOAD
 from tests.unit.serve.conftest import PASSWORD, Running, new_chat, new_id, person
 
 OPEN = {
@@ -16,7 +17,15 @@ OPEN = {
     ("POST", "/api/login"), ("POST", "/api/logout"), ("GET", "/health"), ("GET", "/{path:path}"),
 }  # fmt: skip
 CHATTING = ("/api/chats", "/api/messages", "/api/comparisons", "/v1")
-LEADS = ("/api/people", "/api/invites", "/api/versions", "/api/improve", "/api/jobs", "/api/comparisons-of-versions")
+LEADS = (
+    "/api/data",
+    "/api/people",
+    "/api/invites",
+    "/api/versions",
+    "/api/improve",
+    "/api/jobs",
+    "/api/comparisons-of-versions",
+)
 
 
 def routes(server: Running) -> list[tuple[str, str]]:
@@ -38,6 +47,8 @@ def routes(server: Running) -> list[tuple[str, str]]:
 
 def ask(client: httpx.Client, method: str, path: str) -> int:
     filled = path.replace("{id}", new_id()).replace("{code}", "x").replace("{path:path}", "x")
+    if path == UPLOAD:
+        return client.post(filled, content=b"x", headers={"Content-Type": "application/octet-stream"}).status_code
     return client.request(method, filled, json=None if method == "GET" else {}).status_code
 
 

@@ -1,0 +1,125 @@
+"""Forget a person, or a chat: gone from all that is learned later, with a list of what has learned from it already.
+
+What was frozen stays as it is, because models name it as what they were made from; the list says which.
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, delete, select, update
+
+from malmoi.feedback.accounts import remove_member
+from malmoi.feedback.deleting import delete_items
+from malmoi.feedback.refusals import missing
+from malmoi.feedback.snapshots import list_snapshots
+from malmoi.files import iterate_jsonl
+from malmoi.workspace.database import chunks, lock_table, writing
+from malmoi.workspace.ledger import Ledger
+from malmoi.workspace.schema import Assignment, Generation, Judgement, Person
+from malmoi.workspace.service_schema import Account, Lease, Practised, TeachItem
+from malmoi.workspace.versions import list_versions
+
+FORGOTTEN = "forgotten"
+"""The name of a person who was forgotten, where an old snapshot or version counts them."""
+
+
+def learned_from_person(ledger: Ledger, person_id: str) -> dict[str, Any]:
+    """What has learned from a person: {"snapshots", "artefacts", "versions"}, see `_made_of`."""
+    found = {row["sha256"] for row in list_snapshots(ledger) if any(one["id"] == person_id for one in row["people"])}
+    names = {
+        version.name
+        for version in list_versions(ledger)
+        if any(one.get("id") == person_id and one.get("n") for one in (version.learned or {}).get("people", []))
+    }
+    return _made_of(ledger, found, names)
+
+
+def learned_from_chat(ledger: Ledger, chat_id: str) -> dict[str, Any]:
+    """What has learned from what people said about a chat."""
+    with ledger.engine.connect() as connection:
+        prompts = set(connection.scalars(select(TeachItem.prompt_id).where(TeachItem.chat_id == chat_id)))
+    found = set()
+    for row in list_snapshots(ledger) if prompts else ():
+        path = ledger.root / row["path"]
+        if path.is_file() and any(one.get("prompt_id") in prompts for one in iterate_jsonl(path)):
+            found.add(row["sha256"])
+    return _made_of(ledger, found, set())
+
+
+def _made_of(ledger: Ledger, snapshots: Collection[str], names: Collection[str]) -> dict[str, Any]:
+    """The snapshots, the models that were made of them, and the versions that these models are.
+
+    {"snapshots": [name], "artefacts": [{"kind", "run", "hash"}], "versions": [name]}
+    """
+    made = {one.sha256: one for sha256 in sorted(snapshots) for one in ledger.descendants(sha256)}
+    hashes = {*made}
+    versions = [
+        version.name
+        for version in list_versions(ledger)
+        if version.name in names or hashes & {version.policy_sha256, version.reward_sha256}
+    ]
+    models = [one for one in made.values() if one.kind == "model"]
+    return {
+        "snapshots": [row["name"] for row in list_snapshots(ledger) if row["sha256"] in snapshots],
+        "artefacts": [{"kind": one.kind, "run": one.run_id, "hash": one.sha256} for one in models],
+        "versions": versions,
+    }
+
+
+def people_with_data(ledger: Ledger) -> list[dict[str, Any]]:
+    """Everybody who said something here: {"id", "name", "simulated", "account": whether they may sign in, "n_rankings",
+    "n_answers"}, by name."""
+    with ledger.engine.connect() as connection:
+        people = connection.execute(select(Person.id, Person.name, Person.kind)).all()
+        accounts = set(connection.scalars(select(Account.person_id)))
+        ranked = select(Assignment.person_id).where(
+            Assignment.id.in_(select(Judgement.assignment_id).where(Judgement.withdrawn.is_not(True)))
+        )
+        rankings = [*connection.scalars(ranked)]
+        answers = [*connection.scalars(select(Generation.person_id).where(Generation.person_id.is_not(None)))]
+    rows = [
+        {"id": one.id, "name": one.name, "simulated": one.kind == "simulated", "account": one.id in accounts,
+         "n_rankings": rankings.count(one.id), "n_answers": answers.count(one.id)}
+        for one in people
+    ]  # fmt: skip
+    kept = [row for row in rows if row["account"] or row["n_rankings"] or row["n_answers"]]
+    return sorted(kept, key=lambda row: (str(row["name"]).casefold(), row["id"]))
+
+
+def forget_person(ledger: Ledger, person_id: str) -> dict[str, Any]:
+    """Delete a person's account, chats, rankings, answers and questions; returns what has learned from them before.
+
+    Raises RefusedError if there is no such person, or for the last owner.
+    """
+    learned = learned_from_person(ledger, person_id)
+    with ledger.engine.connect() as connection:
+        has_account = connection.scalar(select(Account.person_id).where(Account.person_id == person_id)) is not None
+        if connection.scalar(select(Person.id).where(Person.id == person_id)) is None:
+            raise missing("person")
+    if has_account:
+        remove_member(ledger, person_id)
+    with writing(ledger.engine) as connection:
+        lock_table(connection, Judgement)
+        # What the person asked goes with what others said of it.
+        delete_items(connection, TeachItem.author_id == person_id)
+        written = set(connection.scalars(select(Generation.id).where(Generation.person_id == person_id)))
+        _delete_assignments(connection, Assignment.person_id == person_id)
+        _delete_assignments(connection, _shows(connection, written))
+        connection.execute(delete(Lease).where(Lease.person_id == person_id))
+        connection.execute(delete(Generation).where(Generation.person_id == person_id))
+        connection.execute(delete(Practised).where(Practised.person_id == person_id))
+        connection.execute(update(Person).where(Person.id == person_id).values(name=FORGOTTEN, description=""))
+    return learned
+
+
+def _shows(connection: Connection, generation_ids: Collection[str]) -> ColumnElement[bool]:
+    """Assignments that show one of these answers."""
+    rows = connection.execute(select(Assignment.id, Assignment.generation_ids)) if generation_ids else ()
+    return Assignment.id.in_([row.id for row in rows if not {*row.generation_ids}.isdisjoint(generation_ids)])
+
+
+def _delete_assignments(connection: Connection, which: ColumnElement[bool]) -> None:
+    ids = [*connection.scalars(select(Assignment.id).where(which))]
+    for part in chunks(ids):
+        connection.execute(delete(Judgement).where(Judgement.assignment_id.in_(part)))
+        connection.execute(delete(Assignment).where(Assignment.id.in_(part)))
