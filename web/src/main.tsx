@@ -9,6 +9,7 @@ import "./styles/chat.css";
 import "./styles/markdown.css";
 import "./styles/teach.css";
 import "./styles/versions.css";
+import "./styles/data.css";
 
 createRoot(document.getElementById("root")!).render(
   <StrictMode>

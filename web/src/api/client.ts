@@ -27,7 +27,9 @@ export async function send(method: string, path: string, body?: unknown, signal?
       credentials: "same-origin",
       ...(method === "GET"
         ? {}
-        : { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body ?? {}) }),
+        : body instanceof File
+          ? { headers: { "Content-Type": "application/octet-stream" }, body }
+          : { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body ?? {}) }),
       ...(signal ? { signal } : {}),
     });
   } catch (error) {

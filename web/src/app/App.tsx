@@ -14,6 +14,7 @@ import { useTheme } from "./theme";
 
 // What only the owner and admins see is fetched when they go there.
 const VersionsPage = lazy(async () => ({ default: (await import("../versions/VersionsPage")).VersionsPage }));
+const DataPage = lazy(async () => ({ default: (await import("../data/DataPage")).DataPage }));
 const PeoplePage = lazy(async () => ({ default: (await import("../people/PeoplePage")).PeoplePage }));
 
 export function App() {
@@ -51,6 +52,7 @@ export function App() {
 function Page({ place, role }: { place: string | undefined; role: Role }) {
   if (place === "teach" || role === "labeler") return <TeachPage />;
   if (place === "versions" && leads(role)) return <VersionsPage />;
+  if (place === "data" && leads(role)) return <DataPage />;
   if (place === "people" && leads(role)) return <PeoplePage />;
   return <ChatPage />;
 }

@@ -50,6 +50,7 @@ export function Frame({ children }: { children: ReactNode }) {
           {leads(person.role) && (
             <>
               <Place path="/versions" icon="layers" label={t("place.versions")} here={place === "versions"} />
+              <Place path="/data" icon="book" label={t("place.data")} here={place === "data"} />
               <Place path="/people" icon="person" label={t("place.people")} here={place === "people"} />
             </>
           )}
