@@ -28,7 +28,7 @@ export const ko: Record<keyof typeof en, string> = {
   "agreement.model": "보상 모델이 사람과 같은 판단을 한 쌍: {share}% [{low}–{high}]",
   "agreement.pairs": "{people}명 중 둘 이상이 함께 판단한 답 {pairs}쌍으로 계산했습니다.",
   "agreement.people": "사람끼리 판단이 같은 쌍: {share}% [{low}–{high}]",
-  "answers.by": "{person}",
+  "answers.by": "쓴 사람: {person}",
   "answers.instead": "고치기 전:",
   "answers.none":
     "아직 아무도 답을 쓰지 않았습니다. 배움에 써도 되는 대화에서 고쳐 쓴 답과 가르치기에서 쓴 답이 여기에 모입니다.",
