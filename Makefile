@@ -6,6 +6,8 @@ INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # TORCH=cpu takes PyTorch's build for processors from its own index: elsewhere pip may bring the one for GPUs (gigabytes).
 TORCH_INDEX := $(if $(filter cpu,$(TORCH)),--extra-index-url https://download.pytorch.org/whl/cpu)
+# Tests on as many cores as there are (up to four: each process takes up to 2 GB), a file in one of them; the long files first.
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help install setup demo serve test test-avx2 check web web-check browser bench clean
 
@@ -34,11 +36,11 @@ serve: $(USABLE)     ## Serve the assistant in a browser
 	$(BIN)/malmoi serve --workspace ./demo
 
 test: $(INSTALLED)   ## Pass the tests
-	$(BIN)/python -m pytest -rs
+	$(BIN)/python -m pytest -rs $(SIDE_BY_SIDE)
 
 test-avx2: $(INSTALLED)  ## Pass the tests of numbers as on a processor without AVX-512
 	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MALMOI_CFLAGS=-mno-avx512f $(BIN)/python -m pytest -q -rs \
-		tests/golden tests/unit/model tests/unit/inference tests/unit/train tests/unit/algorithms
+		$(SIDE_BY_SIDE) tests/golden tests/unit/model tests/unit/inference tests/unit/train tests/unit/algorithms
 
 check: $(INSTALLED)  ## Lint and types
 	$(BIN)/ruff check src tests benchmarks
