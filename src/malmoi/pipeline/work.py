@@ -25,8 +25,6 @@ from malmoi.workspace.ledger import Ledger
 if TYPE_CHECKING:
     from malmoi.train.loop import Step
 
-NICE = 10
-"""Chat goes first on a machine that both use."""
 HEARTBEAT_S = 1.0
 
 
@@ -34,7 +32,6 @@ def work(ledger: Ledger) -> None:
     """Do every job of the queue. Returns at once if there is none; waits while another process works."""
     workspace = Workspace(ledger.root)
     folder_of(workspace).mkdir(parents=True, exist_ok=True)
-    os.nice(NICE)
     while True:
         with working(workspace) as is_ours:
             while is_ours and (job := take_next(ledger)) is not None:

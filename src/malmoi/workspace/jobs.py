@@ -30,6 +30,8 @@ RESUMABLE = ("stopped", "failed", "interrupted")
 LOG_LINES = 50
 _begun: list["subprocess.Popen[bytes]"] = []
 """Processes that this one has started: a server that runs for weeks asks now and then which of them have ended."""
+NICE = 10
+"""Chat goes first on a machine that both use."""
 CURVES = ("loss", "accuracy", "score")
 
 
@@ -69,6 +71,8 @@ def wake(ledger: Ledger) -> None:
         process = subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
         )
+    with contextlib.suppress(ProcessLookupError):
+        os.setpriority(os.PRIO_PROCESS, process.pid, min(19, os.getpriority(os.PRIO_PROCESS, 0) + NICE))
     _begun.append(process)
 
 

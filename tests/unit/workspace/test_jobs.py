@@ -1,8 +1,11 @@
 """The queue of jobs: one at a time, in order, and what was killed goes on."""
 
+import os
+
 import pytest
 
 from malmoi.errors import WorkspaceError
+from malmoi.workspace import jobs
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.jobs import (
     add_job,
@@ -16,6 +19,7 @@ from malmoi.workspace.jobs import (
     open_job,
     report_job,
     take_next,
+    wake,
     working,
 )
 from malmoi.workspace.ledger import Ledger
@@ -84,3 +88,15 @@ def test_curves_are_of_the_stage_that_trained_last(ledger: Ledger) -> None:
     (folder / "metrics.jsonl").write_text('{"step": 1, "loss": 0.7, "accuracy": 0.5}\n{"step": 2, "loss": 0.6}\n{"st')
     assert curves_of(ledger.root, find_job(ledger, job)) == {"loss": [[1, 0.7], [2, 0.6]], "accuracy": [[1, 0.5]]}
     assert folder_of(Workspace(ledger.root), job).name == f"{job:04d}"
+
+
+def test_a_process_of_jobs_lets_chat_go_first(ledger: Ledger) -> None:
+    queued(ledger, 1)
+    wake(ledger)
+    process = jobs._begun[-1]
+    try:
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        assert os.getpriority(os.PRIO_PROCESS, process.pid) == min(19, own + jobs.NICE)
+    finally:
+        process.kill()
+        process.wait()
