@@ -97,6 +97,9 @@ def list_(workspace: WorkspaceOption = Path("workspace"), as_json: Json = False)
     if as_json:
         print_json(rows)
         return
+    if not rows:
+        print("no job yet; malmoi improve begins one")
+        return
     shown = [(row["id"], row["how"], _status(row), row["version"] or "", row["created_at"][:19]) for row in rows]
     show(table(["job", "how", "status", "version", "asked for"], shown))
 

@@ -1,4 +1,4 @@
-"""`malmoi versions`: what can serve, what serves, and the blind comparisons that decide."""
+"""`malmoi versions`: what is in service, what can be put in service, and the blind comparisons that decide."""
 
 import getpass
 import sys
@@ -44,6 +44,9 @@ def list_(workspace: WorkspaceOption = Path("workspace"), as_json: Json = False)
     if as_json:
         print_json(rows)
         return
+    if not rows:
+        print("no version yet: the newest policy answers; malmoi improve makes a candidate")
+        return
     shown = [(row["name"], row["state"].replace("_", " "), _how(row), row["hash"][:12], row["created_at"][:19])
              for row in reversed(rows)]  # fmt: skip
     show(table(["version", "state", "what", "hash", "made"], shown))
@@ -51,7 +54,7 @@ def list_(workspace: WorkspaceOption = Path("workspace"), as_json: Json = False)
 
 @app.command("show")
 def show_(version: Name, workspace: WorkspaceOption = Path("workspace"), as_json: Json = False) -> None:
-    """Show a version: from what it learned, its report, the verdict, and its history.
+    """Show a version: what it learned from, its report, the verdict, and its history.
 
     \b
     Example:
@@ -113,7 +116,7 @@ def add(
 def promote(
     version: Name,
     knowingly: Annotated[
-        bool, typer.Option("--knowingly", help="Though it is not known yet whether it is better; the ledger says so.")
+        bool, typer.Option("--knowingly", help="Also if it is not known yet whether it is better; the ledger records it.")
     ] = False,
     by: By = None,
     workspace: WorkspaceOption = Path("workspace"),
@@ -136,12 +139,12 @@ def promote(
 
 @app.command()
 def rollback(
-    to: Annotated[str | None, typer.Option("--to", metavar="VERSION", help="A version that has served.")] = None,
+    to: Annotated[str | None, typer.Option("--to", metavar="VERSION", help="An earlier version.")] = None,
     by: By = None,
     workspace: WorkspaceOption = Path("workspace"),
     as_json: Json = False,
 ) -> None:
-    """Go back to the version that served before, at once and in every running chat.
+    """Go back to the version that was in service before, at once and in every running chat.
 
     \b
     Example:
@@ -160,7 +163,7 @@ def rollback(
 def refuse(
     version: Name, by: By = None, workspace: WorkspaceOption = Path("workspace"), as_json: Json = False
 ) -> None:  # fmt: skip
-    """Say that a version shall not serve; it stays in the list.
+    """Decide against a version: it stays in the list, as refused.
 
     \b
     Example:
@@ -190,7 +193,7 @@ def compare(
     """Compare a candidate with the version in service, blind: two answers, and you say which one is better.
 
     Type a, b, t (about the same), x (both bad), or q to end; what you said is kept. The questions are those that people
-    asked here, then held-out ones. The verdict is true at every moment, so that you may stop or go on when you like.
+    asked here, then held-out ones. The verdict is valid at every moment, so stop whenever you like.
 
     \b
     Example:

@@ -82,7 +82,7 @@ def people_agreement(rows: Sequence[Row]) -> Interval:
     """How often one person orders a pair as another did; a tie of one of them counts half. Resampled by tree.
 
     It is of pairs that at least two people judged: in `annotators` of a row, or in several rows with the same answers.
-    Who predicts one person cannot do much better. n of the interval is 0 if no pair was judged twice.
+    No model can predict one person much better than that. n of the interval is 0 if no pair was judged twice.
     """
     said: dict[str, list[list[int]]] = defaultdict(list)
     tree_of: dict[str, str] = {}

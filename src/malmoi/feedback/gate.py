@@ -1,6 +1,6 @@
 """The gate: whether people prefer a candidate to the version in service.
 
-People look at the verdict while comparisons still arrive, so it has to be true at every moment, and not only at the
+People look at the verdict while comparisons still arrive, so it has to be valid at every moment, and not only at the
 end. A bettor plays against the claim "the candidate wins a share m of the prompts". The stakes are fair if the claim is
 true, so that the capital ever grows 20 times with a probability of at most 1/20, however often somebody looks. The
 shares that no bettor has refuted make the interval. Source: Waudby-Smith and Ramdas 2024, "Estimating means of bounded

@@ -37,16 +37,16 @@ def promote(ledger: Ledger, name: str, *, knowingly: bool = False, person_id: st
 
 
 def rollback(ledger: Ledger, to: str | None = None, *, person_id: str | None = None) -> Version:
-    """Go back to the version that served before, or to one that has served. Raises RefusedError if there is none."""
+    """Go back to the version that was in service before, or to an earlier one. Raises RefusedError if there is none."""
     serving, before = in_service(ledger), earlier_version(ledger)
     if to is None and before is None:
-        raise RefusedError("nothing_earlier", "no version served before this one; there is nothing to go back to")
+        raise RefusedError("nothing_earlier", "no version was in service before this one; there is nothing to go back to")
     version = find_version(ledger, to or f"v{before}")
     if version.state == "in_service":
         return version
     if version.state in ("candidate", "refused") and not any(act["act"] != "refuse" for act in version.history):
         raise RefusedError(
-            "nothing_earlier", f"{version.name}: has never served; malmoi versions promote {version.name}"
+            "nothing_earlier", f"{version.name}: was never in service; malmoi versions promote {version.name}"
         )
     _check_there(version)
     record_act(ledger, "rollback", version.number, instead_of=_number(serving), person_id=person_id)
@@ -54,10 +54,10 @@ def rollback(ledger: Ledger, to: str | None = None, *, person_id: str | None = N
 
 
 def refuse(ledger: Ledger, name: str, *, person_id: str | None = None) -> Version:
-    """Say that a version shall not serve. Raises RefusedError for the version in service."""
+    """Decide against a version. Raises RefusedError for the version in service."""
     version, serving = find_version(ledger, name), in_service(ledger)
     if version.state == "in_service":
-        raise RefusedError("in_service", f"{version.name}: serves; go back first: malmoi versions rollback")
+        raise RefusedError("in_service", f"{version.name}: is in service; go back first: malmoi versions rollback")
     if version.state != "refused":
         verdict = verdict_of(ledger, version, serving).to_row() if serving is not None else None
         record_act(

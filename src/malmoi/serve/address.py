@@ -13,8 +13,8 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 SIOCGIFADDR = 0x8915
 NO_TLS = "no_tls"
 WARNING = (
-    "warning: {host} is not encrypted: who listens to this network reads names, passwords and conversations, and can "
-    "take over a session; use it only among people whom you trust, or put a server with TLS in front (--public-url)"
+    "warning: {host} is not encrypted: anyone who listens on this network can read names, passwords and conversations, "
+    "and take over a session; use it only among people whom you trust, or put a server with TLS in front (--public-url)"
 )
 
 
@@ -39,8 +39,8 @@ def check_address(host: str, needs_owner: bool, public_url: str | None) -> str |
     public = [str(address) for address in addresses if address.is_global]
     if public:
         raise UserError(
-            f"--host {host}: {public[0]} is a public address, and nothing encrypts; put a server with TLS in front and "
-            "give its address as --public-url https://NAME"
+            f"--host {host}: {public[0]} is a public address, and nothing is encrypted; put a server with TLS in front "
+            "and give its address as --public-url https://NAME"
         )
     return WARNING.format(host=host)
 

@@ -29,7 +29,7 @@ TRY_AGAIN_S = 2
 
 
 def refusal_of(error: Exception) -> RefusedError:
-    """Any exception as a refusal. What is nobody's fault but ours is logged, and not told."""
+    """Any exception as a refusal. Our own faults are logged, and their details are not sent."""
     if isinstance(error, RefusedError):
         return error
     if (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or "disk is full" in str(error):
@@ -38,7 +38,7 @@ def refusal_of(error: Exception) -> RefusedError:
         return RefusedError("busy", "too many answers are asked for at once; try again soon")
     if isinstance(error, MemoryError):
         return RefusedError("model_failed", "the memory is full; a smaller model or a shorter conversation needs less")
-    # A path of the server is nobody's business: the line goes to the log.
+    # The message may hold a path of the server, which stays private: it goes to the log.
     log.error("%s: %s", type(error).__name__, error, exc_info=None if isinstance(error, UserError) else error)
     if isinstance(error, CheckpointError):
         return RefusedError("model_failed", "the model in service cannot answer; the server's log says why")

@@ -70,7 +70,7 @@ class Guard:
     def _check_host(self, headers: Headers) -> None:
         host = _host_of(headers.get("host", ""))
         if host not in self.names and not _is_address(host):
-            raise RefusedError("wrong_host", "this server is not called so; open it by its address")
+            raise RefusedError("wrong_host", "this server has another name; open it by its address")
 
     def _check_origin(self, headers: Headers) -> None:
         """A browser says which page a request comes from; a program says nothing."""

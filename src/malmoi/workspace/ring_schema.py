@@ -53,7 +53,7 @@ class DeploymentRow(Base):
     """promote | rollback | refuse"""
     version: Mapped[int] = mapped_column(ForeignKey("version.number"), index=True)
     instead_of: Mapped[int | None] = mapped_column(ForeignKey("version.number"))
-    """The version that served before."""
+    """The version that was in service before."""
     person_id: Mapped[str | None]
     """None: at the terminal."""
     knowingly: Mapped[bool]

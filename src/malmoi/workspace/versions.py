@@ -191,7 +191,7 @@ def serving_number(ledger: Ledger) -> int | None:
 
 
 def earlier_version(ledger: Ledger) -> int | None:
-    """The version that served before the one that serves: what a rollback goes back to. None if there is none."""
+    """The version that was in service before: what a rollback goes back to. None if there is none."""
     with ledger.engine.connect() as connection:
         stack = _stack(_acts(connection))
     return stack[-2] if len(stack) > 1 else None

@@ -128,9 +128,9 @@ def test_what_was_shown_is_never_changed(pair: tuple[Ledger, Version, Version]) 
 
 def test_going_back_needs_something_earlier(pair: tuple[Ledger, Version, Version]) -> None:
     ledger, _, _ = pair
-    for to, says_what in ((None, "nothing to go back to"), ("v2", "v2: has never served")):
+    for to, says_what in ((None, "nothing to go back to"), ("v2", "v2: was never in service")):
         with pytest.raises(RefusedError, match=says_what):
             rollback(ledger, to)
-    with pytest.raises(RefusedError, match="v1: serves; go back first"):
+    with pytest.raises(RefusedError, match="v1: is in service; go back first"):
         refuse(ledger, "v1")
     assert rollback(ledger, "v1").state == "in_service"

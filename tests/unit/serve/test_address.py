@@ -27,7 +27,7 @@ def test_a_private_network_needs_accounts_and_is_warned_of(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["8.8.8.8", "1.1.1.1", "2606:4700::1111"])
 def test_a_public_address_needs_tls_in_front(host: str) -> None:
-    with pytest.raises(UserError, match="is a public address, and nothing encrypts"):
+    with pytest.raises(UserError, match="is a public address, and nothing is encrypted"):
         check_address(host, needs_owner=False, public_url=None)
     assert check_address(host, needs_owner=False, public_url=PUBLIC_URL) is None
     with pytest.raises(UserError, match="nobody has an account yet"):
