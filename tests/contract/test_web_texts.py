@@ -51,3 +51,14 @@ def test_no_text_outside_the_tables() -> None:
         for match in words.finditer(path.read_text("utf-8"))
     ]
     assert found == []
+
+
+ONE_WORD = {"도우미": "조수", "주인": "소유자", "작업 폴더": "작업 공간"}
+"""A word that is not used -> the one that is, on the pages and in the documents."""
+
+
+def test_a_thing_has_one_word_in_korean() -> None:
+    root = SOURCE.parents[1]
+    pages = [SOURCE / "text" / "ko.ts", *root.glob("*.ko.md"), *(root / "docs").rglob("*.ko.md")]
+    found = {(page.name, word) for page in pages for word in ONE_WORD if word in page.read_text(encoding="utf-8")}
+    assert {(page, f"write {ONE_WORD[word]} in place of {word}") for page, word in found} == set()
