@@ -16,7 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -70,7 +72,7 @@ class Fts5:
         return [re.sub(r"[\W_]", lambda found: f"x{ord(found.group()):x}x", word) for word in words]
 
     def build(self, given: Iterable[Passage], folder: Path) -> None:
-        with sqlite3.connect(folder / "fts5.db") as database:
+        with closing(sqlite3.connect(folder / "fts5.db")) as database, database:
             database.execute("CREATE VIRTUAL TABLE search USING fts5(terms, tokenize='unicode61 remove_diacritics 0')")
             database.execute("CREATE TABLE passage (rowid INTEGER PRIMARY KEY, file TEXT, row TEXT)")
             database.execute("CREATE INDEX passage_file ON passage (file)")
@@ -84,7 +86,7 @@ class Fts5:
             database.execute("INSERT INTO search (rowid, terms) VALUES (?, ?)", (number, text))
 
     def update(self, given: Iterable[Passage], gone: Sequence[str], folder: Path) -> None:
-        with sqlite3.connect(folder / "fts5.db") as database:
+        with closing(sqlite3.connect(folder / "fts5.db")) as database, database:
             for file in gone:
                 database.execute(
                     "DELETE FROM search WHERE rowid IN (SELECT rowid FROM passage WHERE file = ?)", (file,)
@@ -103,6 +105,7 @@ class Fts5:
             )  # fmt: skip
             return [Passage(*json.loads(row)) for (row,) in found]
 
+        weakref.finalize(search, database.close)
         return search
 
 

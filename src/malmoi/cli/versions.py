@@ -116,7 +116,7 @@ def add(
 def promote(
     version: Name,
     knowingly: Annotated[
-        bool, typer.Option("--knowingly", help="Also if it is not known yet whether it is better; the ledger records it.")
+        bool, typer.Option("--knowingly", help="Also if it is not known whether it is better; the ledger records it.")
     ] = False,
     by: By = None,
     workspace: WorkspaceOption = Path("workspace"),

@@ -40,7 +40,7 @@ def rollback(ledger: Ledger, to: str | None = None, *, person_id: str | None = N
     """Go back to the version that was in service before, or to an earlier one. Raises RefusedError if there is none."""
     serving, before = in_service(ledger), earlier_version(ledger)
     if to is None and before is None:
-        raise RefusedError("nothing_earlier", "no version was in service before this one; there is nothing to go back to")
+        raise RefusedError("nothing_earlier", "no version was in service before; there is nothing to go back to")
     version = find_version(ledger, to or f"v{before}")
     if version.state == "in_service":
         return version
