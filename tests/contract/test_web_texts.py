@@ -53,7 +53,7 @@ def test_no_text_outside_the_tables() -> None:
     assert found == []
 
 
-ONE_WORD = {"도우미": "조수", "주인": "소유자", "작업 폴더": "작업 공간"}
+ONE_WORD = {"도우미": "조수", "주인": "소유자", "작업 폴더": "작업 공간", "구절": "단락"}
 """A word that is not used -> the one that is, on the pages and in the documents."""
 
 

@@ -1,4 +1,4 @@
-"""How good a model is; every figure has its interval (`interval`).
+"""How good a model is: every figure has its interval (`interval`).
 
 `evaluate` measures a model folder by itself: tasks (`tasks`, `choice`, `likelihood`, `math_problems`, `ifeval`) and
 text (`bits_per_byte`, `heldout`, `quantised`). `natural` and its neighbours ask what people ask, with the look-up.
