@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from malmoi.retrieval.match import Bag
 from malmoi.retrieval.passages import Passage
 from malmoi.retrieval.question import Concept, Question
-from malmoi.retrieval.sentences import Sentence, asked_kinds, sentences, tells
+from malmoi.retrieval.sentences import WEAK, Sentence, asked_kinds, counts, sentences, tells
 from malmoi.retrieval.words import patterns, word_list
 
 LIGHT = 0.45
@@ -31,11 +31,22 @@ TITLED = 0.9
 IN_HEADING, BEFORE, AFTER, IN_PASSAGE = 0.9, 0.75, 0.5, 0.45
 """How well a concept is found that is not in the sentence, but near it."""
 EVIDENCE = {
-    "own": 3.5, "near": 5.5, "missing": -1.6, "told": 2.4, "lacks": -4.0, "against": -2.0, "begins": 0.4,
+    "own": 3.5, "near": 5.5, "missing": -1.6, "told": 2.4, "lacks": -4.0, "against": -3.2, "begins": 0.4,
 }  # fmt: skip
 """Weights of what the probability is made of; see `Answer`."""
-BIAS = -6.5
-STRICT = {"time": 0.45, "clock": 0.45, "number": 0.45, "money": 0.45, "phone": 1.0, "email": 1.0, "age": 1.0}
+BIAS = -6.75
+NAMES = frozenset({"place", "person"})
+"""Kinds of answers that are told by a name, which is not one that the question has."""
+STRICT = {
+    "counted": 0.5,
+    "time": 0.45,
+    "clock": 0.45,
+    "number": 0.45,
+    "money": 0.7,
+    "phone": 1.0,
+    "email": 1.0,
+    "age": 1.0,
+}
 """Kinds of answers that are known by their form, and how surely."""
 
 
@@ -48,7 +59,7 @@ class Answer:
     missing: weight of the weightiest word that is not even near, as a share of the weightiest
     told: share of the kinds of answers asked for that it has; 1/2 if no kind is asked for
     lacks: whether it has no number, time, … where an answer cannot be without
-    against: whether it tells the way back where the way there is asked for, or the other way round
+    against: whether it tells the opposite: the way back where the way there is asked for, the end and not the beginning
     begins: whether it is the first of its passage
     """
 
@@ -87,7 +98,7 @@ def emphasis(question: Question, concept: Concept) -> float:
     if concept.korean:
         return _korean_emphasis(question.text, concept)
     word = concept.word.lower()
-    if word in _light():
+    if word.split()[0] in _light():
         return LIGHT
     if _DAY.search(word):
         return 1.0
@@ -97,10 +108,13 @@ def emphasis(question: Question, concept: Concept) -> float:
 
 _DAY = re.compile(r"\d|(?:mon|tues|wednes|thurs|fri|satur|sun)days?$|[월화수목금토일]요일|평일|주말")
 _NAME_OF = re.compile(r"\b(?:name|price|cost|number|date|time|length|size|address|age) of ")
-_PREPOSITION = re.compile(r"\b(?:for|of|in|at|to|from|on|with|by) (?:\w+ ){0,2}$")
+_PREPOSITION = re.compile(r"\b(?:for|of|in|at|to|from|on|with|by|(?<=\w )(?:when|while)) (?:\w+ ){0,2}$")
 _ABOUT = re.compile("(?:에|에서|의|로|으로)$")
 _TOPIC = re.compile("[은는]$")
 _AUXILIARY = re.compile("^(?:해|돼|되|하|할|될|줘|있|싶)")
+_CLAUSE = re.compile("(?:[는은]데|면|으러|다가|지만)$")
+_NOODLES = re.compile("(?:라|냉|쫄|짜장|화|표|측|수|장|겉)면$")
+"""Nouns that look like the verb of a clause."""
 _LINKED = re.compile("[야면도고아어지게수]$")
 _PREDICATE = re.compile("(?:[요까죠니]|[아어여해돼와가려야][요?]?|나|지|냐)[?!. ]*$")
 
@@ -113,6 +127,8 @@ def _korean_emphasis(text: str, concept: Concept) -> float:
     if place is None:
         return 1.0
     if place == len(words) - 1 and len(words) > 1 and _PREDICATE.search(words[place]):
+        return LIGHT
+    if words[place + 1 : place + 2] == ["수"] or (_CLAUSE.search(words[place]) and not _NOODLES.search(words[place])):
         return LIGHT
     if place == len(words) - 2 and _AUXILIARY.search(words[-1]) and _LINKED.search(words[place]):
         return LIGHT
@@ -152,20 +168,48 @@ def _answer(
     found |= {c: max(fit, BEFORE * _bag(passage.text).fit(c)) for c, fit in found.items() if place[c] == ABOUT}
     asked = {c: weight * (ABOUT if place[c] == ABOUT else 1) for c, weight in weights.items()}
     kinds = asked_kinds(question.text)
-    told = [tells(kind, text) for kind in kinds]
+    others = _without_asked(text, tuple(weights))
+    told = [tells(kind, others if kind in NAMES else text) for kind in kinds]
+    if (counted := counts(question.text, text)) is not None:
+        kinds, told = ("counted",), [counted]
     asked = {c: weight for c, weight in asked.items() if not _is_topic(title.fit(c), place[c], bool(kinds))}
     asked = asked or ({} if kinds else dict(weights))
     away = (weight for c, weight in weights.items() if found[c] < IN_PASSAGE - 0.05 and place[c] != LIGHT)
     missing = max(away, default=0.0)
     return Answer(
         parts[at],
-        own=_share(asked, here) if asked else min(1.0, sum(told) / len(told)) * (0.8 + 0.2 * _share(weights, here)),
+        own=_share(asked, here) if asked else _own_by_kind(sum(told) / len(told), _share(weights, here)),
         near=_share(weights, found),
         missing=missing / max(weights.values(), default=1.0),
         told=sum(told) / len(told) if told else 0.5,
         lacks=max((STRICT.get(kind, 0.0) for kind, has in zip(kinds, told, strict=True) if not has), default=0.0),
-        against=float(is_back != asks_back),
+        against=float(is_back != asks_back or _says_opposite(question.text, text)),
         begins=float(at == 0),
+    )
+
+
+def _own_by_kind(told: float, held: float) -> float:
+    """What a sentence itself holds if nothing but a kind of answer is asked for. held: share of the question in it"""
+    return min(1.0, told) * (0.8 + 0.2 * held) if told > WEAK else told * held
+
+
+def _without_asked(text: str, asked: tuple[Concept, ...]) -> str:
+    """A sentence without what the question names: that it says of a bakery is no place where the bakery is."""
+    words = {word for concept in asked for word in (*concept.korean[-1:], concept.word.lower()) if len(word) > 1}
+    return _WORD.sub(lambda one: "" if any(word in one.group().lower() for word in words) else one.group(), text)
+
+
+_WORD = re.compile(r"[\w'-]+")
+
+
+def _says_opposite(question: str, sentence: str) -> bool:
+    """Whether the question has one word of a pair of opposites, such as begin and end, and the sentence the other."""
+    forms = patterns("opposites.tsv")
+    pairs = [(forms[key], forms[key.removesuffix("_1") + "_2"]) for key in forms if key.endswith("_1")]
+    return any(
+        one.search(question) and not other.search(question) and other.search(sentence) and not one.search(sentence)
+        for pair in pairs
+        for one, other in (pair, pair[::-1])
     )
 
 

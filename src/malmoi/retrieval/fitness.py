@@ -14,12 +14,12 @@ from malmoi.retrieval.passages import Passage
 from malmoi.retrieval.question import Concept, Question
 from malmoi.retrieval.sentences import asked_kinds, sentences, tells
 
-THRESHOLD = 0.3
+THRESHOLD = 0.25
 WEIGHTS = {
-    "coverage": 2.55, "rank": 1.39, "rarest": -1.88, "concepts": 2.55, "untold": -2.46, "corrected": -1.14,
-    "prose": 2.78,
+    "coverage": 0.81, "rank": 1.4, "rarest": -0.71, "concepts": 2.61, "untold": -1.33, "corrected": -0.5,
+    "prose": 2.59, "task": -0.77,
 }  # fmt: skip
-BIAS = -7.8
+BIAS = -10.8
 MANY = 4
 """Concepts from which a question does not become more certain by another."""
 
@@ -35,6 +35,7 @@ class Evidence:
     untold: share of the kinds of answers asked for (when, who, how many) that no sentence of the passage has
     corrected: share of the question's weight that was taken for misspelt
     prose: whether the heading is not the name of a program, which much of the rank comes from
+    task: how well what people do with the name is what is asked for
     """
 
     coverage: float
@@ -44,6 +45,7 @@ class Evidence:
     untold: float
     corrected: float
     prose: float
+    task: float
 
     def values(self) -> list[float]:
         return [getattr(self, field.name) for field in fields(self)]
@@ -67,6 +69,7 @@ def evidence(
         untold=_untold(question.text, passage.text),
         corrected=sum(weight for concept, weight in weights.items() if concept.is_corrected) / total,
         prose=float(name_of(passage.heading) is None),
+        task=fit.task,
     )
 
 

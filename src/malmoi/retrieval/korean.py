@@ -42,3 +42,31 @@ def open_syllable(word: str) -> str:
     """A word of one syllable without its final consonant, which endings change (열다, 엽니다, 연); others unchanged."""
     code = ord(word) - 0xAC00 if len(word) == 1 else -1
     return chr(0xAC00 + code - code % 28) if 0 <= code < 11172 else word
+
+
+_DROPPED = frozenset({4, 8, 16, 17, 20})
+"""Final consonants that endings put below an open stem: 온, 올, 옴, 옵니다, 왔다."""
+_CONTRACTED = {"ㅕ": "ㅣ", "ㅘ": "ㅗ", "ㅝ": "ㅜ", "ㅙ": "ㅚ", "ㅐ": "ㅏ"}
+"""Vowels of a stem that is run together with its ending: 마셔, 나와, 바꿔, 돼, 해."""
+_VOWELS = "ㅏㅐㅑㅒㅓㅔㅕㅖㅗㅘㅙㅚㅛㅜㅝㅞㅟㅠㅡㅢㅣ"
+
+
+@lru_cache(maxsize=1 << 16)
+def verb_stems(word: str) -> frozenset[str]:
+    """What a word of two or more syllables may be the form of: 마셔도, 마시지 and 마십니다 all have 마시."""
+    found = {word, without_ending(word), without_particle(word)}
+    found |= {word[: -len(ending)] for ending in ENDINGS if word.endswith(ending)}
+    return frozenset(stem for form in found if len(form) > 1 for stem in (form, *_uncontracted(form)) if len(stem) > 1)
+
+
+def _uncontracted(form: str) -> tuple[str, ...]:
+    """A form with its last syllable opened, and with the stem's own vowel in it."""
+    code = ord(form[-1]) - 0xAC00
+    if not 0 <= code < 11172:
+        return ()
+    initial, vowel, final = code // 588, code % 588 // 28, code % 28
+    if final and final not in _DROPPED:
+        return ()
+    opened = form[:-1] + chr(0xAC00 + initial * 588 + vowel * 28)
+    own = _CONTRACTED.get(_VOWELS[vowel])
+    return (opened, *([form[:-1] + chr(0xAC00 + initial * 588 + _VOWELS.index(own) * 28)] if own else ()))

@@ -8,7 +8,7 @@ score, the fitted probability that it answers, reaches `THRESHOLD`.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from heapq import merge
+from heapq import merge, nlargest
 from itertools import count, islice, takewhile
 from math import log
 from typing import Any, Protocol
@@ -19,11 +19,12 @@ from malmoi.retrieval.follow_up import in_context, nothing_but_text, questions_o
 from malmoi.retrieval.match import Bag, Fit, fit, likely
 from malmoi.retrieval.names import Name, likeness, name_of, uses
 from malmoi.retrieval.passages import Passage
-from malmoi.retrieval.question import COMPARISON, Concept, Question, language_of, only_asks
+from malmoi.retrieval.question import COMPARISON, Concept, Question, are_joined, language_of, only_asks
 from malmoi.retrieval.sentences import Sentence, best_sentence, example, first_telling
 from malmoi.retrieval.small_talk import small_talk, without_greeting
 from malmoi.retrieval.spelling import corrected
 from malmoi.retrieval.stem import stem
+from malmoi.retrieval.tasks import Asked, asked_tasks
 from malmoi.retrieval.terms import terms
 from malmoi.retrieval.words import patterns
 
@@ -40,6 +41,9 @@ CONTEXT = 0.3
 N_COMPARED = 4
 """Concepts of a comparison among which the two names are looked for."""
 N_NAMED = 30
+N_TASKS = 8
+TASK = 0.25
+"""Names whose tasks are most likely asked for, and how likely at least, that are read whatever their words."""
 HEADING = 3.0
 """Weight of BM25 over headings, added to that over heading and text, where a name is looked for."""
 
@@ -116,6 +120,7 @@ class Lookup:
 
     def __init__(self, index: Searchable) -> None:
         self.index = index
+        self._begins: dict[str, Candidate | None] = {}
 
     def find(self, messages: Sequence[Mapping[str, Any]], n: int = 3) -> Findings:
         """The n passages at most that answer the last message, which is the user's.
@@ -170,7 +175,7 @@ class Lookup:
 
     def _compared(self, question: Question) -> tuple[Source, ...]:
         """The passages about the two names that a question compares, in its order; () if it does not compare names."""
-        sides: dict[str, Source] = {}
+        sides: dict[str, tuple[Concept, Source]] = {}
         asks = patterns("wanted.tsv")[COMPARISON]
         compared = [concept for concept in (*question.context, *question.concepts) if not asks.search(concept.word)]
         for concept in compared[:N_COMPARED]:
@@ -179,9 +184,14 @@ class Lookup:
             for passage, found, _ in ranked:
                 name = name_of(passage.heading)
                 if name is not None and _is_called(name, concept):
-                    sides.setdefault(name.written, self._source(alone, passage, self._score(alone, passage, found)))
+                    source = self._source(alone, passage, self._score(alone, passage, found))
+                    sides.setdefault(name.written, (concept, source))
                     break
-        return tuple(sides.values())[:2] if len(sides) > 1 else ()
+        if len(sides) < 2:
+            return ()
+        (first, one), (second, other) = list(sides.values())[:2]
+        is_joined = first in question.context or are_joined(question.text, first.word, second.word)
+        return (one, other) if is_joined else ()
 
     def _sources(self, question: Question, n: int) -> list[Source]:
         """The n passages that fit best: of names and of notes, each in their order, merged by score."""
@@ -226,20 +236,23 @@ class Lookup:
         weights = {c: c.weight * self._idf(c) for c in question.concepts}
         context = {c: CONTEXT * c.weight * self._idf(c) for c in question.context if c not in weights}
         weights |= context
-        wanted = self._wanted_terms(weights, question)
-        candidates = self._candidates(question, wanted)
+        tasks = asked_tasks(question.text, weights)
+        candidates = self._candidates(question, self._wanted_terms(weights, question), tasks)
         best = max((score for _, score, _ in candidates), default=0.0) or 1.0
         fits: dict[tuple[str, str] | int, Ranked] = {}
-        for passage, bm25, number in _likeliest(question, candidates, weights, best):
+        for passage, bm25, number in _likeliest(question, candidates, weights, best, tasks):
             is_begin = not number & 0xFFFFFFFF or not self._is_same(passage, number - 1)
-            found = fit(question, passage, weights, bm25 / best, is_begin)
+            found = fit(question, passage, weights, bm25 / best, is_begin, tasks)
             key = number if is_note(passage) else (passage.document, passage.heading)
             if key not in fits or fits[key][1].rank < found.rank:
                 fits[key] = (passage, found, number)
         return sorted(fits.values(), key=lambda one: -one[1].rank)
 
-    def _candidates(self, question: Question, wanted: Mapping[str, float]) -> list[Candidate]:
-        """Passages for all words; for names, and for a question of one word, also those with it in their heading."""
+    def _candidates(
+        self, question: Question, wanted: Mapping[str, float], tasks: Mapping[str, Asked]
+    ) -> list[Candidate]:
+        """Passages for all words; for names, and for a question of one word, also those with it in their heading; and
+        the names whose tasks are likely to be asked for."""
         if not wanted:
             return []
         found = {number: (passage, score) for passage, score, number in self.index.candidates(wanted, N_CANDIDATES)}
@@ -247,7 +260,17 @@ class Lookup:
         if question.names or len(question.concepts) == 1:
             for passage, _, number in self._by_heading(words):
                 found.setdefault(number, (passage, 0.0))
+        for name in nlargest(N_TASKS, (name for name in tasks if tasks[name].value >= TASK), lambda n: tasks[n].value):
+            if (begin := self._begin_of(name)) is not None:
+                found.setdefault(begin[2], (begin[0], 0.0))
         return [(passage, score, number) for number, (passage, score) in found.items()]
+
+    def _begin_of(self, name: str) -> Candidate | None:
+        """The first passage about a name, as programs write it; remembered, as few names are asked for so."""
+        if name not in self._begins:
+            called = [one for one in self._by_heading([name]) if title_of(one[0]) == name]
+            self._begins[name] = min(called, key=lambda one: one[2], default=None)
+        return self._begins[name]
 
     def _by_heading(self, words: Sequence[str]) -> list[Candidate]:
         """Passages with the words in their heading, modules, classes and functions before what is in them."""
@@ -315,7 +338,11 @@ class Lookup:
 
 
 def _likeliest(
-    question: Question, candidates: Sequence[Candidate], weights: Mapping[Concept, float], best: float
+    question: Question,
+    candidates: Sequence[Candidate],
+    weights: Mapping[Concept, float],
+    best: float,
+    tasks: Mapping[str, Asked],
 ) -> list[Candidate]:
     """The candidates to be read, in the order of the candidates. best: the BM25 score of the best"""
     chosen: list[int] = []
@@ -324,7 +351,7 @@ def _likeliest(
             i for i, (passage, _, _) in enumerate(candidates) if (name_of(passage.heading) is not None) == has_name
         ]
         if len(places) > N_READ:
-            guesses = {i: likely(question, candidates[i][0], weights, candidates[i][1] / best) for i in places}
+            guesses = {i: likely(question, candidates[i][0], weights, candidates[i][1] / best, tasks) for i in places}
             places = sorted(places, key=lambda i: -guesses[i])[:N_READ]
         chosen += places
     return [candidates[i] for i in sorted(chosen)]

@@ -6,16 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from malmoi.retrieval.korean import open_syllable, without_ending, without_particle
+from malmoi.retrieval.korean import open_syllable, verb_stems, without_ending, without_particle
 from malmoi.retrieval.names import Name, likeness, name_of, uses
 from malmoi.retrieval.passages import Passage
 from malmoi.retrieval.question import Concept, Question, unasked
 from malmoi.retrieval.sentences import sentences
+from malmoi.retrieval.tasks import Asked
 from malmoi.retrieval.terms import terms
 
 _HANGUL = re.compile("[가-힣]+")
 OTHER_CASE = 0.9
 """How well a name fits that is written in another case than asked: `typing.Final` is not `typing.final`."""
+NO_TASK = Asked(0.0, {})
 KOREAN_SYNONYM = 0.85
 """How well a Korean synonym fits, beside the word itself."""
 
@@ -59,6 +61,11 @@ class Bag:
         self.together = "".join(self.korean)
         self.spaced = " ".join(self.korean)
 
+    @cached_property
+    def stems(self) -> frozenset[str]:
+        """Of the Korean words, as of verbs."""
+        return frozenset().union(*map(verb_stems, self.korean))
+
     def fit(self, concept: Concept) -> float:
         """How well the concept is found here, from 0 to 1."""
         english = max((fit for form, fit in concept.forms if self.terms.issuperset(form)), default=0.0)
@@ -72,6 +79,8 @@ class Bag:
         for place, word in enumerate(bare):
             if len(word) > 1 and word in self.together:
                 return 1.0 if place == 0 else 0.95
+        if not self.stems.isdisjoint(verb_stems(longest)):
+            return 0.9
         if any(len(word) == 1 for word in bare):
             known = {form for word in self.korean for form in (word, without_particle(word), without_ending(word))}
             if known & set(bare):
@@ -104,6 +113,7 @@ class Fit:
     kind: whether the heading is of the kind that is asked for
     common: how common the name's module is; that of a builtin is
     thing: whether it is a class, a module or an error where something to do is looked for, and is not named itself
+    task: how well what people do with the name is what is asked for
     """
 
     coverage: float
@@ -119,6 +129,7 @@ class Fit:
     kind: float
     common: float
     thing: float
+    task: float
 
     @property
     def rank(self) -> float:
@@ -127,21 +138,30 @@ class Fit:
 
 
 RANK = {
-    "coverage": 1.6, "complete": 0.8, "heading": 0.6, "first": 0.4, "precise": 0.7, "named": 3.8, "told": 0.6,
-    "used": 1.9, "bm25": 0.8, "begins": 0.5, "kind": 1.3, "common": 0.35, "thing": -0.6,
+    "coverage": 2.6, "complete": 1.5, "heading": 0.6, "first": 0.4, "precise": 1.1, "named": 3.3, "told": 0.15,
+    "used": 1.0, "bm25": 1.15, "begins": 0.95, "kind": 2.8, "common": 0.25, "thing": -0.1, "task": 4.7,
 }  # fmt: skip
 
 
-def fit(question: Question, passage: Passage, weights: Mapping[Concept, float], bm25: float, begins: bool) -> Fit:
-    """weights: how much each concept counts, as its inverse document frequency; bm25: from 0 to 1 of the best"""
+def fit(
+    question: Question,
+    passage: Passage,
+    weights: Mapping[Concept, float],
+    bm25: float,
+    begins: bool,
+    tasks: Mapping[str, Asked],
+) -> Fit:
+    """weights: how much each concept counts, as its inverse document frequency; bm25: from 0 to 1 of the best;
+    tasks: names whose tasks the question may ask for"""
     fields = fields_of(passage)
+    task = tasks.get(fields.name.written, NO_TASK) if fields.name and begins else NO_TASK
     total = sum(weights.values()) or 1.0
     heading = first = covered = 0.0
     for concept, weight in weights.items():
         in_heading, in_first = fields.heading.fit(concept), fields.first.fit(concept) if begins else 0.0
         heading += weight * in_heading
         first += weight * in_first
-        covered += weight * max(in_heading, in_first, fields.text.fit(concept))
+        covered += weight * max(in_heading, in_first, fields.text.fit(concept), task.found.get(concept, 0.0))
     return Fit(
         coverage=covered / total,
         complete=(covered / total) ** 4,
@@ -150,17 +170,21 @@ def fit(question: Question, passage: Passage, weights: Mapping[Concept, float], 
         precise=_precise(fields.first, tuple(weights)) if begins else 0.0,
         bm25=bm25,
         begins=float(begins),
+        task=task.value,
         **_of_name(question, fields, weights),
     )
 
 
-def likely(question: Question, passage: Passage, weights: Mapping[Concept, float], bm25: float) -> float:
+def likely(
+    question: Question, passage: Passage, weights: Mapping[Concept, float], bm25: float, tasks: Mapping[str, Asked]
+) -> float:
     """A guess at the rank of a passage from its heading and BM25 alone, to choose which are read."""
     fields = fields_of(passage)
     total = sum(weights.values()) or 1.0
     heading = sum(weight * fields.heading.fit(concept) for concept, weight in weights.items()) / total
     of_name = sum(RANK[name] * value for name, value in _of_name(question, fields, weights).items())
-    return LIKELY["bm25"] * bm25 + LIKELY["heading"] * heading + of_name
+    task = tasks.get(fields.name.written, NO_TASK).value if fields.name else 0.0
+    return LIKELY["bm25"] * bm25 + LIKELY["heading"] * heading + of_name + RANK["task"] * task
 
 
 LIKELY = {"bm25": 3.0, "heading": 1.5}

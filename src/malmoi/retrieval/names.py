@@ -53,6 +53,7 @@ def name_of(heading: str) -> Name | None:
     return Name(match["kind"], match["name"], parameters)
 
 
+@lru_cache(maxsize=1 << 14)
 def written(name: str) -> str:
     """A documented name as programs write it."""
     for documented, short in _WRITTEN:

@@ -82,16 +82,42 @@ def understand(text: str) -> Question:
     names = tuple(name.lower() for name in typed_names(text))
     text = _CONTRACTED.sub(" ", text)
     text = patterns("asking.tsv")["words"].sub(" ", text) or text
-    concepts = _concepts(text)
+    concepts = concepts_of(text)
     if all(map(only_asks, concepts)) and (about := _asked_about(asked)):
         names, concepts = (about.lower(),), (_english(about, ()),)
+    concepts = focused(asked, concepts)
     asks_of_a_name = wanted not in ("", "module", "kind", COMPARISON)
-    asked_for = _concepts(patterns("wanted_words.tsv")["words"].sub(" ", text)) if asks_of_a_name else concepts
+    asked_for = concepts_of(patterns("wanted_words.tsv")["words"].sub(" ", text)) if asks_of_a_name else concepts
     if all(stem(concept.word.lower()) in _generic() for concept in asked_for):
         asked_for = ()
     marked = re.sub(r"`([^`\s]+)`", r"\1(", text.lower())
     strict = tuple(name for name in names if "." in name or f"{name}(" in marked)
     return Question(asked, language_of(asked), names, asked_for, wanted, concepts, strict)
+
+
+BESIDE, MEANT = 0.35, 0.7
+"""Weight of what is told around the part of a message that asks, and where that part points back to it."""
+_CLAUSE = re.compile(
+    r"(?i)(?<=[.!?…])\s+|\n+|(?<=(?:[은인는]데|거든|니까|라서))(?:요|,|\s)+|(?<=그러는데)(?:요|,|\s)+"
+    r"|[,;]\s+(?:and|so|but)\s+(?=(?:i|we|my|our|how|what|which|now)\b)"
+)
+
+
+def focused(text: str, concepts: tuple[Concept, ...]) -> tuple[Concept, ...]:
+    """The concepts of a message, those only told around what it asks with less weight.
+
+    "I have three lists. How do I sort them?" asks for sorting; that they are three is told beside it.
+    """
+    parts = [part for part in _CLAUSE.split(text) if part.strip()]
+    asking = [part for part in parts if patterns("asks.tsv")["asks"].search(part)]
+    if len(parts) < 2 or len(asking) in (0, len(parts)):
+        return concepts
+    said = "\n".join(asking).lower()
+    inside = [concept for concept in concepts if concept.word.lower() in said]
+    if not any(concept.weight == 1 for concept in inside):
+        return concepts
+    weight = MEANT if patterns("asks.tsv")["points"].search(said) else BESIDE
+    return tuple(c if c in inside else replace(c, weight=weight * c.weight) for c in concepts)
 
 
 _CONTRACTED = re.compile(r"(?i)(?<=\w)(?:(?:(?<!ca)n)?['’]t|['’](?:s|m|re|ve|ll|d))\b")
@@ -113,7 +139,7 @@ def _asked_about(text: str) -> str:
     return "" if word.lower() in _POINTING else word
 
 
-def _concepts(text: str) -> tuple[Concept, ...]:
+def concepts_of(text: str) -> tuple[Concept, ...]:
     words = [(match.group(), match.lastgroup or "") for match in TOKEN.finditer(text)]
     is_english = language_of(text) == "en"
     found: list[Concept] = []
@@ -136,6 +162,18 @@ def _concepts(text: str) -> tuple[Concept, ...]:
 def only_asks(concept: Concept) -> bool:
     """Whether a word next to a name may only ask what that is ("what was sorted good for again?")."""
     return is_listed("framing.txt", concept.word.lower())
+
+
+_JOINS = re.compile(
+    r"(?i)\b(?:and|or|vs|versus|with|to|from|than|over|of|instead|rather|against)\b|[,/&]|이?랑|[와과나]\b|하고|보다|대\b|중"
+)
+
+
+def are_joined(text: str, one: str, other: str) -> bool:
+    """Whether a text names two things together ("copy and deepcopy"), not one thing in two words ("text files")."""
+    lowered = text.lower()
+    places = sorted((at, at + len(word)) for word in (one, other) if (at := lowered.find(word.lower())) >= 0)
+    return len(places) < 2 or _JOINS.search(lowered[places[0][1] : places[1][0]]) is not None
 
 
 def _phrase(words: list[str]) -> tuple[str, ...]:
@@ -183,5 +221,11 @@ def _korean(word: str) -> list[Concept]:
 
 
 def _bare(word: str) -> tuple[str, ...]:
-    found = (word, without_particle(word), without_ending(word), *irregular_stem(word))
+    found = (word, without_particle(word), without_ending(word), *irregular_stem(word), _plainly(word))
     return tuple(dict.fromkeys(found))
+
+
+def _plainly(word: str) -> str:
+    """A person without the polite 님: 원장님이 is of 원장."""
+    noun = without_particle(word)
+    return noun[:-1] if noun.endswith("님") and len(noun) > 2 else noun

@@ -66,6 +66,34 @@ def asked_kinds(question: str) -> tuple[str, ...]:
     return tuple(kind for kind, form in patterns("asked.tsv").items() if form.search(question))
 
 
+_UNIT = re.compile(
+    r"(?:몇|얼마나 많은) ?([가-힣])|(며칠)|\bhow many (?:\w+ )??(\w{3,})"
+    r"(?= (?:do|does|did|are|is|was|were|can|could|will|have|has|had|should|came|come|go|in|at|of|per|for)\b|\W*$)"
+)
+_DAYS = "(?:하루|이틀|사흘|나흘|닷새|엿새|이레|여드레|아흐레|열흘|보름)"
+_COUNT = r"(?:\d[\d,.]*|한|두|세|네|다섯|여섯|일곱|여덟|아홉|열|스무|서른|석|넉|반|몇십|수십)"
+_COUNT_EN = r"(?:\d[\d,.]*|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|\w+ty|a dozen|no)"
+
+
+@lru_cache(maxsize=1 << 10)
+def _counted(question: str) -> re.Pattern[str] | None:
+    """How a number of what a question counts looks: 몇 층 asks for "4층", "how many plots" for "38 plots"."""
+    found = _UNIT.search(question.lower())
+    if found is None:
+        return None
+    if found[2]:
+        return re.compile(rf"\d+ ?일|{_DAYS}|{_COUNT} ?(?:주|달|개월)")
+    if found[1]:
+        return re.compile(rf"{_COUNT} ?{found[1]}")
+    return re.compile(rf"(?i)\b{_COUNT_EN} (?:[\w-]+ )?{re.escape(found[3].rstrip('s'))}")
+
+
+def counts(question: str, sentence: str) -> float | None:
+    """How well a sentence has a number of what a question counts; None if it counts nothing."""
+    form = _counted(question)
+    return None if form is None else NAMED if form.search(sentence) else 0.0
+
+
 WEAK = 0.6
 """How well a sentence tells what it perhaps tells."""
 NAMED = 1.4

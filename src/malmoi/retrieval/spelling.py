@@ -5,6 +5,7 @@ from typing import Protocol
 
 from malmoi.retrieval.names import distance
 from malmoi.retrieval.question import Concept, Question, unasked
+from malmoi.retrieval.tasks import words_of_tasks
 from malmoi.retrieval.terms import terms
 
 CORRECTED = 0.9
@@ -48,7 +49,7 @@ def nearest(word: str, index: Vocabulary) -> str:
     """
     if len(word) < _MIN_LETTERS or not word.isalpha() or not word.isascii():
         return ""
-    limit = 1 if len(word) < 7 else 2
+    limit = 1 if len(word) < 9 else 2
     near = [
         (_cost(word, term, limit), -index.document_frequency(term), term) for term in index.similar(word, limit, 50)
     ]
@@ -77,6 +78,8 @@ def _name(name: str, index: Vocabulary) -> str:
 
 
 def _is_known(concept: Concept, index: Vocabulary) -> bool:
+    if concept.word.lower() in words_of_tasks():  # a word of everyday life, though documentation does not say it
+        return True
     return any(all(map(index.document_frequency, form)) for form, _ in concept.forms)
 
 

@@ -5,8 +5,18 @@ import pytest
 from malmoi.retrieval.glossary import LONGEST_PHRASE, korean_words, synonyms, translations
 from malmoi.retrieval.words import FOLDER, patterns, word_table
 
-TABLES = ["glossary.ko.tsv", "synonyms.en.tsv", "small_talk.tsv"]
-PATTERNS = ["asked.tsv", "told.tsv", "wanted.tsv", "wanted_words.tsv", "follow_up.tsv", "asking.tsv", "talk.tsv"]
+TABLES = ["glossary.ko.tsv", "synonyms.en.tsv", "synonyms.ko.tsv", "tasks.tsv", "small_talk.tsv"]
+PATTERNS = [
+    "asked.tsv",
+    "told.tsv",
+    "wanted.tsv",
+    "wanted_words.tsv",
+    "follow_up.tsv",
+    "asking.tsv",
+    "talk.tsv",
+    "asks.tsv",
+    "opposites.tsv",
+]
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.t*")), ids=lambda path: path.name)

@@ -13,12 +13,12 @@ def word_list(name: str) -> list[str]:
     return [word for line in _lines(name) for word in line.split()]
 
 
-def word_table(name: str) -> dict[str, list[str]]:
-    """A file of two columns separated by a tab: a key, and what it stands for, separated by commas."""
+def word_table(name: str, between: str = ",") -> dict[str, list[str]]:
+    """A file of two columns separated by a tab: a key, and what it stands for, separated by commas or else."""
     table: dict[str, list[str]] = {}
     for line in _lines(name):
         key, values = line.split("\t")
-        table[key] = [value.strip() for value in values.split(",")]
+        table[key] = [value.strip() for value in values.split(between)]
     return table
 
 

@@ -1,0 +1,92 @@
+"""What people do with names, in everyday words."""
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+
+import pytest
+
+from malmoi.retrieval.lookup import Lookup, title_of
+from malmoi.retrieval.question import are_joined, understand
+from malmoi.retrieval.tasks import asked_tasks, tasks
+
+Search = Callable[[str], Lookup]
+
+
+def best(question: str) -> str:
+    weights = dict.fromkeys(understand(question).concepts, 1.0)
+    found = asked_tasks(question, weights)
+    return max(found, key=lambda name: found[name].value)
+
+
+@pytest.mark.parametrize(
+    ("question", "name"),
+    [
+        ("get rid of a folder and everything in it", "shutil.rmtree"),
+        ("폴더를 통째로 없애고 싶어요", "shutil.rmtree"),
+        ("How do I turn text into a number?", "int"),
+        ("How do I turn a number into text?", "str"),
+        ("문자열을 숫자로 바꾸려면?", "int"),
+        ("숫자를 문자열로 바꾸려면?", "str"),
+    ],
+)
+def test_a_task_is_found_in_everyday_words_and_in_its_direction(question: str, name: str) -> None:
+    assert best(question) == name
+
+
+def test_a_question_that_shares_too_little_asks_for_no_task() -> None:
+    question = understand("How do I open a savings account abroad?")
+    found = asked_tasks(question.text, dict.fromkeys(question.concepts, 1.0))
+    assert max((asked.value for asked in found.values()), default=0.0) < 0.7
+
+
+def test_a_name_is_found_by_its_task_though_its_documentation_says_it_otherwise(search: Search) -> None:
+    found = search("docs").find([{"role": "user", "content": "How do I pause the program?"}])
+    assert title_of(found.sources[0].passage) == "time.sleep"
+
+
+def test_every_name_is_one_of_the_library() -> None:
+    for name in {task.name for task in tasks()}:
+        assert any(_resolves(name, prefix) for prefix in ("", "builtins.")), name
+
+
+def _resolves(name: str, prefix: str) -> bool:
+    try:
+        pkgutil.resolve_name(prefix + name)
+    except (ImportError, AttributeError):
+        return _is_module(name)
+    return True
+
+
+def _is_module(name: str) -> bool:
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("text", "one", "other", "is_comparison"),
+    [
+        ("copy or deepcopy?", "copy", "deepcopy", True),
+        ("compare two text files", "text", "files", False),
+        ("sort랑 sorted 차이", "sort", "sorted", True),
+    ],
+)
+def test_two_names_are_compared_only_where_they_are_joined(
+    text: str, one: str, other: str, is_comparison: bool
+) -> None:
+    assert are_joined(text, one, other) == is_comparison
+
+
+@pytest.mark.parametrize(
+    ("question", "asked", "told"),
+    [
+        ("I have three long lists of towns. How do I shuffle lists?", "shuffle", "towns"),
+        ("회사에서 보고서를 받는데요, 파일을 복사하려면 뭘 쓰나요?", "복사", "보고서를"),
+    ],
+)
+def test_what_is_told_around_a_question_counts_less(question: str, asked: str, told: str) -> None:
+    weights = {concept.word: concept.weight for concept in understand(question).concepts}
+    assert weights[asked] == 1 > weights[told] > 0
