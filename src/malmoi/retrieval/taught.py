@@ -1,12 +1,14 @@
 """Answers that people taught: found again for the question that they were written for, and for its rewordings.
 
 A taught question is the same as another one if each holds what the other asks for. Both ways count: "When does the
-library open?" holds all of "When does it open?", but not of "When does the museum open?".
+library open?" holds all of "When does it open?", but not of "When does the museum open?". Words may differ where
+everyday words stand for one another (`words/same.tsv`), and words that only shape a question do not count.
 """
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from malmoi.retrieval.answering import LIGHT, emphasis
@@ -14,8 +16,9 @@ from malmoi.retrieval.follow_up import in_context, questions_of
 from malmoi.retrieval.lookup import Source
 from malmoi.retrieval.match import Bag
 from malmoi.retrieval.passages import Passage
-from malmoi.retrieval.question import Concept, Question, understand
+from malmoi.retrieval.question import COMPARISON, Concept, Question, understand
 from malmoi.retrieval.sentences import asked_kinds
+from malmoi.retrieval.words import word_table
 from malmoi.text import nfc
 
 SAME = 0.52
@@ -26,6 +29,17 @@ STEM = 0.8
 """How well a Korean word is found that begins with a word of the other question."""
 IN_ANSWER = 0.6
 """How well a concept is found that only the taught answer holds."""
+MEANS_THE_SAME = 0.9
+"""How well a word is found that everyday questions use for another one."""
+LEFT_OUT = 0.5
+"""Share of a taught question from which on the rest may be left out: "the pool" for "the swimming pool"."""
+HALF = 0.5
+"""Share of a question from which on more words than the taught question has only tell more of the same."""
+FRAMING = "framing"
+KIN = 5
+"""Letters that two English words begin with alike, from which on they are kin: member, membership."""
+EXCLUDES = {"reason": ("manner", "time"), "manner": ("reason", "time", "number", "money"), "person": ("manner",)}
+"""Kinds of answers that are not each other's: how to do it is no reason."""
 
 
 @dataclass(frozen=True)
@@ -81,25 +95,132 @@ def find_taught(
 def likeness(asked: Question, taught: Taught, weight: Callable[[Concept], float] = lambda _: 1.0) -> float:
     """How much two questions ask for the same, from 0 to 1."""
     other = taught.understood
-    kinds, other_kinds = {*asked_kinds(asked.text)}, {*asked_kinds(other.text)}
-    if kinds and other_kinds and not kinds & other_kinds:
+    kinds, other_kinds = _kinds(asked.text), _kinds(other.text)
+    if kinds and other_kinds and not kinds & other_kinds and not _may_be(kinds, other_kinds):
         return 0.0
     if {*asked.names, *asked.context_names} != {*other.names} and (asked.strict_names or other.strict_names):
         return 0.0
-    if asked.wanted != other.wanted:
+    if asked.wanted != other.wanted and (asked.names or other.names or COMPARISON in (asked.wanted, other.wanted)):
         return 0.0
+    text = " ".join((asked.text, *(concept.word for concept in asked.context)))
     concepts = (*asked.concepts, *asked.context)
-    if not concepts or not other.concepts:
-        return 0.0
-    asked_bag = Bag(" ".join((asked.text, *(concept.word for concept in asked.context))))
+    there = _Side(asked, text, concepts, weight)
+    back = _Side(other, other.text, other.concepts, weight)
     shared = kinds & other_kinds
+    found = there.found_in(back, taught.bag, shared, taught.answer_bag)
+    known = back.found_in(there, Bag(text), shared)
+    if not found or not known or (there.missing(found) and back.missing(known)):
+        return 0.0
+    here, kept = there.share(found), back.share(known)
+    is_detailed = len(known) > 1 and not back.missing(known) and here >= HALF
+    if there.lacks_much(found) and not is_detailed:
+        here /= 2
+    if back.lacks_much(known) and (kept < LEFT_OUT or (kinds and other_kinds and not shared)):
+        kept /= 2
+    return 2 * here * kept / (here + kept) if here and kept else 0.0
 
-    def in_taught(concept: Concept) -> float:
-        return max(_fit(concept, taught.bag, other.concepts, shared), IN_ANSWER * taught.answer_bag.fit(concept))
 
-    there = _share(asked, concepts, in_taught, weight)
-    back = _share(other, other.concepts, lambda concept: _fit(concept, asked_bag, concepts, shared), weight)
-    return 2 * there * back / (there + back) if there and back else 0.0
+def _kinds(text: str) -> set[str]:
+    """The kinds of answers that are asked for; "manner": how something is done."""
+    kinds = {*asked_kinds(text)} | ({"manner"} if _MANNER.search(text) else set())
+    if _SPAN.search(text):
+        kinds.add("time")
+    if {"person", "place"} & kinds and _CALLING.search(text):  # where to call is whom to call
+        kinds |= {"person", "place"}
+    return kinds
+
+
+_MANNER = re.compile(
+    r"(?i)\bhow (?:do|can|could|should|to|is|are|does)\b"
+    r"|\bwhat (?:do|should|must|can) (?:i|we|you|one) (?:have to )?do\b|어떻게|방법|하려면|하는 ?법|어떡"
+)
+
+
+_SPAN = re.compile(
+    r"(?i)\bhow many (?:minutes|hours|days|weeks|months|years)\b|몇 ?(?:시간|분|주|달|개월|년)(?![가-힣])"
+)
+_CALLING = re.compile(r"(?i)\b(?:call|phone|contact|ring|ask|turn to)\b|전화|연락|문의|물어")
+
+
+def _may_be(kinds: Collection[str], others: Collection[str]) -> bool:
+    """Whether kinds of two questions may be the same although they are called otherwise."""
+    return not any(
+        b in EXCLUDES.get(a, ()) or a in EXCLUDES.get(b, ()) or "manner" not in (a, b) for a in kinds for b in others
+    )
+
+
+class _Side:
+    """One of two questions, with what its words may be called."""
+
+    def __init__(
+        self, question: Question, text: str, concepts: Sequence[Concept], weight: Callable[[Concept], float]
+    ) -> None:
+        self.squeezed = "".join(c for c in text.lower() if c.isalnum())
+        self.groups = _groups(text)
+        self.words = {word for word in re.findall("[a-z]+", text.lower()) if len(word) >= KIN}
+        said = {concept: self._groups_of(concept) for concept in concepts}
+        self.concepts = [concept for concept in concepts if FRAMING not in said[concept]] or [*concepts]
+        self.called = said
+        self.weights = {c: weight(c) * c.weight * emphasis(question, c) for c in self.concepts}
+
+    def _groups_of(self, concept: Concept) -> set[str]:
+        word = concept.word.lower()
+        return {name for name, spans in self.groups.items() if any(word in span for span in spans)}
+
+    def found_in(
+        self, other: "_Side", bag: Bag, kinds: Collection[str], answer: Bag | None = None
+    ) -> dict[Concept, float]:
+        """How well each concept is found in the other question, or in the taught answer."""
+        fits = {}
+        for place, concept in enumerate(self.concepts):
+            fit = _fit(concept, bag, other.concepts, kinds)
+            if self.called[concept] & other.groups.keys() - {FRAMING}:
+                fit = max(fit, MEANS_THE_SAME)
+            word = concept.word.lower()
+            if any(a.startswith(b) or b.startswith(a) for a in (word,) for b in other.words if len(a) >= KIN):
+                fit = max(fit, STEM)
+            for pair in (self.concepts[max(0, place - 1) : place + 1], self.concepts[place : place + 2]):
+                joined = "".join(one.word.lower() for one in pair)
+                if len(pair) == 2 and len(joined) >= 4 and joined in other.squeezed:
+                    fit = 1.0
+            if len(word) >= (3 if concept.korean else 4) and word in other.squeezed:
+                fit = 1.0
+            fits[concept] = max(fit, IN_ANSWER * answer.fit(concept)) if answer is not None else fit
+        return fits
+
+    def missing(self, fits: Mapping[Concept, float]) -> bool:
+        return any(fit < FOUND for fit in fits.values())
+
+    def lacks_much(self, fits: Mapping[Concept, float]) -> bool:
+        """Whether anything but a light word is missing."""
+        heaviest = max(self.weights.values()) or 1.0
+        return any(fit < FOUND and self.weights[c] > 1.01 * LIGHT * heaviest for c, fit in fits.items())
+
+    def share(self, fits: Mapping[Concept, float]) -> float:
+        """Share of the question's weight that is found."""
+        total = sum(self.weights.values()) or 1.0
+        return sum(value * fits[c] for c, value in self.weights.items()) / total
+
+
+def _groups(text: str) -> dict[str, list[str]]:
+    """The groups of everyday words that a text has words of, with these words."""
+    text = nfc(text).lower()
+    found = ((name, [match.group() for match in form.finditer(text)]) for name, form in _forms().items())
+    return {name: spans for name, spans in found if spans}
+
+
+@cache
+def _forms() -> dict[str, re.Pattern[str]]:
+    return {
+        name: re.compile("|".join(_form(word) for word in sorted(words, key=len, reverse=True)))
+        for name, words in word_table("same.tsv").items()
+    }
+
+
+def _form(word: str) -> str:
+    if word.isascii():
+        return rf"(?<![a-z]){re.escape(word)}[a-z]{{0,3}}(?![a-z])"
+    return rf"(?<![가-힣]){re.escape(word)}[가-힣]*"
 
 
 def _fit(concept: Concept, there: Bag, others: Sequence[Concept], kinds: Collection[str]) -> float:
@@ -110,19 +231,6 @@ def _fit(concept: Concept, there: Bag, others: Sequence[Concept], kinds: Collect
     stems = (form for other in others for form in other.korean if len(form) > 1)
     begins = any(form.startswith(stem) for stem in stems for form in concept.korean)
     return max(there.fit(concept), STEM * begins)
-
-
-def _share(
-    question: Question, concepts: Sequence[Concept], fit: Callable[[Concept], float], weight: Callable[[Concept], float]
-) -> float:
-    """Share of a question's weight that is found; if anything but a light word is missing, half of it."""
-    weights = {c: weight(c) * c.weight * emphasis(question, c) for c in concepts}
-    heaviest = max(weights.values()) or 1.0
-    fits = {c: fit(c) for c in concepts}
-    total = sum(weights.values()) or 1.0
-    found = sum(value * fits[c] for c, value in weights.items()) / total
-    is_missing = any(fits[c] < FOUND and value > 1.01 * LIGHT * heaviest for c, value in weights.items())
-    return found * (0.5 if is_missing else 1.0)
 
 
 def _plain(text: str) -> str:

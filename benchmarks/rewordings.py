@@ -1,0 +1,56 @@
+"""Rewordings of taught questions: `python -m benchmarks.rewordings [--unseen]`.
+
+Counts how many rewordings are answered by the answer that was taught, and how many other questions are, which should be
+none. Every other taught question of `rewordings.tsv` was kept unseen while the matching was made; only the others'
+failures are printed.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from malmoi.retrieval.taught import Taught, find_taught
+
+TABLE = Path(__file__).with_suffix(".tsv")
+
+
+def read(path: Path = TABLE) -> tuple[list[Taught], list[tuple[str, str]], list[str]]:
+    """Taught answers, (id, rewording) of each, and other questions."""
+    taught: list[Taught] = []
+    rewordings: list[tuple[str, str]] = []
+    others: list[str] = []
+    for line in path.read_text("utf-8").splitlines():
+        kind, _, text = line.partition("\t")
+        if kind == "taught":
+            taught.append(Taught(str(len(taught)), text, "…"))
+        elif kind == "=":
+            rewordings.append((taught[-1].id, text))
+        else:
+            others.append(text)
+    return taught, rewordings, others
+
+
+def found(taught: Sequence[Taught], text: str) -> str | None:
+    hit = find_taught(taught, [{"role": "user", "content": text}])
+    return None if hit is None else hit[0].id
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.rewordings", description=__doc__.partition("\n")[0])
+    parser.add_argument("--unseen", action="store_true", help="count the half that was kept unseen")
+    unseen = parser.parse_args(arguments).unseen
+    taught, rewordings, others = read()
+    kept = [(id, text) for id, text in rewordings if (int(id) % 2 == 1) == unseen]
+    asked = others[unseen::2]
+    missed = [text for id, text in kept if found(taught, text) != id]
+    wrong = [text for text in asked if found(taught, text) is not None]
+    print(f"rewordings answered: {len(kept) - len(missed)} of {len(kept)}")
+    print(f"other questions answered: {len(wrong)} of {len(asked)}")
+    if not unseen:
+        print(*(f"missed  {text}" for text in missed), *(f"wrong   {text}" for text in wrong), sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
