@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 settings.register_profile("malmoi", deadline=None)
 settings.load_profile("malmoi")
 
+# Tests run side by side, and the networks are tiny: more threads would only wait for each other.
+os.environ.setdefault("MALMOI_THREADS", "1")
+
 # A suite that a shell starts in the background, and all that it starts, ignores Ctrl-C, which some tests press.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
