@@ -20,6 +20,8 @@ from malmoi.retrieval.words import patterns, word_list
 
 LIGHT = 0.45
 """Weight of a verb that says little, such as "need", compared with what is asked for."""
+ASKED_VERB = 0.8
+"""The same for the verb of a Korean question for a thing: 뭐 가져가야 해?"""
 ABOUT = 0.6
 """Weight of words that say what the question is about ("for the fair", "부산에서"), compared with what is asked for."""
 TOPIC = 1.25
@@ -42,6 +44,8 @@ STRICT = {
     "time": 0.45,
     "clock": 0.45,
     "number": 0.45,
+    "measure": 0.5,
+    "person": 0.25,
     "money": 0.7,
     "phone": 1.0,
     "email": 1.0,
@@ -115,6 +119,7 @@ _AUXILIARY = re.compile("^(?:해|돼|되|하|할|될|줘|있|싶)")
 _CLAUSE = re.compile("(?:[는은]데|면|으러|다가|지만)$")
 _NOODLES = re.compile("(?:라|냉|쫄|짜장|화|표|측|수|장|겉)면$")
 """Nouns that look like the verb of a clause."""
+_WHAT = re.compile(r"(?:^|\s)(?:뭐|뭘|무엇|무얼)")
 _LINKED = re.compile("[야면도고아어지게수]$")
 _PREDICATE = re.compile("(?:[요까죠니]|[아어여해돼와가려야][요?]?|나|지|냐)[?!. ]*$")
 
@@ -126,12 +131,13 @@ def _korean_emphasis(text: str, concept: Concept) -> float:
     place = next((at for at, word in enumerate(words) if concept.word in word), None)
     if place is None:
         return 1.0
+    verb = ASKED_VERB if _WHAT.search(text) else LIGHT
     if place == len(words) - 1 and len(words) > 1 and _PREDICATE.search(words[place]):
-        return LIGHT
+        return verb
     if words[place + 1 : place + 2] == ["수"] or (_CLAUSE.search(words[place]) and not _NOODLES.search(words[place])):
         return LIGHT
     if place == len(words) - 2 and _AUXILIARY.search(words[-1]) and _LINKED.search(words[place]):
-        return LIGHT
+        return verb
     if _DAY.search(words[place]):
         return 1.0
     return TOPIC if _TOPIC.search(words[place]) else ABOUT if _ABOUT.search(words[place]) else 1.0

@@ -16,10 +16,10 @@ from malmoi.retrieval.sentences import asked_kinds, sentences, tells
 
 THRESHOLD = 0.25
 WEIGHTS = {
-    "coverage": 0.81, "rank": 1.4, "rarest": -0.71, "concepts": 2.61, "untold": -1.33, "corrected": -0.5,
-    "prose": 2.59, "task": -0.77,
+    "coverage": 0.82, "rank": 1.41, "rarest": -0.61, "concepts": 2.55, "untold": -1.33, "corrected": -0.49,
+    "prose": 2.61, "task": -0.86,
 }  # fmt: skip
-BIAS = -10.8
+BIAS = -10.81
 MANY = 4
 """Concepts from which a question does not become more certain by another."""
 
