@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from malmoi.retrieval.index import Index
+from malmoi.retrieval.korean import verb_stems
 from malmoi.retrieval.lookup import Findings, Lookup
 from malmoi.retrieval.quote import about, quote
+from malmoi.retrieval.sentences import counts, tells
 from malmoi.retrieval.small_talk import small_talk
 from malmoi.retrieval.update import update_index
 
@@ -213,3 +215,38 @@ def test_what_a_title_holds_is_not_asked_for(tmp_path: Path, question: str, sent
     update_index(tmp_path, tmp_path.parent / f"{tmp_path.name}-index")
     found = ask(Lookup(Index.open(tmp_path.parent / f"{tmp_path.name}-index")), question)
     assert [source.sentence for source in found.sources[:1]] == [sentence]
+
+
+@pytest.mark.parametrize(
+    ("question", "right", "wrong"),
+    [
+        ("사무실은 몇 층이야?", "우체국 건물 4층입니다.", "차는 2대까지 댈 수 있습니다."),
+        ("How many seats are there?", "It has 38 seats.", "It opens at 8."),
+        ("며칠까지 먹을 수 있어?", "냉장고에서 열흘까지 갑니다.", "두 시간 담가 둡니다."),
+    ],
+)
+def test_a_count_is_of_what_the_question_counts(question: str, right: str, wrong: str) -> None:
+    assert (counts(question, right) or 0) > 0 == counts(question, wrong)
+
+
+def test_a_question_that_counts_nothing_wants_no_count() -> None:
+    assert counts("Where is the key?", "It has 38 seats.") is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "told", "untold"),
+    [
+        ("time", "토, 일에 쉽니다.", "마을 기금에서 냅니다."),
+        ("measure", "A plot is 40 square metres.", "There are 38 plots."),
+    ],
+)
+def test_a_kind_is_told_by_its_own_words(kind: str, told: str, untold: str) -> None:
+    assert tells(kind, told) > tells(kind, untold) == 0
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("마셔도", "마십니다"), ("가져와야", "가져옵니다"), ("바꿔", "바꾸려면"), ("나와요", "나옵니다")]
+)
+def test_forms_of_a_verb_share_a_stem(one: str, other: str) -> None:
+    assert verb_stems(one) & verb_stems(other)
+    assert not verb_stems(one) & verb_stems("열었어요")
