@@ -277,10 +277,13 @@ class Answering:
     def introduction(self, session: "ChatSession") -> str:
         """What to know first: who answers, what it looks up in, what is recorded, and how to leave that out."""
         parts, without = [taught(session, self.lookup is not None)], []
-        if self.lookup is not None:
+        if self.lookup is not None and self.index is not None:
+            from malmoi.workspace.documents import titles_of
+
             facts = self.lookup.index.facts
             size = f"{facts['files']:,} files, {facts['passages']:,} passages"
-            parts.append(f"looks up in {self._index_place()} ({size})")
+            texts = facts.get("source") or ", ".join(titles_of(self.workspace, self.index))
+            parts.append(f"looks up in {texts} ({size})")
             without.append("--no-documents")
         if self.recorder is not None and self.recorder.problem:
             parts.append(f"answers are not recorded: {self.recorder.problem}")

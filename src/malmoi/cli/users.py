@@ -32,13 +32,50 @@ def add_user(
     from malmoi.workspace.ledger import Ledger
 
     checked_name(name), checked_role(role)
-    if sys.stdin.isatty():
-        password = typer.prompt("password", hide_input=True, confirmation_prompt="again")
-    else:
-        password = sys.stdin.readline().rstrip("\r\n")
+    password = _password()
     with Ledger.open(Workspace.open(workspace)) as ledger:
         member = add_member(ledger, name, password, role)
     print(f"{member.name} is {member.role}")
+
+
+@users.command("role")
+def set_user_role(
+    name: Name,
+    role: Annotated[str, typer.Argument(metavar="ROLE", help="owner, admin, labeler or user.", show_default=False)],
+    workspace: WorkspaceOption = Path("workspace"),
+) -> None:
+    """Give a person another role. The last owner stays one.
+
+    \b
+    Example:
+      malmoi users role Mina admin --workspace demo
+    """
+    from malmoi.cli.options import open_workspace
+    from malmoi.feedback.accounts import checked_role, id_of_name, set_role
+    from malmoi.workspace.ledger import Ledger
+
+    checked_role(role)
+    with Ledger.open(open_workspace(workspace)) as ledger:
+        member = set_role(ledger, id_of_name(ledger, name), role)
+    print(f"{member.name} is {member.role}")
+
+
+@users.command("password")
+def set_user_password(name: Name, workspace: WorkspaceOption = Path("workspace")) -> None:
+    """Give a person a new password; it is asked for. Their browsers are signed out.
+
+    \b
+    Example:
+      malmoi users password Mina --workspace demo
+    """
+    from malmoi.cli.options import open_workspace
+    from malmoi.feedback.accounts import id_of_name, set_password
+    from malmoi.workspace.ledger import Ledger
+
+    with Ledger.open(open_workspace(workspace)) as ledger:
+        id = id_of_name(ledger, name)
+        set_password(ledger, id, _password())
+    print(f"{name} has a new password")
 
 
 @users.command("list")
@@ -132,6 +169,13 @@ def revoke_key_(
     with Ledger.open(open_workspace(workspace)) as ledger:
         revoke_key(ledger, id)
     print(f"{id} is revoked")
+
+
+def _password() -> str:
+    """Asked for; in a pipe it is the first line."""
+    if sys.stdin.isatty():
+        return str(typer.prompt("password", hide_input=True, confirmation_prompt="again"))
+    return sys.stdin.readline().rstrip("\r\n")
 
 
 def _show(rows: list[dict[str, Any]], columns: tuple[str, ...], as_json: bool) -> None:

@@ -170,6 +170,14 @@ def change_password(ledger: Ledger, member: Member, old: str, new: str) -> None:
         connection.execute(update(Account).where(Account.person_id == member.id).values(password_hash=hashed))
 
 
+def set_password(ledger: Ledger, person_id: str, new: str) -> None:
+    """Give somebody a new password, who forgot theirs; their sessions end. Raises RefusedError for a weak one."""
+    hashed = hash_password(new, "new")
+    with writing(ledger.engine) as connection:
+        connection.execute(update(Account).where(Account.person_id == person_id).values(password_hash=hashed))
+        connection.execute(delete(SignedIn).where(SignedIn.person_id == person_id))
+
+
 def invite(ledger: Ledger, role: str, name: str | None = None, hours: float = INVITE_HOURS) -> dict[str, Any]:
     """Make an invitation: {"id", "code", "role", "name", "expires_at"}. The code is told once, here."""
     if not 0 < hours <= 24 * 366:

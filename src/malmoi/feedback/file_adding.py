@@ -19,6 +19,7 @@ from malmoi.feedback.chat_files import import_chats
 from malmoi.feedback.exchange import from_pairs, is_answer, is_pair, is_ranked, plain_row
 from malmoi.feedback.file_preview import CHATS, CONVERSATIONS, DOCUMENTS, PROMPTS, RANKINGS, named, preview
 from malmoi.feedback.judgements import NewJudgement, append_judgements, competition_ranks
+from malmoi.feedback.snapshots import answer_id
 from malmoi.feedback.teach_items import WRITE, add_question
 from malmoi.feedback.written_answers import WRITTEN
 from malmoi.files import read_json
@@ -133,7 +134,7 @@ def _ranking(row: Mapping[str, Any], path: Path, by_program: bool) -> dict[str, 
     return {
         **_by(path, by_program), "prompt_id": prompt_id, "messages": row["messages"], "answers": row["answers"],
         "ranks": competition_ranks(row["ranks"]), "split": _split(row["messages"]),
-        "generation_ids": [digest_of([prompt_id, "file", answer])[:32] for answer in row["answers"]],
+        "generation_ids": [answer_id(prompt_id, answer) for answer in row["answers"]],
     }  # fmt: skip
 
 

@@ -102,7 +102,7 @@ def lesson(ledger: Ledger, whose: Whose, until: datetime) -> Lesson:
     better, written, votes = [], [], []
     if whose != "simulated":
         better, written, votes = (read(ledger, until) for read in (better_rows, written_rows, voted_rows))
-        rows += [*edited_pairs(better), *compared_pairs(ledger, until)]
+        rows += [*edited_pairs([*better, *written]), *compared_pairs(ledger, until)]
     cap = cap_of(Counter(row["person"] for row in rows))
     kept = capped(rows, cap)
     heldout = held_out(kept)

@@ -1,10 +1,14 @@
 """Where an answer of a chat comes from: its sources, the model with its runs, the people whose judgements shaped it."""
 
+from pathlib import Path
 from typing import Any
 
 from malmoi.feedback.chats import get_message
 from malmoi.feedback.refusals import missing
+from malmoi.retrieval.writer import FACTS
 from malmoi.workspace.answer_lineage import trace_answer
+from malmoi.workspace.documents import NAME, titles_of
+from malmoi.workspace.folder import Workspace
 from malmoi.workspace.ledger import Ledger, Lineage
 
 
@@ -20,11 +24,20 @@ def origin_of(ledger: Ledger, person_id: str, message_id: str) -> dict[str, Any]
         "answer": about["name"], "voice": about["voice"], "hash": about["hash"], "sources": sources,
         "model": _made(found.model), "people": _people(found.model),
         "index": found.answer.index_sha256 and {
-            "place": found.answer.index_place, "hash": found.answer.index_sha256,
+            "titles": _titles(ledger, found.answer.index_place), "hash": found.answer.index_sha256,
             "run": found.index.run.id if found.index is not None else None,
         },
         "command": f"malmoi lineage {about['name']}",
     }  # fmt: skip
+
+
+def _titles(ledger: Ledger, place: str | None) -> list[str]:
+    """What people call the texts of an index. place: as an answer records it, see `Service.index_place`"""
+    if place is None:
+        return []
+    workspace = Workspace(ledger.root)
+    index = workspace.indexes / NAME if Path(place) == workspace.path / NAME else ledger.root / place
+    return titles_of(workspace, index) if (index / FACTS).exists() else [Path(place).name]
 
 
 def _made(lineage: Lineage | None) -> dict[str, Any] | None:

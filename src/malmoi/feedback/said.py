@@ -65,7 +65,8 @@ def compared_pairs(ledger: Ledger, until: datetime) -> list[Row]:
 
 
 def written_rows(ledger: Ledger, until: datetime) -> list[Row]:
-    """Answers that people wrote under Teach: {"prompt_id", "messages", "answer", "person"}."""
+    """Answers that people wrote under Teach, or that came in a file: {"prompt_id", "messages", "answer", "original",
+    "person"}; original: the answer that it replaces, "" if it replaces none."""
     query = select(TeachItem.prompt_id, Prompt.messages, Lease.said, Lease.person_id)
     query = query.join(TeachItem, TeachItem.id == Lease.item_id).join(Prompt, Prompt.id == TeachItem.prompt_id)
     query = query.join(Chat, Chat.id == TeachItem.chat_id, isouter=True).where(allowed())
@@ -73,9 +74,10 @@ def written_rows(ledger: Ledger, until: datetime) -> list[Row]:
     with ledger.engine.connect() as connection:
         rows = connection.execute(query.order_by(Lease.saved_at, Lease.id)).all()
     return [
-        {"prompt_id": row.prompt_id, "messages": row.messages, "answer": row.said["text"], "person": row.person_id}
+        {"prompt_id": row.prompt_id, "messages": row.messages, "answer": row.said["text"], "person": row.person_id,
+         "original": row.said.get("instead_of") or ""}
         for row in rows
-    ]
+    ]  # fmt: skip
 
 
 def voted_rows(ledger: Ledger, until: datetime) -> list[Row]:

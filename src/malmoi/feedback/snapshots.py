@@ -14,6 +14,7 @@ from sqlalchemy import select
 from malmoi.errors import DataError
 from malmoi.feedback.judgements import counts_of
 from malmoi.feedback.learning import Whose, lesson
+from malmoi.feedback.said import EDITED
 from malmoi.feedback.written_answers import written_answers
 from malmoi.files import iterate_jsonl, sha256_of, write_jsonl
 from malmoi.workspace.database import insert_missing, writing
@@ -29,10 +30,25 @@ SHOWN = 12
 
 
 def ranking_rows(ledger: Ledger, whose: Whose = "people", until: datetime | None = None) -> list[dict[str, Any]]:
-    """The rankings that would be learned from: with consent, within the cap of each person; held-out ones marked so."""
+    """The rankings that would be learned from: with consent, within the cap of each person; held-out ones marked so.
+
+    Better answers above those that they replace are not among them: they follow from the answers.
+    """
     found = lesson(ledger, whose, until or now())
-    rows = [{**row, "split": "train"} for row in found.train] + [{**row, "split": "heldout"} for row in found.heldout]
+    sides = (("train", found.train), ("heldout", found.heldout))
+    rows = [_whole(row, side) for side, rows in sides for row in rows if row["source"] != EDITED]
     return sorted(rows, key=lambda row: (row["prompt_id"], row["person"], row["generation_ids"]))
+
+
+def answer_id(prompt_id: str, text: str) -> str:
+    """The id of an answer that has none here: of a comparison in a chat, or from a file."""
+    return digest_of([prompt_id, "file", text])[:32]
+
+
+def _whole(row: Mapping[str, Any], side: str) -> dict[str, Any]:
+    ids = row["generation_ids"] or [answer_id(row["prompt_id"], text) for text in row["answers"]]
+    whole = {name: value for name, value in row.items() if name != "source"}
+    return whole | {"generation_ids": ids, "split": side}
 
 
 def rows_now(

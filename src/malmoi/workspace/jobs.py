@@ -192,7 +192,7 @@ def open_job(ledger: Ledger) -> dict[str, Any] | None:
     """The job that runs, else the next of the queue, in short; None if there is nothing to do."""
     rows = [row for row in list_jobs(ledger) if row["status"] in ("running", "queued", "interrupted")]
     first = min(rows, key=lambda row: (row["status"] != "running", row["place"]), default=None)
-    return first and {name: first[name] for name in ("id", "status", "stage", "percent", "eta_s")}
+    return first and {name: first[name] for name in ("id", "kind", "status", "stage", "percent", "eta_s")}
 
 
 def log_of(workspace: Workspace, job: int) -> list[str]:

@@ -26,10 +26,15 @@ def test_accounts_are_made_listed_and_removed(tmp_path: Path) -> None:
     assert [(row["name"], row["role"], row["seen_at"]) for row in rows] == [
         ("미나", "owner", "never"), ("Ann", "labeler", "never"),
     ]  # fmt: skip
+    assert run(place, "users", "role", "Ann", "user").stdout == "Ann is user\n"
+    assert run(place, "users", "password", "Ann", typed="another horse\n").exit_code == 0
+    with Ledger.open(Workspace.open(place)) as ledger:
+        assert check_login(ledger, "ann", "another horse").role == "user"
     assert run(place, "users", "remove", "ANN").exit_code == 0
     assert "Ann" not in run(place, "users", "list").stdout
     for words, said in (
         (("users", "remove", "Ann"), "nobody here has this name"), (("users", "remove", "미나"), "the last owner"),
+        (("users", "role", "미나", "user"), "the last owner"),
         (("users", "add", "미나"), "somebody has this name"),
         (("users", "add", "Bob", "--role", "king"), "one of owner"),
     ):  # fmt: skip

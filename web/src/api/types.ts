@@ -17,6 +17,15 @@ export interface People {
   invites: { id: string; role: Role; name: string | null; expires_at: string }[];
 }
 
+export interface ApiKey {
+  id: string;
+  name: string;
+  person: string;
+  prefix: string;
+  created_at: string;
+  last_used_at: string | null;
+}
+
 export interface Settings {
   may_teach_default: boolean;
   taught_answers: boolean;
@@ -49,7 +58,7 @@ export interface Service {
   name: string;
   hash: string | null;
   seq_len: number;
-  looks_up: null | { files: number; passages: number; place: string };
+  looks_up: null | { files: number; passages: number; titles: string[] };
   sampling: Required<Omit<Sampling, "seed">>;
 }
 
@@ -164,7 +173,7 @@ export interface Origin {
     recipe: string | null;
     parents: { role: string; run: string; stage: string; kind: string; hash: string }[];
   };
-  index: null | { place: string; hash: string; run: string | null };
+  index: null | { titles: string[]; hash: string; run: string | null };
   people: null | { n_judgements: number; n_people: number };
   command: string;
 }

@@ -14,6 +14,7 @@ import { useTheme } from "./theme";
 
 // What only the owner and admins see is fetched when they go there.
 const VersionsPage = lazy(async () => ({ default: (await import("../versions/VersionsPage")).VersionsPage }));
+const AccountPage = lazy(async () => ({ default: (await import("../account/AccountPage")).AccountPage }));
 const DataPage = lazy(async () => ({ default: (await import("../data/DataPage")).DataPage }));
 const PeoplePage = lazy(async () => ({ default: (await import("../people/PeoplePage")).PeoplePage }));
 
@@ -50,6 +51,7 @@ export function App() {
 }
 
 function Page({ place, role }: { place: string | undefined; role: Role }) {
+  if (place === "account") return <AccountPage />;
   if (place === "teach" || role === "labeler") return <TeachPage />;
   if (place === "versions" && leads(role)) return <VersionsPage />;
   if (place === "data" && leads(role)) return <DataPage />;

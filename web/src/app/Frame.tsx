@@ -18,7 +18,7 @@ export function Frame({ children }: { children: ReactNode }) {
   const address = route.join("/");
   useEffect(() => setOpen(false), [address]);
   const chats = person.role !== "labeler";
-  const place = chats ? (route[0] ?? "chat") : "teach";
+  const place = chats ? (route[0] ?? "chat") : route[0] === "account" ? "account" : "teach";
 
   return (
     <div className="frame" onKeyDown={(event) => event.key === "Escape" && setOpen(false)}>
@@ -57,9 +57,15 @@ export function Frame({ children }: { children: ReactNode }) {
         </nav>
         {place === "chat" ? <History /> : <span className="grow" />}
         <div className="row spread account">
-          <span className="row">
-            <Icon name="person" /> {person.name}
-          </span>
+          <a
+            className="row own"
+            {...linkTo("/account")}
+            title={t("place.account")}
+            aria-current={route[0] === "account" ? "page" : undefined}
+          >
+            <Icon name="person" /> <span className="hidden">{t("place.account")}: </span>
+            {person.name}
+          </a>
           <Button look="plain" onClick={() => void post("/api/logout").finally(() => setMe({ ...me, person: null }))}>
             {t("sign_out")}
           </Button>

@@ -24,7 +24,11 @@ function JobChip({ job }: { job: NonNullable<Status["job"]> }) {
   const { person } = useSession();
   const percent = Math.round(job.percent ?? 0);
   const text =
-    job.eta_s === null
+    job.status !== "running"
+      ? job.status === "queued"
+        ? t("job.waiting")
+        : t("job.paused")
+      : job.eta_s === null
       ? t("job.running", { percent })
       : t("job.running_eta", { percent, minutes: Math.max(1, Math.round(job.eta_s / 60)) });
   if (!leads(person.role)) return <span className="chip">{text}</span>;

@@ -1,4 +1,5 @@
 import { useStatus } from "../app/session";
+import { titleWord } from "../data/titles";
 import type { Fault } from "../api/types";
 import { useLanguage, useText } from "../text";
 import { Button } from "../ui/Button";
@@ -13,7 +14,7 @@ export function EmptyChat({ onAsk }: { onAsk: (text: string) => void }) {
   if (status && !status.service && status.problem) return <Nothing problem={status.problem} />;
   const knows = status?.service?.looks_up;
   const about = knows
-    ? t("empty.knows", { files: knows.files })
+    ? t("empty.knows", { texts: knows.titles.map((title) => titleWord(title, t)).join(", "), files: knows.files })
     : status?.service
       ? t("empty.small")
       : t("empty.loading");

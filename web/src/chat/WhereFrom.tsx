@@ -1,6 +1,7 @@
 import { useEffect, useState } from "react";
 import { faultFrom, get } from "../api/client";
 import type { Fault, Message, Origin } from "../api/types";
+import { titleWord } from "../data/titles";
 import { useText } from "../text";
 import { Command } from "../ui/Command";
 import { Dialog } from "../ui/Dialog";
@@ -69,7 +70,7 @@ function Facts({ origin }: { origin: Origin }) {
           <>
             <dt>{t("origin.documents")}</dt>
             <dd>
-              {index.place} <code>{index.hash.slice(0, 8)}</code>
+              {index.titles.map((title) => titleWord(title, t)).join(", ")} <code>{index.hash.slice(0, 8)}</code>
             </dd>
           </>
         )}

@@ -5,6 +5,7 @@ import { useText } from "../text";
 import { Button } from "../ui/Button";
 import { useCopy } from "../ui/copy";
 import { FaultNotice } from "../ui/FaultNotice";
+import { QrCode } from "../ui/QrCode";
 import { roleWord } from "./roles";
 
 const ROLES: Role[] = ["labeler", "user", "admin"];
@@ -67,6 +68,7 @@ export function Invite({ onInvited }: { onInvited: () => void }) {
           <Button icon={copied ? "check" : "copy"} onClick={() => copy(link)}>
             {copied ? t("copied") : t("copy")}
           </Button>
+          <QrCode text={link} label={t("invite.qr")} />
         </div>
       )}
     </section>

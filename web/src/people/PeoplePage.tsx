@@ -1,15 +1,16 @@
 import { useState } from "react";
 import { faultFrom, patch, remove } from "../api/client";
-import type { Member, People, Settings } from "../api/types";
+import type { Member, People, Role, Settings } from "../api/types";
 import { useSession } from "../app/session";
 import { useLanguage, useText } from "../text";
 import { Button } from "../ui/Button";
+import { Command } from "../ui/Command";
 import { Dialog } from "../ui/Dialog";
 import { FaultNotice } from "../ui/FaultNotice";
 import { Switch } from "../ui/Switch";
 import { useLoaded } from "../ui/useLoaded";
 import { Invite } from "./Invite";
-import { roleWord } from "./roles";
+import { roleWord, rolesToGive } from "./roles";
 
 /** Who is here, who is invited, and what holds for all. */
 export function PeoplePage() {
@@ -31,7 +32,12 @@ export function PeoplePage() {
       <Invite onInvited={() => void people.load()} />
       <ul className="people">
         {people.value?.people.map((member) => (
-          <MemberRow key={member.id} member={member} onRemove={() => void act(remove(`/api/people/${member.id}`))} />
+          <MemberRow
+            key={member.id}
+            member={member}
+            onRole={(role) => void act(patch(`/api/people/${member.id}`, { role }))}
+            onRemove={() => void act(remove(`/api/people/${member.id}`))}
+          />
         ))}
         {people.value?.invites.map((invite) => (
           <li key={invite.id}>
@@ -58,22 +64,53 @@ export function PeoplePage() {
             on={settings.value.taught_answers}
             onChange={(taught_answers) => void set({ taught_answers })}
           />
-          <p className="small quiet">{t("people.private")}</p>
         </section>
       )}
+      <section className="stack">
+        <h2>{t("people.reads")}</h2>
+        <ul className="plain-list">
+          <li>{t("people.reads.chats")}</li>
+          <li>{t("people.reads.teach")}</li>
+          <li>{t("people.reads.said")}</li>
+          <li>{t("people.reads.machine")}</li>
+        </ul>
+      </section>
+      <Command text="malmoi users list" />
     </div>
   );
 }
 
-function MemberRow({ member, onRemove }: { member: Member; onRemove: () => void }) {
+interface RowProps {
+  member: Member;
+  onRole: (role: Role) => void;
+  onRemove: () => void;
+}
+
+function MemberRow({ member, onRole, onRemove }: RowProps) {
   const t = useText();
   const { person } = useSession();
   const [asking, setAsking] = useState(false);
+  const roles = member.id === person.id ? [] : rolesToGive(person.role, member.role);
   return (
     <li>
       <span>
-        {member.name} <span className="quiet">{roleWord(member.role, t)}</span>
+        {member.name} {!roles.length && <span className="quiet">{roleWord(member.role, t)}</span>}
       </span>
+      <span className="grow" />
+      {roles.length > 0 && (
+        <select
+          className="input role"
+          aria-label={t("people.role_of", { name: member.name })}
+          value={member.role}
+          onChange={(event) => onRole(event.target.value as Role)}
+        >
+          {roles.map((role) => (
+            <option key={role} value={role}>
+              {roleWord(role, t)}
+            </option>
+          ))}
+        </select>
+      )}
       {member.id !== person.id && (
         <Button look="plain" onClick={() => setAsking(true)}>
           {t("people.remove")}

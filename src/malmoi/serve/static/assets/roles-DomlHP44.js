@@ -1,0 +1,1 @@
+function e(e,t){return e===`owner`?[`labeler`,`user`,`admin`,`owner`]:t===`labeler`||t===`user`?[`labeler`,`user`]:[]}function t(e,t){return{owner:t(`role.owner`),admin:t(`role.admin`),labeler:t(`role.labeler`),user:t(`role.user`)}[e]}export{e as n,t};
