@@ -13,13 +13,15 @@ from malmoi import __version__
 from malmoi.errors import UserError
 from malmoi.pipeline.improve import make_candidate
 from malmoi.pipeline.log import RunLog
+from malmoi.pipeline.pinned import PinnedAnswers
 from malmoi.pipeline.recipe import Recipe
 from malmoi.pipeline.run import run_recipe
+from malmoi.pipeline.start import fetch
 from malmoi.pipeline.watcher import Watcher
 from malmoi.stage import CHECKPOINT
 from malmoi.train.signals import listening
 from malmoi.workspace.folder import Workspace
-from malmoi.workspace.jobs import end_job, folder_of, report_job, take_next, wait_for_turn, working
+from malmoi.workspace.jobs import ANSWERS, IMPROVE, end_job, folder_of, report_job, take_next, wait_for_turn, working
 from malmoi.workspace.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -48,12 +50,20 @@ def run_job(ledger: Ledger, job: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     log = RunLog(folder)
     log.say(f"job {number} {'begins' if job['n_begun'] == 1 else 'goes on'}, malmoi {__version__}")
-    recipe = Recipe.of(settings["recipe"], f"job {number}")
+    recipe = Recipe.of(settings["recipe"], f"job {number}") if "recipe" in settings else None
     watcher = JobWatcher(recipe, log)
+    if recipe is not None and settings.get("questions"):
+        watcher.pinned = PinnedAnswers(recipe, workspace, folder / ANSWERS, settings["questions"])
     with listening(), heart(ledger, number, watcher) as beat:
         try:
-            done = run_recipe(recipe, workspace, watcher)
-            version = make_candidate(ledger, number, settings, done, job["person_id"])
+            version = None
+            if recipe is None:
+                fetch(workspace, watcher.progress_of, log.say)
+                watcher.status["fetch"] = "done"
+            else:
+                done = run_recipe(recipe, workspace, watcher)
+                if job["kind"] == IMPROVE:
+                    version = make_candidate(ledger, number, settings, done, job["person_id"])
         except KeyboardInterrupt:
             status = "thrown_away" if beat.asked == "throw_away" else "stopped"
             if status == "thrown_away":
@@ -70,16 +80,20 @@ def run_job(ledger: Ledger, job: dict[str, Any]) -> None:
                 log.crashed(error)
         else:
             beat.report()
-            end_job(ledger, number, "done", version=version.number)
-            log.say(f"done: {version.name} is a candidate; next: malmoi versions compare {version.name}")
+            end_job(ledger, number, "done", version=None if version is None else version.number)
+            if version is not None:
+                log.say(f"done: {version.name} is a candidate; next: malmoi versions compare {version.name}")
+            else:
+                log.say("done: the assistant answers")
 
 
 class JobWatcher(Watcher):
     """Keeps what a page shows of a job: its stages, how far it is, how long it may take."""
 
-    def __init__(self, recipe: Recipe, log: RunLog) -> None:
+    def __init__(self, recipe: Recipe | None, log: RunLog) -> None:
         self.log = log
-        self.status = dict.fromkeys(recipe.stages, "waiting")
+        self.status = dict.fromkeys(("fetch",) if recipe is None else recipe.stages, "waiting")
+        self.pinned: PinnedAnswers | None = None
         self.runs: dict[str, str] = {}
         self.stage: str | None = None
         self.share = 0.0
@@ -99,6 +113,8 @@ class JobWatcher(Watcher):
 
     def finished(self, stage: str, run_id: str, seconds: float) -> None:
         self.status[stage] = "done"
+        if self.pinned is not None:
+            self.pinned.after(stage, self.runs)
         self.log.say(f"{stage} is done in {seconds:.1f} s")
 
     def line(self, text: str) -> None:
@@ -109,6 +125,15 @@ class JobWatcher(Watcher):
 
     def step(self, step: "Step") -> None:
         self.share = step.step / step.n_steps
+        if self.pinned is not None and self.stage is not None:
+            self.pinned.look(self.stage, self.runs)
+
+    def progress_of(self, done: int, total: int | None, *_: object) -> None:
+        """How far a model that is fetched has come."""
+        if self.stage is None:
+            self.stage, self.stage_began = "fetch", time.monotonic()
+            self.status["fetch"] = "running"
+        self.share = done / total if total else 0.0
 
     def to_row(self) -> dict[str, Any]:
         """Percent of the stages, each counted alike; the seconds left of the stage that runs, as it went so far."""

@@ -9,7 +9,7 @@ from fastapi import Depends, FastAPI
 
 from malmoi.errors import UserError
 from malmoi.feedback.item_answers import sample_next
-from malmoi.serve import chats, data, openai_api, pages, people, signals, status, teach, versions
+from malmoi.serve import beginning, chats, data, openai_api, pages, people, signals, status, teach, versions
 from malmoi.serve.errors import add_handlers
 from malmoi.serve.guard import Guard
 from malmoi.serve.state import State
@@ -41,6 +41,7 @@ def make_app(state: State, names: Collection[str] = ("localhost",)) -> Guard:
     app.include_router(signals.router, dependencies=[Depends(chatting)])
     app.include_router(teach.router, dependencies=[Depends(signed_in)])
     app.include_router(versions.router, dependencies=[Depends(leading)])
+    app.include_router(beginning.router, dependencies=[Depends(leading)])
     app.include_router(data.router, dependencies=[Depends(leading)])
     app.include_router(openai_api.router, dependencies=[Depends(with_key)])
     app.include_router(pages.router)

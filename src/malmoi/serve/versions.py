@@ -191,6 +191,7 @@ def _job(state: State, number: int) -> dict[str, Any]:
     return _public(row) | {
         "log": jobs.log_of(state.workspace, number),
         "curves": jobs.curves_of(state.ledger.root, row),
+        "pinned": jobs.pinned_of(state.workspace, row),
     }
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from sqlalchemy import func, insert, select, update
 
 from malmoi.errors import WorkspaceError
+from malmoi.files import read_jsonl
 from malmoi.workspace.database import lock_table, writing
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.ledger import Ledger
@@ -33,6 +34,9 @@ _begun: list["subprocess.Popen[bytes]"] = []
 NICE = 10
 """Chat goes first on a machine that both use."""
 CURVES = ("loss", "accuracy", "score")
+IMPROVE = "improve"
+ANSWERS = "answers.jsonl"
+"""In a job's folder: what it answered to its questions at each checkpoint."""
 
 
 def folder_of(workspace: Workspace, job: int | None = None) -> Path:
@@ -199,6 +203,13 @@ def log_of(workspace: Workspace, job: int) -> list[str]:
     """The last lines of a job's log."""
     path = folder_of(workspace, job) / "log.txt"
     return path.read_text("utf-8", "replace").splitlines()[-LOG_LINES:] if path.exists() else []
+
+
+def pinned_of(workspace: Workspace, job: dict[str, Any]) -> dict[str, Any] | None:
+    """A job's questions with its answers so far: {"questions", "rows": [{"stage", "step", "answers"}]}, or None."""
+    questions = job["settings"].get("questions")
+    path = folder_of(workspace, job["id"]) / ANSWERS
+    return questions and {"questions": questions, "rows": read_jsonl(path) if path.exists() else []}
 
 
 def curves_of(root: Path, job: dict[str, Any]) -> dict[str, list[list[float]]]:

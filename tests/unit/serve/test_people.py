@@ -19,6 +19,7 @@ OPEN = {
 CHATTING = ("/api/chats", "/api/messages", "/api/comparisons", "/v1")
 LEADS = (
     "/api/data",
+    "/api/start",
     "/api/people",
     "/api/invites",
     "/api/versions",

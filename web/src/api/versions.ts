@@ -126,8 +126,16 @@ export interface Preview {
   command: string;
 }
 
+/** Questions that a job answers again at every checkpoint. */
+export interface Pinned {
+  questions: string[];
+  rows: { stage: string; step: number | null; answers: string[] }[];
+}
+
 export interface Job {
   id: number;
+  kind: "improve" | "build" | "fetch" | "text";
+  pinned?: Pinned | null;
   how: How;
   n: number | null;
   algorithm: Algorithm | null;

@@ -13,6 +13,7 @@ import { leads, SessionContext, StatusContext, usePolledStatus } from "./session
 import { useTheme } from "./theme";
 
 // What only the owner and admins see is fetched when they go there.
+const StartPage = lazy(async () => ({ default: (await import("../start/StartPage")).StartPage }));
 const VersionsPage = lazy(async () => ({ default: (await import("../versions/VersionsPage")).VersionsPage }));
 const AccountPage = lazy(async () => ({ default: (await import("../account/AccountPage")).AccountPage }));
 const DataPage = lazy(async () => ({ default: (await import("../data/DataPage")).DataPage }));
@@ -54,6 +55,7 @@ function Page({ place, role }: { place: string | undefined; role: Role }) {
   if (place === "account") return <AccountPage />;
   if (place === "teach" || role === "labeler") return <TeachPage />;
   if (place === "versions" && leads(role)) return <VersionsPage />;
+  if (place === "start" && leads(role)) return <StartPage />;
   if (place === "data" && leads(role)) return <DataPage />;
   if (place === "people" && leads(role)) return <PeoplePage />;
   return <ChatPage />;

@@ -28,7 +28,9 @@ function JobChip({ job }: { job: NonNullable<Status["job"]> }) {
       ? job.status === "queued"
         ? t("job.waiting")
         : t("job.paused")
-      : job.eta_s === null
+      : job.kind !== "improve"
+        ? t("job.building", { percent })
+        : job.eta_s === null
       ? t("job.running", { percent })
       : t("job.running_eta", { percent, minutes: Math.max(1, Math.round(job.eta_s / 60)) });
   if (!leads(person.role)) return <span className="chip">{text}</span>;

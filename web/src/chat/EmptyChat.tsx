@@ -1,4 +1,6 @@
-import { useStatus } from "../app/session";
+import { useEffect } from "react";
+import { go } from "../app/route";
+import { leads, useSession, useStatus } from "../app/session";
 import { titleWord } from "../data/titles";
 import type { Fault } from "../api/types";
 import { useLanguage, useText } from "../text";
@@ -35,6 +37,11 @@ export function EmptyChat({ onAsk }: { onAsk: (text: string) => void }) {
 
 function Nothing({ problem }: { problem: Fault }) {
   const t = useText();
+  const { person } = useSession();
+  const begins = problem.code === "no_model" && leads(person.role);
+  useEffect(() => {
+    if (begins) go("/start", "replace");
+  }, [begins]);
   if (problem.code !== "no_model") return <FaultNotice fault={problem} />;
   return (
     <div className="empty stack">

@@ -9,8 +9,9 @@ import { Dialog } from "../ui/Dialog";
 import { FaultNotice } from "../ui/FaultNotice";
 import { Icon } from "../ui/Icon";
 import { useLoaded } from "../ui/useLoaded";
+import { Pinned } from "./Pinned";
 import { Curve } from "./Curve";
-import { duration, statusWord } from "./words";
+import { duration, jobTitle, statusWord } from "./words";
 
 const LOOK_MS = 2000;
 
@@ -35,7 +36,7 @@ export function JobPage({ id }: { id: string }) {
         <Icon name="left" size={16} /> {t("place.versions")}
       </a>
       <div className="row">
-        <h1>{t("job.title", { id: String(job.id) })}</h1>
+        <h1>{jobTitle(job, t)}</h1>
         <span className="state" role="status">
           {statusWord(job, t)}
         </span>
@@ -47,6 +48,14 @@ export function JobPage({ id }: { id: string }) {
           <span>{t("job.made", { name: job.version })}</span>
           <a className="button main" {...linkTo(`/versions/${job.version}`)}>
             {t("job.see")}
+          </a>
+        </p>
+      )}
+      {status === "done" && job.kind !== "improve" && (
+        <p className="notice">
+          <span>{t("job.ready")}</span>
+          <a className="button main" {...linkTo("/chat")}>
+            {t("place.chat")}
           </a>
         </p>
       )}
@@ -67,6 +76,7 @@ export function JobPage({ id }: { id: string }) {
         </>
       )}
       {open && <p className="quiet small">{t("job.may_close")}</p>}
+      {job.pinned && <Pinned pinned={job.pinned} />}
       <div className="panes">
         {Object.entries(job.curves).map(([name, points]) => (
           <Curve key={name} name={name} points={points} />

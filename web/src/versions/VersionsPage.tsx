@@ -53,7 +53,13 @@ function AllVersions() {
       ))}
       {value && !value.versions.length && (
         <p className="card">
-          {value.fallback ? t("versions.fallback", { model: value.fallback.model }) : t("service.nothing")}
+          {value.fallback ? (
+            t("versions.fallback", { model: value.fallback.model })
+          ) : (
+            <>
+              {t("service.nothing")} <a {...linkTo("/start")}>{t("place.start")}</a>
+            </>
+          )}
         </p>
       )}
       {value?.versions.map((version) => (

@@ -31,6 +31,13 @@ export function verdictWords(verdict: VersionVerdict, t: Translate): string {
   return t("verdict.unknown", { n: verdict.n_more });
 }
 
+/** What a job does, with its number. */
+export function jobTitle(job: Job, t: Translate): string {
+  const id = String(job.id);
+  if (job.kind === "fetch") return t("job.title.fetch", { id });
+  return job.kind === "improve" ? t("job.title", { id }) : t("job.title.build", { id });
+}
+
 export function statusWord(job: Job, t: Translate): string {
   if (job.status === "running" && job.asked) return t("job.ending");
   return {

@@ -1,0 +1,28 @@
+import type { Pinned as Answers } from "../api/versions";
+import { useText } from "../text";
+
+/** The same questions, answered again at every checkpoint: the newest answers first. */
+export function Pinned({ pinned }: { pinned: Answers }) {
+  const t = useText();
+  if (!pinned.rows.length) return <p className="quiet">{t("pinned.wait")}</p>;
+  return (
+    <section className="stack">
+      <h2>{t("pinned.title")}</h2>
+      {pinned.questions.map((question, number) => (
+        <article key={question} className="card pinned">
+          <strong>{question}</strong>
+          <ol>
+            {pinned.rows.toReversed().map((row) => (
+              <li key={`${row.stage} ${row.step}`}>
+                <span className="small quiet">
+                  {row.stage} {row.step !== null && t("curve.step", { n: row.step })}
+                </span>
+                <p className="pre">{row.answers[number]}</p>
+              </li>
+            ))}
+          </ol>
+        </article>
+      ))}
+    </section>
+  );
+}
