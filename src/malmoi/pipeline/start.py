@@ -43,7 +43,7 @@ def start_options(ledger: Ledger, *, estimate: bool = True) -> dict[str, Any]:
     "n_bytes" to fetch, "is_here", "n_files" of own text, "problem", "command"}; estimate: try some steps, for seconds
     """
     workspace = Workspace(ledger.root)
-    name = str(workspace.path)
+    name = workspace.path.name
     n_files = len([path for path in (workspace.path / DOCUMENTS).glob("*") if path.is_file()])
     free = inspect_machine(workspace.path).free_memory_bytes
     fetched = {"seconds": None, "memory_bytes": FETCHED_MEMORY, "free_memory_bytes": free}
@@ -77,10 +77,10 @@ def begin_start(ledger: Ledger, what: What, person_id: str | None = None, *, sma
     settings: dict[str, Any] = {"what": what}
     if what != FETCH:
         recipe = _recipe_of(workspace, what)
-        fitted = _smaller(workspace, recipe) if smaller else None
-        recipe = recipe if fitted is None else fitted[0]
         free = inspect_machine(workspace.path).free_memory_bytes
-        if (need := _memory(workspace, recipe)) > free:
+        fitted = with_fewer_rows(workspace, recipe, free) if smaller else None
+        recipe = recipe if fitted is None else fitted[0]
+        if (need := memory_needed(workspace, recipe)) > free:
             raise RefusedError(
                 "invalid", "needs more memory than is free", problem={"code": "memory", "memory_bytes": need}
             )
@@ -113,26 +113,25 @@ def _recipe_of(workspace: Workspace, what: What) -> Recipe:
 
 def _cost(workspace: Workspace, recipe: Recipe) -> dict[str, Any]:
     machine = inspect_machine(workspace.path)
-    memory, free = _memory(workspace, recipe), machine.free_memory_bytes
+    memory, free = memory_needed(workspace, recipe), machine.free_memory_bytes
     fits, seconds = memory <= free, None
     if fits:
         seconds = sum(one.seconds for one in estimate_remaining(recipe, workspace, machine.compute_dtype))
-    fitted = None if fits else _smaller(workspace, recipe)
+    fitted = None if fits else with_fewer_rows(workspace, recipe, free)
     return {
         "seconds": seconds, "memory_bytes": memory, "free_memory_bytes": free, "fits": fits,
         "smaller": None if fitted is None else fitted[1],
     }  # fmt: skip
 
 
-def _memory(workspace: Workspace, recipe: Recipe) -> float:
+def memory_needed(workspace: Workspace, recipe: Recipe) -> float:
     """Bytes at the peak, computed and not tried."""
     shape, machine = shape_of(recipe, workspace.path), inspect_machine(workspace.path)
     return max(memory_of(one, shape, machine.compute_dtype) for one in training_costs_of(recipe, shape))
 
 
-def _smaller(workspace: Workspace, recipe: Recipe) -> tuple[Recipe, float] | None:
-    """The same recipe with fewer rows at a time, so that it fits, and the bytes that it needs; None if none fits."""
-    free = inspect_machine(workspace.path).free_memory_bytes
+def with_fewer_rows(workspace: Workspace, recipe: Recipe, free: float) -> tuple[Recipe, float] | None:
+    """The same recipe with fewer rows at a time, and the bytes that it needs: at most `free`; None if none fits."""
     table = recipe.table()
     while True:
         halved = False
@@ -144,5 +143,5 @@ def _smaller(workspace: Workspace, recipe: Recipe) -> tuple[Recipe, float] | Non
         if not halved:
             return None
         found = Recipe.of(table, recipe.name)
-        if (need := _memory(workspace, found)) <= free:
+        if (need := memory_needed(workspace, found)) <= free:
             return found, need
