@@ -64,8 +64,8 @@ class Config(Settings):
     )
     """Where a probe reads, as shares of the model's depth; blocks after the last are not computed, nor kept."""
     follow: str = Field("", exclude_if=lambda source: not source)
-    """The source whose judgement a probe follows where sources contradict each other; by default it goes by the kind of
-    the prompt."""
+    """The source or person whose judgement a probe follows where they contradict each other; by default it goes by the
+    kind of the prompt."""
     caution: float = Field(0.0, ge=0, exclude_if=lambda caution: caution == 0)
     """How many standard deviations below its score an answer counts for PPO, GRPO and best-of-n: of a probe's
     posterior, or over the heads of an ensemble."""
@@ -145,7 +145,7 @@ def with_probe(config: Config, inputs: Inputs) -> Job:
     start = None if inputs.start is None else probe_to_start_from(inputs.start, inputs.model, model)
     shares = config.layers if start is None else [layer / model.config.n_layer for layer in start.shape.layers]
     features = answer_features(inputs.model, rankings, shares)
-    ranks, trees, sources = zip(*((one.ranks, one.tree, one.source) for one in rankings), strict=True)
+    ranks, trees, sources = zip(*((one.ranks, one.tree, one.judge) for one in rankings), strict=True)
     if start is None:
         fit = fit_probe(features, ranks, trees, sources, config.follow)
     else:
@@ -220,10 +220,14 @@ def notes_of(fit: Fit, follow: str) -> Iterator[str]:
     if fit.accuracy - margin <= 0.5:
         yield "that is not shown to be more than a coin knows: rank more answers before anything follows it"
     for one, other, accuracy in fit.conflicts:
-        how = f"{follow} is followed" if follow else "each has its own part, and the kind of prompt decides"
+        how = f"{follow} is followed"
+        if not follow:
+            how = "each has its own part, and the kind of prompt decides"
+        if not follow and not fit.choice.source_weight:
+            how = "the prompt does not tell whose judgement counts, so what they have in common is learned"
         yield (
             f"{one} and {other} contradict each other: what one teaches is right about {accuracy:.0%} of the other's "
-            f"pairs; {how}" + ("" if follow else ' (or set follow = "SOURCE")')
+            f"pairs; {how}" + ("" if follow else f' (or set follow = "{one}" or "{other}")')
         )
 
 

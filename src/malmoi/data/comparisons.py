@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,14 +26,14 @@ class Ranking:
 
     counted: (H,) how often each head of an ensemble counts this ranking
     n_prompt: how many ids are the prompt; only a reward model with a probe needs to know
-    source, tree: whose judgement it is, and the conversation tree that the prompt is of
+    judge, tree: whose judgement it is, and the conversation tree that the prompt is of
     """
 
     ids: Sequence[Sequence[int] | np.ndarray]
     ranks: list[int]
     counted: tuple[float, ...] = (1.0,)
     n_prompt: int = 0
-    source: str = ""
+    judge: str = ""
     tree: str = ""
 
 
@@ -85,8 +86,13 @@ def read_rankings(path: Path, tokenizer: Tokenizer, template: ChatTemplate, seq_
         longest = max(map(len, ranking.ids))
         if longest > seq_len:
             raise DataError(f"{path}:{number}: {longest} tokens are more than the model's context ({seq_len})")
-        found.append(replace(ranking, source=row["source"], tree=row["tree"]))
+        found.append(replace(ranking, judge=judge_of(row), tree=row["tree"]))
     return found
+
+
+def judge_of(row: Mapping[str, Any]) -> str:
+    """Whose judgement a row is: the person's, or where that is not known, the source's."""
+    return str(row.get("person") or row["source"])
 
 
 def all_tie(path: Path) -> bool:

@@ -181,6 +181,7 @@ def judgements(row: Row) -> Row:
     if not all(type(rank) is int for rank in ranks):
         raise BadRow("ranks are whole numbers, 1 for the best", f"; got {excerpt(ranks)}")
     made = {"messages": without_marks(turns_of(row["messages"])), "answers": answers, "ranks": ranks}
+    made |= {"person": row["person"]} if isinstance(row.get("person"), str) and row["person"] else {}
     return made | ({"annotators": _annotators(row, len(answers))} if row.get("annotators") else {})
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from malmoi import progress
+from malmoi.data.comparisons import judge_of
 from malmoi.errors import DataError
 from malmoi.evals.counted_words import CountedWords
 from malmoi.evals.interval import N_RESAMPLES, bootstrap
@@ -111,8 +112,8 @@ def by_probe(training: Known, heldout: Known, part: np.ndarray | None = None) ->
     part = np.arange(len(training.rows)) if part is None else part
     rows = [training.rows[number] for number in part.tolist()]
     try:
-        ranks, trees, sources = ([row[name] for row in rows] for name in ("ranks", "tree", "source"))
-        fit = fit_probe(training.features.take(part), ranks, trees, sources)
+        ranks, trees = ([row[name] for row in rows] for name in ("ranks", "tree"))
+        fit = fit_probe(training.features.take(part), ranks, trees, [judge_of(row) for row in rows])
     except DataError:
         return [[0.0] * len(row["ranks"]) for row in heldout.rows]
     return [scores.tolist() for scores in fit.scores(heldout.features)]

@@ -72,7 +72,8 @@ def measure_held_out(context: Context, settings: reward.Config) -> None:
         curve = learning_curve(taught, held_out)
         if model.probe is None:
             baselines[PROBE] = by_probe(taught, held_out)
-    found = _measured(known, rows, scores, baselines) | {"curve": curve}
+    people = {row["person"] for row in (*rows, *training) if row.get("person")}
+    found = _measured(known, rows, scores, baselines) | {"curve": curve, "judges": sorted(people)}
     kept = [place for place, row in enumerate(rows) if row["source"] != EDITED]
     if 0 < len(kept) < len(rows):
         found["without_edited"] = _measured(
@@ -101,7 +102,7 @@ def lines(found: Mapping[str, Any]) -> list[str]:
     rows = [("reward model", found["accuracy"]), *_baselines(found)]
     if found["people"]:
         rows.append(("one person by another", found["people"]))
-    unknown = "" if found["people"] else "; no pair was judged twice, so how far judges agree is not known"
+    unknown = "" if found["people"] else f"; {_not_known(found)}"
     said = [f"{name} {show(value)} {show_interval(value)}" for name, value in rows]
     alarm = [f"alarm: {found['alarm']}"] if found["alarm"] else []
     if found["curve"]:
@@ -110,6 +111,13 @@ def lines(found: Mapping[str, Any]) -> list[str]:
     if (without := found.get("without_edited")) and without["accuracy"]:
         told.append(f"without pairs of a better answer that a person wrote: {lines(without | {'curve': None})[0]}")
     return told
+
+
+def _not_known(found: Mapping[str, Any]) -> str:
+    """Why it is not known how far judges agree."""
+    if len(judges := found.get("judges", ())) == 1:
+        return f"all are by {judges[0]}, so how far others would agree is not known"
+    return "no pair was judged twice, so how far judges agree is not known"
 
 
 def held_out_facts(finished: Finished) -> Facts:

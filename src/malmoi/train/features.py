@@ -90,11 +90,13 @@ def answer_features(
             known |= computed
             if store is not None:
                 _write(store, computed)
-    found = [known[name] for name in names]
-    return Features(
-        np.concatenate([one.answers for one in found]), np.concatenate([one.lengths for one in found]),
-        np.concatenate([one.prompts for one in found]), np.concatenate([one.sizes for one in found]), layers,
-    )  # fmt: skip
+    return joined([known[name] for name in names])
+
+
+def joined(parts: Sequence[Features]) -> Features:
+    """The rankings of one part after those of the other; all are read after the same blocks."""
+    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ARRAYS}
+    return Features(**arrays, layers=parts[0].layers)
 
 
 def _key_of(folder: Path, layers: tuple[int, ...]) -> str:
@@ -167,8 +169,9 @@ def _read(store: Path, wanted: set[str]) -> dict[str, Features]:
 
 def _write(store: Path, computed: dict[str, Features]) -> None:
     parts = list(computed.values())
-    arrays: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ARRAYS}
+    whole = joined(parts)
+    arrays: dict[str, Any] = {name: getattr(whole, name) for name in ARRAYS}
     name = hashlib.sha256("".join(computed).encode()).hexdigest()[:16]
-    arrays |= {"names": np.array(list(computed)), "layers": np.array(parts[0].layers)}
+    arrays |= {"names": np.array(list(computed)), "layers": np.array(whole.layers)}
     with open_atomic(store / f"{name}.npz") as file:
         np.savez(file, allow_pickle=False, **arrays)

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from malmoi.algorithms import ppo, reward
-from malmoi.data.comparisons import Ranking, collate_rankings
+from malmoi.data.comparisons import Ranking, collate_rankings, read_rankings
 from malmoi.errors import CheckpointError, ConfigError, DataError
 from malmoi.evals.reward_scores import followed_scores, head_scores, mean_scores
 from malmoi.files import read_json, write_json, write_jsonl
-from malmoi.formats.folder import load_model, load_reward_model, save_model
+from malmoi.formats.folder import load_model, load_reward_model, load_text, save_model
 from malmoi.formats.inspect import kind_of
 from malmoi.model.config import ModelConfig
 from malmoi.model.probe import Probe, ProbeShape, answers_so_far
@@ -307,3 +307,22 @@ def test_training_with_a_probe_leaves_a_job_that_is_done(
     assert "probe of 16 rankings" in job.notes[0]
     assert isinstance(job.model, ScalarModel)
     assert job.model.probe is not None
+
+
+def test_people_of_one_source_who_contradict_each_other_are_named_and_one_can_be_followed(
+    tmp_path: Path, policy_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    rows = [
+        {"messages": [{"role": "user", "content": f"cat {i}?"}], "answers": ["the mat sat", "on " * (i % 5 + 1)],
+         "ranks": [1, 2] if i % 2 else [2, 1], "person": "ada" if i % 2 else "ben"} for i in range(40)
+    ]  # fmt: skip
+    path = tmp_path / "ranked.jsonl"
+    write_jsonl(path, rows)
+    inputs = reward.Inputs(model=policy_folder, data=path)
+    (said,) = (line for line in reward.build(reward.Config(method="probe"), inputs).notes if "contradict" in line)
+    assert "ada and ben" in said and "in common" in said and 'follow = "ada" or "ben"' in said
+    job = reward.build(reward.Config(method="probe", follow="ben"), inputs)
+    assert isinstance(job.model, ScalarModel)
+    scores = mean_scores(job.model, read_rankings(path, *load_text(policy_folder), 64), 0)
+    assert np.mean([one[0] < one[1] for one in scores]) > 0.9
