@@ -47,7 +47,7 @@ def compare_with_baselines(
     Returns `baselines`: name -> accuracy, `by_source` and `ahead`, by how much the reward model is more accurate,
     paired; `best`: the name of the most accurate baseline; `people`: how often one person orders a pair as another
     did, as an interval or None; `alarm`: a sentence, or "" if the reward model is better than the best baseline, and
-    clearly worse than one of them in no source.
+    clearly worse than one of them in no source, and people do not contradict each other.
     """
     ranks = [row["ranks"] for row in rows]
     ours = _right(scores, ranks)
@@ -68,7 +68,9 @@ def compare_with_baselines(
     }
     best = max(found, key=lambda one: float(found[one].mean())) if len(places) else ""
     people = people_agreement(rows)
-    alarm = _alarm(name, best, bootstrap(ours - found[best], trees)) if best else ""
+    alarm = _alarm_of_people(people)
+    if best:
+        alarm = alarm or _alarm(name, best, bootstrap(ours - found[best], trees))
     alarm = alarm or _alarm_of_source(name, ours, found, trees, sources)
     return {
         "baselines": measured,
@@ -110,6 +112,15 @@ def _right(scores: Scores, ranks: Sequence[Sequence[int]]) -> Any:
 
 def _of(values: Sequence[str], mask: np.ndarray) -> list[str]:
     return [value for value, is_in in zip(values, mask, strict=True) if is_in]
+
+
+def _alarm_of_people(people: Interval) -> str:
+    if people.n < FEWEST_PROMPTS or people.high >= 0.5:
+        return ""
+    return (
+        f"people contradict each other: one person orders {people} of the pairs as another does, so that no model can "
+        "please both; choose whose judgement counts (reward.follow), or agree on what a better answer is"
+    )
 
 
 def _alarm(name: str, best: str, ahead: Interval) -> str:

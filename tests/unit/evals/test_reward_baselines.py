@@ -89,3 +89,11 @@ def test_people_are_compared_within_rows_and_across_them() -> None:
     half = [row(["a", "b"], [1, 2], "z", annotators=[[1, 2], [1, 1]])]
     assert people_agreement(half).mean == 0.5
     assert people_agreement([row(["a", "b"], [1, 2])]).n == 0
+
+
+def test_people_who_contradict_each_other_raise_the_alarm() -> None:
+    rows, scores = many(300)
+    rows = [one | {"annotators": [one["ranks"], one["ranks"] if i % 5 == 0 else one["ranks"][::-1]]}
+            for i, one in enumerate(rows)]  # fmt: skip
+    found = compare_with_baselines(rows, scores, baseline_scores(rows, None))
+    assert found["alarm"].startswith("people contradict each other: one person orders 0.200 [")
