@@ -3,7 +3,7 @@
 The prompts of each file are split into three parts. Each part is held out once, and rankings are drawn from the other
 two: three draws of every size. So every ranking is judged by probes that never saw its prompt, and all methods are
 measured on the same pairs. The probe's settings are those of `reward.method = "probe"`; nothing is tuned here. Several
-files are measured one by one and then together, where one probe learns from all of them.
+files are measured one by one and then together, where one probe learns from all of them, at the largest size.
 
 Prints by size, as means over the draws: the probe's accuracy with its interval by prompt, that of each baseline, the
 paired difference to the most accurate of them, log loss, and two figures of reliability: by how much the probability
@@ -32,6 +32,7 @@ from malmoi.train import features
 SIZES = (50, 200, 700, 1_500)
 N_FOLDS = N_DRAWS = 3
 N_BINS = 5
+TOGETHER = "all together"
 N_TRUE = 200
 """Simulations of a probe whose claims are true."""
 
@@ -160,10 +161,10 @@ def main() -> None:
     given = parser.parse_args()
     files = {path.name: read(given.model, path, given.longest) for path in given.rankings}
     if len(files) > 1:
-        files["all together"] = joined(list(files.values()))
+        files[TOGETHER] = joined(list(files.values()))
     found = {}
     for name, known in files.items():
-        found[name] = measure(known, SIZES)
+        found[name] = measure(known, SIZES[-1:] if name == TOGETHER else SIZES)
         if not given.json:
             print(told(name, found[name]), flush=True)
     if given.json:
