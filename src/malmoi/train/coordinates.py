@@ -46,6 +46,15 @@ class Coordinates:
     def n_source(self) -> int:
         return 1 if len(self.sources) == 2 else len(self.sources)
 
+    def judged(self, features: Features, sources: Sequence[str]) -> Floats:
+        """`prompts`, where each ranking's source is known and not told from its prompt."""
+        found = self.prompts(features)
+        names = np.array(sources)
+        for column, name in enumerate(self.sources[: self.n_source], start=found.shape[1] - self.n_source):
+            other = names == self.sources[1] if self.n_source == 1 else names != name
+            found[:, column] = np.tanh(CERTAIN) * (1.0 * (names == name) - other)
+        return found
+
     def following(self, source: str) -> "Coordinates":
         """The same, where every prompt is taken for one of this source."""
         prompt, shift, place = self.prompt.copy(), self.prompt_shift.copy(), self.sources.index(source)

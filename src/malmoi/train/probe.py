@@ -113,7 +113,9 @@ def fit_probe(
     pairs, useful = _useful_pairs(features, ranks)
     named = _told_apart([sources[n] for n in useful] if len(sources) else [], follow)
     how = coordinates(features, sources, named)
-    x, asked = how.answers(features), how.prompts(features)
+    x = how.answers(features)
+    # People may judge the same prompts, which then do not tell whose judgement it is.
+    asked = how.judged(features, sources) if follow and how.sources else how.prompts(features)
     x = x[pairs.first] - x[pairs.second]
     validation = _validation(pairs, groups)
     part = validation.part

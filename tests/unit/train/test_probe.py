@@ -315,7 +315,7 @@ def test_people_of_one_source_who_contradict_each_other_are_named_and_one_can_be
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     rows = [
         {"messages": [{"role": "user", "content": f"cat {i}?"}], "answers": ["the mat sat", "on " * (i % 5 + 1)],
-         "ranks": [1, 2] if i % 2 else [2, 1], "person": "ada" if i % 2 else "ben"} for i in range(40)
+         "ranks": ranks, "person": person} for i in range(20) for person, ranks in (("ada", [1, 2]), ("ben", [2, 1]))
     ]  # fmt: skip
     path = tmp_path / "ranked.jsonl"
     write_jsonl(path, rows)
