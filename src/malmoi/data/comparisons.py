@@ -19,6 +19,10 @@ from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.tokenizer.template_clock import fixed_time
 
+EDITED = "better answers"
+"""Source of a pair of a better answer, which a person wrote, and the answer that it replaces. It is marked, because a
+reward model could learn from such pairs alone who wrote an answer."""
+
 
 @dataclass(frozen=True)
 class Ranking:
@@ -91,8 +95,8 @@ def read_rankings(path: Path, tokenizer: Tokenizer, template: ChatTemplate, seq_
 
 
 def judge_of(row: Mapping[str, Any]) -> str:
-    """Whose judgement a row is: the person's, or where that is not known, the source's."""
-    return str(row.get("person") or row["source"])
+    """Whose judgement a row is: the person's, or where that is not known, the source's; better answers are apart."""
+    return str(row["source"] if row["source"] == EDITED else row.get("person") or row["source"])
 
 
 def all_tie(path: Path) -> bool:

@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 from sqlalchemy import func, select
 
+from malmoi.data.comparisons import EDITED
 from malmoi.data.formats import tree_of
 from malmoi.feedback.judgements import SnapshotFilter, answer_pairs, judged_rows
 from malmoi.feedback.said import (
     COMPARED,
-    EDITED,
     better_rows,
     compared_pairs,
     edited_pairs,

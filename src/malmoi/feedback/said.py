@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from malmoi.data.comparisons import EDITED
 from malmoi.feedback.chats import conversation
 from malmoi.feedback.teach_items import RANK, WRITE, allowed
 from malmoi.text import canonical
@@ -17,9 +18,6 @@ from malmoi.workspace.schema import Prompt
 from malmoi.workspace.service_schema import BetterAnswer, Chat, ChatMessage, Comparison, Lease, TeachItem, Vote
 
 Row = dict[str, Any]
-EDITED = "better answers"
-"""Source of a pair of a better answer, which a person wrote, and the answer that it replaces. It is marked, because a
-reward model could learn from such pairs alone who wrote an answer."""
 COMPARED = "comparisons in chats"
 RANKS = {"a": [1, 2], "b": [2, 1], "same": [1, 1]}
 

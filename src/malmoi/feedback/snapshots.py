@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 from sqlalchemy import select
 
+from malmoi.data.comparisons import EDITED
 from malmoi.errors import DataError
 from malmoi.feedback.judgements import counts_of
 from malmoi.feedback.learning import Whose, lesson
-from malmoi.feedback.said import EDITED
 from malmoi.feedback.written_answers import written_answers
 from malmoi.files import iterate_jsonl, sha256_of, write_jsonl
 from malmoi.workspace.database import insert_missing, writing

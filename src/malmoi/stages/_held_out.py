@@ -6,7 +6,7 @@ from typing import Any
 
 from malmoi import device
 from malmoi.algorithms import reward
-from malmoi.data.comparisons import Ranking, encode_ranking
+from malmoi.data.comparisons import EDITED, Ranking, encode_ranking
 from malmoi.data.formats import rankings
 from malmoi.evals.judged import Text
 from malmoi.evals.reward_accuracy import SourcedRanking, measure_scores
@@ -31,7 +31,6 @@ from malmoi.facts import (
     show,
     show_interval,
 )
-from malmoi.feedback.said import EDITED
 from malmoi.files import read_json, write_json
 from malmoi.formats.folder import load_model, load_text
 from malmoi.model.scalar_model import ScalarModel

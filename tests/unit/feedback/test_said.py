@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
+from malmoi.data.comparisons import EDITED
 from malmoi.feedback import chats, comparing, signals, teach_items, teaching
 from malmoi.feedback.accounts import add_member
 from malmoi.feedback.chats import NewMessage, new_id
 from malmoi.feedback.learning import is_held_out, lesson
-from malmoi.feedback.said import COMPARED, EDITED
+from malmoi.feedback.said import COMPARED
 from malmoi.workspace.answers import NewAnswer
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.schema import now
