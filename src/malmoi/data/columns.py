@@ -32,7 +32,7 @@ REFUSED = {
     "tools": _NO_TOOLS,
     "functions": _NO_TOOLS,
     "chat_template_kwargs": "templates are called without arguments",
-    "margin": "pairs are learnt from without a margin",
+    "margin": "pairs are learned from without a margin",
 }
 REFUSED_IN_TURN = {
     **_PICTURES,
@@ -43,8 +43,8 @@ REFUSED_IN_TURN = {
     "tool_call_id": _NO_TOOLS,
     "function_call": _NO_TOOLS,
     "refusal": "put it into the text",
-    "prefix": "an answer is learnt whole",
-    "train_detail": 'a turn is learnt whole or not at all; split it, or say "train"',
+    "prefix": "an answer is learned whole",
+    "train_detail": 'a turn is learned whole or not at all; split it, or say "train"',
 }
 # Read by some formats; in others they would change what a row means.
 NEEDS_READER = ("history", "input", "context", "documents", "rejected_response", "rejected_messages")
@@ -79,7 +79,7 @@ def is_trained(row: Mapping[str, Any]) -> bool:
         if value is None:
             continue
         if not isinstance(value, bool | int | float) or value not in (0, 1):
-            raise BadRow(f'"{name}" is neither 0 nor 1', f" but {excerpt(value)}; a turn is learnt from or not")
+            raise BadRow(f'"{name}" is neither 0 nor 1', f" but {excerpt(value)}; a turn is learned from or not")
         wanted &= bool(value) != (name in MASKS)
     return wanted
 
@@ -123,7 +123,7 @@ def check_row(row: Mapping[str, Any], reads: Collection[str], *, is_learnt: bool
         if said is False or (isinstance(said, str) and said.lower() == "false"):
             raise BadRow(f'"{name}" says that the answer is not wanted', "; leave the row out")
     if not is_trained(row):
-        raise BadRow("marked as not to be learnt from", harmless=True)
+        raise BadRow("marked as not to be learned from", harmless=True)
 
 
 def unused(row: Mapping[str, Any], reads: Collection[str], *, is_voted: bool = False) -> Iterator[str]:

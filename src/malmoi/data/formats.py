@@ -316,7 +316,7 @@ def _check(made: Any, needs_answer: bool) -> None:
     if needs_answer and "assistant" not in spoken:
         raise BadRow("no assistant turn, so nothing to train on")
     if needs_answer and not any(turn.get("trained", True) for turn in turns if turn["role"] == "assistant"):
-        raise BadRow("marked as not to be learnt from", harmless=True)
+        raise BadRow("marked as not to be learned from", harmless=True)
     if isinstance(made, dict) and spoken[-1] != "user":
         raise BadRow("the prompt does not end with the user's turn")
 

@@ -14,7 +14,7 @@ from malmoi.text import canonical, is_blank
 
 Row = dict[str, Any]
 Turns = list[dict[str, Any]]
-"""Messages: role and content, a user's documents, `"trained": False` for an answer that is not to be learnt from."""
+"""Messages: role and content, a user's documents, `"trained": False` for an answer that is not to be learned from."""
 NumberedRow = tuple[int, Row]
 Parser = Callable[[Sequence[NumberedRow]], Iterator[tuple[int, Any]]]
 """Numbered rows -> (number, conversation or ranking); in place of one that cannot be made, a BadRow that says why."""
@@ -224,7 +224,7 @@ def _ranking_of_two(chosen: Turns, rejected: Turns) -> Row:
     if any(turn["role"] != "assistant" for turn in last):
         raise BadRow("chosen and rejected do not end with an answer")
     if not all(turn.get("trained", True) for turn in last):
-        raise BadRow("marked as not to be learnt from", harmless=True)
+        raise BadRow("marked as not to be learned from", harmless=True)
     if same_turns(chosen, rejected):
         raise BadRow("chosen and rejected are the same", "; leave the row out")
     return ranking(chosen[:-1], [turn["content"] for turn in last], [1, 2])

@@ -30,7 +30,7 @@ DOCUMENTS, CONVERSATIONS, RANKINGS, PROMPTS, CHATS = KINDS = (
 N_ROWS, N_MEASURED = 10, 200
 LONGEST_SHOWN = 1200
 """Characters of a text that are shown."""
-MARKED = "marked as not to be learnt from"
+MARKED = "marked as not to be learned from"
 
 Read = list[tuple[str, list[Piece]]]
 """Texts of a row, each with its title; pieces that would be learned are marked."""

@@ -149,8 +149,8 @@ def test_a_turn_marked_as_not_to_be_trained_on_is_read_and_not_learnt(
     [whole] = template.training_rows(tokenizer, talk)
     [(ids, trained)] = template.training_rows(tokenizer, [USER, {**ANSWER, "trained": False}, *talk[2:]])
     assert ids == whole[0]
-    learnt = [token for token, on in zip(ids, trained, strict=True) if on]
-    assert learnt == [*tokenizer.encode("A dog."), tokenizer.end_of_turn_id]
+    learned = [token for token, on in zip(ids, trained, strict=True) if on]
+    assert learned == [*tokenizer.encode("A dog."), tokenizer.end_of_turn_id]
     together = ChatTemplate("{% generation %}{% for m in messages %}{{ m.content }}{% endfor %}{% endgeneration %}")
     with pytest.raises(DataError, match="writes answers without a border"):
         together.training_rows(tokenizer, [USER, {**ANSWER, "trained": False}, *talk[2:]])
