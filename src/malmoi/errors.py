@@ -62,5 +62,9 @@ class DivergedError(UserError):
     """Training produced a loss or weights that are not finite."""
 
 
+class TooLargeError(UserError):
+    """A model that needs more memory than is free."""
+
+
 class BusyError(UserError):
     """There is no capacity for a request now; the same request may work later."""

@@ -22,8 +22,8 @@ STATUS = {
     "stopped": 409, "name_taken": 409, "lease_lost": 409,
     "too_large": 413, "not_json": 415, "invalid": 422,
     "too_long": 422, "context_length_exceeded": 400, "too_many_logins": 429, "too_many_requests": 429,
-    "model_failed": 500, "internal": 500, "busy": 503, "no_model": 503, "storage": 503, "too_slow": 408,
-    "disk_full": 507,
+    "model_failed": 500, "internal": 500, "busy": 503, "no_model": 503, "storage": 503,
+    "too_slow": 408, "disk_full": 507,
 }  # fmt: skip
 TRY_AGAIN_S = 2
 

@@ -94,6 +94,16 @@ def test_with_nothing_to_learn_from_nothing_begins(ring: tuple[Running, Version]
     assert code_of(admin.post("/api/improve", json={"how": "magic"})) == (422, "invalid")
 
 
+@pytest.mark.parametrize(
+    "body",
+    [{"recipe": {"policy": "/etc/passwd"}}, {"from": "/etc/passwd"}, {"n": "4; rm -rf /"}, {"n": 10**9}, {"n": -1},
+     {"algorithm": "../ppo"}, {"algorithm": "$(id)"}, {"stages": ["corpus"]}, {"out": "/tmp"}],
+)  # fmt: skip
+def test_a_job_takes_no_settings_but_those_of_the_page(admin: httpx.Client, body: dict[str, object]) -> None:
+    for path in ("/api/improve", "/api/improve/preview"):
+        assert code_of(admin.post(path, json=body)) == (422, "invalid")
+
+
 def test_a_job_is_shown_without_its_recipe_and_stopped(ring: tuple[Running, Version], admin: httpx.Client) -> None:
     number = add_job(ring[0].ledger, "improve", {"how": "train", "recipe": {"policy": "/a/path"}})
     row = admin.get(f"/api/jobs/{number}").json()
