@@ -246,7 +246,9 @@ class Lookup:
             key = number if is_note(passage) else (passage.document, passage.heading)
             if key not in fits or fits[key][1].rank < found.rank:
                 fits[key] = (passage, found, number)
-        return sorted(fits.values(), key=lambda one: -one[1].rank)
+        # A question that is nothing but a name asks for that name, before what people do with others.
+        is_name = len(question.concepts) == 1
+        return sorted(fits.values(), key=lambda one: (not (is_name and one[1].named == 1), -one[1].rank))
 
     def _candidates(
         self, question: Question, wanted: Mapping[str, float], tasks: Mapping[str, Asked]

@@ -26,6 +26,9 @@ DOCSTRINGS = {
     "function functools.reduce": "reduce(function, iterable[, initial]) -> value\n\nApply a function of two arguments "
     "to the items, from left to right, to get a single value.  For example, reduce(add, [1, 2]) is 3.",
     "module re": "Support for regular expressions (RE).\n\nThis module provides regular expression matching.",
+    "module json": "A format in which programs exchange data.",
+    "function re.match(pattern, string)": "Try to apply the pattern at the start of the string.",
+    "class re.Match()": "The result of re.match() and re.search().",
 }
 NOTES = {
     "도서관.md": "# 시립 도서관\n\n## 운영 시간\n\n도서관은 평일 오전 9시에 열고 오후 8시에 닫습니다. "

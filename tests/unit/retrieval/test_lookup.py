@@ -206,7 +206,7 @@ def test_small_talk_is_known_and_answered(search: Search, said: str, kind: str) 
 
 
 def test_says_truly_what_it_was_made_from(search: Search) -> None:
-    assert "14 documents" in quote(ask(search("docs"), "Who are you?"))
+    assert "17 documents" in quote(ask(search("docs"), "Who are you?"))
 
 
 def test_a_row_names_the_source(search: Search) -> None:

@@ -45,6 +45,12 @@ def test_a_name_is_found_by_its_task_though_its_documentation_says_it_otherwise(
     assert title_of(found.sources[0].passage) == "time.sleep"
 
 
+def test_a_name_alone_comes_before_what_people_do_with_others(search: Search) -> None:
+    for question, name in (("what is json for?", "json"), ("json", "json"), ("what was re.match again?", "re.match")):
+        found = search("docs").find([{"role": "user", "content": question}])
+        assert [title_of(source.passage) for source in found.sources][:1] == [name], question
+
+
 def test_every_name_is_one_of_the_library() -> None:
     for name in {task.name for task in tasks()}:
         assert any(_resolves(name, prefix) for prefix in ("", "builtins.")), name
