@@ -121,12 +121,17 @@ def resampled(rankings: Sequence[Ranking], n_heads: int, seed: int) -> list[Rank
 
 
 def read_preferences(path: Path, tokenizer: Tokenizer, template: ChatTemplate, seq_len: int) -> list[Ranking]:
-    """The rankings of a file. Raises DataError if none says which answer is better."""
+    """The rankings of a file. Raises DataError if none says which of two answers that differ is better."""
     rankings = read_rankings(path, tokenizer, template, seq_len)
     if all(len(set(ranking.ranks)) == 1 for ranking in rankings):
         raise DataError(
             f"{path}: every ranking is a tie, so nothing says which answer is better; rank some answers higher, "
             "or where a simulated labeler ranked, lower rank.tie_margin"
+        )
+    if not any(False in _repeated(ranking) for ranking in rankings):
+        raise DataError(
+            f"{path}: every ranking that prefers an answer puts it above the same answer, so nothing says which answer "
+            "is better; rank answers that differ"
         )
     return rankings
 
@@ -231,15 +236,15 @@ def notes_of(fit: Fit, follow: str) -> Iterator[str]:
         )
 
 
+def _repeated(ranking: Ranking) -> set[bool]:
+    """Of pairs whose ranks differ: whether the two answers are the same."""
+    answers = list(zip(ranking.ids, ranking.ranks, strict=True))
+    return {np.array_equal(one, other) for (one, a), (other, b) in combinations(answers, 2) if a != b}
+
+
 def repeats(rankings: Sequence[Ranking]) -> Iterator[str]:
     """A line if an answer is ranked above itself."""
-    n = sum(
-        any(
-            a != b and np.array_equal(one, other)
-            for (one, a), (other, b) in combinations(zip(ranking.ids, ranking.ranks, strict=True), 2)
-        )
-        for ranking in rankings
-    )
+    n = sum(True in _repeated(ranking) for ranking in rankings)
     if n:
         yield f"{n:,} rankings rank an answer above the same answer; such pairs teach nothing"
 
@@ -260,4 +265,6 @@ def build(config: Config, inputs: Inputs) -> Job:
     if config.n_heads > 1:
         rankings = resampled(rankings, config.n_heads, config.seed)
     steps = ranking_steps(rankings, tokenizer.pad_id, config.batch_size, config.micro_batch_size, config.seed)
-    return Job(model, steps, loss, config.n_steps)
+    job = Job(model, steps, loss, config.n_steps)
+    job.notes = tuple(repeats(rankings))
+    return job

@@ -326,3 +326,21 @@ def test_people_of_one_source_who_contradict_each_other_are_named_and_one_can_be
     assert isinstance(job.model, ScalarModel)
     scores = mean_scores(job.model, read_rankings(path, *load_text(policy_folder), 64), 0)
     assert np.mean([one[0] < one[1] for one in scores]) > 0.9
+
+
+@pytest.mark.parametrize("method", ["probe", "train"])
+def test_an_answer_ranked_above_itself_is_counted_and_alone_teaches_nothing(
+    tmp_path: Path, policy_folder: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    rows = [
+        {"messages": [{"role": "user", "content": f"cat {i}?"}], "answers": ["the mat", "the mat", "on " * (i % 5 + 1)],
+         "ranks": [1, 3, 2]} for i in range(20)
+    ]  # fmt: skip
+    write_jsonl(tmp_path / "some.jsonl", rows)
+    write_jsonl(tmp_path / "all.jsonl", [{**row, "answers": ["mat", "mat"], "ranks": [1, 2]} for row in rows])
+    config = reward.Config.model_validate({"method": method})
+    job = reward.build(config, reward.Inputs(model=policy_folder, data=tmp_path / "some.jsonl"))
+    assert any("20 rankings rank an answer above the same answer" in line for line in job.notes)
+    with pytest.raises(DataError, match="rank answers that differ"):
+        reward.build(config, reward.Inputs(model=policy_folder, data=tmp_path / "all.jsonl"))
