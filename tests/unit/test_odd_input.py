@@ -59,7 +59,10 @@ BESIDE: dict[str, list[str]] = {
     "users role": ["Ann", "user"], "users password": ["Ann"], "keys list": [], "keys add": ["Ann"],
     "keys revoke": ["k-0"],
     "versions list": [], "versions show": ["v1"], "versions add": ["policy"], "versions promote": ["v1"],
-    "versions rollback": [], "versions refuse": ["v1"], "versions compare": ["v1"], "improve": ["--yes", "--no-wait"],
+    "versions rollback": [], "versions refuse": ["v1"], "versions compare": ["v1"],
+    "versions pin": ["Why?"], "versions pinned": [], "versions unpin": ["q-0"], "versions check": ["v1"],
+    "versions export": ["v1"],
+    "improve": ["--yes", "--no-wait"],
     "jobs list": [], "jobs show": ["1"], "jobs stop": ["1"], "jobs resume": ["1"], "jobs work": [],
 }  # fmt: skip
 NETWORK = {"models pull", "models import"}

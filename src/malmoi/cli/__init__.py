@@ -1,7 +1,8 @@
 """The command line: parses, calls, prints. Every command imports what it needs itself, so that `--help` is quick.
 
 Each command has its function in the file of its name or of its group; `making` has demo, run, train and doctor.
-`options`, `printing`, `tables` and `console` are shared. `reporting` makes an error one line and an exit code.
+`pinned` adds to `versions`. `options`, `printing`, `tables` and `console` are shared. `reporting` makes an error one
+line and an exit code.
 """
 
 import os
@@ -23,12 +24,12 @@ from malmoi.cli import (
     index,
     making,
     models,
+    pinned,
     quantise,
     runs,
     serve,
     stages,
     users,
-    versions,
 )
 from malmoi.cli.options import HELP
 from malmoi.cli.reporting import DEBUG, Reporting, finish_output, open_standard_streams
@@ -41,7 +42,7 @@ commands: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "eval": evaluate.evaluate, "generate": generate.generate, "lineage": runs.lineage, "runs": runs.app,
         "data": data.app,
     },
-    "Improve": {"improve": improve.improve, "versions": versions.app, "jobs": improve.jobs},
+    "Improve": {"improve": improve.improve, "versions": pinned.app, "jobs": improve.jobs},
     "Models": {"models": models.app, "quantise": quantise.quantise},
     "People": {"users": users.users, "keys": users.keys},
 }  # fmt: skip

@@ -133,7 +133,7 @@ def promote(
     from malmoi.workspace.ledger import Ledger
 
     with Ledger.open(open_workspace(workspace)) as ledger:
-        made = put(ledger, version, knowingly=knowingly, person_id=person_at_terminal(ledger, _who(by)))
+        made = put(ledger, version, knowingly=knowingly, person_id=person_at_terminal(ledger, who(by)))
     _told(made.to_row(), f"{made.name} is in service; back: malmoi versions rollback", as_json)
 
 
@@ -155,7 +155,7 @@ def rollback(
     from malmoi.workspace.ledger import Ledger
 
     with Ledger.open(open_workspace(workspace)) as ledger:
-        made = back(ledger, to, person_id=person_at_terminal(ledger, _who(by)))
+        made = back(ledger, to, person_id=person_at_terminal(ledger, who(by)))
     _told(made.to_row(), f"{made.name} is in service again", as_json)
 
 
@@ -174,7 +174,7 @@ def refuse(
     from malmoi.workspace.ledger import Ledger
 
     with Ledger.open(open_workspace(workspace)) as ledger:
-        made = put_away(ledger, version, person_id=person_at_terminal(ledger, _who(by)))
+        made = put_away(ledger, version, person_id=person_at_terminal(ledger, who(by)))
     _told(made.to_row(), f"{made.name} is refused", as_json)
 
 
@@ -211,7 +211,7 @@ def compare(
         candidate, serving = find_version(ledger, version), in_service(ledger)
         if serving is None or serving.number == candidate.number:
             raise ConfigError(f"{version}: is in service, and there is nothing to compare it with")
-        person = person_at_terminal(ledger, _who(by))
+        person = person_at_terminal(ledger, who(by))
         match = Match(ledger, candidate, serving, _questions(questions))
         for number in range(1, most + 1):
             pair = match.next_pair(person)
@@ -236,6 +236,7 @@ def verdict_lines(verdict: "GateVerdict") -> list[str]:
         lines.append(f"  {found.n} prompts, {verdict.ties} about the same, {verdict.both_bad} both bad; by {by}")
     if verdict.alike:
         lines.append(f"  {verdict.alike} more questions were answered alike by both, and shown to nobody")
+    lines += gate_lines(verdict)
     lengths = verdict.length
     if lengths["candidate"] is not None:
         lines.append(f"  mean length: {lengths['candidate']:.0f} characters, in service {lengths['in_service']:.0f}")
@@ -246,6 +247,30 @@ def verdict_lines(verdict: "GateVerdict") -> list[str]:
     return lines
 
 
+def gate_lines(verdict: "GateVerdict") -> list[str]:
+    """What stands beside people's comparisons: pinned questions, people it did not learn from, the judge."""
+    lines = []
+    if (others := verdict.others) is not None:
+        lines.append(f"  the {others['people']} people it did not learn from: wins {others['win_rate']:.0%} of "
+                     f"{others['n']} prompts [{others['low']:.0%}, {others['high']:.0%}]")  # fmt: skip
+    pinned = verdict.regression
+    if pinned["n"]:
+        fell = f", a loss of more than {pinned['margin']:.0%}: it is not put in service" if pinned["fell"] else ""
+        lines.append(f"  pinned questions answered rightly: {pinned['candidate']} of {pinned['n']}, in service "
+                     f"{pinned['in_service']}{fell}")  # fmt: skip
+        lines += [f"  lost: {one['question']} ({', '.join(one['must'])})\n    candidate:  {_line(one['candidate'])}"
+                  for one in pinned["lost"]]  # fmt: skip
+    if pinned["unasked"]:
+        lines.append(f"  {pinned['unasked']} pinned questions were not asked; malmoi versions check")
+    if (judge := verdict.judge) is not None and judge["n"]:
+        agrees = judge["accuracy"]
+        counts = "" if judge["counts"] else f"; that counts for nothing: {judge['alarm']}"
+        lines.append(f"  the judge finds it better on {judge['win_rate']:.0%} of {judge['n']} [{judge['low']:.0%}, "
+                     f"{judge['high']:.0%}]; it orders {agrees['mean']:.0%} [{agrees['low']:.0%}, "
+                     f"{agrees['high']:.0%}] of {judge['n_pairs']:,} pairs as people did{counts}")  # fmt: skip
+    return lines
+
+
 def _short(verdict: "GateVerdict") -> str:
     found = verdict.verdict
     if not found.n:
@@ -253,8 +278,10 @@ def _short(verdict: "GateVerdict") -> str:
     rate = (
         f"wins {found.win_rate:.0%} of {found.n} prompts [{found.low:.0%}, {found.high:.0%}] against {verdict.against}"
     )
-    if found.outcome != "not known yet":
-        return f"{found.outcome}: {rate}"
+    if verdict.outcome != "not known yet":
+        return f"{verdict.outcome}: {rate}"
+    if found.outcome == "better":
+        return f"not known yet: only those find it better from whom it learned ({rate})"
     more = f"about {found.n_more:,} more comparisons would settle it" if found.n_more else "they seem alike"
     return f"not known yet: {more} ({rate})"
 
@@ -331,7 +358,7 @@ def _line(text: str) -> str:
     return " ".join(text.split())[:200]
 
 
-def _who(by: str | None) -> str:
+def who(by: str | None) -> str:
     if by is not None and not by.strip():
         raise ConfigError("--by: is empty; give a name")
     try:

@@ -17,6 +17,7 @@ from malmoi.inference.fastest import Way, way_of
 from malmoi.inference.sampling import Sampling
 from malmoi.inference.weights import Weights, dtype_of, for_inference
 from malmoi.model.transformer import LanguageModel
+from malmoi.tokenizer.bpe import Tokenizer
 
 N_NEW = 32
 N_PROMPT = 16
@@ -33,7 +34,28 @@ def measure_formats(
     Raises DataError if no document is long enough.
     """
     network, (tokenizer, _) = load_model(folder), load_text(folder)
-    longest = min(N_TOKENS, network.config.seq_len)
+    texts, n_bytes = _texts(tokenizer, network.config.seq_len, source, documents)
+    rows = compare_weights(network, formats, texts, n_bytes, [ids[:N_PROMPT] for ids in texts])
+    return {"model": model, "text": source, "n_bytes": n_bytes, "formats": rows}
+
+
+def compare_networks(
+    network: LanguageModel, other: LanguageModel, tokenizer: Tokenizer, source: str, documents: Iterable[str]
+) -> dict[str, float]:
+    """What another form of a network's weights costs on some documents: {"bits_per_byte_before", "bits_per_byte",
+    "agreement"}, the share of positions with the same likeliest next token. Raises DataError as `measure_formats`."""
+    texts, n_bytes = _texts(tokenizer, network.config.seq_len, source, documents)
+    (ours, before, n_tokens), (theirs, after, _) = (_read(one, "float32", texts) for one in (network, other))
+    agreeing = sum(int((a == b).sum()) for a, b in zip(ours, theirs, strict=True))
+    bits = torch.tensor(2.0).log().item() * n_bytes
+    return {"bits_per_byte_before": before / bits, "bits_per_byte": after / bits, "agreement": agreeing / n_tokens}
+
+
+def _texts(
+    tokenizer: Tokenizer, seq_len: int, source: str, documents: Iterable[str]
+) -> tuple[list[list[int]], int]:  # fmt: skip
+    """The first documents that are long enough, as ids, and their bytes."""
+    longest = min(N_TOKENS, seq_len)
     texts: list[list[int]] = []
     n_bytes = 0
     for document in documents:
@@ -45,8 +67,7 @@ def measure_formats(
             break
     if not texts:
         raise DataError(f"{source}: no document of more than {N_PROMPT} tokens to measure on; name another with --text")
-    rows = compare_weights(network, formats, texts, n_bytes, [ids[:N_PROMPT] for ids in texts])
-    return {"model": model, "text": source, "n_bytes": n_bytes, "formats": rows}
+    return texts, n_bytes
 
 
 def compare_weights(

@@ -8,23 +8,30 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
-from malmoi.evals.best_of import best_of
+from malmoi.evals.best_of import RewardJudge, best_of
+from malmoi.evals.interval import bootstrap
 from malmoi.feedback.gate_comparisons import Spoken, compared_prompts, open_comparison, prompt_name, record_comparison
+from malmoi.feedback.pinned import messages_of, record_pinned, unasked
+from malmoi.inference.best import Words
 from malmoi.inference.chosen import sampling_of
 from malmoi.inference.grounded import answer_all
 from malmoi.inference.voice import Voice
 from malmoi.retrieval.index import Index
 from malmoi.retrieval.lookup import Lookup
+from malmoi.workspace.database import writing
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.indexes import find_index
 from malmoi.workspace.ledger import Ledger, digest_of
+from malmoi.workspace.ring_schema import GateCheck
 from malmoi.workspace.schema import Answer, Prompt
 from malmoi.workspace.service_schema import Chat, ChatMessage
-from malmoi.workspace.versions import PROMPTS, Version
+from malmoi.workspace.versions import JUDGE_PROMPTS, PROMPTS, Version
 
 Messages = Sequence[Mapping[str, Any]]
+N_JUDGED = 24
+"""Questions that both versions answer for the judge."""
 
 
 class Contender:
@@ -75,6 +82,48 @@ class Match:
             if not row["alike"]:
                 return row
         return None
+
+    def check(self) -> None:
+        """Ask both the pinned questions that they have not been asked, and the judge what it says of the candidate."""
+        for contender in (self.candidate, self.against):
+            said = [
+                (one["id"], contender.answer(messages_of(one)).text) for one in unasked(self.ledger, contender.version)
+            ]
+            record_pinned(self.ledger, contender.version, said)
+        candidate, against = self.candidate.version, self.against.version
+        about = (candidate.report or {}).get("judge")
+        if about and (folder := self.ledger.root / about["path"]).is_dir():
+            row = {"candidate": candidate.number, "against": against.number, "judge": self._judged(folder)}
+            with writing(self.ledger.engine) as connection:
+                connection.execute(insert(GateCheck), row)
+
+    def _judged(self, folder: Path) -> dict[str, Any]:
+        """How often the judge finds the candidate's answer better: {"n", "alike", "win_rate", "low", "high"}."""
+        judge, n_alike = RewardJudge("judge", folder), 0
+        scores: list[float] = []
+        known = self.candidate.version.learned or {}
+        learned = {*known.get(PROMPTS, []), *known.get(JUDGE_PROMPTS, [])}
+        for messages in self._asked():
+            if len(scores) + n_alike == N_JUDGED:
+                break
+            if (name := prompt_name(messages)) in learned:
+                continue
+            learned.add(name)
+            ours, theirs = (one.answer(messages).text for one in (self.candidate, self.against))
+            if ours.strip() == theirs.strip():
+                n_alike += 1
+                continue
+            one, other = judge.scores(messages, [Words(ours), Words(theirs)])
+            scores.append(float(one > other) + 0.5 * (one == other))
+        found = bootstrap(scores, range(len(scores)))
+        figures = {name: value if scores else None for name, value in found.to_row().items() if name != "n"}
+        return {
+            "n": len(scores),
+            "alike": n_alike,
+            "win_rate": figures["mean"],
+            "low": figures["low"],
+            "high": figures["high"],
+        }
 
     def _asked(self) -> Iterator[Messages]:
         yield from self.questions

@@ -12,18 +12,21 @@ from typing import Any, Literal
 
 from sqlalchemy import insert, select
 
-from malmoi.feedback.gate import Compared, Verdict, verdict
+from malmoi.feedback.gate import Compared, Outcome, Verdict, verdict
+from malmoi.feedback.pinned import regression
 from malmoi.feedback.refusals import RefusedError, missing
 from malmoi.text import canonical_question
 from malmoi.workspace.database import lock_table, writing
 from malmoi.workspace.ledger import Ledger, digest_of
-from malmoi.workspace.ring_schema import GateComparison, GateJudgement
+from malmoi.workspace.ring_schema import GateCheck, GateComparison, GateJudgement
 from malmoi.workspace.schema import Person
 from malmoi.workspace.versions import Version
 
 Answer = Literal["a", "b", "tie", "both_bad"]
 ANSWERS: tuple[Answer, ...] = ("a", "b", "tie", "both_bad")
 N_EXAMPLES = 5
+HELD_OUT_PEOPLE = 2
+"""People from whom the candidate did not learn: if so many compare, it is better only if they find so too."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,11 @@ class GateVerdict:
     ties, both_bad: of the comparisons; alike: questions that both answered alike
     people: [{"name", "n", "taught"}]; taught: the candidate learned from this person's rankings
     length: mean characters of the answers of both; wins, losses: some to read
+    others: what people say from whom the candidate did not learn, {"people", "n", "win_rate", "low", "high"}; None if
+    they are too few
+    judge: what a reward model says that learned from other prompts than the policy, with its agreement with people. It
+    decides nothing
+    regression: see `feedback/pinned.py`
     """
 
     against: str
@@ -61,14 +69,19 @@ class GateVerdict:
     length: dict[str, float | None]
     wins: list[dict[str, str]]
     losses: list[dict[str, str]]
+    others: dict[str, Any] | None
+    judge: dict[str, Any] | None
+    regression: dict[str, Any]
 
     @property
-    def outcome(self) -> str:
-        return self.verdict.outcome
+    def outcome(self) -> Outcome:
+        """People's, unless it is "better" and only those say so from whom the candidate learned."""
+        is_doubted = self.others is not None and self.others["win_rate"] <= 0.5
+        return "not known yet" if self.verdict.outcome == "better" and is_doubted else self.verdict.outcome
 
     def to_row(self) -> dict[str, Any]:
         rest = {name: value for name, value in vars(self).items() if name != "verdict"}
-        return {**self.verdict.to_row(), **rest}
+        return {**self.verdict.to_row(), "outcome": self.outcome, **rest}
 
 
 def prompt_name(messages: Sequence[Mapping[str, Any]]) -> str:
@@ -152,8 +165,30 @@ def verdict_of(ledger: Ledger, candidate: Version, against: Version) -> GateVerd
     said = [{"name": name, "n": n, "taught": person in taught} for (person, name), n in people.most_common()]
     wins, losses = ([_to_read(row) for row in rows if row["score"] == score][-N_EXAMPLES:] for score in (1, 0))
     return GateVerdict(
-        against.name, found, answers["tie"], answers["both_bad"], n_alike, said, mean, wins, losses
+        against.name, found, answers["tie"], answers["both_bad"], n_alike, said, mean, wins, losses,
+        _others([row for row in rows if row["person_id"] not in taught]), _judged(ledger, candidate, against),
+        regression(ledger, candidate, against).to_row(),
     )  # fmt: skip
+
+
+def _others(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The verdict of people from whom the candidate did not learn; None if they are fewer than `HELD_OUT_PEOPLE`."""
+    people = {row["person_id"] for row in rows}
+    if len(people) < HELD_OUT_PEOPLE:
+        return None
+    found = verdict([Compared(row["prompt"], row["score"]) for row in rows]).to_row()
+    return {"people": len(people), **{name: found[name] for name in ("n", "win_rate", "low", "high")}}
+
+
+def _judged(ledger: Ledger, candidate: Version, against: Version) -> dict[str, Any] | None:
+    """The judge's verdict, next to how far it agrees with people. counts: whether it knows more than its baselines"""
+    about = (candidate.report or {}).get("judge")
+    query = select(GateCheck.judge).where(GateCheck.candidate == candidate.number, GateCheck.against == against.number)
+    with ledger.engine.connect() as connection:
+        found = connection.scalar(query.order_by(GateCheck.id.desc()).limit(1))
+    if not about or not found:
+        return None
+    return {**found, **{name: about[name] for name in ("accuracy", "n_pairs", "baselines", "alarm", "counts")}}
 
 
 def _answered(ledger: Ledger, candidate: Version, against: Version) -> list[dict[str, Any]]:

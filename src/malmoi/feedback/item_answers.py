@@ -6,6 +6,7 @@ from dataclasses import replace
 from malmoi.feedback.refusals import RefusedError
 from malmoi.feedback.service import Service, Turn
 from malmoi.feedback.teach_items import N_ANSWERS, Sampled, add_answers, next_to_sample
+from malmoi.text import canonical_question
 from malmoi.workspace.ledger import Ledger
 
 FREELY = {"temperature": 1.0}
@@ -20,7 +21,7 @@ def sample_next(ledger: Ledger, service: Service) -> bool:
     if item is None:
         return False
     answers: list[Sampled] = []
-    seen = {text.strip() for text in item["texts"]}
+    seen = {canonical_question(text) for text in item["texts"]}
     plain = replace(service, best=None)  # people rank what the policy says, not what a reward model picked
     for number in range(N_TRIES):
         if len(seen) >= N_ANSWERS:
@@ -34,8 +35,8 @@ def sample_next(ledger: Ledger, service: Service) -> bool:
             break  # too long for this model
         if turn.finish == "stopped":  # the server ends: later
             return False
-        if answer.text and answer.text not in seen:
-            seen.add(answer.text)
+        if (words := canonical_question(answer.text)) and words not in seen:
+            seen.add(words)
             answers.append(answer)
         if not turn.speaks:  # the documents alone answer, always the same
             break

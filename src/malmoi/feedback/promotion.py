@@ -23,6 +23,12 @@ def promote(ledger: Ledger, name: str, *, knowingly: bool = False, person_id: st
                 "worse", f"{version.name}: people find its answers worse than those of {serving.name} "
                 f"({_rate(verdict)}); it is not put in service", verdict=verdict,
             )  # fmt: skip
+        if verdict["regression"]["fell"]:
+            lost = verdict["regression"]
+            raise RefusedError(
+                "regressed", f"{version.name}: answers {lost['candidate']} of {lost['n']} pinned questions rightly, "
+                f"and {serving.name} {lost['in_service']}; it is not put in service", verdict=verdict,
+            )  # fmt: skip
         if verdict["outcome"] == "not known yet" and not knowingly:
             raise RefusedError(
                 "not_known_yet", f"{version.name}: it is not known yet whether it is better than {serving.name}"

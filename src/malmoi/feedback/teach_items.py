@@ -14,6 +14,7 @@ from sqlalchemy import Connection, and_, insert, or_, select, update
 from malmoi.feedback.chats import checked_text, conversation
 from malmoi.feedback.refusals import RefusedError
 from malmoi.retrieval.question import language_of
+from malmoi.text import canonical_question
 from malmoi.workspace.base import now
 from malmoi.workspace.database import insert_missing, writing
 from malmoi.workspace.ledger import Ledger, digest_of
@@ -88,10 +89,11 @@ def add_answers(ledger: Ledger, item_id: str, answers: Sequence[Sampled]) -> boo
         if item is None or item.status != "making":
             return False
         ids = list(item.generation_ids)
-        seen = {text.strip() for text in answers_of(connection, ids).values()}
+        # Answers that differ in spaces or case only are alike to who ranks them.
+        seen = {canonical_question(text) for text in answers_of(connection, ids).values()}
         for answer in answers:
-            if len(ids) < N_ANSWERS and answer.text.strip() and answer.text.strip() not in seen:
-                seen.add(answer.text.strip())
+            if len(ids) < N_ANSWERS and (words := canonical_question(answer.text)) and words not in seen:
+                seen.add(words)
                 ids.append(_add_generation(connection, item.prompt_id, answer))
         status = "ready" if len(ids) >= 2 else "failed"
         if status == "failed":  # there is nothing to rank: somebody may write an answer

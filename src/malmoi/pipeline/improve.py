@@ -12,24 +12,31 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from malmoi.algorithms.kto import ONE_KIND
-from malmoi.data.comparisons import ranking_ids
+from malmoi.data.comparisons import EDITED, encode_ranking, ranking_ids
+from malmoi.data.formats import rankings
 from malmoi.errors import ConfigError, UserError, WorkspaceError
+from malmoi.evals.reward_accuracy import SourcedRanking, measure_scores
+from malmoi.evals.reward_baselines import baseline_scores, compare_with_baselines
+from malmoi.evals.reward_scores import mean_scores
 from malmoi.feedback.gate_comparisons import prompt_name
 from malmoi.feedback.learning import Lesson, Whose, lesson
+from malmoi.feedback.pinned import messages_of, pinned_questions
 from malmoi.feedback.refusals import RefusedError
 from malmoi.files import read_json, read_jsonl
-from malmoi.formats.folder import load_config, load_text
+from malmoi.formats.folder import load_config, load_model, load_text
+from malmoi.model.scalar_model import ScalarModel
 from malmoi.pipeline.doctor import inspect_machine
 from malmoi.pipeline.estimate import estimate
 from malmoi.pipeline.memory import shape_of
 from malmoi.pipeline.recipe import READS, Recipe
 from malmoi.pipeline.run import Done
 from malmoi.stage import MODEL
-from malmoi.stages.judgements import readable
+from malmoi.stages.judgements import for_judge, readable
 from malmoi.workspace.jobs import add_job, wake
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.schema import now
 from malmoi.workspace.versions import (
+    JUDGE_PROMPTS,
     PROMPTS,
     NewVersion,
     Version,
@@ -50,6 +57,8 @@ SLOWER = 0.1
 MOST_ROWS = 200
 """Rankings whose length is measured for the estimate."""
 TEMPERATURE = 0.7
+N_WATCHED = 3
+"""Pinned questions that are answered again and again during a job."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +116,7 @@ def prepare(ledger: Ledger, wanted: Wanted) -> Prepared:
     }
     if problems:
         return Prepared(start, learned, None, settings, problems, remarks)
-    settings["recipe"] = _table(ledger, start, wanted, learned)
+    settings |= {"recipe": _table(ledger, start, wanted, learned), "questions": _to_watch(ledger, start)}
     return Prepared(start, learned, Recipe.of(settings["recipe"], "improve"), settings, problems, remarks)
 
 
@@ -169,6 +178,7 @@ def make_candidate(
         learned=_learned(done["judgements"].out),
         report={
             "reward_model": report_of(done["reward"].out) if "reward" in done else None,
+            "judge": judge_of(ledger, done["judge"].out, done["judgements"].out) if "judge" in done else None,
             "seconds": sum(one.seconds for one in done.values()),
         },
     )  # fmt: skip
@@ -182,7 +192,9 @@ def _learned(out: Path) -> dict[str, Any]:
         rows = read_jsonl(out / f"{name}.jsonl") if (out / f"{name}.jsonl").exists() else []
         for messages in (row["messages"] for row in rows):
             asked.add(prompt_name(messages[:-1] if messages[-1]["role"] == "assistant" else messages))
-    return {**read_json(out / "judgements.json"), PROMPTS: sorted(asked)}
+    judged = read_jsonl(out / "judge.jsonl") if (out / "judge.jsonl").exists() else []
+    names = {prompt_name(row["messages"]) for row in judged}
+    return {**read_json(out / "judgements.json"), PROMPTS: sorted(asked), JUDGE_PROMPTS: sorted(names)}
 
 
 def report_of(out: Path) -> dict[str, Any] | None:
@@ -200,6 +212,26 @@ def report_of(out: Path) -> dict[str, Any] | None:
     rest = _accuracy(without) if without and without["accuracy"] else None
     alarm = own["alarm"] or (rest["alarm"] if rest else "")
     return {**own, "without_edited": rest, "alarm": alarm, "counts": not alarm}
+
+
+def judge_of(ledger: Ledger, out: Path, said: Path) -> dict[str, Any] | None:
+    """How far a judge agrees with people, on rankings of the policy's questions: the judge has not learned from them.
+
+    out, said: what the stages judge and judgements made
+    """
+    rows = [row for _, row in rankings(said / "train.jsonl") if row["source"] != EDITED]
+    taught = [row for _, row in rankings(said / "judge.jsonl")]
+    folder = out / MODEL
+    network, text = load_model(folder, ScalarModel), load_text(folder)
+    known = [encode_ranking(*text, row["messages"], row["answers"], row["ranks"]) for row in rows]
+    scores = mean_scores(network, known, text[0].pad_id)
+    found = measure_scores(
+        [SourcedRanking(one, row["source"], row["tree"]) for one, row in zip(known, rows, strict=True)], scores
+    ) | compare_with_baselines(rows, scores, baseline_scores(rows, taught), "the judge")
+    if found["accuracy"] is None:
+        return None
+    own = _accuracy(found)
+    return {**own, "counts": not own["alarm"], "path": ledger.stored_path(folder)}
 
 
 def _accuracy(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -268,6 +300,9 @@ def _table(ledger: Ledger, start: Version, wanted: Wanted, learned: Lesson) -> d
     # Votes are learned from without a reward model; it is trained all the same, to say what rankings know.
     is_ranked = len(learned.rows) >= FEWEST and not learned.is_empty
     trained = [("reward", len(learned.train))] if is_ranked else []
+    judged = for_judge(learned.heldout)
+    if is_ranked and len(judged) >= FEWEST and any(len(set(row["ranks"])) > 1 for row in judged):
+        trained.append(("judge", len(judged)))
     if wanted.how == "train":
         n_rows = len(learned.votes) if _by_votes(wanted) else len(learned.train)
         trained.append((wanted.algorithm, n_rows))
@@ -278,9 +313,19 @@ def _table(ledger: Ledger, start: Version, wanted: Wanted, learned: Lesson) -> d
     return {"name": "improve", "stages": list(tables), **tables}
 
 
+def _to_watch(ledger: Ledger, start: Version) -> list[str]:
+    """The first pinned questions that leave this policy room to answer: what it says is shown while it trains."""
+    (tokenizer, template), room = load_text(start.policy), load_config(start.policy).seq_len // 2
+    asked = [(one["text"], messages_of(one)) for one in pinned_questions(ledger)]
+    fit = [text for text, said in asked if len(template.encode(tokenizer, said, add_generation_prompt=True)[0]) <= room]
+    return fit[:N_WATCHED]
+
+
 def _settings(ledger: Ledger, stage: str, n_rows: int) -> dict[str, Any]:
     """Of the last run of a stage here, with a few passes over the rows; usual ones where there was none."""
     last = _last_settings(ledger, stage)
+    if stage == "judge" and last is None:  # the same network, on other rankings
+        last = _last_settings(ledger, "reward")
     found = _usual(stage) if last is None else last
     if stage == "ppo":
         return found
@@ -301,7 +346,7 @@ def _usual(stage: str) -> dict[str, Any]:
     """Settings where this workspace has never trained such a stage."""
     if stage == "ppo":
         return {"n_iterations": 4, "batch_size": 64, "micro_batch_size": 32, "loop": {"optim": {"lr": 5e-5}}}
-    return {"loop": {"optim": {"lr": {"reward": 5e-4, "sft": 2e-5}.get(stage, 5e-5), "warmup_steps": 5}}}
+    return {"loop": {"optim": {"lr": {"reward": 5e-4, "judge": 5e-4, "sft": 2e-5}.get(stage, 5e-5), "warmup_steps": 5}}}
 
 
 def _last_settings(ledger: Ledger, stage: str) -> dict[str, Any] | None:

@@ -27,7 +27,7 @@ from malmoi.workspace.ledger import OUT
 MAX_TOKENS = 40
 FROM_CHECKPOINT = {"pretrain": "tokenizer", "sft": "tokenizer"}
 """Stages whose checkpoint is one network of the recipe's shape, and the stage that has its tokenizer."""
-MAKES_VOICE = ("pretrain", "sft", "ppo", "dpo")
+MAKES_VOICE = ("pretrain", "sft", "ppo", "dpo", "kto")
 
 
 class PinnedAnswers:

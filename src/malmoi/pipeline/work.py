@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from malmoi import __version__
 from malmoi.errors import UserError
+from malmoi.feedback.contenders import Match
 from malmoi.pipeline.improve import make_candidate
 from malmoi.pipeline.log import RunLog
 from malmoi.pipeline.pinned import PinnedAnswers
@@ -23,6 +24,7 @@ from malmoi.train.signals import listening
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.jobs import ANSWERS, IMPROVE, end_job, folder_of, report_job, take_next, wait_for_turn, working
 from malmoi.workspace.ledger import Ledger
+from malmoi.workspace.versions import Version, in_service
 
 if TYPE_CHECKING:
     from malmoi.train.loop import Step
@@ -64,6 +66,7 @@ def run_job(ledger: Ledger, job: dict[str, Any]) -> None:
                 done = run_recipe(recipe, workspace, watcher)
                 if job["kind"] == IMPROVE:
                     version = make_candidate(ledger, number, settings, done, job["person_id"])
+                    check(ledger, version, log)
         except KeyboardInterrupt:
             status = "thrown_away" if beat.asked == "throw_away" else "stopped"
             if status == "thrown_away":
@@ -85,6 +88,18 @@ def run_job(ledger: Ledger, job: dict[str, Any]) -> None:
                 log.say(f"done: {version.name} is a candidate; next: malmoi versions compare {version.name}")
             else:
                 log.say("done: the assistant answers")
+
+
+def check(ledger: Ledger, version: Version, log: RunLog) -> None:
+    """Ask a candidate the pinned questions, and the judge. That it cannot be done makes the candidate no less one."""
+    serving = in_service(ledger)
+    if serving is None or serving.number == version.number:
+        return
+    log.say(f"{version.name} and {serving.name} answer the pinned questions, and some for the judge")
+    try:
+        Match(ledger, version, serving).check()
+    except UserError as error:
+        log.say(f"not asked: {error}")
 
 
 class JobWatcher(Watcher):

@@ -18,7 +18,7 @@ STATUS = {
     "not_signed_in": 401, "wrong_login": 401, "invalid_api_key": 401, "wrong_setup_link": 403, "not_allowed": 403,
     "other_origin": 403, "wrong_host": 421, "not_found": 404, "model_not_found": 404, "not_this_method": 405,
     "conflict": 409, "worse": 409, "not_known_yet": 409, "missing": 409, "nothing_earlier": 409, "in_service": 409,
-    "nothing_to_compare": 409,
+    "nothing_to_compare": 409, "regressed": 409,
     "stopped": 409, "name_taken": 409, "lease_lost": 409,
     "too_large": 413, "not_json": 415, "invalid": 422,
     "too_long": 422, "context_length_exceeded": 400, "too_many_logins": 429, "too_many_requests": 429,

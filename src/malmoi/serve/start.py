@@ -18,6 +18,7 @@ from malmoi.serve.app import make_app
 from malmoi.serve.connection import Connection
 from malmoi.serve.state import State
 from malmoi.workspace.folder import Workspace
+from malmoi.workspace.jobs import wake
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.models import find_model
 
@@ -83,6 +84,7 @@ def start(options: Options, workspace: Workspace, ledger: Ledger) -> Started:
         limit_concurrency=MOST_CONNECTIONS, timeout_graceful_shutdown=END_WITHIN_S, ws="none",
         http=Connection,
     )  # fmt: skip
+    wake(ledger)  # jobs that were asked for, or were killed, while no process worked
     lines = [warning] if warning else []
     lines.append(f"Malmoi is at {base}; Ctrl-C ends it")
     if first:

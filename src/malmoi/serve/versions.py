@@ -1,13 +1,15 @@
 """Routes for versions, what improves them, and the blind comparisons that decide; for owners and admins."""
 
 import asyncio
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from malmoi.errors import WorkspaceError
 from malmoi.feedback.gate_comparisons import record_answer, verdict_of
+from malmoi.feedback.pinned import LONGEST, MARGIN, MOST_WORDS, pin, pinned_questions, unpin
 from malmoi.feedback.promotion import promote, refuse, rollback
 from malmoi.feedback.refusals import RefusedError, missing
 from malmoi.serve.state import State
@@ -16,6 +18,9 @@ from malmoi.workspace import jobs
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.models import policy_names
 from malmoi.workspace.versions import Version, find_version, in_service, list_versions
+
+if TYPE_CHECKING:  # torch takes seconds
+    from malmoi.feedback.contenders import Match
 
 router = APIRouter(prefix="/api")
 USUAL_RANKINGS = 50
@@ -39,6 +44,15 @@ class Improve(Body):
     n: int = Field(4, ge=2, le=16)
     algorithm: Literal["dpo", "ppo", "kto"] = "dpo"
     estimate: bool = True
+
+
+class Export(Body):
+    form: Literal["hf", "gguf", "gguf-q8_0"] = "gguf-q8_0"
+
+
+class Pin(Body):
+    text: str = Field(max_length=LONGEST)
+    must: list[str] = Field(default_factory=list, max_length=MOST_WORDS)
 
 
 class Said(Body):
@@ -86,6 +100,39 @@ async def compare(name: str, _: Body, member: Leading, state: Here) -> dict[str,
     """The next pair for this person. Both versions answer it now, if nobody has been shown it."""
     async with state.matching:
         return await asyncio.to_thread(_next_pair, state, name, member.id)
+
+
+@router.post("/versions/{name}/check")
+async def check(name: str, _: Body, member: Leading, state: Here) -> dict[str, Any]:
+    """Ask the pinned questions that this version or the one in service was not asked, and the judge."""
+    async with state.matching:
+        await asyncio.to_thread(lambda: _match(state, name).check())
+    return await asyncio.to_thread(_shown, state.ledger, name)
+
+
+@router.post("/versions/{name}/export")
+def export(name: str, body: Export, _: Leading, state: Here) -> dict[str, Any]:
+    """Write a version into the workspace's exports; takes seconds to minutes."""
+    from malmoi.pipeline.export import export_version
+
+    found = export_version(state.ledger, _found(state.ledger, name).name, body.form)
+    path = Path(found["path"]).relative_to(state.ledger.root)
+    return found | {"path": str(path), "command": f"malmoi versions export {name} --to {body.form}"}
+
+
+@router.get("/pinned")
+def pinned(_: Leading, state: Here) -> dict[str, Any]:
+    return {"questions": pinned_questions(state.ledger), "margin": MARGIN, "command": "malmoi versions pinned"}
+
+
+@router.post("/pinned", status_code=201)
+def pin_question(body: Pin, member: Leading, state: Here) -> dict[str, Any]:
+    return pin(state.ledger, body.text, body.must, member.id)
+
+
+@router.delete("/pinned/{id}", status_code=204)
+def unpin_question(id: str, _: Leading, state: Here) -> None:
+    unpin(state.ledger, id)
 
 
 @router.put("/comparisons-of-versions/{id}")
@@ -142,7 +189,8 @@ def _wanted(body: Improve) -> Any:
     return Wanted(how=body.how, whose=body.whose, n=body.n, algorithm=body.algorithm)
 
 
-def _next_pair(state: State, name: str, person_id: str) -> dict[str, Any]:
+def _match(state: State, name: str) -> "Match":
+    """The networks of a version and of the one in service, kept in memory for the next question."""
     from malmoi.feedback.contenders import Match
 
     candidate, serving = _found(state.ledger, name), in_service(state.ledger)
@@ -151,12 +199,17 @@ def _next_pair(state: State, name: str, person_id: str) -> dict[str, Any]:
     if state.match is None or state.match.names != (candidate.name, serving.name):
         state.match = None  # the networks of the one before go first
         state.match = Match(state.ledger, candidate, serving)
-    row = state.match.next_pair(person_id)
+    return state.match
+
+
+def _next_pair(state: State, name: str, person_id: str) -> dict[str, Any]:
+    match = _match(state, name)
+    row = match.next_pair(person_id)
     pair = row and {
         "id": row["id"], "question": row["messages"][-1]["content"], "messages": row["messages"],
         "a": {"text": row["shown"][0]["text"]}, "b": {"text": row["shown"][1]["text"]},
     }  # fmt: skip
-    verdict = verdict_of(state.ledger, candidate, serving).to_row()
+    verdict = verdict_of(state.ledger, match.candidate.version, match.against.version).to_row()
     return {"pair": pair, "made": verdict["n"] + verdict["n_waiting"], "verdict": verdict}
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from malmoi import config
 from malmoi.cost import Cost, Sizes
-from malmoi.data.comparisons import ranking_ids
+from malmoi.data.comparisons import EDITED, ranking_ids
 from malmoi.errors import ConfigError, DataError
 from malmoi.facts import Facts, Listing, Section
 from malmoi.feedback.judgements import freeze_rows
@@ -47,6 +47,7 @@ MAKES = {
     "rankings": {"train": "train.jsonl", "heldout": "heldout.jsonl", "facts": FILE},
     "demonstrations": {"train": "demonstrations.jsonl"},
     "prompts": {"train": "prompts.train.jsonl", "heldout": "prompts.heldout.jsonl"},
+    "judge rankings": "judge.jsonl",
     "votes": {"train": "votes.jsonl"},
 }
 
@@ -90,10 +91,17 @@ def run(context: Context, settings: Settings) -> None:
         write_jsonl(context.out / "demonstrations.jsonl", shown)
     if votes:
         write_jsonl(context.out / "votes.jsonl", votes)
+    if judged := for_judge(heldout):
+        write_jsonl(context.out / "judge.jsonl", judged)
     n_long = sum(map(len, (found.rows, found.demonstrations, found.votes)))
     n_long -= sum(map(len, (train, heldout, written, votes)))
     write_json(context.out / FILE, found.to_row() | {"n_too_long": n_long})
     context.say(_said(found, n_long))
+
+
+def for_judge(heldout: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the judge learns from: rankings of other questions than the policy's, and none that shows who wrote what."""
+    return [row for row in heldout if row["source"] != EDITED]
 
 
 def readable(folder: Path, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -127,3 +127,41 @@ class GateJudgement(Base):
     answer: Mapped[str]
     """a | b | tie | both_bad"""
     created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class PinnedQuestion(Base):
+    """A question that every version is asked."""
+
+    __tablename__ = "pinned_question"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    text: Mapped[str]
+    must: Mapped[list[str]]
+    """Words that a right answer holds; none: it is only shown."""
+    person_id: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    withdrawn_at: Mapped[datetime | None]
+
+
+class VersionAnswer(Base):
+    """What a version answered to a pinned question. The latest counts."""
+
+    __tablename__ = "version_answer"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(ForeignKey("version.number"), index=True)
+    question_id: Mapped[str] = mapped_column(ForeignKey("pinned_question.id"))
+    text: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class GateCheck(Base):
+    """What the judge says of a candidate next to the version in service. The latest counts."""
+
+    __tablename__ = "gate_check"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    candidate: Mapped[int] = mapped_column(ForeignKey("version.number"), index=True)
+    against: Mapped[int] = mapped_column(ForeignKey("version.number"))
+    judge: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(default=now)

@@ -250,8 +250,16 @@ def export_model(
     workspace: Workspace, name: str, to: str, out: Path | None = None, dtype: str | None = None,
     quant: str | None = None,
 ) -> Departure:  # fmt: skip
-    """Write a model of the workspace as a Hugging Face folder (to: "hf") or a GGUF file ("gguf").
+    """`export_folder` of a model of the workspace."""
+    return export_folder(model_folder(workspace, name), name, to, out, dtype, quant)
 
+
+def export_folder(
+    found: Path, name: str, to: str, out: Path | None = None, dtype: str | None = None, quant: str | None = None
+) -> Departure:
+    """Write a model as a Hugging Face folder (to: "hf") or a GGUF file ("gguf").
+
+    found: its folder; name: for errors, and for the default of `out`
     out: by default named after the model, in the current folder
     dtype, quant: as `malmoi models export` has them; by default float32
     Raises ConfigError for options that do not go together, UserError if `out` exists.
@@ -269,7 +277,6 @@ def export_model(
     if quant and (to == "hf" or dtype):
         raise ConfigError("--quant: goes with --to gguf and without --dtype")
     kept: Dtype = DTYPES[dtype or "float32"]
-    found = model_folder(workspace, name)
     is_reward = kind_of(found) == "reward"
     if is_reward and to == "gguf":
         raise ConfigError(f"{name}: is a reward model, which GGUF has no form for; --to hf")

@@ -27,6 +27,8 @@ State = Literal["in_service", "candidate", "refused", "earlier"]
 Act = Literal["promote", "rollback", "refuse"]
 PROMPTS = "prompts"
 """Key of `Version.learned`: names of the questions that it learned from, which the gate may not ask."""
+JUDGE_PROMPTS = "judge_prompts"
+"""Key of `Version.learned`: names of the questions that the judge learned from, which it may not judge."""
 NAME = re.compile(r"v([1-9][0-9]{0,8})")
 
 
@@ -76,7 +78,8 @@ class Version:
     def to_row(self) -> dict[str, Any]:
         """Plain values, as commands and pages show them."""
         came_from = self.came_from and f"v{self.came_from}"
-        learned = self.learned and {name: value for name, value in self.learned.items() if name != PROMPTS}
+        hidden = (PROMPTS, JUDGE_PROMPTS)
+        learned = self.learned and {name: value for name, value in self.learned.items() if name not in hidden}
         return {
             "name": self.name, "number": self.number, "state": self.state, "created_at": self.created_at, "by": self.by,
             "how": self.how, "model": self.model, "hash": self.policy_sha256, "reward_hash": self.reward_sha256,

@@ -15,6 +15,7 @@ from malmoi.feedback.gate_comparisons import (
     record_comparison,
     verdict_of,
 )
+from malmoi.feedback.pinned import Regression, pin, pinned_questions, record_pinned, regression, unpin
 from malmoi.feedback.promotion import promote, refuse, rollback
 from malmoi.feedback.refusals import RefusedError
 from malmoi.feedback.terminal import person_at_terminal
@@ -41,21 +42,86 @@ def pair(
     return ledger, add_version(ledger, NewVersion(how="train", model="sft", policy=folder)), serving
 
 
-def asked(ledger: Ledger, candidate: Version, serving: Version, question: str, text: str = "a new answer") -> str:
-    """A comparison for Ann; its id."""
-    ann = person_at_terminal(ledger, "Ann")
+def asked(
+    ledger: Ledger, candidate: Version, serving: Version, question: str, text: str = "a new answer", name: str = "Ann"
+) -> str:
+    """A comparison for somebody; its id."""
+    ann = person_at_terminal(ledger, name)
     said = Spoken(candidate, text, False, 1), Spoken(serving, "an old answer", False, 2)
     return str(record_comparison(ledger, [{"role": "user", "content": question}], *said, ann)["id"])
 
 
-def says(ledger: Ledger, candidate: Version, serving: Version, question: str, wins: bool | None) -> None:
-    """Ann compares the answers to a question: the candidate wins, loses, or ties."""
-    comparison = asked(ledger, candidate, serving, question)
-    ann = person_at_terminal(ledger, "Ann")
+def says(
+    ledger: Ledger, candidate: Version, serving: Version, question: str, wins: bool | None, name: str = "Ann"
+) -> None:
+    """Somebody compares the answers to a question: the candidate wins, loses, or ties."""
+    comparison = asked(ledger, candidate, serving, question, name=name)
+    ann = person_at_terminal(ledger, name)
     shown = open_comparison(ledger, candidate, serving, ann)
     assert shown is not None and shown["id"] == comparison
     place = 0 if shown["shown"][0]["version"] == candidate.number else 1
     record_answer(ledger, comparison, "tie" if wins is None else "ab"[place if wins else 1 - place], ann)
+
+
+def test_pinned_questions_must_not_be_lost(pair: tuple[Ledger, Version, Version]) -> None:
+    ledger, candidate, serving = pair
+    pinned = [pin(ledger, f"When is {i}?", ["at nine", "책"]) for i in range(2)]
+    shown = pin(ledger, "How are you?")
+    found = regression(ledger, candidate, serving)
+    assert (found.n, found.unasked, found.fell) == (0, 3, False)
+    for version, right in ((serving, "책은 AT  NINE."), (candidate, "At nine.")):
+        record_pinned(
+            ledger, version, [(pinned[0]["id"], right), (pinned[1]["id"], "책, at nine"), (shown["id"], "ok")]
+        )
+    found = regression(ledger, candidate, serving)
+    assert (found.n, found.candidate, found.in_service, found.unasked) == (2, 1, 2, 0)
+    assert found.fell and found.lost[0]["candidate"] == "At nine." and not found.won
+    for knowingly in (False, True):
+        with pytest.raises(RefusedError, match="answers 1 of 2 pinned questions rightly, and v1 2") as refused:
+            promote(ledger, "v2", knowingly=knowingly)
+        assert refused.value.code == "regressed"
+    record_pinned(ledger, candidate, [(pinned[0]["id"], "책, at nine")])
+    assert not regression(ledger, candidate, serving).fell
+    record_pinned(ledger, candidate, [(pinned[0]["id"], "no")])
+    unpin(ledger, pinned[0]["id"])
+    assert promote(ledger, "v2", knowingly=True).state == "in_service"
+    assert [one["text"] for one in pinned_questions(ledger)] == ["When is 1?", "How are you?"]
+
+
+def test_one_loss_of_many_is_within_the_margin() -> None:
+    assert not Regression(20, 19, 20, [], [], 0).fell and Regression(19, 18, 19, [], [], 0).fell
+
+
+@pytest.mark.parametrize("text", ["  ", "x" * 1001, "when IS it"])
+def test_a_question_that_cannot_be_pinned_is_refused(ledger: Ledger, text: str) -> None:
+    pin(ledger, "When is it")
+    with pytest.raises(RefusedError):
+        pin(ledger, text)
+    with pytest.raises(RefusedError):
+        unpin(ledger, "q-0")
+
+
+def test_those_from_whom_it_did_not_learn_must_find_it_better_too(pair: tuple[Ledger, Version, Version]) -> None:
+    ledger, _, serving = pair
+    ann = person_at_terminal(ledger, "Ann")
+    learned = {"people": [{"id": ann, "name": "Ann", "n": 9, "n_left_out": 0, "simulated": False}]}
+    new = NewVersion(how="train", model="sft", policy=ledger.root / "models" / "sft", learned=learned)
+    candidate = add_version(ledger, new)
+    for i in range(40):
+        says(ledger, candidate, serving, f"what is {i}?", True)
+    assert verdict_of(ledger, candidate, serving).others is None
+    assert verdict_of(ledger, candidate, serving).outcome == "better"
+    for i, name in enumerate(("Ben", "Cho")):
+        says(ledger, candidate, serving, f"and {i}?", False, name)
+    found = verdict_of(ledger, candidate, serving)
+    assert found.verdict.outcome == "better" and found.outcome == "not known yet"
+    assert found.others is not None and (found.others["people"], found.others["win_rate"]) == (2, 0.0)
+    with pytest.raises(RefusedError) as refused:
+        promote(ledger, candidate.name)
+    assert refused.value.code == "not_known_yet"
+    for i in range(3):
+        says(ledger, candidate, serving, f"and then {i}?", True, "Cho")
+    assert promote(ledger, candidate.name).history[-1]["knowingly"] is False
 
 
 def test_nothing_known_needs_knowingly_and_the_ledger_says_so(pair: tuple[Ledger, Version, Version]) -> None:

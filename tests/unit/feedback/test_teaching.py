@@ -279,7 +279,7 @@ def test_answers_that_are_all_the_same_are_written_instead(ledger: Ledger, mina:
     teach_items.add_question(ledger, mina, "When?")
     item = teach_items.next_to_sample(ledger)
     assert item is not None
-    same = [Sampled(text, [], "stop", None, {}) for text in ("x", " x", "")]
+    same = [Sampled(text, [], "stop", None, {}) for text in ("x", " X", "")]
     assert not teach_items.add_answers(ledger, item["id"], same)
     assert teaching.next_item(ledger, ann) is None and teach_items.next_to_sample(ledger) is None
 

@@ -26,6 +26,7 @@ LEADS = (
     "/api/improve",
     "/api/jobs",
     "/api/comparisons-of-versions",
+    "/api/pinned",
 )
 
 

@@ -32,6 +32,41 @@ export interface VersionVerdict {
   length: { candidate: number; in_service: number };
   wins: Shown[];
   losses: Shown[];
+  /** Verdicts that the ledger keeps from before do not have the next three. */
+  others?: { people: number; n: number; win_rate: number; low: number; high: number } | null;
+  judge?: Judged | null;
+  regression?: Regression;
+}
+
+/** A reward model that learned from other questions than the policy. It decides nothing. */
+export interface Judged {
+  n: number;
+  alike: number;
+  win_rate: number | null;
+  low: number | null;
+  high: number | null;
+  accuracy: Interval;
+  n_pairs: number;
+  counts: boolean;
+}
+
+/** What a candidate loses and wins on the pinned questions. */
+export interface Regression {
+  n: number;
+  candidate: number;
+  in_service: number;
+  lost: Shown[];
+  won: Shown[];
+  unasked: number;
+  margin: number;
+  fell: boolean;
+}
+
+export interface PinnedQuestion {
+  id: string;
+  text: string;
+  must: string[];
+  by: string | null;
 }
 
 export interface Learned {

@@ -26,6 +26,7 @@ const KNOWN: Record<string, Key> = {
   too_many_logins: "fault.too_many_logins",
   too_many_requests: "fault.too_many_requests",
   worse: "fault.worse",
+  regressed: "fault.regressed",
   wrong_login: "fault.wrong_login",
   wrong_setup_link: "fault.wrong_setup_link",
 };

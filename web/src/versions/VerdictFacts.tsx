@@ -1,4 +1,4 @@
-import type { Shown, VersionVerdict } from "../api/versions";
+import type { Judged, Shown, VersionVerdict } from "../api/versions";
 import { useText } from "../text";
 import { IntervalBar } from "./IntervalBar";
 import { percent } from "./words";
@@ -36,6 +36,19 @@ export function VerdictFacts({ verdict }: { verdict: VersionVerdict }) {
                 )
                 .join(", ")}
         </dd>
+        {verdict.others && (
+          <>
+            <dt>{t("verdict.others", { people: verdict.others.people })}</dt>
+            <dd>
+              {t("verdict.rate", {
+                rate: percent(verdict.others.win_rate),
+                low: percent(verdict.others.low),
+                high: percent(verdict.others.high),
+                n: verdict.others.n,
+              })}
+            </dd>
+          </>
+        )}
         <dt>{t("verdict.ties")}</dt>
         <dd>{t("verdict.ties_n", { ties: verdict.ties, bad: verdict.both_bad, alike: verdict.alike })}</dd>
         <dt>{t("verdict.length")}</dt>
@@ -47,9 +60,53 @@ export function VerdictFacts({ verdict }: { verdict: VersionVerdict }) {
           })}
         </dd>
       </dl>
+      <Pinned verdict={verdict} />
+      {verdict.judge && <Judge judge={verdict.judge} />}
       <Examples title={t("verdict.wins")} shown={verdict.wins} against={verdict.against} />
       <Examples title={t("verdict.losses")} shown={verdict.losses} against={verdict.against} />
     </section>
+  );
+}
+
+/** The pinned questions, of which a candidate may lose no more than a margin. */
+function Pinned({ verdict }: { verdict: VersionVerdict }) {
+  const t = useText();
+  const pinned = verdict.regression;
+  if (!pinned || pinned.n + pinned.unasked === 0) return null;
+  const counts = { candidate: pinned.candidate, other: pinned.in_service, n: pinned.n, against: verdict.against };
+  return (
+    <>
+      <h3>{t("pinned.heading")}</h3>
+      {pinned.n > 0 && <p>{t("pinned.right", counts)}</p>}
+      {pinned.fell && <p className="notice warn">{t("pinned.fell", { margin: percent(pinned.margin) })}</p>}
+      {pinned.unasked > 0 && <p className="quiet">{t("pinned.unasked", { n: pinned.unasked })}</p>}
+      <Examples title={t("pinned.lost")} shown={pinned.lost} against={verdict.against} />
+      <Examples title={t("pinned.won")} shown={pinned.won} against={verdict.against} />
+    </>
+  );
+}
+
+function Judge({ judge }: { judge: Judged }) {
+  const t = useText();
+  const agrees = { mean: percent(judge.accuracy.mean), low: percent(judge.accuracy.low) };
+  return (
+    <>
+      <h3>{t("judge.title")}</h3>
+      {judge.win_rate !== null && judge.low !== null && judge.high !== null && (
+        <p>
+          {t("verdict.rate", {
+            rate: percent(judge.win_rate),
+            low: percent(judge.low),
+            high: percent(judge.high),
+            n: judge.n,
+          })}
+        </p>
+      )}
+      <p className="small quiet">
+        {t("judge.agrees", { ...agrees, high: percent(judge.accuracy.high), n: judge.n_pairs })}{" "}
+        {t(judge.counts ? "judge.about" : "judge.counts_not")}
+      </p>
+    </>
   );
 }
 

@@ -9,6 +9,7 @@ import { Dialog } from "../ui/Dialog";
 import { FaultNotice } from "../ui/FaultNotice";
 import { Icon } from "../ui/Icon";
 import { useLoaded } from "../ui/useLoaded";
+import { ExportSheet } from "./ExportSheet";
 import { LearnedFrom } from "./LearnedFrom";
 import { RewardFacts } from "./RewardFacts";
 import { VerdictFacts } from "./VerdictFacts";
@@ -26,6 +27,8 @@ export function VersionPage({ name }: { name: string }) {
     setFault,
   } = useLoaded<Version>(`/api/versions/${encodeURIComponent(name)}`, LOOK_MS);
   const [asking, setAsking] = useState(false);
+  const [checking, setChecking] = useState(false);
+  const [exporting, setExporting] = useState(false);
 
   const act = async (path: string, body: object) => {
     setAsking(false);
@@ -37,6 +40,12 @@ export function VersionPage({ name }: { name: string }) {
       if (failed.code === "not_known_yet") setAsking(true);
       else setFault(failed);
     }
+  };
+
+  const check = async () => {
+    setChecking(true);
+    await act(`/api/versions/${encodeURIComponent(name)}/check`, {});
+    setChecking(false);
   };
 
   if (!version) return <div className="page">{fault && <FaultNotice fault={fault} onRetry={() => void load()} />}</div>;
@@ -73,21 +82,28 @@ export function VersionPage({ name }: { name: string }) {
                 {t("version.compare")}
               </a>
             )}
+            {Boolean(verdict?.regression?.unasked) && (
+              <Button disabled={checking} onClick={() => void check()}>
+                {t(checking ? "pinned.asking" : "pinned.ask")}
+              </Button>
+            )}
             <Button
               {...(verdict?.outcome === "better" ? { look: "main" as const } : {})}
-              disabled={verdict?.outcome === "worse" || version.missing !== null}
+              disabled={verdict?.outcome === "worse" || verdict?.regression?.fell || version.missing !== null}
               onClick={() => void act(`${base}/promote`, { knowingly: false })}
             >
               {t("version.promote")}
             </Button>
           </>
         )}
+        {version.missing === null && <Button onClick={() => setExporting(true)}>{t("version_export.act")}</Button>}
         {state === "candidate" && <Button onClick={() => void act(`${base}/refuse`, {})}>{t("version.refuse")}</Button>}
       </div>
       {(state === "candidate" || state === "refused") && <Command text={`malmoi versions promote ${version.name}`} />}
       {verdict && state !== "in_service" && <VerdictFacts verdict={verdict} />}
       {version.report?.reward_model && <RewardFacts report={version.report.reward_model} />}
       {version.learned_from && <LearnedFrom learned={version.learned_from} title={t("learned.done")} />}
+      {exporting && <ExportSheet name={version.name} onClose={() => setExporting(false)} />}
       {asking && (
         <Dialog title={t("version.promote")} onClose={() => setAsking(false)}>
           <p>{t("version.knowingly")}</p>

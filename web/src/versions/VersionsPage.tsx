@@ -10,6 +10,7 @@ import { ComparePage } from "./ComparePage";
 import { ImproveSheet } from "./ImproveSheet";
 import { JobPage } from "./JobPage";
 import { JobRow } from "./JobRow";
+import { PinnedQuestions } from "./PinnedQuestions";
 import { VersionPage } from "./VersionPage";
 import { VersionRow } from "./VersionRow";
 
@@ -65,6 +66,7 @@ function AllVersions() {
       {value?.versions.map((version) => (
         <VersionRow key={version.name} version={version} />
       ))}
+      <PinnedQuestions />
       {value && <Command text={value.command} />}
       {improving && <ImproveSheet onClose={() => setImproving(false)} />}
     </div>

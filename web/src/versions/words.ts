@@ -27,7 +27,9 @@ export function madeHow(version: Version, t: Translate): string {
 export function verdictWords(verdict: VersionVerdict, t: Translate): string {
   if (verdict.outcome === "better") return t("verdict.better", { against: verdict.against });
   if (verdict.outcome === "worse") return t("verdict.worse", { against: verdict.against });
+  if (verdict.n === 0) return t("verdict.none");
   if (verdict.n_more === null) return t("verdict.alike", { against: verdict.against });
+  if (verdict.n_more === 0) return t("verdict.doubted");
   return t("verdict.unknown", { n: verdict.n_more });
 }
 
