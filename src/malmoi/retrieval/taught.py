@@ -125,6 +125,8 @@ def _kinds(text: str) -> set[str]:
     kinds = {*asked_kinds(text)} | ({"manner"} if _MANNER.search(text) else set())
     if _SPAN.search(text):
         kinds.add("time")
+    if kinds & {"time", "money"}:  # "how long" and "how much" ask for different numbers
+        kinds.discard("number")
     if {"person", "place"} & kinds and _CALLING.search(text):  # where to call is whom to call
         kinds |= {"person", "place"}
     return kinds
