@@ -38,20 +38,20 @@ def shown_answers(ledger: Ledger) -> dict[str, Any]:
 
 def shown_rankings(ledger: Ledger) -> dict[str, Any]:
     """{"n", "cap", "people": [{"name", "n", "simulated"}], "rankings": [{"question", "answers": [{"rank", "text"}],
-    "person", "simulated", "heldout"}]}, the first of them."""
-    rows, names = ranking_rows(ledger, "all"), _names(ledger)
+    "person", "simulated", "heldout"}]}, the first of them; those of
+    programs only where people have ranked nothing."""
+    rows, names = ranking_rows(ledger) or ranking_rows(ledger, "simulated"), _names(ledger)
     counts = Counter(row["person"] for row in rows)
     simulated = {row["person"] for row in rows if row["simulated"]}
     people = [
         {"name": names.get(id, id), "n": n, "simulated": id in simulated} for id, n in counts.most_common()
     ]  # fmt: skip
-    by_people = sorted(rows, key=lambda row: row["simulated"])
     shown = [
         {"question": _question(row["messages"]), "person": names.get(row["person"], row["person"]),
          "simulated": row["simulated"], "heldout": row["split"] == "heldout",
          "answers": [{"rank": rank, "text": text} for rank, text in sorted(zip(row["ranks"], row["answers"],
                                                                                strict=True))]}
-        for row in by_people[:N_SHOWN]
+        for row in rows[:N_SHOWN]
     ]  # fmt: skip
     return {"n": len(rows), "cap": cap_of(counts), "people": people, "rankings": shown}
 

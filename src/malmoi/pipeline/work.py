@@ -60,7 +60,7 @@ def run_job(ledger: Ledger, job: dict[str, Any]) -> None:
         try:
             version = None
             if recipe is None:
-                fetch(workspace, watcher.progress_of, log.say)
+                fetch(workspace, watcher.fetched, log.say)
                 watcher.status["fetch"] = "done"
             else:
                 done = run_recipe(recipe, workspace, watcher)
@@ -143,7 +143,7 @@ class JobWatcher(Watcher):
         if self.pinned is not None and self.stage is not None:
             self.pinned.look(self.stage, self.runs)
 
-    def progress_of(self, done: int, total: int | None, *_: object) -> None:
+    def fetched(self, _name: str, done: int, total: int | None) -> None:
         """How far a model that is fetched has come."""
         if self.stage is None:
             self.stage, self.stage_began = "fetch", time.monotonic()

@@ -1,10 +1,13 @@
 import { useState } from "react";
 import { faultFrom, patch, remove } from "../api/client";
+import type { Learning } from "../api/data";
 import type { Chat, Fault } from "../api/types";
 import { go, linkTo } from "../app/route";
+import { LearnedList } from "../data/LearnedList";
 import { useText } from "../text";
 import { Button } from "../ui/Button";
 import { Dialog } from "../ui/Dialog";
+import { useLoaded } from "../ui/useLoaded";
 import { Menu } from "../ui/Menu";
 import { chatsChanged } from "./changes";
 
@@ -73,6 +76,7 @@ export function HistoryItem(props: { chat: Chat; here: boolean; searching: boole
       {act === "delete" && (
         <Dialog title={t("history.delete_title", { title: name })} onClose={() => setAct(null)}>
           <p>{t("history.delete_about")}</p>
+          <LearnedFromChat id={chat.id} />
           <div className="row">
             <Button
               look="danger"
@@ -89,4 +93,11 @@ export function HistoryItem(props: { chat: Chat; here: boolean; searching: boole
       )}
     </li>
   );
+}
+
+/** What has learned from a chat already, if anything has. */
+function LearnedFromChat({ id }: { id: string }) {
+  const { value } = useLoaded<Learning>(`/api/chats/${id}/learned`);
+  const some = value && (value.snapshots.length || value.artefacts.length || value.versions.length);
+  return some ? <LearnedList learning={value} /> : null;
 }

@@ -17,7 +17,7 @@ export function Pinned({ pinned }: { pinned: Answers }) {
                 <span className="small quiet">
                   {row.stage} {row.step !== null && t("curve.step", { n: row.step })}
                 </span>
-                <p className="pre">{row.answers[number]}</p>
+                <p>{row.answers[number]}</p>
               </li>
             ))}
           </ol>

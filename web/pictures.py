@@ -1,0 +1,154 @@
+"""Pictures of every page for the documents: English and Korean, light and dark, wide and on a phone.
+
+    python web/pictures.py --workspace demo --out docs/guides/pictures/pages
+
+serves a copy of a workspace that `malmoi demo` made, with a few things said in it; Debian's chromium draws the pages.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+NAME, PASSWORD = "지민", "말모이 말모이 사전"
+QUESTION = {"en": "What does json.dumps do?", "ko": "json.dumps 함수는 뭐 하는 거야?"}
+LOOKS = {
+    "en-light": {"locale": "en-US", "color_scheme": "light", "viewport": {"width": 1200, "height": 800}},
+    "ko-dark": {"locale": "ko-KR", "color_scheme": "dark", "viewport": {"width": 1200, "height": 800}},
+    "ko-light-phone": {"locale": "ko-KR", "color_scheme": "light", "viewport": {"width": 390, "height": 844}},
+    "en-dark-phone": {"locale": "en-US", "color_scheme": "dark", "viewport": {"width": 390, "height": 844}},
+}
+PAGES = {
+    "start": "/start", "teach": "/teach", "write": "/teach/write", "mine": "/teach/mine", "versions": "/versions",
+    "version": "/versions/v2", "data": "/data/documents", "rankings": "/data/rankings", "snapshots": "/data/snapshots",
+    "people": "/people", "account": "/account",
+}  # fmt: skip
+HOURS = "# 여는 시간\n\n도서관은 아침 아홉 시에 엽니다. 책은 세 주 동안 빌릴 수 있습니다.\n"
+RANKED = [
+    {"messages": [{"role": "user", "content": "도서관은 언제 여나요?"}],
+     "answers": ["아침 아홉 시에 엽니다.", "아홉 시.", "모르겠습니다."], "ranks": [1, 2, 3]},
+    {"messages": [{"role": "user", "content": "What is a list?"}],
+     "answers": ["A list holds values in order.", "It is a thing."], "ranks": [1, 2]},
+]  # fmt: skip
+WIDEST = 900
+"""Pixels of a stored picture."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workspace", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    chosen = parser.parse_args()
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    from playwright.sync_api import sync_playwright
+
+    with served(chosen.workspace) as base, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        prepare(browser, base)
+        for look, options in LOOKS.items():
+            for name, picture in pictures(browser, base, options):
+                store(picture, chosen.out / f"{name}-{look}.webp")
+        browser.close()
+
+
+@contextmanager
+def served(workspace: Path) -> Iterator[str]:
+    """The address of a server over a copy of the workspace, whose owner is NAME."""
+    malmoi = [sys.executable, "-m", "malmoi"]
+    with tempfile.TemporaryDirectory() as folder:
+        copy = str(Path(folder) / workspace.resolve().name)
+        shutil.copytree(workspace, copy, symlinks=True)
+        add = [*malmoi, "users", "add", NAME, "--role", "owner", "--workspace", copy]
+        subprocess.run(add, input=PASSWORD + "\n", text=True, check=True)
+        for words in (["add", "sft"], ["promote", "v1", "--knowingly"], ["add", "ppo"]):
+            subprocess.run([*malmoi, "versions", *words, "--workspace", copy], check=True)
+        words = [*malmoi, "serve", "--workspace", copy, "--port", "0", "--no-open"]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=None) as server:
+            assert server.stdout is not None
+            line = next(line for line in server.stdout if "Malmoi is at" in line)
+            try:
+                yield line.split("Malmoi is at ")[1].split(";")[0]
+            finally:
+                server.terminate()
+
+
+def signed_in(browser: Any, base: str, **options: Any) -> Any:
+    context = browser.new_context(**options)
+    entered = context.request.post(f"{base}/api/login", data={"name": NAME, "password": PASSWORD})
+    assert entered.ok, entered.text()
+    return context
+
+
+def prepare(browser: Any, base: str) -> None:
+    """Say a few things: a document, rankings, a snapshot, a question under Teach, people."""
+    context = signed_in(browser, base)
+    ask = context.request
+    raw = {"Content-Type": "application/octet-stream"}
+    rows = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in RANKED)
+    for name, text in (("hours.md", HOURS), ("rankings.jsonl", rows)):
+        sent = ask.post(f"{base}/api/data/uploads?name={name}", data=text.encode(), headers=raw)
+        assert ask.post(f"{base}/api/data/uploads/{sent.json()['id']}/add", data={}, timeout=120_000).ok
+    ask.post(f"{base}/api/data/snapshots", data={"from": "people"})
+    for text in ("What does os.path.join do?", "What is a tuple?"):
+        ask.post(f"{base}/api/teach/prompts", data={"text": text})
+    ask.post(f"{base}/api/invites", data={"role": "labeler", "name": "Mina"})
+    ask.post(f"{base}/api/keys", data={"name": "editor"})
+    end = time.monotonic() + 120
+    while not ask.get(f"{base}/api/teach").json()["waiting"] and time.monotonic() < end:
+        time.sleep(2)
+    context.close()
+
+
+def pictures(browser: Any, base: str, options: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
+    """Each page in one look: its name, and a PNG."""
+    outside = browser.new_context(**options)
+    page = outside.new_page()
+    page.goto(base)
+    page.wait_for_timeout(800)
+    yield "sign-in", page.screenshot()
+    outside.close()
+    context = signed_in(browser, base, **options)
+    page = context.new_page()
+    page.goto(f"{base}/chat")
+    page.wait_for_timeout(1500)
+    yield "empty-chat", page.screenshot()
+    language = str(options["locale"])[:2]
+    page.get_by_role("textbox").last.fill(QUESTION[language])
+    page.keyboard.press("Enter")
+    page.locator(".sources").wait_for(timeout=60_000)
+    page.locator(".source").first.click()
+    page.wait_for_timeout(500)
+    yield "chat", page.screenshot()
+    for name, path in PAGES.items():
+        page.goto(base + path)
+        page.wait_for_timeout(1500)
+        if name == "start":  # the server tries some steps first
+            page.locator(".begin").first.locator(".button.main:enabled").wait_for(timeout=90_000)
+        for begin in page.get_by_role("button", name="Begin").or_(page.get_by_role("button", name="시작하기")).all():
+            begin.click()
+            page.wait_for_timeout(500)
+        yield name, page.screenshot()
+    context.close()
+
+
+def store(picture: bytes, path: Path) -> None:
+    """Write a PNG as a small WebP."""
+    from PIL import Image
+
+    image = Image.open(BytesIO(picture)).convert("RGB")
+    if image.width > WIDEST:
+        image = image.resize((WIDEST, round(image.height * WIDEST / image.width)), Image.Resampling.LANCZOS)
+    image.save(path, "WEBP", quality=80, method=6)
+    print(f"{path}: {path.stat().st_size / 1e3:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()
