@@ -1,5 +1,6 @@
 """A real server over a folder of notes, and Debian's Chromium in front of it; what is missing is skipped, and said."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -54,17 +55,48 @@ def site(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
     notes.mkdir()
     for name, text in NOTES.items():
         (notes / name).write_text(text, encoding="utf-8")
+    subprocess.run([*malmoi("index", str(notes), "--workspace", str(workspace))], check=True)
+    with serving(chromium, workspace, folder / "log") as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def speaking_site(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A server with a tiny network that was not trained: its answers are long, and no two are alike."""
+    import torch
+
+    from malmoi.formats.folder import save_model
+    from malmoi.model.config import ModelConfig
+    from malmoi.model.transformer import LanguageModel
+    from malmoi.tokenizer.bpe import train_bpe
+    from malmoi.tokenizer.chat_template import ChatTemplate
+    from malmoi.workspace.folder import Workspace
+
+    folder = tmp_path_factory.mktemp("speaking")
+    tokenizer = train_bpe(["The cat sat on the mat. 말모이는 낱말을 모으던 일이다. " * 3], vocab_size=300)
+    sizes = {"n_layer": 2, "n_embd": 16, "n_head": 2, "n_kv_head": 1, "head_dim": 8, "n_ff": 24, "seq_len": 4000}
+    torch.manual_seed(1)
+    policy = LanguageModel(ModelConfig(vocab_size=tokenizer.vocab_size, **sizes))
+    workspace = Workspace.open(folder / "workspace")
+    save_model(workspace.models / "tiny", policy, tokenizer, ChatTemplate.default(), {})
+    with serving(chromium, workspace.path, folder / "log") as served:
+        yield served
+
+
+@contextlib.contextmanager
+def serving(chromium: Any, workspace: Path, log: Path) -> Iterator[Site]:
+    """A server over a workspace, in a process of its own, with its owner."""
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    subprocess.run([*malmoi("index", str(notes), "--workspace", str(workspace))], check=True, env=environment)
     arguments = malmoi("serve", "--workspace", str(workspace), "--port", "0", "--no-open")
-    log = (folder / "log").open("w")
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=log, text=True, env=environment) as server:
+    with (
+        log.open("w") as said,
+        subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=said, text=True, env=environment) as server,
+    ):
         try:
             yield _first_start(chromium, server, workspace)
         finally:
             server.terminate()
             server.wait(timeout=30)
-            log.close()
 
 
 def _first_start(chromium: Any, server: "subprocess.Popen[str]", workspace: Path) -> Site:
@@ -89,6 +121,20 @@ def open_page(chromium: Any, site: Site) -> Iterator[Callable[..., Any]]:
 
     Afterwards no page may have loaded anything from elsewhere, nor complained on its console.
     """
+    with opening(chromium, site) as open_:
+        yield open_
+
+
+@pytest.fixture
+def open_speaking(chromium: Any, speaking_site: Site) -> Iterator[Callable[..., Any]]:
+    """As `open_page`, of the server with a network."""
+    with opening(chromium, speaking_site) as open_:
+        yield open_
+
+
+@contextlib.contextmanager
+def opening(chromium: Any, site: Site) -> Iterator[Callable[..., Any]]:
+    """Opens pages of a site, see `open_page`."""
     contexts, complaints, outside = [], [], []
 
     def open_(
