@@ -93,13 +93,13 @@ def serving(chromium: Any, workspace: Path, log: Path) -> Iterator[Site]:
         subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=said, text=True, env=environment) as server,
     ):
         try:
-            yield _first_start(chromium, server, workspace)
+            yield first_start(chromium, server, workspace)
         finally:
             server.terminate()
             server.wait(timeout=30)
 
 
-def _first_start(chromium: Any, server: "subprocess.Popen[str]", workspace: Path) -> Site:
+def first_start(chromium: Any, server: "subprocess.Popen[str]", workspace: Path) -> Site:
     """Open the one-time link that the server prints, and make the owner's account."""
     assert server.stdout is not None
     link = next(found[0] for line in server.stdout if (found := re.search(r"http://\S+/setup#\S+", line)))

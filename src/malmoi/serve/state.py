@@ -78,9 +78,14 @@ class State:
         with contextlib.suppress(UserError):
             await self.in_service()
 
-    def could_answer(self) -> bool:
-        """Whether there is something that may answer, where nothing was before."""
-        is_empty = self.service is None and self.problem is not None and self.problem.code == "no_model"
+    def is_outdated(self) -> bool:
+        """Whether something else may answer by now: another version or index, or a first one where nothing was.
+
+        What could not be loaded is tried again by the next message, and not by everyone who looks at a page.
+        """
+        if self.service is not None:
+            return self.problem is None and self._has_changed(self.service)
+        is_empty = self.problem is not None and self.problem.code == "no_model"
         return is_empty and (index_state(self.workspace) is not None or bool(policy_names(self.workspace)))
 
     def _has_changed(self, service: Service) -> bool:

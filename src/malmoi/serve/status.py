@@ -17,7 +17,7 @@ router = APIRouter(prefix="/api")
 
 @router.get("/status")
 async def status(_: SignedIn, state: Here) -> dict[str, Any]:
-    if await asyncio.to_thread(state.could_answer):
+    if await asyncio.to_thread(state.is_outdated):
         state.begin(asyncio.create_task(state.look_again()))
     return await asyncio.to_thread(_status, state)
 

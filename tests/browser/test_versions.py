@@ -1,0 +1,150 @@
+"""The ring in a browser: Improve, a job, blind comparisons, a verdict, in service, and back again.
+
+The network is tiny and has learned nothing; what is tried is everything around it.
+"""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from malmoi.feedback.accounts import members
+from malmoi.feedback.contenders import Match
+from malmoi.feedback.gate_comparisons import record_answer
+from malmoi.feedback.judgements import NewJudgement, record_generations, record_judgements, record_person
+from malmoi.formats.folder import load_model, load_text, save_model
+from malmoi.model.config import ModelConfig
+from malmoi.model.transformer import LanguageModel
+from malmoi.tokenizer.bpe import train_bpe
+from malmoi.tokenizer.chat_template import ChatTemplate
+from malmoi.workspace.folder import Workspace
+from malmoi.workspace.ledger import Ledger
+from malmoi.workspace.versions import NewVersion, add_version, find_version, in_service
+from tests.browser.conftest import Site, first_start, malmoi
+from tests.browser.test_chat import act, ask
+
+OpenPage = Callable[..., Any]
+TEXT = "The cat sat on the mat. What is a list? A list holds values in order. 말모이는 낱말을 모으던 일이다. "
+SHAPE: dict[str, Any] = {"n_layer": 2, "n_embd": 16, "n_head": 2, "n_kv_head": 1, "head_dim": 8, "n_ff": 24}
+N_PROMPTS, N_HELD_OUT = 60, 36
+JOB_MS = 600_000
+SMALL = {"MALMOI_DTYPE": "float32", "MALMOI_DEVICE": "cpu", "MALMOI_THREADS": "1"}
+
+
+def filled(path: Path) -> Workspace:
+    """A workspace with a tiny network, and rankings of its answers by Ann and Ben."""
+    here = Workspace.open(path)
+    tokenizer = train_bpe([TEXT], vocab_size=300)
+    torch.manual_seed(1)
+    model = LanguageModel(ModelConfig(vocab_size=tokenizer.vocab_size, seq_len=96, **SHAPE))
+    save_model(here.models / "sft", model, tokenizer, ChatTemplate.default(), {})
+    with Ledger.open(here) as ledger:
+        sha256 = ledger.import_artefact(here.models / "sft", "model", "model", "a test")
+        answers = [
+            {"text": text, "ids": [1], "finished": True} for text in ("a list holds values", "the mat", "cat cat")
+        ]
+        rows = [
+            {"prompt_id": f"p{i}", "prompt": f"what is {i}?", "answers": answers,
+             "split": "heldout" if i < N_HELD_OUT else "train"}
+            for i in range(N_PROMPTS)
+        ]  # fmt: skip
+        how: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0, "seed": 1, "max_tokens": 8}
+        ids = record_generations(ledger, rows, run_id=ledger.runs()[0].id, model_sha256=sha256, **how)
+        for name in ("ann", "ben"):
+            record_person(ledger, name, name.title(), "human", "")
+        said = [
+            NewJudgement(person_id=("ann", "ben")[i % 2], prompt_id=f"p{i}", generation_ids=ids[i], ranks=[1, 2, 3])
+            for i in range(N_PROMPTS)
+        ]
+        record_judgements(ledger, said)
+    return here
+
+
+@pytest.fixture(scope="module")
+def site(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A server in front of that workspace."""
+    folder = tmp_path_factory.mktemp("ring")
+    here = filled(folder / "w")
+    environment = {**os.environ, **SMALL, "PYTHONUNBUFFERED": "1"}
+    arguments = malmoi("serve", "--workspace", str(here.path), "--port", "0", "--no-open")
+    with (
+        (folder / "log").open("w") as log,
+        subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=log, text=True, env=environment) as server,
+    ):
+        try:
+            yield first_start(chromium, server, here.path)
+        finally:
+            server.terminate()
+            server.wait(timeout=30)
+
+
+def test_improve_compare_put_in_service_and_back(open_page: OpenPage, site: Site) -> None:
+    page = open_page("/versions")
+    page.get_by_text("Pinned questions: 0").click()
+    page.get_by_label("Question").fill("what is a list?")
+    page.get_by_label("Words that a right answer holds").fill("no network says this")
+    page.get_by_role("button", name="Pin", exact=True).click()
+    page.get_by_text("Pinned questions: 1").wait_for()
+
+    page.get_by_role("button", name="Improve", exact=True).click()
+    page.get_by_text("Rankings: 60, by 2 people").wait_for()
+    page.get_by_role("button", name="Start").click()
+    page.get_by_text("You may close this page; it goes on.").wait_for()
+    page.get_by_role("link", name="See it").wait_for(timeout=JOB_MS)
+    page.get_by_role("link", name="See it").click()
+
+    page.get_by_role("heading", name="v2").wait_for()
+    page.locator(".verdict", has_text="Nobody has compared them yet.").wait_for()
+    page.get_by_text("Right: 0 of 1; v1: 0").wait_for()
+    page.get_by_role("heading", name="What the judge says").wait_for()
+    page.get_by_role("link", name="Compare now").click()
+    for answer in ("A is better", "Both bad"):
+        page.get_by_role("heading", name="Which answer is better?").wait_for()
+        page.get_by_role("button", name=answer).click(timeout=60_000)
+    page.get_by_text("Compared by you: 2").wait_for(timeout=60_000)
+    page.get_by_role("link", name="v2").click()
+
+    page.get_by_text("지민: 2").wait_for()
+    page.get_by_role("button", name="Put in service").click()
+    page.get_by_role("button", name="Put in service anyway").click()
+    page.get_by_text("in service", exact=True).wait_for()
+    with closing(Ledger.open(Workspace(site.workspace))) as ledger:
+        serving = in_service(ledger)
+        assert serving is not None and serving.name == "v2" and serving.history[-1]["knowingly"]
+
+    page.get_by_role("link", name="Chat", exact=True).first.click()
+    ask(page, "what is a mat?")
+    act(page, "Where from?").click()
+    page.get_by_text(serving.policy_sha256[:12]).wait_for()
+    page.goto(f"{site.base}/versions/v2")
+    page.get_by_role("button", name="Back to the one before").click()
+    page.get_by_text("earlier", exact=True).wait_for()
+    page.goto(f"{site.base}/versions")
+    page.get_by_text("v1 in service").first.wait_for(timeout=60_000)
+
+
+def test_a_version_made_worse_is_called_worse_and_refused(open_page: OpenPage, site: Site) -> None:
+    here = Workspace(site.workspace)
+    with closing(Ledger.open(here)) as ledger:
+        model = load_model(here.models / "sft", LanguageModel)
+        with torch.no_grad():
+            for weights in model.parameters():
+                weights.add_(torch.randn(weights.shape, generator=torch.Generator().manual_seed(2)))
+        save_model(here.models / "broken", model, *load_text(here.models / "sft"), {})
+        worse = add_version(ledger, NewVersion(how="added", model="broken", policy=here.models / "broken"))
+        owner = next(member["id"] for member in members(ledger) if member["role"] == "owner")
+        match = Match(ledger, worse, find_version(ledger, "v1"))
+        for _ in range(24):
+            pair = match.next_pair(owner)
+            assert pair is not None
+            record_answer(ledger, pair["id"], "ab"[pair["shown"][0]["version"] == worse.number], owner)
+    page = open_page(f"/versions/{worse.name}")
+    page.get_by_text("Worse than v1", exact=True).wait_for()
+    assert page.get_by_role("button", name="Put in service").is_disabled()
+    page.get_by_role("button", name="Refuse").click()
+    page.get_by_text("refused", exact=True).wait_for()
