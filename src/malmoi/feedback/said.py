@@ -86,11 +86,12 @@ def voted_rows(ledger: Ledger, until: datetime) -> list[Row]:
     latest = select(func.max(Vote.id)).where(Vote.created_at <= until).group_by(Vote.message_id, Vote.person_id)
     columns = (Vote.id, Vote.vote, Vote.person_id)
     query = select(*columns, ChatMessage.id.label("message"), ChatMessage.text.label("answer")).select_from(Vote)
-    query = query.where(Vote.id.in_(latest), Vote.vote.is_not(None), ChatMessage.text != "")
+    query = query.where(Vote.id.in_(latest), Vote.vote.is_not(None))
     return [
         {"prompt_id": f"vote-{row.message}", "messages": [*messages, {"role": "assistant", "content": row.answer}],
          "label": row.vote == "up", "person": row.person_id}
         for row, messages in _asked(ledger, query, Vote.message_id, Vote.id)
+        if row.answer
     ]  # fmt: skip
 
 
