@@ -70,7 +70,7 @@ def test_an_order_as_shown_is_asked_for_once_more(open_page: OpenPage) -> None:
     page = join(open_page, "Unmoved")
     page.get_by_role("button", name="Start").click()
     page.get_by_role("button", name="Save, next").click()
-    page.get_by_text("Is that your order?").wait_for()
+    page.get_by_text("Is that your ranking?").wait_for()
     assert page.locator(".notice strong").count() == 0
     page.get_by_role("button", name="Save this order").click()
     page.locator(".notice strong").wait_for()

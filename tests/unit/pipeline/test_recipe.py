@@ -13,7 +13,9 @@ STAGES = [find_stage(name) for name in stage_names()]
 
 
 def test_every_path_that_an_algorithm_reads_is_refused_in_a_recipe(tmp_path: Path) -> None:
-    keys = {f"{stage.name}.{name}" for stage in STAGES if stage.Inputs for name in stage.Inputs.model_fields}
+    # KTO is a stage of no shipped recipe: it learns from votes, which there are in a service.
+    own = [stage for stage in STAGES if stage.name != "kto"]
+    keys = {f"{stage.name}.{name}" for stage in own if stage.Inputs for name in stage.Inputs.model_fields}
     assert {"pretrain.shards", "sft.model", "judge.data", "ppo.reward_model", "grpo.policy"} <= keys
     for key in keys:
         stage, _, name = key.partition(".")
