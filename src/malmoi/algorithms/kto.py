@@ -106,7 +106,7 @@ def build(config: Config, inputs: Inputs) -> Job:
 
 
 def with_weights(config: Config, n_good: int, n_bad: int) -> Config:
-    """The settings with both weights: the more frequent kind has 1 unless something else is given."""
+    """The settings with both weights: the more frequent kind has 1 by default."""
     most = max(n_good, n_bad)
     good = most / n_good if config.desirable_weight is None else config.desirable_weight
     bad = most / n_bad if config.undesirable_weight is None else config.undesirable_weight

@@ -248,7 +248,7 @@ def verdict_lines(verdict: "GateVerdict") -> list[str]:
 
 
 def gate_lines(verdict: "GateVerdict") -> list[str]:
-    """What stands beside people's comparisons: pinned questions, people it did not learn from, the judge."""
+    """What is shown next to people's comparisons: pinned questions, people it did not learn from, the judge."""
     lines = []
     if (others := verdict.others) is not None:
         lines.append(f"  the {others['people']} people it did not learn from: wins {others['win_rate']:.0%} of "
@@ -256,7 +256,7 @@ def gate_lines(verdict: "GateVerdict") -> list[str]:
     pinned = verdict.regression
     if pinned["n"]:
         fell = f", a loss of more than {pinned['margin']:.0%}: it is not put in service" if pinned["fell"] else ""
-        lines.append(f"  pinned questions answered rightly: {pinned['candidate']} of {pinned['n']}, in service "
+        lines.append(f"  pinned questions answered correctly: {pinned['candidate']} of {pinned['n']}, in service "
                      f"{pinned['in_service']}{fell}")  # fmt: skip
         lines += [f"  lost: {one['question']} ({', '.join(one['must'])})\n    candidate:  {_line(one['candidate'])}"
                   for one in pinned["lost"]]  # fmt: skip

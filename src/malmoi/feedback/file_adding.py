@@ -139,7 +139,7 @@ def _ranking(row: Mapping[str, Any], path: Path, by_program: bool) -> dict[str, 
 
 
 def _by(path: Path, by_program: bool) -> dict[str, Any]:
-    """Who is behind a file that names nobody: people, or a program, known by the file."""
+    """Who is taken to speak in a file that names nobody: people, or a program, known by the file."""
     kind = "simulated" if by_program else "human"
     return {
         "person": f"f-{digest_of([path.name, kind])[:16]}", "person_name": path.name, "simulated": by_program

@@ -28,7 +28,7 @@ LONGEST, MOST, MOST_WORDS = 1000, 200, 8
 class Regression:
     """A candidate next to the version in service on the pinned questions that say what a right answer holds.
 
-    n: questions that both were asked; candidate, in_service: how many each answers rightly
+    n: questions that both were asked; candidate, in_service: how many each answers correctly
     lost, won: [{"question", "must", "candidate", "in_service"}]
     unasked: pinned questions that one of them was not asked
     """

@@ -26,7 +26,7 @@ def promote(ledger: Ledger, name: str, *, knowingly: bool = False, person_id: st
         if verdict["regression"]["fell"]:
             lost = verdict["regression"]
             raise RefusedError(
-                "regressed", f"{version.name}: answers {lost['candidate']} of {lost['n']} pinned questions rightly, "
+                "regressed", f"{version.name}: answers {lost['candidate']} of {lost['n']} pinned questions correctly, "
                 f"and {serving.name} {lost['in_service']}; it is not put in service", verdict=verdict,
             )  # fmt: skip
         if verdict["outcome"] == "not known yet" and not knowingly:

@@ -77,7 +77,7 @@ def test_pinned_questions_must_not_be_lost(pair: tuple[Ledger, Version, Version]
     assert (found.n, found.candidate, found.in_service, found.unasked) == (2, 1, 2, 0)
     assert found.fell and found.lost[0]["candidate"] == "At nine." and not found.won
     for knowingly in (False, True):
-        with pytest.raises(RefusedError, match="answers 1 of 2 pinned questions rightly, and v1 2") as refused:
+        with pytest.raises(RefusedError, match="answers 1 of 2 pinned questions correctly, and v1 2") as refused:
             promote(ledger, "v2", knowingly=knowingly)
         assert refused.value.code == "regressed"
     record_pinned(ledger, candidate, [(pinned[0]["id"], "책, at nine")])

@@ -125,7 +125,7 @@ export const en = {
   "fault.nothing_to_compare": "Both answers came out the same, so there is nothing to compare.",
   "fault.offline": "The server does not answer. Is it running?",
   "fault.other_origin": "The request came from another page.",
-  "fault.regressed": "This version answers fewer of the pinned questions rightly than the one in service.",
+  "fault.regressed": "This version answers fewer of the pinned questions correctly than the one in service.",
   "fault.storage": "The server cannot store anything right now. Please try again.",
   "fault.too_large": "This is too large: at most {mb} MB are accepted.",
   "fault.too_long": "The message has {n} tokens, and the model reads {most} at most. Please shorten it.",
