@@ -1,4 +1,4 @@
-"""KTO's loss compared with loops over single answers, written from arXiv:2402.01306, eq. 7 and 8, and its §4.1 on the KL."""
+"""KTO's loss and loops over single answers, written from arXiv:2402.01306, eq. 7 and 8, and its §4.1 on the KL."""
 
 import math
 
