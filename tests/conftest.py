@@ -24,6 +24,14 @@ os.environ.setdefault("MALMOI_THREADS", "1")
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# A file stays in one process: one that takes minutes goes first, so that no process works alone at the end.
+LONG = ("unit/test_odd_input.py",)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONG))
+
+
 POSTGRES = os.environ.get("MALMOI_TEST_DATABASE_URL")
 ENGINES = ["sqlite", *([pytest.param("postgresql", marks=pytest.mark.postgres)] if POSTGRES else [])]
 
