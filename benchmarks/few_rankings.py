@@ -157,11 +157,16 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="model folder whose states the probe reads")
     parser.add_argument("rankings", type=Path, nargs="+", help="rankings in any known format")
     parser.add_argument("--longest", type=int, default=256, help="tokens of a conversation; longer ones are left out")
+    parser.add_argument("--only-together", action="store_true", help="leave out the files one by one")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
+    if given.only_together and len(given.rankings) == 1:
+        parser.error("--only-together: name several files")
     files = {path.name: read(given.model, path, given.longest) for path in given.rankings}
     if len(files) > 1:
         files[TOGETHER] = joined(list(files.values()))
+    if given.only_together:
+        files = {name: known for name, known in files.items() if name == TOGETHER}
     found = {}
     for name, known in files.items():
         found[name] = measure(known, SIZES[-1:] if name == TOGETHER else SIZES)

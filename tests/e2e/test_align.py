@@ -97,6 +97,9 @@ def test_every_method_stands_beside_sft_with_its_interval(whole: Path) -> None:
     for row in methods.values():
         assert row["corrected"] == row["against_longer_corrected"]
         assert (row["corrected"]["mean"], row["corrected"]["verdict"]) == (None, "not known yet")
+        assert row["by_words"]["corrected"] == row["corrected"]
+    assert methods["sft"]["by_words"]["win_rate"]["mean"] == 0.5
+    assert "18 held-out prompts are too few" in compared(whole)["other_judge"]["alarm"]
     # What best-of-n maximises can only rise with n.
     rewards = [methods[f"best of {n}"]["reward"]["mean"] for n in (1, 2, 4)]
     assert rewards[0] == pytest.approx(methods["sft"]["reward"]["mean"])
@@ -118,7 +121,7 @@ def test_people_rank_what_was_compared(given: Path, whole: Path, tmp_path: Path)
 def test_curves_begin_at_sft_and_leave_it(whole: Path) -> None:
     for method in ("ppo", "grpo"):
         points = compared(whole)["curves"][method]["points"]
-        assert points[0]["step"] == 0 and points[0]["judge"]["mean"] == 0
+        assert points[0]["step"] == points[0]["judge"]["mean"] == points[0]["words"]["mean"] == 0
         assert points[0]["kl"] == pytest.approx(0, abs=1e-2)
         assert abs(points[-1]["kl"]) > 1e-3
         assert points[-1]["step"] == read_jsonl(made(whole, method).parent / "metrics.jsonl")[-1]["step"]

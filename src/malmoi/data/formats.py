@@ -4,7 +4,8 @@ A row's columns tell its format (`FORMATS`); the user does not have to name it. 
 
     conversation  {"messages", "source", "origin", "tree"}
     ranking       {"messages" (ends with the user), "answers", "ranks" (1 is best, equal is a tie), "source", "origin",
-                   "tree"}, and if known "annotators", the ranks given by each person, or the one "person"
+                   "tree"}, and if known "annotators", the ranks given by each person, or the one "person", and "simulated"
+                   if that is a program
     prompt        {"messages" (ends with the user), "source", "tree"}
     vote          {"messages" (ends with the answer), "label" (whether it is wanted), "source", "origin", "tree"}
 
@@ -357,7 +358,7 @@ def _with_rejected(columns: str, rejected: str, **more: Any) -> Format:
 # The first that fits counts, so formats with more requirements come first.
 FORMATS = (
     _format("judgements", "messages, answers, ranks", "unknown", best_answers(_judged), _judged,
-            reads=("annotators", "person")),
+            reads=("annotators", "person", "simulated")),
     _format("OASST rankings", "messages, ranked", "human", best_answers(_listed), _listed),
     _format("PandaLM", "instruction, response1, response2, annotator1", "generated", best_answers(_panda), _panda,
             asks=("instruction",)),

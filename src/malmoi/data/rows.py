@@ -182,6 +182,7 @@ def judgements(row: Row) -> Row:
         raise BadRow("ranks are whole numbers, 1 for the best", f"; got {excerpt(ranks)}")
     made = {"messages": without_marks(turns_of(row["messages"])), "answers": answers, "ranks": ranks}
     made |= {"person": row["person"]} if isinstance(row.get("person"), str) and row["person"] else {}
+    made |= {"simulated": True} if row.get("simulated") is True else {}
     return made | ({"annotators": _annotators(row, len(answers))} if row.get("annotators") else {})
 
 

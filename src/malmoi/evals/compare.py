@@ -24,6 +24,7 @@ from malmoi.evals.interval import bootstrap
 from malmoi.evals.judge_error import FEWEST_LABELLED, JudgeError
 from malmoi.evals.judged import Scores, Text, judge_answers, longer_of_two, win_rates, wins_against
 from malmoi.evals.to_rank import Messages, by_people, pairs_to_rank, people_said
+from malmoi.evals.words_judge import WordsJudge, judge_by_words
 from malmoi.files import read_json, read_jsonl
 from malmoi.formats.folder import load_model, load_text, score_std
 from malmoi.inference.requests import Answer
@@ -103,16 +104,20 @@ def compare(inputs: Inputs, settings: CompareSettings, say: Callable[[str], None
     models = {"reward": by_reward.facts, "judge": by_judge.facts}
     for name, found in models.items():
         say(f"{name}: orders {_mean(found['accuracy'])} of the held-out pairs as people do")
-    texts = {name: [[_text(text[0], answer) for answer in group] for group in found] for name, found in sampled.items()}
+    said = {name: _texts(text[0], answers) for name, (_, answers) in to_score.items()}
+    texts = {name: said[name] for name in sampled}
     longer = longer_of_two(sampled[SFT])
     methods = {
         name: _row(sampled[name], texts[name], kl.get(name), rewards[name], judged[name], rewards[SFT], judged[SFT],
                    longer, error, name == SFT)
         for name in sampled
     }  # fmt: skip
-    weights = {f"best of {n}": (n, best_weights(rewards[SFT], n)) for n in _powers(settings.n_best)}
-    for name, (n, chosen) in {**weights, LONGER: (2, longer)}.items():
+    by_weight = {f"best of {n}": (n, best_weights(rewards[SFT], n)) for n in _powers(settings.n_best)}
+    by_weight[LONGER] = (2, longer)
+    for name, (n, chosen) in by_weight.items():
         methods[name] = _chosen(n, chosen, sampled[SFT], rewards[SFT], judged[SFT], longer, error)
+    words = _judge_by_words(methods, inputs, said, {name: chosen for name, (_, chosen) in by_weight.items()})
+    by_scorer = {"judge": judged, "reward": rewards} | ({"words": words.scores} if words else {})
     for name in sampled.keys() & by_reward.spread.keys():
         methods[name]["disagreement"] = _interval(by_reward.spread[name])
     asked = [prompt.messages for prompt in heldout]
@@ -120,14 +125,14 @@ def compare(inputs: Inputs, settings: CompareSettings, say: Callable[[str], None
         _correct_by_people(methods, inputs.people, asked, texts, judged, say)
     for name in kl:
         methods[name]["best_of_n_there"] = _best_of_n_at(methods[name]["kl"], methods)
-    for name, row in methods.items():
-        say(f"{name}: wins {_mean(row['win_rate'])}, corrected {_told(row['corrected'])}, KL {row['kl']:.2f} nats")
+    _say_wins(methods, say)
     return {
         "judge": JUDGE,
+        "other_judge": words and words.facts,
         "n_prompts": len(heldout),
         "temperature": settings.temperature,
         "methods": methods,
-        "curves": {method: _curve(method, points, rewards, judged) for method, points in curves.items()},
+        "curves": {method: _curve(method, points, by_scorer) for method, points in curves.items()},
         "models": models,
         "annotators": _annotators(inputs.facts),
         "agreement": bootstrap(_agreement(rewards[SFT], judged[SFT])).to_row(),
@@ -215,6 +220,22 @@ def _corrected(wins: np.ndarray, against_longer: np.ndarray, error: JudgeError) 
     }
 
 
+def _judge_by_words(
+    methods: dict[str, dict[str, Any]], inputs: Inputs, texts: Mapping[str, list[list[str]]],
+    weights: Mapping[str, np.ndarray],
+) -> WordsJudge | None:  # fmt: skip
+    """Add `by_words` and `words_gain` to each method; None where the judge's rankings are not known.
+
+    weights: of the methods that choose among SFT's answers
+    """
+    if "judge" not in inputs.taught:
+        return None
+    words = judge_by_words(inputs.taught["judge"], inputs.rankings, texts)
+    for name, row in methods.items():
+        row |= words.row_of_chosen(weights[name], SFT) if name in weights else words.row(name, SFT)
+    return words
+
+
 def _correct_by_people(
     methods: dict[str, dict[str, Any]], path: Path, asked: Sequence[Messages], texts: Mapping[str, list[list[str]]],
     judged: Scores, say: Callable[[str], None],
@@ -268,15 +289,14 @@ def _read_curve(path: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _curve(method: str, points: Sequence[Mapping[str, Any]], rewards: Scores, judged: Scores) -> dict[str, Any]:
-    """Gains over the first point, which is SFT, by the judge and by the reward model.
+def _curve(method: str, points: Sequence[Mapping[str, Any]], by_scorer: Mapping[str, Scores]) -> dict[str, Any]:
+    """Gains over the first point, which is SFT, by each of those that score: judge, reward and, if there is one, words.
 
     best: step with the judge's highest gain; fall: change of the judge's gain from there to the last, paired by prompt
     """
     names = [f"{method} at {point['step']}" for point in points]
     gains = {
-        key: [(scores[name] - scores[names[0]]).mean(axis=1) for name in names]
-        for key, scores in (("judge", judged), ("reward", rewards))
+        key: [(scores[name] - scores[names[0]]).mean(axis=1) for name in names] for key, scores in by_scorer.items()
     }
     best = int(np.argmax([gain.mean() for gain in gains["judge"]]))
     return {
@@ -326,12 +346,23 @@ def _alarms(folder: Path) -> dict[str, str]:
     return alarms
 
 
-def _text(tokenizer: Tokenizer, answer: Answer) -> str:
-    return tokenizer.decode(answer.ids).strip()
+def _texts(tokenizer: Tokenizer, answers: AnswerGroups) -> list[list[str]]:
+    return [[tokenizer.decode(answer.ids).strip() for answer in group] for group in answers]
 
 
 def _interval(values: np.ndarray) -> dict[str, Any]:
     return bootstrap(values.mean(axis=1)).to_row()
+
+
+def _say_wins(methods: Mapping[str, Mapping[str, Any]], say: Callable[[str], None]) -> None:
+    for name, row in methods.items():
+        say(f"{name}: wins {_wins(row)}, KL {row['kl']:.2f} nats")
+        if name != SFT and "by_words" in row:
+            say(f"  by counted words: wins {_wins(row['by_words'])}")
+
+
+def _wins(row: Mapping[str, Any]) -> str:
+    return f"{_mean(row['win_rate'])}, corrected {_told(row['corrected'])}"
 
 
 def _told(corrected: Mapping[str, Any]) -> str:

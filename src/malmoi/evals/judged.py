@@ -61,9 +61,7 @@ def judge_answers(
     means = [heads.mean(axis=1).tolist() for heads in by_head]
     facts = measure_heads(known, by_head)
     facts |= compare_with_baselines(rows, means, baseline_scores(rows, taught), name)
-    found = score_gaps(means, [row["ranks"] for row in rows])
-    right = (found.gaps > 0) + 0.5 * (found.gaps == 0)
-    error = JudgeError(right, [rows[place]["tree"] for place in found.prompts], facts["alarm"])
+    error = error_of(rows, means, facts["alarm"])
     # As in PPO, an answer that was cut off is read with its last token replaced by the end of turn, because the reward
     # model was trained on whole turns.
     end = tokenizer.end_of_turn_id
@@ -81,6 +79,13 @@ def judge_answers(
         cautious = np.array(followed_scores(model, turns, tokenizer.pad_id)) if model.caution else heads.mean(axis=2)
         scores[method], spread[method] = cautious, heads.std(axis=2)
     return Judged(scores, spread if model.n_heads > 1 else {}, facts, error)
+
+
+def error_of(rows: Sequence[Mapping[str, Any]], scores: Sequence[Sequence[float]], doubt: str) -> JudgeError:
+    """How often these scores of people's rankings order a pair as people did. doubt: see `JudgeError`"""
+    found = score_gaps(scores, [row["ranks"] for row in rows])
+    right = (found.gaps > 0) + 0.5 * (found.gaps == 0)
+    return JudgeError(right, [rows[place]["tree"] for place in found.prompts], doubt)
 
 
 def win_rates(ours: np.ndarray, theirs: np.ndarray, is_same: bool = False) -> np.ndarray:

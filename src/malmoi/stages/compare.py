@@ -157,6 +157,18 @@ def _how_corrected(found: Mapping[str, Any]) -> str:
     )
 
 
+def _other_judge(found: Mapping[str, Any]) -> list[Block]:
+    """What the judge that counts words is worth; nothing where it is not known what the judge was trained on."""
+    words = found.get("other_judge")
+    if not words:
+        return []
+    said = (
+        f"A judge of another kind, counted words, shares no network with the reward model. It orders "
+        f"{show(words['accuracy'])} {show_interval(words['accuracy'])} of the same pairs as people did"
+    )
+    return [Note(f"{said}. No verdict by it: {words['alarm']}." if words["alarm"] else f"{said}.")]
+
+
 def _shown(name: str, start: str) -> str:
     return start if name == START else label_of(name) if _is_trained(name) else name
 
@@ -217,9 +229,12 @@ def _side_by_side(found: Mapping[str, Any], names: Mapping[str, str], start: str
         "judge": f"Judge’s score, gain over {start}, against √KL; ringed: where it was highest.",
         "reward": "The same by the reward model that was trained with.",
     }
+    if found.get("other_judge"):
+        captions["words"] = "The same by counted words, in their own units."
     blocks: list[Block] = [
         _table(found["methods"], names, start),
         Note(_how_corrected(found)),
+        *_other_judge(found),
         *(_against_distance(found, names, start, key, caption) for key, caption in captions.items()),
     ]
     for name, row in found["curves"].items():
@@ -238,11 +253,12 @@ def _side_by_side(found: Mapping[str, Any], names: Mapping[str, str], start: str
 
 
 def _table(methods: Mapping[str, Any], names: Mapping[str, str], start: str) -> Table:
-    has_heads = "disagreement" in methods[START]
+    has_heads, has_words = "disagreement" in methods[START], "by_words" in methods[START]
     head = [
         "method",
         f"wins against {start}, by the judge",
         "as people would say",
+        *(["the same by counted words"] if has_words else []),
         f"against the longer of 2 by {start}",
     ]
     head += ["judge’s score, gain", "reward model’s, gain", "KL, nats"]
@@ -255,7 +271,8 @@ def _table(methods: Mapping[str, Any], names: Mapping[str, str], start: str) -> 
             Cell(show(row[key]), "" if name == START else show_interval(row[key]))
             for key in ("win_rate", "gain", "reward_gain")
         ]
-        measured[1:1] = [Cell("") if name == START else _corrected(row["corrected"]), _against_longer(row)]
+        said = [row["corrected"], *([row["by_words"]["corrected"]] if has_words else [])]
+        measured[1:1] = [*(Cell("") if name == START else _corrected(one) for one in said), _against_longer(row)]
         there, spread = row.get("best_of_n_there"), row.get("disagreement")
         cells = [Cell(names[name]), *measured, Cell(f"{row['kl']:.2f}"), Cell(show(there["win_rate"]) if there else "")]
         cells += [Cell(show(spread) if spread else "")] if has_heads else []
@@ -275,10 +292,10 @@ def _against_longer(row: Mapping[str, Any]) -> Cell:
 def _against_distance(found: Mapping[str, Any], names: Mapping[str, str], start: str, key: str, caption: str) -> Plot:
     """Gains against √KL: of policies during training or at its end, and of best-of-n for each n.
 
-    key: judge or reward, which gives the scores; the highest score by the judge is ringed
+    key: judge, reward or words, which gives the scores; the highest score by the judge is ringed
     """
     methods, curves = found["methods"], found["curves"]
-    gain = "gain" if key == "judge" else "reward_gain"
+    gain = {"judge": "gain", "reward": "reward_gain", "words": "words_gain"}[key]
     lines = []
     for name, row in methods.items():
         if _is_trained(name):

@@ -15,6 +15,8 @@ from malmoi.files import read_json, read_jsonl, write_json
 from malmoi.stage import Context, Finished, required
 from malmoi.synthetic.gold import gold_score
 from malmoi.synthetic.labeler import SimulatedLabeler
+from malmoi.workspace.folder import Workspace
+from malmoi.workspace.hashes import Hashes
 
 
 class Settings(config.Settings):
@@ -41,6 +43,15 @@ def cost(settings: Settings, sizes: Sizes) -> Cost:
     return Cost(fixed_s=1e-3 * sizes.n_prompts * sizes.n_ranked)
 
 
+def external_hashes(settings: Settings, workspace: Workspace, hashes: Hashes) -> dict[str, str]:
+    """The labeler's rule: rankings by another rule are other work."""
+    return {"labeler": _labeler(settings).person_id}
+
+
+def _labeler(settings: Settings) -> SimulatedLabeler:
+    return SimulatedLabeler(settings.error_rate, settings.tie_margin, settings.seed)
+
+
 def run(context: Context, settings: Settings) -> None:
     """Rank the answers to each prompt, and freeze the judgements."""
     rows = read_jsonl(context.reads("answers").path)
@@ -48,7 +59,7 @@ def run(context: Context, settings: Settings) -> None:
         [gold_score(a["text"], row["references"], a["finished"], row["prompt"]) for a in row["answers"]]
         for row in progress.track(rows, "prompts")
     ]
-    labeler = SimulatedLabeler(settings.error_rate, settings.tie_margin, settings.seed).calibrated(scores)
+    labeler = _labeler(settings).calibrated(scores)
     ledger = context.ledger
     record_person(ledger, labeler.person_id, "simulated labeler", "simulated", labeler.rule)
     said = [
@@ -56,7 +67,7 @@ def run(context: Context, settings: Settings) -> None:
             person_id=labeler.person_id,
             prompt_id=row["prompt_id"],
             generation_ids=row["generation_ids"],
-            ranks=labeler.rank(row_scores, labeler.rng(row["prompt_id"])),
+            ranks=labeler.rank([a["text"] for a in row["answers"]], row_scores, labeler.rng(row["prompt_id"])),
         )
         for row, row_scores in zip(progress.track(rows, "rankings"), scores, strict=True)
     ]

@@ -56,7 +56,7 @@ class SimulatedLabeler:
 
     It perceives each score plus Gaussian noise (Thurstone 1927, case V) and ties what it perceives within
     `tie_margin` of the best of a group. The noise is set so that, among the pairs whose true ranks differ,
-    `error_rate` are perceived in the wrong order.
+    `error_rate` are perceived in the wrong order. Answers that read the same are perceived alike, so they tie.
 
     error_rate: in [0, 0.5); people who rank assistants' answers disagree on about a quarter of the pairs
     tie_margin: in units of the score, 0 to 1
@@ -75,7 +75,8 @@ class SimulatedLabeler:
         return (
             f"Simulated, not a person. Compares an answer with its reference and its documents: {RULE} "
             f"Scores within {self.tie_margin:g} of the best of a group tie. It perceives scores through Gaussian noise "
-            f"(Thurstone 1927) that turns {self.error_rate:.0%} of the truly different pairs round; seed {self.seed}."
+            f"(Thurstone 1927) that turns {self.error_rate:.0%} of the truly different pairs round; answers that read "
+            f"the same tie; seed {self.seed}."
         )
 
     @property
@@ -92,12 +93,16 @@ class SimulatedLabeler:
         digest = hashlib.sha256(prompt_id.encode()).digest()
         return np.random.default_rng([self.seed, int.from_bytes(digest[:8], "big")])
 
-    def rank(self, scores: Sequence[float], rng: np.random.Generator) -> list[int]:
-        """Competition ranks, 1 = best, as perceived."""
+    def rank(self, answers: Sequence[str], scores: Sequence[float], rng: np.random.Generator) -> list[int]:
+        """Competition ranks, 1 = best, as perceived. scores: of each answer; of equal answers the first one's counts"""
         if self.sigma is None:
             raise ValueError("sigma: not set; use labeler.calibrated(score_lists)")
-        noise = rng.normal(0.0, self.sigma, len(scores))
-        return true_ranks([float(score + error) for score, error in zip(scores, noise, strict=True)], self.tie_margin)
+        score_of: dict[str, float] = {}
+        for answer, score in zip(answers, scores, strict=True):
+            score_of.setdefault(answer, score)
+        noise = rng.normal(0.0, self.sigma, len(score_of)).tolist()
+        seen = {answer: score + error for (answer, score), error in zip(score_of.items(), noise, strict=True)}
+        return true_ranks([seen[answer] for answer in answers], self.tie_margin)
 
 
 def _gaps(score_lists: Sequence[Sequence[float]], tie_margin: float) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

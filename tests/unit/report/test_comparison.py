@@ -12,8 +12,11 @@ from tests.unit.report.finished_recipe import FILES, KOREAN, METRICS, NASTY, int
 
 
 def method(mean: float, kl: float, **more: Any) -> dict[str, Any]:
-    shared = dict.fromkeys(("judge", "reward", "gain", "reward_gain"), interval(mean - 0.5))
-    return {"win_rate": interval(mean), "kl": kl, "tokens": 9.6, "finished": 0.75, **shared, **more}
+    shared = dict.fromkeys(("judge", "reward", "gain", "reward_gain", "words_gain"), interval(mean - 0.5))
+    by_words = {"win_rate": interval(0.51), "corrected": interval(0.53) | {"verdict": "no difference shown"}}
+    return {
+        "win_rate": interval(mean), "by_words": by_words, "kl": kl, "tokens": 9.6, "finished": 0.75, **shared, **more,
+    }  # fmt: skip
 
 
 MODEL = {
@@ -36,11 +39,14 @@ COMPARED: dict[str, Any] = {
     },
     "curves": {
         "grpo": {
-            "points": [{"step": n, "kl": n, "judge": interval(n), "reward": interval(n)} for n in (0, 2, 4)],
+            "points": [
+                {"step": n, "kl": n, **dict.fromkeys(("judge", "reward", "words"), interval(n))} for n in (0, 2, 4)
+            ],
             "best": 2, "fall": interval(-0.5),
         }
     },
     "models": {"reward": MODEL | {"disagreement": {"divided": 0.25, "accuracy_divided": None}}, "judge": MODEL},
+    "other_judge": {"accuracy": interval(0.57), "n_pairs": 36, "alarm": ""},
     "annotators": {"web": {"without_ties": 0.75, "n_pairs": 150}},
     "agreement": interval(0.64),
     "samples": [
@@ -83,6 +89,7 @@ def test_a_comparison_has_its_methods_in_one_colour_each(workspace: Workspace, m
     assert "var(--rust)" in own and "var(--violet)" not in own
     assert '<i style="background: var(--rust)"></i>DPO' in page
     assert '<i style="background: var(--violet)"></i>GRPO' in page
+    assert "counted words, shares no network" in page and "0.530" in page and "No verdict by it" not in page
     assert "highest at step 2 of 4" in page and "it was over-optimised" in page
     assert "GRPO, step 2: only 5% of the answers differ" in page and report["alarms"]
     rows = {figure: shown for figure, *shown in summary_rows(report)}

@@ -10,6 +10,7 @@ from malmoi.synthetic.labeler import SimulatedLabeler, calibrate_sigma, true_ran
 
 scores = st.lists(st.integers(0, 1000).map(lambda n: n / 1000), min_size=2, max_size=8)
 margins = st.sampled_from([0.0, 0.05, 0.3])
+DIFFERENT = [chr(ord("a") + number) for number in range(20)]
 
 
 def test_ties_are_measured_from_the_best_of_the_group_not_along_a_chain() -> None:
@@ -71,7 +72,7 @@ def test_the_labeler_errs_as_often_as_it_should() -> None:
     labeler = SimulatedLabeler(error_rate=0.25, tie_margin=0.0).calibrated(score_lists)
     wrong = n_pairs = 0
     for number, values in enumerate(score_lists):
-        ranks = labeler.rank(values, labeler.rng(str(number)))
+        ranks = labeler.rank(DIFFERENT[:4], values, labeler.rng(str(number)))
         check_ranks(ranks, 4)
         for i in range(4):
             for j in range(i):
@@ -83,22 +84,46 @@ def test_the_labeler_errs_as_often_as_it_should() -> None:
 @given(scores, margins)
 def test_a_labeler_without_noise_tells_the_truth(values: list[float], margin: float) -> None:
     labeler = SimulatedLabeler(error_rate=0, tie_margin=margin, sigma=0.0)
-    assert labeler.rank(values, labeler.rng("x")) == true_ranks(values, margin)
+    assert labeler.rank(DIFFERENT[: len(values)], values, labeler.rng("x")) == true_ranks(values, margin)
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=2, max_size=8), st.integers(0, 5))
+def test_answers_that_read_the_same_tie_whatever_the_noise(answers: list[str], seed: int) -> None:
+    labeler = SimulatedLabeler(seed=seed, tie_margin=0, sigma=0.3)
+    ranks = labeler.rank(answers, ["abc".index(answer) / 10 for answer in answers], labeler.rng("x"))
+    check_ranks(ranks, len(answers))
+    for a, rank_a in zip(answers, ranks, strict=True):
+        for b, rank_b in zip(answers, ranks, strict=True):
+            assert (a == b) == (rank_a == rank_b)
+
+
+def test_a_copy_changes_nothing_about_the_other_answers() -> None:
+    labeler = SimulatedLabeler(seed=1, sigma=0.3)
+    alone = labeler.rank(["a", "b", "c"], [0.1, 0.5, 0.4], labeler.rng("x"))
+    copied = labeler.rank(["a", "b", "a", "c"], [0.1, 0.5, 0.1, 0.4], labeler.rng("x"))
+    assert copied[0] == copied[2]
+    assert np.argsort([copied[0], copied[1], copied[3]]).tolist() == np.argsort(alone).tolist()
+
+
+def test_a_text_whose_copies_score_differently_has_one_score() -> None:
+    """The end of a turn cannot be seen in the text."""
+    labeler = SimulatedLabeler(error_rate=0, tie_margin=0, sigma=0.0)
+    assert labeler.rank(["a", "b", "a"], [0.6, 0.5, 0.3], labeler.rng("x")) == [1, 3, 1]
 
 
 def test_the_labeler_depends_on_its_seed_and_the_prompt_alone() -> None:
     values = [i / 20 for i in range(20)]
     labeler = SimulatedLabeler(seed=1, sigma=0.3)
-    first = labeler.rank(values, labeler.rng("a"))
-    assert first == labeler.rank(values, labeler.rng("a"))
-    assert first != labeler.rank(values, labeler.rng("b"))
-    assert first != labeler.rank(values, SimulatedLabeler(seed=2).rng("a"))
+    first = labeler.rank(DIFFERENT, values, labeler.rng("a"))
+    assert first == labeler.rank(DIFFERENT, values, labeler.rng("a"))
+    assert first != labeler.rank(DIFFERENT, values, labeler.rng("b"))
+    assert first != labeler.rank(DIFFERENT, values, SimulatedLabeler(seed=2).rng("a"))
 
 
 def test_a_labeler_that_was_not_calibrated_says_so() -> None:
     labeler = SimulatedLabeler()
     with pytest.raises(ValueError, match="calibrated"):
-        labeler.rank([0.1, 0.2], labeler.rng("x"))
+        labeler.rank(["a", "b"], [0.1, 0.2], labeler.rng("x"))
 
 
 def test_the_rule_is_written_down_and_names_the_labeler() -> None:

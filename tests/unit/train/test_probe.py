@@ -1,6 +1,6 @@
 """A probe learns from few rankings, knows what it does not know, and scores alike in every layout and as a folder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -326,6 +326,26 @@ def test_people_of_one_source_who_contradict_each_other_are_named_and_one_can_be
     assert isinstance(job.model, ScalarModel)
     scores = mean_scores(job.model, read_rankings(path, *load_text(policy_folder), 64), 0)
     assert np.mean([one[0] < one[1] for one in scores]) > 0.9
+
+
+@pytest.mark.parametrize("method", ["probe", "train"])
+def test_rankings_by_one_person_are_said_to_be_hers(
+    tmp_path: Path, policy_folder: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    config, path = reward.Config.model_validate({"method": method}), tmp_path / "ranked.jsonl"
+
+    def notes(people: Sequence[str], **more: object) -> str:
+        rows = [
+            {"messages": [{"role": "user", "content": f"cat {i}?"}], "answers": ["the mat", "on " * (i % 5 + 1)],
+             "ranks": [1, 2], "person": people[i % len(people)], **more} for i in range(20)
+        ]  # fmt: skip
+        write_jsonl(path, rows)
+        return "\n".join(reward.build(config, reward.Inputs(model=policy_folder, data=path)).notes)
+
+    assert "all rankings are by one person, ada" in notes(["ada"])
+    assert "one person" not in notes(["ada", "ben"]) and "one person" not in notes(["", "ada"])
+    assert "one person" not in notes(["a labeler"], simulated=True)
 
 
 @pytest.mark.parametrize("method", ["probe", "train"])
