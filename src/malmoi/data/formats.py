@@ -4,8 +4,8 @@ A row's columns tell its format (`FORMATS`); the user does not have to name it. 
 
     conversation  {"messages", "source", "origin", "tree"}
     ranking       {"messages" (ends with the user), "answers", "ranks" (1 is best, equal is a tie), "source", "origin",
-                   "tree"}, and if known "annotators", the ranks given by each person, or the one "person", and "simulated"
-                   if that is a program
+                   "tree"}, and if known "annotators", the ranks given by each person, or the one "person",
+                   and "simulated" if that is a program
     prompt        {"messages" (ends with the user), "source", "tree"}
     vote          {"messages" (ends with the answer), "label" (whether it is wanted), "source", "origin", "tree"}
 
