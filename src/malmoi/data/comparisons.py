@@ -89,7 +89,10 @@ def read_rankings(path: Path, tokenizer: Tokenizer, template: ChatTemplate, seq_
             raise DataError(f"{path}:{number}: {error}") from None
         longest = max(map(len, ranking.ids))
         if longest > seq_len:
-            raise DataError(f"{path}:{number}: {longest} tokens are more than the model's context ({seq_len})")
+            raise DataError(
+                f"{path}:{number}: {longest} tokens are more than the model's context ({seq_len}); shorten the "
+                "conversation, or leave it out"
+            )
         found.append(replace(ranking, judge=judge_of(row), tree=row["tree"]))
     return found
 
