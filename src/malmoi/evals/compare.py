@@ -23,6 +23,7 @@ from malmoi.evals.best_of import best_weights, kl_bound
 from malmoi.evals.interval import bootstrap
 from malmoi.evals.judge_error import FEWEST_LABELLED, JudgeError
 from malmoi.evals.judged import Scores, Text, judge_answers, longer_of_two, win_rates, wins_against
+from malmoi.evals.reward_baselines import REWARD_MODEL
 from malmoi.evals.to_rank import Messages, by_people, pairs_to_rank, people_said
 from malmoi.evals.words_judge import WordsJudge, judge_by_words
 from malmoi.files import read_json, read_jsonl
@@ -93,7 +94,7 @@ def compare(inputs: Inputs, settings: CompareSettings, say: Callable[[str], None
     by_reward, by_judge = (
         judge_answers(name, folder, (inputs.rankings, inputs.taught.get(key)), text, to_score)
         for key, name, folder in (
-            ("reward", "the reward model", inputs.reward_model), ("judge", "the judge", inputs.judge),
+            ("reward", REWARD_MODEL, inputs.reward_model), ("judge", "the judge", inputs.judge),
         )
     )  # fmt: skip
     rewards = by_reward.scores
@@ -125,6 +126,8 @@ def compare(inputs: Inputs, settings: CompareSettings, say: Callable[[str], None
         _correct_by_people(methods, inputs.people, asked, texts, judged, say)
     for name in kl:
         methods[name]["best_of_n_there"] = _best_of_n_at(methods[name]["kl"], methods)
+    if words:
+        say(f"counted words: {_mean(words.facts['accuracy'])} of them")
     _say_wins(methods, say)
     return {
         "judge": JUDGE,

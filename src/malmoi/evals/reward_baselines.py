@@ -27,6 +27,8 @@ FOLLOWS = {
     PROBE: 'training only took away from what the network knew; set reward.method = "probe"',
 }
 """What a policy does that is trained with a reward model that knows no more than this baseline."""
+REWARD_MODEL = "the reward model"
+"""The name of a model that policies follow; one of another name only judges."""
 FEWEST_PROMPTS = 30
 """With fewer held-out prompts an interval says nothing."""
 
@@ -39,7 +41,7 @@ def baseline_scores(rows: Sequence[Row], training: Sequence[Row] | None) -> dict
 
 
 def compare_with_baselines(
-    rows: Sequence[Row], scores: Scores, baselines: Mapping[str, Scores], name: str = "the reward model"
+    rows: Sequence[Row], scores: Scores, baselines: Mapping[str, Scores], name: str = REWARD_MODEL
 ) -> dict[str, Any]:
     """A reward model next to its baselines, on the same rankings.
 
@@ -124,7 +126,6 @@ def _alarm_of_people(people: Interval) -> str:
 
 
 def _alarm(name: str, best: str, ahead: Interval) -> str:
-    follows = FOLLOWS.get(best, f"{best} is the better guide")
     if ahead.low > 0:
         return ""
     if ahead.n < FEWEST_PROMPTS:
@@ -133,7 +134,15 @@ def _alarm(name: str, best: str, ahead: Interval) -> str:
             "(data.heldout_fraction), or rank more"
         )
     how = "orders no more pairs as ranked than" if ahead.mean <= 0 else "is not shown to be better than"
+    follows = _follows(name, best)
     return f"{name} {how} {best} (difference {ahead}): {follows}; rank more, or keep to sources that want one thing"
+
+
+def _follows(name: str, best: str) -> str:
+    """What it means that a model knows no more than this baseline."""
+    if name != REWARD_MODEL:
+        return f"what it says may be {best} and no more"
+    return FOLLOWS.get(best, f"{best} is the better guide")
 
 
 def _alarm_of_source(
@@ -145,6 +154,8 @@ def _alarm_of_source(
         for one, right in found.items():
             ahead = bootstrap((ours - right)[mask], _of(trees, mask))
             if ahead.high < 0 and ahead.n >= FEWEST_PROMPTS:
-                follows = FOLLOWS.get(one, f"{one} is the better guide")
-                return f"{name}: of {source}, {one} orders more pairs as ranked (difference {ahead}): there, {follows}"
+                return (
+                    f"{name}: of {source}, {one} orders more pairs as ranked (difference {ahead}): there, "
+                    f"{_follows(name, one)}"
+                )
     return ""

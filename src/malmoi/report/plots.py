@@ -134,11 +134,11 @@ def _draw_layer(axes: "Axes", layer: Layer, hues: Hues) -> None:
 
 
 def _curve(axes: "Axes", points: Points, colour: str) -> None:
-    """A faint line of at most N_POINTS averages of neighbouring steps, and their moving average."""
+    """A faint line of at most N_POINTS averages of neighbouring steps, and their moving average; one step is a dot."""
     parts = np.array_split(np.array(points), min(N_POINTS, len(points)))
     steps, values = np.array([part.mean(axis=0) for part in parts]).T
     axes.plot(steps, values, color=colour, alpha=0.35, linewidth=0.9)
-    axes.plot(steps, _smooth(values), color=colour)
+    axes.plot(steps, _smooth(values), "o" if len(points) == 1 else "-", color=colour, markersize=3.5)
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:

@@ -140,9 +140,13 @@ def _card_note(row: Mapping[str, Any]) -> str:
 
 
 def _corrected(row: Mapping[str, Any]) -> Cell:
-    if not row["n"]:
-        return Cell(row["verdict"])
-    return Cell(show(row), f"{show_interval(row)} {row['verdict']}")
+    """What people would say by the judge, and smaller, by the judge of another kind."""
+    found, words = row["corrected"], row.get("by_words", {}).get("corrected")
+    notes = [f"{show_interval(found)} {found['verdict']}"] if found["n"] else []
+    if words:
+        said = f"{show(words)} {show_interval(words)} " if words["n"] else ""
+        notes.append(f"by counted words {said}{words['verdict']}")
+    return Cell(show(found) if found["n"] else found["verdict"], "; ".join(notes))
 
 
 def _how_corrected(found: Mapping[str, Any]) -> str:
@@ -253,12 +257,11 @@ def _side_by_side(found: Mapping[str, Any], names: Mapping[str, str], start: str
 
 
 def _table(methods: Mapping[str, Any], names: Mapping[str, str], start: str) -> Table:
-    has_heads, has_words = "disagreement" in methods[START], "by_words" in methods[START]
+    has_heads = "disagreement" in methods[START]
     head = [
         "method",
         f"wins against {start}, by the judge",
         "as people would say",
-        *(["the same by counted words"] if has_words else []),
         f"against the longer of 2 by {start}",
     ]
     head += ["judge’s score, gain", "reward model’s, gain", "KL, nats"]
@@ -271,8 +274,7 @@ def _table(methods: Mapping[str, Any], names: Mapping[str, str], start: str) -> 
             Cell(show(row[key]), "" if name == START else show_interval(row[key]))
             for key in ("win_rate", "gain", "reward_gain")
         ]
-        said = [row["corrected"], *([row["by_words"]["corrected"]] if has_words else [])]
-        measured[1:1] = [*(Cell("") if name == START else _corrected(one) for one in said), _against_longer(row)]
+        measured[1:1] = [Cell("") if name == START else _corrected(row), _against_longer(row)]
         there, spread = row.get("best_of_n_there"), row.get("disagreement")
         cells = [Cell(names[name]), *measured, Cell(f"{row['kl']:.2f}"), Cell(show(there["win_rate"]) if there else "")]
         cells += [Cell(show(spread) if spread else "")] if has_heads else []

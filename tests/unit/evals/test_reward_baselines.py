@@ -62,6 +62,9 @@ def test_an_alarm_says_what_follows() -> None:
     lengths = baseline_scores(rows, None)[LONGER]
     alarm = compare_with_baselines(rows, lengths, baseline_scores(rows, None))["alarm"]
     assert "no more pairs" in alarm and "will follow length" in alarm
+    alarm = compare_with_baselines(rows, lengths, baseline_scores(rows, None), "the judge")["alarm"]
+    assert alarm.startswith("the judge orders no more pairs") and "may be the longer answer and no more" in alarm
+    assert "follow" not in alarm
     few = compare_with_baselines(rows[:9], lengths[:9], baseline_scores(rows[:9], None))["alarm"]
     assert "9 held-out prompts are too few" in few
 
