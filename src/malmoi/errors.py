@@ -63,7 +63,11 @@ class DivergedError(UserError):
 
 
 class TooLargeError(UserError):
-    """A model that needs more memory than is free."""
+    """A model that needs more memory than is free. needed_bytes, free_bytes: what it needs, and what there is"""
+
+    def __init__(self, message: str, needed_bytes: int, free_bytes: int) -> None:
+        super().__init__(message)
+        self.needed_bytes, self.free_bytes = needed_bytes, free_bytes
 
 
 class BusyError(UserError):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from malmoi.data.comparisons import encode_ranking, ranking_ids
 from malmoi.errors import DataError, UserError
@@ -15,6 +16,7 @@ from malmoi.formats.folder import load_reward_model, load_text, score_std
 from malmoi.formats.inspect import kind_of
 from malmoi.inference.best import BestOf as InService
 from malmoi.inference.best import Words
+from malmoi.inference.memory import check_fits
 from malmoi.tokenizer.chat_template import Message
 from malmoi.train.policy_maths import priced
 
@@ -52,12 +54,13 @@ def best_weights(scores: np.ndarray, n: int) -> np.ndarray:
 class RewardJudge:
     """A reward model that scores the answers to one conversation: a `Judge` of `inference/best.py`.
 
-    Raises UserError for a model that writes answers instead of scoring them.
+    Raises UserError for a model that writes answers instead of scoring them, and for one that does not fit into memory.
     """
 
     def __init__(self, name: str, folder: Path) -> None:
         if kind_of(folder) != "reward":
             raise UserError(f"{name}: writes answers and scores none; name a reward model")
+        check_fits(name, folder, torch.float32)
         self.network = load_reward_model(folder)
         self.tokenizer, self.template = load_text(folder)
         self.price = MISSING_EOS_PENALTY * score_std(folder)

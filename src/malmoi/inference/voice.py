@@ -4,19 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from malmoi import device
-from malmoi.errors import TooLargeError
-from malmoi.formats.folder import load_config, load_model, load_text
+from malmoi.formats.folder import load_model, load_text
 from malmoi.formats.inspect import Reading, reading_of, replies_of
 from malmoi.inference.engine import Engine
 from malmoi.inference.fastest import way_of
+from malmoi.inference.memory import check_fits
 from malmoi.inference.weights import Weights, stored_dtype
 from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate, Message
-from malmoi.units import size
 
 
 @dataclass(frozen=True)
@@ -39,15 +35,10 @@ class Voice:
     def load(cls, name: str, folder: Path, weights: Weights = "auto") -> "Voice":
         """The model of a folder. Raises UserError if it cannot be loaded, or cannot write.
 
-        Raises TooLargeError before anything is read, because a system that runs out of memory ends processes unasked.
+        Raises TooLargeError before anything is read.
         """
         dtype = stored_dtype(weights)
-        needed = load_config(folder).n_parameters() * (dtype or torch.bfloat16).itemsize
-        if needed > (free := device.memory_bytes()[0]):
-            raise TooLargeError(
-                f"{name}: needs about {size(needed)} of memory, and {size(free)} are free; end other programs, or use "
-                "a smaller model"
-            )
+        check_fits(name, folder, dtype)
         network = load_model(folder, LanguageModel, dtype=dtype)
         return cls(name, network, *load_text(folder), reading_of(folder), weights, replies_of(folder))
 

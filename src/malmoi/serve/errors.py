@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from malmoi.errors import BusyError, CheckpointError, ConfigError, DataError, UserError, WorkspaceError
+from malmoi.errors import BusyError, CheckpointError, ConfigError, DataError, TooLargeError, UserError, WorkspaceError
 from malmoi.feedback.refusals import RefusedError
 
 log = logging.getLogger("malmoi.serve")
@@ -22,7 +22,7 @@ STATUS = {
     "stopped": 409, "name_taken": 409, "lease_lost": 409,
     "too_large": 413, "not_json": 415, "invalid": 422,
     "too_long": 422, "context_length_exceeded": 400, "too_many_logins": 429, "too_many_requests": 429,
-    "model_failed": 500, "internal": 500, "busy": 503, "no_model": 503, "storage": 503,
+    "model_failed": 500, "model_too_large": 503, "internal": 500, "busy": 503, "no_model": 503, "storage": 503,
     "too_slow": 408, "disk_full": 507,
 }  # fmt: skip
 TRY_AGAIN_S = 2
@@ -36,6 +36,9 @@ def refusal_of(error: Exception) -> RefusedError:
         return RefusedError("disk_full", "the disk is full; free some space and try again")
     if isinstance(error, BusyError):
         return RefusedError("busy", "too many answers are asked for at once; try again soon")
+    if isinstance(error, TooLargeError):
+        gb = {"needed_gb": round(error.needed_bytes / 1e9, 2), "free_gb": round(error.free_bytes / 1e9, 2)}
+        return RefusedError("model_too_large", str(error), None, **gb)
     if isinstance(error, MemoryError):
         return RefusedError("model_failed", "the memory is full; a smaller model or a shorter conversation needs less")
     # The message may hold a path of the server, which stays private: it goes to the log.

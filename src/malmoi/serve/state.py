@@ -122,7 +122,7 @@ class State:
             self.problem = error if isinstance(error, RefusedError) else refusal_of(error)
             if self.problem.code == "no_model":
                 self.service = None
-            if self.problem.code not in ("no_model", "disk_full"):
+            if self.problem.code not in ("no_model", "disk_full", "model_too_large"):
                 self.problem = RefusedError("model_failed", "the model cannot be loaded; the server's log says why")
             raise self.problem from None
         self.problem = None

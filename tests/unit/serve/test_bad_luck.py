@@ -47,18 +47,16 @@ def test_a_model_that_is_not_whole_stops_answers_and_nothing_else(copied: Path, 
         assert [one["title"] for one in client.get("/api/chats").json()["chats"]] == ["kept"]
 
 
-def test_a_model_that_is_too_large_is_not_loaded(
-    copied: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_model_that_is_too_large_is_not_loaded(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "memory_bytes", lambda: (1000, 2000))
     asked = CliRunner().invoke(app, ["ask", "hello", "--workspace", str(copied)])
     assert asked.exit_code == 2 and asked.stderr.count("\n") == 1
     assert "tiny: needs about" in asked.stderr and "1 kB are free" in asked.stderr
     with running(Options(copied, port=0)) as server, person(server) as client:
         (refused,) = say(client, new_chat(client), "hello")
-        assert (refused["status"], refused["error"]["code"]) == (500, "model_failed")
-        assert client.get("/api/status").json()["problem"]["code"] == "model_failed"
-    assert "tiny: needs about" in caplog.text
+        assert (refused["status"], refused["error"]["code"]) == (503, "model_too_large")
+        assert set(refused["error"]["details"]) == {"needed_gb", "free_gb"}
+        assert client.get("/api/status").json()["problem"]["code"] == "model_too_large"
 
 
 def test_a_full_disk_is_said_and_nothing_is_half_stored(notes: Path, tmp_path: Path) -> None:

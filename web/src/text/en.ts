@@ -116,6 +116,7 @@ export const en = {
   "fault.lease_lost": "You left this one for a while, so somebody else took it over. Your draft is kept.",
   "fault.missing": "The files of this version are gone.",
   "fault.model_failed": "The model could not be loaded. The terminal of the server says why.",
+  "fault.model_too_large": "The model needs about {needed} GB of memory, and {free} GB are free. End other programs on the server, or use a smaller model.",
   "fault.name_taken": "Somebody here has this name already. Please choose another.",
   "fault.no_model": "There is no assistant to answer yet.",
   "fault.not_allowed": "Your account may not do this.",

@@ -117,6 +117,7 @@ export const ko: Record<keyof typeof en, string> = {
   "fault.lease_lost": "오래 두어서 다른 사람에게 넘어갔습니다. 쓰던 내용은 남아 있습니다.",
   "fault.missing": "이 버전의 파일이 없습니다.",
   "fault.model_failed": "모델을 불러오지 못했습니다. 까닭은 서버의 터미널에 나와 있습니다.",
+  "fault.model_too_large": "모델에 메모리가 약 {needed}GB 필요한데 {free}GB만 비어 있습니다. 서버에서 다른 프로그램을 끝내거나 더 작은 모델을 쓰세요.",
   "fault.name_taken": "이미 쓰고 있는 이름입니다. 다른 이름을 골라 주세요.",
   "fault.no_model": "아직 답할 조수가 없습니다.",
   "fault.not_allowed": "이 계정으로는 할 수 없습니다.",

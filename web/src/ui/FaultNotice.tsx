@@ -36,6 +36,8 @@ export function faultText(fault: Fault, t: Translate): string {
   const details = fault.details ?? {};
   if (fault.code === "too_long") return t("fault.too_long", { n: details.n_tokens ?? "?", most: details.most ?? "?" });
   if (fault.code === "too_large") return t("fault.too_large", { mb: Math.floor(Number(details.max_bytes ?? 0) / 1e6) });
+  if (fault.code === "model_too_large")
+    return t("fault.model_too_large", { needed: details.needed_gb ?? "?", free: details.free_gb ?? "?" });
   const key = KNOWN[fault.code];
   return key ? (t as (key: Key) => string)(key) : fault.message;
 }
