@@ -217,7 +217,9 @@ class Answering:
             return None
         made_by = self.sha256_of(session.folder), self.sha256_of(self.index), self._index_place()
         sources, how = last.to_row()["sources"], self.how(session)
-        given = NewAnswer(session.asked, last.text, last.voice, *made_by, sources, last.supported, last.quoted, how)
+        given = NewAnswer(
+            session.asked, last.text, last.voice, *made_by, sources, last.supported, last.quoted, how, session.documents
+        )
         name = self.recorder.record(given)
         self._tell_problem()
         return name

@@ -6,10 +6,15 @@ from typing import Any
 
 from sqlalchemy import insert
 
+from malmoi.data.documents import documents_of
+from malmoi.errors import DataError
 from malmoi.feedback import chats
+from malmoi.feedback.asked import N_DROPPED
 from malmoi.feedback.chats import NewMessage, insert_message
 from malmoi.feedback.open_webui import from_open_webui, is_open_webui
 from malmoi.feedback.refusals import invalid
+from malmoi.retrieval.prompt import MAX_DOCUMENTS
+from malmoi.tokenizer.documents import check_documents
 from malmoi.workspace.answers import NewAnswer
 from malmoi.workspace.base import now
 from malmoi.workspace.database import writing
@@ -18,6 +23,7 @@ from malmoi.workspace.service_schema import Chat
 
 FORMAT, VERSION = "malmoi-chats", 1
 FINISHES = (None, "stop", "length", "stopped", "error")
+LONGEST_DOCUMENTS = 20_000
 SAMPLING = {"temperature": (int, float), "top_p": (int, float), "top_k": (int,), "max_tokens": (int,), "seed": (int,)}
 
 
@@ -34,7 +40,11 @@ def export_chats(ledger: Ledger, person_id: str, chat_id: str | None = None) -> 
             if before is None:
                 break
     whole = [
-        {**_plain(chat), "messages": [*map(_plain, chats.messages_of(ledger, person_id, chat["id"]))]} for chat in found
+        {
+            **_plain(chat),
+            "messages": [_plain(one) for one in chats.messages_of(ledger, person_id, chat["id"], whole=True)],
+        }
+        for chat in found
     ]
     return {"format": FORMAT, "version": VERSION, "chats": whole}
 
@@ -102,15 +112,16 @@ def _read_message(where: str, row: Any, ids: dict[str, str], roles: dict[str, st
     if role == "user":
         chats.checked_text(row["text"], f"{where}.text", may_be_empty=False)
     ids[row["id"]], roles[row["id"]] = chats.new_id(), role
-    answer = _read_answer(where, row) if role == "assistant" and row["text"] else None
+    answer, figures = _read_answer(where, row) if role == "assistant" and row["text"] else (None, None)
     message = NewMessage(
-        ids[row["id"]], parent and ids[parent], role, row["text"], row.get("finish"), None, None, answer
+        ids[row["id"]], parent and ids[parent], role, row["text"], row.get("finish"), None, figures, answer
     )
     return message, _time(row.get("created_at"))
 
 
-def _read_answer(where: str, row: Mapping[str, Any]) -> NewAnswer:
-    """What the file says of an answer. It was given elsewhere: no model of this workspace is held to have said it."""
+def _read_answer(where: str, row: Mapping[str, Any]) -> tuple[NewAnswer, dict[str, int] | None]:
+    """What the file says of an answer, and its figures. It was given elsewhere: no model of this workspace is held to
+    have said it, and what it was asked is what the chat has before it."""
     about: Any = row.get("answer")
     about = about if isinstance(about, dict) else {}
     sources: Any = about.get("sources")
@@ -121,9 +132,25 @@ def _read_answer(where: str, row: Mapping[str, Any]) -> NewAnswer:
         if isinstance(source, dict)
     ]
     voice = about.get("voice") if isinstance(about.get("voice"), str) else ""
-    return NewAnswer(
-        [{"role": "user", "content": where}], row["text"], f"{voice or 'unknown'} (imported)", sources=kept
-    )
+    documents = _read_documents(f"{where}.answer.documents", about.get("documents"))
+    asked = [{"role": "user", "content": where}]
+    answer = NewAnswer(asked, row["text"], f"{voice or 'unknown'} (imported)", sources=kept, documents=documents)
+    n_dropped = about.get(N_DROPPED)
+    return answer, {N_DROPPED: n_dropped} if type(n_dropped) is int and 0 < n_dropped < chats.MOST_MESSAGES else None
+
+
+def _read_documents(where: str, given: Any) -> list[dict[str, str]] | None:
+    """The documents of an answer's prompt. Raises RefusedError if they are none, or more than a prompt has."""
+    if given is None:
+        return None
+    try:
+        documents = documents_of(given)
+        check_documents(0, {"role": "user", "documents": documents})
+    except DataError as error:
+        raise invalid(where, str(error)) from None
+    if len(documents) > MAX_DOCUMENTS or sum(len(one["title"] + one["text"]) for one in documents) > LONGEST_DOCUMENTS:
+        raise invalid(where, f"expected at most {MAX_DOCUMENTS} documents, of {LONGEST_DOCUMENTS} characters together")
+    return documents
 
 
 def _time(given: Any) -> datetime:

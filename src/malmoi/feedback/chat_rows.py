@@ -12,7 +12,7 @@ from malmoi.workspace.service_schema import Chat, ChatMessage
 
 CHAT = ("id", "title", "created_at", "updated_at", "may_teach", "system", "sampling", "head", "n_messages")
 MESSAGE = ("id", "chat_id", "parent_id", "role", "text", "finish", "error", "answer_id", "figures", "created_at")
-ANSWER = ("voice", "model_sha256", "quoted", "supported", "sources", "sampling")
+ANSWER = ("voice", "model_sha256", "quoted", "supported", "sources", "sampling", "documents")
 EXCERPT = 80
 """Characters of an excerpt before and after what was searched for, together."""
 
@@ -35,8 +35,11 @@ def message_query() -> Select[Any]:
     return select(*own, *answer).join(Answer, Answer.id == ChatMessage.answer_id, isouter=True)
 
 
-def message_row(row: Any) -> dict[str, Any]:
-    """A message as a page shows it; `answer` says how an answer came about, None for a person's words."""
+def message_row(row: Any, *, whole: bool = False) -> dict[str, Any]:
+    """A message as a page shows it; `answer` says how an answer came about, None for a person's words.
+
+    whole: with the documents of its prompt
+    """
     found = {"id": row.id, "parent": row.parent_id, "role": row.role, "text": row.text, "finish": row.finish}
     found |= {"error": row.error, "created_at": row.created_at, "answer": None}
     found |= {"vote": None, "better": None}
@@ -51,6 +54,8 @@ def message_row(row: Any) -> dict[str, Any]:
     recorded |= {"voice": row.answer_voice or figures.pop("voice", None), "hash": row.answer_model_sha256}
     recorded |= {"quoted": bool(row.answer_quoted), "supported": row.answer_supported, "sources": sources}
     recorded["seed"] = (row.answer_sampling or {}).get("seed")
+    if whole:
+        recorded["documents"] = row.answer_documents
     return found | {"answer": figures | recorded}
 
 

@@ -186,12 +186,15 @@ def insert_message(
     connection.execute(insert(ChatMessage).values(row))
 
 
-def messages_of(ledger: Ledger, person_id: str, chat_id: str) -> list[dict[str, Any]]:
-    """All messages of a chat, oldest first. Raises RefusedError if it is not this person's."""
+def messages_of(ledger: Ledger, person_id: str, chat_id: str, *, whole: bool = False) -> list[dict[str, Any]]:
+    """All messages of a chat, oldest first. Raises RefusedError if it is not this person's.
+
+    whole: with the documents that answers were given, which a page does not show
+    """
     with ledger.engine.connect() as connection:
         _chat(connection, person_id, chat_id)
         query = message_query().where(ChatMessage.chat_id == chat_id).order_by(ChatMessage.number)
-        return [message_row(row) for row in connection.execute(query)]
+        return [message_row(row, whole=whole) for row in connection.execute(query)]
 
 
 def get_message(ledger: Ledger, person_id: str, message_id: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from malmoi.feedback.refusals import RefusedError
 from malmoi.feedback.service import Service, Turn
 from malmoi.feedback.teach_items import N_ANSWERS, Sampled, add_answers, next_to_sample
+from malmoi.inference.grounded import as_spoken, with_documents
 from malmoi.text import canonical_question
 from malmoi.workspace.ledger import Ledger
 
@@ -23,12 +24,22 @@ def sample_next(ledger: Ledger, service: Service) -> bool:
     answers: list[Sampled] = []
     seen = {canonical_question(text) for text in item["texts"]}
     plain = replace(service, best=None)  # people rank what the policy says, not what a reward model picked
+    said = as_spoken(item["messages"])
+    documents, is_other = said[-1].get("documents"), False
+    asked = [*said[:-1], {name: value for name, value in said[-1].items() if name != "documents"}]
     for number in range(N_TRIES):
         if len(seen) >= N_ANSWERS:
             break
-        turn = Turn(plain, item["messages"], {} if number == 0 else FREELY)
+        turn = Turn(plain, asked, {} if number == 0 else FREELY)
         try:
-            answer = _sampled(turn, settles=number == 0)
+            turn.prepare()
+            if documents is None:
+                documents = turn.documents
+            # All answers to one prompt read the same, also where the index has changed since the first of them.
+            if is_other := documents != turn.documents and turn.speaks:
+                turn = Turn(plain, with_documents(asked, documents), FREELY)
+                turn.prepare()
+            answer = _sampled(turn, settles=number == 0 and not is_other)
         except RefusedError as error:
             if error.code == "busy":  # later
                 return False
@@ -40,13 +51,12 @@ def sample_next(ledger: Ledger, service: Service) -> bool:
             answers.append(answer)
         if not turn.speaks:  # the documents alone answer, always the same
             break
-    add_answers(ledger, item["id"], answers)
+    add_answers(ledger, item["id"], answers, documents)
     return True
 
 
 def _sampled(turn: Turn, settles: bool) -> Sampled:
     """settles: the answer as people get it in a chat, checked; else the network's own words"""
-    turn.prepare()
     moved = threading.Event()
     if turn.speaks:
         turn.speak(moved.set)

@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 
 from malmoi.data.comparisons import EDITED
 from malmoi.data.formats import tree_of
+from malmoi.feedback.asked import N_DROPPED
 from malmoi.feedback.judgements import SnapshotFilter, answer_pairs, judged_rows
 from malmoi.feedback.said import (
     COMPARED,
@@ -133,8 +134,11 @@ def _people(ledger: Ledger, rows: Sequence[dict[str, Any]], kept: Sequence[dict[
 
 def _demonstration(row: Mapping[str, Any]) -> dict[str, Any]:
     """A conversation with the answer that a person wrote."""
-    said = [*row["messages"], {"role": "assistant", "content": row["answer"]}]
-    return {"prompt_id": row["prompt_id"], "messages": said, "person": row["person"], "origin": "human"}
+    # Earlier answers were not written by this person, and are only read.
+    read = [{**one, "trained": False} if one["role"] == "assistant" else one for one in row["messages"]]
+    said = [*read, {"role": "assistant", "content": row["answer"]}]
+    kept = {name: row[name] for name in ("prompt_id", "person", N_DROPPED) if name in row}
+    return {**kept, "messages": said, "origin": "human"}
 
 
 def _withheld_prompts(ledger: Ledger) -> set[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from malmoi.data.comparisons import EDITED
-from malmoi.feedback.chats import conversation
+from malmoi.feedback.asked import N_DROPPED, Asked, asked_in_comparison, asked_of
 from malmoi.feedback.teach_items import RANK, WRITE, allowed
 from malmoi.text import canonical
 from malmoi.workspace.ledger import Ledger
@@ -23,16 +23,20 @@ RANKS = {"a": [1, 2], "b": [2, 1], "same": [1, 1]}
 
 
 def better_rows(ledger: Ledger, until: datetime) -> list[Row]:
-    """Better answers, oldest first: {"prompt_id", "messages", "answer", "original", "person"}."""
+    """Better answers, oldest first: {"prompt_id", "messages", "answer", "original", "person"}.
+
+    Here and below, the last of the messages has the documents that the prompt had, and a row has "n_dropped" where
+    messages did not fit into it.
+    """
     latest = select(func.max(BetterAnswer.id)).where(BetterAnswer.created_at <= until)
     latest = latest.group_by(BetterAnswer.message_id, BetterAnswer.person_id)
     columns = (BetterAnswer.id, BetterAnswer.text, BetterAnswer.person_id)
     query = select(*columns, ChatMessage.id.label("message"), ChatMessage.text.label("original"))
     query = query.select_from(BetterAnswer).where(BetterAnswer.id.in_(latest), BetterAnswer.withdrawn.is_(False))
     return [
-        {"prompt_id": f"better-{row.id}", "messages": messages, "answer": row.text, "original": row.original,
+        {"prompt_id": f"better-{row.id}", **asked.to_row(), "answer": row.text, "original": row.original,
          "person": row.person_id}
-        for row, messages in _asked(ledger, query, BetterAnswer.message_id, BetterAnswer.id)
+        for row, asked in _asked(ledger, query, BetterAnswer.message_id, BetterAnswer.id)
     ]  # fmt: skip
 
 
@@ -56,8 +60,8 @@ def compared_pairs(ledger: Ledger, until: datetime) -> list[Row]:
     for row in rows:
         texts = [one["text"] for one in row.answers]
         if all(text.strip() for text in texts) and canonical(texts[0]) != canonical(texts[1]):
-            asked = conversation(ledger, row.person_id, row.chat_id, row.parent_id)
-            about = {"prompt_id": f"compared-{row.id}", "messages": asked, "person": row.person_id}
+            asked = asked_in_comparison(ledger, row.person_id, row.chat_id, row.parent_id, row.answers)
+            about = {"prompt_id": f"compared-{row.id}", **asked.to_row(), "person": row.person_id}
             found.append(_ranking(about, texts, RANKS[row.verdict], COMPARED))
     return found
 
@@ -88,9 +92,10 @@ def voted_rows(ledger: Ledger, until: datetime) -> list[Row]:
     query = select(*columns, ChatMessage.id.label("message"), ChatMessage.text.label("answer")).select_from(Vote)
     query = query.where(Vote.id.in_(latest), Vote.vote.is_not(None))
     return [
-        {"prompt_id": f"vote-{row.message}", "messages": [*messages, {"role": "assistant", "content": row.answer}],
+        {"prompt_id": f"vote-{row.message}", **asked.to_row(),
+         "messages": [*asked.messages, {"role": "assistant", "content": row.answer}],
          "label": row.vote == "up", "person": row.person_id}
-        for row, messages in _asked(ledger, query, Vote.message_id, Vote.id)
+        for row, asked in _asked(ledger, query, Vote.message_id, Vote.id)
         if row.answer
     ]  # fmt: skip
 
@@ -104,19 +109,20 @@ def n_waiting_votes(ledger: Ledger) -> int:
         return connection.scalar(query) or 0
 
 
-def _asked(ledger: Ledger, query: Any, message_id: Any, order: Any) -> Iterator[tuple[Any, list[dict[str, str]]]]:
-    """Rows of a query, each with the conversation that its message answers; only of chats that may teach."""
-    query = query.add_columns(Chat.id.label("chat"), Chat.person_id.label("owner"), ChatMessage.parent_id)
+def _asked(ledger: Ledger, query: Any, message_id: Any, order: Any) -> Iterator[tuple[Any, Asked]]:
+    """Rows of a query, each with what its message was asked; only of chats that may teach."""
+    query = query.add_columns(Chat.id.label("chat"), Chat.person_id.label("owner"))
     query = query.join(ChatMessage, ChatMessage.id == message_id).join(Chat, Chat.id == ChatMessage.chat_id)
     with ledger.engine.connect() as connection:
         rows = connection.execute(query.where(Chat.may_teach.is_(True)).order_by(order)).all()
     for row in rows:
-        yield row, conversation(ledger, row.owner, row.chat, row.parent_id)
+        yield row, asked_of(ledger, row.owner, row.chat, row.message)
 
 
 def _ranking(about: Row, answers: list[str], ranks: list[int], source: str) -> Row:
     """A row as `freeze` writes it."""
-    return {
+    row = {
         "prompt_id": about["prompt_id"], "messages": about["messages"], "answers": answers, "generation_ids": [],
         "ranks": ranks, "person": about["person"], "simulated": False, "split": "", "source": source,
     }  # fmt: skip
+    return row | {name: about[name] for name in (N_DROPPED,) if name in about}

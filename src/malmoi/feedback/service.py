@@ -7,6 +7,7 @@ server can make many at once.
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
@@ -174,6 +175,11 @@ class Turn:
         return replace(self, chosen=chosen, speeches=[])
 
     @property
+    def documents(self) -> Sequence[Mapping[str, str]] | None:
+        """See `Prepared.documents`."""
+        return self.prepared.documents if self.prepared is not None else None
+
+    @property
     def is_checked(self) -> bool:
         """Whether the answer is shown only when it is whole: it is held against documents, or is the best of n."""
         return self.prepared is not None and (self.prepared.findings is not None or self.service.best is not None)
@@ -194,7 +200,7 @@ class Turn:
         if found is not None:
             self.known = found[0]
             findings = Findings((self.known.source(found[1]),), question=str(self.messages[-1]["content"]))
-            self.prepared = Prepared(self.messages, None, findings)
+            self.prepared = Prepared(self.messages, None, findings, documents=self._unread(lookup, max_tokens))
             return
         try:
             with self.service.lock:
@@ -203,6 +209,14 @@ class Turn:
             raise RefusedError("too_long", str(error), "text", n_tokens=error.n_tokens, most=error.most) from None
         except UserError as error:
             raise RefusedError("invalid", str(error), "text") from None
+
+    def _unread(self, lookup: Lookup | None, max_tokens: int) -> Sequence[Mapping[str, str]] | None:
+        """What would have been read if nobody had taught the answer."""
+        if lookup is None:
+            return None
+        with self.service.lock, suppress(UserError):
+            return prepare(self.service.voice, lookup, self.messages, max_tokens).documents
+        return None
 
     def speak(self, wake: Callable[[], None]) -> None:
         """Queue the prompt. wake: called, from another thread, when the answer went on. Raises RefusedError if busy."""
@@ -299,6 +313,7 @@ class Turn:
         return NewAnswer(
             [dict(message) for message in self.messages], answered.text, answered.voice, service.sha256,
             service.index_sha256, service.index_place, row["sources"], answered.supported, answered.quoted, how,
+            self.documents,
         )  # fmt: skip
 
     def figures(self, answered: Answered) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from malmoi.data.comparisons import EDITED
 from malmoi.errors import DataError
+from malmoi.feedback.asked import N_DROPPED
 from malmoi.feedback.judgements import counts_of
 from malmoi.feedback.learning import Whose, lesson
 from malmoi.feedback.written_answers import written_answers
@@ -47,7 +48,7 @@ def answer_id(prompt_id: str, text: str) -> str:
 
 def _whole(row: Mapping[str, Any], side: str) -> dict[str, Any]:
     ids = row["generation_ids"] or [answer_id(row["prompt_id"], text) for text in row["answers"]]
-    whole = {name: value for name, value in row.items() if name != "source"}
+    whole = {name: value for name, value in row.items() if name not in ("source", N_DROPPED)}
     return whole | {"generation_ids": ids, "split": side}
 
 

@@ -11,8 +11,10 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, insert, or_, select, update
 
-from malmoi.feedback.chats import checked_text, conversation
+from malmoi.feedback.asked import asked_of
+from malmoi.feedback.chats import checked_text
 from malmoi.feedback.refusals import RefusedError
+from malmoi.inference.grounded import with_documents
 from malmoi.retrieval.question import language_of
 from malmoi.text import canonical_question
 from malmoi.workspace.base import now
@@ -40,7 +42,7 @@ class Sampled:
 
 def add_disliked(ledger: Ledger, person_id: str, chat_id: str, message: Mapping[str, Any]) -> None:
     """Ask people about the question of an answer that somebody did not like; once for each answer."""
-    said = conversation(ledger, person_id, chat_id, message["parent"])
+    said = asked_of(ledger, person_id, chat_id, message["id"]).messages
     prompt_id = f"chat-{message['id']}"
     answer = message["answer"]
     how = {"temperature": 0.0, "top_p": 1.0, "max_tokens": 0, "seed": answer.get("seed")}
@@ -82,8 +84,13 @@ def next_to_sample(ledger: Ledger) -> dict[str, Any] | None:
     return {"id": row.id, "messages": row.messages, "texts": [texts[id] for id in row.generation_ids]}
 
 
-def add_answers(ledger: Ledger, item_id: str, answers: Sequence[Sampled]) -> bool:
-    """Give an item its answers; whether it can be ranked now: there are at least two that differ."""
+def add_answers(
+    ledger: Ledger, item_id: str, answers: Sequence[Sampled], documents: Sequence[Mapping[str, str]] | None = None
+) -> bool:
+    """Give an item its answers; whether it can be ranked now: there are at least two that differ.
+
+    documents: what the answers read; from now on they belong to the question
+    """
     with writing(ledger.engine) as connection:
         item = connection.execute(select(*TeachItem.__table__.c).where(TeachItem.id == item_id)).first()
         if item is None or item.status != "making":
@@ -95,12 +102,20 @@ def add_answers(ledger: Ledger, item_id: str, answers: Sequence[Sampled]) -> boo
             if len(ids) < N_ANSWERS and (words := canonical_question(answer.text)) and words not in seen:
                 seen.add(words)
                 ids.append(_add_generation(connection, item.prompt_id, answer))
+        _add_documents(connection, item.prompt_id, documents)
         status = "ready" if len(ids) >= 2 else "failed"
         if status == "failed":  # there is nothing to rank: somebody may write an answer
             _add_item(connection, WRITE, item.prompt_id, item.author_id, item.chat_id, [])
         values = {"generation_ids": ids, "status": status}
         connection.execute(update(TeachItem).where(TeachItem.id == item_id).values(values))
     return status == "ready"
+
+
+def _add_documents(connection: Connection, prompt_id: str, documents: Sequence[Mapping[str, str]] | None) -> None:
+    said = connection.scalar(select(Prompt.messages).where(Prompt.id == prompt_id)) or []
+    if documents and "documents" not in said[-1]:
+        values = {"messages": [dict(one) for one in with_documents(said, documents)]}
+        connection.execute(update(Prompt).where(Prompt.id == prompt_id).values(values))
 
 
 def allowed() -> Any:

@@ -252,11 +252,15 @@ def _item(connection: Connection, lease: Any) -> dict[str, Any]:
     """An item as a page shows it: without the names of who answered."""
     texts = answers_of(connection, lease.shown)
     return {
-        "id": lease.id, "kind": lease.kind, "messages": lease.messages, "lang": lease.lang,
+        "id": lease.id, "kind": lease.kind, "messages": _shown(lease.messages), "lang": lease.lang,
         "answers": [{"id": str(place), "text": texts[id]} for place, id in enumerate(lease.shown)],
         "expires_at": lease.expires_at, "practice": None, "saved": lease.said,
         "draft": lease.draft if lease.status == "open" else None,
     }  # fmt: skip
+
+
+def _shown(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{"role": one["role"], "content": one["content"]} for one in messages]
 
 
 def _note(note: str) -> str:

@@ -10,11 +10,11 @@ from typing import Any
 
 from sqlalchemy import select
 
-from malmoi.feedback.signals import better_answers
+from malmoi.feedback.said import better_rows
 from malmoi.feedback.teach_items import WRITE, allowed
 from malmoi.workspace.ledger import Ledger, canonical_json
-from malmoi.workspace.schema import Prompt
-from malmoi.workspace.service_schema import Chat, ChatMessage, Lease, TeachItem
+from malmoi.workspace.schema import Prompt, now
+from malmoi.workspace.service_schema import Chat, Lease, TeachItem
 
 BETTER, WRITTEN = "better", "written"
 
@@ -26,25 +26,10 @@ def written_answers(ledger: Ledger, until: datetime | None = None) -> list[dict[
 
 
 def _better(ledger: Ledger, until: datetime | None) -> list[dict[str, Any]]:
-    found = [one for one in better_answers(ledger) if until is None or one["created_at"] <= until]
-    if not found:
-        return []
-    chats = {one["chat"] for one in found}
-    columns = (ChatMessage.id, ChatMessage.parent_id, ChatMessage.role, ChatMessage.text, Chat.system)
-    query = select(*columns).join(Chat, Chat.id == ChatMessage.chat_id).where(Chat.id.in_(chats))
-    with ledger.engine.connect() as connection:
-        messages = {row.id: row for row in connection.execute(query)}
-    rows = []
-    for one in found:
-        answer = messages[one["message"]]
-        said, at = [], messages.get(answer.parent_id)
-        while at is not None:
-            said.append({"role": at.role, "content": at.text})
-            at = messages.get(at.parent_id)
-        if answer.system.strip():
-            said.append({"role": "system", "content": answer.system})
-        rows.append(_row(said[::-1], one["text"], one["person"], BETTER, answer.text or None))
-    return rows
+    return [
+        _row(row["messages"], row["answer"], row["person"], BETTER, row["original"] or None)
+        for row in better_rows(ledger, until or now())
+    ]
 
 
 def _written(ledger: Ledger, until: datetime | None) -> list[dict[str, Any]]:

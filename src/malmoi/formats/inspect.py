@@ -69,13 +69,17 @@ def replies_of(folder: Path) -> frozenset[str]:
 
 
 def reading_facts(start: Path | None, taught: "Taught | None" = None) -> dict[str, Any]:
-    """What `malmoi.json` says about a policy's reading: as it was taught, or as the model that it started from."""
+    """What `malmoi.json` says about a policy's reading: as it was taught, or as the model that it started from.
+
+    What it says by heart, it goes on to say after it was taught more.
+    """
+    known = frozenset() if start is None else replies_of(start)
     if taught is not None and taught.documents:
-        return {DOCUMENTS: "trained", REPLIES: list(taught.replies)}
+        return {DOCUMENTS: "trained", REPLIES: sorted(known.union(taught.replies))}
     reading = "no" if start is None else reading_of(start)
-    if start is None or reading == "no":
+    if reading == "no":
         return {}
-    return {DOCUMENTS: reading} | ({REPLIES: sorted(said)} if (said := replies_of(start)) else {})
+    return {DOCUMENTS: reading} | ({REPLIES: sorted(known)} if known else {})
 
 
 def scores_answers(config: Mapping[str, Any]) -> bool:

@@ -8,7 +8,7 @@ titles are offered.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,8 @@ NO_VOICE = "none"
 N_ROWS = 32
 ROOMS = (2, 4)
 """The documents get this share of the context, 1/2, or less if the conversation does not fit with them."""
+UNREAD_ROOM = 2000
+"""Characters of the documents that are kept where no voice reads them: about three passages."""
 _UNKNOWN = re.compile("(?i)do not know|모르겠|모릅니다")
 """That something is not known is no answer to small talk."""
 
@@ -79,12 +81,15 @@ class Prepared:
     ids: what the voice reads; None if it does not speak; findings: None if nothing was looked up
     asked: the conversation as the voice reads it, with the documents that were found
     n_dropped: old messages that did not fit into the context
+    documents: what was found for the voice to read, or, where none was asked, what one would have read; None: nothing
+    was looked up
     """
 
     asked: Sequence[Message]
     ids: list[int] | None
     findings: Findings | None = None
     n_dropped: int = 0
+    documents: Sequence[Mapping[str, str]] | None = None
 
 
 def prepare(
@@ -105,25 +110,32 @@ def prepare(
         return Prepared(messages, ids, n_dropped=n_dropped)
     check_messages(messages)
     findings = lookup.find(messages)
-    if voice is None or not may_speak(voice, findings):
-        return Prepared(messages, None, findings)
-    read = [_as_spoken(message) for message in messages]
-    for share in ROOMS:
-        documents = documents_for(findings, voice.seq_len // share, voice.n_tokens)
-        asked = [*read[:-1], {**read[-1], "documents": documents}] if documents else read
-        try:
-            ids, n_dropped = fit(voice, asked, max_tokens)
-        except DataError:
-            continue
-        return Prepared(asked, ids, findings, n_dropped)
-    return Prepared(messages, None, findings)
+    if voice is not None and may_speak(voice, findings):
+        for share in ROOMS:
+            documents = documents_for(findings, voice.seq_len // share, voice.n_tokens)
+            asked = with_documents(as_spoken(messages), documents)
+            try:
+                ids, n_dropped = fit(voice, asked, max_tokens)
+            except DataError:
+                continue
+            return Prepared(asked, ids, findings, n_dropped, documents)
+    return Prepared(messages, None, findings, documents=documents_for(findings, UNREAD_ROOM, len))
 
 
-def _as_spoken(message: Message) -> Message:
-    """An earlier answer without what the look-up added to it: short, and as the voice was taught to answer."""
-    if message["role"] != "assistant":
-        return message
-    return {**message, "content": without_additions(message["content"])}
+def as_spoken(messages: Sequence[Message]) -> list[Message]:
+    """A conversation in which earlier answers are without what the look-up added to them: short, and as the voice was
+    taught to answer."""
+    return [
+        {**message, "content": without_additions(message["content"])} if message["role"] == "assistant" else message
+        for message in messages
+    ]
+
+
+def with_documents(messages: Sequence[Message], documents: Sequence[Mapping[str, str]] | None) -> list[Message]:
+    """A conversation whose last message, the user's, brings documents along, if there are some."""
+    if not documents:
+        return [*messages]
+    return [*messages[:-1], {**messages[-1], "documents": [dict(one) for one in documents]}]
 
 
 def may_speak(voice: "Voice", findings: Findings) -> bool:
@@ -139,16 +151,34 @@ def may_speak(voice: "Voice", findings: Findings) -> bool:
 def fit(voice: "Voice", messages: Sequence[Message], max_tokens: int) -> tuple[list[int], int]:
     """Ids of the newest turns that leave room for an answer, and how many old messages are left out.
 
+    Raises TooLongError if not even the last one does.
+    """
+    longest = longest_prompt(voice.seq_len, max_tokens)
+    ids, n_dropped = newest(voice.ids, messages, longest)
+    if len(ids) > longest:
+        raise TooLongError(voice.name, len(ids), longest)
+    return ids, n_dropped
+
+
+def longest_prompt(seq_len: int, max_tokens: int) -> int:
+    """Tokens of a prompt at most, so that room for an answer is left."""
+    return seq_len - min(max_tokens, seq_len // 4)
+
+
+def newest(
+    ids_of: Callable[[Sequence[Message]], list[int]], messages: Sequence[Message], longest: int
+) -> tuple[list[int], int]:
+    """Ids of the newest turns that take at most `longest`, else of the last one, and how many old messages are left
+    out.
+
     A system prompt stays. Of a long conversation few cuts are tried: what is cut off later is never longer.
     """
-    longest = voice.seq_len - min(max_tokens, voice.seq_len // 4)
-    n_kept = int(messages[0]["role"] == "system")
 
     def ids_without(n_dropped: int) -> list[int]:
-        return voice.ids([*messages[:n_kept], *messages[n_kept + n_dropped :]])
+        return ids_of(without_oldest(messages, n_dropped))
 
     # A question and its answer are left out together.
-    cuts = range(0, len(messages) - n_kept, 2)
+    cuts = range(0, len(messages) - int(messages[0]["role"] == "system"), 2)
     low, high, found = 0, len(cuts) - 1, None
     if len(ids := ids_without(0)) <= longest:
         return ids, 0
@@ -158,10 +188,13 @@ def fit(voice: "Voice", messages: Sequence[Message], max_tokens: int) -> tuple[l
             high, found = middle, ids
         else:
             low = middle + 1
-    ids = found if found is not None else ids_without(cuts[low])
-    if len(ids) <= longest:
-        return ids, cuts[low]
-    raise TooLongError(voice.name, len(ids), longest)
+    return found if found is not None else ids_without(cuts[low]), cuts[low]
+
+
+def without_oldest(messages: Sequence[Message], n: int) -> list[Message]:
+    """A conversation without its first n messages; a system prompt stays."""
+    n_kept = int(messages[0]["role"] == "system")
+    return [*messages[:n_kept], *messages[n_kept + n :]]
 
 
 def whole(voice: "Voice", messages: Sequence[Message]) -> list[int]:

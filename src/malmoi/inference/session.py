@@ -1,7 +1,7 @@
 """A conversation over several turns. Answers are streamed where nothing checks them; the model can be changed."""
 
 import random
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ class ChatSession:
     seed: of the first answer, one more for each next answer; None: random
     weights: number format of the weights; lookup: where answers are looked up; None: the model answers by itself
     best: answers are the best of n, and come in one piece
-    last: the last answer, None if it was stopped; asked: the conversation that it answers
+    last: the last answer, None if it was stopped; asked: the conversation that it answers; documents: of its prompt
     n_dropped: number of old messages that were left out of the last prompt, because the context was full
     """
 
@@ -36,6 +36,7 @@ class ChatSession:
         self.messages: list[dict[str, Any]] = []
         self.asked: list[dict[str, Any]] = []
         self.last: Answered | None = None
+        self.documents: Sequence[Mapping[str, str]] | None = None
         self.n_dropped = 0
         self.use(name, folder, sampling, best)
 
@@ -87,7 +88,7 @@ class ChatSession:
             if said:
                 self.messages = [*messages[self.n_dropped :], {"role": "assistant", "content": said.rstrip()}]
             if is_whole:
-                self.last, self.asked = answered, messages
+                self.last, self.asked, self.documents = answered, messages, prepared.documents
 
     def _best(self, prepared: Prepared, best: "BestOf") -> Answered:
         """The best of n answers."""

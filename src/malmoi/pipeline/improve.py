@@ -31,7 +31,8 @@ from malmoi.pipeline.memory import shape_of
 from malmoi.pipeline.recipe import READS, Recipe
 from malmoi.pipeline.run import Done
 from malmoi.stage import MODEL
-from malmoi.stages.judgements import for_judge, readable
+from malmoi.stages._as_read import NAME, readable
+from malmoi.stages.judgements import for_judge
 from malmoi.workspace.jobs import add_job, wake
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.schema import now
@@ -187,14 +188,19 @@ def make_candidate(
 
 def _learned(out: Path) -> dict[str, Any]:
     """Counts of what was learned from, and the names of the questions in it."""
-    asked = set()
+    asked: set[str] = set()
     for name in ("train", "demonstrations", "votes"):
         rows = read_jsonl(out / f"{name}.jsonl") if (out / f"{name}.jsonl").exists() else []
-        for messages in (row["messages"] for row in rows):
-            asked.add(prompt_name(messages[:-1] if messages[-1]["role"] == "assistant" else messages))
+        asked |= {_name_of(row) for row in rows}
     judged = read_jsonl(out / "judge.jsonl") if (out / "judge.jsonl").exists() else []
-    names = {prompt_name(row["messages"]) for row in judged}
+    names = {_name_of(row) for row in judged}
     return {**read_json(out / "judgements.json"), PROMPTS: sorted(asked), JUDGE_PROMPTS: sorted(names)}
+
+
+def _name_of(row: Mapping[str, Any]) -> str:
+    """What the gate calls the question of a row."""
+    messages = row["messages"]
+    return str(row.get(NAME) or prompt_name(messages[:-1] if messages[-1]["role"] == "assistant" else messages))
 
 
 def report_of(out: Path) -> dict[str, Any] | None:
@@ -369,9 +375,11 @@ def _source(ledger: Ledger, version: Version) -> str:
 def _lengths(start: Version, learned: Lesson) -> dict[str, int]:
     """Sizes of the rankings in tokens of the policy, from some of them."""
     text, seq_len = load_text(start.policy), load_config(start.policy).seq_len
-    ranked = [(row["messages"], row["answers"]) for row in learned.rows[:MOST_ROWS]]
-    voted = [(row["messages"][:-1], [row["messages"][-1]["content"]]) for row in learned.votes[:MOST_ROWS]]
+    rows, votes = (readable(start.policy, said[:MOST_ROWS]) for said in (learned.rows, learned.votes))
+    ranked = [(row["messages"], row["answers"]) for row in rows]
+    voted = [(row["messages"][:-1], [row["messages"][-1]["content"]]) for row in votes]
     lengths = [len(ids) for asked, answers in [*ranked, *voted] for ids in ranking_ids(*text, asked, answers)]
+    lengths = lengths or [seq_len]  # everything is too long to be read
     return {
         "typical": min(seq_len, ceil(sum(lengths) / len(lengths))), "longest": min(seq_len, max(lengths)),
         "n_answers": max((len(answers) for _, answers in ranked), default=1),

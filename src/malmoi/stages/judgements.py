@@ -3,21 +3,20 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
 from malmoi import config
 from malmoi.cost import Cost, Sizes
-from malmoi.data.comparisons import EDITED, ranking_ids
+from malmoi.data.comparisons import EDITED
 from malmoi.errors import ConfigError, DataError
 from malmoi.facts import Facts, Listing, Section
 from malmoi.feedback.judgements import freeze_rows
 from malmoi.feedback.learning import Lesson, Whose, lesson
 from malmoi.files import read_json, write_json, write_jsonl
-from malmoi.formats.folder import load_config, load_text
 from malmoi.stage import POLICY, Context, Finished
+from malmoi.stages._as_read import readable
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.hashes import Hashes
 from malmoi.workspace.ledger import Ledger
@@ -102,19 +101,6 @@ def run(context: Context, settings: Settings) -> None:
 def for_judge(heldout: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """What the judge learns from: rankings of other questions than the policy's, and none that shows who wrote what."""
     return [row for row in heldout if row["source"] != EDITED]
-
-
-def readable(folder: Path, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows whose conversations fit into the context of this policy: rankings, demonstrations or votes."""
-    text, seq_len = load_text(folder), load_config(folder).seq_len
-
-    def n_tokens(row: dict[str, Any]) -> int:
-        messages, answers = row["messages"], row.get("answers") or [row.get("answer")]
-        if messages[-1]["role"] == "assistant":
-            messages, answers = messages[:-1], [messages[-1]["content"]]
-        return max(map(len, ranking_ids(*text, messages, answers)))
-
-    return [row for row in rows if n_tokens(row) <= seq_len]
 
 
 def facts(finished: Finished) -> Facts:

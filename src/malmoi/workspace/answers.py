@@ -33,6 +33,7 @@ class NewAnswer:
     supported: bool | None = None
     quoted: bool = False
     sampling: Mapping[str, Any] = field(default_factory=dict)
+    documents: Sequence[Mapping[str, str]] | None = None
 
 
 def record_answer(ledger: Ledger, answer: NewAnswer) -> str:
@@ -44,6 +45,7 @@ def record_answer(ledger: Ledger, answer: NewAnswer) -> str:
 def insert_answer(connection: Connection, answer: NewAnswer) -> int:
     """Record an answer within a transaction; returns its number."""
     row = vars(answer) | {"messages": [*map(dict, answer.messages)], "sources": [*map(dict, answer.sources)]}
+    row["documents"] = None if answer.documents is None else [*map(dict, answer.documents)]
     made = connection.execute(insert(Answer), row | {"sampling": dict(answer.sampling), "version": __version__})
     assert made.inserted_primary_key is not None
     return int(made.inserted_primary_key[0])

@@ -212,6 +212,9 @@ class Answer(Base):
     """The folder that is indexed; of an index that a run made, its path in the workspace."""
     sources: Mapped[list[dict[str, Any]]]
     """[{"file", "heading", "line", "place", "sentence", "score", "document"}, …], the best first."""
+    documents: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))
+    """[{"title", "text"}, …] of the prompt: what was found; where no model was asked, what one would have read. None:
+    nothing was looked up, or it was given before this was recorded."""
     supported: Mapped[bool | None]
     quoted: Mapped[bool]
     sampling: Mapped[dict[str, Any]]

@@ -12,7 +12,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import delete, func, insert, inspect, select, text, update
+from sqlalchemy import Connection, delete, func, insert, inspect, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 from sqlalchemy.orm import Session
 
@@ -50,6 +50,26 @@ def next_version(tmp_path: Path, then: str = "pass") -> str:
     shutil.copytree(Path(malmoi.workspace.migrations.__file__).parent, folder)
     (folder / "versions" / "next.py").write_text(NEXT_REVISION.format(then=then, head=HEAD))
     return str(folder)
+
+
+def earlier_layout(tmp_path: Path, newest: str) -> str:
+    """The migrations up to one of them."""
+    folder = tmp_path / "earlier"
+    shutil.copytree(Path(malmoi.workspace.migrations.__file__).parent, folder)
+    for later in folder.glob("versions/[0-9]*_*.py"):
+        if later.name[:4] > newest:
+            later.unlink()
+    return str(folder)
+
+
+def insert_early_answer(connection: Connection, number: int) -> None:
+    """Into the table as it first was. The number is taken from the same sequence as those of later answers."""
+    columns = "messages, text, voice, sources, quoted, sampling, version, created_at"
+    said = (
+        """'[{"role": "user", "content": "?"}]', '"!"', 'none', '[]', FALSE, '{}', '1', '2026-01-01 00:00:00.000000'"""
+    )
+    connection.exec_driver_sql(f"INSERT INTO answer ({columns}) VALUES ({said})")
+    assert connection.scalar(select(func.max(Answer.id))) == number
 
 
 def test_the_models_and_the_migrations_agree(ledger: Ledger) -> None:
@@ -95,12 +115,7 @@ def test_an_older_database_is_copied_before_it_is_migrated(tmp_path: Path) -> No
 
 
 def test_the_first_layout_becomes_the_newest_with_everything_in_it(database_url: str, tmp_path: Path) -> None:
-    folder = tmp_path / "first"
-    shutil.copytree(Path(malmoi.workspace.migrations.__file__).parent, folder)
-    for later in folder.glob("versions/[0-9]*_*.py"):
-        if later.name != "0001_first.py":
-            later.unlink()
-    engine = open_database(database_url, str(folder))
+    engine = open_database(database_url, earlier_layout(tmp_path, "0001"))
     with writing(engine) as connection:
         insert_missing(connection, Person, [person()])
         assert "answer" not in inspect(connection).get_table_names()
@@ -114,13 +129,8 @@ def test_the_first_layout_becomes_the_newest_with_everything_in_it(database_url:
 
 def test_answers_of_an_earlier_layout_keep_their_numbers_and_their_messages(tmp_path: Path) -> None:
     """SQLite gave the number of the last answer again, once it was deleted."""
-    folder, url = tmp_path / "earlier", f"sqlite:///{tmp_path / 'malmoi.db'}"
-    shutil.copytree(Path(malmoi.workspace.migrations.__file__).parent, folder)
-    for later in folder.glob("versions/[0-9]*_*.py"):
-        if later.name > "0006":
-            later.unlink()
-    engine = open_database(url, str(folder))
-    said = NewAnswer([{"role": "user", "content": "?"}], "!", "none")
+    url = f"sqlite:///{tmp_path / 'malmoi.db'}"
+    engine = open_database(url, earlier_layout(tmp_path, "0005"))
     with writing(engine) as connection:
         insert_missing(connection, Person, [person()])
         account = {"person_id": "ann", "name_key": "ann", "role": "user", "password_hash": "", "created_at": now()}
@@ -128,8 +138,9 @@ def test_answers_of_an_earlier_layout_keep_their_numbers_and_their_messages(tmp_
         chat = {"id": "c", "person_id": "ann", "title": None, "system": "", "sampling": {}, "may_teach": False}
         connection.execute(insert(Chat).values(**chat, head=None, updated_at=now(), created_at=now()))
         for number in range(1, 4):
+            insert_early_answer(connection, number)
             row = {"id": f"m{number}", "chat_id": "c", "parent_id": None, "role": "assistant", "text": "!"}
-            connection.execute(insert(ChatMessage).values(row | {"answer_id": insert_answer(connection, said)}))
+            connection.execute(insert(ChatMessage).values(row | {"answer_id": number}))
     engine.dispose()
     engine = open_database(url)
     links = select(ChatMessage.id, ChatMessage.answer_id).order_by(ChatMessage.id)
@@ -139,10 +150,27 @@ def test_answers_of_an_earlier_layout_keep_their_numbers_and_their_messages(tmp_
         connection.execute(delete(ChatMessage).where(ChatMessage.id == "m3"))
         connection.execute(delete(Answer).where(Answer.id == 3))
     with writing(engine) as connection:
-        assert insert_answer(connection, said) == 4
+        assert insert_answer(connection, NewAnswer([{"role": "user", "content": "?"}], "!", "none")) == 4
     with pytest.raises(IntegrityError, match="never"), writing(engine) as connection:
         connection.execute(update(ChatMessage).values(text="other"))
     engine.dispose()
+
+
+def test_answers_of_the_layout_before_documents_keep_what_they_have(database_url: str, tmp_path: Path) -> None:
+    engine = open_database(database_url, earlier_layout(tmp_path, "0007"))
+    with writing(engine) as connection:
+        insert_early_answer(connection, 1)
+    engine.dispose()
+    engine = open_database(database_url)
+    said = [{"title": "a", "text": "가"}]
+    with writing(engine) as connection:
+        insert_answer(connection, NewAnswer([{"role": "user", "content": "?"}], "2", "none", documents=said))
+        found = connection.execute(select(Answer.text, Answer.documents).order_by(Answer.id)).all()
+        assert found == [("!", None), ("2", said)]
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+    engine.dispose()
+    if database_url.startswith("sqlite"):
+        assert [path.name for path in tmp_path.glob("*.bak*")] == ["malmoi.db.bak-0007"]
 
 
 def test_a_new_database_has_no_copy(tmp_path: Path) -> None:
