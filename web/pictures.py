@@ -31,12 +31,21 @@ PAGES = {
     "version": "/versions/v2", "data": "/data/documents", "rankings": "/data/rankings", "snapshots": "/data/snapshots",
     "people": "/people", "account": "/account",
 }  # fmt: skip
+PINNED = {"도서관은 언제 여나요?": ["아홉"], "What does os.path.join do?": ["join"]}
 HOURS = "# 여는 시간\n\n도서관은 아침 아홉 시에 엽니다. 책은 세 주 동안 빌릴 수 있습니다.\n"
 RANKED = [
     {"messages": [{"role": "user", "content": "도서관은 언제 여나요?"}],
      "answers": ["아침 아홉 시에 엽니다.", "아홉 시.", "모르겠습니다."], "ranks": [1, 2, 3]},
     {"messages": [{"role": "user", "content": "What is a list?"}],
      "answers": ["A list holds values in order.", "It is a thing."], "ranks": [1, 2]},
+    {"messages": [{"role": "user", "content": "책은 얼마 동안 빌릴 수 있나요?"}],
+     "answers": ["세 주 동안 빌릴 수 있습니다.", "오래."], "ranks": [1, 2]},
+    {"messages": [{"role": "user", "content": "What does len return?"}],
+     "answers": ["The number of items of an object.", "A number.", "Text."], "ranks": [1, 2, 3]},
+    {"messages": [{"role": "user", "content": "What does sorted do?"}],
+     "answers": ["It returns a new sorted list.", "It sorts."], "ranks": [1, 2]},
+    {"messages": [{"role": "user", "content": "What does os.getcwd return?"}],
+     "answers": ["The current working directory.", "A folder, perhaps."], "ranks": [1, 2]},
 ]  # fmt: skip
 WIDEST = 900
 """Pixels of a stored picture."""
@@ -53,8 +62,8 @@ def main() -> None:
     with served(chosen.workspace) as base, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         prepare(browser, base)
-        for look, options in LOOKS.items():
-            for name, picture in pictures(browser, base, options):
+        for take in (improving, working, pictures):
+            for look, name, picture in take(browser, base):
                 store(picture, chosen.out / f"{name}-{look}.webp")
         browser.close()
 
@@ -97,6 +106,8 @@ def prepare(browser: Any, base: str) -> None:
         sent = ask.post(f"{base}/api/data/uploads?name={name}", data=text.encode(), headers=raw)
         assert ask.post(f"{base}/api/data/uploads/{sent.json()['id']}/add", data={}, timeout=120_000).ok
     ask.post(f"{base}/api/data/snapshots", data={"from": "people"})
+    for text, must in PINNED.items():
+        assert ask.post(f"{base}/api/pinned", data={"text": text, "must": must}).ok
     for text in ("What does os.path.join do?", "What is a tuple?"):
         ask.post(f"{base}/api/teach/prompts", data={"text": text})
     ask.post(f"{base}/api/invites", data={"role": "labeler", "name": "Mina"})
@@ -107,7 +118,46 @@ def prepare(browser: Any, base: str) -> None:
     context.close()
 
 
-def pictures(browser: Any, base: str, options: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
+def improving(browser: Any, base: str) -> Iterator[tuple[str, str, bytes]]:
+    """The sheet that says what improving learns from and costs: look, name, and a PNG."""
+    for look, options in LOOKS.items():
+        context = signed_in(browser, base, **options)
+        page = context.new_page()
+        page.goto(f"{base}/versions")
+        page.locator("h1 + .button").click()
+        page.get_by_role("dialog").locator(".row .button.main:enabled").wait_for(timeout=120_000)
+        page.get_by_role("dialog").locator("p[role=status]", has_text="GB").wait_for(timeout=120_000)
+        yield look, "improve", page.screenshot()
+        context.close()
+
+
+def working(browser: Any, base: str) -> Iterator[tuple[str, str, bytes]]:
+    """A job that runs, in each look."""
+    lead = signed_in(browser, base)
+    job = lead.request.post(f"{base}/api/improve", data={"how": "train", "algorithm": "ppo"}, timeout=120_000).json()
+    path = f"{base}/api/jobs/{job['id']}"
+    end = time.monotonic() + 600
+    while lead.request.get(path).json()["stage"] != "ppo" and time.monotonic() < end:
+        time.sleep(2)
+    for look, options in LOOKS.items():
+        context = signed_in(browser, base, **options)
+        page = context.new_page()
+        page.goto(f"{base}/versions/job/{job['id']}")
+        page.locator(".curve").first.wait_for(timeout=120_000)
+        yield look, "job", page.screenshot()
+        context.close()
+    lead.request.post(f"{path}/throw-away", data={})
+    lead.close()
+
+
+def pictures(browser: Any, base: str) -> Iterator[tuple[str, str, bytes]]:
+    """Every other page in each look: look, name, and a PNG."""
+    for look, options in LOOKS.items():
+        for name, picture in pages(browser, base, options):
+            yield look, name, picture
+
+
+def pages(browser: Any, base: str, options: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
     """Each page in one look: its name, and a PNG."""
     outside = browser.new_context(**options)
     page = outside.new_page()

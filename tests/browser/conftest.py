@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,9 +84,9 @@ def speaking_site(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @contextlib.contextmanager
-def serving(chromium: Any, workspace: Path, log: Path) -> Iterator[Site]:
-    """A server over a workspace, in a process of its own, with its owner."""
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+def serving(chromium: Any, workspace: Path, log: Path, settings: Mapping[str, str] | None = None) -> Iterator[Site]:
+    """A server over a workspace, in a process of its own, with its owner. settings: its environment besides ours"""
+    environment = {**os.environ, **(settings or {}), "PYTHONUNBUFFERED": "1"}
     arguments = malmoi("serve", "--workspace", str(workspace), "--port", "0", "--no-open")
     with (
         log.open("w") as said,

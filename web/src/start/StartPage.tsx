@@ -9,6 +9,7 @@ import { Button } from "../ui/Button";
 import { Command } from "../ui/Command";
 import { FaultNotice } from "../ui/FaultNotice";
 import { useLoaded } from "../ui/useLoaded";
+import { Cost } from "../versions/Cost";
 import { JobRow } from "../versions/JobRow";
 import { duration, gigabytes } from "../versions/words";
 
@@ -48,12 +49,12 @@ export function StartPage() {
       ))}
       <div className="panes three">
         <Card title={t("start.build")} about={t("start.build.about")} command={options?.build.command}>
-          <Cost cost={options?.build.cost} />
+          <Needs cost={options?.build.cost} />
           <Act what="build" label={t("start.build.act")} cost={options?.build.cost} begin={begin} />
         </Card>
         <Card title={t("start.fetch")} about={t("start.fetch.about")} command={options?.fetch.command}>
           {options && <p>{t("start.fetch.size", { mb: Math.round(options.fetch.n_bytes / 1e6) })}</p>}
-          <Cost cost={options?.fetch.cost} />
+          <Needs cost={options?.fetch.cost} />
           {options?.fetch.is_here ? (
             <p className="quiet">{t("start.fetch.here")}</p>
           ) : (
@@ -64,7 +65,7 @@ export function StartPage() {
           {options && options.text.n_files > 0 ? (
             <>
               <p>{t("start.text.files", { n: options.text.n_files })}</p>
-              {options.text.problem ? <p className="small">{options.text.problem}</p> : <Cost cost={options.text.cost} />}
+              {options.text.problem ? <p className="small">{t("start.text.problem")}</p> : <Needs cost={options.text.cost} />}
               <Act what="text" label={t("start.build.act")} cost={options.text.cost} begin={begin} />
             </>
           ) : null}
@@ -88,21 +89,14 @@ function Card(props: { title: string; about: string; command: string | undefined
   );
 }
 
-function Cost({ cost }: { cost: StartCost | null | undefined }) {
+function Needs({ cost }: { cost: StartCost | null | undefined }) {
   const t = useText();
-  if (!cost)
-    return (
-      <p className="quiet" role="status">
-        {t("improve.trying")}
-      </p>
-    );
-  const memory = { needs: gigabytes(cost.memory_bytes), free: gigabytes(cost.free_memory_bytes) };
   return (
-    <p role="status">
-      {cost.seconds !== null && `${t("start.time", { time: duration(cost.seconds, t) })} · `}
-      {cost.fits ? t("improve.fits", memory) : <strong>{t("improve.too_big", memory)}</strong>}
-      {!cost.fits && cost.smaller !== null && ` ${t("start.smaller", { gb: gigabytes(cost.smaller) })}`}
-    </p>
+    <Cost
+      cost={cost}
+      time={({ seconds }) => seconds && t("start.time", { time: duration(seconds, t) })}
+      instead={({ smaller }) => smaller && t("start.smaller", { gb: gigabytes(smaller) })}
+    />
   );
 }
 

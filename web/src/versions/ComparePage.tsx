@@ -2,13 +2,12 @@ import { useCallback, useEffect, useState } from "react";
 import { faultFrom, post, put } from "../api/client";
 import type { Fault } from "../api/types";
 import type { Pair, VersionVerdict } from "../api/versions";
-import { linkTo } from "../app/route";
+import { BackLink } from "../app/BackLink";
 import { Markdown } from "../chat/Markdown";
 import { Prompt } from "../teach/Prompt";
 import { useText } from "../text";
 import { Button } from "../ui/Button";
 import { FaultNotice } from "../ui/FaultNotice";
-import { Icon } from "../ui/Icon";
 import { verdictWords } from "./words";
 
 type Answer = "a" | "b" | "tie" | "both_bad";
@@ -57,9 +56,7 @@ export function ComparePage({ name }: { name: string }) {
   ];
   return (
     <div className="page stack">
-      <a className="back small" {...linkTo(`/versions/${name}`)}>
-        <Icon name="left" size={16} /> {name}
-      </a>
+      <BackLink to={`/versions/${name}`} label={name} />
       <h1>{t("compare.ask")}</h1>
       <p className="quiet">{t("gate.about", { made: turn?.made ?? 0 })}</p>
       {fault && <FaultNotice fault={fault} onRetry={() => void next()} />}

@@ -1,3 +1,4 @@
+import { measureName } from "../app/names";
 import { useText } from "../text";
 
 const WIDTH = 300;
@@ -16,7 +17,7 @@ export function Curve({ name, points }: { name: string; points: [number, number]
   return (
     <figure className="curve">
       <figcaption className="small">
-        {name} <strong>{last[1].toPrecision(3)}</strong>{" "}
+        {measureName(name, t)} <strong>{last[1].toPrecision(3)}</strong>{" "}
         <span className="quiet">{t("curve.step", { n: last[0] })}</span>
       </figcaption>
       <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} aria-hidden="true">

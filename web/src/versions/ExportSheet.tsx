@@ -12,6 +12,8 @@ type Form = keyof typeof FORMS;
 
 interface Exported {
   path: string;
+  file: string;
+  download: string;
   n_bytes: number;
   cost: null | { text: string; bits_per_byte: number; bits_per_byte_before: number; agreement: number };
   alone: boolean;
@@ -63,6 +65,9 @@ export function ExportSheet({ name, onClose }: { name: string; onClose: () => vo
             <p>{t("version_export.free")}</p>
           )}
           {made.alone && <p className="quiet small">{t("version_export.alone")}</p>}
+          <a className="button" href={made.download} download={made.file}>
+            {t("version_export.download", { file: made.file })}
+          </a>
           <Command text={made.command} />
         </div>
       )}

@@ -10,6 +10,7 @@ import { Dialog } from "../ui/Dialog";
 import { FaultNotice } from "../ui/FaultNotice";
 import { Cost } from "./Cost";
 import { LearnedFrom } from "./LearnedFrom";
+import { duration } from "./words";
 
 interface Choice {
   how: How;
@@ -17,11 +18,22 @@ interface Choice {
   algorithm: Algorithm;
 }
 
+type Remark = Preview["remarks"][number];
+
 function problemWords({ code, message }: Preview["problems"][number], t: Translate): string {
   if (code === "too_few") return t("improve.too_few");
   if (code === "too_few_votes") return t("improve.too_few_votes");
   if (code === "one_kind") return t("improve.one_kind");
   if (code === "all_tie") return t("improve.all_tie");
+  if (code === "memory") return t("improve.memory");
+  return message;
+}
+
+function remarkWords({ code, message, n = 0, usual = 0, name = "", names = "" }: Remark, t: Translate): string {
+  if (code === "simulated") return t("improve.remark.simulated", { names });
+  if (code === "one_person") return t("improve.remark.one_person", { name });
+  if (code === "few") return t("improve.remark.few", { n, usual });
+  if (code === "capped") return t("improve.remark.capped", { n });
   return message;
 }
 
@@ -99,7 +111,12 @@ export function ImproveSheet({ onClose }: { onClose: () => void }) {
           </label>
         ))}
       </fieldset>
-      {preview && !preview.problems.length && <Cost cost={preview.cost} />}
+      {preview && !preview.problems.length && (
+        <Cost
+          cost={preview.cost}
+          time={({ low_s, high_s }) => t("improve.time", { low: duration(low_s, t), high: duration(high_s, t) })}
+        />
+      )}
       {preview?.problems.map((problem) => (
         <p className="notice warn" key={problem.code}>
           <span>{problemWords(problem, t)}</span>
@@ -108,7 +125,7 @@ export function ImproveSheet({ onClose }: { onClose: () => void }) {
       ))}
       {preview?.remarks.map((remark) => (
         <p className="small quiet" key={remark.code}>
-          {remark.message}
+          {remarkWords(remark, t)}
         </p>
       ))}
       {fault && <FaultNotice fault={fault} />}

@@ -1,6 +1,8 @@
 import { useState } from "react";
 import { faultFrom, post } from "../api/client";
 import type { Job } from "../api/versions";
+import { BackLink } from "../app/BackLink";
+import { stageName } from "../app/names";
 import { linkTo } from "../app/route";
 import { useText } from "../text";
 import { Button } from "../ui/Button";
@@ -32,9 +34,7 @@ export function JobPage({ id }: { id: string }) {
   const resumable = status === "stopped" || status === "failed" || status === "interrupted";
   return (
     <div className="page stack">
-      <a className="back small" {...linkTo("/versions")}>
-        <Icon name="left" size={16} /> {t("place.versions")}
-      </a>
+      <BackLink to="/versions" label={t("place.versions")} />
       <div className="row">
         <h1>{jobTitle(job, t)}</h1>
         <span className="state" role="status">
@@ -42,7 +42,12 @@ export function JobPage({ id }: { id: string }) {
         </span>
       </div>
       {fault && <FaultNotice fault={fault} />}
-      {job.error && <p className="notice warn">{job.error}</p>}
+      {job.error && (
+        <div className="notice warn stack">
+          <span>{t(job.kind === "fetch" ? "job.error.fetch" : "job.error")}</span>
+          <code className="small">{job.error}</code>
+        </div>
+      )}
       {job.version && (
         <p className="notice">
           <span>{t("job.made", { name: job.version })}</span>
@@ -63,7 +68,7 @@ export function JobPage({ id }: { id: string }) {
         {job.stages.map((stage) => (
           <li key={stage.name} className={stage.status} aria-current={stage.status === "running" ? "step" : undefined}>
             {stage.status === "done" && <Icon name="check" size={16} />}
-            {stage.name}
+            {stageName(stage.name, t)}
           </li>
         ))}
       </ol>

@@ -1,4 +1,5 @@
 import type { Pinned as Answers } from "../api/versions";
+import { stageName } from "../app/names";
 import { useText } from "../text";
 
 /** The same questions, answered again at every checkpoint: the newest answers first. */
@@ -15,7 +16,7 @@ export function Pinned({ pinned }: { pinned: Answers }) {
             {pinned.rows.toReversed().map((row) => (
               <li key={`${row.stage} ${row.step}`}>
                 <span className="small quiet">
-                  {row.stage} {row.step !== null && t("curve.step", { n: row.step })}
+                  {stageName(row.stage, t)} {row.step !== null && t("curve.step", { n: row.step })}
                 </span>
                 <p>{row.answers[number]}</p>
               </li>

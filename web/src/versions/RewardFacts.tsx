@@ -1,4 +1,5 @@
 import type { Interval, RewardReport } from "../api/versions";
+import { baselineName } from "../app/names";
 import { useText } from "../text";
 import { percent } from "./words";
 
@@ -28,7 +29,7 @@ export function RewardFacts({ report }: { report: RewardReport }) {
         )}
         {report.baselines.map(({ name, accuracy }) => (
           <div className="pair" key={name}>
-            <dt>{name}</dt>
+            <dt>{baselineName(name, t)}</dt>
             <dd>{share(accuracy)}</dd>
           </div>
         ))}

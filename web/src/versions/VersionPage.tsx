@@ -1,13 +1,13 @@
 import { useState } from "react";
 import { faultFrom, post } from "../api/client";
 import type { Version } from "../api/versions";
+import { BackLink } from "../app/BackLink";
 import { linkTo } from "../app/route";
 import { useText } from "../text";
 import { Button } from "../ui/Button";
 import { Command } from "../ui/Command";
 import { Dialog } from "../ui/Dialog";
 import { FaultNotice } from "../ui/FaultNotice";
-import { Icon } from "../ui/Icon";
 import { useLoaded } from "../ui/useLoaded";
 import { ExportSheet } from "./ExportSheet";
 import { LearnedFrom } from "./LearnedFrom";
@@ -53,9 +53,7 @@ export function VersionPage({ name }: { name: string }) {
   const base = `/api/versions/${version.name}`;
   return (
     <div className="page stack">
-      <a className="back small" {...linkTo("/versions")}>
-        <Icon name="left" size={16} /> {t("place.versions")}
-      </a>
+      <BackLink to="/versions" label={t("place.versions")} />
       <div className="row">
         <h1>{version.name}</h1>
         <span className="state">{stateWord(state, t)}</span>
@@ -64,7 +62,7 @@ export function VersionPage({ name }: { name: string }) {
         {madeHow(version, t)} · <code>{version.hash.slice(0, 12)}</code>
       </p>
       {fault && <FaultNotice fault={fault} onClose={() => setFault(null)} />}
-      {version.missing && <p className="notice warn">{t("version.missing", { what: version.missing })}</p>}
+      {version.missing && <p className="notice warn">{t("version.missing")}</p>}
       {verdict && state !== "in_service" && <p className="verdict">{verdictWords(verdict, t)}</p>}
       <div className="row">
         {state === "in_service" && version.from && (

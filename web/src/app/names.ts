@@ -1,0 +1,46 @@
+import type { Key, Translate } from "../text";
+
+// What the server calls by a name of the recipe. A name that is not here is shown as it is.
+const STAGES = {
+  base: "stage.base",
+  compare: "stage.compare",
+  corpus: "stage.corpus",
+  data: "stage.data",
+  demonstrations: "stage.demonstrations",
+  eval: "stage.eval",
+  fetch: "stage.fetch",
+  import: "stage.import",
+  index: "stage.index",
+  judge: "stage.judge",
+  judgements: "stage.judgements",
+  natural: "stage.natural",
+  pretrain: "stage.pretrain",
+  rank: "stage.rank",
+  reading: "stage.reading",
+  reward: "stage.reward",
+  sample: "stage.sample",
+  sft: "stage.sft",
+  tokenizer: "stage.tokenizer",
+} as const;
+const ALGORITHMS = ["dpo", "grpo", "kto", "ppo"];
+const MEASURES = { accuracy: "measure.accuracy", loss: "measure.loss", score: "measure.score" } as const;
+const BASELINES = {
+  "the longer answer": "baseline.longer",
+  "the shorter answer": "baseline.shorter",
+  "counted words": "baseline.words",
+  "the probe": "baseline.probe",
+} as const;
+
+const wordFor = (table: Record<string, Key>, name: string, t: Translate) => {
+  const key = table[name];
+  return key ? (t as (key: Key) => string)(key) : name;
+};
+
+export const stageName = (name: string, t: Translate) =>
+  ALGORITHMS.includes(name) ? name.toUpperCase() : wordFor(STAGES, name, t);
+
+/** Of a curve. */
+export const measureName = (name: string, t: Translate) => wordFor(MEASURES, name, t);
+
+/** Of what a reward model must beat. */
+export const baselineName = (name: string, t: Translate) => wordFor(BASELINES, name, t);
