@@ -40,6 +40,8 @@ PRODUCT = 768
 PRODUCT_S = 0.1
 READ_S = 0.030
 """Seconds of `_short_read` on the reference core of `Cost.s_per_mb` and `Cost.fixed_s`."""
+REFERENCE_FLOPS = 3e10
+"""FLOP/s of training on the reference core."""
 TRIAL_S = 0.4
 SHORT_TOKENS, LONGEST_TRIED = 512, 1024
 """Shorter rows count as SHORT_TOKENS long; of longer rows only the first LONGEST_TRIED tokens are tried."""
@@ -80,7 +82,21 @@ def estimate(
     return estimates
 
 
-def _training(training: TrainingCost, trials: "Trials") -> float:
+def shares(recipe: Recipe, shape: ModelConfig) -> dict[str, float]:
+    """Stage -> its share of the recipe's time, by its figures on the reference core: nothing is tried."""
+    trials, n_text = FixedSpeed(shape), text_bytes(recipe)
+    seconds = {
+        stage: 1
+        + cost.s_per_mb * n_text / 1e6
+        + cost.fixed_s
+        + _answering(cost, trials)
+        + (0.0 if cost.training is None else _training(cost.training, trials))
+        for stage, cost in costs_of(recipe, shape).items()
+    }
+    return {stage: taken / sum(seconds.values()) for stage, taken in seconds.items()}
+
+
+def _training(training: TrainingCost, trials: "Trials | FixedSpeed") -> float:
     seconds = sum(part.n_micros * trials.step(part) for part in parts_of(training))
     if training.n_answers:
         seconds += training.n_answers * trials.answer(training.n_tokens - training.answer, training.answer)
@@ -91,7 +107,7 @@ def _training(training: TrainingCost, trials: "Trials") -> float:
     return seconds
 
 
-def _answering(cost: Cost, trials: "Trials") -> float:
+def _answering(cost: Cost, trials: "Trials | FixedSpeed") -> float:
     """Seconds for sampling answers outside of training, and for computing their scores."""
     sampling = sum(n * trials.answer(prompt, answer) for n, prompt, answer in cost.answers)
     return sampling + sum(n * trials.read(n_tokens) for n, n_tokens in cost.reads)
@@ -216,6 +232,23 @@ class Trials:
             seconds = max(taken[2] - taken[1], taken[2] / 4) / rows
             self.tried["answer"] = seconds / ((length / 2 + room) * part.flops_per_token())
         return self.tried["answer"] * (n_prompt / 2 + n_answer) * self.shape(n_prompt + n_answer).flops_per_token()
+
+
+class FixedSpeed:
+    """In place of `Trials`: seconds at a speed that is taken to be that of the reference core."""
+
+    def __init__(self, shape: ModelConfig) -> None:
+        self.row = Trials(shape, flops=1.0).flops_of
+
+    def step(self, training: TrainingCost) -> float:
+        return training.rows * self.row(training.n_tokens) * training.depth / REFERENCE_FLOPS
+
+    def read(self, n_tokens: int) -> float:
+        return self.row(n_tokens) / 3 / REFERENCE_FLOPS
+
+    def answer(self, n_prompt: int, n_answer: int) -> float:
+        n_tokens = n_prompt + n_answer
+        return self.row(n_tokens) * (n_prompt / 2 + n_answer) / n_tokens / 3 / REFERENCE_FLOPS
 
 
 def _try_step(training: TrainingCost, shape: ModelConfig, rows: int) -> float:

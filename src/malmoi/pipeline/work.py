@@ -6,20 +6,23 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from malmoi import __version__
 from malmoi.errors import UserError
 from malmoi.feedback.contenders import Match
+from malmoi.pipeline.estimate import shares
 from malmoi.pipeline.improve import make_candidate
 from malmoi.pipeline.log import RunLog
+from malmoi.pipeline.memory import shape_of
 from malmoi.pipeline.pinned import PinnedAnswers
 from malmoi.pipeline.recipe import Recipe
 from malmoi.pipeline.run import run_recipe
 from malmoi.pipeline.start import fetch
 from malmoi.pipeline.watcher import Watcher
 from malmoi.stage import CHECKPOINT
+from malmoi.stages import find_stage
 from malmoi.train.signals import listening
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.jobs import (
@@ -40,6 +43,8 @@ if TYPE_CHECKING:
     from malmoi.train.loop import Step
 
 HEARTBEAT_S = 1.0
+KNOWN_FROM = 0.03
+"""Share of a job from which on its pace says how long the rest takes."""
 
 
 def work(ledger: Ledger) -> None:
@@ -63,7 +68,7 @@ def run_job(ledger: Ledger, job: dict[str, Any]) -> None:
     log = RunLog(folder)
     log.say(f"job {number} {'begins' if job['n_begun'] == 1 else 'goes on'}, malmoi {__version__}")
     recipe = Recipe.of(settings["recipe"], f"job {number}") if "recipe" in settings else None
-    watcher = JobWatcher(recipe, log)
+    watcher = JobWatcher({"fetch": 1.0} if recipe is None else _shares(recipe, workspace), log)
     if recipe is not None and settings.get("questions"):
         watcher.pinned = PinnedAnswers(recipe, workspace, folder / ANSWERS, settings["questions"])
     with listening(), heart(ledger, number, watcher) as beat:
@@ -100,6 +105,13 @@ def run_job(ledger: Ledger, job: dict[str, Any]) -> None:
                 log.say("done: the assistant answers")
 
 
+def _shares(recipe: Recipe, workspace: Workspace) -> dict[str, float]:
+    try:
+        return shares(recipe, shape_of(recipe, workspace.path))
+    except UserError:  # the recipe cannot run, which its run will say
+        return dict.fromkeys(recipe.stages, 1 / len(recipe.stages))
+
+
 def check(ledger: Ledger, version: Version, log: RunLog) -> None:
     """Ask a candidate the pinned questions, and the judge. That it cannot be done makes the candidate no less one."""
     serving = in_service(ledger)
@@ -113,28 +125,35 @@ def check(ledger: Ledger, version: Version, log: RunLog) -> None:
 
 
 class JobWatcher(Watcher):
-    """Keeps what a page shows of a job: its stages, how far it is, how long it may take."""
+    """Keeps what a page shows of a job: its stages, how far it is, how long it may take.
 
-    def __init__(self, recipe: Recipe | None, log: RunLog) -> None:
-        self.log = log
-        self.status = dict.fromkeys(("fetch",) if recipe is None else recipe.stages, "waiting")
+    shares: stage -> share of the job's time, as far as that is known before
+    """
+
+    def __init__(self, shares: Mapping[str, float], log: RunLog) -> None:
+        self.shares, self.log = shares, log
+        self.status = dict.fromkeys(shares, "waiting")
         self.pinned: PinnedAnswers | None = None
         self.runs: dict[str, str] = {}
         self.stage: str | None = None
         self.share = 0.0
+        self.is_resumed = False
+        self.given = 0.0  # share of the job that was done before this process began
         self.arriving: dict[str, tuple[int, int]] = {}
-        self.began = self.stage_began = time.monotonic()
+        self.began = time.monotonic()
 
     def started(self, stage: str, run_id: str, resumed: bool) -> None:
-        self.stage, self.share, self.stage_began = stage, 0.0, time.monotonic()
+        self.stage, self.share, self.is_resumed = stage, 0.0, resumed
         self.status[stage], self.runs[stage] = "running", run_id
         self.log.say(f"{stage}  {run_id}{' (resumed)' if resumed else ''}")
 
     def skipped(self, stage: str, run_id: str) -> None:
         self.status[stage], self.runs[stage] = "done", run_id
+        self.given += self.shares[stage]
 
     def left_out(self, stage: str, why: str) -> None:
         self.status[stage] = "left_out"
+        self.given += self.shares[stage]
         self.log.say(f"{stage} is left out: {why}")
 
     def finished(self, stage: str, run_id: str, seconds: float) -> None:
@@ -151,29 +170,37 @@ class JobWatcher(Watcher):
 
     def step(self, step: "Step") -> None:
         self.share = step.step / step.n_steps
+        if self.is_resumed and self.stage is not None:
+            self.given += self.shares[self.stage] * (step.step - 1) / step.n_steps
+            self.is_resumed = False
         if self.pinned is not None and self.stage is not None:
             self.pinned.look(self.stage, self.runs)
 
+    def progress(self, done: int, total: int | None, unit: str) -> None:
+        """Work without steps. A stage may do several works, so that its share only grows."""
+        if total and self.stage is not None and not find_stage(self.stage).trains:
+            self.share = max(self.share, done / total)
+
     def fetched(self, name: str, done: int, total: int | None) -> None:
         """How far a model that is fetched has come."""
-        if self.stage is None:
-            self.stage, self.stage_began = "fetch", time.monotonic()
-            self.status["fetch"] = "running"
+        self.stage = "fetch"
+        self.status["fetch"] = "running"
         self.arriving[name] = (done, total or 0)
         of_all = sum(expected for _, expected in self.arriving.values())
         self.share = sum(arrived for arrived, _ in self.arriving.values()) / of_all if of_all else 0.0
 
     def to_row(self) -> dict[str, Any]:
-        """Percent of the stages, each counted alike; the seconds left of the stage that runs, as it went so far."""
+        """Percent of the job's time that is over, and the seconds left, as it went so far."""
         stages = [{"name": name, "status": status, "run": self.runs.get(name)} for name, status in self.status.items()]
-        n_over = sum(status in ("done", "left_out") for status in self.status.values())
+        over = sum(self.shares[name] for name, status in self.status.items() if status in ("done", "left_out"))
         is_running = self.stage is not None and self.status[self.stage] == "running"
-        passed = n_over + (self.share if is_running else 0.0)
-        taken = time.monotonic() - self.stage_began
-        eta = taken / self.share * (1 - self.share) if is_running and self.share else None
+        if self.stage is not None and is_running:
+            over += self.shares[self.stage] * self.share
+        here, taken = over - self.given, time.monotonic() - self.began
+        eta = taken / here * (1 - over) if is_running and here >= KNOWN_FROM else None
         return {
-            "stages": stages, "stage": self.stage if is_running else None, "eta_s": eta and round(eta),
-            "percent": round(100 * passed / len(self.status)),
+            "stages": stages, "stage": self.stage if is_running else None,
+            "eta_s": None if eta is None else round(eta), "percent": round(100 * min(1.0, over)),
         }  # fmt: skip
 
 

@@ -1,0 +1,64 @@
+"""What a page shows of a job while it runs: how far it is, and how long it may take."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from malmoi.pipeline.estimate import shares
+from malmoi.pipeline.log import RunLog
+from malmoi.pipeline.memory import shape_of
+from malmoi.pipeline.recipe import find_recipe, read_recipe
+from malmoi.pipeline.work import JobWatcher
+from malmoi.train.loop import Step
+
+SHARES = {"corpus": 0.25, "pretrain": 0.5, "eval": 0.25}
+
+
+@pytest.fixture
+def watcher(tmp_path: Path) -> JobWatcher:
+    return JobWatcher(SHARES, RunLog(tmp_path))
+
+
+def step(number: int, of: int) -> Step:
+    return Step(number, of, {}, 0, 0.0, 0.0, 0.0)
+
+
+def test_percent_is_of_the_time_and_only_grows(watcher: JobWatcher) -> None:
+    seen = [watcher.to_row()["percent"]]
+    watcher.started("corpus", "0001-corpus", resumed=False)
+    for done in (5, 2, 10):
+        watcher.progress(done, 10, "files")
+        seen.append(watcher.to_row()["percent"])
+    watcher.finished("corpus", "0001-corpus", 1.0)
+    watcher.started("pretrain", "0002-pretrain", resumed=False)
+    watcher.progress(10, 10, "rows")  # before the first step: not the work of the stage
+    seen.append(watcher.to_row()["percent"])
+    watcher.step(step(5, 10))
+    seen.append(watcher.to_row()["percent"])
+    watcher.finished("pretrain", "0002-pretrain", 1.0)
+    watcher.left_out("eval", "nothing to ask")
+    seen.append(watcher.to_row()["percent"])
+    assert seen == [0, 12, 12, 25, 25, 50, 100]
+
+
+def test_what_was_done_before_says_nothing_of_the_pace(watcher: JobWatcher) -> None:
+    watcher.began = time.monotonic() - 100
+    watcher.skipped("corpus", "0001-corpus")
+    watcher.started("pretrain", "0002-pretrain", resumed=True)
+    watcher.step(step(6, 10))
+    assert watcher.to_row()["eta_s"] == pytest.approx(100 / 0.05 * 0.45, abs=20)
+    watcher.step(step(7, 10))
+    assert watcher.to_row()["eta_s"] == pytest.approx(100 / 0.1 * 0.4, abs=20)
+
+
+def test_before_anything_is_known_nothing_is_told(watcher: JobWatcher) -> None:
+    watcher.started("corpus", "0001-corpus", resumed=False)
+    assert watcher.to_row()["eta_s"] is None
+
+
+def test_shares_come_from_the_recipe_alone(tmp_path: Path) -> None:
+    recipe = read_recipe(find_recipe("nano-small"))
+    found = shares(recipe, shape_of(recipe, tmp_path))
+    assert [*found] == [*recipe.stages] and sum(found.values()) == pytest.approx(1)
+    assert found["pretrain"] > found["tokenizer"] and min(found.values()) > 0
