@@ -21,7 +21,7 @@ def watcher(tmp_path: Path) -> JobWatcher:
 
 
 def step(number: int, of: int) -> Step:
-    return Step(number, of, {}, 0, 0.0, 0.0, 0.0)
+    return Step(number, of)
 
 
 def test_percent_is_of_the_time_and_only_grows(watcher: JobWatcher) -> None:
