@@ -3,6 +3,9 @@
 import re
 from pathlib import Path
 
+from malmoi.evals.reward_baselines import LONGER, PROBE, SHORTER, WORDS
+from malmoi.stages import stage_names
+
 SOURCE = Path(__file__).parents[2] / "web" / "src"
 ENTRY = re.compile(r'^  "?([\w.]+)"?:\s+"((?:[^"\\]|\\.)*)",$', re.MULTILINE)
 
@@ -34,7 +37,7 @@ def test_both_languages_fill_in_the_same_values() -> None:
 def test_korean_is_korean() -> None:
     """Names that stay as they are in every language aside, each text has Hangul."""
     without = {text for text in KOREAN.values() if not re.search("[가-힣]", text)}
-    assert without == {"Top k", "Top p", "{person}, {date}", "{mean}% [{low}–{high}]"}
+    assert without == {"Top k", "Top p", "{person}, {date}", "{mean}% [{low}–{high}]", "{n}%"}
 
 
 def test_all_texts_are_used() -> None:
@@ -62,3 +65,9 @@ def test_a_thing_has_one_word_in_korean() -> None:
     pages = [SOURCE / "text" / "ko.ts", *root.glob("*.ko.md"), *(root / "docs").rglob("*.ko.md")]
     found = {(page.name, word) for page in pages for word in ONE_WORD if word in page.read_text(encoding="utf-8")}
     assert {(page, f"write {ONE_WORD[word]} in place of {word}") for page, word in found} == set()
+
+
+def test_every_stage_and_baseline_has_a_name_in_both_languages() -> None:
+    names = (SOURCE / "app" / "names.ts").read_text(encoding="utf-8")
+    stages = [name for name in stage_names() if f'{name}: "stage.{name}"' not in names and f'"{name}"' not in names]
+    assert stages + [name for name in (LONGER, SHORTER, WORDS, PROBE) if f'"{name}"' not in names] == []

@@ -76,7 +76,8 @@ export function JobPage({ id }: { id: string }) {
         <>
           <progress max={100} value={job.percent} aria-label={t("job.progress")} />
           <p className="quiet">
-            {Math.round(job.percent)} %{job.eta_s !== null && ` · ${t("job.left", { time: duration(job.eta_s, t) })}`}
+            {t("job.percent", { n: Math.round(job.percent) })}
+            {job.eta_s !== null && ` · ${t("job.left", { time: duration(job.eta_s, t) })}`}
           </p>
         </>
       )}
