@@ -94,8 +94,8 @@ function Needs({ cost }: { cost: StartCost | null | undefined }) {
   return (
     <Cost
       cost={cost}
-      time={({ seconds }) => seconds && t("start.time", { time: duration(seconds, t) })}
-      instead={({ smaller }) => smaller && t("start.smaller", { gb: gigabytes(smaller) })}
+      time={({ seconds }) => (seconds === null ? null : t("start.time", { time: duration(seconds, t) }))}
+      instead={({ smaller }) => (smaller === null ? null : t("start.smaller", { gb: gigabytes(smaller) }))}
     />
   );
 }
