@@ -1,5 +1,6 @@
 """The database for tests: SQLite, and PostgreSQL too where MALMOI_TEST_DATABASE_URL names a server."""
 
+import functools
 import os
 import signal
 import uuid
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import typer.testing
 from hypothesis import settings
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ settings.load_profile("malmoi")
 
 # Tests run side by side, and the networks are tiny: more threads would only wait for each other.
 os.environ.setdefault("MALMOI_THREADS", "1")
+
+# The tree of commands takes longer to build than most of them to run; a test's runner builds it for each call.
+typer.testing._get_command = functools.cache(typer.testing._get_command)
 
 # A suite that a shell starts in the background, and all that it starts, ignores Ctrl-C, which some tests press.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

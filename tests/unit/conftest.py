@@ -1,4 +1,4 @@
-"""Small things to test with: a tokenizer, text shards, networks and their folders."""
+"""Small things to test with: a workspace, a tokenizer, text shards, networks and their folders."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +15,7 @@ from malmoi.model.scalar_model import ScalarModel
 from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer, train_bpe
 from malmoi.tokenizer.chat_template import ChatTemplate
+from malmoi.workspace.folder import Workspace
 
 TEXT = (
     "The cat sat on the mat and the dog sat on the log. What is a list? A list holds values in order. "
@@ -35,6 +36,12 @@ def float32() -> Iterator[None]:
         device.current()
         yield
     device.current.cache_clear()
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """An empty workspace."""
+    return Workspace.open(tmp_path / "workspace")
 
 
 @pytest.fixture(scope="session")

@@ -10,28 +10,12 @@ from typer.testing import CliRunner
 
 from malmoi.cli import app
 from malmoi.files import read_json
-from malmoi.pipeline.names import recipe_model_names
 from malmoi.workspace.folder import Workspace
-from malmoi.workspace.hub import Hub
 from malmoi.workspace.known import KNOWN, Known
 from malmoi.workspace.models import model_folder, model_names
-from malmoi.workspace.transfer import Arrival, import_model
+from tests.unit.workspace.arrivals import bring_in, nothing_is_left
 
 pytestmark = pytest.mark.usefixtures("float32")
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    return Workspace.open(tmp_path / "workspace")
-
-
-def nothing_is_left(workspace: Workspace) -> bool:
-    """No name, no files; the ledger may have failed runs."""
-    return not [*workspace.models.iterdir()] and not [*workspace.runs.iterdir()]
-
-
-def bring_in(workspace: Workspace, source: str, name: str | None = None, hub: Hub | None = None) -> Arrival:
-    return import_model(workspace.path, source, name, hub=hub, reserved=recipe_model_names())
 
 
 def spoil_family(folder: Path) -> None:

@@ -1,17 +1,10 @@
-"""Workspaces: an empty one, and one with the report of all stages."""
-
-from pathlib import Path
+"""A workspace with the report of all stages."""
 
 import pytest
 
 from malmoi.report import write_report
 from malmoi.workspace.folder import Workspace
 from tests.unit.report.finished_recipe import RECIPE, lay_out
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    return Workspace.open(tmp_path / "workspace")
 
 
 @pytest.fixture(scope="module")

@@ -10,22 +10,11 @@ import torch
 from malmoi.train.best import BestWeights, measuring_steps
 from malmoi.train.hooks import MetricsFile
 from malmoi.train.job import Job
-from malmoi.train.loop import Hook, Step, fit
+from malmoi.train.loop import fit
+from tests.unit.train.killing import Killed, kill_at
 
 pytestmark = pytest.mark.usefixtures("float32")
 FALLS, RISES = (5.0, 4.0, 3.0, 2.0, 1.0), (5.0, 2.0, 3.0, 4.0, 6.0)
-
-
-class Killed(Exception):
-    """Stands for a power cut."""
-
-
-def kill_at(n: int) -> Hook:
-    def hook(step: Step) -> None:
-        if step.step == n:
-            raise Killed
-
-    return hook
 
 
 def watched(job: Job, values: tuple[float, ...], said: list[str] | None = None) -> Job:

@@ -14,25 +14,14 @@ from malmoi.files import read_jsonl
 from malmoi.train import signals
 from malmoi.train.hooks import MetricsFile
 from malmoi.train.job import Job
-from malmoi.train.loop import Hook, Step, fit
+from malmoi.train.loop import Step, fit
+from tests.unit.train.killing import Killed, kill_at
 
 pytestmark = pytest.mark.usefixtures("float32")
 NAMES = [
     "pretrain", "sft", "sft lora", "reward", "reward lora", "ppo", "ppo mixed", "ppo lora", "dpo", "dpo lora", "kto",
     "grpo", "grpo lora",
 ]  # fmt: skip
-
-
-class Killed(Exception):
-    """Stands for a power cut."""
-
-
-def kill_at(n: int) -> Hook:
-    def hook(step: Step) -> None:
-        if step.step == n:
-            raise Killed
-
-    return hook
 
 
 def weights_of(job: Job) -> dict[str, torch.Tensor]:

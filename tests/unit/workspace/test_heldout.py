@@ -2,16 +2,9 @@
 
 from pathlib import Path
 
-import pytest
-
 from malmoi.files import write_jsonl, write_text
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.heldout import heldout_text
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    return Workspace.open(tmp_path / "workspace")
 
 
 def test_the_newest_text_is_taken_and_no_conversations(workspace: Workspace) -> None:

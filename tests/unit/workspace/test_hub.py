@@ -13,33 +13,15 @@ from typer.testing import CliRunner
 from malmoi.cli import app
 from malmoi.errors import ConfigError, UserError, WorkspaceError
 from malmoi.files import read_json
-from malmoi.pipeline.names import recipe_model_names
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.hub import ENDPOINT, SETTINGS, Hub, UnreachableError
 from malmoi.workspace.known import KNOWN, Known
 from malmoi.workspace.models import model_folder, model_names
-from malmoi.workspace.transfer import Arrival, import_model, pull, unwatched
+from malmoi.workspace.transfer import unwatched
 from tests.stand_in_hub import COMMIT, StandInHub, serve
+from tests.unit.workspace.arrivals import bring_in, fetch, nothing_is_left, of
 
 pytestmark = pytest.mark.usefixtures("float32")
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    return Workspace.open(tmp_path / "workspace")
-
-
-def nothing_is_left(workspace: Workspace) -> bool:
-    """No name, no files; the ledger may have failed runs."""
-    return not [*workspace.models.iterdir()] and not [*workspace.runs.iterdir()]
-
-
-def bring_in(workspace: Workspace, source: str, name: str | None = None, hub: Hub | None = None) -> Arrival:
-    return import_model(workspace.path, source, name, hub=hub, reserved=recipe_model_names())
-
-
-def fetch(workspace: Workspace, short: str, name: str | None = None, hub: Hub | None = None) -> Arrival:
-    return pull(workspace.path, short, name, hub=hub, reserved=recipe_model_names())
 
 
 TOKEN = "hf_of_a_test"
@@ -67,16 +49,6 @@ def hub(policy_folder: Path) -> StandInHub:
     names = (*SETTINGS, "model.safetensors")
     files = {name: (policy_folder / name).read_bytes() for name in names if (policy_folder / name).exists()}
     return StandInHub(files | {"README.md": b"# Smol", "pytorch_model.bin": b"\x80\x04.", "onnx/model.onnx": b"x"})
-
-
-@pytest.fixture
-def dest(tmp_path: Path) -> Path:
-    (tmp_path / "dest").mkdir()
-    return tmp_path / "dest"
-
-
-def of(address: str, **settings: Any) -> Hub:
-    return Hub(address, **{"token": None, "pause_s": 0.0, "attempts": 3, "timeout_s": 5.0, **settings})
 
 
 def test_a_model_of_the_hub_comes_in_with_its_commit(

@@ -14,11 +14,6 @@ from malmoi.workspace.indexes import find_index, index_folder
 from malmoi.workspace.locks import LOCK, InUseError, holding
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    return Workspace.open(tmp_path / "workspace")
-
-
 def folder_of(place: Path, name: str, text: str = "A cat sleeps.") -> Path:
     write_text(place / name / "a.txt", text)
     return place / name

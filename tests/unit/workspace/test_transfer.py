@@ -16,10 +16,8 @@ from malmoi.formats.folder import load_model, load_text
 from malmoi.inference.sampling import Sampling
 from malmoi.inference.session import ChatSession
 from malmoi.model.scalar_model import ScalarModel
-from malmoi.pipeline.names import recipe_model_names
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.workspace.folder import Workspace
-from malmoi.workspace.hub import Hub
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.models import (
     find_model,
@@ -29,24 +27,11 @@ from malmoi.workspace.models import (
     remove_model,
     show_model,
 )
-from malmoi.workspace.transfer import Arrival, export_model, import_model
+from malmoi.workspace.transfer import export_model
+from tests.unit.workspace.arrivals import bring_in, nothing_is_left
 
 pytestmark = pytest.mark.usefixtures("float32")
 GREEDY = Sampling(temperature=0, max_tokens=6)
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    return Workspace.open(tmp_path / "workspace")
-
-
-def nothing_is_left(workspace: Workspace) -> bool:
-    """No name, no files; the ledger may have failed runs."""
-    return not [*workspace.models.iterdir()] and not [*workspace.runs.iterdir()]
-
-
-def bring_in(workspace: Workspace, source: str, name: str | None = None, hub: Hub | None = None) -> Arrival:
-    return import_model(workspace.path, source, name, hub=hub, reserved=recipe_model_names())
 
 
 def says(workspace: Workspace, model: str) -> str:

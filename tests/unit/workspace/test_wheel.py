@@ -4,7 +4,6 @@ import hashlib
 import os
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,9 +11,7 @@ from malmoi.errors import UserError
 from malmoi.files import read_json
 from malmoi.inference.sampling import Sampling
 from malmoi.inference.session import ChatSession
-from malmoi.pipeline.names import recipe_model_names
 from malmoi.workspace.folder import Workspace
-from malmoi.workspace.hub import Hub
 from malmoi.workspace.known import KNOWN, Known
 from malmoi.workspace.models import (
     find_model,
@@ -23,33 +20,11 @@ from malmoi.workspace.models import (
     model_names,
     remove_model,
 )
-from malmoi.workspace.transfer import Arrival, export_model, import_model, pull, unwatched
+from malmoi.workspace.transfer import export_model, unwatched
 from malmoi.workspace.wheel import Wheel, fetch_wheel, take_out
+from tests.unit.workspace.arrivals import bring_in, fetch, of
 
 pytestmark = pytest.mark.usefixtures("float32")
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    return Workspace.open(tmp_path / "workspace")
-
-
-def bring_in(workspace: Workspace, source: str, name: str | None = None, hub: Hub | None = None) -> Arrival:
-    return import_model(workspace.path, source, name, hub=hub, reserved=recipe_model_names())
-
-
-def fetch(workspace: Workspace, short: str, name: str | None = None, hub: Hub | None = None) -> Arrival:
-    return pull(workspace.path, short, name, hub=hub, reserved=recipe_model_names())
-
-
-@pytest.fixture
-def dest(tmp_path: Path) -> Path:
-    (tmp_path / "dest").mkdir()
-    return tmp_path / "dest"
-
-
-def of(address: str, **settings: Any) -> Hub:
-    return Hub(address, **{"token": None, "pause_s": 0.0, "attempts": 3, "timeout_s": 5.0, **settings})
 
 
 DATA = bytes(range(256)) * 40
