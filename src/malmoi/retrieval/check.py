@@ -1,11 +1,14 @@
 """Whether an answer is supported by the passages that it was made from.
 
 A check of words, not of meaning: names, numbers and quoted text must be in the passages or in the question as they are,
-most other words by their stem, and a sentence may not turn what its source says into its opposite.
+most other words by their stem. A sentence may not turn what its source says into its opposite, nor leave out the middle
+of what it copies.
 """
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from malmoi.retrieval.korean import without_ending, without_particle
 from malmoi.retrieval.lookup import Findings
@@ -19,6 +22,9 @@ from malmoi.text import nfc
 
 MIN_SHARE = 0.85
 """Share of an answer's content words that must be in the passages."""
+MIN_COPIED = 5
+"""So many words in a row, each pair of neighbours found in the passages, count as copied."""
+_WORD = re.compile(r"\w+")
 _QUOTED = re.compile(r"[\"“]([^\"“”]{2,})[\"”]|'([^'\s][^']*)'|「([^」]+)」|`([^`]+)`")
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 _NEGATION = re.compile(
@@ -31,12 +37,14 @@ _CAPITAL = re.compile(r"(?<=[a-z,;:] )[A-Z][a-z]+\b")
 @dataclass(frozen=True)
 class Support:
     """share: of the answer's content words that the passages or the question have, from 0 to 1
-    unsupported: what is in neither, in the answer's order; contradicts: a sentence that denies what its source says"""
+    unsupported: what is in neither, in the answer's order; contradicts: a sentence that denies what its source says
+    spliced: words that were copied from two places as if they were one"""
 
     share: float
     unsupported: tuple[str, ...]
     is_supported: bool
     contradicts: str = ""
+    spliced: str = ""
 
     def __bool__(self) -> bool:
         return self.is_supported
@@ -60,8 +68,12 @@ def is_supported(answer: str, findings: Findings, question: str) -> Support:
     missing = [word for word in words if not is_known(word, bag)]
     share = 1.0 if not words else 1 - len(missing) / len(words)
     contradicts = _contradiction(answer, given)
-    supported = bool(findings.sources) and not literal and not contradicts and share >= MIN_SHARE
-    return Support(share, tuple(dict.fromkeys([*literal, *missing])), supported, contradicts)
+    spliced = _spliced(
+        answer, [text for source in findings.sources for text in (source.passage.heading, source.passage.text)]
+    )
+    broken = literal or contradicts or spliced
+    supported = bool(findings.sources) and not broken and share >= MIN_SHARE
+    return Support(share, tuple(dict.fromkeys([*literal, *missing])), supported, contradicts, spliced)
 
 
 def _missing_literally(answer: str, known: str) -> list[str]:
@@ -102,3 +114,30 @@ def _contradiction(answer: str, given: str) -> str:
         if bool(_NEGATION.search(sentence.text)) != bool(_NEGATION.search(nearest[1])):
             return sentence.text
     return ""
+
+
+def _spliced(answer: str, given: Sequence[str]) -> str:
+    """The first words of the answer that join two places at words that both have: from "a to b, then b to c", "a to c".
+
+    So networks err that copy: they go on after another place where the last words occur too.
+    """
+    texts = [_WORD.findall(nfc(text).lower()) for text in given]
+    pairs = {pair for words in texts for pair in pairwise(words)}
+    together = [f" {' '.join(words)} " for words in texts]
+    for sentence in sentences(answer):
+        for words in _copied(_WORD.findall(sentence.text.lower()), pairs):
+            copied = " ".join(words)
+            if len(words) >= MIN_COPIED and not any(f" {copied} " in text for text in together):
+                return copied
+    return ""
+
+
+def _copied(words: Sequence[str], pairs: set[tuple[str, str]]) -> Iterator[list[str]]:
+    """The longest rows of words of which each two neighbours are a pair."""
+    row: list[str] = []
+    for word in words:
+        if row and (row[-1], word) not in pairs:
+            yield row
+            row = []
+        row.append(word)
+    yield row

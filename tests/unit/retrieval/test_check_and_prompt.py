@@ -4,7 +4,8 @@ import pytest
 
 from malmoi.inference.grounded import Prepared, settle
 from malmoi.retrieval.check import is_supported
-from malmoi.retrieval.lookup import Lookup
+from malmoi.retrieval.lookup import Findings, Lookup, Source
+from malmoi.retrieval.passages import Passage
 from malmoi.retrieval.prompt import documents_for
 from malmoi.retrieval.quote import DECLINES, quote
 
@@ -46,6 +47,37 @@ def test_holds_an_answer_against_its_passages(search: Search, answer: str, suppo
 def test_holds_a_korean_answer_against_its_passages(search: Search, answer: str, supported: bool) -> None:
     question = "도서관은 몇 시에 열어요?"
     assert bool(is_supported(answer, search("notes").find(asked(question)), question)) is supported
+
+
+CHAIN = (
+    "Return a chain object whose .__next__() method returns elements from the first iterable until it is exhausted, "
+    "then elements from the next iterable, until all of the iterables are exhausted."
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "spliced"),
+    [
+        (f"itertools.chain: {CHAIN} See also: itertools.cycle.", ""),
+        ("It returns elements from the first iterable until it is exhausted, then elements from the next.", ""),
+        ("The elements come from the first iterable, then from the next iterable, until all are exhausted.", ""),
+        (
+            "A chain object, whose method returns elements from the next iterable, until all of the iterables are "
+            "exhausted.",
+            "returns elements from the next iterable until all of the iterables are exhausted",
+        ),
+    ],
+)
+def test_copied_words_do_not_leave_out_the_middle(answer: str, spliced: str) -> None:
+    """As a network errs that copies: it goes on after another place where "elements from the" occurs."""
+    passage = Passage(CHAIN, "python:itertools.chain", "class itertools.chain", 1, "", "d-1")
+    other = Passage(
+        "Cycle through elements of an iterable.", "python:itertools.cycle", "class itertools.cycle", 1, "", "d-2"
+    )
+    findings = Findings(tuple(Source(found, found.text, 1, 0.9) for found in (passage, other)))
+    support = is_supported(answer, findings, "What does itertools.chain do?")
+    assert support.spliced.endswith(spliced) and bool(support.spliced) == bool(spliced)
+    assert bool(support) != bool(spliced)
 
 
 def test_nothing_found_supports_nothing(search: Search) -> None:
