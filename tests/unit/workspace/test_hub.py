@@ -13,11 +13,12 @@ from typer.testing import CliRunner
 from malmoi.cli import app
 from malmoi.errors import ConfigError, UserError, WorkspaceError
 from malmoi.files import read_json
+from malmoi.pipeline.names import recipe_model_names
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.hub import ENDPOINT, SETTINGS, Hub, UnreachableError
 from malmoi.workspace.known import KNOWN, Known
 from malmoi.workspace.models import model_folder, model_names
-from malmoi.workspace.transfer import unwatched
+from malmoi.workspace.transfer import Arrival, pull, unwatched
 from tests.stand_in_hub import COMMIT, StandInHub, serve
 from tests.unit.workspace.arrivals import bring_in, fetch, nothing_is_left, of
 
