@@ -93,9 +93,10 @@ def run_job(ledger: Ledger, job: dict[str, Any]) -> None:
         except Exception as error:
             said = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
             end_job(ledger, number, "failed", said)
-            log.say(f"error: {said}")
-            if not isinstance(error, UserError):
-                log.crashed(error)
+            with contextlib.suppress(UserError):  # a disk that is full takes no log either, and the queue goes on
+                log.say(f"error: {said}")
+                if not isinstance(error, UserError):
+                    log.crashed(error)
         else:
             beat.report()
             end_job(ledger, number, "done", version=None if version is None else version.number)
