@@ -187,10 +187,13 @@ def find_job(ledger: Ledger, job: int) -> dict[str, Any]:
 
 def list_jobs(ledger: Ledger) -> list[dict[str, Any]]:
     """Every job, newest first, as plain values. A job whose process was killed is `interrupted`."""
+    workspace, place = Workspace(ledger.root), 0
+    at_work = is_at_work(workspace)
     with ledger.engine.connect() as connection:
         rows = [dict(row) for row in connection.execute(select(JobRow.__table__).order_by(JobRow.place)).mappings()]
         names = people_names(connection)
-    at_work, place = is_at_work(Workspace(ledger.root)), 0
+    # A process may have begun after the first look, or ended after the rows were read.
+    at_work = at_work or is_at_work(workspace)
     found = []
     for row in rows:
         if row["status"] == "running" and not at_work:
