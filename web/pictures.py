@@ -32,6 +32,8 @@ PAGES = {
     "people": "/people", "account": "/account",
 }  # fmt: skip
 PINNED = {"도서관은 언제 여나요?": ["아홉"], "What does os.path.join do?": ["join"]}
+FIRST = ("sign-in", "empty-chat", "chat")
+"""Pictures of what is said on the way to the others."""
 HOURS = "# 여는 시간\n\n도서관은 아침 아홉 시에 엽니다. 책은 세 주 동안 빌릴 수 있습니다.\n"
 RANKED = [
     {"messages": [{"role": "user", "content": "도서관은 언제 여나요?"}],
@@ -55,15 +57,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workspace", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--only", default="", help="names of pictures, such as improve,job; default: all")
     chosen = parser.parse_args()
+    only = {name for name in chosen.only.split(",") if name}
     chosen.out.mkdir(parents=True, exist_ok=True)
     from playwright.sync_api import sync_playwright
 
     with served(chosen.workspace) as base, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         prepare(browser, base)
-        for take in (improving, working, pictures):
-            for look, name, picture in take(browser, base):
+        for take, made in ((improving, {"improve"}), (working, {"job"}), (pictures, None)):
+            if only and made is not None and not only & made:
+                continue
+            for look, name, picture in take(browser, base, only):
                 store(picture, chosen.out / f"{name}-{look}.webp")
         browser.close()
 
@@ -118,7 +124,7 @@ def prepare(browser: Any, base: str) -> None:
     context.close()
 
 
-def improving(browser: Any, base: str) -> Iterator[tuple[str, str, bytes]]:
+def improving(browser: Any, base: str, _: set[str]) -> Iterator[tuple[str, str, bytes]]:
     """The sheet that says what improving learns from and costs: look, name, and a PNG."""
     for look, options in LOOKS.items():
         context = signed_in(browser, base, **options)
@@ -131,7 +137,7 @@ def improving(browser: Any, base: str) -> Iterator[tuple[str, str, bytes]]:
         context.close()
 
 
-def working(browser: Any, base: str) -> Iterator[tuple[str, str, bytes]]:
+def working(browser: Any, base: str, _: set[str]) -> Iterator[tuple[str, str, bytes]]:
     """A job that runs, in each look."""
     lead = signed_in(browser, base)
     job = lead.request.post(f"{base}/api/improve", data={"how": "train", "algorithm": "ppo"}, timeout=120_000).json()
@@ -150,10 +156,14 @@ def working(browser: Any, base: str) -> Iterator[tuple[str, str, bytes]]:
     lead.close()
 
 
-def pictures(browser: Any, base: str) -> Iterator[tuple[str, str, bytes]]:
-    """Every other page in each look: look, name, and a PNG."""
+def pictures(browser: Any, base: str, only: set[str]) -> Iterator[tuple[str, str, bytes]]:
+    """Every other page in each look: look, name, and a PNG. only: names, or none for all"""
     for look, options in LOOKS.items():
-        for name, picture in pages(browser, base, options):
+        if only and only.isdisjoint(FIRST):
+            found = shown(browser, base, options, {name: path for name, path in PAGES.items() if name in only})
+        else:
+            found = (one for one in pages(browser, base, options) if not only or one[0] in only)
+        for name, picture in found:
             yield look, name, picture
 
 
@@ -177,7 +187,15 @@ def pages(browser: Any, base: str, options: dict[str, Any]) -> Iterator[tuple[st
     page.locator(".source").first.click()
     page.wait_for_timeout(500)
     yield "chat", page.screenshot()
-    for name, path in PAGES.items():
+    context.close()
+    yield from shown(browser, base, options, PAGES)
+
+
+def shown(browser: Any, base: str, options: dict[str, Any], paths: dict[str, str]) -> Iterator[tuple[str, bytes]]:
+    """The pages at these addresses in one look: name, and a PNG."""
+    context = signed_in(browser, base, **options)
+    page = context.new_page()
+    for name, path in paths.items():
         page.goto(base + path)
         page.wait_for_timeout(1500)
         if name == "start":  # the server tries some steps first

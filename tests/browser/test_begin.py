@@ -4,6 +4,7 @@ The hub is a stand-in in this process, and the recipe is tiny: what is tried is 
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -73,19 +74,22 @@ def test_a_model_is_fetched_stopped_in_the_middle_and_talks(open_page: OpenPage,
     hub = fetching.hub
     page = open_page("/start")
     page.locator(".begin", has_text="small real model").get_by_role("button", name="Get it").click(timeout=60_000)
-    page.get_by_text("The model could not be fetched.").wait_for(timeout=60_000)  # the hub does not answer
+    page.get_by_text("The model could not be fetched.").wait_for(timeout=JOB_MS)  # the hub does not answer
     korean = open_page(page.url.removeprefix(fetching.site.base), locale="ko-KR", phone=True)
     korean.get_by_text("모델을 받지 못했습니다.").wait_for()
     assert korean.locator(".stations").inner_text() == "받기" and fits(korean)
 
     hub.status, hub.held = 200, {WEIGHTS: threading.Event()}
     page.get_by_role("button", name="Go on").click()
-    page.locator("progress").wait_for(timeout=60_000)
+    end = time.monotonic() + JOB_MS / 1000
+    while not any(path.endswith(WEIGHTS) for path, _, _ in hub.seen) and time.monotonic() < end:
+        page.wait_for_timeout(200)
+    page.locator("progress").wait_for()
     page.get_by_role("button", name="Stop and keep").click(timeout=60_000)
     page.get_by_text("stopped, kept").wait_for(timeout=60_000)
     hub.held[WEIGHTS].set()
     page.get_by_role("button", name="Go on").click()
-    page.get_by_text("The assistant is ready.").wait_for(timeout=60_000)
+    page.get_by_text("The assistant is ready.").wait_for(timeout=JOB_MS)
     asked = [range_ for path, _, range_ in hub.seen if path.endswith(WEIGHTS)]
     assert asked == [None, f"bytes={len(hub.files[WEIGHTS]) // 2}-"]
 

@@ -8,7 +8,7 @@ everyday words stand for one another (`words/same.tsv`), and words that only sha
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 from malmoi.retrieval.answering import LIGHT, emphasis
@@ -33,6 +33,10 @@ MEANS_THE_SAME = 0.9
 """How well a word is found that everyday questions use for another one."""
 LEFT_OUT = 0.5
 """Share of a taught question from which on the rest may be left out: "the pool" for "the swimming pool"."""
+THING = "thing"
+"""Kind of what is asked for with "what" alone."""
+OTHERWISE = 0.4
+"""What remains of the share that is found of a taught question, where the rest asks for another kind of answer."""
 HALF = 0.5
 """Share of a question from which on more words than the taught question has only tell more of the same."""
 FRAMING = "framing"
@@ -109,13 +113,18 @@ def likeness(asked: Question, taught: Taught, weight: Callable[[Concept], float]
     shared = kinds & other_kinds
     found = there.found_in(back, taught.bag, shared, taught.answer_bag)
     known = back.found_in(there, Bag(text), shared)
-    if not found or not known or (there.missing(found) and back.missing(known)):
+    # A Korean verb is light by its place, and says all the same what is done.
+    lacks = _Side.missing if other.language == "ko" else _Side.lacks_much
+    if not found or not known or (lacks(there, found) and lacks(back, known)):
         return 0.0
     here, kept = there.share(found), back.share(known)
     is_detailed = len(known) > 1 and not back.missing(known) and here >= HALF
     if there.lacks_much(found) and not is_detailed:
         here /= 2
-    if back.lacks_much(known) and (kept < LEFT_OUT or (kinds and other_kinds and not shared)):
+    asks_otherwise = bool(kinds and other_kinds) and not shared
+    if asks_otherwise and back.missing(known):
+        kept *= OTHERWISE
+    elif back.lacks_much(known) and kept < LEFT_OUT:
         kept /= 2
     return 2 * here * kept / (here + kept) if here and kept else 0.0
 
@@ -127,9 +136,13 @@ def _kinds(text: str) -> set[str]:
         kinds.add("time")
     if kinds & {"time", "money"}:  # "how long" and "how much" ask for different numbers
         kinds.discard("number")
-    if {"person", "place"} & kinds and _CALLING.search(text):  # where to call is whom to call
+    if {"person", "place", "manner"} & kinds and _CALLING.search(text):  # where to call is whom to call
         kinds |= {"person", "place"}
-    return kinds
+    if {"person", "place"} & kinds and _HOLDING.search(text):  # where to get something is who has it
+        kinds.add("holder")
+    if _MUCH.search(text):
+        kinds.add("number")
+    return kinds or ({THING} if _THING.search(text) else set())
 
 
 _MANNER = re.compile(
@@ -140,12 +153,26 @@ _MANNER = re.compile(
 
 _SPAN = re.compile(
     r"(?i)\bhow many (?:minutes|hours|days|weeks|months|years)\b|몇 ?(?:시간|분|주|달|개월|년)(?![가-힣])"
+    r"|\bhow many times (?:a|an|per|each|every) |\bhow frequent"
+    r"|\b(?:which|what) (?:days?|dates?|months?|years?|hours)\b"
+    r"|\b(?:interval|period|until what)\b|몇 ?(?:달|주|일|년|시간)에 ?한|며칠에 ?한|얼마 ?만에|주기"
 )
-_CALLING = re.compile(r"(?i)\b(?:call|phone|contact|ring|ask|turn to)\b|전화|연락|문의|물어")
+_HOLDING = re.compile(
+    r"(?i)\bwho (?:has|have|had|keeps?|holds?)\b|\bwhere (?:can|do|could) \w+ get\b"
+    r"|누구?가? ?(?:갖|가지|보관)|받아|빌려"
+)
+_THING = re.compile(r"(?i)\b(?:what|which)\b|뭐|뭘|무엇|무슨|어떤|어느")
+_CALLING = re.compile(
+    r"(?i)\b(?:call|phone|contact|ring|ask|turn to|tell|report|notify|inform)\b"
+    r"|전화|연락|문의|물어|신고|알려야|알리"
+)
+_MUCH = re.compile(r"(?i)\b(?:number of|amount|maximum|capacity)\b|얼마(?:나|씩|만큼)")
 
 
 def _may_be(kinds: Collection[str], others: Collection[str]) -> bool:
     """Whether kinds of two questions may be the same although they are called otherwise."""
+    if THING in kinds or THING in others:  # "What is the capacity?" asks for a number
+        return True
     return not any(
         b in EXCLUDES.get(a, ()) or a in EXCLUDES.get(b, ()) or "manner" not in (a, b) for a in kinds for b in others
     )
@@ -204,7 +231,8 @@ class _Side:
         return sum(value * fits[c] for c, value in self.weights.items()) / total
 
 
-def _groups(text: str) -> dict[str, list[str]]:
+@lru_cache(maxsize=1 << 14)
+def _groups(text: str) -> Mapping[str, list[str]]:
     """The groups of everyday words that a text has words of, with these words."""
     text = nfc(text).lower()
     found = ((name, [match.group() for match in form.finditer(text)]) for name, form in _forms().items())

@@ -311,7 +311,7 @@ class Hub:
                         if n_bytes is not None and expected not in (None, n_bytes):
                             raise UserError(f"{url}: {expected} bytes long, expected {n_bytes}; nothing was kept")
                         expected = expected if n_bytes is None else n_bytes
-                        while chunk := response.read(CHUNK):
+                        while chunk := response.read1(CHUNK):  # what has arrived, so that a stop loses none of it
                             done += len(chunk)
                             if expected is not None and done > expected:
                                 raise UserError(f"{url}: longer than the {expected} bytes expected; nothing was kept")

@@ -17,6 +17,10 @@ export const useSession = () => useContext(SessionContext)!;
 export const leads = (role: Role) => role === "owner" || role === "admin";
 
 const POLL_MS = 10_000;
+const CHANGED = "malmoi-status";
+
+/** Tell the pages that another service may answer by now, so that they need not wait for their next turn. */
+export const statusChanged = () => window.dispatchEvent(new Event(CHANGED));
 
 export const StatusContext = createContext<Status | null>(null);
 
@@ -33,9 +37,11 @@ export function usePolledStatus(signedIn: boolean): Status | null {
     ask();
     const timer = setInterval(ask, POLL_MS);
     document.addEventListener("visibilitychange", ask);
+    window.addEventListener(CHANGED, ask);
     return () => {
       clearInterval(timer);
       document.removeEventListener("visibilitychange", ask);
+      window.removeEventListener(CHANGED, ask);
     };
   }, [signedIn, ask]);
   return status;

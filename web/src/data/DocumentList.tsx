@@ -29,7 +29,7 @@ export function DocumentList({ onChanged }: { onChanged: () => void }) {
         {value.documents.slice(0, SHOWN).map(({ file, passages, added }) => (
           <li key={file}>
             <span>
-              {file} <span className="quiet small">{t("documents.passages", { n: passages })}</span>
+              {titleWord(file, t)} <span className="quiet small">{t("documents.passages", { n: passages })}</span>
             </span>
             {added && (
               <Button look="plain" onClick={() => void take(file)}>

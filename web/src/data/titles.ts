@@ -1,5 +1,7 @@
 import type { Translate } from "../text";
 
-/** What people call a text that is looked up in. */
+const PYTHON = "Python's documentation";
+
+/** What people call a text that is looked up in, or a file of it. */
 export const titleWord = (title: string, t: Translate) =>
-  title === "Python's documentation" ? t("documents.python") : title;
+  title === PYTHON || title.startsWith(`${PYTHON}/`) ? t("documents.python") + title.slice(PYTHON.length) : title;

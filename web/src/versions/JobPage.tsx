@@ -1,8 +1,9 @@
-import { useState } from "react";
+import { useEffect, useState } from "react";
 import { faultFrom, post } from "../api/client";
 import type { Job } from "../api/versions";
 import { BackLink } from "../app/BackLink";
 import { stageName } from "../app/names";
+import { statusChanged } from "../app/session";
 import { linkTo } from "../app/route";
 import { useText } from "../text";
 import { Button } from "../ui/Button";
@@ -23,6 +24,10 @@ export function JobPage({ id }: { id: string }) {
   const path = `/api/jobs/${encodeURIComponent(id)}`;
   const { value: job, fault, load, setFault } = useLoaded<Job>(path, LOOK_MS);
   const [throwing, setThrowing] = useState(false);
+  const isDone = job?.status === "done";
+  useEffect(() => {
+    if (isDone) statusChanged();
+  }, [isDone]);
   if (!job) return <div className="page">{fault && <FaultNotice fault={fault} onRetry={() => void load()} />}</div>;
 
   const act = (what: string) => {

@@ -9,13 +9,17 @@ export function LearnedFrom({ learned, title }: { learned: Learned; title: strin
     <section className="stack">
       <h2>{title}</h2>
       <ul className="plain-list">
-        <li>{t("learned.rankings", { n: learned.n_rankings, people: people.length, heldout: learned.n_heldout })}</li>
+        <li>
+          {people.length === 1
+            ? t("learned.rankings_by_one", { n: learned.n_rankings, heldout: learned.n_heldout })
+            : t("learned.rankings", { n: learned.n_rankings, people: people.length, heldout: learned.n_heldout })}
+        </li>
         {Boolean(learned.n_better) && <li>{t("learned.better", { n: learned.n_better! })}</li>}
         {Boolean(learned.n_compared) && <li>{t("learned.compared", { n: learned.n_compared! })}</li>}
         {Boolean(learned.n_demonstrations) && <li>{t("learned.demonstrations", { n: learned.n_demonstrations! })}</li>}
         {learned.votes && learned.votes.up + learned.votes.down > 0 && <li>{t("learned.votes", learned.votes)}</li>}
         {Boolean(learned.n_waiting_votes) && <li>{t("learned.waiting", { n: learned.n_waiting_votes! })}</li>}
-        <li>{t("learned.withheld", { n: learned.n_withheld_chats })}</li>
+        {learned.n_withheld_chats > 0 && <li>{t("learned.withheld", { n: learned.n_withheld_chats })}</li>}
         {learned.cap !== null && <li>{t("learned.cap", { n: learned.cap })}</li>}
       </ul>
       {people.length > 0 && (

@@ -25,41 +25,41 @@ export function VerdictFacts({ verdict }: { verdict: VersionVerdict }) {
           <p className="small quiet">{t("verdict.valid")}</p>
         </>
       )}
-      <dl className="facts">
-        <dt>{t("verdict.people")}</dt>
-        <dd>
-          {verdict.people.length === 0
-            ? "–"
-            : verdict.people
-                .map(({ name, n, taught }) =>
-                  taught ? t("verdict.person_taught", { name, n }) : t("verdict.person", { name, n }),
-                )
-                .join(", ")}
-        </dd>
-        {verdict.others && (
-          <>
-            <dt>{t("verdict.others", { people: verdict.others.people })}</dt>
-            <dd>
-              {t("verdict.rate", {
-                rate: percent(verdict.others.win_rate),
-                low: percent(verdict.others.low),
-                high: percent(verdict.others.high),
-                n: verdict.others.n,
-              })}
-            </dd>
-          </>
-        )}
-        <dt>{t("verdict.ties")}</dt>
-        <dd>{t("verdict.ties_n", { ties: verdict.ties, bad: verdict.both_bad, alike: verdict.alike })}</dd>
-        <dt>{t("verdict.length")}</dt>
-        <dd>
-          {t("verdict.length_n", {
-            candidate: Math.round(verdict.length.candidate),
-            other: Math.round(verdict.length.in_service),
-            against: verdict.against,
-          })}
-        </dd>
-      </dl>
+      {verdict.people.length > 0 && (
+        <dl className="facts">
+          <dt>{t("verdict.people")}</dt>
+          <dd>
+            {verdict.people
+              .map(({ name, n, taught }) =>
+                taught ? t("verdict.person_taught", { name, n }) : t("verdict.person", { name, n }),
+              )
+              .join(", ")}
+          </dd>
+          {verdict.others && (
+            <>
+              <dt>{t("verdict.others", { people: verdict.others.people })}</dt>
+              <dd>
+                {t("verdict.rate", {
+                  rate: percent(verdict.others.win_rate),
+                  low: percent(verdict.others.low),
+                  high: percent(verdict.others.high),
+                  n: verdict.others.n,
+                })}
+              </dd>
+            </>
+          )}
+          <dt>{t("verdict.ties")}</dt>
+          <dd>{t("verdict.ties_n", { ties: verdict.ties, bad: verdict.both_bad, alike: verdict.alike })}</dd>
+          <dt>{t("verdict.length")}</dt>
+          <dd>
+            {t("verdict.length_n", {
+              candidate: Math.round(verdict.length.candidate),
+              other: Math.round(verdict.length.in_service),
+              against: verdict.against,
+            })}
+          </dd>
+        </dl>
+      )}
       <Pinned verdict={verdict} />
       {verdict.judge && <Judge judge={verdict.judge} />}
       <Examples title={t("verdict.wins")} shown={verdict.wins} against={verdict.against} />
