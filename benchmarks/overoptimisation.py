@@ -110,7 +110,7 @@ class Subject:
 
     def ask(self, model: LanguageModel, n_answers: int) -> Grouped:
         """n answers to each prompt at temperature 1. Every model gets the same random numbers."""
-        repeated = [row["messages"][-1]["content"] for row in self.rows for _ in range(n_answers)]
+        repeated = [row["messages"] for row in self.rows for _ in range(n_answers)]
         answers = answer_questions(model, *self.text, repeated, Sampling(temperature=1.0, max_tokens=MAX_TOKENS))
         return [answers[i : i + n_answers] for i in range(0, len(answers), n_answers)]
 
@@ -118,7 +118,7 @@ class Subject:
         """Scores by the simulated labeler's rule, (prompts, answers)."""
         return np.array(
             [
-                [gold_score(answer.text, row["references"], answer.finished, row["prompt"]) for answer in group]
+                [gold_score(answer.text, row["references"], answer.finished, row["messages"]) for answer in group]
                 for row, group in zip(self.rows, groups, strict=True)
             ]
         )
@@ -228,7 +228,7 @@ def policy_point(
     """One measurement: KL to SFT over its own answers in nats, proxy and gold scores, and facts about the answers."""
     groups = subject.ask(policy, subject.sizes.answers)
     flat = [answer for group in groups for answer in group]
-    asked = [row["messages"][-1]["content"] for row in subject.rows for _ in range(subject.sizes.answers)]
+    asked = [row["messages"] for row in subject.rows for _ in range(subject.sizes.answers)]
     kl = np.array(log_ratios(policy, ref, *subject.text, asked, flat))
     return {
         "kl": float(kl.mean()),
@@ -238,7 +238,7 @@ def policy_point(
         "tokens": float(np.mean([len(answer.ids) for answer in flat])),
         "finished": float(np.mean([answer.finished for answer in flat])),
         "distinct": len({canonical(answer.text) for answer in flat}) / len(flat),
-        "example": {"prompt": asked[0], "answer": flat[0].text},
+        "example": {"prompt": asked[0][-1]["content"], "answer": flat[0].text},
     }
 
 

@@ -10,6 +10,8 @@ import pytest
 from benchmarks.curves import centred, draw, fit_form, frontier, gain_of, mean_curve, table
 from benchmarks.overoptimisation import Sizes, Subject, best_of_points, kept, look_at, main
 from malmoi.errors import UserError
+from malmoi.evals.answering import TextAnswer
+from malmoi.files import write_jsonl
 
 SFT: dict[str, Any] = {"golds": [0.4, 0.6], "gold_mean": 0.5, "gold_std": 0.2, "proxies": {"p": {"mean": 1, "std": 2}}}
 TOPICS = ["a", "b"]
@@ -104,3 +106,19 @@ def test_a_folder_without_a_finished_demo_is_the_users_mistake(tmp_path: Path, c
     assert "has no rank run" in capsys.readouterr().err
     with pytest.raises(UserError, match="finish it"):
         Subject(tmp_path, tmp_path, Sizes()).made("rank", "train.jsonl")
+
+
+def test_answers_are_scored_with_the_documents_of_their_prompt(tmp_path: Path) -> None:
+    """As stage `demonstrations` writes prompts: a name that only the documents have is supported."""
+    documents = [{"title": "os.getcwd", "text": "Return a string: the current folder."}]
+    row = {
+        "messages": [{"role": "user", "content": "Where am I?", "documents": documents}],
+        "references": ["It returns the current folder."], "item": "os.getcwd",
+    }  # fmt: skip
+    path = tmp_path / "runs" / "0001-demonstrations" / "out" / "prompts.heldout.jsonl"
+    write_jsonl(path, [row, {**row, "messages": [{"role": "user", "content": "Where am I?"}]}])
+    subject = Subject(tmp_path, tmp_path / "parts", Sizes())
+    answer = TextAnswer("os.getcwd returns the current folder.", [1], True)
+    given, missing = subject.golds([[answer], [answer]])[:, 0]
+    with_documents = "documents" in subject.rows[0]["messages"][-1]
+    assert given > missing if with_documents else missing > given
