@@ -95,9 +95,12 @@ class State:
     def _has_other_voice(self, service: Service) -> bool:
         if self.model is not None:
             return False
-        if service.speaker is None and policy_names(self.workspace):
-            return True
-        return serving_number(self.ledger) != (service.version and service.version.number)
+        number = serving_number(self.ledger)
+        if number is not None or service.version is not None:
+            return number != (service.version and service.version.number)
+        # Without versions the model that was made last answers: a build makes one after the other.
+        names = policy_names(self.workspace)
+        return bool(names) and service.name != names[-1]
 
     async def _retire(self, service: Service) -> None:
         """Let a version that no longer serves end its answers."""

@@ -12,9 +12,10 @@ import torch
 from malmoi.formats.folder import load_model, load_text, save_model
 from malmoi.model.transformer import LanguageModel
 from malmoi.serve.start import Options
+from malmoi.workspace.folder import Workspace
 from malmoi.workspace.jobs import add_job
 from malmoi.workspace.versions import NewVersion, Version, add_version, begin_versions
-from tests.unit.serve.conftest import Running, messages, new_chat, person, running, say
+from tests.unit.serve.conftest import Running, messages, new_chat, person, running, say, until
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,15 @@ def test_a_version_is_compared_put_in_service_and_taken_back(
     say(admin, chat, "and now?", messages(admin, chat)[-1]["id"])
     assert messages(admin, chat)[-1]["answer"]["voice"] == "v1"
     assert code_of(admin.post("/api/versions/v1/refuse", json={})) == (409, "in_service")
+
+
+def test_without_versions_the_model_that_is_made_last_answers(spoken: Path, tmp_path: Path) -> None:
+    model, text = load_model(spoken / "models" / "tiny", LanguageModel), load_text(spoken / "models" / "tiny")
+    here = Workspace.open(tmp_path / "w")
+    with running(Options(here.path, port=0)) as server, person(server, "owner") as client:
+        for name in ("first", "second"):
+            save_model(here.models / name, model, *text, {})
+            until(lambda name=name: (client.get("/api/status").json()["service"] or {}).get("name") == name)
 
 
 def test_what_is_exported_can_be_downloaded(ring: tuple[Running, Version], admin: httpx.Client) -> None:
