@@ -1,11 +1,13 @@
 """Sessions of browsers and keys of programs: random secrets, of which only the hashes are stored."""
 
 import secrets
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import delete, insert, select, update
 
+from malmoi.errors import WorkspaceError
 from malmoi.feedback.accounts import Member, find_member, sha256_of_secret
 from malmoi.feedback.refusals import invalid, missing
 from malmoi.workspace.base import now
@@ -41,7 +43,7 @@ def member_of_session(ledger: Ledger, token: str) -> Member | None:
             return None
         member = find_member(connection, row.person_id)
     if row.seen_at < now() - NOTED_EVERY:
-        with writing(ledger.engine) as connection:
+        with suppress(WorkspaceError), writing(ledger.engine) as connection:  # who only reads needs no room on the disk
             connection.execute(update(SignedIn).where(mine).values(seen_at=now()))
             connection.execute(update(Account).where(Account.person_id == row.person_id).values(seen_at=now()))
     return member
@@ -96,6 +98,6 @@ def member_of_key(ledger: Ledger, key: str) -> Member | None:
         row = connection.execute(select(ApiKey.person_id, ApiKey.used_at).where(mine)).first()
         member = None if row is None else find_member(connection, row.person_id)
     if row is not None and (row.used_at is None or row.used_at < now() - NOTED_EVERY):
-        with writing(ledger.engine) as connection:
+        with suppress(WorkspaceError), writing(ledger.engine) as connection:
             connection.execute(update(ApiKey).where(mine).values(used_at=now()))
     return member

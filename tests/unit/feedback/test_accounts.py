@@ -1,10 +1,12 @@
 """Accounts: names that cannot be confused, passwords that cannot be read, links that work once."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
+from malmoi.errors import WorkspaceError
 from malmoi.feedback import accounts, sessions
 from malmoi.feedback.accounts import Member
 from malmoi.feedback.refusals import RefusedError
@@ -136,3 +138,21 @@ def test_a_key_answers_to_its_person_until_it_is_revoked(ledger: Ledger, mina: M
     assert sessions.list_keys(ledger, ann.id) == []
     sessions.revoke_key(ledger, made["id"], mina.id)
     assert sessions.member_of_key(ledger, made["key"]) is None
+
+
+def test_who_only_reads_may_come_in_where_nothing_can_be_written(ledger: Ledger) -> None:
+    if ledger.engine.dialect.name != "sqlite":
+        pytest.skip("a full disk ends a server of PostgreSQL")
+    member = accounts.add_member(ledger, "Mina", "correct horse", "owner")
+    token, key = sessions.begin_session(ledger, member), sessions.make_key(ledger, member, "a program")["key"]
+    with writing(ledger.engine) as connection:
+        connection.execute(update(SignedIn).values(seen_at=now() - 2 * sessions.NOTED_EVERY))
+
+    @event.listens_for(ledger.engine, "checkout")
+    def refuse(connection: Any, *_: object) -> None:
+        connection.execute("PRAGMA query_only = ON").close()
+
+    with pytest.raises(WorkspaceError), writing(ledger.engine) as connection:
+        connection.execute(update(SignedIn).values(seen_at=now()))
+    assert sessions.member_of_session(ledger, token) == member
+    assert sessions.member_of_key(ledger, key) == member
