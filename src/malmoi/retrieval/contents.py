@@ -1,5 +1,6 @@
 """What is in an index: counted for each file, and together."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from typing import Any
 
 from malmoi.retrieval.passages import Passage
 
+_HANGUL = re.compile("[가-힣]+")
 N_TITLES = 1000
 """Titles that an index's facts keep, at most; of one file at most a fiftieth of them."""
 
@@ -32,9 +34,9 @@ class Counted:
 
 def language_of(text: str) -> str:
     """ "ko" if at least a third of the letters are Hangul, else "en"."""
-    letters = [character for character in text if character.isalpha()]
-    n_hangul = sum("가" <= character <= "힣" for character in letters)
-    return "ko" if letters and n_hangul * 3 >= len(letters) else "en"
+    n_hangul = sum(map(len, _HANGUL.findall(text)))
+    is_korean = n_hangul * 3 >= len(text) or n_hangul * 3 >= sum(map(str.isalpha, text))
+    return "ko" if n_hangul and is_korean else "en"
 
 
 def facts_of(rows: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:

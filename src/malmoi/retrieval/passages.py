@@ -23,6 +23,7 @@ _FENCE = re.compile(r"[ ]{0,3}(```+|~~~+)")
 _LIST = re.compile(r"([-*+•·>|]|\d+[.)]|[가-힣][.)])[ \t]")
 _SENTENCE_END = re.compile(r"""[.!?…。！？]["'”’)\]]*(?=\s)|\n(?=[ \t]*(?:[-*+•·|]|\d+[.)])[ \t])""")
 _SPACE = re.compile(r"\s*")
+_PARAGRAPH = re.compile(r"\S[^\n]*(?:\n(?![ \t]*\n)[^\n]*)*")
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,7 @@ def _together(text: str) -> Iterator[tuple[int, str]]:
 
 def _pieces(text: str) -> Iterator[tuple[int, int]]:
     """(start, end) of what stays whole: paragraphs, or the sentences of long ones, or the parts of long sentences."""
-    for paragraph in re.finditer(r"\S(?:[^\n]|\n(?![ \t]*\n))*", text):
+    for paragraph in _PARAGRAPH.finditer(text):
         first, last = paragraph.start(), paragraph.start() + len(paragraph.group().rstrip())
         if last - first <= MAX_CHARS:
             yield first, last

@@ -23,8 +23,8 @@ FORMAT = f"2 {hashlib.sha256(' '.join(terms(_PROBE)).encode()).hexdigest()[:8]}"
 """Of the files on disk, and of the terms in them. An index of another format is made again."""
 FACTS, SEARCH = "index.json", "search"
 """Names in an index's folder."""
-HEAP_BYTES = 512_000_000
-"""Memory for terms that are not yet written, used as needed. It holds those of about a million passages."""
+HEAP_BYTES = 128_000_000
+"""Memory for terms that are not yet written, used as needed. More is no faster."""
 FREE_BYTES = 20_000_000
 """With less room than this on the disk, a writer that stopped is taken to have stopped for that."""
 
@@ -71,7 +71,7 @@ class Writer:
         found.add_text("terms", " ".join(heading + terms(passage.text)))
         found.add_text("heading", " ".join(heading))
         found.add_text("key", key)
-        found.add_bytes("row", json.dumps(list(passage.to_row().values()), ensure_ascii=False).encode())
+        found.add_bytes("row", json.dumps(list(vars(passage).values()), ensure_ascii=False).encode())
         with _errors(self.folder):
             self._writer.add_document(found)
 
