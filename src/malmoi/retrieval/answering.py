@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from malmoi.retrieval.match import Bag
 from malmoi.retrieval.passages import Passage
 from malmoi.retrieval.question import Concept, Question
-from malmoi.retrieval.sentences import WEAK, Sentence, asked_kinds, counts, sentences, tells
+from malmoi.retrieval.sentences import WEAK, Sentence, asked_in_notes, counts, sentences, tells
 from malmoi.retrieval.words import patterns, word_list
 
 LIGHT = 0.45
@@ -37,6 +37,8 @@ EVIDENCE = {
 }  # fmt: skip
 """Weights of what the probability is made of; see `Answer`."""
 BIAS = -6.75
+EVERYDAY = 0.8
+"""How well a word fits that stands for the one asked in everyday speech: "sick" for "ill"."""
 NAMES = frozenset({"place", "person"})
 """Kinds of answers that are told by a name, which is not one that the question has."""
 STRICT = {
@@ -44,9 +46,11 @@ STRICT = {
     "time": 0.45,
     "clock": 0.45,
     "number": 0.45,
-    "measure": 0.5,
+    "measure": 0.8,
+    "day": 0.5,
     "person": 0.25,
     "money": 0.7,
+    "amount": 0.5,
     "phone": 1.0,
     "email": 1.0,
     "age": 1.0,
@@ -107,12 +111,15 @@ def emphasis(question: Question, concept: Concept) -> float:
     if _DAY.search(word):
         return 1.0
     before = re.split(rf"\b{re.escape(word)}\b", question.text.lower())[0]
-    return ABOUT if _PREPOSITION.search(_NAME_OF.sub(" ", before)) else 1.0
+    is_about = _PREPOSITION.search(_NAME_OF.sub(" ", before)) and not _YES_OR_NO.search(question.text)
+    return ABOUT if is_about else 1.0
 
 
 _DAY = re.compile(r"\d|(?:mon|tues|wednes|thurs|fri|satur|sun)days?$|[월화수목금토일]요일|평일|주말")
 _NAME_OF = re.compile(r"\b(?:name|price|cost|number|date|time|length|size|address|age) of ")
 _PREPOSITION = re.compile(r"\b(?:for|of|in|at|to|from|on|with|by|(?<=\w )(?:when|while)) (?:\w+ ){0,2}$")
+_YES_OR_NO = re.compile(r"(?i)^\W*(?:can|could|may|might|is|are|am|was|were|do|does|did|will|has|have|should|must) ")
+"""There all words are asked for: "Can I put it in the dryer?"."""
 _ABOUT = re.compile("(?:에|에서|의|로|으로)$")
 _TOPIC = re.compile("[은는]$")
 _AUXILIARY = re.compile("^(?:해|돼|되|하|할|될|줘|있|싶)")
@@ -132,7 +139,7 @@ def _korean_emphasis(text: str, concept: Concept) -> float:
     if place is None:
         return 1.0
     verb = ASKED_VERB if _WHAT.search(text) else LIGHT
-    if place == len(words) - 1 and len(words) > 1 and _PREDICATE.search(words[place]):
+    if place == len(words) - 1 and len(words) > 1 and (_PREDICATE.search(words[place]) or _ends_in_verb(words)):
         return verb
     if words[place + 1 : place + 2] == ["수"] or (_CLAUSE.search(words[place]) and not _NOODLES.search(words[place])):
         return LIGHT
@@ -143,9 +150,26 @@ def _korean_emphasis(text: str, concept: Concept) -> float:
     return TOPIC if _TOPIC.search(words[place]) else ABOUT if _ABOUT.search(words[place]) else 1.0
 
 
+def _ends_in_verb(words: Sequence[str]) -> bool:
+    """Whether a question word comes before the last word, which then is its verb (누가 쳐), and not a noun (몇 층)."""
+    asking = [word for word in words[:-1] if _ASKING.match(word)]
+    return bool(asking) and not _OF_NOUN.match(words[-2])
+
+
+_ASKING = re.compile("누가|누구|언제|어디|왜|뭐|뭘|무엇|무슨|어떻게|얼마|몇|어느|어떤")
+_OF_NOUN = re.compile("(?:무슨|몇|어느|어떤)$")
+
+
 @lru_cache(maxsize=1 << 14)
 def _bag(text: str) -> Bag:
     return Bag(text)
+
+
+def _fit(bag: Bag, concept: Concept) -> float:
+    """How well a concept is found in notes, also in everyday words that mean it."""
+    found = bag.fit(concept)
+    is_meant = found < EVERYDAY and any(map(bag.terms.issuperset, concept.everyday))
+    return EVERYDAY if is_meant else found
 
 
 def best_answer(question: Question, passage: Passage, weights: Mapping[Concept, float]) -> Answer:
@@ -168,17 +192,19 @@ def _answer(
     near += [(_bag(parts[at + 1].text), AFTER)] if at + 1 < len(parts) else []
     back = patterns("way_back.tsv")["back"]
     is_back, asks_back = (back.search(words) is not None for words in (text, question.text))
-    here = {c: 1.0 if is_back and asks_back and back.search(c.word) else bag.fit(c) for c in weights}
+    here = {c: 1.0 if is_back and asks_back and back.search(c.word) else _fit(bag, c) for c in weights}
     place = {c: emphasis(question, c) for c in weights}
-    found = {c: max([fit, *(share * other.fit(c) for other, share in near if fit < share)]) for c, fit in here.items()}
-    found |= {c: max(fit, BEFORE * _bag(passage.text).fit(c)) for c, fit in found.items() if place[c] == ABOUT}
+    found = {
+        c: max([fit, *(share * _fit(other, c) for other, share in near if fit < share)]) for c, fit in here.items()
+    }
+    found |= {c: max(fit, BEFORE * _fit(_bag(passage.text), c)) for c, fit in found.items() if place[c] == ABOUT}
     asked = {c: weight * (ABOUT if place[c] == ABOUT else 1) for c, weight in weights.items()}
-    kinds = asked_kinds(question.text)
+    kinds = asked_in_notes(question.text)
     others = _without_asked(text, tuple(weights))
     told = [tells(kind, others if kind in NAMES else text) for kind in kinds]
     if (counted := counts(question.text, text)) is not None:
         kinds, told = ("counted",), [counted]
-    asked = {c: weight for c, weight in asked.items() if not _is_topic(title.fit(c), place[c], bool(kinds))}
+    asked = {c: weight for c, weight in asked.items() if not _is_topic(_fit(title, c), place[c], bool(kinds))}
     asked = asked or ({} if kinds else dict(weights))
     away = (weight for c, weight in weights.items() if found[c] < IN_PASSAGE - 0.05 and place[c] != LIGHT)
     missing = max(away, default=0.0)

@@ -8,7 +8,7 @@ from functools import cache, lru_cache
 
 from malmoi.retrieval.korean import without_ending, without_particle
 from malmoi.retrieval.stem import stem
-from malmoi.retrieval.words import word_table
+from malmoi.retrieval.words import word_groups, word_table
 
 Forms = tuple[tuple[str, ...], ...]
 """Each form is the stems of one or several words."""
@@ -29,9 +29,31 @@ def korean_words() -> dict[str, Forms]:
 @lru_cache(maxsize=1 << 14)
 def korean_synonyms(word: str) -> tuple[str, ...]:
     """What else a Korean word may be called, as it begins; of the longest key that the word begins with."""
-    known = _korean_table()
-    key = next((word[:end] for end in range(len(word), 0, -1) if word[:end] in known), "")
-    return known.get(key, ())
+    starts = [word[:end] for end in range(len(word), 0, -1)]
+    found = (next((table[start] for start in starts if start in table), ()) for table in (_korean_table(), _everyday()))
+    return tuple(dict.fromkeys(other for others in found for other in others if not word.startswith(other)))
+
+
+@cache
+def _everyday() -> dict[str, tuple[str, ...]]:
+    """Word, as it begins -> the others of all groups of everyday words that it is in."""
+    found: dict[str, tuple[str, ...]] = {}
+    for language in ("ko", "en"):
+        for group in word_groups(f"everyday.{language}.txt"):
+            for word in group:
+                found[word] = (*found.get(word, ()), *(other for other in group if other != word))
+    return found
+
+
+@lru_cache(maxsize=1 << 14)
+def everyday_synonyms(word: str) -> Forms:
+    """What else notes may call an English word, as stems."""
+    return tuple(map(stems, _everyday_english().get(stems(word), ())))
+
+
+@cache
+def _everyday_english() -> dict[tuple[str, ...], tuple[str, ...]]:
+    return {stems(word): others for word, others in _everyday().items() if word.isascii()}
 
 
 @cache

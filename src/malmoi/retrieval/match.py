@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+from malmoi.retrieval.days import days_of
 from malmoi.retrieval.korean import open_syllable, verb_stems, without_ending, without_particle
 from malmoi.retrieval.names import Name, likeness, name_of, uses
 from malmoi.retrieval.passages import Passage
@@ -17,6 +18,8 @@ from malmoi.retrieval.terms import terms
 _HANGUL = re.compile("[가-힣]+")
 OTHER_CASE = 0.9
 """How well a name fits that is written in another case than asked: `typing.Final` is not `typing.final`."""
+SAME_DAY = 0.9
+"""How well a day of the week fits that is in a span: Tuesday in "Monday to Friday"."""
 NO_TASK = Asked(0.0, {})
 KOREAN_SYNONYM = 0.85
 """How well a Korean synonym fits, beside the word itself."""
@@ -62,6 +65,10 @@ class Bag:
         self.spaced = " ".join(self.korean)
 
     @cached_property
+    def days(self) -> frozenset[int]:
+        return days_of(self.text)
+
+    @cached_property
     def stems(self) -> frozenset[str]:
         """Of the Korean words, as of verbs."""
         return frozenset().union(*map(verb_stems, self.korean))
@@ -69,9 +76,12 @@ class Bag:
     def fit(self, concept: Concept) -> float:
         """How well the concept is found here, from 0 to 1."""
         english = max((fit for form, fit in concept.forms if self.terms.issuperset(form)), default=0.0)
+        if (days := days_of(concept.word)) and not days.isdisjoint(self.days):
+            english = max(english, SAME_DAY)
         if not self.korean or not concept.korean:
             return english
-        also = KOREAN_SYNONYM if any(word in self.spaced for word in concept.also) else 0.0
+        is_also = any(word in self.spaced or word in self.stems for word in concept.also)
+        also = KOREAN_SYNONYM if is_also else 0.0
         return max(english, also, self._korean_fit(concept.korean))
 
     def _korean_fit(self, bare: Sequence[str]) -> float:

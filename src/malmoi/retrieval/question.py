@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, replace
 from functools import cache
 
-from malmoi.retrieval.glossary import LONGEST_PHRASE, korean_synonyms, synonyms, translations
+from malmoi.retrieval.glossary import LONGEST_PHRASE, everyday_synonyms, korean_synonyms, synonyms, translations
 from malmoi.retrieval.korean import PARTICLES, irregular_stem, without_ending, without_particle
 from malmoi.retrieval.names import typed_names
 from malmoi.retrieval.stem import stem
@@ -31,6 +31,7 @@ class Concept:
     korean: what of a Korean word is looked for inside of words: with its particle, without, without an ending
     is_corrected: whether it was taken for a misspelt word
     also: Korean synonyms, as they begin
+    everyday: forms that notes may have in its place
     """
 
     word: str
@@ -39,6 +40,7 @@ class Concept:
     korean: tuple[str, ...] = ()
     is_corrected: bool = False
     also: tuple[str, ...] = ()
+    everyday: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,7 @@ def _english(word: str, phrase: tuple[str, ...]) -> Concept:
     forms: dict[tuple[str, ...], float] = {}
     if phrase:
         forms = {phrase: 1.0} | dict.fromkeys(synonyms()[phrase], 0.9)
-        return Concept(" ".join(phrase), tuple(forms.items()))
+        return Concept(" ".join(phrase), tuple(forms.items()), everyday=everyday_synonyms(" ".join(phrase)))
     forms[(lowered,)] = 1.0
     if "." in lowered or len(own) == 1:
         forms.setdefault((own[-1] if len(own) == 1 else own[0],), 1.0)
@@ -197,7 +199,7 @@ def _english(word: str, phrase: tuple[str, ...]) -> Concept:
         forms[tuple(own[1:])] = 0.8
     for place, form in enumerate(synonyms().get((own[0],), ())):
         forms.setdefault(form, SYNONYMS[min(place, len(SYNONYMS) - 1)])
-    return Concept(word, tuple(forms.items()))
+    return Concept(word, tuple(forms.items()), everyday=everyday_synonyms(lowered))
 
 
 def _korean(word: str) -> list[Concept]:
@@ -208,7 +210,7 @@ def _korean(word: str) -> list[Concept]:
         return []
     known = translations(word)
     if not known:
-        return [Concept(word, (), korean=_bare(word), also=korean_synonyms(word))]
+        return [Concept(word, (), korean=_bare(word), also=(*korean_synonyms(word), *_charged_for(word)))]
     return [
         Concept(
             key,
@@ -223,6 +225,12 @@ def _korean(word: str) -> list[Concept]:
 def _bare(word: str) -> tuple[str, ...]:
     found = (word, without_particle(word), without_ending(word), *irregular_stem(word), _plainly(word))
     return tuple(dict.fromkeys(found))
+
+
+def _charged_for(word: str) -> tuple[str, ...]:
+    """What a charge is for: 전기세 is what 전기 costs."""
+    noun = without_particle(word)
+    return (noun[:-1],) if len(noun) > 2 and noun[-1] in "비세료값" else ()
 
 
 def _plainly(word: str) -> str:

@@ -63,6 +63,16 @@ def first_telling(text: str) -> Sentence:
 
 def asked_kinds(question: str) -> tuple[str, ...]:
     """What kinds of answers the question words ask for: time, number, place, person, reason."""
+    return tuple(kind for kind in asked_in_notes(question) if kind not in OF_NOTES)
+
+
+OF_NOTES = frozenset({"amount", "day"})
+"""Kinds of answers that only notes are asked for."""
+
+
+@lru_cache(maxsize=1 << 10)
+def asked_in_notes(question: str) -> tuple[str, ...]:
+    """The same with the kinds that only notes have: an amount of something, a day."""
     return tuple(kind for kind, form in patterns("asked.tsv").items() if form.search(question))
 
 

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from malmoi.retrieval.index import Index
+from malmoi.corpus.documents import Document
+from malmoi.retrieval.days import days_of
+from malmoi.retrieval.index import Index, build_index
 from malmoi.retrieval.korean import verb_stems
 from malmoi.retrieval.lookup import Findings, Lookup
 from malmoi.retrieval.quote import about, quote
@@ -250,3 +252,51 @@ def test_a_kind_is_told_by_its_own_words(kind: str, told: str, untold: str) -> N
 def test_forms_of_a_verb_share_a_stem(one: str, other: str) -> None:
     assert verb_stems(one) & verb_stems(other)
     assert not verb_stems(one) & verb_stems("열었어요")
+
+
+@pytest.mark.parametrize(
+    ("text", "days"),
+    [
+        ("Monday to Friday: 8:00", {0, 1, 2, 3, 4}),
+        ("open Fri–Mon", {4, 5, 6, 0}),
+        ("월~목 9시", {0, 1, 2, 3}),
+        ("화요일부터 금요일까지", {1, 2, 3, 4}),
+        ("주말에는 쉽니다", {5, 6}),
+        ("on weekdays and Sundays", {0, 1, 2, 3, 4, 6}),
+        ("She sat in the sun. 1월에 옵니다.", set()),
+    ],
+)
+def test_a_span_has_all_of_its_days(text: str, days: set[int]) -> None:
+    assert days_of(text) == days
+
+
+FERRY = """# Ferry
+
+The ferry runs Tuesday to Saturday. A cabin holds four people.
+
+Put two cups of water into the kettle. It boils in 5 minutes.
+"""
+FLAT = """# 자취방
+
+관리비는 7만 원이고 전기는 따로 낸다. 집세는 신협 계좌로 보낸다. 오리배 대여료는 한 시간에 8천 원이다.
+
+기타: 오민재
+"""
+
+
+@pytest.mark.parametrize(
+    ("question", "sentence"),
+    [
+        ("Does the ferry run on Thursdays?", "The ferry runs Tuesday to Saturday."),
+        ("How much water do I put into the kettle?", "Put two cups of water into the kettle."),
+        ("집세는 어느 통장으로 보내?", "집세는 신협 계좌로 보낸다."),
+        ("전기세는 따로 내?", "관리비는 7만 원이고 전기는 따로 낸다."),
+        ("오리배 빌리는 데 얼마예요?", "오리배 대여료는 한 시간에 8천 원이다."),
+        ("기타 누가 쳐?", "기타: 오민재"),
+    ],
+)
+def test_notes_may_say_it_in_other_everyday_words(tmp_path: Path, question: str, sentence: str) -> None:
+    documents = [Document(FERRY, "ferry.md", line=1), Document(FLAT, "자취방.md", line=1)]
+    build_index(documents, tmp_path / "index")
+    found = ask(Lookup(Index.open(tmp_path / "index")), question)
+    assert [source.sentence for source in found.sources[:1]] == [sentence]

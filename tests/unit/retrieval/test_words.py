@@ -2,7 +2,15 @@ import unicodedata
 
 import pytest
 
-from malmoi.retrieval.glossary import LONGEST_PHRASE, korean_words, synonyms, translations
+from malmoi.retrieval.glossary import (
+    LONGEST_PHRASE,
+    everyday_synonyms,
+    korean_synonyms,
+    korean_words,
+    stems,
+    synonyms,
+    translations,
+)
 from malmoi.retrieval.words import FOLDER, patterns, word_table
 
 TABLES = ["glossary.ko.tsv", "synonyms.en.tsv", "synonyms.ko.tsv", "tasks.tsv", "small_talk.tsv"]
@@ -55,3 +63,9 @@ def test_korean_words_are_korean() -> None:
 )
 def test_a_korean_word_is_translated_with_particles_and_without_spaces(word: str, keys: list[str]) -> None:
     assert [key for key, _ in translations(word)] == keys
+
+
+def test_everyday_words_of_one_group_stand_for_each_other() -> None:
+    assert stems("unwell") in everyday_synonyms("sick") and stems("sick") in everyday_synonyms("unwell")
+    assert "계좌" in korean_synonyms("통장으로") and "통장" in korean_synonyms("계좌는")
+    assert everyday_synonyms("json") == () and "대여" not in korean_synonyms("대여료")

@@ -22,6 +22,11 @@ def word_table(name: str, between: str = ",") -> dict[str, list[str]]:
     return table
 
 
+def word_groups(name: str) -> list[list[str]]:
+    """A file with one group of words a line, separated by commas."""
+    return [[word.strip() for word in line.split(",")] for line in _lines(name)]
+
+
 def is_listed(name: str, word: str) -> bool:
     """Whether a file lists a word; a Korean one that it lists may go on, if it has more than one syllable."""
     whole, beginnings = _words_and_beginnings(name)
