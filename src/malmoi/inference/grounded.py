@@ -19,7 +19,7 @@ from malmoi.retrieval.check import denies, is_supported
 from malmoi.retrieval.lookup import Findings, Lookup, Source
 from malmoi.retrieval.prompt import documents_for
 from malmoi.retrieval.question import COMPARISON
-from malmoi.retrieval.quote import DECLINES, declined, quote, see_also, with_parameters, without_additions
+from malmoi.retrieval.quote import DECLINES, declined, is_reply_to, quote, see_also, with_parameters, without_additions
 from malmoi.tokenizer.chat_template import Message, check_messages
 
 if TYPE_CHECKING:  # torch takes seconds, and quotations need none
@@ -226,8 +226,9 @@ def settle(voice: "Voice | None", prepared: Prepared, said: str) -> Answered:
 
 def _claims_nothing(said: str, voice: "Voice", findings: Findings, question: str) -> bool:
     """Whether words stay where nothing was found: they say that the voice does not know, and name nothing beyond the
-    question; or they answer small talk as the voice was taught by heart."""
+    question; or they answer small talk of this kind as the voice was taught by heart."""
     by_heart = bool(findings.small_talk) and said in voice.replies and not _UNKNOWN.search(said)
+    by_heart = by_heart and is_reply_to(said, findings)
     return by_heart or (denies(said) and not is_supported(said, findings, question).unsupported)
 
 

@@ -6,9 +6,12 @@ from typing import Any
 
 from malmoi.retrieval.lookup import Findings, Source, title_of
 from malmoi.retrieval.names import Name, name_of
-from malmoi.retrieval.question import COMPARISON
+from malmoi.retrieval.question import COMPARISON, language_of
+from malmoi.retrieval.terms import terms
 
 MAX_CHARS = 400
+MIN_LIKENESS = 0.25
+"""Share of their words that two replies to small talk have in common at least, if they are of one kind."""
 KINDS_KO = {
     "function": "함수",
     "class": "클래스",
@@ -157,6 +160,19 @@ _REPLIES = {
         "{about}에 대한 질문에 답하고, 답이 어디에서 왔는지 말합니다. 거기에 없는 것은 모릅니다.",
     ),
 }  # fmt: skip
+
+
+def is_reply_to(said: str, findings: Findings) -> bool:
+    """Whether words may answer this small talk: in its language, and not like the reply to another kind of it."""
+    if language_of(said) != findings.language:
+        return False
+    words = set(terms(said))
+    shared = {kind: max(_likeness(words, set(terms(form))) for form in forms) for kind, forms in _REPLIES.items()}
+    return max(shared.values()) <= max(shared[findings.small_talk], MIN_LIKENESS)
+
+
+def _likeness(words: set[str], others: set[str]) -> float:
+    return len(words & others) / max(1, len(words | others))
 
 
 def _small_talk(findings: Findings) -> str:

@@ -169,6 +169,8 @@ def test_a_line_that_says_something_is_no_heading(lookup: Lookup) -> None:
 def test_the_name_of_something_is_no_question_about_the_assistant() -> None:
     assert small_talk("이름이 뭐야?") == "identity"
     assert small_talk("숙소 이름이 뭐야?") == ""
+    assert {small_talk(said) for said in ("How old are you?", "몇 살이야?", "너는 어디 살아?")} == {"identity"}
+    assert {small_talk(said) for said in ("How old is the house?", "우리 집은 몇 살이야?")} == {""}
 
 
 def test_a_word_of_small_talk_is_no_other_word() -> None:

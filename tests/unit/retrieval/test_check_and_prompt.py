@@ -7,7 +7,7 @@ from malmoi.retrieval.check import is_supported
 from malmoi.retrieval.lookup import Findings, Lookup, Source
 from malmoi.retrieval.passages import Passage
 from malmoi.retrieval.prompt import documents_for
-from malmoi.retrieval.quote import DECLINES, quote
+from malmoi.retrieval.quote import DECLINES, is_reply_to, quote
 
 Search = Callable[[str], Lookup]
 
@@ -118,3 +118,23 @@ def test_a_voice_that_finds_no_answer_is_followed_by_the_nearest_passage(
     assert answered.quoted and answered.sources == findings.sources
     invented = settle(None, Prepared(asked(question), None, findings), "On the moon, at noon.")
     assert invented.text == quote(findings)
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "said", "is_one"),
+    [
+        (
+            "Who are you?",
+            "I am a small assistant, made with Malmoi from the tests (3 documents). I am a program.",
+            True,
+        ),
+        ("Who are you?", "You are welcome.", False),
+        ("너는 누구야?", "저는 말모이로 만든 작은 조수입니다. 사람이 아니라 프로그램입니다.", True),
+        ("너는 누구야?", "천만에요.", False),
+        ("너는 누구야?", "I am a small assistant, made with Malmoi.", False),
+        ("고마워", "천만에요.", True),
+        ("Good morning!", "What a day!", True),  # like no reply that is known here: as the voice was taught
+    ],
+)
+def test_a_reply_by_heart_is_to_what_was_said(search: Search, asked_for: str, said: str, is_one: bool) -> None:
+    assert is_reply_to(said, search("notes").find(asked(asked_for))) is is_one
