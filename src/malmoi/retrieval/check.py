@@ -117,18 +117,20 @@ def _contradiction(answer: str, given: str) -> str:
 
 
 def _spliced(answer: str, given: Sequence[str]) -> str:
-    """The first words of the answer that join two places at words that both have: from "a to b, then b to c", "a to c".
+    """The first words of the answer that join two places of a text at words that both have: from "a to b, then b to c",
+    "a to c".
 
     So networks err that copy: they go on after another place where the last words occur too.
     """
     texts = [_WORD.findall(nfc(text).lower()) for text in given]
-    pairs = {pair for words in texts for pair in pairwise(words)}
     together = [f" {' '.join(words)} " for words in texts]
     for sentence in sentences(answer):
-        for words in _copied(_WORD.findall(sentence.text.lower()), pairs):
-            copied = " ".join(words)
-            if len(words) >= MIN_COPIED and not any(f" {copied} " in text for text in together):
-                return copied
+        said = _WORD.findall(sentence.text.lower())
+        for words in texts:
+            for row in _copied(said, set(pairwise(words))):
+                copied = " ".join(row)
+                if len(row) >= MIN_COPIED and not any(f" {copied} " in text for text in together):
+                    return copied
     return ""
 
 
