@@ -62,7 +62,7 @@ def site(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
 
 @pytest.fixture(scope="session")
 def speaking_site(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A server with a tiny network that was not trained: its answers are long, and no two are alike."""
+    """A server with a tiny network that was not trained: its answers do not end by themselves, and no two are alike."""
     import torch
 
     from malmoi.formats.folder import save_model
@@ -77,6 +77,10 @@ def speaking_site(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> It
     sizes = {"n_layer": 2, "n_embd": 16, "n_head": 2, "n_kv_head": 1, "head_dim": 8, "n_ff": 24, "seq_len": 4000}
     torch.manual_seed(1)
     policy = LanguageModel(ModelConfig(vocab_size=tokenizer.vocab_size, **sizes))
+    with torch.no_grad():  # the first number of every state tells all tokens from those that end an answer
+        policy.model.embed_tokens.weight[:, 0] = 30
+        policy.lm_head.weight[:, 0] = 30
+        policy.lm_head.weight[[*tokenizer.stop_ids], 0] = -30
     workspace = Workspace.open(folder / "workspace")
     save_model(workspace.models / "tiny", policy, tokenizer, ChatTemplate.default(), {})
     with serving(chromium, workspace.path, folder / "log") as served:
@@ -147,7 +151,7 @@ def opening(chromium: Any, site: Site) -> Iterator[Callable[..., Any]]:
             has_touch=phone,
             color_scheme="dark" if dark else "light",
         )
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(60_000)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: complaints.append(message.text) if _is_complaint(message) else None)

@@ -12,7 +12,7 @@ export function Pinned({ pinned }: { pinned: Answers }) {
       {pinned.questions.map((question, number) => (
         <article key={question} className="card pinned">
           <strong>{question}</strong>
-          <ol>
+          <ol tabIndex={0} aria-label={question}>
             {pinned.rows.toReversed().map((row) => (
               <li key={`${row.stage} ${row.step}`}>
                 <span className="small quiet">
