@@ -174,8 +174,14 @@ _JOINS = re.compile(
 def are_joined(text: str, one: str, other: str) -> bool:
     """Whether a text names two things together ("copy and deepcopy"), not one thing in two words ("text files")."""
     lowered = text.lower()
-    places = sorted((at, at + len(word)) for word in (one, other) if (at := lowered.find(word.lower())) >= 0)
+    places = sorted((at, at + len(word)) for word in (one, other) if (at := _place(lowered, word.lower())) >= 0)
     return len(places) < 2 or _JOINS.search(lowered[places[0][1] : places[1][0]]) is not None
+
+
+def _place(text: str, word: str) -> int:
+    """Where a word begins, as a whole if it is there so: json.load is not the beginning of json.loads. -1: nowhere"""
+    whole = re.search(rf"(?<![a-z0-9_.]){re.escape(word)}(?![a-z0-9_])", text)
+    return whole.start() if whole else text.find(word)
 
 
 def _phrase(words: list[str]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from malmoi.retrieval.days import days_of
 from malmoi.retrieval.index import Index, build_index
 from malmoi.retrieval.korean import verb_stems
 from malmoi.retrieval.lookup import Findings, Lookup
+from malmoi.retrieval.question import are_joined
 from malmoi.retrieval.quote import about, quote
 from malmoi.retrieval.sentences import counts, tells
 from malmoi.retrieval.small_talk import small_talk
@@ -171,6 +172,20 @@ def test_the_name_of_something_is_no_question_about_the_assistant() -> None:
     assert small_talk("숙소 이름이 뭐야?") == ""
     assert {small_talk(said) for said in ("How old are you?", "몇 살이야?", "너는 어디 살아?")} == {"identity"}
     assert {small_talk(said) for said in ("How old is the house?", "우리 집은 몇 살이야?")} == {""}
+
+
+@pytest.mark.parametrize(
+    ("text", "is_so"),
+    [
+        ("json.loads랑 json.load 차이", True),
+        ("json.loads and json.load, which one?", True),
+        ("copy and deepcopy", True),
+        ("json.loads json.load", False),
+    ],
+)
+def test_a_name_is_not_the_beginning_of_another(text: str, is_so: bool) -> None:
+    one, other = ("json.loads", "json.load") if "json" in text else ("copy", "deepcopy")
+    assert are_joined(text, one, other) is is_so
 
 
 def test_a_word_of_small_talk_is_no_other_word() -> None:
