@@ -78,7 +78,7 @@ def serve(hub: StandInHub) -> ThreadingHTTPServer:
             cuts, held = hub.cut.get(name), hub.held.get(name)
             if held is not None and not held.is_set():
                 self.wfile.write(body[: len(body) // 2])
-                held.wait(60)
+                held.wait(600)
                 body = body[len(body) // 2 :]
             with contextlib.suppress(ConnectionError):  # who asked has gone meanwhile
                 self.wfile.write(body[: cuts.pop(0) - start] if cuts else body)

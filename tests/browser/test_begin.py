@@ -84,7 +84,7 @@ def test_a_model_is_fetched_stopped_in_the_middle_and_talks(open_page: OpenPage,
     end = time.monotonic() + JOB_MS / 1000
     while not any(path.endswith(WEIGHTS) for path, _, _ in hub.seen) and time.monotonic() < end:
         page.wait_for_timeout(200)
-    page.locator("progress").wait_for()
+    page.locator("progress").wait_for(timeout=JOB_MS)
     page.get_by_role("button", name="Stop and keep").click(timeout=60_000)
     page.get_by_text("stopped, kept").wait_for(timeout=60_000)
     hub.held[WEIGHTS].set()

@@ -31,6 +31,7 @@ from malmoi.workspace.jobs import (
     arriving_of,
     end_job,
     folder_of,
+    has_waiting,
     report_job,
     take_next,
     wait_for_turn,
@@ -55,9 +56,10 @@ def work(ledger: Ledger) -> None:
         with working(workspace) as is_ours:
             while is_ours and (job := take_next(ledger)) is not None:
                 run_job(ledger, job)
-        if is_ours:
+        if not is_ours:
+            wait_for_turn(workspace)
+        elif not has_waiting(ledger):  # one that was queued while this process still held the lock woke nobody
             return
-        wait_for_turn(workspace)
 
 
 def run_job(ledger: Ledger, job: dict[str, Any]) -> None:

@@ -16,9 +16,11 @@ async def make(state: State, making: Making, person_id: str, chat_id: str, paren
         error = making.failure()
         answered = await state.prepare(turn.settle)
         said = answered.text
+        # One that ended by itself is the model's even if it says nothing; of one that broke off there may be nothing.
+        is_whole = turn.finish not in ("stopped", "error")
         message = NewMessage(
             answer_id, parent, "assistant", said, turn.finish, envelope(error)["error"] if error else None,
-            turn.figures(answered) | {"voice": answered.voice}, turn.record(answered) if said else None,
+            turn.figures(answered) | {"voice": answered.voice}, turn.record(answered) if said or is_whole else None,
         )  # fmt: skip
         stored, _ = await asyncio.to_thread(add_message, state.ledger, person_id, chat_id, message)
         if error is None:

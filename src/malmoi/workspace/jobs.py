@@ -118,6 +118,12 @@ def take_next(ledger: Ledger) -> dict[str, Any] | None:
     return find_job(ledger, number)
 
 
+def has_waiting(ledger: Ledger) -> bool:
+    """Whether a job waits in the queue."""
+    with ledger.engine.connect() as connection:
+        return connection.scalar(select(JobRow.id).where(JobRow.status == "queued").limit(1)) is not None
+
+
 def report_job(ledger: Ledger, job: int, progress: dict[str, Any] | None = None) -> Asked | None:
     """Record that the job's process lives, and what it does; returns what a person asks of it."""
     values: dict[str, Any] = {"heartbeat_at": now()} | ({} if progress is None else {"progress": progress})

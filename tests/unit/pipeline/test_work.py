@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,8 +10,11 @@ from malmoi.pipeline.estimate import shares
 from malmoi.pipeline.log import RunLog
 from malmoi.pipeline.memory import shape_of
 from malmoi.pipeline.recipe import find_recipe, read_recipe
-from malmoi.pipeline.work import JobWatcher
+from malmoi.pipeline.work import JobWatcher, work
 from malmoi.train.loop import Step
+from malmoi.workspace.folder import Workspace
+from malmoi.workspace.jobs import add_job, find_job, take_next
+from malmoi.workspace.ledger import Ledger
 
 SHARES = {"corpus": 0.25, "pretrain": 0.5, "eval": 0.25}
 
@@ -62,3 +66,22 @@ def test_shares_come_from_the_recipe_alone(tmp_path: Path) -> None:
     found = shares(recipe, shape_of(recipe, tmp_path))
     assert [*found] == [*recipe.stages] and sum(found.values()) == pytest.approx(1)
     assert found["pretrain"] > found["tokenizer"] and min(found.values()) > 0
+
+
+def test_a_job_that_comes_while_the_process_of_jobs_ends_is_done_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"recipe": read_recipe(find_recipe("nano-small"), [f'corpus.text="{tmp_path}/nothing"']).table()}
+    late: list[int] = []
+
+    def look_and_be_late(ledger: Ledger) -> dict[str, Any] | None:
+        if (found := take_next(ledger)) is None and len(
+            late
+        ) < 2:  # before the lock goes
+            late.append(add_job(ledger, "build", settings))
+        return found
+
+    monkeypatch.setattr("malmoi.pipeline.work.take_next", look_and_be_late)
+    with Ledger.open(Workspace.open(tmp_path / "w")) as ledger:
+        work(ledger)
+        assert [find_job(ledger, job)["status"] for job in late] == ["failed", "failed"]

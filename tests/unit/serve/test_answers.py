@@ -3,12 +3,33 @@
 import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+import torch
 
-from tests.unit.serve.conftest import LONG, Running, messages, new_chat, new_id, person, read_events, say, until
+from malmoi.formats.folder import save_model
+from malmoi.model.config import ModelConfig
+from malmoi.model.transformer import LanguageModel
+from malmoi.serve.start import Options
+from malmoi.tokenizer.bpe import Tokenizer
+from malmoi.tokenizer.chat_template import ChatTemplate
+from malmoi.workspace.folder import Workspace
+from malmoi.workspace.hashes import sha256_in
+from tests.unit.serve.conftest import (
+    LONG,
+    Running,
+    messages,
+    new_chat,
+    new_id,
+    person,
+    read_events,
+    running,
+    say,
+    until,
+)
 
 ENDLESS = {"temperature": 0, "max_tokens": LONG}
 
@@ -200,3 +221,21 @@ def test_the_status_says_what_is_in_service(quoted: httpx.Client, spoke: httpx.C
     service = spoke.get("/api/status").json()["service"]
     assert (service["name"], service["seq_len"], service["looks_up"]) == ("tiny", LONG, None)
     assert set(service["sampling"]) == {"temperature", "top_p", "top_k", "max_tokens"} and len(service["hash"]) == 64
+
+
+def test_an_answer_without_words_is_traced_to_the_weights_that_gave_it(
+    tmp_path: Path, float32: None, tokenizer: Tokenizer, shape: ModelConfig
+) -> None:
+    torch.manual_seed(1)
+    policy = LanguageModel(shape.model_copy(update={"seq_len": LONG}))
+    with torch.no_grad():  # the first number of every state tells the tokens that end an answer from all others
+        policy.model.embed_tokens.weight[:, 0] = 30
+        policy.lm_head.weight[:, 0] = -30
+        policy.lm_head.weight[[*tokenizer.stop_ids], 0] = 30
+    workspace = Workspace.open(tmp_path / "workspace")
+    save_model(workspace.models / "silent", policy, tokenizer, ChatTemplate.default(), {})
+    with running(Options(workspace.path, port=0)) as server, person(server) as client:
+        answer = say(client, new_chat(client), "What does a ticket cost?")[-1]["message"]
+        assert (answer["text"], answer["finish"]) == ("", "stop")
+        found = client.get(f"/api/messages/{answer['id']}/origin").json()
+        assert found["hash"] == sha256_in(workspace, workspace.models / "silent") and found["voice"] == "silent"

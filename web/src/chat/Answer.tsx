@@ -67,6 +67,7 @@ export const Answer = memo(function Answer(props: Props) {
 
 function Ending({ message }: { message: Message }) {
   const t = useText();
+  if (message.finish === "stop" && !message.text) return <p className="small quiet">{t("ending.nothing")}</p>;
   if (message.finish === "stopped") return <p className="small quiet">{t("ending.stopped")}</p>;
   if (message.finish === "length") return <p className="small quiet">{t("ending.length")}</p>;
   if (message.finish === "error")

@@ -104,6 +104,7 @@ export const en = {
   "empty.small": "It is small: it knows the text it has read, and little else.",
   "empty.title": "What would you like to know?",
   "ending.length": "The answer reached its longest length.",
+  "ending.nothing": "The assistant said nothing.",
   "ending.stopped": "Stopped.",
   "export.messages": "Answers (messages)",
   "export.pairs": "Pairs (prompt, chosen, rejected)",

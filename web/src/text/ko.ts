@@ -105,6 +105,7 @@ export const ko: Record<keyof typeof en, string> = {
   "empty.small": "작은 모델이라 읽은 글만 압니다.",
   "empty.title": "무엇이 궁금하세요?",
   "ending.length": "답이 최대 길이에 이르러 끝났습니다.",
+  "ending.nothing": "조수가 아무 말도 하지 않았습니다.",
   "ending.stopped": "멈췄습니다.",
   "export.messages": "모범 답 (messages)",
   "export.pairs": "쌍 (prompt, chosen, rejected)",
