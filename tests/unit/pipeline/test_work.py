@@ -75,9 +75,7 @@ def test_a_job_that_comes_while_the_process_of_jobs_ends_is_done_too(
     late: list[int] = []
 
     def look_and_be_late(ledger: Ledger) -> dict[str, Any] | None:
-        if (found := take_next(ledger)) is None and len(
-            late
-        ) < 2:  # before the lock goes
+        if (found := take_next(ledger)) is None and len(late) < 2:  # before the lock goes
             late.append(add_job(ledger, "build", settings))
         return found
 
