@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 CHROMIUM = shutil.which("chromium")
+PATIENCE_MS = 180_000
+"""Whatever a page waits for: a machine that runs other tests too may be slow, and a job goes last."""
 NAME, PASSWORD = "지민", "말모이 말모이 사전"
 
 NOTES = {
@@ -151,7 +153,7 @@ def opening(chromium: Any, site: Site) -> Iterator[Callable[..., Any]]:
             has_touch=phone,
             color_scheme="dark" if dark else "light",
         )
-        context.set_default_timeout(60_000)
+        context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: complaints.append(message.text) if _is_complaint(message) else None)

@@ -73,7 +73,7 @@ def site(fetching: Fetching) -> Site:
 def test_a_model_is_fetched_stopped_in_the_middle_and_talks(open_page: OpenPage, fetching: Fetching) -> None:
     hub = fetching.hub
     page = open_page("/start")
-    page.locator(".begin", has_text="small real model").get_by_role("button", name="Get it").click(timeout=60_000)
+    page.locator(".begin", has_text="small real model").get_by_role("button", name="Get it").click()
     page.get_by_text("The model could not be fetched.").wait_for(timeout=JOB_MS)  # the hub does not answer
     korean = open_page(page.url.removeprefix(fetching.site.base), locale="ko-KR", phone=True)
     korean.get_by_text("모델을 받지 못했습니다.").wait_for()
@@ -85,8 +85,8 @@ def test_a_model_is_fetched_stopped_in_the_middle_and_talks(open_page: OpenPage,
     while not any(path.endswith(WEIGHTS) for path, _, _ in hub.seen) and time.monotonic() < end:
         page.wait_for_timeout(200)
     page.locator("progress").wait_for(timeout=JOB_MS)
-    page.get_by_role("button", name="Stop and keep").click(timeout=60_000)
-    page.get_by_text("stopped, kept").wait_for(timeout=60_000)
+    page.get_by_role("button", name="Stop and keep").click()
+    page.get_by_text("stopped, kept").wait_for()
     hub.held[WEIGHTS].set()
     page.get_by_role("button", name="Go on").click()
     page.get_by_text("The assistant is ready.").wait_for(timeout=JOB_MS)
@@ -94,11 +94,11 @@ def test_a_model_is_fetched_stopped_in_the_middle_and_talks(open_page: OpenPage,
     assert asked == [None, f"bytes={len(hub.files[WEIGHTS]) // 2}-"]
 
     page.locator(".notice").get_by_role("link", name="Chat").click()
-    page.get_by_text(f"{SMALL_MODEL} in service").wait_for(timeout=60_000)
+    page.get_by_text(f"{SMALL_MODEL} in service").wait_for()
     ask(page, "What is a list?")
     assert page.locator(".answer").last.inner_text()
     page.goto(f"{fetching.site.base}/start")
-    page.get_by_text("It is here already.").wait_for(timeout=60_000)
+    page.get_by_text("It is here already.").wait_for()
     assert serious_faults(korean) == []
 
 

@@ -25,7 +25,7 @@ def begin(page: Any) -> None:
 
 def test_an_answer_that_is_stopped_is_kept_as_far_as_it_came(open_speaking: OpenPage) -> None:
     page = open_speaking("/chat")
-    page.get_by_text("in service").wait_for(timeout=60_000)
+    page.get_by_text("in service").wait_for()
     longest(page, 3000)
     begin(page)
     page.locator(".answer .markdown", has_text=re.compile(r"[\s\S]{20}")).wait_for()
@@ -40,7 +40,7 @@ def test_an_answer_that_is_stopped_is_kept_as_far_as_it_came(open_speaking: Open
 
 def test_two_answers_survive_a_reload_and_name_the_weights_that_answered(open_speaking: OpenPage) -> None:
     page = open_speaking("/chat")
-    page.get_by_text("in service").wait_for(timeout=60_000)
+    page.get_by_text("in service").wait_for()
     longest(page, 12)
     begin(page)
     finish(page)

@@ -11,7 +11,7 @@ OpenPage = Callable[..., Any]
 def test_three_ways_to_begin_say_what_they_cost(open_page: OpenPage) -> None:
     page = open_page("/start", phone=True)
     fetch = page.locator(".begin", has=page.get_by_role("heading", name="Begin with a small real model"))
-    fetch.get_by_text("269 MB to fetch").wait_for(timeout=60_000)  # the server loads torch first
+    fetch.get_by_text("269 MB to fetch").wait_for()  # the server loads torch first
     said = fetch.inner_text()
     assert "GB free" in said and "malmoi models pull smollm2-135m" in said
     assert page.get_by_role("heading", name="Watch one being built").count() == 1
@@ -23,5 +23,5 @@ def test_three_ways_to_begin_say_what_they_cost(open_page: OpenPage) -> None:
 def test_the_beginning_speaks_korean_in_the_dark(open_page: OpenPage) -> None:
     page = open_page("/start", locale="ko-KR", dark=True)
     page.get_by_role("heading", name="처음부터 만들어 보기").wait_for()
-    page.get_by_text("269MB를").wait_for(timeout=60_000)
+    page.get_by_text("269MB를").wait_for()
     assert serious_faults(page) == []

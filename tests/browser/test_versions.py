@@ -57,8 +57,8 @@ def test_improve_compare_put_in_service_and_back(open_page: OpenPage, site: Site
     page.get_by_role("link", name="Compare now").click()
     for answer in ("A is better", "Both bad"):
         page.get_by_role("heading", name="Which answer is better?").wait_for()
-        page.get_by_role("button", name=answer).click(timeout=60_000)
-    page.get_by_text("Compared by you: 2").wait_for(timeout=60_000)
+        page.get_by_role("button", name=answer).click()
+    page.get_by_text("Compared by you: 2").wait_for()
     page.get_by_role("link", name="v2").click()
 
     page.get_by_text("지민: 2").wait_for()
@@ -77,7 +77,7 @@ def test_improve_compare_put_in_service_and_back(open_page: OpenPage, site: Site
     page.get_by_role("button", name="Back to the one before").click()
     page.get_by_text("earlier", exact=True).wait_for()
     page.goto(f"{site.base}/versions")
-    page.get_by_text("v1 in service").first.wait_for(timeout=60_000)
+    page.get_by_text("v1 in service").first.wait_for()
 
 
 def test_a_version_made_worse_is_called_worse_and_refused(open_page: OpenPage, site: Site) -> None:
