@@ -16,6 +16,30 @@ from typing import IO, Any
 
 from malmoi.errors import DataError, UserError
 
+DISK_FULL = "the disk is full; free some space and run the same command again"
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether a full disk caused this. Databases, and libraries that are not Python's, tell it by their text."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return "disk is full" in str(error) or os.strerror(errno.ENOSPC) in str(error)
+
+
+@contextlib.contextmanager
+def room_kept(path: Path, n_bytes: int = 1 << 18) -> Iterator[None]:
+    """Take room on the disk for the block: when it ends, that much is free to say why, though the disk is full."""
+    try:
+        with disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as file:
+                file.write(bytes(n_bytes))
+                file.flush()
+                os.fsync(file.fileno())
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
 
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
@@ -23,8 +47,8 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(f"{path}: the disk is full; free some space and run the same command again") from error
+        if is_disk_full(error):
+            raise UserError(f"{path}: {DISK_FULL}") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             done = "read" if _is_unreadable(Path(error.filename or path)) else "written"
             raise UserError(f"{path}: may not be {done} ({error.strerror}); choose another workspace") from error

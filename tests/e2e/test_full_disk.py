@@ -16,7 +16,7 @@ from malmoi.feedback.sessions import begin_session
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.indexes import index_folder
 from malmoi.workspace.ledger import Ledger
-from tests.e2e.serving import Server
+from tests.e2e.serving import Server, until
 from tests.unit.serve.conftest import NOTES, PASSWORD, messages, new_chat, new_id, read_events
 
 SMALL = "32m"
@@ -126,3 +126,24 @@ def test_a_full_disk_is_said_and_loses_nothing(disk: tuple[httpx.Client, Disk]) 
     assert not [*(small.root / "snapshots").glob(".*")]
     assert voted().status_code == 200 and client.post("/api/data/snapshots", json={}).status_code == 201
     assert say(client, chat, confirmed[-1], "What does a ticket cost?")[1]["type"] == "done"
+
+
+def test_a_job_on_a_full_disk_fails_with_one_sentence_and_goes_on(disk: tuple[httpx.Client, Disk]) -> None:
+    client, small = disk
+    job = client.post("/api/improve", json={"how": "best-of-n", "n": 2}).json()["id"]
+
+    def shown() -> dict[str, Any]:
+        return dict(client.get(f"/api/jobs/{job}").json())
+
+    def ended() -> bool:
+        return shown()["status"] not in ("queued", "running")
+
+    until(lambda: shown()["stage"] == "reward", 240)
+    small.fill()
+    until(ended, 240)
+    sentence = f"the disk is full; free some space, then let the job go on: malmoi jobs resume {job}"
+    assert (shown()["status"], shown()["error"], shown()["version"]) == ("failed", sentence, None)
+    small.free()
+    assert client.post(f"/api/jobs/{job}/resume", json={}).status_code == 200
+    until(ended, 240)
+    assert (shown()["status"], shown()["version"], shown()["error"]) == ("done", "v2", None), shown()

@@ -163,6 +163,7 @@ def test_a_mistake_ends_in_one_line_and_code_2(files: Path, words: list[str], me
     [
         (DivergedError("step 3: the gradient\nis not finite"), 2, "error: step 3: the gradient is not finite\n"),
         (OSError(errno.ENOSPC, "No space left on device"), 2, "error: the disk is full; free some space and run the"),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), 2, "error: the disk is full; free some"),
         (RuntimeError("(sqlite3.OperationalError) database or disk is full"), 2, "error: the disk is full"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 2, "error: out of memory; `malmoi doctor RECIPE`"),
         (PermissionError(errno.EACCES, "Permission denied", "a.txt"), 2, "error: a.txt: Permission denied\n"),

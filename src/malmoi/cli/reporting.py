@@ -2,7 +2,6 @@
 reader of the output has left, 1 for a bug."""
 
 import contextlib
-import errno
 import os
 import signal
 import sys
@@ -14,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from malmoi.errors import UserError
+from malmoi.files import DISK_FULL, is_disk_full
 
 DEBUG = "MALMOI_DEBUG"
 READER_LEFT = 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 1
@@ -83,8 +83,8 @@ def _usage(error: Exception) -> str | None:
 def _environment(error: Exception) -> str | None:
     """The line about something that the machine or its disk refused; None for other errors."""
     text = " ".join(str(error).split())
-    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "disk is full" in text:
-        return "the disk is full; free some space and run the same command again"
+    if is_disk_full(error):
+        return DISK_FULL
     if isinstance(error, MemoryError) or "out of memory" in text.lower() or "can't allocate memory" in text:
         return "out of memory; `malmoi doctor RECIPE` says what each stage needs; lower its micro_batch_size or model"
     if isinstance(error, OSError) and error.filename:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from malmoi import __version__
 from malmoi.errors import UserError
 from malmoi.feedback.contenders import Match
+from malmoi.files import is_disk_full, room_kept
 from malmoi.pipeline.estimate import shares
 from malmoi.pipeline.improve import make_candidate
 from malmoi.pipeline.log import RunLog
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
     from malmoi.train.loop import Step
 
 HEARTBEAT_S = 1.0
+ROOM_EVERY_S = 1.0
+ROOM = ".room"
+"""In a job's folder while it works: what a full disk leaves, so that it can be recorded that the job failed."""
 KNOWN_FROM = 0.03
 """Share of a job from which on its pace says how long the rest takes."""
 
@@ -54,7 +58,7 @@ def work(ledger: Ledger) -> None:
     folder_of(workspace).mkdir(parents=True, exist_ok=True)
     while True:
         with working(workspace) as is_ours:
-            while is_ours and (job := take_next(ledger)) is not None:
+            while is_ours and (job := _next_job(ledger)) is not None:
                 run_job(ledger, job)
         if not is_ours:
             wait_for_turn(workspace)
@@ -62,28 +66,29 @@ def work(ledger: Ledger) -> None:
             return
 
 
+def _next_job(ledger: Ledger) -> dict[str, Any] | None:
+    """The next job. While the disk is too full to take one, it waits for room: a job of the queue has lost nothing."""
+    while True:
+        try:
+            return take_next(ledger)
+        except UserError as error:
+            if not is_disk_full(error):
+                raise
+        time.sleep(ROOM_EVERY_S)
+
+
 def run_job(ledger: Ledger, job: dict[str, Any]) -> None:
     """Run or resume a job to its end, and record how it ended. An error ends the job, and not the process."""
     workspace, number, settings = Workspace(ledger.root), job["id"], job["settings"]
     folder = folder_of(workspace, number)
-    folder.mkdir(parents=True, exist_ok=True)
     log = RunLog(folder)
-    log.say(f"job {number} {'begins' if job['n_begun'] == 1 else 'goes on'}, malmoi {__version__}")
     recipe = Recipe.of(settings["recipe"], f"job {number}") if "recipe" in settings else None
     watcher = JobWatcher({"fetch": 1.0} if recipe is None else _shares(recipe, workspace), log)
-    if recipe is not None and settings.get("questions"):
-        watcher.pinned = PinnedAnswers(recipe, workspace, folder / ANSWERS, settings["questions"])
     with listening(), heart(ledger, number, watcher) as beat:
         try:
-            version = None
-            if recipe is None:
-                fetch(workspace, watcher.fetched, log.say, arriving_of(workspace, number))
-                watcher.status["fetch"] = "done"
-            else:
-                done = run_recipe(recipe, workspace, watcher)
-                if job["kind"] == IMPROVE:
-                    version = make_candidate(ledger, number, settings, done, job["person_id"])
-                    check(ledger, version, log)
+            with room_kept(folder / ROOM):
+                version = _run(ledger, job, recipe, watcher, log)
+            beat.report()
         except KeyboardInterrupt:
             status = "thrown_away" if beat.asked == "throw_away" else "stopped"
             if status == "thrown_away":
@@ -93,19 +98,46 @@ def run_job(ledger: Ledger, job: dict[str, Any]) -> None:
             if beat.asked is None:  # a signal from outside: the process itself shall end
                 raise
         except Exception as error:
-            said = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            said = _told(error, number)
             end_job(ledger, number, "failed", said)
             with contextlib.suppress(UserError):  # a disk that is full takes no log either, and the queue goes on
                 log.say(f"error: {said}")
                 if not isinstance(error, UserError):
                     log.crashed(error)
         else:
-            beat.report()
             end_job(ledger, number, "done", version=None if version is None else version.number)
             if version is not None:
                 log.say(f"done: {version.name} is a candidate; next: malmoi versions compare {version.name}")
             else:
                 log.say("done: the assistant answers")
+
+
+def _run(
+    ledger: Ledger, job: dict[str, Any], recipe: Recipe | None, watcher: "JobWatcher", log: RunLog
+) -> Version | None:
+    """Do a job's work; returns the version that it made, if it was to make one."""
+    workspace, number, settings = Workspace(ledger.root), job["id"], job["settings"]
+    log.say(f"job {number} {'begins' if job['n_begun'] == 1 else 'goes on'}, malmoi {__version__}")
+    if recipe is None:
+        fetch(workspace, watcher.fetched, log.say, arriving_of(workspace, number))
+        watcher.status["fetch"] = "done"
+        return None
+    if settings.get("questions"):
+        answers = folder_of(workspace, number) / ANSWERS
+        watcher.pinned = PinnedAnswers(recipe, workspace, answers, settings["questions"])
+    done = run_recipe(recipe, workspace, watcher)
+    if job["kind"] != IMPROVE:
+        return None
+    version = make_candidate(ledger, number, settings, done, job["person_id"])
+    check(ledger, version, log)
+    return version
+
+
+def _told(error: Exception, number: int) -> str:
+    """Why a job failed, in one line."""
+    if is_disk_full(error):
+        return f"the disk is full; free some space, then let the job go on: malmoi jobs resume {number}"
+    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
 
 
 def _shares(recipe: Recipe, workspace: Workspace) -> dict[str, float]:

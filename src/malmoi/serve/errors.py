@@ -1,6 +1,5 @@
 """Errors as HTTP: one envelope, that of OpenAI's API, with the kind as `code` and the figures of the sentence."""
 
-import errno
 import logging
 from typing import Any
 
@@ -11,6 +10,7 @@ from starlette.responses import JSONResponse
 
 from malmoi.errors import BusyError, CheckpointError, ConfigError, DataError, TooLargeError, UserError, WorkspaceError
 from malmoi.feedback.refusals import RefusedError
+from malmoi.files import is_disk_full
 
 log = logging.getLogger("malmoi.serve")
 
@@ -32,7 +32,7 @@ def refusal_of(error: Exception) -> RefusedError:
     """Any exception as a refusal. Our own faults are logged, and their details are not sent."""
     if isinstance(error, RefusedError):
         return error
-    if (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or "disk is full" in str(error):
+    if is_disk_full(error):
         return RefusedError("disk_full", "the disk is full; free some space and try again")
     if isinstance(error, BusyError):
         return RefusedError("busy", "too many answers are asked for at once; try again soon")

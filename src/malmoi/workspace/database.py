@@ -21,6 +21,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from malmoi.errors import WorkspaceError
+from malmoi.files import DISK_FULL, is_disk_full
 from malmoi.workspace import ring_schema  # noqa: F401  # tables of the same database
 from malmoi.workspace.schema import Base
 
@@ -170,11 +171,19 @@ def _begin_sqlite(connection: Connection) -> None:
 def _explain(failed: ExceptionContext) -> None:
     """Raises WorkspaceError if the database cannot be reached, stays locked, or has no room: not a mistake of ours."""
     error = failed.original_exception
+    if failed.engine is not None and _is_disk_full(error):
+        raise WorkspaceError(f"{_name(failed.engine)}: {DISK_FULL}")
     if not isinstance(failed.sqlalchemy_exception, OperationalError) or failed.engine is None:
         return
     if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR:  # that one is a wrong statement
         reason = " ".join(str(error).split()) or type(error).__name__
         raise WorkspaceError(f"{_name(failed.engine)}: {reason}; check the database, and run the same command again")
+
+
+def _is_disk_full(error: BaseException) -> bool:
+    # SQLite tells a full disk in two ways: its log, and the index of the log.
+    code = getattr(error, "sqlite_errorcode", None)
+    return code == sqlite3.SQLITE_IOERR_SHMSIZE or (isinstance(error, Exception) and is_disk_full(error))
 
 
 def _migrate(engine: Engine, migrations: str, frozen: bool) -> None:

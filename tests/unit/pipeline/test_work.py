@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from malmoi.errors import WorkspaceError
+from malmoi.files import DISK_FULL, room_kept
 from malmoi.pipeline.estimate import shares
 from malmoi.pipeline.log import RunLog
 from malmoi.pipeline.memory import shape_of
@@ -83,3 +85,30 @@ def test_a_job_that_comes_while_the_process_of_jobs_ends_is_done_too(
     with Ledger.open(Workspace.open(tmp_path / "w")) as ledger:
         work(ledger)
         assert [find_job(ledger, job)["status"] for job in late] == ["failed", "failed"]
+
+
+def test_a_job_that_a_full_disk_keeps_in_the_queue_is_done_when_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"recipe": read_recipe(find_recipe("nano-small"), [f'corpus.text="{tmp_path}/nothing"']).table()}
+    asked: list[int] = []
+
+    def first_without_room(ledger: Ledger) -> dict[str, Any] | None:
+        asked.append(1)
+        if len(asked) < 3:
+            raise WorkspaceError(f"malmoi.db: {DISK_FULL}")
+        return take_next(ledger)
+
+    monkeypatch.setattr("malmoi.pipeline.work.take_next", first_without_room)
+    monkeypatch.setattr("malmoi.pipeline.work.ROOM_EVERY_S", 0.01)
+    with Ledger.open(Workspace.open(tmp_path / "w")) as ledger:
+        job = add_job(ledger, "build", settings)
+        work(ledger)
+        assert find_job(ledger, job)["status"] == "failed" and "nothing" in find_job(ledger, job)["error"]
+
+
+def test_room_that_was_kept_is_free_when_the_work_ends(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), room_kept(tmp_path / "new" / ".room", 10_000):
+        assert (tmp_path / "new" / ".room").stat().st_size == 10_000
+        raise KeyError
+    assert [*(tmp_path / "new").iterdir()] == []

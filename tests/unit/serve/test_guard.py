@@ -176,7 +176,7 @@ def test_a_locked_database_is_said_without_its_name(
 
 def test_a_full_disk_and_a_full_memory_are_said() -> None:
     assert refusal_of(OSError(errno.ENOSPC, "no room", "/secret/path")).code == "disk_full"
-    assert refusal_of(WorkspaceError("/secret/malmoi.db: database or disk is full; check")).code == "disk_full"
+    assert refusal_of(WorkspaceError("/secret/malmoi.db: the disk is full; free some space")).code == "disk_full"
     assert refusal_of(MemoryError()).code == "model_failed"
     for error in (ValueError("/secret/path"), CheckpointError("/secret/path: broken"), WorkspaceError("/secret/path")):
         assert "secret" not in str(refusal_of(error))

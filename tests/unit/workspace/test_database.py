@@ -277,6 +277,17 @@ def test_a_database_that_stays_locked_or_goes_away_is_one_line(ledger: Ledger, m
     assert "\n" not in str(caught.value)
 
 
+def test_a_database_that_has_no_room_says_that_the_disk_is_full(ledger: Ledger) -> None:
+    if ledger.engine.dialect.name == "postgresql":
+        pytest.skip("a server's disk is not filled")
+    with (
+        pytest.raises(WorkspaceError, match=r"malmoi\.db: the disk is full; free"),
+        writing(ledger.engine) as connection,
+    ):
+        connection.exec_driver_sql("PRAGMA max_page_count = 1")
+        connection.execute(insert(Person), [person(f"{i}", description="x" * 5000) for i in range(9)])
+
+
 def test_a_wrong_statement_is_a_mistake_of_ours(ledger: Ledger) -> None:
     with pytest.raises(DBAPIError), writing(ledger.engine) as connection:
         connection.execute(text("SELECT * FROM nowhere"))

@@ -218,6 +218,8 @@ export const en = {
   "job.earlier": "Move up in the queue",
   "job.ending": "ends after this step …",
   "job.error": "It stopped with an error. What has been made so far is kept. The program says:",
+  "job.error.disk_full":
+    "The disk of the server is full. What has been made so far is kept: make room, then go on. The program says:",
   "job.error.fetch":
     "The model could not be fetched. What has arrived is kept: check the connection, then go on. The program says:",
   "job.failed": "failed",

@@ -218,6 +218,7 @@ export const ko: Record<keyof typeof en, string> = {
   "job.earlier": "차례 앞당기기",
   "job.ending": "이 단계를 마치고 멈춥니다 …",
   "job.error": "오류로 멈췄습니다. 지금까지 만든 것은 남아 있습니다. 프로그램이 남긴 말:",
+  "job.error.disk_full": "서버의 디스크가 가득 찼습니다. 지금까지 만든 것은 남아 있으니, 자리를 만든 뒤 이어서 하세요. 프로그램이 남긴 말:",
   "job.error.fetch": "모델을 받지 못했습니다. 받은 데까지는 남아 있으니, 인터넷 연결을 확인하고 이어서 하세요. 프로그램이 남긴 말:",
   "job.failed": "실패",
   "job.interrupted": "끊김",

@@ -18,6 +18,11 @@ import { duration, jobTitle, statusWord } from "./words";
 
 const LOOK_MS = 2000;
 
+function errorKey(job: Job) {
+  if (/disk is full/.test(job.error ?? "")) return "job.error.disk_full";
+  return job.kind === "fetch" ? "job.error.fetch" : "job.error";
+}
+
 /** A job while it runs: its stations, at most three curves, and the ways to end it. */
 export function JobPage({ id }: { id: string }) {
   const t = useText();
@@ -49,7 +54,7 @@ export function JobPage({ id }: { id: string }) {
       {fault && <FaultNotice fault={fault} />}
       {job.error && (
         <div className="notice warn stack">
-          <span>{t(job.kind === "fetch" ? "job.error.fetch" : "job.error")}</span>
+          <span>{t(errorKey(job))}</span>
           <code className="small">{job.error}</code>
         </div>
       )}
