@@ -1,12 +1,14 @@
 """`python -m benchmarks.fitness`: the weights of a source's score, and what each threshold declines.
 
-Asks questions written by hand of this Python's documentation (`fitness_questions.tsv`) and of small folders of notes
-(`fitness_notes.json`). Questions about notes are also asked of the documentation, and those of one folder of the
-others; there nothing answers them. Half of the questions, by the hash of their text, fit the weights; the others are
-for measuring only. Nothing here is asked by another measurement, nor trained on.
+Asks questions written by hand of this Python's documentation (`fitness_questions.tsv`) and of the folders of notes of
+`benchmarks.notes`. Questions about notes are also asked of the documentation, where nothing answers them. Half of the
+questions, by the hash of their text, fit the weights; the others are for measuring only. Nothing here is asked by
+another measurement, nor trained on. The score of notes has weights of its own (`malmoi.retrieval.answering`), which are
+not fitted here.
 
-Prints the weights as `malmoi.retrieval.fitness` has them, for each half and each threshold the shares of questions that
-are declined, with bootstrap intervals, and how often and how fast the right name comes first. With `--present` the
+Prints the weights as `malmoi.retrieval.fitness` has them; the smallest threshold that declines 93 % of the questions of
+the half to fit that are off topic or about unknown names; for each half and each threshold the shares of questions that
+are declined, with bootstrap intervals; and how often and how fast the right name comes first. With `--present` the
 weights that are in use are measured instead of fitted.
 """
 
@@ -22,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.notes import NOTES
 from malmoi.corpus.documents import Document
 from malmoi.evals.interval import bootstrap
 from malmoi.files import iterate_jsonl, read_json
@@ -33,17 +36,19 @@ from malmoi.retrieval.small_talk import small_talk
 from malmoi.synthetic.pydocs import read_python_docs
 
 QUESTIONS = Path(__file__).with_name("fitness_questions.tsv")
-NOTES = Path(__file__).with_name("fitness_notes.json")
-THRESHOLDS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
+THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
+TO_DECLINE = 0.93
+"""Share of the questions of the half to fit that nothing answers, which the threshold has to decline."""
 RIDGE = 0.002
-WEIGHTS = {"elsewhere": 0.25, "notes": 2.0}
-"""How much questions count by their kind: those that are asked where others belong are many, those about notes few."""
-SHOWN = ("off", "unknown", "missing", "elsewhere")
+WEIGHTS = {"elsewhere": 0.25}
+"""How much questions count by their kind: those that are asked where others belong are many."""
+NOT_ANSWERED = ("off", "unknown")
 
 
 @dataclass(frozen=True)
 class Case:
-    """kind: "howto", "what", "ko", …; of what nothing answers "off", "unknown", "missing" (of notes), "elsewhere"
+    """kind: "howto", "what", "ko", …; of what nothing answers "off", "unknown", "missing" (in notes), "elsewhere" for a
+    question about notes that is asked of the documentation
     names: of the documentation that answer, or ()"""
 
     kind: str
@@ -68,19 +73,17 @@ def cases(documents: Sequence[Document], folder: Path) -> Iterator[Case]:
     for line in QUESTIONS.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
             kind, turns, names = line.split("\t")
-            yield Case(
-                kind, docs, tuple(turns.split("||")), names != "-", tuple(names.split(",")) if names != "-" else ()
-            )
-    notes = read_json(NOTES)
-    asked = [(*note["questions"], *note["unanswered"]) for note in notes]
-    for place, note in enumerate(notes):
+            found = () if names == "-" else tuple(names.split(","))
+            yield Case(kind, docs, tuple(turns.split("||")), bool(found), found)
+    for number, note in enumerate(read_json(NOTES)):
         files = [Document(text, file, line=1) for file, text in note["files"].items()]
-        here = _lookup(files, folder / f"notes-{place}")
-        yield from (Case("notes", here, (question,), True) for question in note["questions"])
-        yield from (Case("missing", here, (question,), False) for question in note["unanswered"])
-        others = [question for other, questions in enumerate(asked) if other != place for question in questions]
-        yield from (Case("elsewhere", here, (question,), False) for question in others)
-        yield from (Case("elsewhere", docs, (question,), False) for question in asked[place])
+        here = _lookup(files, folder / f"notes-{number}")
+        for question in (row["question"] for row in note["questions"]):
+            yield Case("notes", here, (question,), True)
+            yield Case("elsewhere", docs, (question,), False)
+        for question in note["unanswered"]:
+            yield Case("missing", here, (question,), False)
+            yield Case("elsewhere", docs, (question,), False)
 
 
 def _lookup(documents: Sequence[Document], folder: Path) -> Lookup:
@@ -90,15 +93,17 @@ def _lookup(documents: Sequence[Document], folder: Path) -> Lookup:
 
 @dataclass(frozen=True)
 class Judged:
-    """Cases that are no small talk, with the evidence for the best passage of each; NaN where no source is possible."""
+    """Cases that are no small talk. evidence: for the best passage about a name, NaN where no source is possible;
+    notes: the score of the best note, 0 where there is none"""
 
     cases: list[Case]
     evidence: np.ndarray[Any, np.dtype[np.float64]]
+    notes: np.ndarray[Any, np.dtype[np.float64]]
 
     def where(self, *kinds: str, fits: bool) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """Which cases of a half are of the kinds; "answerable" is all that something answers."""
+        """Which cases of a half are of the kinds; "answerable" is all that the documentation answers."""
         wanted = [
-            case.fits == fits and (case.kind in kinds or (case.is_answerable and "answerable" in kinds))
+            case.fits == fits and (case.kind in kinds or ("answerable" in kinds and bool(case.names)))
             for case in self.cases
         ]
         return np.array(wanted)
@@ -108,7 +113,8 @@ def judge(given: Sequence[Case]) -> Judged:
     kept = [case for case in given if not small_talk(case.turns[-1])]
     found = [case.lookup.evidence(case.messages) for case in kept]
     nothing = [np.nan] * len(fields(Evidence))
-    return Judged(kept, np.array([nothing if each is None else each.values() for each in found]))
+    values = [nothing if evidence is None else evidence.values() for evidence, _ in found]
+    return Judged(kept, np.array(values), np.array([note for _, note in found]))
 
 
 def fit(judged: Judged) -> tuple[dict[str, float], float]:
@@ -132,19 +138,25 @@ def fit(judged: Judged) -> tuple[dict[str, float], float]:
 def scores(judged: Judged, weights: dict[str, float], bias: float) -> np.ndarray[Any, np.dtype[np.float64]]:
     """The score of the best passage of each case; 0 where there can be no source."""
     logits = bias + judged.evidence @ np.array(list(weights.values()))
-    return np.asarray(np.nan_to_num(1 / (1 + np.exp(-logits)), nan=0.0))
+    return np.fmax(np.nan_to_num(1 / (1 + np.exp(-logits)), nan=0.0), judged.notes)
+
+
+def threshold(judged: Judged, score: np.ndarray[Any, np.dtype[np.float64]]) -> float:
+    """The smallest threshold that declines `TO_DECLINE` of what nothing answers, in the half to fit."""
+    not_answered = score[judged.where(*NOT_ANSWERED, fits=True)]
+    return next((t for t in THRESHOLDS if (not_answered < t).mean() >= TO_DECLINE), THRESHOLDS[-1])
 
 
 def table(judged: Judged, score: np.ndarray[Any, np.dtype[np.float64]]) -> Iterator[str]:
     """For each half and threshold the shares of questions that are declined."""
     for fits in (True, False):
         yield f"{'half that was fitted' if fits else 'other half'}: share declined"
-        for threshold in THRESHOLDS:
-            declined = score < threshold
-            parts = [f"  {threshold:<5}"]
-            for name, kinds in (("answerable", ("answerable",)), ("off or unknown", ("off", "unknown"))):
+        for at in THRESHOLDS:
+            declined = score < at
+            parts = [f"  {at:<5}"]
+            for name, kinds in (("answerable", ("answerable",)), ("off or unknown", NOT_ANSWERED)):
                 parts.append(f"{name} {bootstrap(declined[judged.where(*kinds, fits=fits)].tolist())} ")
-            for kind in (*SHOWN, "ko", "notes"):
+            for kind in ("ko", *NOT_ANSWERED, "elsewhere", "notes", "missing"):
                 parts.append(f"{kind} {declined[judged.where(kind, fits=fits)].mean():.3f}")
             yield " ".join(parts)
 
@@ -180,8 +192,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         judged = judge(list(cases(documents, Path(folder))))
         weights, bias = (fitness.WEIGHTS, fitness.BIAS) if given.present else fit(judged)
-        print(f"WEIGHTS = {json.dumps(weights)}\nBIAS = {bias}")
-        print(*table(judged, scores(judged, weights, bias)), *right(judged), sep="\n")
+        score = scores(judged, weights, bias)
+        print(f"THRESHOLD = {threshold(judged, score)}\nWEIGHTS = {json.dumps(weights)}\nBIAS = {bias}")
+        print(*table(judged, score), *right(judged), sep="\n")
 
 
 if __name__ == "__main__":

@@ -12,14 +12,14 @@ from malmoi.retrieval.match import Fit
 from malmoi.retrieval.names import name_of
 from malmoi.retrieval.passages import Passage
 from malmoi.retrieval.question import Concept, Question
-from malmoi.retrieval.sentences import asked_kinds, sentences, tells
+from malmoi.retrieval.sentences import asked_kinds, asks_of_life, sentences, tells
 
 THRESHOLD = 0.25
 WEIGHTS = {
-    "coverage": 0.82, "rank": 1.41, "rarest": -0.61, "concepts": 2.55, "untold": -1.33, "corrected": -0.49,
-    "prose": 2.61, "task": -0.86,
+    "coverage": 0.16, "rank": 1.29, "rarest": -0.83, "concepts": 3.14, "untold": -0.41, "corrected": -1.06,
+    "prose": 0.14, "task": -0.39, "of_life": -1.74,
 }  # fmt: skip
-BIAS = -10.81
+BIAS = -10.05
 MANY = 4
 """Concepts from which a question does not become more certain by another."""
 
@@ -36,6 +36,7 @@ class Evidence:
     corrected: share of the question's weight that was taken for misspelt
     prose: whether the heading is not the name of a program, which much of the rank comes from
     task: how well what people do with the name is what is asked for
+    of_life: whether the question asks for what notes tell and documentation does not, such as who or where
     """
 
     coverage: float
@@ -46,6 +47,7 @@ class Evidence:
     corrected: float
     prose: float
     task: float
+    of_life: float
 
     def values(self) -> list[float]:
         return [getattr(self, field.name) for field in fields(self)]
@@ -70,6 +72,7 @@ def evidence(
         corrected=sum(weight for concept, weight in weights.items() if concept.is_corrected) / total,
         prose=float(name_of(passage.heading) is None),
         task=fit.task,
+        of_life=float(asks_of_life(question.text) and not question.strict_names),
     )
 
 

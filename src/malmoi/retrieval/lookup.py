@@ -148,13 +148,16 @@ class Lookup:
             facts=self.index.facts,
         )
 
-    def evidence(self, messages: Sequence[Mapping[str, Any]]) -> Evidence | None:
-        """What the score of the best passage is made of; None if nothing fits or a name is unknown."""
+    def evidence(self, messages: Sequence[Mapping[str, Any]]) -> tuple[Evidence | None, float]:
+        """What the score of the best passage about a name is made of, None if none fits or a name is unknown; and the
+        score of the best note."""
         question = self._understood(messages)
-        best = next(iter(self._ranked(question)), None)
+        ranked = self._ranked(question)
+        note = next((source.score for source in self._notes(question, ranked, 1)), 0.0)
+        best = next((one for one in ranked if not is_note(one[0])), None)
         if best is None or self._asks_for_unknown(question, best[1]):
-            return None
-        return self._evidence(question, best[0], best[1])
+            return None, note
+        return self._evidence(question, best[0], best[1]), note
 
     def _understood(self, messages: Sequence[Mapping[str, Any]]) -> Question:
         question = corrected(in_context(questions_of(messages))[0], self.index)
@@ -301,6 +304,7 @@ class Lookup:
             pairs = terms(concept.korean[0]) if concept.korean else []
             parts += [(term, 1.0 / len(pairs)) for term in pairs]
             parts += [(term, 0.8 / len(pairs)) for word in concept.also for pairs in [terms(word)] for term in pairs]
+            parts += [(term, 0.5 / len(form)) for form in concept.everyday for term in form]
             for term, share in parts:
                 wanted[term] = max(wanted.get(term, 0.0), share * (0.2 + weight / total))
         for name in (*question.names, *question.context_names):

@@ -87,7 +87,7 @@ def understand(text: str) -> Question:
     concepts = concepts_of(text)
     if all(map(only_asks, concepts)) and (about := _asked_about(asked)):
         names, concepts = (about.lower(),), (_english(about, ()),)
-    concepts = focused(asked, concepts)
+    concepts = _without_examples(asked, focused(asked, concepts))
     asks_of_a_name = wanted not in ("", "module", "kind", COMPARISON)
     asked_for = concepts_of(patterns("wanted_words.tsv")["words"].sub(" ", text)) if asks_of_a_name else concepts
     if all(stem(concept.word.lower()) in _generic() for concept in asked_for):
@@ -120,6 +120,21 @@ def focused(text: str, concepts: tuple[Concept, ...]) -> tuple[Concept, ...]:
         return concepts
     weight = MEANT if patterns("asks.tsv")["points"].search(said) else BESIDE
     return tuple(c if c in inside else replace(c, weight=weight * c.weight) for c in concepts)
+
+
+_EXAMPLE = re.compile(
+    r"(?i)\b(?:like|such as|e\.g\.|for example|for instance) (?=[\"'“‘]?\S*\d)[^,?!]*"
+    r"|(?<!\S)[\"'“‘]?\d\S*(?= ?(?:처럼|같은|같이))"
+)
+
+
+def _without_examples(text: str, concepts: tuple[Concept, ...]) -> tuple[Concept, ...]:
+    """The concepts of a message, values that it gives as an example with less weight: "a date like 24/12/2025"."""
+    shown = " ".join(match.group().lower() for match in _EXAMPLE.finditer(text))
+    others = [concept for concept in concepts if concept.word.lower() not in shown]
+    if not shown or not any(concept.weight == 1 for concept in others):
+        return concepts
+    return tuple(c if c in others else replace(c, weight=GENERIC * c.weight) for c in concepts)
 
 
 _CONTRACTED = re.compile(r"(?i)(?<=\w)(?:(?:(?<!ca)n)?['’]t|['’](?:s|m|re|ve|ll|d))\b")

@@ -61,6 +61,7 @@ def first_telling(text: str) -> Sentence:
     return told if _PROSE.match(told.text) else found[0]
 
 
+@lru_cache(maxsize=1 << 10)
 def asked_kinds(question: str) -> tuple[str, ...]:
     """What kinds of answers the question words ask for: time, number, place, person, reason."""
     return tuple(kind for kind in asked_in_notes(question) if kind not in OF_NOTES)
@@ -74,6 +75,22 @@ OF_NOTES = frozenset({"amount", "day"})
 def asked_in_notes(question: str) -> tuple[str, ...]:
     """The same with the kinds that only notes have: an amount of something, a day."""
     return tuple(kind for kind, form in patterns("asked.tsv").items() if form.search(question))
+
+
+OF_LIFE = frozenset({"time", "clock", "place", "person", "money", "phone", "email", "age", "measure"})
+"""Kinds of answers that people's notes have and documentation of programs has not."""
+
+
+def asks_of_life(question: str) -> bool:
+    """Whether a question asks for what documentation of programs does not tell: "When does the library open?" is not
+    about `open`."""
+    return not OF_LIFE.isdisjoint(asked_kinds(question)) and not _ASKS_HOW.search(question)
+
+
+_ASKS_HOW = re.compile(
+    r"(?i)\bhow (?:do|can|to|would|could|should)\b|\b(?:module|function|method|class|library for|python)\b"
+    r"|방법|(?:하는|는) ?법|려면|함수|모듈|메서드|클래스|파이썬"
+)
 
 
 _UNIT = re.compile(

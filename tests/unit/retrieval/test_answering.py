@@ -8,7 +8,7 @@ from malmoi.corpus.documents import Document
 from malmoi.retrieval.days import days_of
 from malmoi.retrieval.index import Index, build_index
 from malmoi.retrieval.korean import verb_stems
-from malmoi.retrieval.lookup import Findings, Lookup
+from malmoi.retrieval.lookup import Findings, Lookup, title_of
 from malmoi.retrieval.question import are_joined
 from malmoi.retrieval.quote import about, quote
 from malmoi.retrieval.sentences import counts, tells
@@ -289,7 +289,7 @@ def test_a_span_has_all_of_its_days(text: str, days: set[int]) -> None:
 
 FERRY = """# Ferry
 
-The ferry runs Tuesday to Saturday. A cabin holds four people.
+The ferry runs Tuesday to Saturday. Passengers who feel unwell tell the steward. A cabin holds four people.
 
 Put two cups of water into the kettle. It boils in 5 minutes.
 """
@@ -305,6 +305,7 @@ FLAT = """# 자취방
     ("question", "sentence"),
     [
         ("Does the ferry run on Thursdays?", "The ferry runs Tuesday to Saturday."),
+        ("Who do I tell when I am sick?", "Passengers who feel unwell tell the steward."),
         ("How much water do I put into the kettle?", "Put two cups of water into the kettle."),
         ("집세는 어느 통장으로 보내?", "집세는 신협 계좌로 보낸다."),
         ("전기세는 따로 내?", "관리비는 7만 원이고 전기는 따로 낸다."),
@@ -317,3 +318,32 @@ def test_notes_may_say_it_in_other_everyday_words(tmp_path: Path, question: str,
     build_index(documents, tmp_path / "index")
     found = ask(Lookup(Index.open(tmp_path / "index")), question)
     assert [source.sentence for source in found.sources[:1]] == [sentence]
+
+
+LIBRARY = """# Town library
+
+The library opens at 9:30 and closes at 18:00. Please print at the machine on the first floor.
+"""
+BUILTINS = {
+    "function open(file, mode)": "Open file and return a stream. Raise OSError upon failure.",
+    "function print(*args)": "Prints the values to a stream, or to sys.stdout by default.",
+    "function map(func, *iterables)": "Make an iterator that computes the function using arguments from the iterables.",
+}
+
+
+@pytest.mark.parametrize(
+    ("question", "title"),
+    [
+        ("When does the library open?", "Town library"),
+        ("Where can I print?", "Town library"),
+        ("What does open do?", "open"),
+        ("How do I open a file?", "open"),
+        ("print", "print"),
+        ("Where is the map?", ""),
+    ],
+)
+def test_a_question_of_everyday_life_is_not_about_a_name(tmp_path: Path, question: str, title: str) -> None:
+    documents = [Document(f"{heading}\n{text}", f"python:{heading}") for heading, text in BUILTINS.items()]
+    build_index([*documents, Document(LIBRARY, "library.md", line=1)], tmp_path / "index")
+    found = ask(Lookup(Index.open(tmp_path / "index")), question)
+    assert "".join(title_of(source.passage) for source in found.sources[:1]) == title
