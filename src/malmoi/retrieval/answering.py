@@ -36,7 +36,7 @@ EVIDENCE = {
     "own": 3.5, "near": 5.5, "missing": -1.6, "told": 2.4, "lacks": -4.0, "against": -3.2, "begins": 0.4,
 }  # fmt: skip
 """Weights of what the probability is made of; see `Answer`."""
-BIAS = -6.75
+BIAS = -7.04
 EVERYDAY = 0.8
 """How well a word fits that stands for the one asked in everyday speech: "sick" for "ill"."""
 NAMES = frozenset({"place", "person"})

@@ -12,14 +12,14 @@ from malmoi.retrieval.match import Fit
 from malmoi.retrieval.names import name_of
 from malmoi.retrieval.passages import Passage
 from malmoi.retrieval.question import Concept, Question
-from malmoi.retrieval.sentences import asked_kinds, asks_of_life, sentences, tells
+from malmoi.retrieval.sentences import asked_kinds, sentences, tells
 
-THRESHOLD = 0.25
+THRESHOLD = 0.2
 WEIGHTS = {
-    "coverage": 0.16, "rank": 1.29, "rarest": -0.83, "concepts": 3.14, "untold": -0.41, "corrected": -1.06,
-    "prose": 0.14, "task": -0.39, "of_life": -1.74,
+    "coverage": 0.06, "rank": 1.37, "rarest": -0.59, "concepts": 2.99, "untold": -0.62, "corrected": -1.18,
+    "prose": 0.14, "task": 0.12, "of_life": -1.63,
 }  # fmt: skip
-BIAS = -10.05
+BIAS = -10.64
 MANY = 4
 """Concepts from which a question does not become more certain by another."""
 
@@ -72,7 +72,7 @@ def evidence(
         corrected=sum(weight for concept, weight in weights.items() if concept.is_corrected) / total,
         prose=float(name_of(passage.heading) is None),
         task=fit.task,
-        of_life=float(asks_of_life(question.text) and not question.strict_names),
+        of_life=float(question.is_of_life),
     )
 
 

@@ -1,5 +1,6 @@
 """Questions that lean on what was said before: "and shuffle?", "give me an example", "그럼 json.load는?"."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,14 @@ from malmoi.retrieval.words import patterns
 
 MAX_TURNS = 4
 """Questions before the last that are looked at."""
+
+
+_READS = re.compile(r"(?i)읽|\bread|\bload")
+
+
+def _writes(text: str) -> str:
+    """After a question about reading, 쓰는 is writing, which else is using."""
+    return re.sub(r"(?<![가-힣])쓰(?=[는려면고기]|\b)", "쓰기 쓰", text)
 
 
 def questions_of(messages: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -30,7 +39,8 @@ def in_context(asked: Sequence[str]) -> tuple[Question, str]:
     A question that only says what is wanted ("give me an example") is about what was asked before. One that begins as a
     continuation ("and shuffle?") or points back ("does it return a copy?") keeps the earlier concepts as its context.
     """
-    question = understand(patterns("follow_up.tsv")["begins"].sub("", asked[-1]) or asked[-1])
+    text = patterns("follow_up.tsv")["begins"].sub("", asked[-1]) or asked[-1]
+    question = understand(_writes(text) if len(asked) > 1 and _READS.search(asked[-2]) else text)
     if len(asked) < 2:
         return replace(question, concepts=question.concepts or question.all_concepts), ""
     earlier, _ = in_context(asked[:-1])

@@ -20,7 +20,7 @@ from malmoi.retrieval.match import Bag, Fit, fit, likely
 from malmoi.retrieval.names import Name, likeness, name_of, uses
 from malmoi.retrieval.passages import Passage
 from malmoi.retrieval.question import COMPARISON, Concept, Question, are_joined, language_of, only_asks
-from malmoi.retrieval.sentences import Sentence, best_sentence, example, first_telling
+from malmoi.retrieval.sentences import Sentence, best_sentence, example, first_telling, says_what_it_does
 from malmoi.retrieval.small_talk import small_talk, without_greeting
 from malmoi.retrieval.spelling import corrected
 from malmoi.retrieval.stem import stem
@@ -161,7 +161,7 @@ class Lookup:
 
     def _understood(self, messages: Sequence[Mapping[str, Any]]) -> Question:
         question = corrected(in_context(questions_of(messages))[0], self.index)
-        if question.wanted == COMPARISON or len(question.concepts) < 2:
+        if question.wanted == COMPARISON or len(question.concepts) < 2 or question.is_of_life:
             return question
         # "What was sorted good for again?" asks for sorted alone.
         told = [concept for concept in question.concepts if not only_asks(concept)]
@@ -197,13 +197,17 @@ class Lookup:
         return (one, other) if is_joined else ()
 
     def _sources(self, question: Question, n: int) -> list[Source]:
-        """The n passages that fit best: of names and of notes, each in their order, merged by score."""
+        """The n passages that fit best: of names and of notes, each in their order, merged by score; notes first where
+        one tells what only notes tell."""
         ranked = self._ranked(question)
         named = [
             self._source(question, self._shown(question, passage, number), self._score(question, passage, fit))
             for passage, fit, number in [one for one in ranked if not is_note(one[0])][:n]
         ]
-        return list(islice(merge(named, self._notes(question, ranked, n), key=lambda source: -source.score), n))
+        notes = self._notes(question, ranked, n)
+        if question.is_of_life and notes and notes[0].score >= THRESHOLD:
+            return [*notes, *named][:n]
+        return list(islice(merge(named, notes, key=lambda source: -source.score), n))
 
     def _shown(self, question: Question, passage: Passage, number: int) -> Passage:
         """The passage to show for one that fits: where an example is wanted, the first of its section with one."""
@@ -240,6 +244,9 @@ class Lookup:
         context = {c: CONTEXT * c.weight * self._idf(c) for c in question.context if c not in weights}
         weights |= context
         tasks = asked_tasks(question.text, weights)
+        if question.context:  # "how do I open a file?", "and close it?" no longer asks how to open it
+            own = question.concepts
+            tasks = {name: asked for name, asked in tasks.items() if not own or any(map(asked.found.get, own))}
         candidates = self._candidates(question, self._wanted_terms(weights, question), tasks)
         best = max((score for _, score, _ in candidates), default=0.0) or 1.0
         fits: dict[tuple[str, str] | int, Ranked] = {}
@@ -373,9 +380,9 @@ def answering_sentence(passage: Passage, question: Question, held: Callable[[str
         return first_telling(passage.text)
     best = best_sentence(passage.text, question.text, held)
     asked = {*question.names, *(concept.word.lower() for concept in question.concepts)}
-    if name is not None and name.written.lower() in asked and held(best.text) < CLEARLY:
-        return first_telling(passage.text)
-    return best
+    is_asked = name is not None and name.written.lower() in asked and held(best.text) < CLEARLY
+    is_bare = name is not None and not question.wanted and not says_what_it_does(best.text)
+    return first_telling(passage.text) if is_asked or is_bare else best
 
 
 def _is_called(name: Name, concept: Concept) -> bool:

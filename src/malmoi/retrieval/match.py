@@ -11,7 +11,7 @@ from malmoi.retrieval.korean import open_syllable, verb_stems, without_ending, w
 from malmoi.retrieval.names import Name, likeness, name_of, uses
 from malmoi.retrieval.passages import Passage
 from malmoi.retrieval.question import Concept, Question, unasked
-from malmoi.retrieval.sentences import asks_of_life, sentences
+from malmoi.retrieval.sentences import sentences
 from malmoi.retrieval.tasks import Asked
 from malmoi.retrieval.terms import terms
 
@@ -209,7 +209,7 @@ def _of_name(question: Question, fields: Fields, weights: Mapping[Concept, float
     named = _named(question, name)
     return {
         "named": named,
-        "told": _told(fields.last, tuple(weights)),
+        "told": _told(fields.last, question.concepts),
         "used": uses(name.name),
         "kind": float(name.kind in KINDS_WANTED.get(question.wanted, ())),
         "common": _common(name),
@@ -237,7 +237,7 @@ def _precise(first: Bag, concepts: Sequence[Concept]) -> float:
 def _named(question: Question, name: Name) -> float:
     asked = question.names
     specific = [concept for concept in question.concepts if concept.weight == 1]
-    if not asked and len(specific) == 1 and not asks_of_life(question.text):
+    if not asked and len(specific) == 1 and not question.is_of_life:
         asked = (specific[0].word.lower(),)
     found = max((likeness(each, name.name) for each in asked), default=0.0)
     if found == 1 and name.written not in question.text:

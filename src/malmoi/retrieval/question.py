@@ -7,6 +7,7 @@ from functools import cache
 from malmoi.retrieval.glossary import LONGEST_PHRASE, everyday_synonyms, korean_synonyms, synonyms, translations
 from malmoi.retrieval.korean import PARTICLES, irregular_stem, without_ending, without_particle
 from malmoi.retrieval.names import typed_names
+from malmoi.retrieval.sentences import asks_of_life
 from malmoi.retrieval.stem import stem
 from malmoi.retrieval.terms import TOKEN, token_terms
 from malmoi.retrieval.words import is_listed, patterns, word_list
@@ -60,6 +61,11 @@ class Question:
     context: tuple[Concept, ...] = ()
     context_names: tuple[str, ...] = ()
 
+    @property
+    def is_of_life(self) -> bool:
+        """Whether it asks for what notes tell and documentation of programs does not."""
+        return asks_of_life(self.text) and not self.strict_names
+
 
 def language_of(text: str) -> str:
     """ "ko" if there is any Hangul, else "en"."""
@@ -85,12 +91,15 @@ def understand(text: str) -> Question:
     text = _CONTRACTED.sub(" ", text)
     text = patterns("asking.tsv")["words"].sub(" ", text) or text
     concepts = concepts_of(text)
+    is_of_life = asks_of_life(asked)
+    if is_of_life:  # there a class is a lesson, and a library has books
+        concepts = tuple(replace(concept, weight=1.0) for concept in concepts)
     if all(map(only_asks, concepts)) and (about := _asked_about(asked)):
         names, concepts = (about.lower(),), (_english(about, ()),)
-    concepts = _without_examples(asked, focused(asked, concepts))
+    concepts = _without_moments(_without_examples(asked, focused(asked, concepts)))
     asks_of_a_name = wanted not in ("", "module", "kind", COMPARISON)
     asked_for = concepts_of(patterns("wanted_words.tsv")["words"].sub(" ", text)) if asks_of_a_name else concepts
-    if all(stem(concept.word.lower()) in _generic() for concept in asked_for):
+    if not is_of_life and all(stem(concept.word.lower()) in _generic() for concept in asked_for):
         asked_for = ()
     marked = re.sub(r"`([^`\s]+)`", r"\1(", text.lower())
     strict = tuple(name for name in names if "." in name or f"{name}(" in marked)
@@ -137,6 +146,14 @@ def _without_examples(text: str, concepts: tuple[Concept, ...]) -> tuple[Concept
     return tuple(c if c in others else replace(c, weight=GENERIC * c.weight) for c in concepts)
 
 
+def _without_moments(concepts: tuple[Concept, ...]) -> tuple[Concept, ...]:
+    """The concepts of a question, words such as "today" with less weight: "오늘 날씨 어때?" asks for the weather."""
+    moments = [concept for concept in concepts if is_listed("moments.txt", concept.word.lower())]
+    if not any(concept.weight == 1 for concept in concepts if concept not in moments):
+        return concepts
+    return tuple(replace(c, weight=GENERIC * c.weight) if c in moments else c for c in concepts)
+
+
 _CONTRACTED = re.compile(r"(?i)(?<=\w)(?:(?:(?<!ca)n)?['’]t|['’](?:s|m|re|ve|ll|d))\b")
 """What is no word of its own: "we're" says nothing of the module re."""
 _ABOUT = re.compile(
@@ -178,7 +195,8 @@ def concepts_of(text: str) -> tuple[Concept, ...]:
 
 def only_asks(concept: Concept) -> bool:
     """Whether a word next to a name may only ask what that is ("what was sorted good for again?")."""
-    return is_listed("framing.txt", concept.word.lower())
+    word = concept.word.lower()
+    return any(is_listed("framing.txt", form) for form in (word, without_particle(word), without_ending(word)))
 
 
 _JOINS = re.compile(

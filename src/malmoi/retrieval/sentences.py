@@ -61,6 +61,11 @@ def first_telling(text: str) -> Sentence:
     return told if _PROSE.match(told.text) else found[0]
 
 
+def says_what_it_does(sentence: str) -> bool:
+    """Whether a sentence about a name is neither a signature, nor an example, nor another name of it."""
+    return not is_signature(sentence) and _PROSE.match(sentence) is not None
+
+
 @lru_cache(maxsize=1 << 10)
 def asked_kinds(question: str) -> tuple[str, ...]:
     """What kinds of answers the question words ask for: time, number, place, person, reason."""

@@ -21,6 +21,8 @@ MIN_SHARE = 0.5
 """Share of a task's words that a question has to have."""
 OTHER_WAY = 0.4
 """How well a task fits that turns into another thing than is asked: text to number is not number to text."""
+NO_TARGET = 0.75
+"""The same for one that says nothing of what is asked to be turned into."""
 _TARGET = re.compile(r"(?i)\b(?:in)?to (?:an? |the |its |(?:python )?)?([a-z0-9-]+)|\bas (?:an? )?([a-z0-9-]+)$")
 _TARGET_KO = re.compile(r"([가-힣a-zA-Z0-9]+?)(?:으로|로)(?=\s|$)")
 
@@ -141,7 +143,9 @@ def _asked(
             found[concept] = max(fit, found.get(concept, 0.0))
     of_question = sum(weights[c] * fit for c, fit in found.items()) / (sum(weights.values()) or 1.0)
     value = share**2 * of_question**0.5
-    if target is not None and task.target is not None:
+    if target is not None and found.get(target, 0.0) < ALIKE:
+        value *= NO_TARGET
+    elif target is not None and task.target is not None:
         is_same = said.get(task.concepts.index(task.target), {}).get(target, 0.0) >= ALIKE
-        value *= 1.0 if is_same or found.get(target, 0.0) < ALIKE else OTHER_WAY
+        value *= 1.0 if is_same else OTHER_WAY
     return Asked(value, found)

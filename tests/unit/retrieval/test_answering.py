@@ -11,7 +11,7 @@ from malmoi.retrieval.korean import verb_stems
 from malmoi.retrieval.lookup import Findings, Lookup, title_of
 from malmoi.retrieval.question import are_joined
 from malmoi.retrieval.quote import about, quote
-from malmoi.retrieval.sentences import counts, tells
+from malmoi.retrieval.sentences import asked_in_notes, counts, tells
 from malmoi.retrieval.small_talk import small_talk
 from malmoi.retrieval.update import update_index
 
@@ -347,3 +347,17 @@ def test_a_question_of_everyday_life_is_not_about_a_name(tmp_path: Path, questio
     build_index([*documents, Document(LIBRARY, "library.md", line=1)], tmp_path / "index")
     found = ask(Lookup(Index.open(tmp_path / "index")), question)
     assert "".join(title_of(source.passage) for source in found.sources[:1]) == title
+
+
+@pytest.mark.parametrize(
+    ("question", "kinds"),
+    [
+        ("When does it start?", {"time"}),
+        ("Tell me when the race starts", {"time"}),
+        ("Where and when do we meet?", {"time", "place"}),
+        ("Who do I tell when I am sick?", {"person"}),
+        ("What do I do when the alarm rings?", set()),
+    ],
+)
+def test_when_asks_for_a_time_only_where_it_asks(question: str, kinds: set[str]) -> None:
+    assert set(asked_in_notes(question)) == kinds

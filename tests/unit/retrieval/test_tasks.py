@@ -28,6 +28,8 @@ def best(question: str) -> str:
         ("How do I turn a number into text?", "str"),
         ("문자열을 숫자로 바꾸려면?", "int"),
         ("숫자를 문자열로 바꾸려면?", "str"),
+        ("문자열을 숫자로 바꾸기", "int"),
+        ("글자를 정수로 바꾸기", "int"),
     ],
 )
 def test_a_task_is_found_in_everyday_words_and_in_its_direction(question: str, name: str) -> None:
@@ -96,3 +98,23 @@ def test_two_names_are_compared_only_where_they_are_joined(
 def test_what_is_told_around_a_question_counts_less(question: str, asked: str, told: str) -> None:
     weights = {concept.word: concept.weight for concept in understand(question).concepts}
     assert weights[asked] == 1 > weights[told] > 0
+
+
+@pytest.mark.parametrize(
+    ("question", "weights"),
+    [
+        ("오늘 날씨 어때?", {"오늘": 0.2, "날씨": 1.0}),
+        ("Is it going to rain tomorrow?", {"rain": 1.0, "tomorrow": 0.2}),
+        ("What is tomorrow?", {"tomorrow": 1.0}),
+    ],
+)
+def test_a_moment_is_asked_for_only_where_nothing_else_is(question: str, weights: dict[str, float]) -> None:
+    found = understand(question)
+    given = {c.word: c.weight for c in found.concepts or found.all_concepts if c.word in weights}
+    assert given == pytest.approx(weights)
+
+
+@pytest.mark.parametrize("question", ["len은 무슨 일을 하나요", "len이 뭐 하는 애야?", "never understood len, help?"])
+def test_words_that_only_ask_may_have_particles(search: Search, question: str) -> None:
+    found = search("docs").find([{"role": "user", "content": question}])
+    assert [title_of(source.passage) for source in found.sources][:1] == ["len"]
