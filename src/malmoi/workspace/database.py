@@ -23,6 +23,7 @@ from sqlalchemy.pool import NullPool
 from malmoi.errors import WorkspaceError
 from malmoi.files import DISK_FULL, is_disk_full
 from malmoi.workspace import ring_schema  # noqa: F401  # tables of the same database
+from malmoi.workspace.locks import queueing
 from malmoi.workspace.schema import Base
 
 MIGRATIONS = "malmoi.workspace:migrations"
@@ -164,8 +165,16 @@ def _log_ahead(connection: sqlite3.Connection, _record: object) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     # A transaction that reads first and writes later is refused, whatever the timeout, if another process has written
     # in between. IMMEDIATE makes it wait at its begin.
-    writes = connection.get_execution_options().get("malmoi_writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    if not connection.get_execution_options().get("malmoi_writes"):
+        connection.exec_driver_sql("BEGIN")
+        return
+    # SQLite lets those who wait ask again ever more rarely, so that one process which writes without pause is nearly
+    # always first. Who waits for it holds the queue: it waits for its next turn like everybody else.
+    path = Path(str(connection.engine.url.database))
+    with queueing(path.with_name(f"{path.name}-queue"), BUSY_TIMEOUT_MS / 1000) as is_next:
+        if not is_next:
+            raise WorkspaceError(f"{path}: database is locked; check the database, and run the same command again")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _explain(failed: ExceptionContext) -> None:

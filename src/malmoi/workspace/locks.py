@@ -20,6 +20,7 @@ ASK_EVERY_S = 0.2
 ALONE_WITHIN_S = 0.1
 """A process that calls `is_held` has the lock for a moment."""
 SHARED_WITHIN_S = 10.0
+QUEUE_EVERY_S = 0.002
 
 
 class InUseError(WorkspaceError):
@@ -80,6 +81,17 @@ def sharing(path: Path, what: str) -> Iterator[None]:
         _free(handle)
 
 
+@contextlib.contextmanager
+def queueing(path: Path, within_s: float) -> Iterator[bool]:
+    """Be the one who is next: nobody who was served just now comes before. Gives whether the turn came in this time."""
+    with disk_errors(path):
+        handle = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
+    try:
+        yield _lock(handle, fcntl.LOCK_EX, within_s, every_s=QUEUE_EVERY_S)
+    finally:
+        _free(handle)
+
+
 def is_held(path: Path) -> bool:
     """Whether a process holds this lock file alone. Needs no right to write."""
     try:
@@ -121,7 +133,7 @@ def _locked(path: Path, what: str) -> Iterator[int]:
             _free(handle)
 
 
-def _lock(handle: int, kind: int, within_s: float) -> bool:
+def _lock(handle: int, kind: int, within_s: float, every_s: float = 0.01) -> bool:
     """Try to lock. kind: LOCK_EX (alone) or LOCK_SH"""
     until = time.monotonic() + within_s
     while True:
@@ -130,7 +142,7 @@ def _lock(handle: int, kind: int, within_s: float) -> bool:
             return True
         if time.monotonic() > until:
             return False
-        time.sleep(0.01)
+        time.sleep(every_s)
 
 
 def _free(handle: int) -> None:

@@ -16,7 +16,6 @@ from tests.unit.serve.conftest import Running, messages, new_chat, person, runni
 N_PEOPLE, N_TIMES = 4, 5
 JOB = """
 import sys
-import time
 from pathlib import Path
 from malmoi.workspace.database import insert_missing, writing
 from malmoi.workspace.folder import Workspace
@@ -34,9 +33,8 @@ with Ledger.open(Workspace.open(Path(sys.argv[1]))) as ledger:
         with writing(ledger.engine) as connection:  # as a stage that records what it sampled
             insert_missing(connection, Prompt, [{"id": f"{number}-{i}", **row} for i in range(500)])
         number += 1
-        time.sleep(0.03)
 """
-"""What a job writes, far more often than a real one."""
+"""What a job writes, without the pause that a real one makes."""
 
 
 @contextlib.contextmanager
