@@ -23,7 +23,6 @@ from torch import Tensor
 from malmoi import device
 from malmoi.config import Seed, Settings
 from malmoi.data.comparisons import Comparisons, Ranking, collate_rankings, ranking_steps, read_rankings
-from malmoi.data.formats import rankings as rankings_of
 from malmoi.errors import ConfigError, DataError
 from malmoi.formats.folder import load_model, load_text
 from malmoi.model.lora import LoraConfig, add_lora
@@ -165,7 +164,7 @@ def with_probe(config: Config, inputs: Inputs) -> Job:
     add_lora(model, config.lora)
     steps = ranking_steps(rankings, tokenizer.pad_id, config.batch_size, config.micro_batch_size, config.seed)
     job = Job(model, steps, loss, config.n_steps if held_out else 0, about={"probe": said})
-    job.notes = (*notes_of(fit, config.follow), *one_person(inputs.data), *repeats(rankings))
+    job.notes = (*notes_of(fit, config.follow), *one_person((*rankings, *held_out)), *repeats(rankings))
     if held_out:
         keep_best(job, held_out, tokenizer.pad_id, config.micro_batch_size)
     return job
@@ -250,11 +249,10 @@ def repeats(rankings: Sequence[Ranking]) -> Iterator[str]:
         yield f"{n:,} rankings rank an answer above the same answer; such pairs teach nothing"
 
 
-def one_person(path: Path) -> Iterator[str]:
-    """A line if one person made all rankings of a file."""
-    rows = [row for _, row in rankings_of(path)]
-    people = {row.get("person", "") for row in rows}
-    if len(people) == 1 and "" not in people and not any(row.get("simulated") for row in rows):
+def one_person(rankings: Sequence[Ranking]) -> Iterator[str]:
+    """A line if one person made all rankings."""
+    people = {ranking.person for ranking in rankings}
+    if len(people) == 1 and "" not in people:
         yield f"all rankings are by one person, {people.pop()}: nothing here says whether others would agree"
 
 
@@ -275,5 +273,5 @@ def build(config: Config, inputs: Inputs) -> Job:
         rankings = resampled(rankings, config.n_heads, config.seed)
     steps = ranking_steps(rankings, tokenizer.pad_id, config.batch_size, config.micro_batch_size, config.seed)
     job = Job(model, steps, loss, config.n_steps)
-    job.notes = (*one_person(inputs.data), *repeats(rankings))
+    job.notes = (*one_person(rankings), *repeats(rankings))
     return job

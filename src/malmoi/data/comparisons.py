@@ -31,6 +31,7 @@ class Ranking:
     counted: (H,) how often each head of an ensemble counts this ranking
     n_prompt: how many ids are the prompt; only a reward model with a probe needs to know
     judge, tree: whose judgement it is, and the conversation tree that the prompt is of
+    person: the person's name; "" if it is not known, or if a program judged
     """
 
     ids: Sequence[Sequence[int] | np.ndarray]
@@ -39,6 +40,7 @@ class Ranking:
     n_prompt: int = 0
     judge: str = ""
     tree: str = ""
+    person: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ def read_rankings(path: Path, tokenizer: Tokenizer, template: ChatTemplate, seq_
                 f"{path}:{number}: {longest} tokens are more than the model's context ({seq_len}); shorten the "
                 "conversation, or leave it out"
             )
-        found.append(replace(ranking, judge=judge_of(row), tree=row["tree"]))
+        person = "" if row.get("simulated") else row.get("person", "")
+        found.append(replace(ranking, judge=judge_of(row), tree=row["tree"], person=person))
     return found
 
 

@@ -1,7 +1,8 @@
 """A reward model on held-out rankings, next to what it must beat to be worth following."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import log2
+from pathlib import Path
 from typing import Any
 
 from malmoi import device
@@ -31,13 +32,17 @@ from malmoi.facts import (
     show,
     show_interval,
 )
-from malmoi.files import read_json, write_json
+from malmoi.files import read_json, sha256_of, write_json
 from malmoi.formats.folder import load_model, load_text
 from malmoi.model.scalar_model import ScalarModel
 from malmoi.stage import MODEL, Context, Finished
 from malmoi.train.features import answer_features
 
 FILE = "heldout.json"
+SCORES = "heldout_scores.json"
+"""In the run's folder until all is measured: what the reward model said of held-out rankings so far."""
+AT_ONCE = 64
+"""Rankings that are scored between two writes."""
 OURS = "reward model"
 HUES = ("grey", "blue", "gold", "teal")
 """Of the baselines, in their order."""
@@ -59,7 +64,13 @@ def measure_held_out(context: Context, settings: reward.Config) -> None:
     rows, training = ([row for _, row in rankings(read.part(part))] for part in ("heldout", "train"))
     model, text = load_model(folder, ScalarModel), load_text(folder)
     known = [SourcedRanking(_encoded(text, row), row["source"], row["tree"]) for row in rows]
-    scores = mean_scores(model, [one.ranking for one in known], text[0].pad_id)
+    kept_scores = context.folder / SCORES
+    scores = scored_once(
+        [one.ranking for one in known],
+        kept_scores,
+        sha256_of(folder),
+        lambda part: mean_scores(model, part, text[0].pad_id),
+    )
     baselines = baseline_scores(rows, training)
     curve = None
     if settings.method != "train" and any(len(set(row["ranks"])) > 1 for row in rows):
@@ -80,8 +91,22 @@ def measure_held_out(context: Context, settings: reward.Config) -> None:
             {name: [theirs[i] for i in kept] for name, theirs in baselines.items()},
         )  # fmt: skip
     write_json(context.out / FILE, found)
+    kept_scores.unlink(missing_ok=True)
     for line in lines(found):
         context.say(line)
+
+
+def scored_once(
+    rankings: Sequence[Ranking], path: Path, model_sha256: str, score: Callable[[Sequence[Ranking]], Scores]
+) -> Scores:
+    """The scores of all rankings. Those that a killed run has kept in `path`, of the same model, are not made again."""
+    before = read_json(path) if path.exists() else {}
+    found = before.get("scores", []) if before.get("model") == model_sha256 else []
+    order = sorted(range(len(rankings)), key=lambda place: sum(map(len, rankings[place].ids)))
+    for start in range(len(found), len(order), AT_ONCE):
+        found = [*found, *score([rankings[place] for place in order[start : start + AT_ONCE]])]
+        write_json(path, {"model": model_sha256, "scores": found})
+    return [row for _, row in sorted(zip(order, found, strict=True))]
 
 
 def _measured(
