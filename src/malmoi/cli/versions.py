@@ -334,11 +334,24 @@ def _print(row: dict[str, Any], verdict: "GateVerdict | None") -> None:
         lines.append(f"  learned from {learned['n_rankings']:,} rankings, {learned['n_heldout']:,} held out: {by}")
     if report := (row["report"] or {}).get("reward_model"):
         lines += report_lines(report)
+    if earlier := (row["report"] or {}).get("earlier"):
+        lines.append(earlier_line(earlier))
     lines += verdict_lines(verdict) if verdict is not None else []
     for act in row["history"]:
         how = ", knowingly" if act["knowingly"] else ""
         lines.append(f"  {act['at'][:19]}  {act['act']}{how}{' by ' + act['by'] if act['by'] else ''}")
     print(printable("\n".join(lines)))
+
+
+def earlier_line(found: dict[str, Any]) -> str:
+    """What a trained version lost of what was taught before."""
+    more = found["more"]
+    lost = "it has lost some of what it had learned: " if more["low"] > 0 else ""
+    by = f"{more['mean']:+.3f} [{more['low']:+.3f}, {more['high']:+.3f}] nats per token"
+    return (
+        f"  {lost}{found['n']} held-out answers of earlier data: loss {found['before']:.3f} before, "
+        f"{found['after']:.3f} now, {by}"
+    )
 
 
 def report_lines(report: dict[str, Any]) -> list[str]:

@@ -27,12 +27,14 @@ from malmoi.formats.folder import load_config, load_model, load_text
 from malmoi.model.scalar_model import ScalarModel
 from malmoi.pipeline.doctor import inspect_machine
 from malmoi.pipeline.estimate import estimate
+from malmoi.pipeline.forgetting import losses_on_earlier
 from malmoi.pipeline.memory import shape_of
 from malmoi.pipeline.recipe import READS, Recipe
 from malmoi.pipeline.run import Done
 from malmoi.stage import MODEL
 from malmoi.stages._as_read import NAME, readable
 from malmoi.stages.judgements import for_judge
+from malmoi.workspace.folder import Workspace
 from malmoi.workspace.jobs import add_job, wake
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.schema import now
@@ -180,6 +182,7 @@ def make_candidate(
         report={
             "reward_model": report_of(done["reward"].out) if "reward" in done else None,
             "judge": judge_of(ledger, done["judge"].out, done["judgements"].out) if "judge" in done else None,
+            "earlier": None if is_best else losses_on_earlier(Workspace(ledger.root), start.policy, trained),
             "seconds": sum(one.seconds for one in done.values()),
         },
     )  # fmt: skip

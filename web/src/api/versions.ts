@@ -126,9 +126,17 @@ export interface Version {
   job: number | null;
   missing: string | null;
   learned_from: Learned | null;
-  report: null | { reward_model: RewardReport | null; seconds: number };
+  report: null | { reward_model: RewardReport | null; earlier?: EarlierReport | null; seconds: number };
   verdict: VersionVerdict | null;
   history: Act[];
+}
+
+/** The loss on held-out answers of earlier data, in nats per token, before and after it learned from people. */
+export interface EarlierReport {
+  n: number;
+  before: number;
+  after: number;
+  more: Interval;
 }
 
 export interface Versions {

@@ -97,6 +97,13 @@ export const en = {
   "documents.passages": "passages: {n}",
   "documents.python": "Python's documentation",
   "documents.remove": "Take out",
+  "earlier.about":
+    "{n} held-out answers of earlier data: loss {before} before, {after} now, {more} [{low}, {high}] nats per token. Less is better.",
+  "earlier.kept": "It is not shown to have lost any of it.",
+  "earlier.lost":
+    "It has lost some of what it was taught before. Compare it on old questions too before you put it in service.",
+  "earlier.title": "What it was taught before",
+  "earlier.won": "It answers what it was taught before better than before.",
   "empty.build": "Let it read a folder of your documents, then ask:",
   "empty.knows": "It has read {texts} ({files} files) and answers from them.",
   "empty.loading": "The assistant is being loaded …",

@@ -9,6 +9,7 @@ import { Command } from "../ui/Command";
 import { Dialog } from "../ui/Dialog";
 import { FaultNotice } from "../ui/FaultNotice";
 import { useLoaded } from "../ui/useLoaded";
+import { EarlierFacts } from "./EarlierFacts";
 import { ExportSheet } from "./ExportSheet";
 import { LearnedFrom } from "./LearnedFrom";
 import { RewardFacts } from "./RewardFacts";
@@ -100,6 +101,7 @@ export function VersionPage({ name }: { name: string }) {
       {(state === "candidate" || state === "refused") && <Command text={`malmoi versions promote ${version.name}`} />}
       {verdict && state !== "in_service" && <VerdictFacts verdict={verdict} />}
       {version.report?.reward_model && <RewardFacts report={version.report.reward_model} />}
+      {version.report?.earlier && <EarlierFacts report={version.report.earlier} />}
       {version.learned_from && <LearnedFrom learned={version.learned_from} title={t("learned.done")} />}
       {exporting && <ExportSheet name={version.name} onClose={() => setExporting(false)} />}
       {asking && (
