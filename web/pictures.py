@@ -14,11 +14,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-NAME, PASSWORD = "지민", "말모이 말모이 사전"
+NAME, PASSWORD = "관리자", "말모이 말모이 사전"
 QUESTION = {"en": "What does json.dumps do?", "ko": "json.dumps 함수는 뭐 하는 거야?"}
 LOOKS = {
     "en-light": {"locale": "en-US", "color_scheme": "light", "viewport": {"width": 1200, "height": 800}},
@@ -96,10 +97,16 @@ def served(workspace: Path) -> Iterator[str]:
 
 
 def signed_in(browser: Any, base: str, **options: Any) -> Any:
-    context = browser.new_context(**options)
+    return browser.new_context(**options, storage_state=session(browser, base))
+
+
+@cache
+def session(browser: Any, base: str) -> Any:
+    """The cookies of NAME, who signs in once: the server allows few tries a minute."""
+    context = browser.new_context()
     entered = context.request.post(f"{base}/api/login", data={"name": NAME, "password": PASSWORD})
     assert entered.ok, entered.text()
-    return context
+    return context.storage_state()
 
 
 def prepare(browser: Any, base: str) -> None:
@@ -116,7 +123,7 @@ def prepare(browser: Any, base: str) -> None:
         assert ask.post(f"{base}/api/pinned", data={"text": text, "must": must}).ok
     for text in ("What does os.path.join do?", "What is a tuple?"):
         ask.post(f"{base}/api/teach/prompts", data={"text": text})
-    ask.post(f"{base}/api/invites", data={"role": "labeler", "name": "Mina"})
+    ask.post(f"{base}/api/invites", data={"role": "labeler", "name": "Labeler 1"})
     ask.post(f"{base}/api/keys", data={"name": "editor"})
     end = time.monotonic() + 120
     while not ask.get(f"{base}/api/teach").json()["waiting"] and time.monotonic() < end:

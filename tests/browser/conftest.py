@@ -16,7 +16,7 @@ import pytest
 CHROMIUM = shutil.which("chromium")
 PATIENCE_MS = 180_000
 """Whatever a page waits for: a machine that runs other tests too may be slow, and a job goes last."""
-NAME, PASSWORD = "지민", "말모이 말모이 사전"
+NAME, PASSWORD = "관리자", "말모이 말모이 사전"
 
 NOTES = {
     "tea.md": "# Tea\n\nGreen tea is steeped at 70 to 80 degrees. Black tea is steeped at 95 degrees.\n",
@@ -90,13 +90,18 @@ def speaking_site(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @contextlib.contextmanager
-def serving(chromium: Any, workspace: Path, log: Path, settings: Mapping[str, str] | None = None) -> Iterator[Site]:
-    """A server over a workspace, in a process of its own, with its owner. settings: its environment besides ours"""
+def serving(
+    chromium: Any, workspace: Path, log: Path, settings: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> Iterator[Site]:
+    """A server over a workspace, in a process of its own, with its owner.
+
+    settings: its environment besides ours; cwd: the folder in which it runs
+    """
     environment = {**os.environ, **(settings or {}), "PYTHONUNBUFFERED": "1"}
     arguments = malmoi("serve", "--workspace", str(workspace), "--port", "0", "--no-open")
     with (
         log.open("w") as said,
-        subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=said, text=True, env=environment) as server,
+        subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=said, text=True, env=environment, cwd=cwd) as server,
     ):
         try:
             yield first_start(chromium, server, workspace)

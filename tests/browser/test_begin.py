@@ -18,6 +18,7 @@ from malmoi.files import write_text
 from malmoi.formats.folder import save_model
 from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel
+from malmoi.pipeline.demo_size import RECIPES
 from malmoi.pipeline.recipe import read_recipe
 from malmoi.pipeline.start import BUILD, QUESTIONS, SMALL_MODEL
 from malmoi.tokenizer.bpe import train_bpe
@@ -26,9 +27,11 @@ from malmoi.workspace.folder import Workspace
 from malmoi.workspace.jobs import add_job, wake
 from malmoi.workspace.known import KNOWN
 from malmoi.workspace.ledger import Ledger
-from tests.browser.conftest import Site, serving
+from tests.browser.conftest import Site, opening, serving
 from tests.browser.test_access import fits, serious_faults
 from tests.browser.test_chat import ask
+from tests.browser.test_data import card, choose
+from tests.e2e.test_first_texts import NOTES
 from tests.ranked_workspace import SHAPE, SMALL, TEXT
 from tests.stand_in_hub import StandInHub, serve
 
@@ -121,3 +124,39 @@ def test_somebody_watches_one_being_built(open_page: OpenPage, fetching: Fetchin
     assert page.locator(".stations li").all_inner_texts() == ["말뭉치", "토크나이저", "사전학습"]
     page.locator("figcaption", has_text="손실").wait_for()
     assert serious_faults(page) == [] and fits(page)
+
+
+@pytest.fixture(scope="module")
+def own_text(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A server whose small recipe is tiny: it runs in a folder with a file of that name."""
+    folder = tmp_path_factory.mktemp("own-text")
+    write_text(folder / RECIPES["small"], TINY.read_text())
+    with serving(chromium, folder / "workspace", folder / "log", SMALL, cwd=folder) as site:
+        yield site
+
+
+def test_own_text_becomes_an_assistant_that_answers_from_it(chromium: Any, own_text: Site, tmp_path: Path) -> None:
+    for name, text in NOTES.items():
+        write_text(tmp_path / name, text)
+    with opening(chromium, own_text) as open_page:
+        page = open_page("/start")
+        mine = page.locator(".begin", has=page.get_by_role("heading", name="Use my own text"))
+        mine.get_by_role("link", name="Choose files").click()
+        choose(page, *(tmp_path / name for name in NOTES))
+        for name in NOTES:
+            card(page, name).get_by_role("button", name="Add").click()
+            page.get_by_text(f"{name} is added.").wait_for()
+        page.goto(f"{own_text.base}/start")
+        mine.get_by_text(f"Files here to build from: {len(NOTES)}").wait_for()
+        mine.get_by_role("button", name="Build").click()
+        page.get_by_text("The assistant is ready.").wait_for(timeout=JOB_MS)
+        done = page.locator(".stations li.done").all_inner_texts()
+        assert done[0] == "corpus" and {"sft", "reward", "PPO"} <= {*done}, done
+        page.locator(".notice").get_by_role("link", name="Chat").click()
+        page.get_by_text("ppo in service").wait_for()
+        ask(page, "What does Anna want?")
+        assert "tomatoes" in page.locator(".answer .markdown").last.inner_text()
+        assert "meeting.md" in page.locator(".answer .sources").last.inner_text()
+        page.goto(f"{own_text.base}/start")
+        page.get_by_text("Files here to build from").wait_for()
+        assert serious_faults(page) == []

@@ -44,7 +44,7 @@ def choose(page: Any, *paths: Path) -> None:
 
 
 def card(page: Any, name: str) -> Any:
-    return page.locator(".preview", has=page.get_by_role("heading", name=name))
+    return page.locator(".preview", has=page.get_by_role("heading", name=name, exact=True))
 
 
 def test_what_would_be_learned_is_shown_and_what_would_teach_nothing_stops(open_page: OpenPage, given: Path) -> None:

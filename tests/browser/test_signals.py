@@ -55,7 +55,7 @@ def test_a_better_answer_works_from_the_next_message_on_until_it_is_withdrawn(op
     page.get_by_role("heading", level=1).wait_for()
     ask(page, question)
     assert "a film for one" in page.locator(".answer .markdown").first.inner_text()
-    assert page.locator(".source").first.inner_text().split("\n")[-1].startswith("지민, ")
+    assert page.locator(".source").first.inner_text().split("\n")[-1].startswith("관리자, ")
 
     page.go_back()
     page.get_by_role("button", name="Withdraw").click()

@@ -3,8 +3,10 @@
 The network is tiny and has learned nothing; what is tried is everything around it.
 """
 
+import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from malmoi.formats.folder import load_model, load_text, save_model
 from malmoi.model.transformer import LanguageModel
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.ledger import Ledger
-from malmoi.workspace.versions import NewVersion, add_version, find_version, in_service
+from malmoi.workspace.versions import NewVersion, add_version, begin_versions, find_version, in_service
 from tests.browser.conftest import Site, serving
 from tests.browser.test_chat import act, ask
 from tests.ranked_workspace import SMALL, ranked_workspace
@@ -61,7 +63,7 @@ def test_improve_compare_put_in_service_and_back(open_page: OpenPage, site: Site
     page.get_by_text("Compared by you: 2").wait_for()
     page.get_by_role("link", name="v2").click()
 
-    page.get_by_text("지민: 2").wait_for()
+    page.get_by_text("관리자: 2").wait_for()
     page.get_by_role("button", name="Put in service").click()
     page.get_by_role("button", name="Put in service anyway").click()
     page.get_by_text("in service", exact=True).wait_for()
@@ -100,3 +102,21 @@ def test_a_version_made_worse_is_called_worse_and_refused(open_page: OpenPage, s
     assert page.get_by_role("button", name="Put in service").is_disabled()
     page.get_by_role("button", name="Refuse").click()
     page.get_by_text("refused", exact=True).wait_for()
+
+
+def test_an_export_is_downloaded_as_a_file_and_as_a_folder(open_page: OpenPage, site: Site, tmp_path: Path) -> None:
+    with closing(Ledger.open(Workspace(site.workspace))) as ledger:
+        name = f"{(first := begin_versions(ledger)).name}-{first.policy_sha256[:12]}"
+    page = open_page("/versions/v1")
+    page.get_by_role("button", name="Export").click()
+    sheet = page.get_by_role("dialog")
+    for form, file in (("a GGUF file with all its digits", f"{name}.gguf"), ("a folder", f"{name}.tar")):
+        sheet.get_by_label(form).check()
+        sheet.get_by_role("button", name="Export").click()
+        with page.expect_download() as download:
+            sheet.get_by_role("link", name=file).click()
+        assert download.value.suggested_filename == file
+        download.value.save_as(tmp_path / file)
+    assert (tmp_path / f"{name}.gguf").read_bytes() == (site.workspace / "exports" / f"{name}.gguf").read_bytes()
+    with tarfile.open(tmp_path / f"{name}.tar") as folder:
+        assert {"config.json", "model.safetensors", "tokenizer.json"} <= {Path(one).name for one in folder.getnames()}
