@@ -33,7 +33,7 @@ TITLED = 0.9
 IN_HEADING, BEFORE, AFTER, IN_PASSAGE = 0.9, 0.75, 0.5, 0.45
 """How well a concept is found that is not in the sentence, but near it."""
 EVIDENCE = {
-    "own": 3.5, "near": 5.5, "missing": -1.6, "told": 2.4, "lacks": -4.0, "against": -3.2, "begins": 0.4,
+    "own": 3.5, "near": 5.5, "missing": -1.6, "told": 2.4, "lacks": -4.0, "against": -4.5, "begins": 0.4,
 }  # fmt: skip
 """Weights of what the probability is made of; see `Answer`."""
 BIAS = -7.04
@@ -49,6 +49,7 @@ STRICT = {
     "measure": 0.8,
     "day": 0.5,
     "person": 0.25,
+    "reason": 0.4,
     "money": 0.7,
     "amount": 0.5,
     "phone": 1.0,
@@ -67,7 +68,8 @@ class Answer:
     missing: weight of the weightiest word that is not even near, as a share of the weightiest
     told: share of the kinds of answers asked for that it has; 1/2 if no kind is asked for
     lacks: whether it has no number, time, … where an answer cannot be without
-    against: whether it tells the opposite: the way back where the way there is asked for, the end and not the beginning
+    against: whether it tells the opposite: the way back where the way there is asked for, the end and not the beginning;
+        in part, if what is not so is asked for and it denies nothing
     begins: whether it is the first of its passage
     """
 
@@ -124,6 +126,10 @@ _ABOUT = re.compile("(?:에|에서|의|로|으로)$")
 _TOPIC = re.compile("[은는]$")
 _AUXILIARY = re.compile("^(?:해|돼|되|하|할|될|줘|있|싶)")
 _CLAUSE = re.compile("(?:[는은]데|면|으러|다가|지만)$")
+_BESIDE = re.compile("(?:데|법|것|거|걸|건|날|사람|곳|때|방법|같은)[가-힣]?$")
+"""After a verb that stands for what is done (빼는 데), or a noun that is only an example (삽 같은)."""
+_HOW = re.compile("어떻게|어떡")
+"""There the clause is what is asked for: 토하면 어떻게 해?"""
 _NOODLES = re.compile("(?:라|냉|쫄|짜장|화|표|측|수|장|겉)면$")
 """Nouns that look like the verb of a clause."""
 _WHAT = re.compile(r"(?:^|\s)(?:뭐|뭘|무엇|무얼)")
@@ -141,7 +147,10 @@ def _korean_emphasis(text: str, concept: Concept) -> float:
     verb = ASKED_VERB if _WHAT.search(text) else LIGHT
     if place == len(words) - 1 and len(words) > 1 and (_PREDICATE.search(words[place]) or _ends_in_verb(words)):
         return verb
-    if words[place + 1 : place + 2] == ["수"] or (_CLAUSE.search(words[place]) and not _NOODLES.search(words[place])):
+    is_clause = _CLAUSE.search(words[place]) and not _NOODLES.search(words[place]) and not _HOW.search(text)
+    if words[place + 1 : place + 2] == ["수"] or is_clause or words[place] in _light():
+        return LIGHT
+    if place + 1 < len(words) and _BESIDE.match(words[place + 1]) and (words[place].endswith("는") or words[place + 1] == "같은"):
         return LIGHT
     if place == len(words) - 2 and _AUXILIARY.search(words[-1]) and _LINKED.search(words[place]):
         return verb
@@ -206,16 +215,18 @@ def _answer(
         kinds, told = ("counted",), [counted]
     asked = {c: weight for c, weight in asked.items() if not _is_topic(_fit(title, c), place[c], bool(kinds))}
     asked = asked or ({} if kinds else dict(weights))
+    explains = "reason" in kinds and at > 0 and all(told)
+    explained = BEFORE * _share(asked, {c: _fit(_bag(parts[at - 1].text), c) for c in asked}) if explains else 0.0
     away = (weight for c, weight in weights.items() if found[c] < IN_PASSAGE - 0.05 and place[c] != LIGHT)
     missing = max(away, default=0.0)
     return Answer(
         parts[at],
-        own=_share(asked, here) if asked else _own_by_kind(sum(told) / len(told), _share(weights, here)),
+        own=max(_share(asked, here), explained) if asked else _own_by_kind(sum(told) / len(told), _share(weights, here)),
         near=_share(weights, found),
         missing=missing / max(weights.values(), default=1.0),
         told=sum(told) / len(told) if told else 0.5,
         lacks=max((STRICT.get(kind, 0.0) for kind, has in zip(kinds, told, strict=True) if not has), default=0.0),
-        against=float(is_back != asks_back or _says_opposite(question.text, text)),
+        against=_against(question.text, text, is_back != asks_back),
         begins=float(at == 0),
     )
 
@@ -232,6 +243,20 @@ def _without_asked(text: str, asked: tuple[Concept, ...]) -> str:
 
 
 _WORD = re.compile(r"[\w'-]+")
+
+
+def _against(question: str, sentence: str, is_other_way: bool) -> float:
+    if is_other_way or _says_opposite(question, sentence):
+        return 1.0
+    return UNDENIED if _ASKS_NOT.search(question) and not _NOT.search(sentence) else 0.0
+
+
+UNDENIED = 0.25
+_ASKS_NOT = re.compile(r"(?i)(?<![가-힣])못 |(?<![가-힣])안 (?![되돼에으쪽])|\b(?:no|not|without)\b")
+_NOT = re.compile(
+    r"(?i)(?<![가-힣])[못안] |못[하해한할]|[않없말]|아니|금지|빠[지진질]|쉬는|쉽니|쉰다|휴[무관]"
+    r"|\b(?:no|not|never|none|without|only|closed|forbidden|absent|except)\b|n't"
+)
 
 
 def _says_opposite(question: str, sentence: str) -> bool:

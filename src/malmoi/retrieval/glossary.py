@@ -31,7 +31,7 @@ def korean_synonyms(word: str) -> tuple[str, ...]:
     """What else a Korean word may be called, as it begins; of the longest key that the word begins with."""
     starts = [word[:end] for end in range(len(word), 0, -1)]
     found = (next((table[start] for start in starts if start in table), ()) for table in (_korean_table(), _everyday()))
-    return tuple(dict.fromkeys(other for others in found for other in others if not word.startswith(other)))
+    return tuple(dict.fromkeys(other for others in found for other in others if other != word))
 
 
 @cache

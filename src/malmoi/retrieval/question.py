@@ -241,21 +241,25 @@ def _english(word: str, phrase: tuple[str, ...]) -> Concept:
     return Concept(word, tuple(forms.items()), everyday=everyday_synonyms(lowered))
 
 
+_ASKING_WORD = re.compile("(?:어디|언제|누구|얼마|며칠)(?:[가-힣]{0,2})$")
+"""A question word with its particles: 어디다, 언제쯤."""
+
+
 def _korean(word: str) -> list[Concept]:
     """A Korean word without particles and endings: found as it is, or as the English of its parts."""
-    if word in unasked() or word in PARTICLES:
+    if word in unasked() or word in PARTICLES or _ASKING_WORD.match(word):
         return []
     if without_particle(word) in unasked() or without_ending(word) in unasked():
         return []
     known = translations(word)
     if not known:
-        return [Concept(word, (), korean=_bare(word), also=(*korean_synonyms(word), *_charged_for(word)))]
+        return [Concept(word, (), korean=_bare(word), also=(*korean_synonyms(word), *_beside(word)))]
     return [
         Concept(
             key,
             tuple((form, TRANSLATION - 0.1 * (place > 0)) for place, form in enumerate(forms)),
-            korean=_bare(key),
-            also=korean_synonyms(key),
+            korean=tuple(dict.fromkeys((*_bare(without_particle(word)), *_bare(key)))) if len(known) == 1 else _bare(key),
+            also=(*korean_synonyms(key), *(korean_synonyms(word) if len(known) == 1 else ())),
         )
         for key, forms in known
     ]
@@ -266,10 +270,11 @@ def _bare(word: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _charged_for(word: str) -> tuple[str, ...]:
-    """What a charge is for: 전기세 is what 전기 costs."""
+def _beside(word: str) -> tuple[str, ...]:
+    """What a charge or a place is for: 전기세 is what 전기 costs, 캠핑장 where 캠핑 is; and 굽는, 굽습니다 of 구워."""
     noun = without_particle(word)
-    return (noun[:-1],) if len(noun) > 2 and noun[-1] in "비세료값" else ()
+    is_for = (noun[:-1],) if len(noun) > 2 and noun[-1] in "비세료값집점장기본" else ()
+    return (*is_for, *(stem + ending for stem in irregular_stem(word) for ending in "는습고기"))
 
 
 def _plainly(word: str) -> str:
