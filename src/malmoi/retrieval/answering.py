@@ -68,8 +68,8 @@ class Answer:
     missing: weight of the weightiest word that is not even near, as a share of the weightiest
     told: share of the kinds of answers asked for that it has; 1/2 if no kind is asked for
     lacks: whether it has no number, time, … where an answer cannot be without
-    against: whether it tells the opposite: the way back where the way there is asked for, the end and not the beginning;
-        in part, if what is not so is asked for and it denies nothing
+    against: whether it tells the opposite: the way back where the way there is asked for, the end and not the
+        beginning; in part, if what is not so is asked for and it denies nothing
     begins: whether it is the first of its passage
     """
 
@@ -126,8 +126,8 @@ _ABOUT = re.compile("(?:에|에서|의|로|으로)$")
 _TOPIC = re.compile("[은는]$")
 _AUXILIARY = re.compile("^(?:해|돼|되|하|할|될|줘|있|싶)")
 _CLAUSE = re.compile("(?:[는은]데|면|으러|다가|지만)$")
-_BESIDE = re.compile("(?:데|법|것|거|걸|건|날|사람|곳|때|방법|같은)[가-힣]?$")
-"""After a verb that stands for what is done (빼는 데), or a noun that is only an example (삽 같은)."""
+_DEED = re.compile("(?:데|법|것|거|걸|건|날|사람|곳|때|방법)[가-힣]?$")
+"""After a verb that is no topic, though it ends like one: 빼는 데."""
 _HOW = re.compile("어떻게|어떡")
 """There the clause is what is asked for: 토하면 어떻게 해?"""
 _NOODLES = re.compile("(?:라|냉|쫄|짜장|화|표|측|수|장|겉)면$")
@@ -150,7 +150,8 @@ def _korean_emphasis(text: str, concept: Concept) -> float:
     is_clause = _CLAUSE.search(words[place]) and not _NOODLES.search(words[place]) and not _HOW.search(text)
     if words[place + 1 : place + 2] == ["수"] or is_clause or words[place] in _light():
         return LIGHT
-    if place + 1 < len(words) and _BESIDE.match(words[place + 1]) and (words[place].endswith("는") or words[place + 1] == "같은"):
+    after = "".join(words[place + 1 : place + 2])
+    if after == "같은" or (_DEED.match(after) and words[place].endswith("는")):
         return LIGHT
     if place == len(words) - 2 and _AUXILIARY.search(words[-1]) and _LINKED.search(words[place]):
         return verb
@@ -221,7 +222,9 @@ def _answer(
     missing = max(away, default=0.0)
     return Answer(
         parts[at],
-        own=max(_share(asked, here), explained) if asked else _own_by_kind(sum(told) / len(told), _share(weights, here)),
+        own=max(_share(asked, here), explained)
+        if asked
+        else _own_by_kind(sum(told) / len(told), _share(weights, here)),
         near=_share(weights, found),
         missing=missing / max(weights.values(), default=1.0),
         told=sum(told) / len(told) if told else 0.5,

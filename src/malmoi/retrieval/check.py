@@ -123,11 +123,12 @@ def _spliced(answer: str, given: Sequence[str]) -> str:
     So networks err that copy: they go on after another place where the last words occur too.
     """
     texts = [_WORD.findall(nfc(text).lower()) for text in given]
+    neighbours = [set(pairwise(words)) for words in texts]
     together = [f" {' '.join(words)} " for words in texts]
     for sentence in sentences(answer):
         said = _WORD.findall(sentence.text.lower())
-        for words in texts:
-            for row in _copied(said, set(pairwise(words))):
+        for pairs in neighbours:
+            for row in _copied(said, pairs):
                 copied = " ".join(row)
                 if len(row) >= MIN_COPIED and not any(f" {copied} " in text for text in together):
                     return copied

@@ -258,7 +258,9 @@ def _korean(word: str) -> list[Concept]:
         Concept(
             key,
             tuple((form, TRANSLATION - 0.1 * (place > 0)) for place, form in enumerate(forms)),
-            korean=tuple(dict.fromkeys((*_bare(without_particle(word)), *_bare(key)))) if len(known) == 1 else _bare(key),
+            korean=tuple(dict.fromkeys((*_bare(without_particle(word)), *_bare(key))))
+            if len(known) == 1
+            else _bare(key),
             also=(*korean_synonyms(key), *(korean_synonyms(word) if len(known) == 1 else ())),
         )
         for key, forms in known

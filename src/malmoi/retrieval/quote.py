@@ -1,10 +1,12 @@
 """Answers without a network: the sentence that was found, with its name or heading; the voice `none`."""
 
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from malmoi.retrieval.lookup import Findings, Source, title_of
+from malmoi.retrieval.match import BUILTINS
 from malmoi.retrieval.names import Name, name_of
 from malmoi.retrieval.question import COMPARISON, language_of
 from malmoi.retrieval.terms import terms
@@ -132,14 +134,28 @@ def _decline(findings: Findings) -> str:
 
 
 def about(facts: Mapping[str, Any], language: str) -> str:
-    """What the index holds, in words: "3 documents, such as Opening hours, Prices, The garden"."""
+    """What the index holds, in words: "3 documents, such as Opening hours, Prices, The garden"; of Python's
+    documentation, what that is and not its first names."""
     n_files, titles = facts.get("files", 0), [str(title) for title in facts.get("titles", [])]
+    if _is_python(titles):
+        english = f"the documentation of Python's standard library ({n_files:,} documents)"
+        return f"파이썬 표준 라이브러리 문서({n_files:,}개)" if language == "ko" else english
     first = [title.partition(" > ")[0] for title in titles]  # a heading of a document's first level tells most
     named = [(name_of(title), title) for title in (first if len(set(first)) > 1 else titles)]
     shown = ", ".join(list(dict.fromkeys(name.written if name else title for name, title in named))[:3])
     if language == "ko":
         return f"문서 {n_files:,}개" + (f"({shown}{' 등' if len(titles) > 1 else ''})" if shown else "")
     return f"{n_files:,} document{'s' * (n_files != 1)}" + (f", such as {shown}" if shown else "")
+
+
+FEW_NAMES, MOST_NAMES = 20, 0.9
+"""Titles that are names of Python's library, and their share, that make the documents its documentation."""
+
+
+def _is_python(titles: Sequence[str]) -> bool:
+    names = [name.written.partition(".")[0] for title in titles if (name := name_of(title)) is not None]
+    n = sum(root in sys.stdlib_module_names or root in BUILTINS for root in names)
+    return n >= FEW_NAMES and n >= MOST_NAMES * len(titles)
 
 
 _REPLIES = {

@@ -201,6 +201,10 @@ def test_an_index_is_told_of_by_the_first_headings_of_its_documents() -> None:
     one = {"files": 1, "titles": ["Rules > Equipment", "Rules > Fees"]}
     assert about(one, "en") == "1 document, such as Rules > Equipment, Rules > Fees"
     assert about({}, "ko") == "문서 0개"
+    python = {"files": 6235, "titles": [f"function json.dumps{n}(obj)" for n in range(19)] + ["class dict()"]}
+    assert about(python, "en") == "the documentation of Python's standard library (6,235 documents)"
+    assert about(python, "ko") == "파이썬 표준 라이브러리 문서(6,235개)"
+    assert about({"files": 2, "titles": [*python["titles"], "Rules", "Trip", "Fees"]}, "en").startswith("2 documents")
 
 
 BAKERY = """# 달빛빵집
