@@ -1,0 +1,170 @@
+"""What a corpus is built from: archives, folders, lists and addresses -> parts, each read by one worker."""
+
+import glob
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from malmoi.corpus.folder import Errors, ReadReport, read_files
+from malmoi.corpus.readers import reader_of
+from malmoi.corpus.steps.archive import Passed, Record, is_archive, read_archive
+from malmoi.corpus.steps.page import Dropped, Page
+from malmoi.errors import DataError, printable
+from malmoi.files import disk_errors
+
+PART_BYTES, PART_FILES = 256 << 20, 2000
+PAGES = (".html", ".htm", ".xhtml")
+ROWS = (".parquet",)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file to read. name: what pages call it: its path below what was given, or its address"""
+
+    path: str
+    name: str
+    n_bytes: int
+
+
+def is_remote(path: str) -> bool:
+    return "://" in path
+
+
+def find_sources(given: Sequence[str]) -> tuple[list[Source], dict[str, int]]:
+    """(files in a fixed order, suffix -> files that are not read) of paths, folders, patterns, addresses, and lists.
+
+    A file whose name ends with .list names one of these in each line. Raises DataError if something is not there.
+    """
+    found: dict[str, Source] = {}
+    passed: dict[str, int] = {}
+    for source in _listed(given):
+        for one in _files(source, passed):
+            found.setdefault(one.path, one)
+    return sorted(found.values(), key=lambda one: (one.name, one.path)), passed
+
+
+def _listed(given: Sequence[str]) -> Iterator[str]:
+    for source in given:
+        if source.endswith(".list") and Path(source).is_file():
+            yield from (line.strip() for line in Path(source).read_text("utf-8").splitlines() if line.strip())
+        else:
+            yield source
+
+
+def _files(source: str, passed: dict[str, int]) -> Iterator[Source]:
+    if is_remote(source):
+        yield Source(source, source, _remote_size(source))
+        return
+    path = Path(source)
+    matches = [path] if path.exists() else sorted(map(Path, glob.glob(source, recursive=True)))
+    if not matches:
+        raise DataError(f"{source}: no such file or folder, and no pattern that fits one")
+    for match in matches:
+        root, files = (match, sorted(match.rglob("*"))) if match.is_dir() else (match.parent, [match])
+        for file in files:
+            name = file.relative_to(root).as_posix()
+            if not file.is_file() or any(part.startswith(".") for part in Path(name).parts):
+                continue
+            if is_archive(name) or reader_of(name) is not None or name.lower().endswith((*PAGES, *ROWS)):
+                yield Source(str(file), printable(name), file.stat().st_size)
+            else:
+                passed[file.suffix or "without ending"] = passed.get(file.suffix or "without ending", 0) + 1
+
+
+def _remote_size(address: str) -> int:
+    import fsspec
+
+    try:
+        with fsspec.open(address, "rb") as file:
+            return int(getattr(file, "size", None) or 0)
+    except ImportError as error:
+        raise DataError(f"{address}: needs {error.name or error}; pip install it") from None
+    except Exception as error:
+        raise DataError(f"{address}: cannot be read ({type(error).__name__}: {error})"[:300]) from None
+
+
+def parts_of(sources: Sequence[Source]) -> list[list[Source]]:
+    """Groups of files of about 256 MB, in order; a large archive is a part of its own."""
+    parts: list[list[Source]] = []
+    n_bytes = 0
+    for source in sources:
+        if not parts or n_bytes + source.n_bytes > PART_BYTES or len(parts[-1]) >= PART_FILES:
+            parts.append([])
+            n_bytes = 0
+        parts[-1].append(source)
+        n_bytes += source.n_bytes
+    return parts
+
+
+Found = Record | Page | Dropped
+"""A page that is still to be extracted, a text, or what cannot be read."""
+
+
+def read_source(source: Source, scratch: Path) -> Iterator[Found]:
+    """What a file holds. scratch: a folder for a file that is fetched first, and removed again"""
+    if not is_remote(source.path):
+        yield from _read(Path(source.path), source.name)
+        return
+    import fsspec
+
+    local = scratch / f"fetched-{source.name.rpartition('/')[2]}"
+    try:
+        with disk_errors(local), fsspec.open(source.path, "rb") as remote, local.open("wb") as file:
+            while chunk := remote.read(1 << 20):
+                file.write(chunk)
+        yield from _read(local, source.name)
+    finally:
+        local.unlink(missing_ok=True)
+
+
+def _read(path: Path, name: str) -> Iterator[Found]:
+    lower = name.lower()
+    if is_archive(lower):
+        yield from (_as_found(found) for found in read_archive(path))
+    elif lower.endswith(PAGES):
+        yield Record(name, 0, path.read_bytes())
+    elif lower.endswith(ROWS):
+        yield from _parquet(path, name)
+    else:
+        yield from _documents(path, name, "skip")
+
+
+def _as_found(found: Record | Passed) -> Found:
+    if isinstance(found, Record):
+        return found
+    return Dropped("read", found.reason, url=found.url)
+
+
+def _documents(path: Path, name: str, errors: Errors) -> Iterator[Found]:
+    report = ReadReport()
+    number = 0
+    for number, document in enumerate(read_files(path.parent, [path], errors, report), start=1):
+        said = {"license": document.license, "origin": document.origin, "place": document.place}
+        url = document.source if is_remote(document.source) else ""
+        yield Page.of(document.text, name, document.line or number, url, **said)
+    for reason, n in report.skipped.items():
+        yield from (Dropped("read", reason, url=name) for _ in range(n))
+
+
+def _parquet(path: Path, name: str) -> Iterator[Found]:
+    try:
+        import pyarrow.parquet as parquet
+    except ImportError:
+        raise DataError(f"{name}: Parquet needs pyarrow; pip install 'malmoi[parquet]'") from None
+    try:
+        table = parquet.ParquetFile(path)
+        for number, row in enumerate(row for batch in table.iter_batches() for row in batch.to_pylist()):
+            yield _of_row(row, name, number)
+    except Exception as error:
+        yield Dropped("read", f"Parquet that cannot be read ({type(error).__name__})", url=name)
+
+
+def _of_row(row: dict[str, Any], name: str, number: int) -> Found:
+    text = row.get("text") or row.get("content")
+    if not isinstance(text, str):
+        return Dropped("read", 'a row without "text"', url=name)
+    more = row.get("metadata") if isinstance(row.get("metadata"), dict) else {}
+    known = {**more, **row}
+    said = {key: str(known[key]) for key in ("license", "date", "title", "author", "origin") if known.get(key)}
+    return Page.of(text, name, number, str(known.get("url") or ""), **said)

@@ -1,0 +1,101 @@
+"""Near-duplicates: copies that differ in some words, in spaces, or in what a site puts around them.
+
+A text is the set of its 12-character shingles without spaces (Korean copies often differ in spacing only). Texts whose
+MinHash signatures (Broder 1997) share one of 25 bands of 5 are compared by their true Jaccard similarity.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+SHINGLE, N_BANDS, N_ROWS = 12, 25, 5
+N_PERMUTATIONS = N_BANDS * N_ROWS
+_SPACE = re.compile(r"[\W_]+")
+_BASE = np.uint64(0x9E3779B97F4A7C15)
+
+
+def shingles(text: str) -> np.ndarray:
+    """Sorted distinct 64-bit hashes of a text's shingles. Shape (number of shingles,)."""
+    letters = _SPACE.sub("", text.lower())
+    codes = np.frombuffer(letters.encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(np.uint64)
+    if not len(codes):
+        return np.zeros(0, np.uint64)
+    n = max(1, len(codes) - SHINGLE + 1)
+    hashed = np.zeros(n, np.uint64)
+    with np.errstate(over="ignore"):
+        for at in range(min(SHINGLE, len(codes))):
+            hashed = (hashed ^ codes[at : at + n]) * _BASE
+            hashed ^= hashed >> np.uint64(29)
+    return np.unique(hashed)
+
+
+def signatures(texts: Sequence[str]) -> np.ndarray:
+    """MinHash signatures of texts, computed by rensa. Shape (texts, 125), uint32."""
+    from rensa import RMinHash
+
+    sets = [shingles(text) for text in texts]
+    ends = np.cumsum([0, *map(len, sets)]).astype(np.uint64)
+    flat = np.concatenate([np.zeros(0, np.uint64), *sets])
+    matrix = RMinHash.digest_matrix_from_flat_token_hashes(flat, ends, N_PERMUTATIONS, 42)
+    return np.array(matrix.to_rows(), dtype=np.uint32).reshape(len(texts), N_PERMUTATIONS)
+
+
+def bands(signature: np.ndarray) -> np.ndarray:
+    """One 64-bit hash for each band. (N, 125) -> (N, 25)."""
+    parts = signature.reshape(len(signature), N_BANDS, N_ROWS).astype(np.uint64)
+    hashed = np.zeros(parts.shape[:2], np.uint64)
+    with np.errstate(over="ignore"):
+        for row in range(N_ROWS):
+            hashed = (hashed ^ parts[:, :, row]) * _BASE
+            hashed ^= hashed >> np.uint64(31)
+    return hashed
+
+
+def candidates(hashed: np.ndarray) -> Iterator[tuple[int, int]]:
+    """(earlier, later): pairs of neighbours that share a band, each once or more. hashed: (N, 25); memory: 16 N bytes"""
+    for band in range(hashed.shape[1]):
+        order = np.argsort(hashed[:, band], kind="stable")
+        column = hashed[order, band]
+        same = np.flatnonzero(column[1:] == column[:-1])
+        starts = {}
+        for at in same.tolist():
+            first = starts.get(at, at)
+            starts[at + 1] = first
+            yield int(order[first]), int(order[at + 1])
+
+
+def jaccard(a: np.ndarray, b: np.ndarray) -> float:
+    """Of two sorted sets of hashes."""
+    if not len(a) or not len(b):
+        return 0.0
+    both = len(np.intersect1d(a, b, assume_unique=True))
+    return both / (len(a) + len(b) - both)
+
+
+def copies(hashed: np.ndarray, text_of: Callable[[int], str], least: float) -> dict[int, int]:
+    """Later copy -> the earlier text that it is a copy of, which is kept.
+
+    hashed: the bands of all texts in their order; least: true Jaccard similarity from which two are copies
+    The result depends on the order of the texts alone.
+    """
+    pairs = sorted({pair for pair in candidates(hashed)}, key=lambda pair: (pair[1], pair[0]))
+    kept_of: dict[int, int] = {}
+    sets: dict[int, np.ndarray] = {}
+
+    def set_of(number: int) -> np.ndarray:
+        if number not in sets:
+            if len(sets) > 10_000:
+                sets.clear()
+            sets[number] = shingles(text_of(number))
+        return sets[number]
+
+    for earlier, later in pairs:
+        if later in kept_of:
+            continue
+        first = kept_of.get(earlier, earlier)
+        for other in dict.fromkeys((first, earlier)):
+            if other not in kept_of and jaccard(set_of(other), set_of(later)) >= least:
+                kept_of[later] = other
+                break
+    return kept_of
