@@ -16,6 +16,7 @@ from malmoi import __version__
 from malmoi.cli import (
     ask,
     chat,
+    corpus,
     data,
     data_changes,  # noqa: F401  # commands of `data`
     evaluate,
@@ -40,7 +41,7 @@ commands: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     "Train": {"run": making.run, "train": making.train, "doctor": making.doctor, "stages": stages.stages},
     "Look": {
         "eval": evaluate.evaluate, "generate": generate.generate, "lineage": runs.lineage, "runs": runs.app,
-        "data": data.app,
+        "data": data.app, "corpus": corpus.app,
     },
     "Improve": {"improve": improve.improve, "versions": pinned.app, "jobs": improve.jobs},
     "Models": {"models": models.app, "quantise": quantise.quantise},

@@ -164,7 +164,7 @@ def _of_row(row: dict[str, Any], name: str, number: int) -> Found:
     text = row.get("text") or row.get("content")
     if not isinstance(text, str):
         return Dropped("read", 'a row without "text"', url=name)
-    more = row.get("metadata") if isinstance(row.get("metadata"), dict) else {}
-    known = {**more, **row}
+    more = row.get("metadata")
+    known = {**(more if isinstance(more, dict) else {}), **row}
     said = {key: str(known[key]) for key in ("license", "date", "title", "author", "origin") if known.get(key)}
     return Page.of(text, name, number, str(known.get("url") or ""), **said)

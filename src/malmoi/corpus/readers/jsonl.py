@@ -29,6 +29,8 @@ def _row(where: str, line: str, source: str) -> Document | Unreadable:
 def _document(row: Any, source: str) -> Document:
     if not isinstance(row, dict):
         raise DataError(f"a row is an object, this is a {type(row).__name__}")
+    if isinstance(row.get("metadata"), dict):  # datatrove's form, which `malmoi corpus build` writes
+        return _of_page(row, source)
     facts = {}
     for name in ("title", "source", "license", "licence", "origin"):
         facts[name] = row.get(name) or ""
@@ -43,6 +45,15 @@ def _document(row: Any, source: str) -> Document:
         license=facts["license"] or facts["licence"] or "unknown",
         origin=facts["origin"] or "unknown",
     )
+
+
+def _of_page(row: dict[str, Any], source: str) -> Document:
+    known = {name: value for name, value in row["metadata"].items() if isinstance(value, str) and value}
+    page_id = row.get("id") if isinstance(row.get("id"), str) else ""
+    return Document(
+        text=_text(row), source=known.get("url") or known.get("source") or known.get("archive") or source,
+        license=known.get("license", "unknown"), origin=known.get("origin", "unknown"), id=page_id or "",
+    )  # fmt: skip
 
 
 def _text(row: dict[str, Any]) -> str:

@@ -50,7 +50,7 @@ def is_archive(name: str) -> bool:
 
 
 def read_archive(path: Path) -> Iterator[Record | Passed]:
-    """The records of an archive in their order, and what was passed over and why. Raises OSError if it cannot be opened.
+    """The records of an archive in order, and what was passed over and why. Raises OSError if it cannot be opened.
 
     Every record of the archive comes once, as one or the other. A damage comes in addition, with reason "damaged".
     """
@@ -85,14 +85,14 @@ def _read_warc(file: IO[bytes], n_bytes: int) -> Iterator[Record | Passed]:
             return
         yield Passed("damaged", 0)
     while 0 <= begin < n_bytes:
-        last = end = -1
-        error = False
-        for last, end, found in _records_from(file, begin):
+        after, end, error = begin, -1, False
+        for offset, ends, found in _records_from(file, begin):
+            if offset >= 0:
+                after, end = offset, ends
             if found is None:
                 error = True
                 break
             yield found
-        after = begin if last < 0 else last
         # A complete record may hold other archives' records: the search begins behind it.
         goes_on = _find(file, magic, max(after + 1, 0 if error else end))
         if goes_on < 0:
@@ -139,8 +139,9 @@ def _of_record(record: Any, offset: int, url: str) -> Record | Passed:
         return Record(url, offset, record.reader.read(), date, charset="utf-8", is_text=True)
     if kind not in ("response", "resource"):
         return Passed(f"a record of kind {kind}", offset, url)
+    headers: tuple[tuple[str, str], ...] = ()
+    content, charset = record.headers.get("Content-Type") or "", ""
     try:
-        content, headers, charset = record.headers.get("Content-Type") or "", (), ""
         if record.is_http:
             record.parse_http(auto_decode="all")
             status = record.http_headers.status_code

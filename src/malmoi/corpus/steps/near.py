@@ -53,12 +53,12 @@ def bands(signature: np.ndarray) -> np.ndarray:
 
 
 def candidates(hashed: np.ndarray) -> Iterator[tuple[int, int]]:
-    """(earlier, later): pairs of neighbours that share a band, each once or more. hashed: (N, 25); memory: 16 N bytes"""
+    """(earlier, later): pairs that share a band, each at least once. hashed: (N, 25)"""
     for band in range(hashed.shape[1]):
         order = np.argsort(hashed[:, band], kind="stable")
         column = hashed[order, band]
         same = np.flatnonzero(column[1:] == column[:-1])
-        starts = {}
+        starts: dict[int, int] = {}
         for at in same.tolist():
             first = starts.get(at, at)
             starts[at + 1] = first
@@ -79,7 +79,7 @@ def copies(hashed: np.ndarray, text_of: Callable[[int], str], least: float) -> d
     hashed: the bands of all texts in their order; least: true Jaccard similarity from which two are copies
     The result depends on the order of the texts alone.
     """
-    pairs = sorted({pair for pair in candidates(hashed)}, key=lambda pair: (pair[1], pair[0]))
+    pairs = sorted(set(candidates(hashed)), key=lambda pair: (pair[1], pair[0]))
     kept_of: dict[int, int] = {}
     sets: dict[int, np.ndarray] = {}
 

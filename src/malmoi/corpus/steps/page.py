@@ -46,9 +46,7 @@ class Page:
         """What the stages of a recipe read."""
         known = self.metadata
         source = known["url"] or f"{known['archive']}@{known['offset']}"
-        return Document(
-            self.text, source, known.get("license", "unknown"), known.get("origin", "unknown"), id=self.id
-        )
+        return Document(self.text, source, known.get("license", "unknown"), known.get("origin", "unknown"), id=self.id)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,13 @@ class Kind:
     is_one: Callable[[str], bool] = lambda found: True
 
 
+_ISSUED = re.compile(
+    r"4\d{12}(\d{3})?|5[1-5]\d{14}|2[2-7]\d{14}|3[47]\d{13}|3(0[0-5]|[68]\d)\d{11}|6(011|5\d\d)\d{12}"
+    r"|35(2[89]|[3-8]\d)\d{12}|9\d{15}|62\d{14}"
+)
+"""The first digits of cards, and how many there are."""
+
+
 def _digits(text: str) -> str:
     return re.sub(r"\D", "", text)
 
@@ -31,9 +38,7 @@ def _digits(text: str) -> str:
 def is_card(text: str) -> bool:
     """By its first digits, its length and Luhn's check (ISO/IEC 7812)."""
     digits = _digits(text)
-    known = re.fullmatch(r"4\d{12}(\d{3})?|5[1-5]\d{14}|2[2-7]\d{14}|3[47]\d{13}|3(0[0-5]|[68]\d)\d{11}|6(011|5\d\d)\d{12}|"
-                         r"35(2[89]|[3-8]\d)\d{12}|9\d{15}|62\d{14}", digits)  # fmt: skip
-    if not known or len(set(digits)) == 1:
+    if not _ISSUED.fullmatch(digits) or len(set(digits)) == 1:
         return False
     doubled = [int(digit) * (1 + at % 2) for at, digit in enumerate(reversed(digits))]
     return sum(n - 9 * (n > 9) for n in doubled) % 10 == 0
@@ -62,32 +67,44 @@ def is_address(text: str) -> bool:
 
 
 _S = r"[-. ]"
+_EMAIL = re.compile(r"(?<![\w.+%-])[\w.+%-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24}(?![\w@])")
+_NO_EMAIL = (".png", ".jpg", ".gif", ".svg", ".webp", ".js", ".css")
+_HEX = r"[0-9a-fA-F]{1,4}"
+_IP = re.compile(
+    r"(?<![\w.\-/])(?:\d{1,3}\.){3}\d{1,3}(?![\w-]|\.\d)"
+    rf"|(?<![\w:.])(?:{_HEX}:){{7}}{_HEX}(?![\w:])"
+    rf"|(?<![\w:.])(?:{_HEX}:){{2,6}}:(?:{_HEX}:){{0,4}}{_HEX}(?![\w:])"
+)
+_RESIDENT = re.compile(rf"{_B}\d{{6}}\s?[-–]?\s?[1-8]\d{{6}}{_E}")
+_CARD = re.compile(rf"{_B}(?:\d{{4}}[- ]){{3}}\d{{4}}{_E}|{_B}3\d{{3}}[- ]\d{{6}}[- ]\d{{5}}{_E}|{_B}\d{{13,16}}{_E}")
+_BEFORE_PHONE = r"(?<![\w.\-/=])"
+_PHONE = re.compile(
+    # Korean mobiles, Korean lines with their area, American numbers, others with a country code
+    rf"{_BEFORE_PHONE}(?:\+82[-. ]?\(?0?\)?1[016789]|01[016789]){_S}?\d{{3,4}}{_S}?\d{{4}}{_E}"
+    rf"|{_BEFORE_PHONE}(?:\+82[-. ]?\(?0?\)?|\(?0)(?:2|[3-6][1-5]|70|50\d?|80)\)?{_S}\d{{3,4}}{_S}\d{{4}}{_E}"
+    rf"|{_BEFORE_PHONE}(?:\+?1{_S})?(?:\([2-9]\d{{2}}\)\s?|[2-9]\d{{2}}{_S})[2-9]\d{{2}}{_S}\d{{4}}{_E}"
+    rf"|{_BEFORE_PHONE}\+(?!82|1\b)[1-9]\d{{0,2}}(?:{_S}?\(?\d{{1,4}}\)?){{2,5}}{_E}"
+)
+_ACCOUNT = re.compile(
+    r"(?:계좌(?:번호)?|입금|송금|account(?:\s+(?:no\.?|number))?|IBAN)[^\d\n]{0,20}?"
+    r"(?P<it>[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}|\d{2,6}(?:-\d{2,7}){2,4}|\d{10,14})(?![\w-])",
+    re.I,
+)
 KINDS = (
-    Kind("e-mail", re.compile(r"(?<![\w.+%-])[\w.+%-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24}(?![\w@])"), "<EMAIL>",
-         lambda found: not found.lower().endswith((".png", ".jpg", ".gif", ".svg", ".webp", ".js", ".css"))),
-    Kind("Korean resident number", re.compile(rf"{_B}\d{{6}}\s?[-–]?\s?[1-8]\d{{6}}{_E}"), "<RESIDENT-NUMBER>", is_resident),
-    Kind("payment card", re.compile(rf"{_B}(?:\d{{4}}[- ]){{3}}\d{{4}}{_E}|{_B}3\d{{3}}[- ]\d{{6}}[- ]\d{{5}}{_E}|{_B}\d{{13,16}}{_E}"),
-         "<CARD>", is_card),
-    Kind("telephone", re.compile(
-        rf"(?<![\w.\-/=])(?:\+82[-. ]?\(?0?\)?1[016789]|01[016789]){_S}?\d{{3,4}}{_S}?\d{{4}}{_E}"
-        rf"|(?<![\w.\-/=])(?:\+82[-. ]?\(?0?\)?|\(?0)(?:2|[3-6][1-5]|70|50\d?|80)\)?{_S}\d{{3,4}}{_S}\d{{4}}{_E}"
-        rf"|(?<![\w.\-/=])(?:\+?1{_S})?(?:\([2-9]\d{{2}}\)\s?|[2-9]\d{{2}}{_S})[2-9]\d{{2}}{_S}\d{{4}}{_E}"
-        rf"|(?<![\w.\-/=])\+(?!82|1\b)[1-9]\d{{0,2}}(?:{_S}?\(?\d{{1,4}}\)?){{2,5}}{_E}"), "<PHONE>",
-         lambda found: 8 <= len(_digits(found)) <= 15),
+    Kind("e-mail", _EMAIL, "<EMAIL>", lambda found: not found.lower().endswith(_NO_EMAIL)),
+    Kind("Korean resident number", _RESIDENT, "<RESIDENT-NUMBER>", is_resident),
+    Kind("payment card", _CARD, "<CARD>", is_card),
+    Kind("telephone", _PHONE, "<PHONE>", lambda found: 8 <= len(_digits(found)) <= 15),
     Kind("business number", re.compile(rf"{_B}\d{{3}}-\d{{2}}-\d{{5}}{_E}"), "<BUSINESS-NUMBER>", is_business),
-    Kind("bank account", re.compile(
-        r"(?:계좌(?:번호)?|입금|송금|account(?:\s+(?:no\.?|number))?|IBAN)[^\d\n]{0,20}?(?P<it>[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}"
-        r"|\d{2,6}(?:-\d{2,7}){2,4}|\d{10,14})(?![\w-])", re.I), "<ACCOUNT>"),
+    Kind("bank account", _ACCOUNT, "<ACCOUNT>"),
     Kind("passport", re.compile(
-        r"(?:여권(?:\s*번호)?|passport(?:\s+(?:no\.?|number))?)[^\w\n]{0,6}(?:는|은|is)?\s*(?P<it>[A-Z]\d{8}|[A-Z]\d{3}[A-Z]\d{4}|\d{9})\b",
+        r"(?:여권(?:\s*번호)?|passport(?:\s+(?:no\.?|number))?)[^\w\n]{0,6}(?:는|은|is)?\s*"
+        r"(?P<it>[A-Z]\d{8}|[A-Z]\d{3}[A-Z]\d{4}|\d{9})\b",
         re.I), "<PASSPORT>"),
     Kind("driving licence", re.compile(
         r"(?:운전면허(?:\s*번호)?|면허\s*번호|driver'?s?\s+licen[cs]e(?:\s+(?:no\.?|number))?)[^\w\n]{0,8}(?:는|은|is)?\s*"
         r"(?P<it>\d{2}-\d{2}-\d{6}-\d{2}|\d{12})\b", re.I), "<DRIVING-LICENCE>"),
-    Kind("IP address", re.compile(r"(?<![\w.\-/])(?:\d{1,3}\.){3}\d{1,3}(?![\w-]|\.\d)"
-                                  r"|(?<![\w:.])(?:[0-9a-fA-F]{1,4}:){7}[0-9a-fA-F]{1,4}(?![\w:])"
-                                  r"|(?<![\w:.])(?:[0-9a-fA-F]{1,4}:){2,6}:(?:[0-9a-fA-F]{1,4}:){0,4}[0-9a-fA-F]{1,4}(?![\w:])"),
-         "<IP>", is_address),
+    Kind("IP address", _IP, "<IP>", is_address),
 )  # fmt: skip
 _MAY_HAVE = re.compile(r"\d{3}|@|\d\.\d|[0-9a-fA-F]:[0-9a-fA-F]")
 

@@ -14,11 +14,15 @@ ENGLISH = frozenset(
     "the of and to a in is it that for was on are as with be at this have from or by not but an they you we he she his "
     "her their which has had were been will can would there what when who if about more so no do did than then".split()
 )
-KOREAN_ENDINGS = re.compile(r"(은|는|이|가|을|를|에|의|에서|으로|로|와|과|도|만|까지|부터|하고|한|할|하는|된|있는|없는|고|며|지만|면서|서)$")
+KOREAN_ENDINGS = re.compile(
+    r"(은|는|이|가|을|를|에|의|에서|으로|로|와|과|도|만|까지|부터|하고|한|할|하는|된|있는|없는|고|며|지만|면서|서)$"
+)
 ENDS_SENTENCE = re.compile(r"[.!?…。！？][\"'”’)\]]*$")
 ENDS_KOREAN = re.compile(r"(다|요|죠|까|네|음|함|임)[.!?…~]*[\"'”’)\]]*$")
 BULLET = re.compile(r"^\s*([-*•‣▪●]|\d+[.)])\s")
-FOUL = re.compile(r"lorem ipsum|\bterms of use\b.{0,40}\bprivacy policy\b|javascript (is|must be) (disabled|enabled)", re.I)
+FOUL = re.compile(
+    r"lorem ipsum|\bterms of use\b.{0,40}\bprivacy policy\b|javascript (is|must be) (disabled|enabled)", re.I
+)
 WORD = re.compile(r"\S+")
 
 
@@ -105,9 +109,9 @@ def repetition(text: str, language: str = "en") -> str:
             return f"Gopher: characters in {name} that come again"
     for n, most in ((2, 0.2), (3, 0.18), (4, 0.16)):
         grams = Counter(zip(*(words[i:] for i in range(n)), strict=False))
-        if grams and (top := grams.most_common(1)[0])[1] > 1:
-            if sum(map(len, top[0])) * top[1] > most * max(1, sum(map(len, words))):
-                return f"Gopher: the most frequent {n} words"
+        top, often = grams.most_common(1)[0] if grams else ((), 0)
+        if often > 1 and sum(map(len, top)) * often > most * sum(map(len, words)):
+            return f"Gopher: the most frequent {n} words"
     return ""
 
 

@@ -1,0 +1,198 @@
+"""`malmoi corpus build|show|trace|remove`: the web's archives as text to train on."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from malmoi.cli.options import HELP, Json, WorkspaceOption, a_path
+
+if TYPE_CHECKING:
+    from malmoi.workspace.ledger import Ledger
+
+app = typer.Typer(
+    help="Build a corpus from archives of the web, and trace each page of it.", no_args_is_help=True,
+    context_settings=HELP,
+)  # fmt: skip
+Folder = Annotated[
+    Path, typer.Argument(metavar="CORPUS", help="Folder of a corpus.", parser=a_path, show_default=False)
+]
+
+
+@app.command()
+def build(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="WARC, WET or ARC files; folders of them, of pages, text, PDF, JSON lines or Parquet; patterns; "
+            "addresses (s3://, https://); FILE.list with one of these in a line.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the corpus.", parser=a_path)],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, such as min_score=0.5; may be repeated."),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes that read; the result is the same.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Read archives and files, and keep the text that is worth learning.
+
+    Main text of pages, language, quality, copies, evaluation sets, personal data. Every page that is read is kept, or
+    counted with the step and the reason. Pages whose owner says noai, or reserves text mining, are left out. If it is
+    killed, the same command goes on.
+
+    \b
+    Example:
+      malmoi corpus build crawl/*.warc.gz --out web
+      malmoi corpus build pages notes.jsonl --out web --set 'languages=["ko"]' --set min_score=0.6
+    """
+    from malmoi.cli.console import watched
+    from malmoi.cli.printing import print_json, printable
+    from malmoi.config import override, parse
+    from malmoi.corpus.build import build as make
+    from malmoi.corpus.form import Settings
+    from malmoi.workspace.locks import LOCK, holding
+
+    given = set_ or []
+    table = override({}, given)
+    settings = parse(Settings, table, "--set", frozenset(one.partition("=")[0].strip() for one in given))
+    lines: list[str] = []
+    with holding(out / LOCK, str(out)), watched():
+        made = make(sources, out, settings, workers, lines.append)
+    if as_json:
+        print_json({name: value for name, value in made.items() if name not in ("samples", "kept_samples")})
+        return
+    for line in (*lines, *told(made, out)):
+        print(printable(line))
+
+
+@app.command()
+def show(folder: Folder, samples: Annotated[bool, typer.Option(help="Show kept and dropped samples.")] = False,
+         as_json: Json = False) -> None:  # fmt: skip
+    """Show what is in a corpus, and what each step dropped.
+
+    \b
+    Example:
+      malmoi corpus show web --samples
+    """
+    from malmoi.cli.printing import print_json, printable
+    from malmoi.corpus.built import open_built
+
+    found = open_built(folder)
+    if as_json:
+        print_json(found)
+        return
+    for line in told(found, folder):
+        print(printable(line))
+    for step, rows in [("kept", found["kept_samples"]), *found["samples"].items()] if samples else ():
+        for row in rows:
+            text = " ".join(row["text"].split())[:200]
+            print(printable(f"\n{step}{': ' + row['reason'] if 'reason' in row else ''}  {row['url']}\n  {text}"))
+
+
+@app.command()
+def trace(
+    page: Annotated[str, typer.Argument(metavar="ID|URL", help="Id or address of a page.", show_default=False)],
+    folder: Folder,
+    as_json: Json = False,
+) -> None:
+    """Follow a page down to its record: archive, byte, date, licence, and what each step did to it.
+
+    \b
+    Example:
+      malmoi corpus trace 3fa92c41d7e0b518 web
+      malmoi corpus trace https://example.org/tea web
+    """
+    from malmoi.cli.printing import print_json, printable
+    from malmoi.corpus.built import trace as find
+
+    found = find(folder, page)
+    if as_json:
+        print_json(found)
+        return
+    if not found["kept"]:
+        copy = f", of {found['copy_of']}" if "copy_of" in found else ""
+        print(printable(f"{found['url'] or page}: dropped by {found['step']}: {found['reason']}{copy}"))
+        return
+    known = found["metadata"]
+    lines = [f"{found['id']}  {known['url']}", f"record: {known['archive']}, byte {known['offset']:,}"]
+    lines += [
+        f"{name}: {known[name]}"
+        for name in ("title", "author", "date", "license", "origin", "language")
+        if name in known
+    ]
+    lines += [
+        f"{one['step']}: {', '.join(f'{k} {v}' for k, v in one.items() if k != 'step')}" for one in known["steps"]
+    ]
+    for line in (*lines, "", found["text"]):
+        print(printable(line))
+
+
+@app.command()
+def remove(
+    folder: Folder,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the next version.", parser=a_path)],
+    domain: Annotated[list[str] | None, typer.Option(help="A domain, with its subdomains; may be repeated.")] = None,
+    url: Annotated[list[str] | None, typer.Option(help="An address; may be repeated.")] = None,
+    id_: Annotated[list[str] | None, typer.Option("--id", help="Id of a page; may be repeated.")] = None,
+    workspace: WorkspaceOption = Path("workspace"),
+) -> None:
+    """Write the next version of a corpus without some pages, and name the models that have read them.
+
+    \b
+    Example:
+      malmoi corpus remove web --domain example.org --out web-2
+    """
+    from malmoi.cli.printing import printable
+    from malmoi.corpus.built import remove as write
+    from malmoi.errors import ConfigError
+    from malmoi.workspace.folder import Workspace
+    from malmoi.workspace.ledger import Ledger
+
+    if not (domain or url or id_):
+        raise ConfigError("nothing to remove; give --domain, --url or --id")
+    made = write(folder, out, domain or (), url or (), id_ or ())
+    n = sum(made["dropped"]["remove"].values())
+    print(printable(f"{out}: {made['n_kept']:,} pages; {n:,} removed, {folder} stays as it is"))
+    here = Workspace(workspace)
+    if here.exists:
+        with Ledger.open(here, only_read=True) as ledger:
+            for name in readers(ledger, folder):
+                print(printable(f"has read the earlier version: {name}"))
+
+
+def readers(ledger: "Ledger", folder: Path) -> list[str]:
+    """What runs made that have read a corpus: those of its corpus stages, and all that was made from them."""
+    below = folder.resolve()
+    runs = [run for run in ledger.runs() if _is_below(run.settings.get("text") or "", below)]
+    made = {one.sha256: one for run in runs for one in ledger.artefacts_of(run.id).values()}
+    for sha256 in list(made):
+        made |= {one.sha256: one for one in ledger.descendants(sha256)}
+    return [f"{one.kind} of run {one.run_id}" for one in made.values() if one.kind != "documents"]
+
+
+def _is_below(text: str, folder: Path) -> bool:
+    return bool(text) and (Path(text).resolve() == folder or folder in Path(text).resolve().parents)
+
+
+def told(found: dict[str, Any], folder: Path) -> list[str]:
+    """A corpus in lines."""
+    from malmoi.corpus.form import STEPS
+
+    n_dropped = sum(sum(reasons.values()) for reasons in found["dropped"].values())
+    lines = [
+        f"{folder}: {found['n_kept']:,} pages, {found['n_text_bytes'] / 1e6:,.2f} MB of text",
+        f"read: {found['n_read']:,} records in {found['n_sources']:,} files, {found['n_bytes'] / 1e6:,.1f} MB; "
+        f"{n_dropped:,} dropped",
+    ]
+    for step in STEPS:
+        for reason, n in sorted(found["dropped"].get(step, {}).items(), key=lambda one: -one[1]):
+            lines.append(f"  {step:<13} {n:>9,}  {reason}")
+    lines += [f"damaged: {name}, {n:,} times; the rest was read" for name, n in found["damaged"].items()]
+    for title in ("languages", "licenses", "masked"):
+        if found[title]:
+            lines.append(f"{title}: {', '.join(f'{name} {n:,}' for name, n in list(found[title].items())[:10])}")
+    return [*lines, f"next: malmoi corpus show {folder} --samples"]
