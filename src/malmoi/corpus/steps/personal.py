@@ -11,7 +11,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-_B, _E = r"(?<![\w.\-/=])", r"(?![\w\-/]|\.\d)"
+_A = "A-Za-z0-9_"
+"""Letters and digits that belong to a number or a name: Korean particles follow them without a space."""
+_B, _E = rf"(?<![{_A}.\-/=])", rf"(?![{_A}\-/]|\.\d)"
 
 
 @dataclass(frozen=True)
@@ -67,27 +69,26 @@ def is_address(text: str) -> bool:
 
 
 _S = r"[-. ]"
-_EMAIL = re.compile(r"(?<![\w.+%-])[\w.+%-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24}(?![\w@])")
+_EMAIL = re.compile(rf"(?<![{_A}.+%-])[{_A}.+%-]{{1,64}}@(?:[A-Za-z0-9-]{{1,63}}\.)+[A-Za-z]{{2,24}}(?![{_A}@])")
 _NO_EMAIL = (".png", ".jpg", ".gif", ".svg", ".webp", ".js", ".css")
 _HEX = r"[0-9a-fA-F]{1,4}"
 _IP = re.compile(
-    r"(?<![\w.\-/])(?:\d{1,3}\.){3}\d{1,3}(?![\w-]|\.\d)"
+    rf"(?<![{_A}.\-/])(?:\d{{1,3}}\.){{3}}\d{{1,3}}(?![{_A}-]|\.\d)"
     rf"|(?<![\w:.])(?:{_HEX}:){{7}}{_HEX}(?![\w:])"
     rf"|(?<![\w:.])(?:{_HEX}:){{2,6}}:(?:{_HEX}:){{0,4}}{_HEX}(?![\w:])"
 )
 _RESIDENT = re.compile(rf"{_B}\d{{6}}\s?[-–]?\s?[1-8]\d{{6}}{_E}")
 _CARD = re.compile(rf"{_B}(?:\d{{4}}[- ]){{3}}\d{{4}}{_E}|{_B}3\d{{3}}[- ]\d{{6}}[- ]\d{{5}}{_E}|{_B}\d{{13,16}}{_E}")
-_BEFORE_PHONE = r"(?<![\w.\-/=])"
 _PHONE = re.compile(
     # Korean mobiles, Korean lines with their area, American numbers, others with a country code
-    rf"{_BEFORE_PHONE}(?:\+82[-. ]?\(?0?\)?1[016789]|01[016789]){_S}?\d{{3,4}}{_S}?\d{{4}}{_E}"
-    rf"|{_BEFORE_PHONE}(?:\+82[-. ]?\(?0?\)?|\(?0)(?:2|[3-6][1-5]|70|50\d?|80)\)?{_S}\d{{3,4}}{_S}\d{{4}}{_E}"
-    rf"|{_BEFORE_PHONE}(?:\+?1{_S})?(?:\([2-9]\d{{2}}\)\s?|[2-9]\d{{2}}{_S})[2-9]\d{{2}}{_S}\d{{4}}{_E}"
-    rf"|{_BEFORE_PHONE}\+(?!82|1\b)[1-9]\d{{0,2}}(?:{_S}?\(?\d{{1,4}}\)?){{2,5}}{_E}"
+    rf"{_B}(?:\+82[-. ]?\(?0?\)?1[016789]|01[016789]){_S}?\d{{3,4}}{_S}?\d{{4}}{_E}"
+    rf"|{_B}(?:\+82[-. ]?\(?0?\)?|\(?0)(?:2|[3-6][1-5]|70|50\d?|80)\)?{_S}\d{{3,4}}{_S}\d{{4}}{_E}"
+    rf"|{_B}(?:\+?1{_S})?(?:\([2-9]\d{{2}}\)\s?|[2-9]\d{{2}}{_S})[2-9]\d{{2}}{_S}\d{{4}}{_E}"
+    rf"|{_B}\+(?!82|1\b)[1-9]\d{{0,2}}(?:{_S}?\(?\d{{1,4}}\)?){{2,5}}{_E}"
 )
 _ACCOUNT = re.compile(
     r"(?:계좌(?:번호)?|입금|송금|account(?:\s+(?:no\.?|number))?|IBAN)[^\d\n]{0,20}?"
-    r"(?P<it>[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}|\d{2,6}(?:-\d{2,7}){2,4}|\d{10,14})(?![\w-])",
+    r"(?P<it>[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}|\d{2,6}(?:-\d{2,7}){2,4}|\d{10,14})(?![A-Za-z0-9_-])",
     re.I,
 )
 KINDS = (
