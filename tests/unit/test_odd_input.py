@@ -53,6 +53,8 @@ BESIDE: dict[str, list[str]] = {
     "models export": ["policy", "--out", "exported"], "models show": ["policy"], "models remove": [],
     "data show": ["chats.jsonl"], "data add": ["chats.jsonl"],
     "data list": [], "data remove": ["file.txt"],
+    "corpus build": ["text", "--out", "corpus"], "corpus show": ["text"], "corpus trace": ["0", "text"],
+    "corpus remove": ["text", "--out", "corpus", "--id", "0"],
     "data freeze": [], "data snapshots": [], "data export": ["exported.jsonl"], "data forget": ["Ann"],
     "index": ["text"], "serve": ["--host", "192.0.2.1", "--no-open"], "users list": [],
     "users add": ["Ann"], "users remove": ["Ann"],

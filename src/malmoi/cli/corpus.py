@@ -195,4 +195,4 @@ def told(found: dict[str, Any], folder: Path) -> list[str]:
     for title in ("languages", "licenses", "masked"):
         if found[title]:
             lines.append(f"{title}: {', '.join(f'{name} {n:,}' for name, n in list(found[title].items())[:10])}")
-    return [*lines, f"next: malmoi corpus show {folder} --samples"]
+    return [*lines, f"next: malmoi run web --set corpus.text={folder}/data"]

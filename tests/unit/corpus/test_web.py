@@ -193,7 +193,8 @@ def test_cards_and_residents_are_found_by_their_rules(seed: int) -> None:
 @pytest.mark.parametrize(
     ("text", "masked"),
     [
-        ("연락처: 010-1234-5678입니다", "연락처: <PHONE>입니다"), ("전화010-1234-5678", "전화<PHONE>"), ("사무실 02-345-6789로", "사무실 <PHONE>로"),
+        ("연락처: 010-1234-5678입니다", "연락처: <PHONE>입니다"),
+        ("전화010-1234-5678", "전화<PHONE>"), ("사무실 02-345-6789로", "사무실 <PHONE>로"),
         ("call +82 10 1234 5678 now", "call <PHONE> now"), ("(212) 555-0199", "<PHONE>"),
         ("kim@example.co.kr에 쓰세요", "<EMAIL>에 쓰세요"), ("from 203.0.113.9.", "from <IP>."),
         ("계좌번호 110-234-567890", "계좌번호 <ACCOUNT>"), ("여권번호: M12345678", "여권번호: <PASSPORT>"),
