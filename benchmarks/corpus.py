@@ -2,8 +2,8 @@
 
     python -m benchmarks.corpus --pages FOLDER --labels labels.jsonl.gz
 
-FOLDER: `ground-truth.json` ({name: {"url", "articleBody"}}) and `html/NAME.html.gz`, as Scrapinghub's benchmark of article
-extraction has them; labels: JSON lines {"text", "label"} (1: keep), as of DCLM. Nothing is trained on either.
+FOLDER: `ground-truth.json` ({name: {"url", "articleBody"}}) and `html/NAME.html.gz`, as in Scrapinghub's benchmark of
+articles; labels: JSON lines {"text", "label"} (1: keep), as of DCLM. Nothing is trained on either.
 """
 
 import argparse
