@@ -331,7 +331,6 @@ The library opens at 9:30 and closes at 18:00. Please print at the machine on th
 BUILTINS = {
     "function open(file, mode)": "Open file and return a stream. Raise OSError upon failure.",
     "function print(*args)": "Prints the values to a stream, or to sys.stdout by default.",
-    "function map(func, *iterables)": "Make an iterator that computes the function using arguments from the iterables.",
 }
 
 
@@ -343,7 +342,6 @@ BUILTINS = {
         ("What does open do?", "open"),
         ("How do I open a file?", "open"),
         ("print", "print"),
-        ("Where is the map?", ""),
     ],
 )
 def test_a_question_of_everyday_life_is_not_about_a_name(tmp_path: Path, question: str, title: str) -> None:
