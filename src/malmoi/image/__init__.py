@@ -1,0 +1,1 @@
+"""Pictures: networks, processes, samplers, and what a person draws with them."""
