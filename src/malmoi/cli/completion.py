@@ -11,12 +11,19 @@ from pathlib import Path
 from typing import Any
 
 MARKER = "malmoi.toml"
+PICTURES = "model_index.json"
 QUOTES = "none"
 """The voice that is no model: it quotes."""
 
 
 def model_names(ctx: Any, incomplete: str) -> list[str]:
     return _beginning_with(incomplete, _entries(_workspace(ctx) / "models"))
+
+
+def picture_models(ctx: Any, incomplete: str) -> list[str]:
+    """Models that draw."""
+    models = _workspace(ctx) / "models"
+    return _beginning_with(incomplete, (name for name in _entries(models) if (models / name / PICTURES).is_file()))
 
 
 def voices(ctx: Any, incomplete: str) -> list[str]:

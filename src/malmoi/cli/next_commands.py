@@ -60,6 +60,14 @@ def after_index(workspace: Path) -> str:
     return " ".join(['malmoi ask "…"', shlex.join(_place(workspace))]).strip()
 
 
+def after_drawing(picture: str, is_recorded: bool, workspace: Path) -> list[str]:
+    """Where a picture comes from, and others like it."""
+    commands = [["malmoi", "draw", "--from", typed(picture), "--n", "4", *_place(workspace)]]
+    if is_recorded:
+        commands.insert(0, ["malmoi", "lineage", typed(picture), *_place(workspace)])
+    return [shlex.join(words) for words in commands]
+
+
 def _place(workspace: Path) -> list[str]:
     is_default = workspace == Path("workspace") and "MALMOI_WORKSPACE" not in os.environ
     return [] if is_default else ["--workspace", typed(workspace)]

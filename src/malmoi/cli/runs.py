@@ -83,7 +83,7 @@ def lineage(
     what: Annotated[
         str,
         typer.Argument(
-            help="A run, an answer (answer-12), a path, or the first digits of an artefact's SHA-256.",
+            help="A run, an answer (answer-12), a drawing (drawing-3), a path, or the first digits of an artefact's SHA-256.",
             autocompletion=completion.run_ids,
         ),
     ],
@@ -97,26 +97,34 @@ def lineage(
     """Show where something comes from: runs, seeds, settings and people, down to the text.
 
     An answer of `chat` or `ask` comes from its sources, each a sentence in a line of a file, whose row of the corpus
-    says licence and origin; from the index in which they were found; and from the model.
+    says licence and origin; from the index in which they were found; and from the model. A picture of `draw`, named by its
+    PNG file, comes from its model, and that from its captions.
 
     \b
     Example:
       malmoi lineage models/ppo --workspace demo
       malmoi lineage 0001-corpus --down --workspace demo
       malmoi lineage answer-1 --workspace demo
+      malmoi lineage circle-1.png --workspace picture
     """
     from malmoi.cli.printing import print_json, show
-    from malmoi.cli.tables import answer_tree, lineage_tree, made_table
+    from malmoi.cli.tables import answer_tree, drawing_tree, lineage_tree, made_table
     from malmoi.workspace.answer_lineage import answer_rows, trace_answer
     from malmoi.workspace.answers import is_answer
+    from malmoi.workspace.drawings import drawing_rows, is_drawing, trace_drawing
     from malmoi.workspace.runs import descend, lineage_rows, made_row, trace
 
-    if down and is_answer(what):
-        raise ConfigError(f"{what}: nothing is made from an answer; leave --down out")
+    if down and (is_answer(what) or is_drawing(what)):
+        kind = "an answer" if is_answer(what) else "a picture"
+        raise ConfigError(f"{what}: nothing is made from {kind}; leave --down out")
     with open_ledger(workspace) as ledger:
         if is_answer(what):
             answer = trace_answer(ledger, what)
             print_json(answer_rows(answer, ledger)) if as_json else show(answer_tree(answer, ledger))
+            return
+        if is_drawing(what):
+            drawing = trace_drawing(ledger, what)
+            print_json(drawing_rows(drawing, ledger)) if as_json else show(drawing_tree(drawing, ledger))
             return
         if down:
             found = descend(ledger, what)

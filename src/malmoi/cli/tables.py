@@ -11,6 +11,7 @@ from rich.tree import Tree
 from malmoi.cli.printing import printable, source_text, table
 from malmoi.units import duration, size
 from malmoi.workspace.answer_lineage import AnswerLineage
+from malmoi.workspace.drawings import DrawingLineage
 from malmoi.workspace.ledger import Ledger, Lineage, Made
 from malmoi.workspace.models import IMPORT
 from malmoi.workspace.runs import flatten, people_rows, status_of
@@ -96,6 +97,26 @@ def answer_tree(found: AnswerLineage, ledger: Ledger) -> Tree:
             lineage_tree(lineage, ledger, tree, role)
         elif sha256 is not None:
             tree.add(f"[dim]{role}:[/dim] {sha256[:12]}{escape(place)}, made by no run of this workspace")
+    return tree
+
+
+def drawing_tree(found: DrawingLineage, ledger: Ledger) -> Tree:
+    """A drawing: what was asked, its pictures, the model."""
+    drawing = found.drawing
+    tree = Tree(f"[bold]{escape(found.name)}[/bold] [dim]{drawing.created_at.isoformat()[:19]}[/dim]")
+    tree.add(f"[dim]prompt:[/dim] {escape(printable(drawing.prompt))}")
+    said = ", ".join(f"{key} {value}" for key, value in drawing.settings.items() if value not in ("", None))
+    tree.add(f"[dim]settings:[/dim] {escape(printable(said))}")
+    for role, sha256 in (("began with", drawing.start_sha256), ("mask", drawing.mask_sha256)):
+        if sha256 is not None:
+            tree.add(f"[dim]{role}:[/dim] {sha256[:12]}")
+    for one in [found.picture] if found.picture is not None else found.pictures:
+        tree.add(f"[dim]picture:[/dim] {escape(printable(one.path))} [dim]{one.sha256[:12]}, seed {one.seed}[/dim]")
+    if found.model is not None:
+        lineage_tree(found.model, ledger, tree, "model")
+    elif drawing.model_sha256 is not None:
+        name = escape(printable(drawing.model))
+        tree.add(f"[dim]model:[/dim] {name} {drawing.model_sha256[:12]}, made by no run of this workspace")
     return tree
 
 

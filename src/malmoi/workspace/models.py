@@ -55,7 +55,7 @@ def policy_names(workspace: Workspace) -> list[str]:
     """
     folders = [path.parent for path in workspace.models.glob(f"*/{CONFIG}")]
     names = (folder.name for folder in folders if _can_write(folder))
-    return sorted(names, key=lambda name: (*_made_by(workspace, name), name))
+    return sorted(names, key=lambda name: (*made_by(workspace, name), name))
 
 
 def _can_write(folder: Path) -> bool:
@@ -65,7 +65,7 @@ def _can_write(folder: Path) -> bool:
         return False
 
 
-def _made_by(workspace: Workspace, name: str) -> tuple[bool, int]:
+def made_by(workspace: Workspace, name: str) -> tuple[bool, int]:
     """Whether a run of a recipe made the model, and the number of the run; 0 if no run made it."""
     run = workspace.run_of(workspace.models / name)
     number, _, stage = ("" if run is None else run.name).partition("-")

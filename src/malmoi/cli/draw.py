@@ -1,0 +1,185 @@
+"""`malmoi draw`: pictures from a sentence, from another picture, or into a part of one."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from malmoi.cli import completion
+from malmoi.cli.options import MOST_SEED, Json, WorkspaceOption, a_path
+
+if TYPE_CHECKING:
+    from malmoi.image.draw import Picture, Request
+    from malmoi.image.files import Given
+    from malmoi.image.model import PictureModel
+
+PictureFile = Annotated[Path | None, typer.Option(metavar="IMAGE", parser=a_path, show_default=False)]
+LONGEST_NAME = 40
+SMALL_WORDS = frozenset({"a", "an", "the"})
+
+
+def draw(
+    prompt: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="PROMPT", help="What to draw. Left out with --from: what that picture says of itself.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]", help="A picture model of the workspace, or a folder; default: the newest.",
+            show_default=False, autocompletion=completion.picture_models,
+        ),
+    ] = None,
+    n: Annotated[int, typer.Option("--n", metavar="N", help="Pictures, each with the next seed.")] = 1,
+    steps: Annotated[
+        int | None, typer.Option(metavar="N", help="Steps from noise to picture.", show_default="the model's")
+    ] = None,
+    guidance: Annotated[
+        float | None, typer.Option(metavar="X", help="How closely to follow the prompt.", show_default="the model's")
+    ] = None,
+    negative: Annotated[str, typer.Option(metavar="TEXT", help="What to lead away from.", show_default=False)] = "",
+    seed: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, max=MOST_SEED, help="Seed of the first picture.", show_default="random"),
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="WxH", help="Width and height in pixels.", show_default="the model's")
+    ] = None,
+    sampler: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="ddpm, ddim, euler, euler_ancestral, dpmpp_2m, lcm or flow_euler.",
+                     show_default="the model's"),
+    ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="IMAGE", parser=a_path, help="A picture to begin with.", show_default=False),
+    ] = None,
+    strength: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="How much of it to draw again, to 1.", show_default="0.6; with --mask 1"),
+    ] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="IMAGE", parser=a_path, help="Draw only where this is white or transparent.", show_default=False
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", parser=a_path, help="Folder for the pictures.")] = Path("."),
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: Json = False,
+) -> None:  # fmt: skip
+    """Draw pictures of a sentence; with --from a picture is changed or varied, with --mask only a part of it.
+
+    Each picture is a PNG file that says how it was drawn. With the same model and seed it is drawn again. In a workspace
+    `malmoi lineage FILE` follows it to its model, and to what that was trained on.
+
+    \b
+    Example:
+      malmoi draw "a red circle left of a blue square" --workspace picture --n 4 --seed 1
+      malmoi draw "a green circle" --workspace picture --from circle-1.png --strength 0.5
+      malmoi draw "a blue square" --workspace picture --from circle-1.png --mask mask.png --out pictures
+    """
+    import secrets
+
+    from malmoi.cli.answers import remark
+    from malmoi.formats.pictures import load_pictures
+    from malmoi.image.draw import parse_size, remarks_of, request_for
+    from malmoi.image.files import read_mask, read_picture
+    from malmoi.workspace.folder import Workspace
+    from malmoi.workspace.hashes import sha256_in
+    from malmoi.workspace.picture_models import find_picture_model
+
+    asked_size = None if size is None else parse_size(size)
+    given = None if start is None else read_picture(start)
+    covered = None if mask is None else read_mask(read_picture(mask))
+    here = Workspace(workspace)
+    name, folder = find_picture_model(here, model)
+    network = load_pictures(folder)
+    words = prompt if prompt is not None else (given.about.get("prompt", "") if given else "")
+    request = request_for(
+        network, words, negative=negative, n=n, steps=steps, guidance=guidance, sampler=sampler, size=asked_size,
+        seed=secrets.randbelow(2**31) if seed is None else seed, start=None if given is None else given.pixels,
+        strength=strength, mask=covered,
+    )  # fmt: skip
+    about = {"model": name, "model_sha256": sha256_in(here, folder)}
+    rows = _draw(network, request, out, about)
+    drawing, problem = _record(here, request, name, about["model_sha256"], rows, start, mask)
+    for line in (*_of_given(start, given), *remarks_of(network, request, given.size if given else None)):
+        remark(f"({line})")
+    if problem and here.exists:
+        remark(f"(the drawing is not recorded: {problem})")
+    _tell(rows, drawing, request, as_json, workspace)
+
+
+def _draw(network: "PictureModel", request: "Request", out: Path, about: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Draw, and write each picture as soon as it is there."""
+    from rich.console import Console
+
+    from malmoi.cli.sheet import drawing_bar, sheet, shows_colour
+    from malmoi.files import sha256_of
+    from malmoi.image.draw import draw
+    from malmoi.image.files import write_png
+
+    rows: list[dict[str, Any]] = []
+    drawn: list[Picture] = []
+    with drawing_bar() as follow:
+        for picture in draw(network, request, follow):
+            path = free_name(out, request.prompt)
+            write_png(path, picture.pixels, {**request.about(picture.seed), **about})
+            rows.append({"path": str(path), "seed": picture.seed, "sha256": sha256_of(path)})
+            drawn.append(picture)
+    console = Console(stderr=True, highlight=False)
+    if shows_colour(console):
+        console.print(sheet([one.pixels for one in drawn], console.width), end="")
+    return rows
+
+
+def free_name(folder: Path, prompt: str) -> Path:
+    """The next name that no file has: red-circle-1.png, red-circle-2.png, …"""
+    words = [word for word in re.findall(r"\w+", prompt.lower()) if word not in SMALL_WORDS]
+    stem = ""
+    for word in words or ["picture"]:
+        if stem and len(stem) + len(word) + 1 > LONGEST_NAME:
+            break
+        stem = f"{stem}-{word[:LONGEST_NAME]}".lstrip("-")
+    number = 1
+    while (path := folder / f"{stem}-{number}.png").exists():
+        number += 1
+    return path
+
+
+def _record(
+    here: Any, request: "Request", model: str, sha256: str, rows: list[dict[str, Any]], start: Path | None,
+    mask: Path | None,
+) -> tuple[str | None, str]:  # fmt: skip
+    from malmoi.files import sha256_of
+    from malmoi.workspace.drawings import NewDrawing, NewPicture, record_in
+
+    pictures = [NewPicture(Path(row["path"]), row["seed"]) for row in rows]
+    parts = [None if path is None else sha256_of(path) for path in (start, mask)]
+    return record_in(here, NewDrawing(request.prompt, request.settings(), model, sha256, pictures, *parts))
+
+
+def _of_given(path: Path | None, given: "Given | None") -> list[str]:
+    return [f"{path}: {said}" for said in given.remarks] if given is not None else []
+
+
+def _tell(
+    rows: list[dict[str, Any]], drawing: str | None, request: "Request", as_json: bool, workspace: Path
+) -> None:  # fmt: skip
+    from malmoi.cli.answers import remark
+    from malmoi.cli.next_commands import after_drawing
+    from malmoi.cli.printing import print_json
+
+    if as_json:
+        print_json({"drawing": drawing, "prompt": request.prompt, **request.settings(), "pictures": rows})
+        return
+    for row in rows:
+        print(f"{row['path']}  (seed {row['seed']})")
+    for command in after_drawing(rows[0]["path"], drawing is not None, workspace):
+        remark(command)
