@@ -5,6 +5,7 @@ Each picture has a generator of its own: its seed gives the same picture alone a
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,6 +60,14 @@ class Request:
         if self.start is None:
             return "text"
         return "image" if self.mask is None else "inpaint"
+
+    def settings(self) -> dict[str, Any]:
+        """All but the words, as plain values."""
+        said = {
+            "kind": self.kind, "negative": self.negative, "n": self.n, "steps": self.steps, "guidance": self.guidance,
+            "sampler": self.sampler, "seed": self.seed, "size": size_text(self.size),
+        }  # fmt: skip
+        return said | ({"strength": self.strength} if self.start is not None else {})
 
     def about(self, seed: int) -> dict[str, str]:
         """What a picture of it says of itself, in its text chunks."""
