@@ -15,10 +15,12 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from malmoi.feedback.deleting import delete_chats
+from malmoi.feedback.drawings import delete_drawings, remove_files
 from malmoi.feedback.refusals import RefusedError, invalid, missing
 from malmoi.text import nfc
 from malmoi.workspace.base import now
 from malmoi.workspace.database import lock_table, writing
+from malmoi.workspace.drawing_schema import Drawing
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.schema import Person
 from malmoi.workspace.service_schema import Account, ApiKey, Chat, Invite, SignedIn
@@ -98,7 +100,7 @@ def _insert_member(connection: Connection, name: str, hashed: str, role: str) ->
 
 
 def remove_member(ledger: Ledger, person_id: str) -> None:
-    """Take away an account, with its sessions and keys. The person's judgements stay, under their name.
+    """Take away an account, with its sessions, keys, chats and drawings. The person's judgements stay, under their name.
 
     Raises RefusedError if there is none, or for the last owner.
     """
@@ -108,7 +110,9 @@ def remove_member(ledger: Ledger, person_id: str) -> None:
             connection.execute(delete(table).where(table.person_id == person_id))
         # Nobody else may read them, and so nobody else could delete them.
         delete_chats(connection, Chat.person_id == person_id)
+        pictures = delete_drawings(connection, Drawing.person_id == person_id)
         connection.execute(delete(Account).where(Account.person_id == person_id))
+    remove_files(ledger, pictures)
 
 
 def set_role(ledger: Ledger, person_id: str, role: str) -> Member:

@@ -8,8 +8,22 @@ from collections.abc import AsyncIterator, Collection
 from fastapi import Depends, FastAPI
 
 from malmoi.errors import UserError
+from malmoi.feedback.drawings import sweep
 from malmoi.feedback.item_answers import sample_next
-from malmoi.serve import beginning, chats, data, openai_api, pages, people, signals, status, teach, versions
+from malmoi.serve import (
+    beginning,
+    chats,
+    data,
+    drawing,
+    openai_api,
+    openai_images,
+    pages,
+    people,
+    signals,
+    status,
+    teach,
+    versions,
+)
 from malmoi.serve.errors import add_handlers
 from malmoi.serve.guard import Guard
 from malmoi.serve.state import State
@@ -26,6 +40,7 @@ def make_app(state: State, names: Collection[str] = ("localhost",)) -> Guard:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         state.begin(asyncio.create_task(_open(state)))
         sampling = asyncio.create_task(_sample_items(state))
+        await asyncio.to_thread(sweep, state.ledger)
         yield
         sampling.cancel()
         await state.close()
@@ -38,12 +53,14 @@ def make_app(state: State, names: Collection[str] = ("localhost",)) -> Guard:
     app.include_router(people.router, dependencies=[Depends(signed_in)])
     app.include_router(status.router, dependencies=[Depends(signed_in)])
     app.include_router(chats.router, dependencies=[Depends(chatting)])
+    app.include_router(drawing.router, dependencies=[Depends(chatting)])
     app.include_router(signals.router, dependencies=[Depends(chatting)])
     app.include_router(teach.router, dependencies=[Depends(signed_in)])
     app.include_router(versions.router, dependencies=[Depends(leading)])
     app.include_router(beginning.router, dependencies=[Depends(leading)])
     app.include_router(data.router, dependencies=[Depends(leading)])
     app.include_router(openai_api.router, dependencies=[Depends(with_key)])
+    app.include_router(openai_images.router, dependencies=[Depends(with_key)])
     app.include_router(pages.router)
     return Guard(app, names, state.public_url)
 

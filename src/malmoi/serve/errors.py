@@ -24,6 +24,7 @@ STATUS = {
     "too_long": 422, "context_length_exceeded": 400, "too_many_logins": 429, "too_many_requests": 429,
     "model_failed": 500, "model_too_large": 503, "internal": 500, "busy": 503, "no_model": 503, "storage": 503,
     "too_slow": 408, "disk_full": 507,
+    "no_picture_model": 503, "cannot_draw": 422, "too_many_pictures": 409,
 }  # fmt: skip
 TRY_AGAIN_S = 2
 
@@ -61,7 +62,7 @@ def envelope(error: RefusedError) -> dict[str, Any]:
 
 
 OPENAI = {"invalid": (400, None), "too_long": (400, "context_length_exceeded"), "not_json": (400, None),
-          "not_signed_in": (401, "invalid_api_key"), "too_many_requests": (429, "rate_limit_exceeded")}  # fmt: skip
+          "cannot_draw": (400, None), "not_signed_in": (401, "invalid_api_key"), "too_many_requests": (429, "rate_limit_exceeded")}  # fmt: skip
 """What OpenAI's API calls some refusals, and their status there."""
 
 

@@ -25,7 +25,9 @@ HEADERS = {
 }  # fmt: skip
 SAFE = ("GET", "HEAD")
 LARGEST, LARGEST_IMPORT, LARGEST_UPLOAD = 2**20, 20 * 2**20, 50 * 2**20
-IMPORT, UPLOAD = "/api/chats/import", "/api/data/uploads"
+IMPORT, UPLOAD, DRAW = "/api/chats/import", "/api/data/uploads", "/api/drawings"
+FORMS = ("/v1/images/edits", "/v1/images/variations")
+"""Where pictures come as the parts of a form, as OpenAI's clients send them."""
 READ_WITHIN_S, UPLOADED_WITHIN_S = 30, 300
 """A body that takes longer to arrive is given up: it would hold a connection for ever."""
 
@@ -84,7 +86,8 @@ async def _read(scope: Scope, headers: Headers, receive: Receive) -> Receive:
     """Read the body, and give it again. Raises RefusedError if it is no JSON, too large or too slow."""
     if scope["path"] == UPLOAD:
         return _counted(headers, receive)
-    largest = LARGEST_IMPORT if scope["path"] == IMPORT else LARGEST
+    path = scope["path"]
+    largest = LARGEST_IMPORT if path in (IMPORT, DRAW, *FORMS) else LARGEST
     too_large = _check_size(headers, largest)
     body, more = bytearray(), True
     try:
@@ -99,8 +102,10 @@ async def _read(scope: Scope, headers: Headers, receive: Receive) -> Receive:
                     raise too_large
     except TimeoutError:
         raise RefusedError("too_slow", f"the request took longer than {READ_WITHIN_S} s to arrive") from None
-    if body and _kind_of(headers) != "application/json":
-        raise RefusedError("not_json", "a request is JSON: Content-Type: application/json")
+    wanted = "multipart/form-data" if path in FORMS else "application/json"
+    if body and _kind_of(headers) != wanted:
+        what = "a form with files" if path in FORMS else "JSON"
+        raise RefusedError("not_json", f"a request is {what}: Content-Type: {wanted}")
     is_given = False
 
     async def receive_again() -> Message:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from malmoi.errors import UserError
 from malmoi.feedback.refusals import RefusedError
 from malmoi.feedback.service import Service, open_service, renewed
+from malmoi.feedback.studio import Order, Studio, newest, open_studio
 from malmoi.serve.errors import refusal_of
 from malmoi.serve.limits import AtOnce, Tries
 from malmoi.serve.making import Making
@@ -59,6 +60,11 @@ class State:
     match: "Match | None" = None
     """Two versions in memory that answer for blind comparisons."""
     matching: asyncio.Lock = field(default_factory=asyncio.Lock)
+    studio: Studio | None = None
+    orders: set[Order] = field(default_factory=set)
+    """Drawings in the making."""
+    drawing_at_once: AtOnce = field(default_factory=lambda: AtOnce(2))
+    opening_studio: asyncio.Lock = field(default_factory=asyncio.Lock)
     _opening: "asyncio.Task[Service] | None" = None
 
     @property
@@ -72,6 +78,29 @@ class State:
         if self._opening is None or self._opening.done():
             self._opening = asyncio.create_task(self._open())
         return await asyncio.shield(self._opening)
+
+    async def in_studio(self) -> Studio:
+        """What draws, the newest picture model; waits until it is loaded. Raises RefusedError if nothing can draw."""
+        async with self.opening_studio:
+            before = self.studio
+            if before is not None and before.folder == await asyncio.to_thread(newest, self.workspace):
+                return before
+            try:
+                self.studio = await asyncio.to_thread(open_studio, self.workspace)
+            except Exception as error:
+                refused = refusal_of(error)
+                if refused.code != "no_picture_model":
+                    log.warning("nothing draws: %s", error)
+                    refused = RefusedError("model_failed", "the model cannot be loaded; the server's log says why")
+                raise refused from None
+            if before is not None:
+                self.begin(asyncio.create_task(self._retire_studio(before)))
+            return self.studio
+
+    async def _retire_studio(self, studio: Studio) -> None:
+        while not studio.painter.is_idle:
+            await asyncio.sleep(RETIRE_EVERY_S)
+        await asyncio.to_thread(studio.close)
 
     async def look_again(self) -> None:
         """Take up what may answer by now: documents that were added, a model that was built."""
@@ -145,6 +174,8 @@ class State:
     def stop_answers(self) -> None:
         for making in (*self.makings.values(), *self.of_programs):
             making.stop()
+        for order in list(self.orders):
+            order.cancel()
 
     async def close(self) -> None:
         """Stop every answer and store what there is of it."""
@@ -153,5 +184,7 @@ class State:
             await asyncio.wait(self.tasks, timeout=10)
         if self.service is not None:
             await asyncio.to_thread(self.service.close)
+        if self.studio is not None:
+            await asyncio.to_thread(self.studio.close)
         self.preparing.shutdown(wait=False, cancel_futures=True)
         self.ledger.close()

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 
 from malmoi.feedback.service import Service
 from malmoi.feedback.settings import get_settings
+from malmoi.feedback.studio import newest
 from malmoi.serve.errors import envelope
 from malmoi.serve.state import State
 from malmoi.serve.who import Here, SignedIn
@@ -32,6 +33,7 @@ def _status(state: State) -> dict[str, Any]:
         "problem": envelope(state.problem)["error"] if state.problem else None,
         "queue": {"running": speaker.n_running if speaker else 0, "waiting": speaker.n_waiting if speaker else 0},
         "version": service.version.name if service and service.version else None,
+        "draws": newest(state.workspace) is not None,
         "job": job,
         "slow": job is not None and job["status"] == "running",
         "questions": {"en": [], "ko": []} | (dict(service.questions) if service else {}),

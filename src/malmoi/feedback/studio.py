@@ -1,0 +1,163 @@
+"""The picture model in service: what it may be asked for, and the thread that draws."""
+
+import hashlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from malmoi.errors import UserError
+from malmoi.feedback.refusals import RefusedError, invalid
+from malmoi.workspace.drawings import NewDrawing
+from malmoi.workspace.folder import Workspace
+from malmoi.workspace.hashes import sha256_in
+from malmoi.workspace.picture_models import find_picture_model, picture_model_names
+
+if TYPE_CHECKING:  # torch takes seconds
+    from malmoi.image.draw import Request
+    from malmoi.image.model import PictureModel
+    from malmoi.image.painter import Painter, Sketch
+
+MOST_PICTURES, MOST_STEPS, MOST_SIDE = 8, 100, 1024
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a person asks for; None is the model's default. start, mask: picture files"""
+
+    prompt: str = ""
+    negative: str = ""
+    n: int = 1
+    steps: int | None = None
+    guidance: float | None = None
+    sampler: str | None = None
+    seed: int | None = None
+    size: str | None = None
+    start: bytes | None = None
+    strength: float | None = None
+    mask: bytes | None = None
+
+
+@dataclass(eq=False)
+class Order:
+    """A drawing in the making, of a person. remarks: what is done otherwise than asked"""
+
+    sketch: "Sketch"
+    studio: "Studio"
+    drawing: NewDrawing
+    remarks: list[str]
+
+    @property
+    def place(self) -> int:
+        return self.studio.painter.place(self.sketch)
+
+    def cancel(self) -> None:
+        self.studio.painter.cancel(self.sketch)
+
+    def previews(self) -> tuple[int, list[bytes]]:
+        """Which pictures are drawn now, and how they look: small PNG files."""
+        from malmoi.image.files import png_of
+
+        return self.sketch.first, [png_of(pixels, {}) for pixels in self.sketch.previews]
+
+    def files(self) -> list[tuple[str, int, bytes]]:
+        """(id, seed, PNG file) of each finished picture."""
+        from malmoi.image.files import png_of
+
+        model = {"model": self.studio.name, "model_sha256": self.studio.sha256}
+        about = self.sketch.request.about
+        return [
+            (uuid4().hex, one.seed, png_of(one.pixels, {**about(one.seed), **model})) for one in self.sketch.pictures
+        ]  # fmt: skip
+
+
+@dataclass(eq=False)
+class Studio:
+    """A loaded picture model. name, folder, sha256: of the model"""
+
+    name: str
+    folder: Path
+    sha256: str
+    model: "PictureModel"
+    painter: "Painter"
+
+    def about(self) -> dict[str, Any]:
+        """What a page needs to ask for pictures."""
+        from malmoi.image.draw import request_for, size_text
+        from malmoi.image.samplers import samplers_of
+
+        usual = request_for(self.model, "x")
+        known = {language: str(self.model.about.get(language, "")) for language in ("en", "ko")}
+        sides = [side for side in (0.5, 0.75, 1, 1.5) if not self.model.size[0] * side % self.model.multiple]
+        sizes = {size_text((int(h * self.model.size[0]), int(w * self.model.size[1]))) for h in sides for w in sides}
+        return {
+            "name": self.name, "hash": self.sha256, "knows": known, "size": size_text(self.model.size),
+            "sizes": sorted(sizes, key=lambda text: [int(side) for side in text.split("x")]),
+            "steps": usual.steps, "guidance": usual.guidance, "sampler": usual.sampler,
+            "samplers": list(samplers_of(self.model.process)), "few_steps": self.model.few_steps,
+            "n_waiting": self.painter.n_waiting, "most_pictures": MOST_PICTURES, "most_steps": MOST_STEPS,
+        }  # fmt: skip
+
+    def order(self, asked: Asked, person_id: str, request_id: str, wake: Callable[[], None]) -> Order:
+        """Queue what is asked for. Raises RefusedError, or BusyError if too many wait."""
+        from malmoi.image.draw import remarks_of
+
+        request, given, said = self._request(asked)
+        hashes = [part and hashlib.sha256(part).hexdigest() for part in (asked.start, asked.mask)]
+        drawing = NewDrawing(
+            request.prompt, request.settings(), self.name, self.sha256, (), *hashes, person_id, request_id
+        )  # fmt: skip
+        remarks = [*said, *remarks_of(self.model, request, given)]
+        return Order(self.painter.submit(request, wake), self, drawing, remarks)
+
+    def _request(self, asked: Asked) -> "tuple[Request, tuple[int, int] | None, list[str]]":
+        from malmoi.image.draw import parse_size, request_for
+        from malmoi.image.files import decode, read_mask
+
+        if not 1 <= asked.n <= MOST_PICTURES:
+            raise invalid("n", f"expected 1 to {MOST_PICTURES}", most=MOST_PICTURES)
+        if asked.steps is not None and asked.steps > MOST_STEPS:
+            raise invalid("steps", f"at most {MOST_STEPS}", most=MOST_STEPS)
+        try:
+            size = parse_size(asked.size) if asked.size else None
+            if max(size or (0,)) > MOST_SIDE:
+                raise invalid("size", f"at most {MOST_SIDE} pixels a side", most=MOST_SIDE)
+            start = None if asked.start is None else decode(asked.start, "image")
+            mask = None if asked.mask is None else read_mask(decode(asked.mask, "mask"))
+            request = request_for(
+                self.model, asked.prompt or (start.about.get("prompt", "") if start else ""), negative=asked.negative,
+                n=asked.n, steps=asked.steps, guidance=asked.guidance, sampler=asked.sampler, size=size,
+                seed=secrets.randbelow(2**31) if asked.seed is None else asked.seed,
+                start=None if start is None else start.pixels, strength=asked.strength, mask=mask,
+            )  # fmt: skip
+        except RefusedError:
+            raise
+        except UserError as error:
+            param = str(error).split(":")[0].split(" ")[0]
+            raise RefusedError("cannot_draw", str(error), param, reason=str(error)) from None
+        return request, start and start.size, list(start.remarks) if start else []
+
+    def close(self) -> None:
+        self.painter.close()
+
+
+def open_studio(workspace: Workspace) -> Studio:
+    """Load the newest picture model. Raises RefusedError `no_picture_model` if there is none, UserError if it is
+    broken."""
+    if not picture_model_names(workspace):
+        raise RefusedError("no_picture_model", "there is no picture model here yet")
+    from malmoi.formats.pictures import load_pictures
+    from malmoi.image.painter import Painter
+
+    name, folder = find_picture_model(workspace, None)
+    sha256 = sha256_in(workspace, folder)
+    model = load_pictures(folder)
+    return Studio(name, folder.resolve(), sha256, model, Painter(model))
+
+
+def newest(workspace: Workspace) -> Path | None:
+    """The folder that `open_studio` would load."""
+    names = picture_model_names(workspace)
+    return (workspace.models / names[-1]).resolve() if names else None
