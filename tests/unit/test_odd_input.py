@@ -17,6 +17,7 @@ from malmoi import device
 from malmoi.cli import app
 from malmoi.files import write_jsonl, write_text
 from malmoi.workspace.folder import Workspace
+from tests.tiny_pictures import write_tiny_pictures
 
 pytestmark = pytest.mark.usefixtures("float32")
 ENDS = (0, 2)
@@ -47,6 +48,7 @@ BESIDE: dict[str, list[str]] = {
     "demo": ["--size", "small", *SHORT], "run": ["nano", *SHORT], "train": ["sft", "sft.toml", "--set", "n_steps=1"],
     "chat": ["policy", "--prompt", "hi", "--max-tokens", "2"], "ask": ["hi", "--model", "policy", "--max-tokens", "2"],
     "eval": ["policy", "--data", "folder", "--limit", "1"],
+    "draw": ["cat", "tiny", "--steps", "1", "--out", "pictures"],
     "generate": ["policy", "--prompts", "prompts.jsonl", "--out", "answers.jsonl", "--max-tokens", "2"],
     "quantise": ["policy", "--text", "file.txt"], "lineage": ["1"], "stages": [], "doctor": [], "runs list": [],
     "runs show": ["1"], "runs compare": ["1", "2"], "models pull": [], "models import": [], "models list": [],
@@ -99,6 +101,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
 
     with contextlib.chdir(here):
         save_model(here / "kept" / "policy", LanguageModel(shape), tokenizer, template, {})
+        write_tiny_pictures(here / "kept" / "tiny")
         (here / "folder").mkdir()
         write_text(here / "file.txt", "The cat sat on the mat. " * 40)
         write_text(here / "text" / "a.txt", "The cat sat on the mat. A dog ran home. " * 40)
@@ -116,10 +119,11 @@ def place(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
 @pytest.fixture(autouse=True)
 def clean(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A workspace as it was; no hub."""
-    for name in ("workspace", "demo", "policy", "sft", "exported", "answers.jsonl"):
+    for name in ("workspace", "demo", "policy", "tiny", "sft", "exported", "pictures", "answers.jsonl"):
         path = place / name
         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
     shutil.copytree(place / "kept" / "policy", place / "policy")
+    shutil.copytree(place / "kept" / "tiny", place / "tiny")
     shutil.copytree(place / "policy", Workspace.open(place / "workspace").models / "policy")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9")

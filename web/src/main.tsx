@@ -10,6 +10,7 @@ import "./styles/markdown.css";
 import "./styles/teach.css";
 import "./styles/versions.css";
 import "./styles/data.css";
+import "./styles/draw.css";
 
 createRoot(document.getElementById("root")!).render(
   <StrictMode>

@@ -38,7 +38,10 @@ from malmoi.cli.reporting import DEBUG, Reporting, finish_output, open_standard_
 
 app = typer.Typer(cls=Reporting, no_args_is_help=True, pretty_exceptions_enable=False, context_settings=HELP)  # fmt: skip # noqa: E501
 commands: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
-    "Begin": {"demo": making.demo, "ask": ask.ask, "chat": chat.chat, "draw": draw.draw, "index": index.index, "serve": serve.serve},
+    "Begin": {
+        "demo": making.demo, "ask": ask.ask, "chat": chat.chat, "draw": draw.draw, "index": index.index,
+        "serve": serve.serve,
+    },
     "Train": {"run": making.run, "train": making.train, "doctor": making.doctor, "stages": stages.stages},
     "Look": {
         "eval": evaluate.evaluate, "generate": generate.generate, "lineage": runs.lineage, "runs": runs.app,

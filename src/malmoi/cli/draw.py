@@ -75,8 +75,8 @@ def draw(
 ) -> None:  # fmt: skip
     """Draw pictures of a sentence; with --from a picture is changed or varied, with --mask only a part of it.
 
-    Each picture is a PNG file that says how it was drawn. With the same model and seed it is drawn again. In a workspace
-    `malmoi lineage FILE` follows it to its model, and to what that was trained on.
+    Each picture is a PNG file that says how it was drawn. With the same model and seed it is drawn again. In a
+    workspace `malmoi lineage FILE` follows it to its model, and to what that was trained on.
 
     \b
     Example:
@@ -109,7 +109,8 @@ def draw(
     about = {"model": name, "model_sha256": sha256_in(here, folder)}
     rows = _draw(network, request, out, about)
     drawing, problem = _record(here, request, name, about["model_sha256"], rows, start, mask)
-    for line in (*_of_given(start, given), *remarks_of(network, request, given.size if given else None)):
+    told = [said.text for said in remarks_of(network, request, given.size if given else None)]
+    for line in (*_of_given(start, given), *told):
         remark(f"({line})")
     if problem and here.exists:
         remark(f"(the drawing is not recorded: {problem})")
@@ -161,8 +162,10 @@ def _record(
     from malmoi.workspace.drawings import NewDrawing, NewPicture, record_in
 
     pictures = [NewPicture(Path(row["path"]), row["seed"]) for row in rows]
-    parts = [None if path is None else sha256_of(path) for path in (start, mask)]
-    return record_in(here, NewDrawing(request.prompt, request.settings(), model, sha256, pictures, *parts))
+    start_sha256, mask_sha256 = (None if path is None else sha256_of(path) for path in (start, mask))
+    settings = request.settings()
+    drawing = NewDrawing(request.prompt, settings, model, sha256, pictures, start_sha256, mask_sha256)
+    return record_in(here, drawing)
 
 
 def _of_given(path: Path | None, given: "Given | None") -> list[str]:

@@ -83,7 +83,7 @@ def lineage(
     what: Annotated[
         str,
         typer.Argument(
-            help="A run, an answer (answer-12), a drawing (drawing-3), a path, or the first digits of an artefact's SHA-256.",
+            help="A run, an answer (answer-12), a drawing (drawing-3), a path, or the first digits of a SHA-256.",
             autocompletion=completion.run_ids,
         ),
     ],
@@ -97,8 +97,8 @@ def lineage(
     """Show where something comes from: runs, seeds, settings and people, down to the text.
 
     An answer of `chat` or `ask` comes from its sources, each a sentence in a line of a file, whose row of the corpus
-    says licence and origin; from the index in which they were found; and from the model. A picture of `draw`, named by its
-    PNG file, comes from its model, and that from its captions.
+    says licence and origin; from the index in which they were found; and from the model. A picture of `draw`, named by
+    its PNG file, comes from its model, and that from its captions.
 
     \b
     Example:

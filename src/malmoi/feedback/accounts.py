@@ -100,7 +100,7 @@ def _insert_member(connection: Connection, name: str, hashed: str, role: str) ->
 
 
 def remove_member(ledger: Ledger, person_id: str) -> None:
-    """Take away an account, with its sessions, keys, chats and drawings. The person's judgements stay, under their name.
+    """Take away an account, with its sessions, keys, chats and drawings. What the person judged stays, with their name.
 
     Raises RefusedError if there is none, or for the last owner.
     """

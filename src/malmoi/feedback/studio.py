@@ -42,12 +42,12 @@ class Asked:
 
 @dataclass(eq=False)
 class Order:
-    """A drawing in the making, of a person. remarks: what is done otherwise than asked"""
+    """A drawing in the making, of a person. remarks: what is done otherwise than asked, as `image.draw.Remark`"""
 
     sketch: "Sketch"
     studio: "Studio"
     drawing: NewDrawing
-    remarks: list[str]
+    remarks: list[dict[str, str]]
 
     @property
     def place(self) -> int:
@@ -105,14 +105,14 @@ class Studio:
         from malmoi.image.draw import remarks_of
 
         request, given, said = self._request(asked)
-        hashes = [part and hashlib.sha256(part).hexdigest() for part in (asked.start, asked.mask)]
         drawing = NewDrawing(
-            request.prompt, request.settings(), self.name, self.sha256, (), *hashes, person_id, request_id
+            request.prompt, request.settings(), self.name, self.sha256, (), _digest(asked.start), _digest(asked.mask),
+            person_id, request_id,
         )  # fmt: skip
-        remarks = [*said, *remarks_of(self.model, request, given)]
+        remarks = [*said, *(one._asdict() for one in remarks_of(self.model, request, given))]
         return Order(self.painter.submit(request, wake), self, drawing, remarks)
 
-    def _request(self, asked: Asked) -> "tuple[Request, tuple[int, int] | None, list[str]]":
+    def _request(self, asked: Asked) -> "tuple[Request, tuple[int, int] | None, list[dict[str, str]]]":
         from malmoi.image.draw import parse_size, request_for
         from malmoi.image.files import decode, read_mask
 
@@ -137,10 +137,15 @@ class Studio:
         except UserError as error:
             param = str(error).split(":")[0].split(" ")[0]
             raise RefusedError("cannot_draw", str(error), param, reason=str(error)) from None
-        return request, start and start.size, list(start.remarks) if start else []
+        frames = [{"code": "frames", "text": text} for text in (start.remarks if start else ())]
+        return request, None if start is None else start.size, frames
 
     def close(self) -> None:
         self.painter.close()
+
+
+def _digest(file: bytes | None) -> str | None:
+    return None if file is None else hashlib.sha256(file).hexdigest()
 
 
 def open_studio(workspace: Workspace) -> Studio:

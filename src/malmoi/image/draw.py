@@ -5,7 +5,7 @@ Each picture has a generator of its own: its seed gives the same picture alone a
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -135,14 +135,23 @@ def request_for(
     return _fitted(request)
 
 
-def remarks_of(model: PictureModel, request: Request, given: tuple[int, int] | None = None) -> list[str]:
-    """What is done otherwise than a person may think. given: height and width of the picture to begin with"""
+class Remark(NamedTuple):
+    """What is done otherwise than a person may think. code: cut_prompt | cut_negative | resized, for pages"""
+
+    code: str
+    text: str
+
+
+def remarks_of(model: PictureModel, request: Request, given: tuple[int, int] | None = None) -> list[Remark]:
+    """given: height and width of the picture to begin with"""
     said = []
     for name, text in (("prompt", request.prompt), ("negative", request.negative)):
         if n_cut := model.text.n_cut(text):
-            said.append(f"the model reads no more than the beginning of the {name}; {n_cut} tokens are cut off")
+            cut = f"the model reads no more than the beginning of the {name}; {n_cut} tokens are cut off"
+            said.append(Remark(f"cut_{name}", cut))
     if given is not None and given != request.size:
-        said.append(f"the picture is {size_text(given)}; it is cut and scaled to {size_text(request.size)}")
+        sizes = f"the picture is {size_text(given)}; it is cut and scaled to {size_text(request.size)}"
+        said.append(Remark("resized", sizes))
     return said
 
 
@@ -250,7 +259,7 @@ def _check_numbers(request: Request) -> None:
     if not 0 <= request.guidance <= MOST_GUIDANCE:  # false for NaN too
         raise ConfigError(f"guidance {request.guidance:g}: expected 0 to {MOST_GUIDANCE:g}; 1 is none, 3 to 8 is usual")
     if not 0 < request.strength <= 1:
-        raise ConfigError(f"strength {request.strength:g}: expected above 0 (leave it as it is) to 1 (draw it all again)")
+        raise ConfigError(f"strength {request.strength:g}: expected above 0 (hardly changed) to 1 (all drawn again)")
 
 
 def _check_size(model: PictureModel, size: tuple[int, int]) -> None:

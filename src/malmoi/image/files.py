@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from malmoi.errors import DataError
 from malmoi.files import write_bytes
@@ -86,7 +86,7 @@ def decode(data: bytes, name: str) -> Given:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_large(name) from None
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise DataError(f"{name}: not a picture that can be read; save it as {NAMES}") from None
     except Exception as error:  # decoders of broken files raise many kinds
         raise DataError(f"{name}: the picture is broken ({error or type(error).__name__}); save it again") from None
@@ -158,7 +158,9 @@ def _check_size(size: tuple[int, int], name: str) -> None:
 
 def _too_large(name: str, size: tuple[int, int] | None = None) -> DataError:
     said = f"{size[0]:,} × {size[1]:,} pixels are" if size else "it is"
-    return DataError(f"{name}: {said} too large, at most {MOST_PIXELS // 10**6} million pixels are read; make it smaller")
+    return DataError(
+        f"{name}: {said} too large, at most {MOST_PIXELS // 10**6} million pixels are read; make it smaller"
+    )
 
 
 def _frames(opened: Image.Image) -> tuple[str, ...]:

@@ -62,7 +62,8 @@ def envelope(error: RefusedError) -> dict[str, Any]:
 
 
 OPENAI = {"invalid": (400, None), "too_long": (400, "context_length_exceeded"), "not_json": (400, None),
-          "cannot_draw": (400, None), "not_signed_in": (401, "invalid_api_key"), "too_many_requests": (429, "rate_limit_exceeded")}  # fmt: skip
+          "cannot_draw": (400, None),
+          "not_signed_in": (401, "invalid_api_key"), "too_many_requests": (429, "rate_limit_exceeded")}  # fmt: skip
 """What OpenAI's API calls some refusals, and their status there."""
 
 

@@ -55,7 +55,8 @@ def record_drawing(ledger: Ledger, drawing: NewDrawing) -> str:
     kept = {key: value for key, value in vars(drawing).items() if key != "pictures"}
     kept |= {"request_id": drawing.request_id or uuid4().hex, "settings": dict(drawing.settings)}
     pictures = [
-        {"id": one.id or uuid4().hex, "sha256": sha256_of(one.path), "seed": one.seed, "path": ledger.stored_path(one.path)}
+        {"id": one.id or uuid4().hex, "sha256": sha256_of(one.path), "seed": one.seed,
+         "path": ledger.stored_path(one.path)}
         for one in drawing.pictures
     ]  # fmt: skip
     with writing(ledger.engine) as connection:
@@ -96,7 +97,9 @@ def trace_drawing(ledger: Ledger, what: str) -> DrawingLineage:
             same = select(DrawnPicture).where(DrawnPicture.sha256 == sha256_of(Path(what)))
             picture = session.scalars(same.order_by(DrawnPicture.drawing_id.desc()).limit(1)).first()
             if picture is None:
-                raise WorkspaceError(f"{what}: was not drawn in this workspace, or was changed; look into its text chunks")
+                raise WorkspaceError(
+                    f"{what}: was not drawn in this workspace, or was changed; its own text says more"
+                )
         drawing = session.get(Drawing, picture.drawing_id if picture else int(named[1]) if named else 0)
         if drawing is None:
             raise WorkspaceError(f"{what}: no such drawing in this workspace")

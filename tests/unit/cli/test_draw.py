@@ -83,7 +83,8 @@ def test_a_picture_leads_to_its_model_and_its_run(place: Path, tmp_path: Path) -
 
 def test_variations_take_the_words_of_the_picture(place: Path, tmp_path: Path) -> None:
     run(place, "circle", "--steps", 2, "--out", tmp_path)
-    made = json.loads(run(place, "--from", tmp_path / "circle-1.png", "--steps", 4, "--n", 2, "--out", tmp_path, "--json").stdout)
+    words = ("--from", tmp_path / "circle-1.png", "--steps", 4, "--n", 2, "--out", tmp_path, "--json")
+    made = json.loads(run(place, *words).stdout)
     assert made["prompt"] == "circle" and made["kind"] == "image" and made["strength"] == 0.6
     assert [Path(one["path"]).name for one in made["pictures"]] == ["circle-2.png", "circle-3.png"]
 
@@ -94,7 +95,18 @@ def test_a_mask_says_where_to_draw(place: Path, tmp_path: Path) -> None:
     mask = Image.new("L", (64, 64), 0)
     mask.paste(255, (0, 0, 32, 64))
     mask.save(tmp_path / "mask.png")
-    run(place, "a blue", "--from", tmp_path / "photo.png", "--mask", tmp_path / "mask.png", "--steps", 2, "--out", tmp_path)
+    run(
+        place,
+        "a blue",
+        "--from",
+        tmp_path / "photo.png",
+        "--mask",
+        tmp_path / "mask.png",
+        "--steps",
+        2,
+        "--out",
+        tmp_path,
+    )
     drawn = read_picture(tmp_path / "blue-1.png").pixels
     assert np.array_equal(drawn[:, 16:], photo[:, 16:]) and not np.array_equal(drawn[:, :16], photo[:, :16])
 

@@ -15,6 +15,7 @@ from malmoi.image.preview import to_colours
 from malmoi.image.samplers import samplers_of
 from tests.tiny_pictures import tiny_model
 
+BLACK = np.zeros((32, 32, 3), np.uint8)
 pytestmark = pytest.mark.usefixtures("float32")
 
 
@@ -95,7 +96,8 @@ def test_picture_and_mask_of_other_sizes_are_cut_alike_and_said(model: PictureMo
     request = request_for(model, "a", start=photo, mask=mask, steps=2)
     assert request.start is not None and request.start.shape == (32, 32, 3)
     assert request.mask is not None and request.mask[:, 16:].all() and not request.mask[:, :16].any()
-    assert remarks_of(model, request, (64, 96)) == ["the picture is 96x64; it is cut and scaled to 32x32"]
+    [said] = remarks_of(model, request, (64, 96))
+    assert said == ("resized", "the picture is 96x64; it is cut and scaled to 32x32")
 
 
 def test_steps_are_reported_with_previews(model: PictureModel, photo: Pixels) -> None:
@@ -120,7 +122,9 @@ def test_more_than_fit_into_a_batch_are_drawn_one_batch_after_another(
     whole = drawn(model, n=3)
     monkeypatch.setattr("malmoi.image.draw.AT_ONCE_PIXELS", 2 * 32 * 32)
     seen: list[tuple[int, int, int]] = []
-    parts = list(draw(model, request_for(model, "red circle", n=3, steps=3), lambda p: seen.append((p.done, p.of, p.first))))
+    parts = list(
+        draw(model, request_for(model, "red circle", n=3, steps=3), lambda p: seen.append((p.done, p.of, p.first)))
+    )
     assert [one.seed for one in parts] == [one.seed for one in whole]
     assert all(unlike(a.pixels, b.pixels) <= 1 for a, b in zip(parts, whole, strict=True))
     assert seen == [(2, 9, 0), (4, 9, 0), (6, 9, 0), (7, 9, 2), (8, 9, 2), (9, 9, 2)]
@@ -175,9 +179,12 @@ def test_the_preview_of_a_model_without_autoencoder_is_what_it_draws() -> None:
         ({"size": (10**5, 32)}, "the nearest is 32x2048"),
         ({"strength": 0.5}, "strength: is for a picture to begin with"),
         ({"mask": np.ones((32, 32), dtype=bool)}, "mask: is for a picture to begin with"),
-        ({"start": np.zeros((32, 32, 3), np.uint8), "strength": 0.0}, "strength 0"),
-        ({"start": np.zeros((32, 32, 3), np.uint8), "mask": np.zeros((32, 32), bool)}, "mask: nothing in it is white"),
-        ({"start": np.zeros((32, 32, 3), np.uint8), "mask": np.ones((32, 64), bool)}, "mask: is 64x32, and the picture"),
+        ({"start": BLACK, "strength": 0.0}, "strength 0"),
+        ({"start": BLACK, "mask": np.zeros((32, 32), bool)}, "mask: nothing in it is white"),
+        (
+            {"start": BLACK, "mask": np.ones((32, 64), bool)},
+            "mask: is 64x32, and the picture",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -189,7 +196,7 @@ def test_what_cannot_be_drawn_is_one_line(model: PictureModel, how: dict[str, An
 
 def test_a_caption_that_is_cut_is_said(model: PictureModel) -> None:
     [said] = remarks_of(model, request_for(model, "red circle " * 60))
-    assert said.startswith("the model reads no more than the beginning of the prompt")
+    assert said.text.startswith("the model reads no more than the beginning of the prompt")
     assert remarks_of(model, request_for(model, "red circle")) == []
 
 

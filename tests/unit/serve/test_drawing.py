@@ -187,7 +187,9 @@ def test_a_client_that_leaves_frees_its_place(drawing: Running) -> None:
     ],
     ids=["n", "steps", "large", "size", "empty", "long", "sampler", "base64", "text", "missing", "mask", "unknown"],
 )
-def test_what_cannot_be_drawn_is_refused(client: httpx.Client, drawing: Running, asked: dict[str, Any], code: str) -> None:
+def test_what_cannot_be_drawn_is_refused(
+    client: httpx.Client, drawing: Running, asked: dict[str, Any], code: str
+) -> None:
     [event] = draw(client, **asked)
     assert event["type"] == "refused" and event["error"]["code"] == code and event["status"] in (404, 422)
     assert not drawing.state.drawing_at_once._counts and not drawing.state.orders
@@ -227,15 +229,24 @@ def official(drawing: Running) -> Iterator[openai.OpenAI]:
         yield made
 
 
+def variation_of(official: openai.OpenAI, image: Any, **how: Any) -> Any:
+    with pytest.warns(DeprecationWarning):  # the client's; its other services no longer have it
+        return official.images.create_variation(image=image, **how)
+
+
 def test_the_official_client_draws(official: openai.OpenAI) -> None:
     extra = {"seed": 5, "steps": 2, "guidance": 2.0}
     made = official.images.generate(prompt="red circle", n=2, size="32x32", extra_body=extra)  # type: ignore[call-overload]
     again = official.images.generate(prompt="red circle", model="malmoi", extra_body={**extra, "seed": 6})
     assert made.data is not None and again.data is not None and len(made.data) == 2
-    assert made.data[1].b64_json == again.data[0].b64_json or np.abs(
-        pixels(base64.b64decode(str(made.data[1].b64_json))).astype(int)
-        - pixels(base64.b64decode(str(again.data[0].b64_json)))
-    ).max() <= 1
+    assert (
+        made.data[1].b64_json == again.data[0].b64_json
+        or np.abs(
+            pixels(base64.b64decode(str(made.data[1].b64_json))).astype(int)
+            - pixels(base64.b64decode(str(again.data[0].b64_json)))
+        ).max()
+        <= 1
+    )
     assert pixels(base64.b64decode(str(made.data[0].b64_json))).shape == (32, 32, 3)
 
 
@@ -250,7 +261,7 @@ def test_the_official_client_edits_and_varies(official: openai.OpenAI) -> None:
     after = pixels(base64.b64decode(str(made.data[0].b64_json)))
     assert np.array_equal(after[:, 16:], pixels(start)[:, 16:])
     assert not np.array_equal(after[:, :16], pixels(start)[:, :16])
-    varied = official.images.create_variation(image=io.BytesIO(start), n=2, extra_body={"steps": 2, "seed": 1})
+    varied = variation_of(official, io.BytesIO(start), n=2, extra_body={"steps": 2, "seed": 1})
     assert varied.data is not None and len(varied.data) == 2
 
 
@@ -262,7 +273,7 @@ def test_the_official_client_is_refused_in_its_own_form(official: openai.OpenAI)
         (lambda: official.images.generate(prompt=""), "prompt: is empty"),
         (lambda: official.images.edit(image=b"nothing", prompt="a"), "not a picture"),
         (lambda: official.images.edit(image=[photo(), photo()], prompt="a"), "begins with one picture"),
-        (lambda: official.images.create_variation(image=photo(), extra_body={"odd": 1}), "unknown parameter"),
+        (lambda: variation_of(official, photo(), extra_body={"odd": 1}), "unknown parameter"),
     ):
         with pytest.raises(openai.BadRequestError, match=said) as caught:
             act()
@@ -278,7 +289,10 @@ def test_the_official_client_is_refused_in_its_own_form(official: openai.OpenAI)
         ("multipart/form-data; boundary=x", b""),
         ("multipart/form-data; boundary=x", b"--x\r\n\r\nno name\r\n--x--\r\n"),
         ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="prompt"\r\n\r\na'),
-        ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="prompt"\r\n\r\n\xff\r\n--x--'),
+        (
+            "multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; name="prompt"\r\n\r\n\xff\r\n--x--',
+        ),
         ("application/json", b"{}"),
     ],
     ids=["no-boundary", "empty", "no-name", "no-end", "not-utf-8", "json"],

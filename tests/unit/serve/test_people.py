@@ -16,7 +16,7 @@ OPEN = {
     ("GET", "/api/me"), ("POST", "/api/setup"), ("GET", "/api/join/{code}"), ("POST", "/api/join"),
     ("POST", "/api/login"), ("POST", "/api/logout"), ("GET", "/health"), ("GET", "/{path:path}"),
 }  # fmt: skip
-CHATTING = ("/api/chats", "/api/messages", "/api/comparisons", "/v1")
+CHATTING = ("/api/chats", "/api/drawings", "/api/messages", "/api/comparisons", "/v1")
 LEADS = (
     "/api/data",
     "/api/start",

@@ -2,7 +2,7 @@ import { ApiError, send } from "./client";
 import type { StreamEvent } from "./types";
 
 /** The events of one `text/event-stream` answer to a POST; ends when the server closes the stream. */
-export async function* events(path: string, body: unknown, signal: AbortSignal): AsyncGenerator<StreamEvent> {
+export async function* events<T = StreamEvent>(path: string, body: unknown, signal: AbortSignal): AsyncGenerator<T> {
   const response = await send("POST", path, body, signal);
   const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
@@ -12,7 +12,7 @@ export async function* events(path: string, body: unknown, signal: AbortSignal):
       if (done) return;
       const lines = (rest + value).split("\n");
       rest = lines.pop()!;
-      for (const line of lines) if (line.startsWith("data:")) yield JSON.parse(line.slice(5)) as StreamEvent;
+      for (const line of lines) if (line.startsWith("data:")) yield JSON.parse(line.slice(5)) as T;
     }
   } catch (error) {
     if (signal.aborted) throw error;

@@ -67,6 +67,7 @@ export interface Status {
   problem: Fault | null;
   queue: { running: number; waiting: number };
   version: string | null;
+  draws: boolean;
   job: null | { id: number; kind: string; status: string; stage: string | null; percent: number | null; eta_s: number | null };
   slow: boolean;
   questions: { en: string[]; ko: string[] };

@@ -16,6 +16,7 @@ import { useTheme } from "./theme";
 const StartPage = lazy(async () => ({ default: (await import("../start/StartPage")).StartPage }));
 const VersionsPage = lazy(async () => ({ default: (await import("../versions/VersionsPage")).VersionsPage }));
 const AccountPage = lazy(async () => ({ default: (await import("../account/AccountPage")).AccountPage }));
+const DrawPage = lazy(async () => ({ default: (await import("../draw/DrawPage")).DrawPage }));
 const DataPage = lazy(async () => ({ default: (await import("../data/DataPage")).DataPage }));
 const PeoplePage = lazy(async () => ({ default: (await import("../people/PeoplePage")).PeoplePage }));
 
@@ -54,6 +55,7 @@ export function App() {
 function Page({ place, role }: { place: string | undefined; role: Role }) {
   if (place === "account") return <AccountPage />;
   if (place === "teach" || role === "labeler") return <TeachPage />;
+  if (place === "draw") return <DrawPage />;
   if (place === "versions" && leads(role)) return <VersionsPage />;
   if (place === "start" && leads(role)) return <StartPage />;
   if (place === "data" && leads(role)) return <DataPage />;

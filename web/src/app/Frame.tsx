@@ -6,7 +6,7 @@ import { Button } from "../ui/Button";
 import { Icon, type IconName } from "../ui/Icon";
 import { LanguageButton, ThemeButton } from "./Looks";
 import { linkTo, useRoute } from "./route";
-import { leads, useSession } from "./session";
+import { leads, useSession, useStatus } from "./session";
 import { ServiceLine } from "./ServiceLine";
 
 /** What is around every page: places and history at the side, the state of the service above. */
@@ -14,6 +14,7 @@ export function Frame({ children }: { children: ReactNode }) {
   const t = useText();
   const { me, person, setMe } = useSession();
   const route = useRoute();
+  const status = useStatus();
   const [open, setOpen] = useState(false);
   const address = route.join("/");
   useEffect(() => setOpen(false), [address]);
@@ -46,6 +47,9 @@ export function Frame({ children }: { children: ReactNode }) {
       <aside className={open ? "side open" : "side"}>
         <nav aria-label={t("frame.places")}>
           {chats && <Place path="/chat" icon="chat" label={t("place.chat")} here={place === "chat"} />}
+          {chats && status?.draws && (
+            <Place path="/draw" icon="brush" label={t("place.draw")} here={place === "draw"} />
+          )}
           <Place path="/teach" icon="teach" label={t("place.teach")} here={place === "teach"} />
           {leads(person.role) && (
             <>

@@ -1,5 +1,7 @@
 import { useCallback, useEffect, useRef, useState } from "react";
+import { go } from "../app/route";
 import { useStatus } from "../app/session";
+import { pictureWanted } from "../draw/wanted";
 import { useText } from "../text";
 import { FaultNotice } from "../ui/FaultNotice";
 import { ChatHead } from "./ChatHead";
@@ -70,7 +72,11 @@ export function ChatView({ conversation, onFirst }: Props) {
           onDraft={(text) => {
             conversation.draft = text;
           }}
-          onSend={(text) => say(text, chat.head)}
+          onSend={(text) => {
+            const wanted = pictureWanted(text);
+            if (wanted === null) say(text, chat.head);
+            else go(`/draw?prompt=${encodeURIComponent(wanted)}`);
+          }}
           onStop={() => conversation.stop()}
           onEditLast={() => lastQuestion && setEditing(lastQuestion.id)}
           onSettings={() => setSettings(true)}

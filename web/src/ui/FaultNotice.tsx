@@ -15,6 +15,7 @@ const KNOWN: Record<string, Key> = {
   model_failed: "fault.model_failed",
   name_taken: "fault.name_taken",
   no_model: "fault.no_model",
+  no_picture_model: "fault.no_picture_model",
   not_allowed: "fault.not_allowed",
   not_found: "fault.not_found",
   not_signed_in: "fault.not_signed_in",
@@ -38,6 +39,8 @@ export function faultText(fault: Fault, t: Translate): string {
   if (fault.code === "too_large") return t("fault.too_large", { mb: Math.floor(Number(details.max_bytes ?? 0) / 1e6) });
   if (fault.code === "model_too_large")
     return t("fault.model_too_large", { needed: details.needed_gb ?? "?", free: details.free_gb ?? "?" });
+  if (fault.code === "cannot_draw") return t("fault.cannot_draw", { reason: details.reason ?? fault.message });
+  if (fault.code === "too_many_pictures") return t("fault.too_many_pictures", { most: details.most ?? "?" });
   const key = KNOWN[fault.code];
   return key ? (t as (key: Key) => string)(key) : fault.message;
 }

@@ -1,0 +1,77 @@
+// What the server sends and takes about pictures: docs/reference/api.md says it in words.
+import type { Fault } from "./types";
+
+export interface DrawAbout {
+  name: string;
+  hash: string;
+  knows: { en: string; ko: string };
+  size: string;
+  sizes: string[];
+  steps: number;
+  guidance: number;
+  sampler: string;
+  samplers: string[];
+  few_steps: boolean;
+  most_pictures: number;
+  most_steps: number;
+}
+
+export interface DrawnPicture {
+  id: string;
+  seed: number;
+}
+
+export interface Drawing {
+  id: string;
+  number: number;
+  kind: "text" | "image" | "inpaint";
+  prompt: string;
+  negative: string;
+  n: number;
+  steps: number;
+  guidance: number;
+  sampler: string;
+  seed: number;
+  size: string;
+  strength?: number;
+  model: string;
+  hash: string | null;
+  created_at: string;
+  pictures: DrawnPicture[];
+}
+
+export interface NewDrawing {
+  id: string;
+  prompt: string;
+  negative: string;
+  n: number;
+  steps: number;
+  guidance: number;
+  sampler: string;
+  seed: number | null;
+  size: string;
+  start?: string;
+  start_id?: string;
+  strength?: number;
+  mask?: string;
+}
+
+export type RemarkCode = "cut_prompt" | "cut_negative" | "resized" | "frames";
+
+export type DrawEvent =
+  | { type: "remarks"; remarks: { code: RemarkCode; text: string }[] }
+  | { type: "queued"; position: number }
+  | { type: "step"; done: number; of: number; first: number; previews: string[] }
+  | { type: "done"; drawing: Drawing | null; stopped: boolean }
+  | { type: "error"; error: Fault };
+
+export interface DrawOrigin {
+  name: string;
+  model: string;
+  hash: string | null;
+  runs: { id: string; stage: string; kind: string | null; source: string | null }[];
+  start_sha256: string | null;
+  mask_sha256: string | null;
+}
+
+export const pictureUrl = (id: string) => `/api/drawings/pictures/${id}`;

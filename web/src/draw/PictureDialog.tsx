@@ -1,0 +1,102 @@
+import { useState } from "react";
+import { faultFrom, remove } from "../api/client";
+import { pictureUrl, type Drawing, type DrawnPicture, type DrawOrigin } from "../api/draw";
+import type { Fault } from "../api/types";
+import { stageName } from "../app/names";
+import { useText } from "../text";
+import { Button } from "../ui/Button";
+import { Command } from "../ui/Command";
+import { Dialog } from "../ui/Dialog";
+import { FaultNotice } from "../ui/FaultNotice";
+import { useLoaded } from "../ui/useLoaded";
+
+interface Props {
+  drawing: Drawing;
+  picture: DrawnPicture;
+  onVary: () => void;
+  onChange: () => void;
+  onDeleted: () => void;
+  onClose: () => void;
+}
+
+/** One picture, large, and what can be done with it. */
+export function PictureDialog({ drawing, picture, onVary, onChange, onDeleted, onClose }: Props) {
+  const t = useText();
+  const [where, setWhere] = useState(false);
+  const [fault, setFault] = useState<Fault | null>(null);
+  const discard = () =>
+    remove(pictureUrl(picture.id)).then(onDeleted, (error) => setFault(faultFrom(error)));
+  return (
+    <Dialog title={drawing.prompt || t(`draw.kind.${drawing.kind === "text" ? "image" : drawing.kind}`)} onClose={onClose}>
+      {fault && <FaultNotice fault={fault} />}
+      <img
+        className="drawn large"
+        src={pictureUrl(picture.id)}
+        alt={t("draw.picture", { prompt: drawing.prompt, seed: String(picture.seed) })}
+      />
+      <p className="small quiet">
+        {t("draw.seed.one", { seed: String(picture.seed) })} · {drawing.size} · {drawing.model}
+      </p>
+      <div className="row">
+        <Button look="main" onClick={onVary}>
+          {t("draw.vary")}
+        </Button>
+        <Button icon="edit" onClick={onChange}>
+          {t("draw.change")}
+        </Button>
+        <a className="button" href={`${pictureUrl(picture.id)}?download=true`} download>
+          {t("draw.download")}
+        </a>
+        <Button aria-expanded={where} onClick={() => setWhere(!where)}>
+          {t("draw.where")}
+        </Button>
+        <Button look="danger" icon="trash" onClick={() => void discard()}>
+          {t("draw.delete_picture")}
+        </Button>
+      </div>
+      {where && <WhereFrom drawing={drawing} />}
+    </Dialog>
+  );
+}
+
+/** From a picture to its model, and to what that was made from. */
+function WhereFrom({ drawing }: { drawing: Drawing }) {
+  const t = useText();
+  const { value: origin, fault } = useLoaded<DrawOrigin>(`/api/drawings/${drawing.id}/lineage`);
+  if (fault) return <FaultNotice fault={fault} />;
+  if (!origin) return null;
+  return (
+    <>
+      <dl className="facts">
+        <dt>{t("draw.model")}</dt>
+        <dd>
+          {origin.model} <code>{origin.hash?.slice(0, 12)}</code>
+        </dd>
+        {origin.start_sha256 && (
+          <>
+            <dt>{t("draw.where.began")}</dt>
+            <dd>
+              <code>{origin.start_sha256.slice(0, 12)}</code>
+            </dd>
+          </>
+        )}
+        {origin.runs.length > 0 && (
+          <>
+            <dt>{t("draw.where.runs")}</dt>
+            <dd>
+              <ol>
+                {origin.runs.map((run, index) => (
+                  <li key={`${run.id} ${index}`}>
+                    {stageName(run.stage, t)} <code>{run.id}</code> {run.source}
+                  </li>
+                ))}
+              </ol>
+            </dd>
+          </>
+        )}
+      </dl>
+      {origin.runs.length === 0 && <p>{t("draw.where.elsewhere")}</p>}
+      <Command text={`malmoi lineage ${origin.name}`} />
+    </>
+  );
+}
