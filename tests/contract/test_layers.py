@@ -10,8 +10,8 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src" / "malmoi"
 ORDER = (
     "errors < files, text, progress, units, facts < config, device < corpus, unused < synthetic, tokenizer "
-    "< data, retrieval < model < formats < inference < train < algorithms < evals < feedback, workspace, cost < stage "
-    "< stages < pipeline, report < serve < cli"
+    "< data, retrieval < model < image < formats < inference < train < algorithms < evals < feedback, workspace, cost "
+    "< stage < stages < pipeline, report < serve < cli"
 )
 LEVELS = {name: level for level, names in enumerate(ORDER.split(" < ")) for name in names.split(", ")}
 # The only imports between neighbours, one way: judgements live in the ledger, and a report reads what a recipe ran.

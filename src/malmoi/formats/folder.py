@@ -129,7 +129,7 @@ def load_model(
     path, found = read_folder(folder)
     check_numbers(path, found)
     weights = to_ours(found, config)
-    layers = read_probe_layers(_read_object(folder / CONFIG), config.n_layer, str(folder / CONFIG))
+    layers = read_probe_layers(read_object(folder / CONFIG), config.n_layer, str(folder / CONFIG))
     probe = probe_shape(weights, layers, path) if layers else None
     is_reward = probe is not None or "score.weight" in weights
     if kind is ScalarModel and not is_reward and not n_heads:
@@ -144,7 +144,7 @@ def load_model(
         weights.pop("lm_head.weight", None)
         if is_reward:
             n_heads = len(weights["score.weight"]) if probe is None and weights["score.weight"].ndim else 1
-            settings, where = _read_object(folder / CONFIG), str(folder / CONFIG)
+            settings, where = read_object(folder / CONFIG), str(folder / CONFIG)
             check_heads(settings, n_heads, where)
             score_bias = torch.tensor(read_score_bias(settings, n_heads, where))
             weights.setdefault("score_bias", score_bias if n_heads > 1 else score_bias[0])
@@ -199,7 +199,7 @@ def score_std(folder: Path) -> float:
 def _number(folder: Path, key: str, default: float, wanted: str, fits: Callable[[float], bool]) -> float:
     """What `malmoi.json` says under a key; the default if it lacks it. Raises CheckpointError unless it fits."""
     path = folder / "malmoi.json"
-    said = _read_object(path).get(key, default) if path.exists() else default
+    said = read_object(path).get(key, default) if path.exists() else default
     if not isinstance(said, int | float) or not (math.isfinite(said) and fits(said)):
         raise CheckpointError(f"{path}: {key}: must be {wanted} (got {said!r})")
     return float(said)
@@ -222,7 +222,7 @@ def load_config(folder: Path) -> ModelConfig:
     path = folder / CONFIG
     if not path.exists():
         raise CheckpointError(f"{folder}: {explain(folder)}")
-    return read_config(_read_object(path), str(path))
+    return read_config(read_object(path), str(path))
 
 
 def read_folder(folder: Path) -> tuple[Path, dict[str, Tensor]]:
@@ -231,7 +231,7 @@ def read_folder(folder: Path) -> tuple[Path, dict[str, Tensor]]:
     if path.exists():
         return path, read_weights(path)
     if index.exists():
-        return index, _read_shards(index)
+        return index, read_shards(index)
     for other in sorted(folder.iterdir()):
         if other.suffix in PICKLES:
             raise pickled(other)
@@ -242,8 +242,9 @@ def read_folder(folder: Path) -> tuple[Path, dict[str, Tensor]]:
     raise CheckpointError(f"{path}: no such file{hint}")
 
 
-def _read_shards(index: Path) -> dict[str, Tensor]:
-    shard_of = _read_object(index).get("weight_map")
+def read_shards(index: Path) -> dict[str, Tensor]:
+    """All tensors of the shards that an index names. Raises CheckpointError as `read_weights`, and if they differ."""
+    shard_of = read_object(index).get("weight_map")
     if not isinstance(shard_of, dict) or not all(isinstance(shard, str) for shard in shard_of.values()):
         raise CheckpointError(f"{index}: not an index of shards; weight_map must name a file for each tensor")
     shards = sorted(set(shard_of.values()))
@@ -277,7 +278,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path}: truncated or not safetensors ({error})") from None
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file. Raises CheckpointError, DataError."""
     check_pointer(path)
     try:
         value = read_json(path)
