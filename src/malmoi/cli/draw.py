@@ -14,65 +14,79 @@ if TYPE_CHECKING:
     from malmoi.image.draw import Picture, Request
     from malmoi.image.files import Given
     from malmoi.image.model import PictureModel
+    from malmoi.workspace.folder import Workspace
 
-PictureFile = Annotated[Path | None, typer.Option(metavar="IMAGE", parser=a_path, show_default=False)]
+Prompt = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="PROMPT",
+        help="What to draw. Left out with --from: what that picture says of itself.",
+        show_default=False,
+    ),
+]
+PictureModelName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[MODEL]",
+        help="A picture model of the workspace, or a folder; default: the newest.",
+        show_default=False,
+        autocompletion=completion.picture_models,
+    ),
+]
+N = Annotated[int, typer.Option("--n", metavar="N", help="Pictures, each with the next seed.")]
+MODELS = "the model's"
+Steps = Annotated[int | None, typer.Option(metavar="N", help="Steps from noise to picture.", show_default=MODELS)]
+Guidance = Annotated[
+    float | None, typer.Option(metavar="X", help="How closely to follow the prompt.", show_default=MODELS)
+]
+Negative = Annotated[str, typer.Option(metavar="TEXT", help="What to lead away from.", show_default=False)]
+Seed = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=0, max=MOST_SEED, help="Seed of the first picture.", show_default="random"),
+]
+Size = Annotated[str | None, typer.Option(metavar="WxH", help="Width and height in pixels.", show_default=MODELS)]
+SamplerName = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="ddpm, ddim, euler, euler_ancestral, dpmpp_2m, lcm or flow_euler.", show_default=MODELS
+    ),
+]
+Start = Annotated[
+    Path | None,
+    typer.Option("--from", metavar="IMAGE", parser=a_path, help="A picture to begin with.", show_default=False),
+]
+Strength = Annotated[
+    float | None,
+    typer.Option(metavar="X", help="How much of it to draw again, to 1.", show_default="0.6; with --mask 1"),
+]
+MaskFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="IMAGE", parser=a_path, help="Draw only where this is white or transparent.", show_default=False
+    ),
+]
+Out = Annotated[Path, typer.Option(metavar="DIR", parser=a_path, help="Folder for the pictures.")]
 LONGEST_NAME = 40
 SMALL_WORDS = frozenset({"a", "an", "the"})
 
 
 def draw(
-    prompt: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="PROMPT", help="What to draw. Left out with --from: what that picture says of itself.",
-            show_default=False,
-        ),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[MODEL]", help="A picture model of the workspace, or a folder; default: the newest.",
-            show_default=False, autocompletion=completion.picture_models,
-        ),
-    ] = None,
-    n: Annotated[int, typer.Option("--n", metavar="N", help="Pictures, each with the next seed.")] = 1,
-    steps: Annotated[
-        int | None, typer.Option(metavar="N", help="Steps from noise to picture.", show_default="the model's")
-    ] = None,
-    guidance: Annotated[
-        float | None, typer.Option(metavar="X", help="How closely to follow the prompt.", show_default="the model's")
-    ] = None,
-    negative: Annotated[str, typer.Option(metavar="TEXT", help="What to lead away from.", show_default=False)] = "",
-    seed: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=0, max=MOST_SEED, help="Seed of the first picture.", show_default="random"),
-    ] = None,
-    size: Annotated[
-        str | None, typer.Option(metavar="WxH", help="Width and height in pixels.", show_default="the model's")
-    ] = None,
-    sampler: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="ddpm, ddim, euler, euler_ancestral, dpmpp_2m, lcm or flow_euler.",
-                     show_default="the model's"),
-    ] = None,
-    start: Annotated[
-        Path | None,
-        typer.Option("--from", metavar="IMAGE", parser=a_path, help="A picture to begin with.", show_default=False),
-    ] = None,
-    strength: Annotated[
-        float | None,
-        typer.Option(metavar="X", help="How much of it to draw again, to 1.", show_default="0.6; with --mask 1"),
-    ] = None,
-    mask: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="IMAGE", parser=a_path, help="Draw only where this is white or transparent.", show_default=False
-        ),
-    ] = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", parser=a_path, help="Folder for the pictures.")] = Path("."),
+    prompt: Prompt = None,
+    model: PictureModelName = None,
+    n: N = 1,
+    steps: Steps = None,
+    guidance: Guidance = None,
+    negative: Negative = "",
+    seed: Seed = None,
+    size: Size = None,
+    sampler: SamplerName = None,
+    start: Start = None,
+    strength: Strength = None,
+    mask: MaskFile = None,
+    out: Out = Path("."),
     workspace: WorkspaceOption = Path("workspace"),
     as_json: Json = False,
-) -> None:  # fmt: skip
+) -> None:
     """Draw pictures of a sentence; with --from a picture is changed or varied, with --mask only a part of it.
 
     Each picture is a PNG file that says how it was drawn. With the same model and seed it is drawn again. In a
@@ -86,9 +100,8 @@ def draw(
     """
     import secrets
 
-    from malmoi.cli.answers import remark
     from malmoi.formats.pictures import load_pictures
-    from malmoi.image.draw import parse_size, remarks_of, request_for
+    from malmoi.image.draw import parse_size, request_for
     from malmoi.image.files import read_mask, read_picture
     from malmoi.workspace.folder import Workspace
     from malmoi.workspace.hashes import sha256_in
@@ -100,21 +113,21 @@ def draw(
     here = Workspace(workspace)
     name, folder = find_picture_model(here, model)
     network = load_pictures(folder)
-    words = prompt if prompt is not None else (given.about.get("prompt", "") if given else "")
     request = request_for(
-        network, words, negative=negative, n=n, steps=steps, guidance=guidance, sampler=sampler, size=asked_size,
-        seed=secrets.randbelow(2**31) if seed is None else seed, start=None if given is None else given.pixels,
-        strength=strength, mask=covered,
+        network, _words(prompt, given), negative=negative, n=n, steps=steps, guidance=guidance, sampler=sampler,
+        seed=secrets.randbelow(2**31) if seed is None else seed, size=asked_size,
+        start=None if given is None else given.pixels, strength=strength, mask=covered,
     )  # fmt: skip
     about = {"model": name, "model_sha256": sha256_in(here, folder)}
     rows = _draw(network, request, out, about)
-    drawing, problem = _record(here, request, name, about["model_sha256"], rows, start, mask)
-    told = [said.text for said in remarks_of(network, request, given.size if given else None)]
-    for line in (*_of_given(start, given), *told):
-        remark(f"({line})")
-    if problem and here.exists:
-        remark(f"(the drawing is not recorded: {problem})")
+    drawing = _record(here, request, about, rows, start, mask)
+    _remark(network, request, start, given)
     _tell(rows, drawing, request, as_json, workspace)
+
+
+def _words(prompt: str | None, given: "Given | None") -> str:
+    """What is to be drawn: without words, what the picture to begin with says of itself."""
+    return prompt if prompt is not None else given.about.get("prompt", "") if given is not None else ""
 
 
 def _draw(network: "PictureModel", request: "Request", out: Path, about: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -155,26 +168,36 @@ def free_name(folder: Path, prompt: str) -> Path:
 
 
 def _record(
-    here: Any, request: "Request", model: str, sha256: str, rows: list[dict[str, Any]], start: Path | None,
+    here: "Workspace", request: "Request", about: Mapping[str, str], rows: list[dict[str, Any]], start: Path | None,
     mask: Path | None,
-) -> tuple[str | None, str]:  # fmt: skip
+) -> str | None:  # fmt: skip
+    """The name under which the workspace records it; None outside of one."""
+    from malmoi.cli.answers import remark
     from malmoi.files import sha256_of
     from malmoi.workspace.drawings import NewDrawing, NewPicture, record_in
 
     pictures = [NewPicture(Path(row["path"]), row["seed"]) for row in rows]
     start_sha256, mask_sha256 = (None if path is None else sha256_of(path) for path in (start, mask))
-    settings = request.settings()
-    drawing = NewDrawing(request.prompt, settings, model, sha256, pictures, start_sha256, mask_sha256)
-    return record_in(here, drawing)
+    drawing = NewDrawing(
+        request.prompt, request.settings(), about["model"], about["model_sha256"], pictures, start_sha256, mask_sha256
+    )  # fmt: skip
+    name, problem = record_in(here, drawing)
+    if problem and here.exists:
+        remark(f"(the drawing is not recorded: {problem})")
+    return name
 
 
-def _of_given(path: Path | None, given: "Given | None") -> list[str]:
-    return [f"{path}: {said}" for said in given.remarks] if given is not None else []
+def _remark(network: "PictureModel", request: "Request", start: Path | None, given: "Given | None") -> None:
+    """What was done otherwise than asked."""
+    from malmoi.cli.answers import remark
+    from malmoi.image.draw import remarks_of
+
+    of_file = [f"{start}: {said}" for said in given.remarks] if given is not None else []
+    for line in (*of_file, *(said.text for said in remarks_of(network, request, given.size if given else None))):
+        remark(f"({line})")
 
 
-def _tell(
-    rows: list[dict[str, Any]], drawing: str | None, request: "Request", as_json: bool, workspace: Path
-) -> None:  # fmt: skip
+def _tell(rows: list[dict[str, Any]], drawing: str | None, request: "Request", as_json: bool, workspace: Path) -> None:
     from malmoi.cli.answers import remark
     from malmoi.cli.next_commands import after_drawing
     from malmoi.cli.printing import print_json

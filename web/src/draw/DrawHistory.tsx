@@ -3,6 +3,7 @@ import { pictureUrl, type Drawing, type DrawnPicture } from "../api/draw";
 import { useText } from "../text";
 import { Button } from "../ui/Button";
 import { Dialog } from "../ui/Dialog";
+import { kindKey } from "./words";
 
 interface Props {
   drawings: Drawing[];
@@ -67,9 +68,10 @@ export function DrawHistory({ drawings, onOpen, onAgain, onDelete }: Props) {
   );
 
   function about(drawing: Drawing): string[] {
-    const { kind, size, steps, guidance, sampler, negative, model } = drawing;
+    const { size, steps, guidance, sampler, negative, model } = drawing;
+    const kind = kindKey(drawing.kind);
     return [
-      ...(kind === "text" ? [] : [t(`draw.kind.${kind}`)]), size, `${t("draw.steps")} ${steps}`,
+      ...(kind ? [t(kind)] : []), size, `${t("draw.steps")} ${steps}`,
       `${t("draw.guidance")} ${guidance}`, sampler, ...(negative ? [`${t("draw.negative")}: ${negative}`] : []), model,
     ];
   }

@@ -11,6 +11,7 @@ import { DrawForm, asked, usual, type Choice } from "./DrawForm";
 import { DrawHistory } from "./DrawHistory";
 import { PictureDialog } from "./PictureDialog";
 import { useDrawing, type Live } from "./useDrawing";
+import { REMARKS } from "./words";
 
 /** Pictures from words, from pictures, and into a part of one. */
 export function DrawPage() {
@@ -101,7 +102,7 @@ function Studio({ about }: { about: DrawAbout }) {
       {fault && <FaultNotice fault={fault} onClose={() => setFault(null)} />}
       {remarks.map((code) => (
         <p key={code} className="notice small">
-          <span>{t(`draw.remark.${code}`)}</span>
+          <span>{t(REMARKS[code])}</span>
         </p>
       ))}
       {live && <InTheMaking live={live} />}

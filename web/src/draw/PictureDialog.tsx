@@ -9,6 +9,7 @@ import { Command } from "../ui/Command";
 import { Dialog } from "../ui/Dialog";
 import { FaultNotice } from "../ui/FaultNotice";
 import { useLoaded } from "../ui/useLoaded";
+import { kindKey, KINDS } from "./words";
 
 interface Props {
   drawing: Drawing;
@@ -27,7 +28,7 @@ export function PictureDialog({ drawing, picture, onVary, onChange, onDeleted, o
   const discard = () =>
     remove(pictureUrl(picture.id)).then(onDeleted, (error) => setFault(faultFrom(error)));
   return (
-    <Dialog title={drawing.prompt || t(`draw.kind.${drawing.kind === "text" ? "image" : drawing.kind}`)} onClose={onClose}>
+    <Dialog title={drawing.prompt || t(kindKey(drawing.kind) ?? KINDS.image)} onClose={onClose}>
       {fault && <FaultNotice fault={fault} />}
       <img
         className="drawn large"

@@ -1,0 +1,13 @@
+import type { Drawing, RemarkCode } from "../api/draw";
+
+/** How a drawing began, where it did not begin with words alone. */
+export const KINDS = { image: "draw.kind.image", inpaint: "draw.kind.inpaint" } as const;
+
+export const kindKey = (kind: Drawing["kind"]) => (kind === "text" ? null : KINDS[kind]);
+
+export const REMARKS = {
+  cut_prompt: "draw.remark.cut_prompt",
+  cut_negative: "draw.remark.cut_negative",
+  resized: "draw.remark.resized",
+  frames: "draw.remark.frames",
+} as const satisfies Record<RemarkCode, string>;
