@@ -260,6 +260,8 @@ def build(config: Config, inputs: Inputs) -> Job:
     """The SFT model with scalar heads, and the shuffled rankings; or with a fitted probe, and nothing left to do."""
     if config.method != "train":
         return with_probe(config, inputs)
+    if inputs.start is not None:
+        raise ConfigError('start: only a probe goes on from another one; set method = "probe", or leave start out')
     model = load_model(
         inputs.model, ScalarModel, seed=config.seed, n_heads=config.n_heads, head_scale=config.head_scale
     )

@@ -364,3 +364,10 @@ def test_an_answer_ranked_above_itself_is_counted_and_alone_teaches_nothing(
     assert any("20 rankings rank an answer above the same answer" in line for line in job.notes)
     with pytest.raises(DataError, match="rank answers that differ"):
         reward.build(config, reward.Inputs(model=policy_folder, data=tmp_path / "all.jsonl"))
+
+
+def test_training_refuses_a_probe_to_start_from(tmp_path: Path, policy_folder: Path) -> None:
+    write_jsonl(tmp_path / "ranked.jsonl", [])
+    inputs = reward.Inputs(model=policy_folder, data=tmp_path / "ranked.jsonl", start=policy_folder)
+    with pytest.raises(ConfigError, match=r'start: only a probe goes on from another one; set method = "probe"'):
+        reward.build(reward.Config(), inputs)
