@@ -9,7 +9,7 @@ from malmoi.feedback import accounts
 from malmoi.feedback.accounts import ROLES
 from malmoi.feedback.sessions import make_key
 from malmoi.serve.app import make_app
-from malmoi.serve.guard import UPLOAD
+from malmoi.serve.guard import FORMS, UPLOAD
 from tests.unit.serve.conftest import PASSWORD, Running, new_chat, new_id, person
 
 OPEN = {
@@ -51,6 +51,8 @@ def ask(client: httpx.Client, method: str, path: str) -> int:
     filled = path.replace("{id}", new_id()).replace("{code}", "x").replace("{path:path}", "x")
     if path == UPLOAD:
         return client.post(filled, content=b"x", headers={"Content-Type": "application/octet-stream"}).status_code
+    if path in FORMS:
+        return client.post(filled, files={"image": b"x"}).status_code
     return client.request(method, filled, json=None if method == "GET" else {}).status_code
 
 
