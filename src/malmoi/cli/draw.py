@@ -9,6 +9,7 @@ import typer
 
 from malmoi.cli import completion
 from malmoi.cli.options import MOST_SEED, Json, WorkspaceOption, a_path
+from malmoi.errors import ConfigError
 
 if TYPE_CHECKING:
     from malmoi.image.draw import Picture, Request
@@ -110,11 +111,12 @@ def draw(
     asked_size = None if size is None else parse_size(size)
     given = None if start is None else read_picture(start)
     covered = None if mask is None else read_mask(read_picture(mask))
+    words = _words(prompt, given)
     here = Workspace(workspace)
     name, folder = find_picture_model(here, model)
     network = load_pictures(folder)
     request = request_for(
-        network, _words(prompt, given), negative=negative, n=n, steps=steps, guidance=guidance, sampler=sampler,
+        network, words, negative=negative, n=n, steps=steps, guidance=guidance, sampler=sampler,
         seed=secrets.randbelow(2**31) if seed is None else seed, size=asked_size,
         start=None if given is None else given.pixels, strength=strength, mask=covered,
     )  # fmt: skip
@@ -126,7 +128,9 @@ def draw(
 
 
 def _words(prompt: str | None, given: "Given | None") -> str:
-    """What is to be drawn: without words, what the picture to begin with says of itself."""
+    """What is to be drawn: without words, what the picture to begin with says of itself. Raises ConfigError."""
+    if given is None and not (prompt or "").strip():  # known before a large model is loaded
+        raise ConfigError("prompt: is empty; say what to draw")
     return prompt if prompt is not None else given.about.get("prompt", "") if given is not None else ""
 
 

@@ -3,7 +3,7 @@ import { pictureUrl, type Drawing, type DrawnPicture } from "../api/draw";
 import { useText } from "../text";
 import { Button } from "../ui/Button";
 import { Dialog } from "../ui/Dialog";
-import { kindKey } from "./words";
+import { kindKey, look } from "./words";
 
 interface Props {
   drawings: Drawing[];
@@ -38,7 +38,7 @@ export function DrawHistory({ drawings, onOpen, onAgain, onDelete }: Props) {
             {drawing.pictures.map((picture) => (
               <button key={picture.id} type="button" className="frame-of" onClick={() => onOpen(drawing, picture)}>
                 <img
-                  className="drawn" loading="lazy" src={pictureUrl(picture.id)}
+                  className={look(drawing.size)} loading="lazy" src={pictureUrl(picture.id)}
                   alt={t("draw.picture", { prompt: drawing.prompt, seed: String(picture.seed) })}
                 />
               </button>

@@ -156,7 +156,7 @@ function InTheMaking({ live }: { live: Live }) {
         {live.previews.map((preview, index) => (
           <img
             key={index}
-            className="drawn unfinished"
+            className="drawn few unfinished"
             src={`data:image/png;base64,${preview}`}
             alt={t("draw.preview", { n: live.first + index + 1 })}
           />

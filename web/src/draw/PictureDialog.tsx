@@ -9,7 +9,7 @@ import { Command } from "../ui/Command";
 import { Dialog } from "../ui/Dialog";
 import { FaultNotice } from "../ui/FaultNotice";
 import { useLoaded } from "../ui/useLoaded";
-import { kindKey, KINDS } from "./words";
+import { kindKey, KINDS, look } from "./words";
 
 interface Props {
   drawing: Drawing;
@@ -31,7 +31,7 @@ export function PictureDialog({ drawing, picture, onVary, onChange, onDeleted, o
     <Dialog title={drawing.prompt || t(kindKey(drawing.kind) ?? KINDS.image)} onClose={onClose}>
       {fault && <FaultNotice fault={fault} />}
       <img
-        className="drawn large"
+        className={`${look(drawing.size)} large`}
         src={pictureUrl(picture.id)}
         alt={t("draw.picture", { prompt: drawing.prompt, seed: String(picture.seed) })}
       />

@@ -11,3 +11,8 @@ export const REMARKS = {
   resized: "draw.remark.resized",
   frames: "draw.remark.frames",
 } as const satisfies Record<RemarkCode, string>;
+
+const SMALL = 128;
+
+/** Of a picture: one with few pixels is shown with those, and not smoothed. size: such as "64x64" */
+export const look = (size: string) => (Number(size.split("x")[0]) <= SMALL ? "drawn few" : "drawn");
