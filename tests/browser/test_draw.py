@@ -48,7 +48,7 @@ def draw(page: Any, prompt: str, n: int = 1, steps: int = 2) -> Any:
     page.get_by_label("Steps").fill(str(steps))
     n_before = page.locator("article").count()
     page.get_by_role("button", name="Draw", exact=True).click()
-    page.wait_for_function("n => document.querySelectorAll('article').length > n", arg=n_before)
+    page.locator("article").nth(n_before).wait_for()
     return page.locator("article").first
 
 
@@ -83,7 +83,7 @@ def test_pictures_are_drawn_kept_opened_and_deleted(open_drawing: OpenPage) -> N
     assert Image.open(file.value.path()).text["prompt"] == "red circle"
     dialog.get_by_role("button", name="Delete picture").click()
     dialog.wait_for(state="detached")
-    page.wait_for_function("document.querySelectorAll('article img').length == 2")
+    page.locator("article img").nth(2).wait_for(state="detached")
     page.get_by_role("button", name="Delete: red circle").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).click()
     page.get_by_text("Nothing drawn yet").wait_for()
@@ -109,7 +109,7 @@ def test_a_picture_is_varied(open_drawing: OpenPage) -> None:
     page.locator("article").first.get_by_role("button", name="circle, seed").click()
     n_before = page.locator("article").count()
     page.get_by_role("dialog").get_by_role("button", name="More like it").click()
-    page.wait_for_function("n => document.querySelectorAll('article').length > n", arg=n_before)
+    page.locator("article").nth(n_before).wait_for()
     page.locator("article").first.get_by_text("from a picture").wait_for()
 
 
