@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from malmoi.formats.locate import CONFIG
+from malmoi.formats.locate import CONFIG, PICTURES
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.tokenizer.jinja import find_template, read_settings
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:  # it needs torch, and listing models should be quick
 ABOUT = "malmoi.json"
 """The file of a model folder that says which run made it, and from what."""
 
+PICTURE_MODEL = "picture model"
+"""The kind of models that draw."""
 Reading = Literal["trained", "untrained", "no"]
 """Whether a model may be given documents: "trained" to answer from them and to say when nothing in them fits;
 "untrained": it can chat, and nothing is known; "no": it never learned to read them."""
@@ -28,13 +30,17 @@ DOCUMENTS = "documents"
 def inspect_model(folder: Path) -> dict[str, Any]:
     """Kind, family, number of parameters, types, size, origin; None for what the files do not say."""
     config, about = read_settings(folder / CONFIG), read_settings(folder / ABOUT)
-    tensors = [tensor for path in sorted(folder.glob("*.safetensors")) for tensor in _tensors(path)]
+    draws = (folder / PICTURES).is_file()
+    weights = sorted(folder.glob("*/*.safetensors" if draws else "*.safetensors"))
+    tensors = [tensor for path in weights for tensor in _tensors(path)]
+    files = (path for path in (folder.rglob("*") if draws else folder.iterdir()) if path.is_file())
+    family = read_settings(folder / PICTURES).get("_class_name") if draws else config.get("model_type")
     return {
         "kind": kind_of(folder),
-        "family": config.get("model_type"),
+        "family": family,
         "parameters": sum(math.prod(tensor["shape"]) for tensor in tensors) or None,
         "dtype": ", ".join(sorted({tensor["dtype"] for tensor in tensors})) or None,
-        "bytes": sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
+        "bytes": sum(path.stat().st_size for path in files),
         "context": config.get("max_position_embeddings") or config.get("n_positions"),
         "vocabulary": config.get("vocab_size"),
         "run": about.get("run"),
@@ -44,10 +50,12 @@ def inspect_model(folder: Path) -> dict[str, Any]:
 
 
 def kind_of(folder: Path) -> str:
-    """What a model does: "reward" if it scores answers, "policy" if it writes them.
+    """What a model does: "reward" if it scores answers, "policy" if it writes them, "picture model" if it draws.
 
     `malmoi.json` says so; without one, the architecture does.
     """
+    if (folder / PICTURES).is_file():
+        return PICTURE_MODEL
     by_architecture = "reward" if scores_answers(read_settings(folder / CONFIG)) else "policy"
     return str(read_settings(folder / ABOUT).get("kind") or by_architecture)
 

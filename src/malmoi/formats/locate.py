@@ -9,6 +9,8 @@ from malmoi.errors import CheckpointError
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+PICTURES = "model_index.json"
+"""The file that every picture model has, ours and those that diffusers reads."""
 PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
 GGUF_MAGIC = b"GGUF"
 _POINTERS = (b"version https://git-lfs.github.com/spec/", b"# xet version")
@@ -20,12 +22,16 @@ _N_SHOWN = 5
 def locate(path: Path) -> Path:
     """The folder or GGUF file that a path names: itself, the snapshot in a hub's cache folder, or a folder's only GGUF.
 
+    A picture model's folder is found as it is.
+
     Raises CheckpointError that says what the path is and what to do.
     """
     if path.is_file():
         return _file(path)
     if (snapshot := _snapshot(path)) is not None:
         return locate(snapshot)
+    if (path / PICTURES).is_file():
+        return path
     ggufs = _ggufs(path)
     if len(ggufs) == 1 and not has_weights(path):
         return _file(ggufs[0])
@@ -48,8 +54,8 @@ def explain(folder: Path) -> str:
             "peft.AutoPeftModelForCausalLM.from_pretrained(FOLDER).merge_and_unload().save_pretrained(NEW_FOLDER), and "
             "copy the base model's tokenizer there"
         )
-    if (folder / "model_index.json").exists():
-        return "is a diffusers pipeline, which makes pictures; only models that write text are supported"
+    if (folder / PICTURES).exists():
+        return "draws pictures and writes no text; use `malmoi draw`"
     if (folder / "params.json").exists() and any(folder.glob("consolidated.*")):
         return "holds weights in their maker's own format; use the model's Hugging Face folder"
     if (folder / CONFIG).is_symlink():

@@ -57,7 +57,8 @@ def write_schedule(folder: Path, process: Process, sampler: Sampler) -> str:
     name = CLASSES[sampler]
     theirs = {ours: theirs for theirs, ours in _PREDICTIONS.items()}
     # Settings that another sampler needs stay in the file, as in diffusers' own folders.
-    left_out = {"shift"} if sampler == "ddpm" else {"shift", "variance_type"}
+    left_out = {"shift"} | ({"variance_type"} if sampler != "ddpm" else set())
+    left_out |= {"original_inference_steps", "timestep_scaling"} if sampler != "lcm" else set()
     settings = process.schedule.model_dump(mode="json", exclude=left_out, exclude_none=True)
     prediction = {"prediction_type": theirs[process.prediction]}
     write_json(folder / FILE, {"_class_name": name, "_diffusers_version": VERSION, **prediction, **settings})

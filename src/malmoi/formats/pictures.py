@@ -206,6 +206,18 @@ def find_weights(folder: Path, stem: str) -> Path:
     raise CheckpointError(f"{folder / stem}.safetensors: no such file")
 
 
+def files_of(folder: Path) -> list[Path]:
+    """The files that `load_pictures` reads, relative to the folder, with the licence and what is told of the model."""
+    found = [folder / INDEX, *folder.glob("*.md"), *folder.glob("LICENSE*")]
+    for part in PARTS:
+        found += [path for path in (folder / part).iterdir() if path.suffix in (".json", ".txt")]
+    for part, stem in (("unet", PICTURE_WEIGHTS), ("vae", PICTURE_WEIGHTS), ("text_encoder", TEXT_WEIGHTS)):
+        weights = find_weights(folder / part, stem)
+        shards = set(read_object(weights)["weight_map"].values()) if weights.suffix == ".json" else {weights.name}
+        found += [folder / part / name for name in sorted(shards)]
+    return sorted({path.relative_to(folder) for path in found if path.is_file()})
+
+
 def pickled(path: Path) -> CheckpointError:
     return CheckpointError(
         f"{path}: pickled weights can run code when they are read; only safetensors is read; if you trust the file, "

@@ -222,7 +222,7 @@ def _sigma_levels(name: Sampler, process: Process, n_steps: int) -> list[Level]:
     known = ((1 - alphas) / alphas) ** 0.5
     times = _solver_indices(process, n_steps) if name == "dpmpp_2m" else _indices(process, n_steps, whole=False)
     sigmas = np.interp(times, np.arange(len(known)), known)
-    if process.schedule.use_karras_sigmas:
+    if process.schedule.use_karras_sigmas and name != "euler_ancestral":
         ends = (known[-1], known[0]) if name == "dpmpp_2m" else (sigmas[0], sigmas[-1])
         high, low = (float(end) ** (1 / 7) for end in ends)
         sigmas = (high + np.linspace(0, 1, n_steps) * (low - high)) ** 7

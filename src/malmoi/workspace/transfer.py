@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from malmoi.errors import ConfigError, UserError
 from malmoi.files import disk_errors, folder_atomic, sha256_of, write_json
-from malmoi.formats.inspect import ABOUT, inspect_model, kind_of, scores_answers
-from malmoi.formats.locate import CONFIG, INDEX, WEIGHTS, check_pointer, locate
+from malmoi.formats.inspect import ABOUT, PICTURE_MODEL, inspect_model, kind_of, scores_answers
+from malmoi.formats.locate import CONFIG, INDEX, PICTURES, WEIGHTS, check_pointer, locate
 from malmoi.tokenizer.jinja import read_settings
 from malmoi.workspace.claims import claimed
 from malmoi.workspace.download import Progress
@@ -164,7 +164,11 @@ def _incoming(folder: Path, name: str, say: Callable[[str], None]) -> Iterator[_
 def _add(
     incoming: _Incoming, name: str, path: Path, origin: Mapping[str, Any], reserved: Collection[str], *, move: bool
 ) -> Arrival:
-    write, remark = _read_folder(path, shutil.move if move else shutil.copyfile) if path.is_dir() else _read_gguf(path)
+    bring = shutil.move if move else shutil.copyfile
+    if (path / PICTURES).is_file():
+        write, remark = _read_pictures(path, bring), ""
+    else:
+        write, remark = _read_folder(path, bring) if path.is_dir() else _read_gguf(path)
     added = _record(incoming.workspace, incoming.ledger, name, origin, write, reserved)
     return Arrival(name, inspect_model(added), remark)
 
@@ -250,6 +254,24 @@ def _read_folder(path: Path, bring: Callable[[Path, Path], Any]) -> tuple[Writer
     return write, "" if source is not None else PLAIN
 
 
+def _read_pictures(path: Path, bring: Callable[[Path, Path], Any]) -> Writer:
+    """As `_read_folder`, for a picture model. Files that it does not need stay where they are."""
+    from malmoi import __version__
+    from malmoi.formats.pictures import files_of, load_pictures
+
+    load_pictures(path)
+    names = files_of(path)
+
+    def write(folder: Path, about: dict[str, Any]) -> None:
+        with folder_atomic(folder) as partial:
+            for name in names:
+                (partial / name).parent.mkdir(parents=True, exist_ok=True)
+                bring(path / name, partial / name)
+            write_json(partial / ABOUT, {"malmoi": __version__, "kind": PICTURE_MODEL, **about})
+
+    return write
+
+
 def export_model(
     workspace: Workspace, name: str, to: str, out: Path | None = None, dtype: str | None = None,
     quant: str | None = None,
@@ -281,6 +303,8 @@ def export_folder(
     if quant and (to == "hf" or dtype):
         raise ConfigError("--quant: goes with --to gguf and without --dtype")
     kept: Dtype = DTYPES[dtype or "float32"]
+    if kind_of(found) == PICTURE_MODEL:
+        return _export_pictures(found, name, to, out, kept)
     is_reward = kind_of(found) == "reward"
     if is_reward and to == "gguf":
         raise ConfigError(f"{name}: is a reward model, which GGUF has no form for; --to hf")
@@ -297,3 +321,19 @@ def export_folder(
     n_bytes = sum(path.stat().st_size for path in (out.rglob("*") if out.is_dir() else [out]))
     config = read_settings(out / CONFIG) if is_reward else {}
     return Departure(out, n_bytes, config.get(SCORE_BIAS) or [], PROBE_LAYERS in config)
+
+
+def _export_pictures(found: Path, name: str, to: str, out: Path | None, dtype: "Dtype") -> Departure:
+    """A picture model as a folder that diffusers loads. Raises as `export_folder`."""
+    import torch
+
+    from malmoi.formats.pictures import load_pictures, save_pictures
+
+    if to == "gguf":
+        raise ConfigError(f"{name}: draws pictures, which GGUF has no form for; --to hf")
+    out = out or Path(name)
+    if out.exists() or out.is_symlink():
+        raise UserError(f"{out}: exists already; choose another --out")
+    about = {key: value for key, value in read_settings(found / ABOUT).items() if key not in ("malmoi", "kind")}
+    save_pictures(out, load_pictures(found, torch.float32), about, dtype)
+    return Departure(out, sum(path.stat().st_size for path in out.rglob("*") if path.is_file()), [], False)

@@ -139,7 +139,7 @@ def test_what_is_something_else_is_named(workspace: Path, tmp_path: Path, policy
     assert f"no config.json), but holds {adapter.name}, {policy_folder.name}" in says(tmp_path)
     (tmp_path / "pipeline").mkdir()
     (tmp_path / "pipeline" / "model_index.json").write_text("{}")
-    assert "diffusers pipeline" in says(tmp_path / "pipeline")
+    assert "Stable Diffusion 1.x and 2.x are read" in says(tmp_path / "pipeline")
     (tmp_path / "original").mkdir()
     (tmp_path / "original" / "params.json").write_text("{}")
     (tmp_path / "original" / "consolidated.00.pth").touch()

@@ -1,0 +1,223 @@
+"""Our Stable Diffusion beside diffusers and transformers: samplers step by step, networks, captions, whole pictures."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from malmoi.formats.pictures import load_pictures
+from malmoi.image.autoencoder import Autoencoder, AutoencoderConfig
+from malmoi.image.model import guided
+from malmoi.image.samplers import Sampler, begin, levels, sample
+from malmoi.image.schedule import Process, Schedule
+from malmoi.image.text_encoder import TextEncoder, TextEncoderConfig
+from malmoi.image.unet import UNet, UNetConfig
+from tests.tiny_pictures import randomise, tiny_captions, write_tiny_pictures
+
+diffusers = pytest.importorskip("diffusers", reason="diffusers, the witness of pictures, is not installed")
+transformers = pytest.importorskip("transformers")
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+SD = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+CLASSES = {
+    "ddpm": "DDPMScheduler", "ddim": "DDIMScheduler", "euler": "EulerDiscreteScheduler",
+    "euler_ancestral": "EulerAncestralDiscreteScheduler", "dpmpp_2m": "DPMSolverMultistepScheduler",
+    "lcm": "LCMScheduler",
+}  # fmt: skip
+VARIANTS: list[dict[str, Any]] = [
+    {"steps_offset": 1},
+    {"timestep_spacing": "trailing", "prediction_type": "v_prediction"},
+    {"timestep_spacing": "linspace", "clip_sample": True},
+    {"timestep_spacing": "trailing", "prediction_type": "v_prediction", "rescale_betas_zero_snr": True},
+    {"beta_schedule": "squaredcos_cap_v2", "set_alpha_to_one": False},
+    {"use_karras_sigmas": True, "beta_schedule": "linear", "beta_start": 0.0001, "beta_end": 0.02},
+]
+
+
+def network(x: Tensor, t: Tensor) -> Tensor:
+    """Any smooth function of both."""
+    return torch.tanh(x.flip(-1) + 0.001 * t.reshape(-1, 1, 1, 1).float()) * 0.9
+
+
+@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("variant", range(len(VARIANTS)))
+@pytest.mark.parametrize("n_steps", [1, 4, 17])
+def test_a_sampler_takes_the_steps_of_diffusers(
+    name: Sampler, variant: int, n_steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {**SD, "timestep_spacing": "leading", "clip_sample": False, "set_alpha_to_one": True, "steps_offset": 0}
+    settings |= VARIANTS[variant]
+    kind = getattr(diffusers, CLASSES[name])
+    known = set(kind.__init__.__wrapped__.__code__.co_varnames)
+    theirs = kind(**{key: value for key, value in settings.items() if key in known})
+    prediction = "v" if settings.pop("prediction_type", "epsilon") == "v_prediction" else "epsilon"
+    process = Process("ddpm", prediction, Schedule(**settings))  # type: ignore[arg-type]
+    noises = [torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(seed)) for seed in range(n_steps + 2)]
+    drawn = iter(noises[1:])
+    module = __import__(kind.__module__, fromlist=["randn_tensor"])
+    if hasattr(module, "randn_tensor"):
+        monkeypatch.setattr(module, "randn_tensor", lambda *_, **__: next(drawn))
+    theirs.set_timesteps(n_steps)
+    x = noises[0] * theirs.init_noise_sigma
+    wanted = []
+    for t in theirs.timesteps:
+        given = theirs.scale_model_input(x, t)
+        x = theirs.step(network(given, t.reshape(1)), t, x).prev_sample
+        wanted.append(x)
+    ours_drawn = iter(noises[1:])
+    start = begin(name, process, noises[0], n_steps)
+    steps = list(sample(name, process, network, start, n_steps, lambda: next(ours_drawn)))
+    ladder = levels(name, process, n_steps)
+    assert [level.t for level in ladder[:-1]] == pytest.approx(theirs.timesteps.tolist(), rel=1e-6, abs=1e-4)
+    for step, there in zip(steps, wanted, strict=True):
+        # Euler keeps x / signal there.
+        scale = step.level.signal if name in ("euler", "euler_ancestral") else 1.0
+        # Without signal at the end, they begin at 4096 times the noise, and round at that size.
+        limit = 1e-3 if settings.get("rescale_betas_zero_snr") else 2e-4
+        torch.testing.assert_close(step.x, there * scale, rtol=limit, atol=limit)
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+def test_euler_for_flows_takes_the_steps_of_diffusers(shift: float) -> None:
+    theirs = diffusers.FlowMatchEulerDiscreteScheduler(shift=shift)
+    theirs.set_timesteps(sigmas=np.linspace(1, 1 / 5, 5).tolist())
+    x = start = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    process = Process("flow", "v", Schedule(shift=shift))
+    steps = list(sample("flow_euler", process, network, start, 5, lambda: start))
+    for t, step in zip(theirs.timesteps, steps, strict=True):
+        x = theirs.step(network(x, t.reshape(1) / 1000), t, x).prev_sample
+        torch.testing.assert_close(step.x, x, rtol=1e-5, atol=1e-5)
+
+
+def outputs(module: torch.nn.Module, names: set[str]) -> dict[str, Tensor]:
+    """Fills with what each of the named modules returns."""
+    found: dict[str, Tensor] = {}
+    for name, part in module.named_modules():
+        if name in names:
+            part.register_forward_hook(lambda _, __, out, name=name: found.__setitem__(name, first(out)))
+    return found
+
+
+def first(out: Any) -> Tensor:
+    while not isinstance(out, Tensor):
+        out = out[0]
+    return out
+
+
+def a_config(seed: int) -> dict[str, Any]:
+    draw = random.Random(seed)
+    n_blocks = draw.choice([1, 2, 3])
+    widths = [draw.choice([8, 16, 24]) for _ in range(n_blocks)]
+    has_attention = [draw.random() < 0.6 for _ in range(n_blocks)]
+    return {
+        "block_out_channels": widths, "layers_per_block": draw.choice([1, 2]), "norm_num_groups": draw.choice([2, 4]),
+        "cross_attention_dim": draw.choice([8, 12]), "attention_head_dim": [draw.choice([1, 2, 4]) for _ in widths],
+        "down_block_types": ["CrossAttnDownBlock2D" if yes else "DownBlock2D" for yes in has_attention],
+        "up_block_types": ["CrossAttnUpBlock2D" if yes else "UpBlock2D" for yes in has_attention[::-1]],
+        "use_linear_projection": draw.random() < 0.5, "flip_sin_to_cos": draw.random() < 0.7,
+        "freq_shift": draw.choice([0, 1]), "sample_size": draw.choice([8, 12]),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_every_block_of_the_unet_computes_what_diffusers_does(seed: int) -> None:
+    settings = a_config(seed)
+    ours, theirs = UNet(UNetConfig(**settings)), diffusers.UNet2DConditionModel(**settings).eval()
+    randomise(ours, seed)
+    theirs.load_state_dict(ours.state_dict())
+    names = {name for name, _ in ours.named_modules() if name} & {name for name, _ in theirs.named_modules()}
+    here, there = outputs(ours, names), outputs(theirs, names)
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(2, 4, 10, 14, generator=generator)
+    states = torch.randn(2, 5, settings["cross_attention_dim"], generator=generator)
+    t = torch.tensor([3.0, 700.0])
+    with torch.no_grad():
+        out, wanted = ours(x, t, states), theirs(x, t, states).sample
+    torch.testing.assert_close(out, wanted, rtol=1e-5, atol=1e-5)
+    # A block that goes down gives all that the way up needs; theirs gives its last output first.
+    shared = [name for name in here.keys() & there.keys() if "down_blocks" not in name or name.count(".") > 1]
+    assert len(shared) > 20
+    for name in shared:
+        wanted = there[name].reshape(here[name].shape)
+        # In the middle numbers are larger than 1, and so is what float32 rounds off.
+        limit = 1e-5 * max(1.0, float(wanted.abs().max()))
+        torch.testing.assert_close(here[name], wanted, rtol=1e-5, atol=limit)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_autoencoder_encodes_and_decodes_as_diffusers_does(seed: int) -> None:
+    n_blocks = 1 + seed % 3
+    settings: dict[str, Any] = {
+        "block_out_channels": [8 * (1 + index % 2) for index in range(n_blocks)], "layers_per_block": 1 + seed % 2,
+        "norm_num_groups": 4, "latent_channels": 3 + seed % 2,
+    }  # fmt: skip
+    blocks = {"down_block_types": ["DownEncoderBlock2D"] * n_blocks, "up_block_types": ["UpDecoderBlock2D"] * n_blocks}
+    ours = Autoencoder(AutoencoderConfig(**settings))
+    randomise(ours, seed)
+    theirs = diffusers.AutoencoderKL(**settings, **blocks).eval()
+    theirs.load_state_dict(ours.state_dict())
+    pixels = torch.randn(1, 3, 16, 24, generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        spread = theirs.encode(pixels).latent_dist
+        noise = torch.randn(spread.mean.shape, generator=torch.Generator().manual_seed(1))
+        drawn = (spread.mean + spread.std * noise) * 0.18215
+        torch.testing.assert_close(ours.encode(pixels, noise), drawn, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(ours.decode(drawn), theirs.decode(drawn / 0.18215).sample, rtol=1e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("act", ["quick_gelu", "gelu"])
+def test_the_text_encoder_computes_what_transformers_does(act: str) -> None:
+    settings: dict[str, Any] = {
+        "vocab_size": 99, "hidden_size": 16, "intermediate_size": 40, "num_hidden_layers": 3, "num_attention_heads": 4,
+        "hidden_act": act,
+    }  # fmt: skip
+    ours = TextEncoder(TextEncoderConfig(**settings))
+    randomise(ours, 1)
+    theirs = transformers.CLIPTextModel(transformers.CLIPTextConfig(**settings, eos_token_id=98)).eval()
+    prefix = "text_model." if any(name.startswith("text_model.") for name in theirs.state_dict()) else ""
+    theirs.load_state_dict({prefix + name: tensor for name, tensor in ours.state_dict().items()}, strict=False)
+    ids = torch.randint(0, 99, (2, 77), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(ours(ids), theirs(ids).last_hidden_state, rtol=1e-5, atol=1e-5)
+
+
+def test_captions_have_the_ids_of_transformers(tmp_path: Path) -> None:
+    captions = tiny_captions()
+    captions.save(tmp_path)
+    theirs = transformers.CLIPTokenizer.from_pretrained(tmp_path)
+    draw = random.Random(3)
+    parts = ["red", "Circle", "빨간", "동그라미", "😀", "👩‍👩‍👧", "isn't", "café", "1234", "…", "  ", "\n", "ÀÉ", "漢字", "#@", "it's", "e\u0301"]  # fmt: skip # noqa: E501
+    texts = ["".join(draw.choice(["", " "]) + draw.choice(parts) for _ in range(draw.randrange(12))) for _ in range(10_000)]  # fmt: skip # noqa: E501
+    wanted = theirs(texts, padding="max_length", max_length=77, truncation=True, return_tensors="pt").input_ids
+    assert torch.equal(captions.encode(texts), wanted)
+
+
+@pytest.mark.parametrize("settings", [{}, {"cross_attention_dim": 1024, "attention_head_dim": (5, 10, 20, 20), "use_linear_projection": True}], ids=["1.5", "2.1"])  # fmt: skip # noqa: E501
+def test_names_and_shapes_at_full_size_are_those_of_diffusers(settings: dict[str, Any]) -> None:
+    config = UNetConfig(**settings)
+    with torch.device("meta"):
+        theirs = diffusers.UNet2DConditionModel(**{"cross_attention_dim": 768, **settings})
+        shapes = [{name: one.shape for name, one in net.state_dict().items()} for net in (UNet(config), theirs)]
+    assert shapes[0] == shapes[1]
+
+
+def test_diffusers_loads_what_is_written_and_draws_the_same_picture(tmp_path: Path) -> None:
+    write_tiny_pictures(tmp_path / "tiny")
+    theirs = diffusers.StableDiffusionPipeline.from_pretrained(tmp_path / "tiny")
+    theirs.set_progress_bar_config(disable=True)
+    generator = torch.Generator().manual_seed(1)
+    wanted = theirs("a red circle", height=32, width=32, num_inference_steps=4, guidance_scale=3.0, generator=generator, output_type="pt", negative_prompt="").images  # fmt: skip # noqa: E501
+    model = load_pictures(tmp_path / "tiny", torch.float32)
+    noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(1))
+    predict = guided(model, model.embed(["a red circle"]), model.embed([""]), 3.0)
+    x = begin("ddim", model.process, noise, 4)
+    *_, last = sample("ddim", model.process, predict, x, 4, lambda: noise)
+    torch.testing.assert_close(model.decode(last.x) / 2 + 0.5, wanted, rtol=0, atol=2e-5)
+    theirs.save_pretrained(tmp_path / "theirs")
+    again = load_pictures(tmp_path / "theirs", torch.float32)
+    states = [one.embed(["red"]).states for one in (model, again)]
+    torch.testing.assert_close(*states, rtol=0, atol=0)
