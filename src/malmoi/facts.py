@@ -189,11 +189,29 @@ class Judged:
 
 
 @dataclass(frozen=True)
+class SheetRow:
+    """Pictures next to each other. pictures: PNG files; labels: what each shows, for those who cannot see it"""
+
+    name: str
+    pictures: Sequence[bytes]
+    labels: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Rows of small pictures, one below the other. head: over the columns"""
+
+    caption: str
+    rows: Sequence[SheetRow]
+    head: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
 class Note:
     text: str
 
 
-Block = Figures | Listing | Table | Chat | Ranked | Samples | Judged | Note | Plot
+Block = Figures | Listing | Table | Chat | Ranked | Samples | Judged | Sheet | Note | Plot
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Folders of picture models: Stable Diffusion 1.x and 2.x as diffusers writes them.
+"""Folders of picture models: Stable Diffusion 1.x and 2.x as diffusers writes them, and Malmoi's own (`own_pictures`).
 
 A folder with `model_index.json` has a folder for each part: `unet`, `vae`, `text_encoder`, `tokenizer`, `scheduler`.
 """
@@ -25,6 +25,7 @@ from malmoi.formats.folder import (
 from malmoi.formats.huggingface import Dtype
 from malmoi.formats.inspect import ABOUT
 from malmoi.formats.locate import CONFIG, PICKLES, check_pointer
+from malmoi.formats.own_pictures import INDEX, KIND, OWN, load_own
 from malmoi.formats.picture_schedule import VERSION, read_process, write_schedule
 from malmoi.image.autoencoder import Autoencoder, AutoencoderConfig
 from malmoi.image.captions import Captions
@@ -32,8 +33,6 @@ from malmoi.image.model import ClipText, PictureModel
 from malmoi.image.text_encoder import TextEncoder, TextEncoderConfig
 from malmoi.image.unet import UNet, UNetConfig
 
-INDEX = "model_index.json"
-KIND = "picture model"
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 FAMILY = "Stable Diffusion"
 KNOWN = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline")
@@ -75,6 +74,8 @@ def load_pictures(folder: Path, dtype: torch.dtype | None = None) -> PictureMode
     dtype: of its weights; None: the device's compute type
     Raises CheckpointError for another family, and for missing, truncated, forged or pickled weights.
     """
+    if is_pictures(folder) and read_object(folder / INDEX).get("_class_name") == OWN:
+        return load_own(folder, dtype)
     check_family(folder)
     dtype = dtype or device.current().compute_dtype
     encoder = load_text_encoder(folder / "text_encoder", dtype)
@@ -102,7 +103,7 @@ def check_family(folder: Path) -> None:
     index = read_object(folder / INDEX)
     name = index.get("_class_name")
     if name not in KNOWN:
-        raise CheckpointError(f"{folder}: is a {name}; {FAMILY} 1.x and 2.x are read")
+        raise CheckpointError(f"{folder}: is a {name}; {FAMILY} 1.x and 2.x are read, and Malmoi's own")
     for part in PARTS:
         if not (folder / part).is_dir():
             raise CheckpointError(f"{folder}: has no folder {part}; download the model again")

@@ -1,5 +1,6 @@
 """`report.html`: one self-contained page."""
 
+import base64
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -68,7 +69,13 @@ def render(
     from jinja2 import Environment
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"show": show, "interval": show_interval, "duration": duration, "kind": _kind}
+    environment.filters |= {
+        "show": show,
+        "interval": show_interval,
+        "duration": duration,
+        "kind": _kind,
+        "base64": _base64,
+    }
     here = resources.files(__package__)
     page = environment.from_string((here / "page.html.jinja").read_text(encoding="utf-8"))
     runs = {
@@ -89,6 +96,10 @@ def render(
         settings={stage: dict(_flat(run["settings"])) for stage, run in runs.items()},
         made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
 def _kind(block: Any) -> str:

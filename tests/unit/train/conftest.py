@@ -5,11 +5,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
-from malmoi.algorithms import dpo, grpo, kto, ppo, pretrain, reward, sft
+from malmoi.algorithms import clip, denoiser, dpo, grpo, kto, ppo, pretrain, reward, sft
+from malmoi.data.pictures import TRAIN, write_pictures
 from malmoi.files import write_jsonl
+from malmoi.formats.own_pictures import save_clip
+from malmoi.image.towers import Clip, ClipConfig
 from malmoi.model.config import ModelConfig
+from malmoi.tokenizer.bpe import train_bpe
 from malmoi.train.job import Job
 from malmoi.train.loop import LoopConfig
 from malmoi.train.optim import OptimConfig
@@ -18,7 +23,7 @@ Jobs = dict[str, Callable[[], tuple[Job, LoopConfig]]]
 ALGORITHMS: dict[str, Any] = {
     "pretrain": pretrain, "sft": sft, "reward": reward, "ppo": ppo, "ppo mixed": ppo, "dpo": dpo, "dpo lora": dpo,
     "grpo": grpo, "grpo lora": grpo, "sft lora": sft, "reward lora": reward, "ppo lora": ppo,
-    "kto": kto,
+    "kto": kto, "clip": clip, "denoiser": denoiser,
 }  # fmt: skip
 WORDS = ("cat", "dog", "mat", "log", "list", "낱말", "order")
 
@@ -78,7 +83,26 @@ def given(
         "ppo lora": {**rlhf, "n_iterations": 4, "batch_size": 6, "n_epochs": 1, "lora": {"rank": 2}, "loop": muon},
         "grpo lora": {**rlhf, "n_iterations": 4, "batch_size": 6, "group_size": 2, "lora": {"rank": 2}, "loop": adamw},
     }  # fmt: skip
-    return {name: _given(ALGORITHMS[name], {"micro_batch_size": 2, **table}) for name, table in tables.items()}
+    tables = {name: {"micro_batch_size": 2, **table} for name, table in tables.items()}
+    return {name: _given(ALGORITHMS[name], table) for name, table in (tables | _of_pictures(tmp_path, adamw)).items()}
+
+
+def _of_pictures(folder: Path, loop: LoopConfig) -> dict[str, dict[str, Any]]:
+    """Settings and inputs of what learns from pictures, over a few pictures of noise."""
+    rng = np.random.default_rng(0)
+    rows = [{"captions": {"en": f"a {word}", "ko": f"{word} 하나"}} for word in WORDS]
+    write_pictures(folder / "pictures", TRAIN, rng.integers(0, 256, (len(rows), 16, 16, 3), dtype=np.uint8), rows)
+    towers = {"vocab_size": 300, "n_embd": 16, "n_head": 2, "n_layer": 1, "channels": [8, 8]}
+    of_clip = {"pictures": folder / "pictures", "model": towers, "n_steps": 4, "batch_size": 3, "loop": loop}
+    tokenizer = train_bpe((text for row in rows for text in row["captions"].values()), 300)
+    shape = ClipConfig.model_validate({**towers, "vocab_size": tokenizer.vocab_size})
+    save_clip(folder / "clip", Clip(shape), tokenizer)
+    network = {"patch": 4, "n_embd": 16, "n_head": 2, "n_layer": 1, "n_text_layer": 1, "n_local": 8}
+    of_denoiser = {
+        "pictures": folder / "pictures", "clip": folder / "clip", "model": network, "n_steps": 5, "batch_size": 3,
+        "micro_batch_size": 2, "average_decay": 0.5, "loop": loop,
+    }  # fmt: skip
+    return {"clip": of_clip, "denoiser": of_denoiser}
 
 
 def _given(algorithm: Any, table: dict[str, Any]) -> Given:

@@ -20,7 +20,7 @@ from tests.unit.train.killing import Killed, kill_at
 pytestmark = pytest.mark.usefixtures("float32")
 NAMES = [
     "pretrain", "sft", "sft lora", "reward", "reward lora", "ppo", "ppo mixed", "ppo lora", "dpo", "dpo lora", "kto",
-    "grpo", "grpo lora",
+    "grpo", "grpo lora", "clip", "denoiser",
 ]  # fmt: skip
 
 

@@ -1,0 +1,146 @@
+"""Text to picture: a transformer learns to take noise away from pictures, guided by their captions.
+
+Sources: Liu et al. 2023 (flow, arXiv:2209.03003), Li and He 2025 (predict the picture, arXiv:2511.13720), Ho et al.
+2020 (DDPM, arXiv:2006.11239), Ho and Salimans 2022 (dropped captions, for guidance; arXiv:2207.12598).
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from malmoi.config import Seed, Settings
+from malmoi.data.pictures import TRAIN, Pictures, chosen_captions, read_pictures, to_signed
+from malmoi.data.stream import Collate, Shuffled
+from malmoi.formats.own_pictures import load_tower
+from malmoi.image.dit import Denoiser, DenoiserConfig, DenoiserShape
+from malmoi.image.schedule import Process
+from malmoi.image.towers import TowerText
+from malmoi.train.job import Job
+from malmoi.train.loop import LoopConfig
+from malmoi.unused import OF_OPTIM, Unused
+
+ProcessName = Literal["flow", "flow-v", "ddpm-epsilon", "ddpm-v"]
+PROCESSES: Mapping[str, Process] = {
+    "flow": Process("flow", "sample"),
+    "flow-v": Process("flow", "v"),
+    "ddpm-epsilon": Process("ddpm", "epsilon"),
+    "ddpm-v": Process("ddpm", "v"),
+}
+
+
+class Config(Settings):
+    """Settings of a denoiser."""
+
+    model: DenoiserShape = DenoiserShape()
+    """The network."""
+    process: ProcessName = "flow"
+    """How noise is added and what is predicted: flow predicts the picture, flow-v and ddpm-v the velocity, ddpm-epsilon
+    the noise."""
+    n_steps: int = Field(gt=0)
+    """Optimizer steps."""
+    batch_size: int = Field(64, gt=0)
+    """Pictures in one step, over all ranks."""
+    micro_batch_size: int = Field(64, gt=0)
+    """Pictures in one forward pass."""
+    caption_dropout: float = Field(0.1, ge=0, lt=1)
+    """Share of the captions that are left out, so that the network can also draw without one: guidance needs both."""
+    mean_time: float = 0.0
+    """Flows: middle of the times that are trained on, as a logit; above 0 is more noise (arXiv:2403.03206)."""
+    least_time: float = Field(0.3, gt=0, le=1)
+    """Flow: an error counts as that of the velocity, 1 / time² times as much, for times of at least this."""
+    average_decay: float = Field(0.998, ge=0, lt=1)
+    """The saved weights are an exponential moving average: how much of it stays in a step."""
+    seed: Seed = 1
+    """Of the weights, the order of the pictures, their captions, times and noise."""
+    loop: LoopConfig = LoopConfig()
+    """Optimizer, checkpoints, compilation."""
+
+
+class Inputs(Settings):
+    """What a denoiser reads."""
+
+    pictures: Path = Path()
+    """Folder of pictures with captions."""
+    clip: Path = Path()
+    """Folder of CLIP, whose tower reads the captions."""
+
+
+UNUSED = (
+    *OF_OPTIM,
+    Unused("least_time", "process", lambda name: name != "flow", 'process is not "flow"'),
+    Unused("mean_time", "process", lambda name: not name.startswith("flow"), "process is no flow"),
+)
+
+
+@dataclass(frozen=True)
+class Noised:
+    """x0: (B, 3, H, W), pixels in -1..1; ids, mask: (B, T), captions"""
+
+    x0: Tensor
+    ids: Tensor
+    mask: Tensor
+
+    @property
+    def count(self) -> int:
+        return len(self.x0)
+
+    def to(self, device: torch.device) -> "Noised":
+        return Noised(self.x0.to(device), self.ids.to(device), self.mask.to(device))
+
+
+def loss(
+    model: Denoiser, batch: Noised, text: TowerText, process: Process, config: Config
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Squared error of the prediction, a mean over each picture, weighted by time, summed over pictures."""
+    with torch.no_grad():
+        states = text.tower(batch.ids, batch.mask)
+    t, noise = random_times(len(batch.x0), process, config.mean_time).to(batch.x0.device), torch.randn_like(batch.x0)
+    output = model(process.add_noise(batch.x0, noise, t), t, states, batch.mask)
+    error = ((output.float() - process.target(batch.x0, noise, t)) ** 2).mean((1, 2, 3))
+    weight = 1 / t.clamp(min=config.least_time) ** 2 if process.prediction == "sample" else torch.ones_like(error)
+    return (weight * error).sum(), {"error": error.sum().detach()}
+
+
+def random_times(n: int, process: Process, mean: float) -> Tensor:
+    """(n,) times: of a flow logit-normal, of DDPM uniform over its indices."""
+    if process.kind == "flow":
+        return torch.sigmoid(torch.randn(n) + mean)
+    return torch.randint(process.schedule.num_train_timesteps, (n,))
+
+
+def build(config: Config, inputs: Inputs) -> Job:
+    """The network from nothing, the frozen tower, and shuffled pictures."""
+    pictures, text, process = read_pictures(inputs.pictures, TRAIN), load_tower(inputs.clip), PROCESSES[config.process]
+    torch.manual_seed(config.seed)
+    model = Denoiser(
+        DenoiserConfig(
+            **config.model.model_dump(), n_channels=3, size=pictures.size[0], n_context=text.tower.config.n_embd,
+            n_times=1 if process.kind == "flow" else process.schedule.num_train_timesteps,
+        )
+    )  # fmt: skip
+    collate = _collate(pictures, text, config)
+    steps = Shuffled(len(pictures), config.batch_size, config.seed, collate)
+    averaged = copy.deepcopy(model).requires_grad_(False)
+    job_loss = partial(loss, text=text, process=process, config=config)
+    return Job(model, steps, job_loss, config.n_steps, averaged=averaged, average_decay=config.average_decay)
+
+
+def _collate(pictures: Pictures, text: TowerText, config: Config) -> Collate:
+    def collate(epoch: int, chosen: np.ndarray) -> list[Noised]:
+        key = [config.seed, epoch, int(chosen[0])]
+        captions = list(chosen_captions([pictures.rows[i] for i in chosen], key))
+        dropped = np.random.default_rng([1, *key]).random(len(chosen)) < config.caption_dropout
+        ids, mask = text.captions(["" if drop else caption for caption, drop in zip(captions, dropped, strict=True)])
+        parts = torch.split(torch.arange(len(chosen)), config.micro_batch_size)
+        x0 = to_signed(pictures.pixels[torch.from_numpy(chosen)])
+        return [Noised(x0[part], ids[part], mask[part]) for part in parts]
+
+    return collate

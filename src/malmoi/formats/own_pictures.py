@@ -1,0 +1,131 @@
+"""Folders of picture models trained from nothing: a transformer on pixels, with the caption tower of CLIP.
+
+The layout is that of diffusers' folders, with `denoiser` in place of `unet`, and no `vae`, since pixels are denoised.
+CLIP has a folder of its own, with both towers and `tokenizer`.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from malmoi import __version__, device
+from malmoi.config import Settings, parse
+from malmoi.errors import CheckpointError
+from malmoi.files import folder_atomic, write_json
+from malmoi.formats.folder import check_architecture, check_numbers, read_object, read_weights, write_weights
+from malmoi.formats.inspect import ABOUT
+from malmoi.formats.locate import CONFIG
+from malmoi.image.dit import Denoiser, DenoiserConfig
+from malmoi.image.model import PictureModel
+from malmoi.image.samplers import Sampler, samplers_of
+from malmoi.image.schedule import Kind, Prediction, Process
+from malmoi.image.towers import CaptionIds, Clip, ClipConfig, TextTower, TowerText
+from malmoi.tokenizer.bpe import Tokenizer
+
+S = TypeVar("S", bound=Settings)
+N = TypeVar("N", bound=nn.Module)
+OWN = "MalmoiPicturePipeline"
+KIND, INDEX, SCHEDULER = "picture model", "model_index.json", "scheduler_config.json"
+DENOISER_WEIGHTS, TEXT_WEIGHTS = "diffusion_pytorch_model.safetensors", "model.safetensors"
+
+
+class _Index(Settings):
+    """`model_index.json` of such a folder."""
+
+    size: tuple[int, int]
+    few_steps: bool = False
+    en: str
+    ko: str
+    steps: int
+    guidance: float
+    sampler: Sampler
+
+
+class _Scheduler(Settings):
+    """`scheduler/scheduler_config.json` of such a folder."""
+
+    kind: Kind
+    prediction: Prediction
+
+
+def save_clip(folder: Path, clip: Clip, tokenizer: Tokenizer) -> None:
+    """Write both towers and the captions' vocabulary."""
+    with folder_atomic(folder) as partial:
+        write_json(partial / CONFIG, clip.config.model_dump(mode="json"))
+        write_weights(partial / TEXT_WEIGHTS, clip.state_dict())
+        tokenizer.save(partial / "tokenizer")
+
+
+def load_clip(folder: Path) -> tuple[Clip, CaptionIds]:
+    """Both towers, frozen, and what makes ids of captions. Raises CheckpointError for a broken folder."""
+    config = parse(ClipConfig, read_object(folder / CONFIG), str(folder / CONFIG))
+    clip = _network(folder / TEXT_WEIGHTS, lambda: Clip(config), torch.float32)
+    return clip, CaptionIds(Tokenizer.load(folder / "tokenizer"), config.n_tokens)
+
+
+def load_tower(folder: Path) -> TowerText:
+    """The tower of CLIP that reads captions, frozen. Raises CheckpointError for a broken folder."""
+    clip, captions = load_clip(folder)
+    return TowerText(captions, clip.text)
+
+
+def save_own(folder: Path, model: PictureModel, about: Mapping[str, Any] | None = None) -> None:
+    """Write a picture model. It appears complete or not at all. about: further content of `malmoi.json`"""
+    denoiser, text = model.denoiser, model.text
+    assert isinstance(denoiser, Denoiser) and isinstance(text, TowerText)
+    with folder_atomic(folder) as partial:
+        facts = {**model.about, "sampler": model.sampler, "size": list(model.size), "few_steps": model.few_steps}
+        write_json(partial / INDEX, {"_class_name": OWN, **facts})
+        scheduler = {"kind": model.process.kind, "prediction": model.process.prediction}
+        write_json(partial / "scheduler" / SCHEDULER, scheduler)
+        write_json(partial / "denoiser" / CONFIG, denoiser.config.model_dump(mode="json"))
+        write_weights(partial / "denoiser" / DENOISER_WEIGHTS, denoiser.state_dict())
+        write_json(partial / "text_encoder" / CONFIG, text.tower.config.model_dump(mode="json"))
+        write_weights(partial / "text_encoder" / TEXT_WEIGHTS, text.tower.state_dict())
+        text.captions.tokenizer.save(partial / "tokenizer")
+        write_json(partial / ABOUT, {"malmoi": __version__, "kind": KIND, **(about or {})})
+
+
+def load_own(folder: Path, dtype: torch.dtype | None = None) -> PictureModel:
+    """A picture model on this process's device, frozen.
+
+    Raises CheckpointError for missing, truncated, forged or pickled weights, and for parts of different models.
+    """
+    dtype = dtype or device.current().compute_dtype
+    index = {key: value for key, value in read_object(folder / INDEX).items() if key != "_class_name"}
+    facts = parse(_Index, index, str(folder / INDEX))
+    where = folder / "scheduler" / SCHEDULER
+    scheduler = parse(_Scheduler, read_object(where), str(where))
+    process = Process(scheduler.kind, scheduler.prediction)
+    tower_config, config = _config(folder / "text_encoder", ClipConfig), _config(folder / "denoiser", DenoiserConfig)
+    tower = _network(folder / "text_encoder" / TEXT_WEIGHTS, lambda: TextTower(tower_config), torch.float32)
+    text = TowerText(CaptionIds(Tokenizer.load(folder / "tokenizer"), tower_config.n_tokens), tower)
+    denoiser = _network(folder / "denoiser" / DENOISER_WEIGHTS, lambda: Denoiser(config), dtype)
+    drawn = (config.size, config.size)
+    if config.n_channels != 3 or facts.size != drawn or config.n_context != tower_config.n_embd:
+        raise CheckpointError(f"{folder}: its denoiser and its text encoder do not belong together")
+    if facts.sampler not in samplers_of(process):
+        raise CheckpointError(f"{folder / INDEX}: sampler {facts.sampler}: does not fit the process")
+    about = facts.model_dump(include={"en", "ko", "steps", "guidance", "sampler"})
+    # Positions are learned: a picture of another size has no places for its patches.
+    return PictureModel(process, denoiser, text, None, drawn, config.n_channels, config.size, about, facts.few_steps)
+
+
+def _config(folder: Path, schema: type[S]) -> S:
+    return parse(schema, read_object(folder / CONFIG), str(folder / CONFIG))
+
+
+def _network(path: Path, build: Callable[[], N], dtype: torch.dtype) -> N:
+    """A network with the weights of a file, frozen. build: makes it"""
+    found = read_weights(path)
+    check_numbers(path, found)
+    with torch.device("meta"):
+        network = build()
+    check_architecture(path, ((name, tuple(one.shape)) for name, one in network.state_dict().items()), found)
+    where = device.current().torch_device
+    # Mapped from the file, they would change with it.
+    network.load_state_dict({name: tensor.to(where, dtype, copy=True) for name, tensor in found.items()}, assign=True)
+    return network.requires_grad_(False).eval()
