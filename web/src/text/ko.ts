@@ -517,7 +517,7 @@ export const ko: Record<keyof typeof en, string> = {
   "stage.judgements": "판단 모으기",
   "stage.natural": "일상 질문",
   "stage.pictures": "그림",
-  "stage.clip": "CLIP",
+  "stage.clip": "그림과 설명 맞추기",
   "stage.denoiser": "노이즈 제거",
   "stage.drawings": "그려 보기",
   "stage.pretrain": "사전학습",
