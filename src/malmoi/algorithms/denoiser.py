@@ -56,8 +56,9 @@ class Config(Settings):
     """Flows: middle of the times that are trained on, as a logit; above 0 is more noise (arXiv:2403.03206)."""
     least_time: float = Field(0.3, gt=0, le=1)
     """Flow: an error counts as that of the velocity, 1 / time² times as much, for times of at least this."""
-    average_decay: float = Field(0.998, ge=0, lt=1)
-    """The saved weights are an exponential moving average: how much of it stays in a step."""
+    average_share: float = Field(0.05, gt=0, le=1)
+    """The saved weights are an exponential moving average over about this share of the steps. A longer one would, in a
+    short training, still be the weights of its beginning."""
     seed: Seed = 1
     """Of the weights, the order of the pictures, their captions, times and noise."""
     loop: LoopConfig = LoopConfig()
@@ -128,9 +129,10 @@ def build(config: Config, inputs: Inputs) -> Job:
     )  # fmt: skip
     collate = _collate(pictures, text, config)
     steps = Shuffled(len(pictures), config.batch_size, config.seed, collate)
+    decay = 1 - 1 / max(1.0, config.average_share * config.n_steps)
     averaged = copy.deepcopy(model).requires_grad_(False)
     job_loss = partial(loss, text=text, process=process, config=config)
-    return Job(model, steps, job_loss, config.n_steps, averaged=averaged, average_decay=config.average_decay)
+    return Job(model, steps, job_loss, config.n_steps, averaged=averaged, average_decay=decay)
 
 
 def _collate(pictures: Pictures, text: TowerText, config: Config) -> Collate:

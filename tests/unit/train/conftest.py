@@ -100,7 +100,7 @@ def _of_pictures(folder: Path, loop: LoopConfig) -> dict[str, dict[str, Any]]:
     network = {"patch": 4, "n_embd": 16, "n_head": 2, "n_layer": 1, "n_text_layer": 1, "n_local": 8}
     of_denoiser = {
         "pictures": folder / "pictures", "clip": folder / "clip", "model": network, "n_steps": 5, "batch_size": 3,
-        "micro_batch_size": 2, "average_decay": 0.5, "loop": loop,
+        "micro_batch_size": 2, "average_share": 0.5, "loop": loop,
     }  # fmt: skip
     return {"clip": of_clip, "denoiser": of_denoiser}
 
