@@ -201,8 +201,12 @@ def test_names_and_shapes_at_full_size_are_those_of_diffusers(settings: dict[str
     config = UNetConfig(**settings)
     with torch.device("meta"):
         theirs = diffusers.UNet2DConditionModel(**{"cross_attention_dim": 768, **settings})
-        shapes = [{name: one.shape for name, one in net.state_dict().items()} for net in (UNet(config), theirs)]
-    assert shapes[0] == shapes[1]
+        vae = AutoencoderConfig()
+        blocks = {"down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4}
+        pairs = ((UNet(config), theirs), (Autoencoder(vae), diffusers.AutoencoderKL(**vae.model_dump(), **blocks)))
+        for pair in pairs:
+            ours, peers = ({name: one.shape for name, one in network.state_dict().items()} for network in pair)
+            assert ours == peers
 
 
 def test_diffusers_loads_what_is_written_and_draws_the_same_picture(tmp_path: Path) -> None:

@@ -66,7 +66,9 @@ def models_import(
     revision: Revision = None,
     workspace: WorkspaceOption = Path("workspace"),
 ) -> None:
-    """Import a model: Llama, Mistral, SmolLM, Qwen or GPT-2, as safetensors or GGUF. Pickle files are not read.
+    """Import a model: Llama, Mistral, SmolLM, Qwen or GPT-2, as safetensors or GGUF; or Stable Diffusion 1 or 2.
+
+    A picture model is a folder as diffusers writes it. Pickle files are not read.
 
     \b
     Example:
@@ -100,7 +102,7 @@ def models_export(
     ] = None,
     workspace: WorkspaceOption = Path("workspace"),
 ) -> None:
-    """Export a model for transformers, vLLM or llama.cpp.
+    """Export a model for transformers, vLLM or llama.cpp; a picture model for diffusers.
 
     \b
     Example:

@@ -57,8 +57,10 @@ def judged(pictures: np.ndarray, scenes: Sequence[Scene]) -> dict[str, Any]:
         "colour": _of_things(verdicts, [verdict.n_colours for verdict in verdicts]),
         "shape": _of_things(verdicts, [verdict.n_shapes for verdict in verdicts]),
     }
-    for name in ("number", "sizes", "relation", "background", "all_right"):
+    for name in ("number", "sizes", "background", "all_right"):
         found[name] = bootstrap([float(getattr(verdict, name)) for verdict in verdicts]).to_row()
+    related = [float(verdict.relation) for verdict, scene in zip(verdicts, scenes, strict=True) if scene.relation]
+    found["relation"] = bootstrap(related).to_row()  # a caption that names none says nothing of places
     return found
 
 
