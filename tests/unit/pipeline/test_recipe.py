@@ -19,7 +19,8 @@ def test_every_path_that_an_algorithm_reads_is_refused_in_a_recipe(tmp_path: Pat
     assert {"pretrain.shards", "sft.model", "judge.data", "ppo.reward_model", "grpo.policy"} <= keys
     for key in keys:
         stage, _, name = key.partition(".")
-        shipped = "nano" if stage in ("pretrain", "sft", "reward", "ppo") else "smollm"
+        of_pictures = stage in ("clip", "denoiser")
+        shipped = "nano" if stage in ("pretrain", "sft", "reward", "ppo") else "picture" if of_pictures else "smollm"
         with pytest.raises(ConfigError, match=rf"--set: {key}: a recipe takes what a stage reads from the stages"):
             read_recipe(find_recipe(shipped), [f"{key}=somewhere"])
         text = find_recipe(shipped).read_text(encoding="utf-8")
@@ -84,7 +85,9 @@ def test_a_folder_named_like_a_recipe_does_not_hide_it(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     (tmp_path / "nano").mkdir()
     assert read_recipe(find_recipe("nano")).name == "nano"
-    with pytest.raises(ConfigError, match=r"\./own: no such recipe; .*: answers, nano, nano-small, smollm"):
+    with pytest.raises(
+        ConfigError, match=r"\./own: no such recipe; .*: answers, nano, nano-small, picture, smollm, web"
+    ):
         find_recipe("./own")
 
 
