@@ -1,4 +1,4 @@
-"""The steps of `malmoi corpus` on real pages: main text beside trafilatura's default, the score of prose beside length.
+"""The steps of `malmoi corpus` on real pages: main text next to trafilatura's default, score of prose and length.
 
     python -m benchmarks.corpus --pages FOLDER --labels labels.jsonl.gz
 

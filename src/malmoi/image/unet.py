@@ -55,7 +55,7 @@ class UNetConfig(Settings):
 
 
 class Block(nn.Module):
-    """Some resnets, each with a transformer behind it if there is attention, then a change of size."""
+    """Some resnets, each followed by a transformer if there is attention, then a change of size."""
 
     def __init__(
         self, config: UNetConfig, widths: list[tuple[int, int]], n_heads: int | None, n_time: int

@@ -93,7 +93,7 @@ def _read_warc(file: IO[bytes], n_bytes: int) -> Iterator[Record | Passed]:
                 error = True
                 break
             yield found
-        # A complete record may hold other archives' records: the search begins behind it.
+        # A complete record may hold other archives' records: the search begins after it.
         goes_on = _find(file, magic, max(after + 1, 0 if error else end))
         if goes_on < 0:
             if error:
