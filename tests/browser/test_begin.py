@@ -59,7 +59,13 @@ def fetching(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     files = {path.name: path.read_bytes() for path in (folder / "model").iterdir() if path.is_file()}
     hub = StandInHub(files, model=KNOWN[SMALL_MODEL].hub_id, status=503)
     server = serve(hub)
-    nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9", "PIP_RETRIES": "0", "no_proxy": "*", "HF_TOKEN": ""}
+    nowhere = {
+        "PIP_INDEX_URL": "http://127.0.0.1:9",
+        "PIP_RETRIES": "0",
+        "no_proxy": "*",
+        "HF_TOKEN": "",
+        "HF_HUB_OFFLINE": "0",
+    }
     settings = {**SMALL, **nowhere, "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}"}
     with serving(chromium, folder / "workspace", folder / "log", settings) as site:
         yield Fetching(site, hub)
@@ -87,6 +93,7 @@ def test_a_model_is_fetched_stopped_in_the_middle_and_talks(open_page: OpenPage,
     end = time.monotonic() + JOB_MS / 1000
     while not any(path.endswith(WEIGHTS) for path, _, _ in hub.seen) and time.monotonic() < end:
         page.wait_for_timeout(200)
+    assert any(path.endswith(WEIGHTS) for path, _, _ in hub.seen), page.locator("main").inner_text()
     page.locator("progress").wait_for(timeout=JOB_MS)
     page.get_by_role("button", name="Stop and keep").click()
     page.get_by_text("stopped, kept").wait_for()

@@ -59,4 +59,4 @@ def test_two_answers_survive_a_reload_and_name_the_weights_that_answered(open_sp
     assert len({name.split(" · ")[1] for name in names}) == 1  # one network gave both: the hash says so
     page.get_by_role("button", name="Go on").click()
     page.locator(".compare").wait_for(state="detached")
-    assert page.locator(".answer .markdown").last.inner_text().strip() == shown[1].strip()
+    assert page.locator(".answer .markdown").last.text_content().strip() == shown[1].strip()

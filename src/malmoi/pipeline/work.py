@@ -99,6 +99,8 @@ def run_job(ledger: Ledger, job: dict[str, Any]) -> None:
                 raise
         except Exception as error:
             said = _told(error, number)
+            with contextlib.suppress(UserError):  # before its first heartbeat, nothing has told of its stages
+                report_job(ledger, number, watcher.to_row())
             end_job(ledger, number, "failed", said)
             with contextlib.suppress(UserError):  # a disk that is full takes no log either, and the queue goes on
                 log.say(f"error: {said}")
