@@ -60,20 +60,27 @@ def models_pull(
 def models_import(
     source: Annotated[
         str,
-        typer.Argument(help="A Hugging Face folder, a .gguf file, or OWNER/NAME on the hub.", show_default=False),
+        typer.Argument(
+            help="A Hugging Face folder, a .gguf or .safetensors file, or OWNER/NAME on the hub.", show_default=False
+        ),
     ],
     name: NewName = None,
     revision: Revision = None,
+    prediction: Annotated[
+        str | None,
+        typer.Option(metavar="epsilon|v", help="What a Stable Diffusion in one file predicts; the file does not say."),
+    ] = None,
     workspace: WorkspaceOption = Path("workspace"),
 ) -> None:
     """Import a model: Llama, Mistral, SmolLM, Qwen or GPT-2, as safetensors or GGUF; or Stable Diffusion 1 or 2.
 
-    A picture model is a folder as diffusers writes it. Pickle files are not read.
+    A picture model is a folder as diffusers writes it, or one .safetensors file. Pickle files are not read.
 
     \b
     Example:
       malmoi models import ./SmolLM2-135M-Instruct --name smol
       malmoi models import Qwen/Qwen3-0.6B --revision main
+      malmoi models import v2-1_768.safetensors --prediction v
     """
     from malmoi.pipeline.names import recipe_model_names
     from malmoi.workspace.transfer import import_model
@@ -81,7 +88,9 @@ def models_import(
     with _bars() as progress:
         say = partial(print, flush=True)
         reserved = recipe_model_names()
-        arrival = import_model(workspace, source, name, revision, reserved=reserved, progress=progress, say=say)
+        arrival = import_model(
+            workspace, source, name, revision, reserved=reserved, progress=progress, say=say, prediction=prediction
+        )
     print(_told(arrival, workspace))
 
 
@@ -191,14 +200,15 @@ def _pull(workspace: Path, model: str, name: str | None = None, revision: str | 
 def _told(arrival: "Arrival", workspace: Path) -> str:
     """What was imported, and the next command."""
     from malmoi.cli.next_commands import after_import
+    from malmoi.formats.inspect import PICTURE_MODEL
 
     name, facts = arrival.name, arrival.facts
     if not arrival.is_new:
         return f"{name} is here already, from {facts['source']}"
     lines = [f"{name}  {facts['family']}, {facts['parameters']:,} parameters, from {facts['source']}"]
     lines += [arrival.remark] if arrival.remark else []
-    if facts["kind"] == "policy":
-        lines.append(f"next    {after_import(name, workspace.resolve())}")
+    if facts["kind"] in ("policy", PICTURE_MODEL):
+        lines.append(f"next    {after_import(name, workspace.resolve(), facts['kind'] == PICTURE_MODEL)}")
     return "\n".join(lines)
 
 

@@ -46,7 +46,9 @@ def after_training(model: Path, rankings: Path | None) -> str:
     return shlex.join(["malmoi", "chat", folder])
 
 
-def after_import(name: str, workspace: Path) -> str:
+def after_import(name: str, workspace: Path, draws: bool = False) -> str:
+    if draws:
+        return " ".join(['malmoi draw "…"', shlex.join([name, "--workspace", str(workspace)])])
     return shlex.join(["malmoi", "chat", name, "--workspace", str(workspace)])
 
 

@@ -13,6 +13,9 @@ PICTURES = "model_index.json"
 """The file that every picture model has, ours and those that diffusers reads."""
 PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
 GGUF_MAGIC = b"GGUF"
+LDM = b'"model.diffusion_model.'
+"""In the header of a safetensors file: it is a whole Stable Diffusion."""
+_HEADER_BYTES = 1 << 26
 _POINTERS = (b"version https://git-lfs.github.com/spec/", b"# xet version")
 _ARCHIVES = (b"PK\x03\x04", b"\x1f\x8b", b"7z\xbc\xaf", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 _CACHED = "models--"
@@ -83,10 +86,27 @@ def is_gguf(path: Path) -> bool:
     return path.is_file() and (_begin(path).startswith(GGUF_MAGIC) or path.suffix.lower() == ".gguf")
 
 
+def is_single_file(path: Path) -> bool:
+    """Whether a safetensors file holds a whole Stable Diffusion, under LDM's names. Reads its header."""
+    if path.suffix != ".safetensors" or not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return LDM in file.read(min(8 + int.from_bytes(file.read(8), "little"), _HEADER_BYTES))
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
+
+
 def pickled(path: Path) -> CheckpointError:
+    is_picture = path.suffix == ".ckpt"
+    how = (
+        "diffusers.StableDiffusionPipeline.from_single_file(FILE)"
+        if is_picture
+        else "transformers.AutoModelForCausalLM.from_pretrained(FOLDER)"
+    )
     return CheckpointError(
         f"{path}: pickled weights can run code when they are read; only safetensors is read; if you trust the file, "
-        "convert it: transformers.AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)"
+        f"convert it: {how}.save_pretrained(NEW_FOLDER)"
     )
 
 

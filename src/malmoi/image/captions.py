@@ -3,7 +3,10 @@
 Source: Radford et al. 2021 (arXiv:2103.00020); the numbers are those of transformers' CLIPTokenizer.
 """
 
+import gzip
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,9 @@ BEGIN, END = "<|startoftext|>", "<|endoftext|>"
 LENGTH = 77
 VOCABULARY, MERGES, FAST, SETTINGS = "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json"
 _END_OF_WORD = "</w>"
+_PRINTED = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
+_BYTES = (*_PRINTED, *sorted(set(range(0x100)).difference(_PRINTED)))
+"""All bytes, in the order of CLIP's vocabulary: those that are printed as they are come first."""
 _WORDS = r"""<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""
 
 
@@ -66,6 +72,17 @@ class Captions:
         return max(0, len(self._backend.encode(caption, add_special_tokens=False).ids) - (self.length - 2))
 
     @classmethod
+    @lru_cache(maxsize=2)
+    def of_clip(cls, pad: str = END) -> "Captions":
+        """With the vocabulary of OpenAI's CLIP, which every Stable Diffusion has: its single files hold none."""
+        packed = files("malmoi").joinpath("image/clip_merges.txt.gz").read_bytes()
+        lines = gzip.decompress(packed).decode().splitlines()
+        merges = [(left, right) for left, _, right in (line.partition(" ") for line in lines)]
+        letters = [_letter(byte) for byte in _BYTES]
+        tokens = [*letters, *(letter + _END_OF_WORD for letter in letters), *map("".join, merges), BEGIN, END]
+        return cls({token: id for id, token in enumerate(tokens)}, merges, pad)
+
+    @classmethod
     def load(cls, folder: Path, length: int = LENGTH) -> "Captions":
         """From `vocab.json` and `merges.txt`, or from `tokenizer.json`. Raises CheckpointError."""
         try:
@@ -104,3 +121,8 @@ def _pad_of(folder: Path) -> str:
         if isinstance(token, str):
             return token
     return END
+
+
+def _letter(byte: int) -> str:
+    """The letter that stands for a byte in a byte-level vocabulary."""
+    return chr(byte) if byte in _PRINTED else chr(0x100 + _BYTES.index(byte) - len(_PRINTED))

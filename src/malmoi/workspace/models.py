@@ -38,7 +38,9 @@ def name_for(source: str) -> str:
         last = above[-2]
     if last.startswith("models--"):
         last = last.rpartition("--")[2]
-    stem = re.sub(r"[^a-z0-9._-]+", "-", last.lower()).removesuffix(".gguf").strip("._-")[:100]
+    for suffix in (".gguf", ".safetensors"):
+        last = last.lower().removesuffix(suffix)
+    stem = re.sub(r"[^a-z0-9._-]+", "-", last).strip("._-")[:100]
     if NAME.fullmatch(stem) is None or _HASH.fullmatch(stem):
         raise WorkspaceError(f"{source}: gives no name for the model; choose one with --name")
     return stem

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from malmoi.errors import ConfigError, UserError
 from malmoi.files import disk_errors, folder_atomic, sha256_of, write_json
 from malmoi.formats.inspect import ABOUT, PICTURE_MODEL, inspect_model, kind_of, scores_answers
-from malmoi.formats.locate import CONFIG, INDEX, PICTURES, WEIGHTS, check_pointer, locate
+from malmoi.formats.locate import CONFIG, INDEX, PICTURES, WEIGHTS, check_pointer, is_single_file, locate
 from malmoi.tokenizer.jinja import read_settings
 from malmoi.workspace.claims import claimed
 from malmoi.workspace.download import Progress
@@ -26,9 +26,11 @@ from malmoi.workspace.wheel import Wheel, fetch_wheel
 
 if TYPE_CHECKING:
     from malmoi.formats.huggingface import Dtype
+    from malmoi.image.schedule import Prediction
 
 DTYPES: dict[str, "Dtype"] = {"float32": "float32", "bfloat16": "bfloat16", "float16": "float16"}
 GGUF_KINDS: dict["Dtype", str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+PREDICTIONS: dict[str, "Prediction"] = {"epsilon": "epsilon", "v": "v"}
 PLAIN = "it has no chat template and was given a plain one"
 Writer = Callable[[Path, dict[str, Any]], None]
 """Writes a model into a folder that does not exist yet, and the given values into its `malmoi.json`."""
@@ -113,15 +115,24 @@ def is_to_be_pulled(workspace: Workspace, name: str) -> bool:
 def import_model(
     folder: Path, source: str, name: str | None = None, revision: str | None = None, hub: Hub | None = None, *,
     reserved: Collection[str], progress: Progress = unwatched, say: Callable[[str], None] = unwatched,
+    prediction: str | None = None,
 ) -> Arrival:  # fmt: skip
-    """Take in a Hugging Face folder, a GGUF file, or a model of the hub (OWNER/NAME). Parameters as those of `pull`."""
+    """Take in a Hugging Face folder, a GGUF file, a Stable Diffusion in one file, or a model of the hub (OWNER/NAME).
+
+    prediction: "epsilon" or "v", of a Stable Diffusion in one file; other parameters as those of `pull`
+    """
     path = Path(source)
+    if prediction not in (None, *PREDICTIONS):
+        raise ConfigError(f"--prediction {prediction!r}: expected {' or '.join(PREDICTIONS)}")
     from_hub = not path.exists() and HUB_ID.fullmatch(source) is not None and not source.endswith(".gguf")
     if not from_hub and not path.exists():
         raise UserError(f"{source}: no such file or folder, nor a name on the hub (OWNER/NAME)")
     if not from_hub and revision is not None:
         raise ConfigError(f"--revision: {source} is on this machine and has none")
-    if not from_hub:
+    is_single = not from_hub and is_single_file(path)
+    if prediction and not is_single:
+        raise ConfigError("--prediction: is for a Stable Diffusion in one safetensors file; folders say it themselves")
+    if not from_hub and not is_single:
         path = locate(path)
     name = check_name(name) if name else name_for(source if from_hub else os.path.abspath(path))
     with _incoming(folder, name, say) as incoming:
@@ -131,6 +142,10 @@ def import_model(
         else:
             origin = {"source": str(path.resolve())} | ({"sha256": sha256_of(path)} if path.is_file() else {})
             origin |= {"commit": path.resolve().name} if path.resolve().parent.name == "snapshots" else {}
+        if is_single:
+            write, remark = _read_single(path, prediction)
+            added = _record(incoming.workspace, incoming.ledger, name, origin, write, reserved)
+            return Arrival(name, inspect_model(added), remark)
         return _add(incoming, name, path, origin, reserved, move=from_hub)
 
 
@@ -270,6 +285,18 @@ def _read_pictures(path: Path, bring: Callable[[Path, Path], Any]) -> Writer:
             write_json(partial / ABOUT, {"malmoi": __version__, "kind": PICTURE_MODEL, **about})
 
     return write
+
+
+def _read_single(path: Path, prediction: str | None) -> tuple[Writer, str]:
+    """As `_read_gguf`, of a Stable Diffusion in one file, which becomes a folder. prediction: as `import_model`"""
+    from malmoi.formats.ldm import read_single
+    from malmoi.formats.pictures import save_pictures
+
+    single = read_single(path, PREDICTIONS[prediction] if prediction else None)
+    predicts = "v" if single.model.process.prediction == "v" else "the noise"
+    remark = f"a Stable Diffusion {single.version}.x by its shapes; taken to predict {predicts}"
+    remark += "" if prediction else ", as those that were published do; if it draws noise: --prediction v"
+    return lambda folder, about: save_pictures(folder, single.model, about, single.dtype), remark
 
 
 def export_model(
