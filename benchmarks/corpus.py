@@ -1,6 +1,6 @@
 """The steps of `malmoi corpus` on real pages: main text next to trafilatura's default, score of prose and length.
 
-    python -m benchmarks.corpus --pages FOLDER --labels labels.jsonl.gz
+    python -m benchmarks.corpus --pages FOLDER --labels labels.jsonl.gz [--keep texts.jsonl.gz... --drop FOLDER]
 
 FOLDER: `ground-truth.json` ({name: {"url", "articleBody"}}) and `html/NAME.html.gz`, as in Scrapinghub's benchmark of
 articles; labels: JSON lines {"text", "label"} (1: keep), as of DCLM. Nothing is trained on either.
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from malmoi.corpus.steps import quality
+from benchmarks import corpus_quality
 from malmoi.corpus.steps.archive import Record
 from malmoi.corpus.steps.extract import Extracted, extract
 
@@ -33,11 +33,6 @@ def interval(values: Sequence[float], seed: int = 1) -> tuple[float, float, floa
     """(mean, low, high): bootstrap over pages, 95 %."""
     drawn = np.random.default_rng(seed).choice(np.array(values), (2000, len(values))).mean(1)
     return float(np.mean(values)), *map(float, np.quantile(drawn, (0.025, 0.975)))  # type: ignore[return-value]
-
-
-def auc(scores: Sequence[float], labels: Sequence[int]) -> float:
-    kept, dropped = ([s for s, y in zip(scores, labels, strict=True) if bool(y) == side] for side in (True, False))
-    return float(np.mean([(a > b) + 0.5 * (a == b) for a in kept for b in dropped]))
 
 
 def main_text(folder: Path) -> None:
@@ -60,20 +55,16 @@ def main_text(folder: Path) -> None:
     print(f"{n_bytes / 1e6 / seconds:.1f} MB/s, {len(ours) / seconds:.0f} pages/s of processor time")
 
 
-def prose(path: Path) -> None:
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
-    labels = [row["label"] for row in rows]
-    print(f"score of prose: AUC {auc([quality.score(row['text']) for row in rows], labels):.3f}; "
-          f"length alone {auc([len(row['text']) for row in rows], labels):.3f}")  # fmt: skip
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pages", type=Path)
     parser.add_argument("--labels", type=Path)
+    parser.add_argument(
+        "--keep", type=Path, nargs="*", default=[], help="curated texts to train on, JSON lines, gzipped"
+    )
+    parser.add_argument("--drop", type=Path, help="folder of archives; what is around their pages' main text")
     given = parser.parse_args()
     if given.pages:
         main_text(given.pages)
     if given.labels:
-        prose(given.labels)
+        corpus_quality.measure(given.labels, given.keep, given.drop)

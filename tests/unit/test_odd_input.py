@@ -56,7 +56,7 @@ BESIDE: dict[str, list[str]] = {
     "data show": ["chats.jsonl"], "data add": ["chats.jsonl"],
     "data list": [], "data remove": ["file.txt"],
     "corpus build": ["text", "--out", "corpus"], "corpus show": ["text"], "corpus trace": ["0", "text"],
-    "corpus remove": ["text", "--out", "corpus", "--id", "0"],
+    "corpus label": ["text"], "corpus remove": ["text", "--out", "corpus", "--id", "0"],
     "data freeze": [], "data snapshots": [], "data export": ["exported.jsonl"], "data forget": ["Ann"],
     "index": ["text"], "serve": ["--host", "192.0.2.1", "--no-open"], "users list": [],
     "users add": ["Ann"], "users remove": ["Ann"],

@@ -17,6 +17,7 @@ from malmoi.cli import (
     ask,
     chat,
     corpus,
+    corpus_label,  # noqa: F401  # a command of `corpus`
     data,
     data_changes,  # noqa: F401  # commands of `data`
     draw,

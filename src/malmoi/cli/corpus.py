@@ -87,7 +87,8 @@ def show(folder: Folder, samples: Annotated[bool, typer.Option(help="Show kept a
         return
     for line in told(found, folder):
         print(printable(line))
-    for step, rows in [("kept", found["kept_samples"]), *found["samples"].items()] if samples else ():
+    kept = found["kept_samples"].get("personal", [])
+    for step, rows in [("kept", kept), *found["samples"].items()] if samples else ():
         for row in rows:
             text = " ".join(row["text"].split())[:200]
             print(printable(f"\n{step}{': ' + row['reason'] if 'reason' in row else ''}  {row['url']}\n  {text}"))

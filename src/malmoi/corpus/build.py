@@ -4,6 +4,7 @@
     OUT/dropped.jsonl.gz        what was dropped: id, address, step, reason
     OUT/ids.npy                 where each kept page is, sorted by its id
     OUT/index.json              counts, settings, and the SHA-256 of each file; written last
+    OUT/classifier.safetensors  trained on the labels, if there are any
     OUT/times.json              how long each step took: the only file that differs from build to build
 
 Parts are read by several processes, each into files of its own in OUT/parts, so that a build that was killed goes on;
@@ -24,7 +25,8 @@ from typing import Any
 
 from malmoi import progress
 from malmoi.corpus.finish import finish
-from malmoi.corpus.form import FORM, INDEX, PARTS, PLAN, TIMES, Counts, Settings
+from malmoi.corpus.form import CLASSIFIER, FORM, INDEX, PARTS, PLAN, TIMES, Counts, Settings
+from malmoi.corpus.labels import read_labels, train
 from malmoi.corpus.part import read_part
 from malmoi.corpus.sources import Source, find_sources, parts_of
 from malmoi.errors import ConfigError, DataError, UserError
@@ -45,13 +47,20 @@ def build(
     if not sources:
         said = ", ".join(f"{n} × {name}" for name, n in passed.items()) or "empty"
         raise DataError(f"{' '.join(given)}: nothing to read ({said}); give WARC files, or folders of text")
+    for name in settings.evaluation_sets:
+        if not Path(name).is_file():
+            raise DataError(f"{name}: no such file; evaluation_sets names files of JSON lines")
     parts = parts_of(sources)
     plan = {"form": FORM, "settings": settings.model_dump(mode="json"), "sources": [asdict(one) for one in sources],
-            "evaluation_sets": [sha256_of(Path(path)) for path in settings.evaluation_sets]}  # fmt: skip
+            "evaluation_sets": [sha256_of(Path(path)) for path in settings.evaluation_sets],
+            "labels": [sha256_of(Path(path)) for path in settings.labels]}  # fmt: skip
     if _is_built(out, plan):
         say(f"{out}: built already, from the same sources with the same settings")
         return dict(read_json(out / INDEX))
+    classifier, judged = train(read_labels(list(map(Path, settings.labels)))) if settings.labels else (None, None)
     write_json(out / PLAN, plan)
+    if classifier is not None:
+        classifier.save(out / CLASSIFIER)
     began = time.monotonic()
     for name, n in sorted(passed.items()):
         say(f"not read: {n:,} × {name}")
@@ -64,6 +73,8 @@ def build(
     taken |= {f"cpu_{step}": round(seconds, 2) for step, seconds in counts.seconds.items()}
     write_json(out / TIMES, taken)
     index |= {"not_read": passed, "n_sources": len(sources), "plan": plan}
+    if judged is not None:
+        index["classifier"] = judged
     write_json(out / INDEX, index)
     shutil.rmtree(out / PARTS, ignore_errors=True)
     return index

@@ -29,10 +29,11 @@ def open_built(folder: Path) -> dict[str, Any]:
 def pages_of(folder: Path) -> Iterator[Page]:
     """Every page that was kept, in order."""
     for shard in open_built(folder)["shards"]:
-        yield from _rows(folder / shard["file"])
+        yield from rows_of_shard(folder / shard["file"])
 
 
-def _rows(path: Path) -> Iterator[Page]:
+def rows_of_shard(path: Path) -> Iterator[Page]:
+    """The pages of one shard. Raises DataError if it is missing or damaged."""
     try:
         with gzip.open(path, "rb") as file:
             yield from (Page.from_row(json.loads(line)) for line in file)
@@ -74,7 +75,7 @@ def _by_id(folder: Path, index: dict[str, Any], name: str) -> Page | None:
     if at == len(known) or int(known["id"][at]) != number:
         return None
     shard, line = int(known["shard"][at]), int(known["line"][at])
-    return next(page for i, page in enumerate(_rows(folder / index["shards"][shard]["file"])) if i == line)
+    return next(page for i, page in enumerate(rows_of_shard(folder / index["shards"][shard]["file"])) if i == line)
 
 
 def remove(
@@ -92,7 +93,7 @@ def remove(
 
     def kept() -> Iterator[Page]:
         for page in pages_of(folder):
-            name = _named(page, domains, urls, ids)
+            name = _named(page.id, page.metadata["url"], domains, urls, ids)
             if not name:
                 yield page
                 continue
@@ -109,15 +110,18 @@ def remove(
         np.save(buffer, np.sort(where, order="id"))
         write_bytes(new / IDS, buffer.getvalue())
         dropped = {**index["dropped"], "remove": {f"removed: {name}": n for name, n in found.items()}}
-        made = index | told | {"n_kept": len(where), "shards": shards, "dropped": dropped, "removed_from": str(folder)}
+        # A sample of a page that is removed, whether it was kept or dropped then, is removed too.
+        samples = {name: {step: [row for row in rows if not _named(row["id"], row["url"], domains, urls, ids)]
+                          for step, rows in index[name].items()} for name in ("samples", "kept_samples")}  # fmt: skip
+        made = index | told | samples | {"n_kept": len(where), "shards": shards, "dropped": dropped}
+        made["removed_from"] = str(folder)
         write_json(new / PLAN, index["plan"] | {"removed": list(asked)})
         write_json(new / INDEX, made)
     return made
 
 
-def _named(page: Page, domains: Sequence[str], urls: Sequence[str], ids: Sequence[str]) -> str:
+def _named(id_: str, url: str, domains: Sequence[str], urls: Sequence[str], ids: Sequence[str]) -> str:
     """Which of the given names fits a page; a domain fits its subdomains too."""
-    url = page.metadata["url"]
     host = urlsplit(url).hostname or "" if "://" in url else ""
     domain = next((one for one in domains if host == one or host.endswith(f".{one}")), "")
-    return domain or (url if url in urls else "") or (page.id if page.id in ids else "")
+    return domain or (url if url in urls else "") or (id_ if id_ in ids else "")

@@ -1,20 +1,23 @@
 """What depends on all parts: copies, repeated lines, evaluation sets; then personal data, and the shards."""
 
+import contextlib
 import gzip
 import io
 import json
+import math
 import shutil
 import time
+from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Protocol
 
 import numpy as np
 
 from malmoi.corpus import clean
 from malmoi.corpus.documents import Document
-from malmoi.corpus.form import DATA, DROPPED, IDS, N_SAMPLES, PARTS, SAMPLE_CHARS, Counts, Settings
+from malmoi.corpus.form import DATA, DROPPED, IDS, PARTS, Counts, Settings
 from malmoi.corpus.part import drop as dropping
 from malmoi.corpus.part import dropped_row
 from malmoi.corpus.steps import extract as extraction
@@ -22,22 +25,27 @@ from malmoi.corpus.steps import near, personal
 from malmoi.corpus.steps.contamination import EvaluationSets
 from malmoi.corpus.steps.page import Page
 from malmoi.errors import DataError
-from malmoi.files import folder_atomic, sha256_of, to_json, write_bytes
+from malmoi.files import folder_atomic, open_atomic, sha256_of, to_json, write_bytes
 
 SHARD_BYTES = 256 << 20
 _EACH = np.dtype([("id", "<u8"), ("shard", "<u4"), ("line", "<u4")])
 
 
 class _Parts:
-    """The pages of all parts, by number in their order."""
+    """The pages of all parts, by number in their order. Of each page some numbers are in memory, no text."""
 
     def __init__(self, folder: Path, n: int) -> None:
         self.paths = [folder / f"{number:05d}.jsonl" for number in range(n)]
-        loaded = [np.load(path.with_suffix(".npz")) for path in self.paths]
+        loaded = list[dict[str, np.ndarray]]()
+        for path in self.paths:
+            with np.load(path.with_suffix(".npz")) as part:
+                loaded.append(dict(part))
         self.starts = [part["starts"] for part in loaded]
-        self.bands = np.concatenate([part["bands"] for part in loaded])
-        self.digests = [bytes(row) for part in loaded for row in part["digests"]]
+        self.digests, self.scores, self.languages = (
+            np.concatenate([part[name] for part in loaded]) for name in ("digests", "scores", "languages")
+        )
         self.first = np.cumsum([0, *(len(starts) - 1 for starts in self.starts)])
+        self._open: tuple[Path | None, IO[bytes]] = (None, io.BytesIO())
 
     def __len__(self) -> int:
         return int(self.first[-1])
@@ -46,38 +54,51 @@ class _Parts:
         part = int(np.searchsorted(self.first, number, "right")) - 1
         at = number - int(self.first[part])
         start, end = int(self.starts[part][at]), int(self.starts[part][at + 1])
-        with self.paths[part].open("rb") as file:
-            file.seek(start)
-            return Page.from_row(json.loads(file.read(end - start)))
+        file = self._file(self.paths[part])
+        file.seek(start)
+        return Page.from_row(json.loads(file.read(end - start)))
+
+    def _file(self, path: Path) -> IO[bytes]:
+        """The file of a part; the last one stays open, since pages are mostly asked for in their order."""
+        last, file = self._open
+        if path != last:
+            file.close()
+            file = path.open("rb")
+            self._open = (path, file)
+        return file
+
+    def close(self) -> None:
+        self._open[1].close()
+
+    def columns(self, chosen: np.ndarray) -> Iterator[np.ndarray]:
+        """The hashes of one band after the other, of some pages; from disk, one in memory at a time."""
+        for band in range(near.N_BANDS):
+            stored = (np.load(path.with_suffix(".bands"), mmap_mode="r")[band].copy() for path in self.paths)
+            yield np.concatenate(list(stored))[chosen]
 
 
 def finish(out: Path, n_parts: int, settings: Settings, counts: Counts) -> dict[str, Any]:
     """Finish a corpus whose parts have been read; returns what its index tells. Raises DataError if nothing is left."""
-    parts = _Parts(out / PARTS, n_parts)
-    dropped = [row for number in range(n_parts) for row in _read_dropped(out / PARTS / f"{number:05d}.dropped")]
-    began = time.process_time()
-    copy_of = _copies(parts, settings)
-    counts.seconds["near"] += time.process_time() - began
+    with contextlib.closing(_Parts(out / PARTS, n_parts)) as parts, _gzipped(out / DROPPED) as gone:
+        for number in range(n_parts):
+            with (out / PARTS / f"{number:05d}.dropped").open("rb") as file:
+                shutil.copyfileobj(file, gone)
 
-    def drop(page: Page, step: str, reason: str) -> None:
-        one = dropping(page, step, reason)
-        counts.drop(one)
-        dropped.append(dropped_row(one))
+        def drop(page: Page, step: str, reason: str, **more: str) -> None:
+            one = dropping(page, step, reason)
+            counts.drop(one)
+            gone.write(to_json(dropped_row(one) | more).encode() + b"\n")
 
-    for number, (original, how) in sorted(copy_of.items()):
-        drop(parts[number], "near", f"{how} copy of another page")
-        dropped[-1]["copy_of"] = parts[original].id
-    kept = [number for number in range(len(parts)) if number not in copy_of]
-    pages = _cleaned(parts, kept, settings, counts, drop)
-    with folder_atomic(out / DATA) as folder:
-        shards, where, told = write_shards(folder, pages)
-    if counts.n_read != len(where) + counts.n_dropped:
-        shutil.rmtree(out / DATA)
-        raise RuntimeError(f"{counts.n_read} pages read, but {len(where)} kept and {counts.n_dropped} dropped")
-    if not len(where):
-        shutil.rmtree(out / DATA)
-        raise DataError(f"{out}: no page is left of {counts.n_read:,}: {_most_dropped(counts)}")
-    write_gzip(out / DROPPED, (to_json(row).encode() + b"\n" for row in dropped))
+        kept = _without_copies(parts, _best(parts, settings, counts, drop), settings, counts, drop)
+        pages = _cleaned(parts, kept.tolist(), settings, counts, drop)
+        with folder_atomic(out / DATA) as folder:
+            shards, where, told = write_shards(folder, pages)
+        if counts.n_read != len(where) + counts.n_dropped:
+            shutil.rmtree(out / DATA)
+            raise RuntimeError(f"{counts.n_read} pages read, but {len(where)} kept and {counts.n_dropped} dropped")
+        if not len(where):
+            shutil.rmtree(out / DATA)
+            raise DataError(f"{out}: no page is left of {counts.n_read:,}: {_most_dropped(counts)}")
     buffer = io.BytesIO()
     np.save(buffer, np.sort(where, order="id"))
     write_bytes(out / IDS, buffer.getvalue())
@@ -96,32 +117,62 @@ def _most_dropped(counts: Counts) -> str:
     return ", ".join(f"{n:,} × {reason}" for reason, n in every.most_common(3))
 
 
-def _copies(parts: _Parts, settings: Settings) -> dict[int, tuple[int, str]]:
-    """Number of a copy -> the page that is kept, and which kind of copy it is."""
-    first: dict[bytes, int] = {}
-    exact: dict[int, tuple[int, str]] = {}
-    for number, digest in enumerate(parts.digests):
-        if (original := first.setdefault(digest, number)) != number:
-            exact[number] = (original, "an exact")
-    if settings.near_from >= 1:
-        return exact
-    rest = [number for number in range(len(parts)) if number not in exact]
-    alike = near.copies(parts.bands[rest], lambda at: parts[rest[at]].text, settings.near_from)
-    return exact | {rest[later]: (rest[earlier], "a near") for later, earlier in alike.items()}
+class _Drop(Protocol):
+    def __call__(self, page: Page, step: str, reason: str, **more: str) -> None: ...
 
 
-def _cleaned(
-    parts: _Parts, kept: Sequence[int], settings: Settings, counts: Counts, drop: Callable[[Page, str, str], None]
-) -> Iterator[Page]:
+def _best(parts: _Parts, settings: Settings, counts: Counts, drop: _Drop) -> np.ndarray:
+    """Numbers of the pages that are kept for their scores: the wanted share of each language, or the likely ones."""
+    keep = np.ones(len(parts), bool)
+    if settings.keep_share is not None:
+        for name in np.unique(parts.languages):
+            of_one = np.flatnonzero(parts.languages == name)
+            order = of_one[np.argsort(-parts.scores[of_one], kind="stable")]
+            keep[order[math.ceil(settings.keep_share * len(order)) :]] = False
+        reason = f"below the best {settings.keep_share:.0%}"
+    elif settings.labels:
+        keep = parts.scores >= 0.5
+        reason = "classifier: rather to drop"
+    for number in np.flatnonzero(~keep).tolist():
+        drop(parts[number], "share", reason)
+    if settings.labels or settings.keep_share is not None:
+        for number in np.flatnonzero(keep).tolist():
+            counts.passing("share", parts[number])
+    return np.flatnonzero(keep)
+
+
+def _without_copies(parts: _Parts, kept: np.ndarray, settings: Settings, counts: Counts, drop: _Drop) -> np.ndarray:
+    """Numbers of the pages that are no copy of an earlier one."""
+    began = time.process_time()
+    _, first, of_text = np.unique(parts.digests[kept], axis=0, return_index=True, return_inverse=True)
+    original = kept[first[of_text.reshape(-1)]]
+    exact = original != kept
+    rest = kept[~exact]
+    alike = dict[int, int]()
+    if settings.near_from < 1:
+        alike = near.copies(parts.columns(rest), lambda at: parts[int(rest[at])].text, settings.near_from)
+    counts.seconds["near"] += time.process_time() - began
+    found = dict(zip(kept[exact].tolist(), original[exact].tolist(), strict=True))
+    near_ones = {int(rest[later]): int(rest[earlier]) for later, earlier in alike.items()}
+    for number, earlier in sorted((found | near_ones).items()):
+        kind = "an exact" if number in found else "a near"
+        drop(parts[number], "near", f"{kind} copy of another page", copy_of=parts[earlier].id)
+    return np.array([number for number in rest.tolist() if number not in near_ones], np.int64)
+
+
+def _cleaned(parts: _Parts, kept: Sequence[int], settings: Settings, counts: Counts, drop: _Drop) -> Iterator[Page]:
     sets = EvaluationSets.read(map(Path, settings.evaluation_sets)) if settings.evaluation_sets else None
-    for page in _without_repeated_lines(parts, kept, settings, drop):
+    for page in _without_repeated_lines(parts, kept, settings, counts, drop):
+        counts.passing("lines", page)
         began = time.process_time()
         found_in = sets.found_in(page.text) if sets is not None else ""
         counts.seconds["contamination"] += time.process_time() - began
         if found_in:
             drop(page, "contamination", f"text of {found_in}")
             continue
+        counts.passing("contamination", page)
         if settings.personal == "keep":
+            counts.passing("personal", page)
             yield page
             continue
         began = time.process_time()
@@ -131,14 +182,18 @@ def _cleaned(
             drop(page, "personal", f"{next(iter(masked))} in it")
             continue
         counts.masked.update(masked)
-        yield page.after("personal", text, masked=dict(masked)) if masked else page
+        page = page.after("personal", text, masked=dict(masked)) if masked else page
+        counts.passing("personal", page)
+        yield page
 
 
 def _without_repeated_lines(
-    parts: _Parts, kept: Sequence[int], settings: Settings, drop: Callable[[Page, str, str], None]
+    parts: _Parts, kept: Sequence[int], settings: Settings, counts: Counts, drop: _Drop
 ) -> Iterator[Page]:
     if not settings.repeated_lines:
-        yield from (parts[number] for number in kept)
+        for number in kept:
+            counts.passing("near", page := parts[number])
+            yield page
         return
 
     def documents() -> Iterator[Document]:
@@ -148,6 +203,7 @@ def _without_repeated_lines(
     following = next(cleaned, None)
     for number in kept:
         page = parts[number]
+        counts.passing("near", page)
         if following is None or following.id != page.id:
             drop(page, "lines", "little but lines that the site repeats")
             continue
@@ -156,17 +212,11 @@ def _without_repeated_lines(
         following = next(cleaned, None)
 
 
-def _read_dropped(path: Path) -> Iterator[dict[str, str]]:
-    with path.open("rb") as file:
-        yield from map(json.loads, file)
-
-
 def write_shards(folder: Path, pages: Iterator[Page]) -> tuple[list[dict[str, Any]], np.ndarray, dict[str, Any]]:
     """Write the pages into a folder; returns the shards, where each page is, and what the report tells of them."""
-    shards, where = list[dict[str, Any]](), list[tuple[int, int, int]]()
-    languages, licenses, domains, lengths = Counter[str](), Counter[str](), Counter[str](), list[int]()
-    samples, n_text = list[dict[str, str]](), 0
-    rows: list[bytes] = []
+    shards, where = list[dict[str, Any]](), array("Q")
+    languages, licenses, domains = Counter[str](), Counter[str](), Counter[str]()
+    lengths, n_text, rows = array("I"), 0, list[bytes]()
 
     def flush() -> None:
         path = folder / f"{len(shards):05d}.jsonl.gz"
@@ -177,7 +227,7 @@ def write_shards(folder: Path, pages: Iterator[Page]) -> tuple[list[dict[str, An
     held = 0
     for page in pages:
         row = to_json(page.to_row()).encode() + b"\n"
-        where.append((int(page.id, 16), len(shards), len(rows)))
+        where.extend((int(page.id, 16), len(rows) << 32 | len(shards)))
         rows.append(row)
         held += len(row)
         known = page.metadata
@@ -186,8 +236,6 @@ def write_shards(folder: Path, pages: Iterator[Page]) -> tuple[list[dict[str, An
         domains[clean.family(known["url"]) if "://" in known["url"] else known["archive"]] += 1
         lengths.append(len(page.text))
         n_text += len(page.text.encode())
-        if len(samples) < N_SAMPLES:
-            samples.append({"url": known["url"] or known["archive"], "text": page.text[:SAMPLE_CHARS]})
         if held > SHARD_BYTES:
             flush()
             held = 0
@@ -195,15 +243,30 @@ def write_shards(folder: Path, pages: Iterator[Page]) -> tuple[list[dict[str, An
         flush()
     told = {"n_text_bytes": n_text, "languages": dict(languages.most_common()),
             "licenses": dict(licenses.most_common()),
-            "domains": dict(domains.most_common(30)), "kept_samples": samples,
-            "lengths": [int(x) for x in np.percentile(lengths, (5, 25, 50, 75, 95))] if lengths else []}  # fmt: skip
-    return shards, np.array(where, _EACH), told
+            "domains": dict(domains.most_common(30)), "n_domains": len(domains),
+            "lengths": [int(x) for x in np.percentile(lengths, (5, 25, 50, 75, 95))] if lengths else [],
+            "lengths_by_power": _by_power(np.array(lengths))}  # fmt: skip
+    return shards, np.frombuffer(where, _EACH) if where else np.zeros(0, _EACH), told
+
+
+def _by_power(lengths: np.ndarray) -> dict[str, int]:
+    """Least length, a power of two -> pages of this length and less than twice as much."""
+    powers = np.floor(np.log2(np.maximum(lengths, 1))).astype(int)
+    return {
+        str(1 << power): int((powers == power).sum())
+        for power in range(powers.min(initial=99), powers.max(initial=0) + 1)
+    }
+
+
+@contextlib.contextmanager
+def _gzipped(path: Path) -> Iterator[IO[bytes]]:
+    """A gzipped file to write, which appears when the block ends; equal rows give equal bytes."""
+    with open_atomic(path) as raw, gzip.GzipFile("", "wb", 6, raw, 0) as file:
+        yield file  # type: ignore[misc]
 
 
 def write_gzip(path: Path, rows: Iterable[bytes]) -> None:
     """Without a time stamp or a name, so that equal rows give equal bytes."""
-    buffer = io.BytesIO()
-    with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, compresslevel=6, mtime=0) as file:
+    with _gzipped(path) as file:
         for row in rows:
             file.write(row)
-    write_bytes(path, buffer.getvalue())

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from malmoi.corpus.form import SAMPLE_CHARS, Counts, Settings
+from malmoi.corpus.form import CLASSIFIER, SAMPLE_CHARS, Counts, Settings
 from malmoi.corpus.sources import Source, read_source
 from malmoi.corpus.steps import extract as extraction
 from malmoi.corpus.steps import language, near, quality
 from malmoi.corpus.steps.archive import Record
+from malmoi.corpus.steps.learned import Classifier
 from malmoi.corpus.steps.page import Dropped, Page
 from malmoi.files import to_json, write_bytes, write_json, write_jsonl
 from malmoi.text import text_digest
@@ -22,11 +23,16 @@ def read_part(number: int, sources: Sequence[Source], folder: Path, settings: Se
     """Read, extract, tell the language and judge one part; its counts are written last."""
     counts, dropped = Counts(), list[Dropped]()
     digests, starts, signed, texts = list[bytes](), [0], list[np.ndarray](), list[str]()
+    scores, languages = list[float](), list[str]()
+    path = folder.parent / CLASSIFIER
+    classifier = Classifier.load(path) if settings.labels else None
     rows = io.BytesIO()
-    for page in _pages(sources, folder, settings, counts, dropped):
+    for page in pages_in(sources, folder, settings, classifier, counts, dropped):
         rows.write(to_json(page.to_row()).encode() + b"\n")
         starts.append(rows.tell())
         digests.append(text_digest(page.text))
+        scores.append(page.metadata["steps"][-1]["score"])
+        languages.append(page.metadata["language"])
         texts.append(page.text)
         if len(texts) == 500:
             signed.append(_signed(texts, counts))
@@ -34,11 +40,18 @@ def read_part(number: int, sources: Sequence[Source], folder: Path, settings: Se
     stem = folder / f"{number:05d}"
     write_bytes(stem.with_suffix(".jsonl"), rows.getvalue())
     write_jsonl(stem.with_suffix(".dropped"), (dropped_row(one) for one in dropped))
+    _write_array(stem.with_suffix(".bands"), np.ascontiguousarray(np.concatenate(signed).T))
     buffer = io.BytesIO()
-    np.savez(buffer, digests=np.frombuffer(b"".join(digests), np.uint8).reshape(len(digests), -1 if digests else 0),
-             starts=np.array(starts, np.int64), bands=np.concatenate(signed))  # fmt: skip
+    np.savez(buffer, digests=np.frombuffer(b"".join(digests), np.uint64).reshape(-1, 2), scores=np.array(scores),
+             starts=np.array(starts, np.int64), languages=np.array(languages, "U8"))  # fmt: skip
     write_bytes(stem.with_suffix(".npz"), buffer.getvalue())
     write_json(stem.with_suffix(".json"), counts.to_row())
+
+
+def _write_array(path: Path, array: np.ndarray) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    write_bytes(path, buffer.getvalue())
 
 
 def _signed(texts: list[str], counts: Counts) -> np.ndarray:
@@ -53,10 +66,11 @@ def dropped_row(one: Dropped) -> dict[str, str]:
     return {"id": one.id, "url": one.url, "step": one.step, "reason": one.reason}
 
 
-def _pages(
-    sources: Sequence[Source], folder: Path, settings: Settings, counts: Counts, dropped: list[Dropped]
-) -> Iterator[Page]:
-    """The pages of a part that are kept so far."""
+def pages_in(
+    sources: Sequence[Source], folder: Path, settings: Settings, classifier: Classifier | None, counts: Counts,
+    dropped: list[Dropped],
+) -> Iterator[Page]:  # fmt: skip
+    """The pages of files that are kept so far; the others are added to `dropped`. folder: for files that are fetched"""
     folder.mkdir(parents=True, exist_ok=True)
     for source in sources:
         stream = read_source(source, folder)
@@ -71,7 +85,7 @@ def _pages(
                 counts.damaged[source.name] += 1  # not a page: what is lost cannot be counted
                 continue
             counts.n_read += 1
-            made = found if isinstance(found, Dropped) else _judged(found, source, settings, counts)
+            made = found if isinstance(found, Dropped) else _judged(found, source, settings, classifier, counts)
             if isinstance(made, Page):
                 yield made
             else:
@@ -79,13 +93,17 @@ def _pages(
                 dropped.append(made)
 
 
-def _judged(found: Record | Page, source: Source, settings: Settings, counts: Counts) -> Page | Dropped:
+def _judged(
+    found: Record | Page, source: Source, settings: Settings, classifier: Classifier | None, counts: Counts
+) -> Page | Dropped:
     """Extract, tell the language, judge. Gives the page, or why it is dropped."""
+    counts.passing_bytes("read", len(found.body) if isinstance(found, Record) else len(found.text.encode()))
     began = time.process_time()
     page = found if isinstance(found, Page) else _extracted(found, source, settings)
     counts.seconds["extract"] += time.process_time() - began
     if isinstance(page, Dropped):
         return page
+    counts.passing("extract", page)
     began = time.process_time()
     name, confidence = language.language_of(page.text)
     counts.seconds["language"] += time.process_time() - began
@@ -93,6 +111,7 @@ def _judged(found: Record | Page, source: Source, settings: Settings, counts: Co
     page = page.after("language", confidence=round(confidence, 3))
     if settings.languages and name not in settings.languages:
         return drop(page, "language", f"language {name}")
+    counts.passing("language", page)
     began = time.process_time()
     score = quality.score(page.text, name)
     broken = quality.first_broken(page.text, name, settings.rules)
@@ -101,7 +120,14 @@ def _judged(found: Record | Page, source: Source, settings: Settings, counts: Co
         return drop(page, "quality", "score of prose")
     if broken:
         return drop(page, "quality", broken)
-    return page.after("quality", score=round(score, 3))
+    page = page.after("quality", score=round(score, 3))
+    counts.passing("quality", page)
+    if classifier is None:
+        return page
+    began = time.process_time()
+    likely = classifier.of(page.text, name)
+    counts.seconds["share"] += time.process_time() - began
+    return page.after("classifier", score=round(likely, 4))
 
 
 def _extracted(record: Record, source: Source, settings: Settings) -> Page | Dropped:

@@ -212,10 +212,10 @@ def test_copies_are_found_whatever_their_spaces_and_the_first_is_kept() -> None:
     first, other = prose(1, korean=True), prose(2, korean=True)
     spaced, edited = first.replace(" ", ""), first.replace("항구", "포구")
     texts = [first, other, spaced, edited]
-    found = near.copies(near.bands(near.signatures(texts)), texts.__getitem__, 0.5)
+    found = near.copies(near.bands(near.signatures(texts)).T, texts.__getitem__, 0.5)
     assert found == {2: 0, 3: 0}
     assert near.jaccard(near.shingles(first), near.shingles(spaced)) == 1
-    assert len(near.shingles("")) == 0 and near.copies(near.bands(near.signatures([])), texts.__getitem__, 0.5) == {}
+    assert len(near.shingles("")) == 0 and near.copies(near.bands(near.signatures([])).T, texts.__getitem__, 0.5) == {}
 
 
 @settings(max_examples=30, deadline=None)
@@ -223,7 +223,7 @@ def test_copies_are_found_whatever_their_spaces_and_the_first_is_kept() -> None:
 def test_every_pair_that_shares_a_band_is_linked(rows: list[list[int]]) -> None:
     hashed = np.array(rows, np.uint64)
     linked = list(range(len(rows)))
-    for a, b in near.candidates(hashed):
+    for a, b in near.candidates(hashed.T).tolist():
         assert a < b and (hashed[a] == hashed[b]).any()
         new, old = linked[a], linked[b]
         linked = [new if one == old else one for one in linked]
@@ -317,6 +317,10 @@ def test_another_build_into_the_same_folder_is_refused(crawl: Path, tmp_path: Pa
     (tmp_path / "full" / "x").write_text("x")
     with pytest.raises(UserError, match="something else"):
         build([str(crawl / "note.md")], tmp_path / "full", Settings(), say=lambda line: None)
+    with pytest.raises(DataError, match="no such file; evaluation_sets"):
+        how = Settings(evaluation_sets=("missing.jsonl",))
+        build([str(crawl / "note.md")], tmp_path / "sets", how, say=lambda line: None)
+    assert not (tmp_path / "sets").exists()
     with pytest.raises(DataError, match="no page is left"):
         build([str(crawl / "note.md")], tmp_path / "none", Settings(languages=("fr",)), say=lambda line: None)
 
@@ -324,6 +328,11 @@ def test_another_build_into_the_same_folder_is_refused(crawl: Path, tmp_path: Pa
 def test_a_domain_is_removed_in_the_next_version(crawl: Path, tmp_path: Path) -> None:
     build([str(crawl)], tmp_path / "out", Settings(), say=lambda line: None)
     made = remove(tmp_path / "out", tmp_path / "next", domains=["example.org"])
+    of_domain = {"example.org", "copy.example.com"}
+    old = [row["url"] for rows in open_built(tmp_path / "out")["kept_samples"].values() for row in rows]
+    assert any("example.org" in url for url in old)
+    samples = [row for name in ("samples", "kept_samples") for rows in made[name].values() for row in rows]
+    assert {row["url"].split("/")[2] for row in samples if "://" in row["url"]} <= of_domain - {"example.org"}
     assert made["n_kept"] == 1 and made["dropped"]["remove"] == {"removed: example.org": 16}
     assert [page.metadata["archive"] for page in pages_of(tmp_path / "next")] == ["note.md"]
     assert not trace(tmp_path / "next", "https://example.org/0")["kept"]

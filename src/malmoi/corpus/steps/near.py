@@ -5,12 +5,14 @@ MinHash signatures (Broder 1997) share one of 25 bands of 5 are compared by thei
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 SHINGLE, N_BANDS, N_ROWS = 12, 25, 5
 N_PERMUTATIONS = N_BANDS * N_ROWS
+MAX_HELD = 256 << 20
+"""Bytes of sets of shingles that are held in memory while copies are checked."""
 _SPACE = re.compile(r"[\W_]+")
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 
@@ -52,17 +54,21 @@ def bands(signature: np.ndarray) -> np.ndarray:
     return hashed
 
 
-def candidates(hashed: np.ndarray) -> Iterator[tuple[int, int]]:
-    """(earlier, later): pairs that share a band, each at least once. hashed: (N, 25)"""
-    for band in range(hashed.shape[1]):
-        order = np.argsort(hashed[:, band], kind="stable")
-        column = hashed[order, band]
-        same = np.flatnonzero(column[1:] == column[:-1])
-        starts: dict[int, int] = {}
-        for at in same.tolist():
-            first = starts.get(at, at)
-            starts[at + 1] = first
-            yield int(order[first]), int(order[at + 1])
+def candidates(columns: Iterable[np.ndarray]) -> np.ndarray:
+    """(earlier, later) of texts that share a band with another, sorted by the later, then the earlier. Shape (P, 2).
+
+    columns: the hashes of all texts for one band after the other, each of shape (N,). Of the texts that share one, each
+    is paired with the first. At any time one column is in memory, and 8 bytes for each pair.
+    """
+    found = np.zeros(0, np.uint64)
+    for column in columns:
+        order = np.argsort(column, kind="stable")
+        ordered = column[order]
+        begins = np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]
+        first = order[np.flatnonzero(begins)[np.cumsum(begins) - 1]]
+        later, earlier = order[~begins].astype(np.uint64), first[~begins].astype(np.uint64)
+        found = np.union1d(found, (later << np.uint64(32)) | earlier)
+    return np.stack([found & np.uint64(0xFFFFFFFF), found >> np.uint64(32)], 1).astype(np.int64)
 
 
 def jaccard(a: np.ndarray, b: np.ndarray) -> float:
@@ -73,24 +79,27 @@ def jaccard(a: np.ndarray, b: np.ndarray) -> float:
     return both / (len(a) + len(b) - both)
 
 
-def copies(hashed: np.ndarray, text_of: Callable[[int], str], least: float) -> dict[int, int]:
+def copies(columns: Iterable[np.ndarray], text_of: Callable[[int], str], least: float) -> dict[int, int]:
     """Later copy -> the earlier text that it is a copy of, which is kept.
 
-    hashed: the bands of all texts in their order; least: true Jaccard similarity from which two are copies
+    columns: as for `candidates`, of texts in their order; least: true Jaccard similarity from which two are copies
     The result depends on the order of the texts alone.
     """
-    pairs = sorted(set(candidates(hashed)), key=lambda pair: (pair[1], pair[0]))
     kept_of: dict[int, int] = {}
     sets: dict[int, np.ndarray] = {}
+    held = 0
 
     def set_of(number: int) -> np.ndarray:
+        nonlocal held
         if number not in sets:
-            if len(sets) > 10_000:
+            if held > MAX_HELD:
                 sets.clear()
+                held = 0
             sets[number] = shingles(text_of(number))
+            held += sets[number].nbytes
         return sets[number]
 
-    for earlier, later in pairs:
+    for earlier, later in map(np.ndarray.tolist, candidates(columns)):
         if later in kept_of:
             continue
         first = kept_of.get(earlier, earlier)
