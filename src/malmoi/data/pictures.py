@@ -1,5 +1,6 @@
 """Pictures with captions as stages store them: pixels in a safetensors file, rows in JSON lines, one file a split."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,13 @@ def read_pictures(folder: Path, split: str) -> Pictures:
     if pixels.dtype != torch.uint8 or pixels.ndim != 4 or len(pixels) != len(rows):
         raise DataError(f"{path}: does not belong to {split}.jsonl; run the stage that makes them again")
     return Pictures(pixels, rows)
+
+
+def credits_of(pictures: Pictures) -> dict[str, Any]:
+    """What a model of these pictures says of them: how many of each licence, and to whom they are owed."""
+    licences = Counter(str(row.get("licence", "not stated")) for row in pictures.rows)
+    owed = sorted({str(row["attribution"]) for row in pictures.rows if row.get("attribution")})
+    return {"trained_on": {"licences": dict(licences), "attributions": owed}}
 
 
 def to_signed(pixels: Tensor) -> Tensor:

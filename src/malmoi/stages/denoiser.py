@@ -10,7 +10,7 @@ import torch
 from malmoi import device
 from malmoi.algorithms import denoiser
 from malmoi.cost import Cost, Sizes
-from malmoi.data.pictures import HELDOUT, TRAIN, Pictures, read_pictures
+from malmoi.data.pictures import HELDOUT, TRAIN, Pictures, credits_of, read_pictures
 from malmoi.evals.drawings import draw_captions, turned_captions
 from malmoi.facts import Facts, Section, Sheet, SheetRow, Summary
 from malmoi.files import read_json, write_json
@@ -61,8 +61,10 @@ def run(context: Context, settings: denoiser.Config) -> None:
     if trained is None:
         return
     assert isinstance(trained, Denoiser)
-    model = picture_model(trained, inputs.clip, settings, heldout.size, known(read_pictures(inputs.pictures, TRAIN)))
-    save_own(context.out / MODEL, model, {"run": context.run_id, "parents": context.parents})
+    of_train = read_pictures(inputs.pictures, TRAIN)
+    model = picture_model(trained, inputs.clip, settings, heldout.size, known(of_train))
+    about = {"run": context.run_id, "parents": context.parents, **credits_of(of_train)}
+    save_own(context.out / MODEL, model, about)
     write_sheet(context.out / PNGS, watch.rows())
     facts = {"captions": captions, "parameters": sum(weight.numel() for weight in trained.parameters())}
     write_json(context.out / "denoiser.json", facts)

@@ -37,6 +37,8 @@ from malmoi.stage import Context, Finished, required
 from malmoi.stages._pictures import PNGS, read_sheet, write_sheet
 
 N_SHOWN = 12
+LEAST = 4
+"""Pictures without which no distance can be measured: a Gaussian is fitted to half of them."""
 
 
 class Settings(config.Settings):
@@ -67,6 +69,12 @@ JUDGED = {
 }
 
 
+NO_ORACLE = (
+    "No oracle: its rules are for coloured shapes drawn by code, and say nothing of these pictures. What follows "
+    "compares features of pictures; whether a drawing shows what its caption says, only eyes can tell."
+)
+
+
 def cost(settings: Settings, sizes: Sizes) -> Cost:
     """Drawing: two passes of the network a step."""
     n = settings.n * 20 + settings.n_sweep * (20 * len(settings.guidances) + sum(settings.steps))
@@ -84,13 +92,10 @@ def run(context: Context, settings: Settings) -> None:
     real = features_of(clip, heldout.pixels)
     drawn = draw_captions(model, asked.texts, steps, guidance, model.sampler, settings.seed)
     own, of_train = features_of(clip, _tensor(drawn)), features_of(clip, train.pixels)
-    precision, recall = precision_recall(real, own)
     nearest, share = memorised(_tensor(drawn), train.pixels, own, of_train)
-    half = len(real) // 2
     found: dict[str, Any] = {
         "extractor": f"FD-clip-{sha256_of(clip_folder)[:8]}", "steps": steps, "guidance": guidance, "n": len(drawn),
-        "distance": frechet_distance(real, own), "floor": frechet_distance(real[:half], real[half:]),
-        "precision": precision, "recall": recall, "memorised": share, "captions": asked.texts[:N_SHOWN],
+        "memorised": share, "captions": asked.texts[:N_SHOWN], **compared(real, own),
     }  # fmt: skip
     if asked.scenes:
         found["oracle"] = judged(_arrays(heldout)[: settings.n], asked.scenes)
@@ -106,15 +111,27 @@ def run(context: Context, settings: Settings) -> None:
         began = time.monotonic()
         part = asked.texts[: settings.n_sweep]
         pictures = draw_captions(model, part, n_steps, strength, model.sampler, settings.seed)
-        row = {"value": value, "distance": frechet_distance(real, features_of(clip, _tensor(pictures)))}
+        row = {"value": value, **compared(real, features_of(clip, _tensor(pictures)))}
         if asked.scenes:
             scenes = asked.scenes[: settings.n_sweep]
             row |= {key: one["mean"] for key, one in judged(pictures, scenes).items()}
-        context.say(f"{name} {value:g}: distance {row['distance']:.2f}, {time.monotonic() - began:.1f} s")
+        said = f"distance {row['distance']:.2f}, " if "distance" in row else ""
+        context.say(f"{name} {value:g}: {said}{time.monotonic() - began:.1f} s")
         found["sweeps"][name].append(row)
         sheets[f"{name} {value:05g}"] = list(pictures[:N_SHOWN])
     write_json(context.out / "drawings.json", found)
     write_sheet(context.out / PNGS, sheets)
+
+
+def compared(real: np.ndarray, drawn: np.ndarray) -> dict[str, float]:
+    """Distances, precision and recall of features; nothing if there are too few."""
+    if min(len(real), len(drawn)) < LEAST:
+        return {}
+    half, (precision, recall) = len(real) // 2, precision_recall(real, drawn)
+    return {
+        "distance": frechet_distance(real, drawn), "floor": frechet_distance(real[:half], real[half:]),
+        "precision": precision, "recall": recall,
+    }  # fmt: skip
 
 
 class Asked:
@@ -151,6 +168,8 @@ def facts(finished: Finished) -> Facts:
         blocks.append(Table(["on real pictures", "oracle says right"], cells))
         cards = [Card("all right, as the oracle sees it", found["drawn"]["all_right"])]
         summary = [Summary(f"drawings: {JUDGED[key]}", found["drawn"][key]) for key in ("colour", "shape", "all_right")]
+    else:
+        blocks.append(Note(NO_ORACLE))
     extractor = found["extractor"]
     labels = {
         "distance": f"Fréchet distance on own features, {extractor} (no FID)",
@@ -160,16 +179,20 @@ def facts(finished: Finished) -> Facts:
         "memorised": "drawings that are copies of a training picture",
     }
     blocks.append(figures(found, labels))
+    if "distance" not in found:
+        blocks.append(Note(f"Distances are left out: they need {LEAST} held-out pictures, and {found['n']} are here."))
     for name, label in (("guidance", "guidance"), ("steps", "steps")):
         swept = [
             SheetRow(f"{label} {row['value']:g}", sheets[f"{name} {row['value']:05g}"], captions)
             for row in found["sweeps"][name]
         ]
         blocks.append(Sheet(f"The same captions and noise, with other {label}", swept, captions))
-        points = [(row["value"], row["distance"]) for row in found["sweeps"][name]]
+        points = [(row["value"], row["distance"]) for row in found["sweeps"][name] if "distance" in row]
+        if not points:
+            continue
         blocks.append(Plot(f"{extractor} by {label}", [Line(points, "ink")], x_label=label, y_limits=(0, None)))
     lead = (
-        f"{found['n']:,} captions of compositions that were never trained on, drawn in {found['steps']} steps with "
+        f"{found['n']:,} captions that were held out, drawn in {found['steps']} steps with "
         f"guidance {found['guidance']:g}. Lower distances are better; the floor is what real pictures have."
     )
     return Facts([Section("Drawings", lead, blocks)], cards, summary, json={finished.stage: found})

