@@ -120,7 +120,7 @@ class Denoiser(nn.Module):
         for text_layer in self.text_layers:
             context = text_layer(context, attend)
         context = self.text_norm(context)
-        told = self.time(frequencies(t / self.config.n_times)) + _mean(context, mask)
+        told = self.time(frequencies(t / self.config.n_times).to(x.dtype)) + _mean(context, mask)
         if not self.config.n_local:
             return self._transform(x, told, context, attend)
         near = self.local_before(self.local_in(F.pixel_unshuffle(x, HALF)), told)

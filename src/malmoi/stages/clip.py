@@ -34,7 +34,7 @@ def cost(settings: clip.Config, sizes: Sizes) -> Cost:
 
 
 def run(context: Context, settings: clip.Config) -> None:
-    """Train both towers, and measure them on held-out compositions."""
+    """Train both towers, and measure them on held-out pictures."""
     folder = context.reads("pictures").path
     job = clip.build(settings, clip.Inputs(pictures=folder))
     trained = train_pictures(context, job, settings.loop)
@@ -56,17 +56,17 @@ def facts(finished: Finished) -> Facts:
         for what, said in (
             ("recall_1", "recall at 1: the right caption comes first"),
             ("recall_10", "recall at 10"),
-            ("zero_shot", "zero-shot: which of the held-out compositions it is"),
+            ("zero_shot", "zero-shot: which of the held-out concepts it is"),
         )
         for language, name in (("en", "English"), ("ko", "Korean"))
     }
     lead = (
-        f"Pictures and captions learn to be near each other. Measured on {found['n']:,} held-out pictures, all of "
-        f"compositions that were never seen: chance is {1 / max(1, found['n']):.4f} for recall at 1."
+        f"Pictures and captions learn to be near each other. Measured on {found['n']:,} held-out pictures, none "
+        f"of which was trained on: chance is {1 / max(1, found['n']):.4f} for recall at 1."
     )
     row = found.get("recall_1_en") or found.get("recall_1_ko")
     cards = [Card("CLIP finds the caption", row)] if row else []
-    summary = [Summary("CLIP: recall at 1 on held-out compositions", row)] if row else []
+    summary = [Summary("CLIP: recall at 1 on held-out pictures", row)] if row else []
     plots = loss_plots(finished, "Training loss, nats per picture", "ink")
     section = Section("CLIP", lead, [figures(found, labels), *plots])
     return Facts([section], cards, summary, json={finished.stage: found})

@@ -248,8 +248,9 @@ def facts(finished: Finished) -> Facts:
     """How many, what was dropped, and some of them."""
     found = read_json(finished.out / "pictures.json")
     by = found.get("by", "composition")  # older runs drew shapes alone
+    of = {side: f" of {n:,} {by}s" for side, n in found["concepts"].items() if by != "picture"}
     rows = [
-        (label, f"{found['pictures'][side]:,} pictures of {found['concepts'][side]:,} {by}s")
+        (label, f"{found['pictures'][side]:,} pictures" + of.get(side, ""))
         for side, label in ((TRAIN, "to train on"), (HELDOUT, "held out"))
     ]
     rows += [("licence", listed(found["licences"])), ("dropped", listed(found["dropped"]) or "nothing")]
