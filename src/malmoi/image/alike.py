@@ -1,8 +1,9 @@
 """Whether a picture was seen before: the same pixels, or the same picture saved, scaled or coloured a little otherwise.
 
 Pictures are compared as small copies in colour. A perceptual hash of signs (pHash) was tried first: flat and symmetric
-drawings, such as emoji, have many waves of nearly nothing, whose signs say nothing, and copies saved as JPEG got away. A copy's mean colour is never further from another's than the copies are from each other, so that only
-those of about the same mean have to be looked at, and none is missed.
+drawings, such as emoji, have many waves of nearly nothing, whose signs say nothing, and copies saved as JPEG got away.
+The mean colours of two copies never differ much more than the copies do, so that only those of about the same mean have
+to be looked at, and none is missed.
 """
 
 import hashlib
