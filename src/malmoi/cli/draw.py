@@ -66,6 +66,12 @@ MaskFile = Annotated[
         metavar="IMAGE", parser=a_path, help="Draw only where this is white or transparent.", show_default=False
     ),
 ]
+LoraFiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lora", metavar="FILE[:X]", help="A LoRA, and how much of it, if not 1; may be repeated.", show_default=False
+    ),
+]
 Out = Annotated[Path, typer.Option(metavar="DIR", parser=a_path, help="Folder for the pictures.")]
 LONGEST_NAME = 40
 SMALL_WORDS = frozenset({"a", "an", "the"})
@@ -84,6 +90,7 @@ def draw(
     start: Start = None,
     strength: Strength = None,
     mask: MaskFile = None,
+    lora: LoraFiles = None,
     out: Out = Path("."),
     workspace: WorkspaceOption = Path("workspace"),
     as_json: Json = False,
@@ -98,9 +105,11 @@ def draw(
       malmoi draw "a red circle left of a blue square" --workspace picture --n 4 --seed 1
       malmoi draw "a green circle" --workspace picture --from circle-1.png --strength 0.5
       malmoi draw "a blue square" --workspace picture --from circle-1.png --mask mask.png --out pictures
+      malmoi draw "a castle" sd-1.5 --lora style.safetensors:0.8
     """
     import secrets
 
+    from malmoi.formats.picture_lora import apply_loras
     from malmoi.formats.pictures import load_pictures
     from malmoi.image.draw import parse_size, request_for
     from malmoi.image.files import read_mask, read_picture
@@ -115,12 +124,14 @@ def draw(
     here = Workspace(workspace)
     name, folder = find_picture_model(here, model)
     network = load_pictures(folder)
+    loras = apply_loras(network, lora or [], name)
     request = request_for(
         network, words, negative=negative, n=n, steps=steps, guidance=guidance, sampler=sampler,
         seed=secrets.randbelow(2**31) if seed is None else seed, size=asked_size,
         start=None if given is None else given.pixels, strength=strength, mask=covered,
     )  # fmt: skip
     about = {"model": name, "model_sha256": sha256_in(here, folder)}
+    about |= {"lora": "; ".join(loras)} if loras else {}
     rows = _draw(network, request, out, about)
     drawing = _record(here, request, about, rows, start, mask)
     _remark(network, request, start, given)
@@ -182,8 +193,9 @@ def _record(
 
     pictures = [NewPicture(Path(row["path"]), row["seed"]) for row in rows]
     start_sha256, mask_sha256 = (None if path is None else sha256_of(path) for path in (start, mask))
+    settings = request.settings() | ({"lora": about["lora"]} if "lora" in about else {})
     drawing = NewDrawing(
-        request.prompt, request.settings(), about["model"], about["model_sha256"], pictures, start_sha256, mask_sha256
+        request.prompt, settings, about["model"], about["model_sha256"], pictures, start_sha256, mask_sha256
     )  # fmt: skip
     name, problem = record_in(here, drawing)
     if problem and here.exists:

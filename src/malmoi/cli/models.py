@@ -105,6 +105,10 @@ def models_export(
         typer.Option(metavar="float32|bfloat16|float16", help="Format of the weights; default: float32."),
     ] = None,
     quant: Annotated[str | None, typer.Option(metavar="q8_0", help="With --to gguf: 8 bits per weight.")] = None,
+    lora: Annotated[
+        list[str] | None,
+        typer.Option("--lora", metavar="FILE[:X]", help="A LoRA to merge into a picture model; may be repeated."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="PATH", help="What to write; default: named after the model, here.", parser=a_path),
@@ -121,7 +125,7 @@ def models_export(
     from malmoi.units import size
     from malmoi.workspace.transfer import export_model
 
-    made = export_model(open_workspace(workspace), name, to, out, dtype, quant)
+    made = export_model(open_workspace(workspace), name, to, out, dtype, quant, lora or ())
     print(f"{made.path}  {size(made.n_bytes)}")
     if made.has_probe:
         print("note    only Malmoi reads these scores, of a probe of several layers; transformers, TRL and vLLM")

@@ -1,6 +1,7 @@
 """Find the model that a path names: a Hugging Face folder or a GGUF file. For other paths, say what they are."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
 GGUF_MAGIC = b"GGUF"
 LDM = b'"model.diffusion_model.'
 """In the header of a safetensors file: it is a whole Stable Diffusion."""
+LORA = re.compile(rb'[._]lora[_.][^"]*"|"lora_[^"]*"')
 _HEADER_BYTES = 1 << 26
 _POINTERS = (b"version https://git-lfs.github.com/spec/", b"# xet version")
 _ARCHIVES = (b"PK\x03\x04", b"\x1f\x8b", b"7z\xbc\xaf", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
@@ -88,11 +90,21 @@ def is_gguf(path: Path) -> bool:
 
 def is_single_file(path: Path) -> bool:
     """Whether a safetensors file holds a whole Stable Diffusion, under LDM's names. Reads its header."""
+    return LDM in _header(path) and not is_lora(path)
+
+
+def is_lora(path: Path) -> bool:
+    """Whether a safetensors file holds adapters, as far as its names tell. Reads its header."""
+    return LORA.search(_header(path)) is not None
+
+
+def _header(path: Path) -> bytes:
+    """Of a safetensors file; empty for another one."""
     if path.suffix != ".safetensors" or not path.is_file():
-        return False
+        return b""
     try:
         with path.open("rb") as file:
-            return LDM in file.read(min(8 + int.from_bytes(file.read(8), "little"), _HEADER_BYTES))
+            return file.read(min(int.from_bytes(file.read(8), "little"), _HEADER_BYTES))
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
 
@@ -116,6 +128,8 @@ def _file(path: Path) -> Path:
         return path
     if path.suffix in PICKLES:
         raise pickled(path)
+    if is_lora(path):
+        raise CheckpointError(f"{path}: is a LoRA, which changes a model and is none; malmoi draw … --lora {path.name}")
     if path.suffix == ".safetensors" or path.name == CONFIG:
         raise CheckpointError(f"{path}: is one file of a model; give its folder, {path.parent}")
     if _begin(path).startswith(_ARCHIVES):

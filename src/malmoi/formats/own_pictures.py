@@ -16,6 +16,7 @@ from malmoi.config import Settings, parse
 from malmoi.errors import CheckpointError
 from malmoi.files import folder_atomic, write_json
 from malmoi.formats.folder import check_architecture, check_numbers, read_object, read_weights, write_weights
+from malmoi.formats.huggingface import Dtype
 from malmoi.formats.inspect import ABOUT
 from malmoi.formats.locate import CONFIG
 from malmoi.image.dit import Denoiser, DenoiserConfig
@@ -72,8 +73,22 @@ def load_tower(folder: Path) -> TowerText:
     return TowerText(captions, clip.text)
 
 
-def save_own(folder: Path, model: PictureModel, about: Mapping[str, Any] | None = None) -> None:
-    """Write a picture model. It appears complete or not at all. about: further content of `malmoi.json`"""
+def own_files(folder: Path) -> list[Path]:
+    """The files that `load_own` reads, relative to the folder."""
+    named = [INDEX, f"scheduler/{SCHEDULER}", f"denoiser/{DENOISER_WEIGHTS}", f"text_encoder/{TEXT_WEIGHTS}"]
+    named += [f"denoiser/{CONFIG}", f"text_encoder/{CONFIG}"]
+    tokenizer = (path.relative_to(folder) for path in (folder / "tokenizer").iterdir() if path.is_file())
+    return sorted({*map(Path, named), *tokenizer})
+
+
+def save_own(
+    folder: Path, model: PictureModel, about: Mapping[str, Any] | None = None, dtype: Dtype = "float32"
+) -> None:
+    """Write a picture model. It appears complete or not at all.
+
+    about: further content of `malmoi.json`; dtype: of the denoiser's weights
+    Raises CheckpointError for weights that `dtype` cannot hold.
+    """
     denoiser, text = model.denoiser, model.text
     assert isinstance(denoiser, Denoiser) and isinstance(text, TowerText)
     with folder_atomic(folder) as partial:
@@ -82,7 +97,7 @@ def save_own(folder: Path, model: PictureModel, about: Mapping[str, Any] | None 
         scheduler = {"kind": model.process.kind, "prediction": model.process.prediction}
         write_json(partial / "scheduler" / SCHEDULER, scheduler)
         write_json(partial / "denoiser" / CONFIG, denoiser.config.model_dump(mode="json"))
-        write_weights(partial / "denoiser" / DENOISER_WEIGHTS, denoiser.state_dict())
+        write_weights(partial / "denoiser" / DENOISER_WEIGHTS, denoiser.state_dict(), dtype)
         write_json(partial / "text_encoder" / CONFIG, text.tower.config.model_dump(mode="json"))
         write_weights(partial / "text_encoder" / TEXT_WEIGHTS, text.tower.state_dict())
         text.captions.tokenizer.save(partial / "tokenizer")

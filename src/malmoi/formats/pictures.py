@@ -25,12 +25,13 @@ from malmoi.formats.folder import (
 from malmoi.formats.huggingface import Dtype
 from malmoi.formats.inspect import ABOUT
 from malmoi.formats.locate import CONFIG, PICKLES, check_pointer
-from malmoi.formats.own_pictures import INDEX, KIND, OWN, load_own
+from malmoi.formats.own_pictures import INDEX, KIND, OWN, load_own, own_files, save_own
 from malmoi.formats.picture_schedule import VERSION, read_process, write_schedule
 from malmoi.image.autoencoder import Autoencoder, AutoencoderConfig
 from malmoi.image.captions import Captions
 from malmoi.image.model import ClipText, PictureModel
 from malmoi.image.text_encoder import TextEncoder, TextEncoderConfig
+from malmoi.image.towers import TowerText
 from malmoi.image.unet import UNet, UNetConfig
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
@@ -68,13 +69,18 @@ def is_pictures(folder: Path) -> bool:
     return (folder / INDEX).is_file()
 
 
+def is_own(folder: Path) -> bool:
+    """Whether a picture model is one that Malmoi trained from nothing."""
+    return is_pictures(folder) and read_object(folder / INDEX).get("_class_name") == OWN
+
+
 def load_pictures(folder: Path, dtype: torch.dtype | None = None) -> PictureModel:
     """A picture model on this process's device, frozen.
 
     dtype: of its weights; None: the device's compute type
     Raises CheckpointError for another family, and for missing, truncated, forged or pickled weights.
     """
-    if is_pictures(folder) and read_object(folder / INDEX).get("_class_name") == OWN:
+    if is_own(folder):
         return load_own(folder, dtype)
     check_family(folder)
     dtype = dtype or device.current().compute_dtype
@@ -209,6 +215,8 @@ def find_weights(folder: Path, stem: str) -> Path:
 
 def files_of(folder: Path) -> list[Path]:
     """The files that `load_pictures` reads, relative to the folder, with the licence and what is told of the model."""
+    if is_own(folder):
+        return own_files(folder)
     found = [folder / INDEX, *folder.glob("*.md"), *folder.glob("LICENSE*")]
     for part in PARTS:
         found += [path for path in (folder / part).iterdir() if path.suffix in (".json", ".txt")]
@@ -247,11 +255,14 @@ def without_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def save_pictures(
     folder: Path, model: PictureModel, about: Mapping[str, Any] | None = None, dtype: Dtype = "float32"
 ) -> None:
-    """Write a Stable Diffusion as diffusers reads it. It appears complete or not at all.
+    """Write a Stable Diffusion as diffusers reads it, or a model of our own. It appears complete or not at all.
 
     about: further content of `malmoi.json`; None: without that file
     Raises CheckpointError for weights that `dtype` cannot hold.
     """
+    if isinstance(model.text, TowerText):
+        save_own(folder, model, about, dtype)
+        return
     unet, vae, text = model.denoiser, model.autoencoder, model.text
     assert isinstance(unet, UNet) and isinstance(vae, Autoencoder) and isinstance(text, ClipText)
     with folder_atomic(folder) as partial:

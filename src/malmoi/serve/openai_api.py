@@ -24,6 +24,7 @@ from malmoi.serve.state import State
 from malmoi.serve.stream import EventStream, event_of, while_there
 from malmoi.serve.who import Here, WithKey
 from malmoi.workspace.answers import record_answer
+from malmoi.workspace.picture_models import picture_model_names
 
 router = APIRouter(prefix="/v1")
 OURS = "malmoi"
@@ -114,15 +115,15 @@ class Asked(BaseModel):
 
 @router.get("/models")
 async def models(_: WithKey, state: Here) -> dict[str, Any]:
-    service = await state.in_service()
-    return {"object": "list", "data": [_model(name) for name in _names(service)]}
+    return {"object": "list", "data": [_model(name, kind) for name, kind in (await _all(state)).items()]}
 
 
 @router.get("/models/{name}")
 async def model(name: str, _: WithKey, state: Here) -> dict[str, Any]:
-    service = await state.in_service()
-    _check_name(service, name)
-    return _model(name)
+    known = await _all(state)
+    if name not in known:
+        raise _unknown(name, list(known))
+    return _model(name, known[name])
 
 
 @router.post("/chat/completions")
@@ -278,15 +279,31 @@ def _token(tokenizer: Any, id: int) -> dict[str, Any]:
     return {"token": text, "bytes": None if "\ufffd" in text else [*text.encode()]}
 
 
+async def _all(state: State) -> dict[str, str]:
+    """What may be asked: name -> kind. The picture model is the newest, which draws for /v1/images."""
+    drawing = (await asyncio.to_thread(picture_model_names, state.workspace))[-1:]
+    try:
+        found = dict.fromkeys(_names(await state.in_service()), "text")
+    except RefusedError:
+        if not drawing:
+            raise
+        found = {}
+    return found | dict.fromkeys(drawing, "picture")
+
+
 def _names(service: Service) -> list[str]:
     return [OURS] if service.voice is None else [OURS, service.name]
 
 
 def _check_name(service: Service, name: str) -> None:
     if name not in _names(service):
-        known = ", ".join(_names(service))
-        raise RefusedError("model_not_found", f"{name}: no such model here; there is {known}", "model")
+        raise _unknown(name, _names(service))
 
 
-def _model(name: str) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": 0, "owned_by": OURS}
+def _unknown(name: str, known: list[str]) -> RefusedError:
+    return RefusedError("model_not_found", f"{name}: no such model here; there is {', '.join(known)}", "model")
+
+
+def _model(name: str, kind: str) -> dict[str, Any]:
+    """kind: ours, "text" or "picture"; OpenAI's clients keep what they do not know"""
+    return {"id": name, "object": "model", "created": 0, "owned_by": OURS, "kind": kind}

@@ -26,7 +26,7 @@ class Drawing(Base):
     """Whose it is; only that person sees it. None: it was drawn on the command line."""
     prompt: Mapped[str]
     settings: Mapped[dict[str, Any]]
-    """{"negative", "steps", "guidance", "sampler", "size", "seed", "kind", "strength"}"""
+    """{"negative", "steps", "guidance", "sampler", "size", "seed", "kind"}, and "strength" and "lora" if used"""
     model: Mapped[str]
     model_sha256: Mapped[str | None] = mapped_column(index=True)
     start_sha256: Mapped[str | None]

@@ -4,7 +4,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -301,20 +301,22 @@ def _read_single(path: Path, prediction: str | None) -> tuple[Writer, str]:
 
 def export_model(
     workspace: Workspace, name: str, to: str, out: Path | None = None, dtype: str | None = None,
-    quant: str | None = None,
+    quant: str | None = None, loras: Sequence[str] = (),
 ) -> Departure:  # fmt: skip
     """`export_folder` of a model of the workspace."""
-    return export_folder(model_folder(workspace, name), name, to, out, dtype, quant)
+    return export_folder(model_folder(workspace, name), name, to, out, dtype, quant, loras)
 
 
 def export_folder(
-    found: Path, name: str, to: str, out: Path | None = None, dtype: str | None = None, quant: str | None = None
-) -> Departure:
+    found: Path, name: str, to: str, out: Path | None = None, dtype: str | None = None, quant: str | None = None,
+    loras: Sequence[str] = (),
+) -> Departure:  # fmt: skip
     """Write a model as a Hugging Face folder (to: "hf") or a GGUF file ("gguf").
 
     found: its folder; name: for errors, and for the default of `out`
     out: by default named after the model, in the current folder
     dtype, quant: as `malmoi models export` has them; by default float32
+    loras: FILE or FILE:SCALE each, merged into a picture model's weights
     Raises ConfigError for options that do not go together, UserError if `out` exists.
     """
     from malmoi.formats.folder import load_model, load_text, save_model
@@ -331,7 +333,9 @@ def export_folder(
         raise ConfigError("--quant: goes with --to gguf and without --dtype")
     kept: Dtype = DTYPES[dtype or "float32"]
     if kind_of(found) == PICTURE_MODEL:
-        return _export_pictures(found, name, to, out, kept)
+        return _export_pictures(found, name, to, out, kept, loras)
+    if loras:
+        raise ConfigError(f"--lora: {name} draws no pictures; it takes none")
     is_reward = kind_of(found) == "reward"
     if is_reward and to == "gguf":
         raise ConfigError(f"{name}: is a reward model, which GGUF has no form for; --to hf")
@@ -350,10 +354,13 @@ def export_folder(
     return Departure(out, n_bytes, config.get(SCORE_BIAS) or [], PROBE_LAYERS in config)
 
 
-def _export_pictures(found: Path, name: str, to: str, out: Path | None, dtype: "Dtype") -> Departure:
-    """A picture model as a folder that diffusers loads. Raises as `export_folder`."""
+def _export_pictures(
+    found: Path, name: str, to: str, out: Path | None, dtype: "Dtype", loras: Sequence[str]
+) -> Departure:
+    """A picture model as a folder: diffusers loads a Stable Diffusion's. Raises as `export_folder`."""
     import torch
 
+    from malmoi.formats.picture_lora import apply_loras
     from malmoi.formats.pictures import load_pictures, save_pictures
 
     if to == "gguf":
@@ -362,5 +369,7 @@ def _export_pictures(found: Path, name: str, to: str, out: Path | None, dtype: "
     if out.exists() or out.is_symlink():
         raise UserError(f"{out}: exists already; choose another --out")
     about = {key: value for key, value in read_settings(found / ABOUT).items() if key not in ("malmoi", "kind")}
-    save_pictures(out, load_pictures(found, torch.float32), about, dtype)
+    model = load_pictures(found, torch.float32)
+    merged = apply_loras(model, loras, name) if loras else []
+    save_pictures(out, model, about | ({"lora": merged} if merged else {}), dtype)
     return Departure(out, sum(path.stat().st_size for path in out.rglob("*") if path.is_file()), [], False)

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from malmoi.cli import app
@@ -109,6 +111,25 @@ def test_a_mask_says_where_to_draw(place: Path, tmp_path: Path) -> None:
     )
     drawn = read_picture(tmp_path / "blue-1.png").pixels
     assert np.array_equal(drawn[:, 16:], photo[:, 16:]) and not np.array_equal(drawn[:, :16], photo[:, :16])
+
+
+def test_a_lora_changes_what_is_drawn_and_the_picture_says_so(place: Path, tmp_path: Path) -> None:
+    stem = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_v"
+    file, words = tmp_path / "style.safetensors", ("a red circle", "--steps", 2, "--seed", 7, "--out", tmp_path)
+    save_file({f"{stem}.lora_down.weight": torch.ones(2, 16), f"{stem}.lora_up.weight": torch.ones(16, 2)}, file)
+    run(place, *words)
+    run(place, *words, "--lora", file)
+    run(place, *words, "--lora", f"{file}:0")
+    plain, changed, none = (read_picture(tmp_path / f"red-circle-{i}.png") for i in (1, 2, 3))
+    assert (plain.pixels == none.pixels).all() and (plain.pixels != changed.pixels).any()
+    assert changed.about["lora"] == f"style.safetensors:1 (SHA-256 {sha256_of(file)})" and "lora" not in plain.about
+    at = ["--workspace", str(place / "workspace")]
+    traced = CliRunner().invoke(app, ["lineage", str(tmp_path / "red-circle-2.png"), "--json", *at])
+    assert json.loads(traced.stdout)["drawing"]["lora"] == changed.about["lora"]
+    merged = CliRunner().invoke(app, ["models", "export", "tiny", "--lora", str(file), "--out", str(tmp_path / "out"), *at])  # fmt: skip # noqa: E501
+    assert merged.exit_code == 0, merged.output
+    run(place, *words[:1], tmp_path / "out", *words[1:])
+    assert (read_picture(tmp_path / "red-circle-4.png").pixels == changed.pixels).all()
 
 
 def test_another_folder_of_a_model_is_used_and_named(place: Path, tmp_path: Path) -> None:

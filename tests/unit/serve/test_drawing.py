@@ -234,6 +234,11 @@ def variation_of(official: openai.OpenAI, image: Any, **how: Any) -> Any:
         return official.images.create_variation(image=image, **how)
 
 
+def test_the_models_that_can_be_asked_are_listed_with_their_kind(official: openai.OpenAI) -> None:
+    listed = {model.id: model.model_dump()["kind"] for model in official.models.list()}
+    assert listed["tiny"] == "picture" and official.models.retrieve("tiny").object == "model"
+
+
 def test_the_official_client_draws(official: openai.OpenAI) -> None:
     extra = {"seed": 5, "steps": 2, "guidance": 2.0}
     made = official.images.generate(prompt="red circle", n=2, size="32x32", extra_body=extra)  # type: ignore[call-overload]

@@ -1,0 +1,61 @@
+"""A picture model of our own comes in from a folder and goes out again, on the command line too."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from malmoi.cli import app
+from malmoi.errors import UserError
+from malmoi.formats.own_pictures import save_own
+from malmoi.formats.pictures import load_pictures
+from malmoi.image.dit import Denoiser, DenoiserConfig
+from malmoi.image.model import PictureModel
+from malmoi.image.schedule import Process
+from malmoi.image.towers import CaptionIds, ClipConfig, TextTower, TowerText
+from malmoi.tokenizer.bpe import train_bpe
+from malmoi.workspace.transfer import import_model
+from tests.tiny_pictures import randomise
+
+ABOUT = {"en": "Knows shapes.", "ko": "도형을 압니다.", "steps": 2, "guidance": 2.0, "sampler": "flow_euler"}
+
+
+def write_own(folder: Path) -> PictureModel:
+    tokenizer = train_bpe(["a red circle", "빨간 원"], 300)
+    tower = TextTower(ClipConfig(vocab_size=tokenizer.vocab_size, n_embd=16, n_layer=1, n_head=2))
+    network = Denoiser(DenoiserConfig(patch=4, n_embd=16, n_layer=1, n_head=2, n_text_layer=1, n_channels=3, size=16, n_context=16))  # fmt: skip # noqa: E501
+    for index, one in enumerate((tower, network)):
+        randomise(one, index)
+    text = TowerText(CaptionIds(tokenizer, 40), tower)
+    model = PictureModel(Process("flow", "sample"), network, text, None, (16, 16), 3, 16, ABOUT)
+    save_own(folder, model, {"run": "0001-denoiser", "parents": {}})
+    return model
+
+
+def run(*words: object, code: int = 0) -> str:
+    done = CliRunner().invoke(app, list(map(str, words)))
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+def test_it_comes_in_goes_out_and_draws(tmp_path: Path, float32: None) -> None:
+    model, at = write_own(tmp_path / "nano"), ("--workspace", tmp_path / "home")
+    told = run("models", "import", tmp_path / "nano", "--name", "shapes", *at)
+    assert "shapes  MalmoiPicturePipeline" in told and 'next    malmoi draw "…" shapes' in told
+    run("models", "export", "shapes", "--dtype", "bfloat16", "--out", tmp_path / "out", *at)
+    after = load_pictures(tmp_path / "out", torch.float32)
+    assert after.size == (16, 16) and after.about == ABOUT
+    for name, weight in after.denoiser.state_dict().items():
+        assert torch.equal(weight, model.denoiser.state_dict()[name].bfloat16().float())
+    run("draw", "a red circle", tmp_path / "out", "--out", tmp_path, *at)
+    assert (tmp_path / "red-circle-1.png").is_file()
+
+
+@pytest.mark.parametrize("lost", ["scheduler", "denoiser", "text_encoder", "tokenizer"])
+def test_without_one_of_its_parts_it_is_refused(tmp_path: Path, lost: str) -> None:
+    write_own(tmp_path / "nano")
+    (tmp_path / "nano" / lost).rename(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=lost) as error:
+        import_model(tmp_path / "home", str(tmp_path / "nano"), reserved=())
+    assert "\n" not in str(error.value)
