@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "malmoi"
 ORDER = (
-    "errors < files, text, progress, units, facts < config, device < corpus, unused < synthetic, tokenizer "
+    "errors < files, text, progress, units, facts < config, device, cluster < corpus, unused < synthetic, tokenizer "
     "< data, retrieval < model < image < formats < inference < train < algorithms < evals < feedback, workspace, cost "
     "< stage < stages < pipeline, report < serve < cli"
 )

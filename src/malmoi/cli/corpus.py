@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from malmoi.cli.options import HELP, Json, WorkspaceOption, a_path
+from malmoi.cli.options import HELP, Json, On, WorkspaceOption, a_path
 
 if TYPE_CHECKING:
     from malmoi.workspace.ledger import Ledger
@@ -35,7 +35,10 @@ def build(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, such as min_score=0.5; may be repeated."),
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes that read; the result is the same.")] = 1,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Processes that read; the result is the same.", show_default="1")
+    ] = None,
+    on: On = None,
     as_json: Json = False,
 ) -> None:
     """Read archives and files, and keep the text that is worth learning.
@@ -48,20 +51,24 @@ def build(
     Example:
       malmoi corpus build crawl/*.warc.gz --out web
       malmoi corpus build pages notes.jsonl --out web --set 'languages=["ko"]' --set min_score=0.6
+      malmoi corpus build crawl/*.warc.gz --out web --on ray://10.0.0.1:6379
     """
     from malmoi.cli.console import watched
     from malmoi.cli.printing import print_json, printable
     from malmoi.config import override, parse
     from malmoi.corpus.build import build as make
     from malmoi.corpus.form import Settings
+    from malmoi.errors import ConfigError
     from malmoi.workspace.locks import LOCK, holding
 
+    if on and workers is not None:
+        raise ConfigError("--workers and --on: give one of them; a cluster reads on all its processors")
     given = set_ or []
     table = override({}, given)
     settings = parse(Settings, table, "--set", frozenset(one.partition("=")[0].strip() for one in given))
     lines: list[str] = []
     with holding(out / LOCK, str(out)), watched():
-        made = make(sources, out, settings, workers, lines.append)
+        made = make(sources, out, settings, workers or 1, lines.append, on or "")
     if as_json:
         print_json({name: value for name, value in made.items() if name not in ("samples", "kept_samples")})
         return

@@ -43,6 +43,13 @@ WorkspaceOption = Annotated[
     ),
 ]  # fmt: skip
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+On = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ray[://HOST:PORT]",
+        help="Compute on a Ray cluster, whose machines share this folder; without an address, on this machine's Ray.",
+    ),
+]
 Model = Annotated[
     str,
     typer.Argument(

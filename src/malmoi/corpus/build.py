@@ -7,9 +7,10 @@
     OUT/classifier.safetensors  trained on the labels, if there are any
     OUT/times.json              how long each step took: the only file that differs from build to build
 
-Parts are read by several processes, each into files of its own in OUT/parts, so that a build that was killed goes on;
-what depends on all parts follows in their order. The same input and settings give the same bytes, whatever the number
-of processes. Every page that was read is kept or counted as dropped: if the sum is wrong, nothing is written.
+Parts are read by several processes, or by the machines of a cluster, each into files of its own in OUT/parts, so that
+a build that was killed goes on; what depends on all parts follows in their order. The same input and settings give the
+same bytes, whatever the number of processes. Every page that was read is kept or counted as dropped: if the sum is
+wrong, nothing is written.
 """
 
 import shutil
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from malmoi import progress
+from malmoi.cluster.client import Cluster, address_of
 from malmoi.corpus.finish import finish
 from malmoi.corpus.form import CLASSIFIER, FORM, INDEX, PARTS, PLAN, TIMES, Counts, Settings
 from malmoi.corpus.labels import read_labels, train
@@ -36,13 +38,17 @@ LIBRARIES = ("fastwarc", "warcio", "trafilatura", "readability", "resiliparse", 
 
 
 def build(
-    given: Sequence[str], out: Path, settings: Settings, n_workers: int = 1, say: Callable[[str], None] = print
-) -> dict[str, Any]:
+    given: Sequence[str], out: Path, settings: Settings, n_workers: int = 1, say: Callable[[str], None] = print,
+    on: str = "",
+) -> dict[str, Any]:  # fmt: skip
     """Build a corpus, or go on with it; returns what `index.json` holds. The caller holds the folder's lock.
 
+    on: the cluster that reads the parts, as `malmoi.cluster.client` takes it; "": n_workers processes here
     Raises DataError if there is nothing to read or nothing is left, UserError if the folder holds another corpus.
     """
     check_installed()
+    if on:
+        address_of(on)
     sources, passed = find_sources(given)
     if not sources:
         said = ", ".join(f"{n} × {name}" for name, n in passed.items()) or "empty"
@@ -64,7 +70,7 @@ def build(
     began = time.monotonic()
     for name, n in sorted(passed.items()):
         say(f"not read: {n:,} × {name}")
-    _read_parts(parts, out, settings, n_workers)
+    _read_parts(parts, out, settings, n_workers, on)
     counts = Counts()
     for number in range(len(parts)):
         counts.add(Counts.from_row(read_json(out / PARTS / f"{number:05d}.json")))
@@ -99,11 +105,14 @@ def _is_built(out: Path, plan: dict[str, Any]) -> bool:
     return (out / INDEX).exists()
 
 
-def _read_parts(parts: Sequence[Sequence[Source]], out: Path, settings: Settings, n_workers: int) -> None:
+def _read_parts(parts: Sequence[Sequence[Source]], out: Path, settings: Settings, n_workers: int, on: str = "") -> None:
     folder = out / PARTS
     waiting = [number for number in range(len(parts)) if not (folder / f"{number:05d}.json").exists()]
     done = len(parts) - len(waiting)
     progress.report(done, len(parts), "parts")
+    if on and waiting:
+        _read_on_cluster(parts, waiting, out, settings, on)
+        return
     if n_workers <= 1 or len(waiting) <= 1:
         for number in waiting:
             read_part(number, parts[number], folder, settings)
@@ -123,3 +132,34 @@ def _read_parts(parts: Sequence[Sequence[Source]], out: Path, settings: Settings
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _read_on_cluster(
+    parts: Sequence[Sequence[Source]], waiting: Sequence[int], out: Path, settings: Settings, on: str
+) -> None:
+    """Read the parts that are waiting, each as a task of a cluster. Its machines share all files, by the same paths."""
+    how = {"folder": str((out / PARTS).resolve()), "settings": settings.model_dump(mode="json"),
+           "plan": sha256_of(out / PLAN)}  # fmt: skip
+    calls = [
+        {"number": number, "sources": [asdict(one.absolute()) for one in parts[number]], **how} for number in waiting
+    ]
+    done = len(parts) - len(waiting)
+    with Cluster(on) as cluster:
+        for _ in cluster.each("malmoi.corpus.build:read_part_there", calls):
+            done += 1
+            progress.report(done, len(parts), "parts")
+
+
+def read_part_there(
+    number: int, sources: list[dict[str, Any]], folder: str, settings: dict[str, Any], plan: str
+) -> None:
+    """Read a part on a machine of the cluster. plan: SHA-256 of the plan of this build
+
+    Raises UserError if this machine does not see the folder of the build.
+    """
+    out = Path(folder).parent
+    if not (out / PLAN).exists() or sha256_of(out / PLAN) != plan:
+        raise UserError(
+            f"{out} is not the folder of this build; all machines need one that they share, by the same path"
+        )
+    read_part(number, [Source(**one) for one in sources], Path(folder), Settings.model_validate(settings))

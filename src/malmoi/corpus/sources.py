@@ -1,8 +1,10 @@
 """What a corpus is built from: archives, folders, lists and addresses -> parts, each read by one worker."""
 
 import glob
+import os
+import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,10 @@ class Source:
     path: str
     name: str
     n_bytes: int
+
+    def absolute(self) -> "Source":
+        """The same file for a process in another folder, or on another machine."""
+        return self if is_remote(self.path) else replace(self, path=os.path.abspath(self.path))
 
 
 def is_remote(path: str) -> bool:
@@ -108,7 +114,8 @@ def read_source(source: Source, scratch: Path) -> Iterator[Found]:
         return
     import fsspec
 
-    local = scratch / f"fetched-{source.name.rpartition('/')[2]}"
+    # Another part may fetch a file of the same name at this time.
+    local = scratch / f"fetched-{secrets.token_hex(8)}-{source.name.rpartition('/')[2]}"
     try:
         with disk_errors(local), fsspec.open(source.path, "rb") as remote, local.open("wb") as file:
             while chunk := remote.read(1 << 20):

@@ -1,0 +1,50 @@
+"""A real Ray on this machine, as tests use it: a head without processors, and nodes of one processor each."""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="pip install 'malmoi[cluster]'")
+
+
+@contextlib.contextmanager
+def ray_cluster() -> Iterator[Any]:
+    """A cluster whose head has no processor; nodes are added to it. Only processes with its token may use it."""
+    given = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
+    before = {name: os.environ.get(name) for name in given}
+    os.environ.update(given)
+    from ray.cluster_utils import Cluster  # here: Ray reads the token when it is imported
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    try:
+        yield cluster
+    finally:
+        cluster.shutdown()
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def children_of(pid: int) -> list[int]:
+    """Processes that a process has started and that still run, by Linux's list of processes."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[1]) == pid and fields[0] != "Z":
+                found.append(int(stat.parent.name))
+    return found
+
+
+def workers_of(node: Any) -> list[int]:
+    """The processes of a node that run a task of ours now."""
+    raylet = node.all_processes["raylet"][0].process.pid
+    return [pid for pid in children_of(raylet) if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::call")]
