@@ -10,7 +10,7 @@ import torch
 
 from malmoi.formats.folder import load_model, load_text, save_model
 from malmoi.formats.gguf.read import import_gguf
-from malmoi.inference.engine import generate
+from malmoi.inference.generate import generate
 from malmoi.inference.sampling import Sampling
 
 SMOLLM2 = Path(os.environ.get("MALMOI_SMOLLM2_GGUF", "no such file"))

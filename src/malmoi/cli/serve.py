@@ -7,6 +7,7 @@ import typer
 
 from malmoi.cli import completion
 from malmoi.cli.options import WorkspaceOption
+from malmoi.errors import ConfigError
 
 
 def serve(
@@ -29,17 +30,25 @@ def serve(
             "--public-url", metavar="URL", help="https://NAME, where a server with TLS in front passes requests on."
         ),
     ] = None,
+    backend: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            metavar="vllm URL", help="Let a vLLM server answer, such as vllm http://127.0.0.1:8001; default: Malmoi."
+        ),
+    ] = None,
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
 ) -> None:
     """Serve the assistant: pages in a browser, and an API in OpenAI's form. Ctrl-C ends it.
 
-    The first start prints a link that makes the owner's account. Nothing is sent to any other machine. On another
+    The first start prints a link that makes the owner's account. Nothing is sent to any other machine but
+    that of --backend. On another
     address than this machine's own it starts only once there are accounts: `malmoi users add`.
 
     \b
     Example:
       malmoi serve --workspace demo
       malmoi serve --workspace demo --host 192.168.0.12 --no-open
+      malmoi serve --workspace demo --backend vllm http://127.0.0.1:8001
     """  # fmt: skip
     import logging
 
@@ -54,4 +63,7 @@ def serve(
 
             webbrowser.open(address)
 
-    run(Options(workspace, host, port, model, public_url), lambda line: print(line, flush=True), show)
+    if backend is not None and backend[0] != "vllm":
+        raise ConfigError(f"--backend {backend[0]}: no such backend; use vllm URL, or leave it out")
+    vllm = backend and backend[1]
+    run(Options(workspace, host, port, model, public_url, vllm), lambda line: print(line, flush=True), show)

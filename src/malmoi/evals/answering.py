@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from malmoi.inference.engine import Engine, generate
-from malmoi.inference.fastest import fastest_way
+from malmoi.inference.generate import engine_of, generate
 from malmoi.inference.requests import Answer
 from malmoi.inference.sampling import Sampling
 from malmoi.model.transformer import LanguageModel
@@ -68,10 +67,9 @@ def answer_greedily(
         return []
     model, tokenizer, _ = subject
     n_rows = min(N_ROWS, len(prompts))
-    way = fastest_way(model, n_rows)
-    engine = Engine(
+    engine = engine_of(
         model, end_ids=tokenizer.stop_ids, tokenizer=tokenizer, n_rows=n_rows, n_waiting=len(prompts),
-        n_max=max(map(len, prompts)) + max_tokens, join_at=max(1, n_rows // 4), weights=way.weights, in_c=way.in_c,
+        n_max=max(map(len, prompts)) + max_tokens, join_at=max(1, n_rows // 4), fastest=True,
     )  # fmt: skip
     sampling = Sampling(temperature=0, max_tokens=max_tokens, stop=tuple(stop))
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))

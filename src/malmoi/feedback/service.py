@@ -41,6 +41,7 @@ if TYPE_CHECKING:  # torch takes seconds, and the first page shall not wait for 
     from malmoi.inference.best import BestOf
     from malmoi.inference.sampling import Sampling
     from malmoi.inference.speaker import Speaker, Speech
+    from malmoi.inference.vllm.weights import Remote
     from malmoi.inference.voice import Voice
 
 
@@ -94,10 +95,11 @@ class Service:
             self.speaker.close()
 
 
-def open_service(workspace: Workspace, model: str | None = None) -> Service:
+def open_service(workspace: Workspace, model: str | None = None, remote: "Remote | None" = None) -> Service:
     """Load what answers: the model and the workspace's index, if it has one.
 
     model: a name, `none` quotes; None: the version in service, else the newest
+    remote: a server that is given the model's weights, and answers in place of our engine
 
     Raises UserError if the model cannot be loaded, and RefusedError if there is neither a model nor an index.
     """
@@ -115,7 +117,7 @@ def open_service(workspace: Workspace, model: str | None = None) -> Service:
     from malmoi.inference.speaker import Speaker
     from malmoi.inference.voice import Voice
 
-    voice = Voice.load(name, folder)
+    voice = Voice.load(name, folder, remote=remote)
     speaker = Speaker.of(voice)
     sha256 = sha256_in(workspace, folder)
     return renewed(Service(name, folder, sha256, voice, speaker, version=version, best=best), workspace)

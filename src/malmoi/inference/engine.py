@@ -1,7 +1,8 @@
 """The engine: requests join and leave between steps, and all running requests decode together.
 
-One engine serves chat, rollouts, evaluation and the server. A prompt is read (prefill), in one pass or in parts; then
-every step gives each running request one token (decode). Cached prefixes are not read again (`inference/rows.py`).
+It is the `Generator` of chat, rollouts, evaluation and the server, unless a vLLM server is. A prompt is read (prefill),
+in one pass or in parts; then every step gives each running request one token (decode). Cached prefixes are not read
+again (`inference/rows.py`).
 Source: continuous batching, Yu et al. 2022 (Orca); parts of a prompt between decoding steps, Agrawal et al. 2024
 (arXiv:2403.02310).
 """
@@ -13,19 +14,17 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor
 
-from malmoi import device, progress
+from malmoi import device
 from malmoi.data.batch import pad
-from malmoi.errors import BusyError, DataError
+from malmoi.errors import BusyError
+from malmoi.inference.generator import finish
 from malmoi.inference.prefill import Prefill, groups_by_length, split_by_prefix
-from malmoi.inference.requests import Answer, FinishReason, Request, TopLogprobs
+from malmoi.inference.requests import FinishReason, Request, TopLogprobs
 from malmoi.inference.rows import FIRST_POSITIONS, CachedPrefix, Rows
-from malmoi.inference.sampling import Sampler, Sampling, Uniforms, adjust
-from malmoi.inference.text import TextAssembler
+from malmoi.inference.sampling import Sampler, Sampling, adjust
 from malmoi.inference.weights import Weights, decoder_of, dtype_of, for_inference
 from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer
-
-MOST_ROWS = 256
 
 
 class Engine:
@@ -73,14 +72,10 @@ class Engine:
 
         Raises DataError for a prompt that is empty, too long or has unknown tokens; BusyError when too many wait.
         """
-        check_prompts([prompt], self.n_max, self.model.config.vocab_size)
-        if bad := [i for i in sampling.logit_bias if not 0 <= i < self.model.config.vocab_size]:
-            raise DataError(f"logit_bias: token {bad[0]} is not one of the model's {self.model.config.vocab_size}")
-        if sampling.stop and self.tokenizer is None:
-            raise DataError("stop: an engine without a tokenizer cannot stop at a text")
-        max_new = min(sampling.max_tokens, self.n_max - len(prompt))
-        assembler = TextAssembler(self.tokenizer, sampling.stop) if self.tokenizer else None
-        request = Request(list(prompt), sampling, seed, max_new, Uniforms(seed), assembler)
+        vocab_size = self.model.config.vocab_size
+        request = Request.of(
+            prompt, sampling, seed, n_max=self.n_max, vocab_size=vocab_size, tokenizer=self.tokenizer
+        )  # fmt: skip
         with self._lock:
             if len(self.waiting) >= self.n_waiting:
                 raise BusyError(f"engine: {self.n_waiting} requests are waiting; try again later")
@@ -116,10 +111,7 @@ class Engine:
 
     def finish(self) -> None:
         """Step until all requests have ended, and report progress."""
-        n_done, n_all = 0, len(self.running) + len(self.waiting)
-        while not self.is_idle:
-            n_done += sum(request.finish_reason is not None for request in self.step())
-            progress.report(n_done, n_all, "answers")
+        finish(self)
 
     def _step(self) -> list[Request]:
         self.n_steps += 1
@@ -311,18 +303,7 @@ class Engine:
     def _accept(self, request: Request, token: int) -> None:
         if request.finish_reason:
             return
-        reason: FinishReason | None = None
-        if token in self.end_ids:
-            reason, request.end_id = "stop", token
-        else:
-            request.ids.append(token)
-            if request.assembler and request.assembler.push(token):
-                reason = "stop"
-            elif len(request.ids) >= request.max_new:
-                reason = "length"
-        if reason:
-            if request.assembler:
-                request.assembler.finish()
+        if reason := request.accept(token, self.end_ids):
             self._end(request, reason)
 
     def _leave(self) -> None:
@@ -334,41 +315,6 @@ class Engine:
                 self.rows.rows[last].left_at = self.n_steps
                 self.running[row] = self.running[last]
                 self.running.pop()
-
-
-def generate(
-    model: LanguageModel, prompts: Sequence[Sequence[int]], sampling: Sampling, *, end_ids: Collection[int],
-    seeds: Sequence[int], weights: Weights = "auto",
-) -> list[Answer]:  # fmt: skip
-    """Answer every prompt. seeds: one number a prompt; the same prompt and seed give the same answer in any batch.
-
-    end_ids: tokens that end an answer, such as a tokenizer's `stop_ids`
-    Raises DataError for a prompt that is empty or too long for the model's context.
-    """
-    if not prompts:
-        return []
-    check_prompts(prompts, model.config.seq_len, model.config.vocab_size)
-    n_rows = min(MOST_ROWS, len(prompts))
-    n_max = max(map(len, prompts)) + sampling.max_tokens
-    engine = Engine(
-        model, end_ids=end_ids, weights=weights, n_rows=n_rows, n_max=n_max, n_waiting=len(prompts),
-        join_at=max(1, n_rows // 4),
-    )  # fmt: skip
-    # Prompts of similar length are read together, so that there is little padding.
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    requests = {i: engine.submit(prompts[i], sampling, seeds[i]) for i in order}
-    engine.finish()
-    return [requests[i].answer for i in range(len(prompts))]
-
-
-def check_prompts(prompts: Sequence[Sequence[int]], seq_len: int, vocab_size: int) -> None:
-    for number, prompt in enumerate(prompts):
-        if not prompt:
-            raise DataError(f"prompt {number}: is empty")
-        if len(prompt) >= seq_len:
-            raise DataError(f"prompt {number}: {len(prompt)} tokens leave no room in a context of {seq_len}")
-        if not 0 <= min(prompt) <= max(prompt) < vocab_size:
-            raise DataError(f"prompt {number}: has a token outside the model's {vocab_size}; is it its tokenizer?")
 
 
 def _n_positions(requests: Sequence[Request]) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from malmoi.errors import BusyError
-from malmoi.inference.engine import Engine
+from malmoi.inference.generator import Generator
 from malmoi.inference.requests import Request
 from malmoi.inference.sampling import Sampling
 from malmoi.inference.voice import Voice
@@ -32,7 +32,7 @@ class Speech:
 class Speaker:
     """Runs an engine. All methods may be called from any thread; `close` ends it."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Generator) -> None:
         self.engine = engine
         self._speeches: dict[Request, Speech] = {}
         self._changed = threading.Condition()
@@ -43,7 +43,7 @@ class Speaker:
     @classmethod
     def of(cls, voice: Voice, n_rows: int = N_ROWS, n_waiting: int = N_WAITING) -> "Speaker":
         """A speaker for a voice, with an engine that reads long prompts in parts."""
-        part = max(SHORTEST_PART, int(PART_FLOPS / (2 * voice.network.config.n_parameters())))
+        part = max(SHORTEST_PART, int(PART_FLOPS / (2 * voice.config.n_parameters())))
         return cls(voice.engine(n_rows, n_waiting=n_waiting, read_at_once=part))
 
     def submit(self, ids: Sequence[int], sampling: Sampling, seed: int, wake: Callable[[], None]) -> Speech:

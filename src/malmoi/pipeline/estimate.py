@@ -22,7 +22,7 @@ from malmoi import device
 from malmoi.cost import ANSWER_TOKENS, Cost, TrainingCost
 from malmoi.data.batch import Tokens
 from malmoi.data.comparisons import Ranking, collate_rankings
-from malmoi.inference.engine import generate
+from malmoi.inference.generate import generate
 from malmoi.inference.sampling import Sampling
 from malmoi.model.config import ModelConfig
 from malmoi.model.lora import add_lora

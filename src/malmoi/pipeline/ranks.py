@@ -26,6 +26,7 @@ from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined
 from malmoi import device
 from malmoi.config import Settings
 from malmoi.errors import UserError
+from malmoi.inference.generate import Generate, generating
 from malmoi.stage import Context, InputsByRole, Stage
 from malmoi.stages import find_stage
 from malmoi.tokenizer.template_clock import fixed_time, template_time
@@ -67,7 +68,7 @@ def _say_over(code: int) -> None:
 
 
 @contextlib.contextmanager
-def all_ranks(stage: Stage, context: Context, settings: Settings) -> Iterator[None]:
+def all_ranks(stage: Stage, context: Context, settings: Settings, generate: Generate) -> Iterator[None]:
     """Run the block on the first rank and, if the stage trains, order all other ranks to run the stage as well.
 
     Raises UserError if another rank failed with one, RuntimeError if it failed by a bug.
@@ -81,6 +82,7 @@ def all_ranks(stage: Stage, context: Context, settings: Settings) -> Iterator[No
     order = {
         "stage": stage.name,
         "settings": settings.model_dump(mode="json"),
+        "generate": generate.model_dump(),
         "run_id": context.run_id,
         "workspace": str(context.workspace.path),
         "reads": context.reads.to_json(),
@@ -133,7 +135,8 @@ def _take_part(order: dict[str, Any]) -> None:
     workspace = Workspace(Path(order["workspace"]))
     folder, reads = workspace.runs / order["run_id"], InputsByRole.from_json(order["reads"])
     context = Context(order["run_id"], folder, reads, order["parents"], None, workspace)
-    stage.run(context, TypeAdapter(stage.Settings).validate_python(order["settings"]))
+    with generating(Generate.model_validate(order["generate"]), folder):
+        stage.run(context, TypeAdapter(stage.Settings).validate_python(order["settings"]))
 
 
 def _leave(error: BaseException) -> int:

@@ -12,17 +12,21 @@ from pydantic import create_model
 
 from malmoi.config import Seed, Settings, override, parse, read_toml
 from malmoi.errors import ConfigError
+from malmoi.inference.generate import Generate
 from malmoi.pipeline.plan import Bindings, bind
 from malmoi.stages import find_stage, stage_names
-from malmoi.unused import refuse_unused
+from malmoi.unused import all_unused, refuse_unused
 
 STAGES = (
     "corpus", "tokenizer", "index", "pretrain", "demonstrations", "sft", "sample", "rank", "reward", "ppo", "eval",
     "natural",
 )  # fmt: skip
 """Default stages: the whole ring, from raw text."""
-OWN = ("name", "seed", "stages")
+OWN = ("name", "seed", "stages", "generate")
 """Keys of a recipe other than its stages' tables."""
+UNUSED = all_unused(
+    "url folder patience_s timeout_s", "backend", lambda backend: backend == "malmoi", 'generate.backend is "malmoi"'
+)
 READS = "reads"
 """Table of a stage: role -> the source of that input."""
 
@@ -33,6 +37,7 @@ class Recipe:
 
     name: shown in the report; seed: for every stage that does not set its own
     settings: stage -> settings; reads: stage -> role -> source that the recipe names
+    generate: who answers where a stage samples. As the device, it does not decide whether a stage is run again
     """
 
     name: str
@@ -40,6 +45,7 @@ class Recipe:
     stages: tuple[str, ...]
     settings: Mapping[str, Settings]
     reads: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    generate: Generate = field(default_factory=Generate)
 
     def __getitem__(self, stage: str) -> Any:
         """The settings of a stage. Raises KeyError if the recipe does not have it."""
@@ -85,7 +91,8 @@ class Recipe:
             | ({READS: dict(self.reads[name])} if self.reads.get(name) else {})
             for name in self.stages
         }
-        return {"name": self.name, "seed": self.seed, "stages": list(self.stages), **stages}
+        own = {"name": self.name, "seed": self.seed, "stages": list(self.stages)}
+        return own | ({"generate": self.generate.model_dump()} if self.generate != Generate() else {}) | stages
 
     @classmethod
     def of(cls, table: Mapping[str, Any], where: str = "recipe", changed: Set[str] = frozenset()) -> "Recipe":
@@ -110,12 +117,13 @@ class Recipe:
             ):
                 tables[name] = {"seed": seed} | given
         fields: dict[str, Any] = {name: (find_stage(name).Settings, ...) for name in tables}
+        fields["generate"] = (Generate, Generate())
         schema = create_model("Recipe", __base__=Settings, name=(str, "recipe"), seed=(Seed, 1), **fields)
-        own = {name: value for name, value in table.items() if name in ("name", "seed")}
+        own = {name: value for name, value in table.items() if name in ("name", "seed", "generate")}
         parsed: Any = parse(schema, {**own, **tables}, where, changed)
         recipe = cls(
             parsed.name, parsed.seed, stages, {name: getattr(parsed, name) for name in stages},
-            {name: given for name, given in reads.items() if given and name in stages},
+            {name: given for name, given in reads.items() if given and name in stages}, parsed.generate,
         )  # fmt: skip
         recipe._check_bindings(where, changed)
         return recipe
@@ -129,6 +137,7 @@ def read_recipe(path: Path, assignments: Iterable[str] = ()) -> Recipe:
     changed = {assignment.partition("=")[0].strip() for assignment in assignments}
     _check_tables(written, table, path.name, changed)
     recipe = Recipe.of({"name": path.stem, **table}, path.name, changed)
+    refuse_unused(recipe.generate, table.get("generate", {}), UNUSED, path.name, changed, "generate")
     for stage in recipe.stages:
         found, given = find_stage(stage), table.get(stage, {})
         refuse_unused(recipe[stage], given, found.unused, path.name, changed, stage, recipe.bindings[stage])

@@ -12,6 +12,7 @@ from malmoi import __version__, device, progress
 from malmoi.config import Settings
 from malmoi.errors import ConfigError, DataError, UserError, WorkspaceError
 from malmoi.files import partial_name, remove_partials, remove_stale_partials, write_json
+from malmoi.inference.generate import generating
 from malmoi.pipeline.log import RunLog
 from malmoi.pipeline.names import model_name
 from malmoi.pipeline.plan import find_external, parents_of
@@ -262,6 +263,8 @@ def _run_stage(
         log = RunLog(folder)
         moment = start_of(folder / "config.json", now)
         shown = {"stage": stage, "settings": settings, "inputs": inputs, "malmoi": __version__}
+        if recipe.generate.backend != "malmoi":
+            shown["generate"] = recipe.generate.model_dump()
         write_json(folder / "config.json", shown | {"begun": moment.isoformat()})
         watcher.started(stage, run_id, resumed=claim.resumed)
         log.say(f"{stage} {'goes on' if claim.resumed else 'begins'}, malmoi {__version__}")
@@ -272,7 +275,7 @@ def _run_stage(
         watching = progress.listening(watcher.progress, log.progress)
         with fixed_time(moment), listening(), log.following(), watching:
             try:
-                with all_ranks(found, context, recipe[stage]):
+                with generating(recipe.generate, folder), all_ranks(found, context, recipe[stage], recipe.generate):
                     found.run(context, recipe[stage])
                 sha256 = _record(context, stage)
             except BaseException as error:

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse
 from malmoi.errors import BusyError, CheckpointError, ConfigError, DataError, TooLargeError, UserError, WorkspaceError
 from malmoi.feedback.refusals import RefusedError
 from malmoi.files import is_disk_full
+from malmoi.inference.vllm.server import ServerError
 
 log = logging.getLogger("malmoi.serve")
 
@@ -44,7 +45,7 @@ def refusal_of(error: Exception) -> RefusedError:
         return RefusedError("model_failed", "the memory is full; a smaller model or a shorter conversation needs less")
     # The message may hold a path of the server, which stays private: it goes to the log.
     log.error("%s: %s", type(error).__name__, error, exc_info=None if isinstance(error, UserError) else error)
-    if isinstance(error, CheckpointError):
+    if isinstance(error, CheckpointError | ServerError):
         return RefusedError("model_failed", "the model in service cannot answer; the server's log says why")
     if isinstance(error, WorkspaceError):
         return RefusedError("storage", "the database cannot be reached now; nothing was stored, try again")

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -22,8 +23,13 @@ from malmoi.workspace.jobs import wake
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.models import find_model
 
+if TYPE_CHECKING:  # torch takes seconds
+    from malmoi.inference.vllm.weights import Remote
+
 BACKLOG, MOST_CONNECTIONS = 128, 256
 END_WITHIN_S = 10
+VLLM_PATIENCE_S, VLLM_SILENT_S = 5.0, 60.0
+"""How long a vLLM server may be away or silent while a person waits."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,7 @@ class Options:
     port: int = 8000
     model: str | None = None
     public_url: str | None = None
+    vllm: str | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,7 @@ def start(options: Options, workspace: Workspace, ledger: Ledger) -> Started:
     """A server that listens, and answers as soon as it is run. Raises UserError as `serve`."""
     if options.model not in (None, NO_VOICE):
         find_model(workspace, options.model)
+    remote = None if options.vllm is None else _remote(options.vllm)
     first = needs_owner(ledger)
     warning = check_address(options.host, first, options.public_url)
     listening = listen(options.host, options.port)
@@ -78,7 +86,7 @@ def start(options: Options, workspace: Workspace, ledger: Ledger) -> Started:
     base = options.public_url or f"http://{_shown(options.host)}:{port}"
     # Made once the port is ours: a start that fails makes no link of a running server invalid.
     link = f"{base}/setup#{invite_owner(ledger)}" if first else base
-    state = State(workspace, ledger, options.model, options.public_url, port, warning and NO_TLS)
+    state = State(workspace, ledger, options.model, options.public_url, port, warning and NO_TLS, remote)
     config = uvicorn.Config(
         make_app(state, _names(options)), log_config=None, access_log=False, server_header=False, proxy_headers=False,
         limit_concurrency=MOST_CONNECTIONS, timeout_graceful_shutdown=END_WITHIN_S, ws="none",
@@ -90,6 +98,16 @@ def start(options: Options, workspace: Workspace, ledger: Ledger) -> Started:
     if first:
         lines.append(f"open this link once, to make the owner's account: {link}")
     return Started(Server(config, state), listening, base, link, lines)
+
+
+def _remote(url: str) -> "Remote":
+    """A vLLM server in place of our engine. Raises UserError if it is away: it may be started with another address."""
+    from malmoi.inference.vllm.server import Server as VllmServer
+    from malmoi.inference.vllm.weights import Remote
+
+    server = VllmServer(url, VLLM_PATIENCE_S, VLLM_SILENT_S)
+    server.wait()
+    return Remote(server)
 
 
 class Server(uvicorn.Server):

@@ -23,6 +23,7 @@ from malmoi.workspace.versions import serving_number
 
 if TYPE_CHECKING:  # torch takes seconds
     from malmoi.feedback.contenders import Match
+    from malmoi.inference.vllm.weights import Remote
 
 log = logging.getLogger("malmoi.serve")
 T = TypeVar("T")
@@ -35,6 +36,7 @@ class State:
     """model: the name that was asked for; None: the newest; public_url: where a server that speaks TLS passes us on
 
     port: part of the cookie's name, because browsers give one host's cookies to all of its ports
+    remote: a vLLM server that answers in place of our engine
     warning: what people who sign in should know, for example that nothing is encrypted
     """
 
@@ -44,6 +46,7 @@ class State:
     public_url: str | None = None
     port: int = 8000
     warning: str | None = None
+    remote: "Remote | None" = None
     service: Service | None = None
     problem: RefusedError | None = None
     makings: dict[str, Making] = field(default_factory=dict)
@@ -147,7 +150,9 @@ class State:
             ):
                 self.service = await self.prepare(renewed, before, self.workspace)
             else:
-                self.service = await self.prepare(open_service, self.workspace, self.model)
+                if self.remote is not None and before is not None:
+                    await self._retire(before)  # one server has one version's weights
+                self.service = await self.prepare(open_service, self.workspace, self.model, self.remote)
         except Exception as error:
             if isinstance(error, UserError):
                 log.warning("nothing is in service: %s", error)

@@ -18,7 +18,7 @@ from malmoi import device
 from malmoi.config import Seed, Settings
 from malmoi.data.batch import pad, share_prompts
 from malmoi.data.prompts import TokenizedPrompt
-from malmoi.inference.engine import generate
+from malmoi.inference.generate import generate, generator_gap, share_weights
 from malmoi.inference.requests import Answer
 from malmoi.inference.sampling import Sampling
 from malmoi.model.lora import LoraConfig, WithoutAdapters
@@ -127,6 +127,7 @@ def sample(
     With several ranks each samples a share of the answers, and all ranks get all answers.
     """
     here = device.current()
+    share_weights(policy)
     own = share_of(len(prompts), here.rank, here.world_size)
     answers: list[Answer] = []
     if prompts[own]:
@@ -276,6 +277,8 @@ class RolloutSteps(ABC):
         answers, rollouts, raw_scores = self._sample(prompts, np.random.default_rng((config.seed, 1, iteration)))
         self.latest = list(zip(prompts, answers, strict=True))
         self.info = figures_of(rollouts, answers, raw_scores) | {"beta": self.beta}
+        if (gap := generator_gap()) is not None:
+            self.info["generator_gap"] = gap
         # All ranks stop together, even if their last bits differ.
         self.is_over_budget = device.any_rank(self.info["kl"] > config.kl_budget)
         return rollouts

@@ -8,7 +8,7 @@ from malmoi import progress
 from malmoi.cli.console import Console
 from malmoi.data.comparisons import Ranking
 from malmoi.evals.reward_scores import mean_scores
-from malmoi.inference.engine import generate
+from malmoi.inference.generate import generate
 from malmoi.inference.sampling import Sampling
 from malmoi.model.config import ModelConfig
 from malmoi.model.scalar_model import ScalarModel

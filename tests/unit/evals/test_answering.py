@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from malmoi.evals.answering import answer_questions, prompt_ids
-from malmoi.inference.engine import generate
+from malmoi.inference.generate import generate
 from malmoi.inference.sampling import Sampling
 from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer

@@ -9,7 +9,8 @@ from malmoi import device
 from malmoi.data.batch import pad
 from malmoi.errors import BusyError, CheckpointError, DataError
 from malmoi.inference import engine, rows
-from malmoi.inference.engine import Engine, generate
+from malmoi.inference.engine import Engine
+from malmoi.inference.generate import generate
 from malmoi.inference.requests import Request
 from malmoi.inference.sampling import Sampling
 from malmoi.model.config import ModelConfig
@@ -79,7 +80,7 @@ def test_answers_of_many_batches_stand_where_their_prompts_stood(
 ) -> None:
     prompts = [[6 + i] * (1 + i * 7 % 11) for i in range(10)]
     expected = generate(model, prompts, GREEDY, end_ids=[END], seeds=[0] * 10)
-    monkeypatch.setattr(engine, "MOST_ROWS", 3)
+    monkeypatch.setattr("malmoi.inference.generate.MOST_ROWS", 3)
     assert generate(model, prompts, GREEDY, end_ids=[END], seeds=[0] * 10) == expected
     assert generate(model, [], GREEDY, end_ids=[END], seeds=[]) == []
 

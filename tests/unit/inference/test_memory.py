@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from malmoi.inference.engine import Engine, generate
+from malmoi.inference.engine import Engine
+from malmoi.inference.generate import generate
 from malmoi.inference.sampling import Sampling
 from malmoi.inference.weights import Weights
 from malmoi.model.config import ModelConfig
