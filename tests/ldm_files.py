@@ -41,7 +41,7 @@ def single_model(version: str, in_channels: int = 4) -> PictureModel:
     process = Process("ddpm", "epsilon" if version == "1" else "v")
     side = unet.sample_size * 2
     text_part = ClipText(captions, networks[2])
-    return PictureModel(process, networks[0], text_part, networks[1], (side, side), 4, 2)
+    return PictureModel(process, networks[0], text_part, networks[1], (side, side), 4, 2, inpaints=in_channels == 9)
 
 
 def single_tensors(model: PictureModel, version: str) -> dict[str, Tensor]:

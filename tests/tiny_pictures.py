@@ -6,7 +6,7 @@ import torch
 from tokenizers import pre_tokenizers
 from torch import nn
 
-from malmoi.formats.pictures import ABOUT_IT, save_pictures
+from malmoi.formats.pictures import ABOUT_IT, inpaints, save_pictures
 from malmoi.image.autoencoder import Autoencoder, AutoencoderConfig
 from malmoi.image.captions import BEGIN, END, Captions
 from malmoi.image.model import ClipText, PictureModel
@@ -59,8 +59,9 @@ def tiny_model(
     about = {**ABOUT_IT, "sampler": "ddim"}
     text_part = ClipText(captions, encoder)
     return PictureModel(
-        process or Process(), denoiser, text_part, autoencoder, (side, side), unet.in_channels, vae.factor, about
-    )
+        process or Process(), denoiser, text_part, autoencoder, (side, side), unet.out_channels, vae.factor, about,
+        inpaints=inpaints(unet),
+    )  # fmt: skip
 
 
 def write_tiny_pictures(folder: Path, seed: int = 0) -> PictureModel:

@@ -9,14 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from malmoi.formats.pictures import load_pictures
+from malmoi.formats.pictures import load_pictures, save_pictures
 from malmoi.image.autoencoder import Autoencoder, AutoencoderConfig
+from malmoi.image.draw import draw, request_for
+from malmoi.image.files import values_of
 from malmoi.image.model import guided
 from malmoi.image.samplers import Sampler, begin, levels, sample
 from malmoi.image.schedule import Process, Schedule
 from malmoi.image.text_encoder import TextEncoder, TextEncoderConfig
 from malmoi.image.unet import UNet, UNetConfig
-from tests.tiny_pictures import randomise, tiny_captions, write_tiny_pictures
+from tests.tiny_pictures import UNET, randomise, tiny_captions, tiny_model, write_tiny_pictures
 
 diffusers = pytest.importorskip("diffusers", reason="diffusers, the witness of pictures, is not installed")
 transformers = pytest.importorskip("transformers")
@@ -225,3 +227,29 @@ def test_diffusers_loads_what_is_written_and_draws_the_same_picture(tmp_path: Pa
     again = load_pictures(tmp_path / "theirs", torch.float32)
     states = [one.embed(["red"]).states for one in (model, again)]
     torch.testing.assert_close(*states, rtol=0, atol=0)
+
+
+def test_an_inpainting_model_draws_into_a_picture_as_diffusers_does(tmp_path: Path) -> None:
+    model = tiny_model(3, unet=UNET.model_copy(update={"in_channels": 9}))
+    save_pictures(tmp_path / "tiny", model)
+    theirs = diffusers.StableDiffusionInpaintPipeline.from_pretrained(tmp_path / "tiny", safety_checker=None)
+    theirs.set_progress_bar_config(disable=True)
+    ours = load_pictures(tmp_path / "tiny", torch.float32)
+    assert ours.inpaints and ours.n_channels == 4
+    start = np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    mask = np.zeros((32, 32), dtype=bool)
+    mask[6:20, 8:] = True
+    request = request_for(ours, "a red circle", steps=4, guidance=3.0, seed=1, start=start, mask=mask)
+    [picture] = draw(ours, request)
+    values = torch.from_numpy(values_of(start))[None]
+    around = ours.encode(values * ~torch.from_numpy(mask))
+    wanted = theirs(
+        "a red circle", image=values, mask_image=torch.from_numpy(mask)[None, None].float(), height=32, width=32,
+        masked_image_latents=around, num_inference_steps=4, guidance_scale=3.0, strength=1.0,
+        latents=torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(1)), output_type="np",
+    ).images[0]  # fmt: skip
+    difference = np.abs(picture.pixels / 255 - wanted)[mask]
+    assert difference.max() < 0.6 / 255  # half of what a byte rounds off, and a little
+    assert np.array_equal(picture.pixels[~mask], start[~mask])
+    [free] = draw(ours, request_for(ours, "a red circle", steps=2, seed=1))
+    assert free.pixels.shape == (32, 32, 3)

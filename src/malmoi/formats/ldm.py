@@ -29,7 +29,7 @@ from malmoi.formats.ldm_names import (
     unet_table,
     vae_table,
 )
-from malmoi.formats.pictures import ABOUT_IT, check_fit, with_weights
+from malmoi.formats.pictures import ABOUT_IT, check_fit, inpaints, with_weights
 from malmoi.image.autoencoder import Autoencoder, AutoencoderConfig
 from malmoi.image.captions import Captions
 from malmoi.image.model import ClipText, PictureModel
@@ -106,7 +106,7 @@ def read_single(path: Path, prediction: Prediction | None = None, dtype: torch.d
     side = unet_config.sample_size * autoencoder.factor
     model = PictureModel(
         process, unet, ClipText(captions, encoder), autoencoder, (side, side), vae_config.latent_channels,
-        autoencoder.factor, {**ABOUT_IT, "sampler": "dpmpp_2m"},
+        autoencoder.factor, {**ABOUT_IT, "sampler": "dpmpp_2m"}, inpaints=inpaints(unet_config),
     )  # fmt: skip
     return Single(model, version, stored)
 

@@ -36,7 +36,8 @@ from malmoi.image.unet import UNet, UNetConfig
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 FAMILY = "Stable Diffusion"
-KNOWN = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline")
+INPAINTS = "StableDiffusionInpaintPipeline"
+KNOWN = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", INPAINTS)
 PICTURE_WEIGHTS, TEXT_WEIGHTS = "diffusion_pytorch_model", "model"
 PREFIX = "text_model."
 ABOUT_IT = {
@@ -53,7 +54,7 @@ _UNET_SAME: dict[str, Any] = {
     "act_fn": "silu", "mid_block_type": "UNetMidBlock2DCrossAttn", "downsample_padding": 1, "mid_block_scale_factor": 1,
     "resnet_time_scale_shift": "default", "resnet_out_scale_factor": 1.0, "time_embedding_type": "positional",
     "conv_in_kernel": 3, "conv_out_kernel": 3, "attention_type": "default", "addition_embed_type_num_heads": 64,
-    "dropout": 0.0, "in_channels": 4,
+    "dropout": 0.0,
 }  # fmt: skip
 _VAE_SAME: dict[str, Any] = {
     "act_fn": "silu", "mid_block_add_attention": True, "use_quant_conv": True, "use_post_quant_conv": True,
@@ -97,8 +98,8 @@ def load_pictures(folder: Path, dtype: torch.dtype | None = None) -> PictureMode
     process, sampler = read_process(folder / "scheduler")
     side = unet.config.sample_size * autoencoder.factor
     return PictureModel(
-        process, unet, ClipText(captions, encoder), autoencoder, (side, side), unet.config.in_channels,
-        autoencoder.factor, {**ABOUT_IT, "sampler": sampler},
+        process, unet, ClipText(captions, encoder), autoencoder, (side, side), unet.config.out_channels,
+        autoencoder.factor, {**ABOUT_IT, "sampler": sampler}, inpaints=inpaints(unet.config),
     )  # fmt: skip
 
 
@@ -115,9 +116,15 @@ def check_family(folder: Path) -> None:
             raise CheckpointError(f"{folder}: has no folder {part}; download the model again")
 
 
+def inpaints(unet: UNetConfig) -> bool:
+    """Whether a denoiser also sees where to draw, and the latents of what is around it."""
+    return unet.in_channels == 2 * unet.out_channels + 1
+
+
 def check_fit(folder: Path, unet: UNetConfig, vae: AutoencoderConfig, text: TextEncoderConfig) -> None:
     """Raises CheckpointError if the parts are not of one model."""
-    if unet.in_channels != vae.latent_channels or unet.out_channels != unet.in_channels:
+    fits = unet.in_channels == unet.out_channels or inpaints(unet)
+    if not fits or unet.out_channels != vae.latent_channels:
         raise CheckpointError(
             f"{folder}: the unet has {unet.in_channels} channels in and {unet.out_channels} out, the vae "
             f"{vae.latent_channels}; they do not belong together"
@@ -267,7 +274,7 @@ def save_pictures(
     assert isinstance(unet, UNet) and isinstance(vae, Autoencoder) and isinstance(text, ClipText)
     with folder_atomic(folder) as partial:
         scheduler = write_schedule(partial / "scheduler", model.process, model.sampler)
-        write_json(partial / INDEX, _index(scheduler))
+        write_json(partial / INDEX, _index(scheduler, INPAINTS if model.inpaints else KNOWN[0]))
         config = unet.config.model_dump(mode="json")
         named = {"_class_name": "UNet2DConditionModel", "_diffusers_version": VERSION}
         write_json(partial / "unet" / CONFIG, {**named, **config})
@@ -291,9 +298,9 @@ def save_pictures(
             write_json(partial / ABOUT, {"malmoi": __version__, "kind": KIND, **about})
 
 
-def _index(scheduler: str) -> dict[str, Any]:
+def _index(scheduler: str, pipeline: str) -> dict[str, Any]:
     return {
-        "_class_name": KNOWN[0],
+        "_class_name": pipeline,
         "_diffusers_version": VERSION,
         "feature_extractor": [None, None],
         "requires_safety_checker": False,

@@ -171,8 +171,8 @@ def draw(
     for first in range(0, request.n, at_once):
         n = min(at_once, request.n - first)
         seeds = [(request.seed + first + i) % 2**63 for i in range(n)]
-        predict = guided(model, context.repeat(n), negative and negative.repeat(n), request.guidance)
         batch = _Batch(model, request, seeds)
+        predict = guided(model, context.repeat(n), negative and negative.repeat(n), request.guidance, batch.around)
         x = batch.begin()
         steps = sample(
             request.sampler, model.process, predict, x, request.steps, batch.noise, request.n_left_out, batch.between
@@ -200,6 +200,19 @@ class _Batch:
         if request.mask is not None:
             drawn = torch.from_numpy(request.mask)[None, None].float()
             self.is_drawn = functional.max_pool2d(drawn, model.factor).to(self.device)
+        self.around = self._around() if model.inpaints else None
+
+    def _around(self) -> Tensor:
+        """Where to draw, and the picture without that part, which is grey: everything, without a mask."""
+        request, (height, width) = self.request, self.request.size
+        mask = torch.ones(height, width) if request.mask is None else torch.from_numpy(request.mask).float()
+        picture = torch.zeros(3, height, width)
+        if request.start is not None:
+            picture = torch.from_numpy(values_of(request.start)) * (1 - mask)
+        small = functional.interpolate(mask[None, None], scale_factor=1 / self.model.factor, mode="nearest")
+        latents = self.model.encode(picture[None].to(self.device))
+        around = torch.cat([small.to(latents), latents], 1)
+        return around.expand(len(self.seeds), -1, -1, -1)
 
     def noise(self) -> Tensor:
         return torch.stack([torch.randn(self.shape, generator=one) for one in self.generators]).to(self.device)
@@ -215,7 +228,7 @@ class _Batch:
     def between(self) -> Between | None:
         """Puts back, after each step, what is not drawn again, as noisy as the rest."""
         known, is_drawn = self.known, self.is_drawn
-        if known is None or is_drawn is None:
+        if known is None or is_drawn is None or self.model.inpaints:
             return None
 
         def put_back(x: Tensor, level: Level) -> Tensor:
@@ -224,7 +237,7 @@ class _Batch:
         return put_back
 
     def finished(self, x: Tensor) -> Iterator[Pixels]:
-        if self.known is not None and self.is_drawn is not None:
+        if self.known is not None and self.is_drawn is not None and not self.model.inpaints:
             x = torch.where(self.is_drawn.bool(), x, self.known)
         for values, seed in zip(self.model.decode(x).float().cpu().numpy(), self.seeds, strict=True):
             pixels = pixels_of(values, f"seed {seed}")

@@ -71,6 +71,7 @@ class PictureModel:
     channels: of what is denoised; factor: pixels of its side, 1 without an autoencoder
     about: what it knows (`en`, `ko`), and defaults (`steps`, `guidance`, `sampler`)
     few_steps: whether it is a consistency model: few steps of sampler `lcm`, without guidance
+    inpaints: whether the denoiser also sees where to draw (1 channel) and what is around it (n_channels)
     """
 
     process: Process
@@ -82,6 +83,7 @@ class PictureModel:
     multiple: int
     about: dict[str, Any] = field(default_factory=dict)
     few_steps: bool = False
+    inpaints: bool = False
 
     @property
     def factor(self) -> int:
@@ -121,16 +123,24 @@ class PictureModel:
         return torch.cat([self.autoencoder.decode(one) for one in torch.split(latents, 1)]).clamp(-1, 1)
 
 
-def guided(model: PictureModel, context: Context, negative: Context | None, guidance: float) -> Predict:
+def guided(
+    model: PictureModel, context: Context, negative: Context | None, guidance: float, around: Tensor | None = None
+) -> Predict:
     """The network's output, moved away from what it would be for `negative`.
 
     guidance: how far; 1 is the caption alone. Source: Ho and Salimans 2022 (arXiv:2207.12598).
+    around: further channels that the network sees, (B, 1 + C, h, w); for a model that `inpaints`
     """
+
+    def seen(x: Tensor) -> Tensor:
+        return x if around is None else torch.cat([x, around], 1)
+
     if negative is None or guidance == 1:
-        return lambda x, t: model.predict(x, t, context)
+        return lambda x, t: model.predict(seen(x), t, context)
     both = negative + context
 
     def predict(x: Tensor, t: Tensor) -> Tensor:
+        x = seen(x)
         without, with_it = model.predict(torch.cat([x, x]), torch.cat([t, t]), both).chunk(2)
         return without + guidance * (with_it - without)
 

@@ -59,6 +59,13 @@ def test_what_a_second_version_predicts_must_be_said(tmp_path: Path) -> None:
     assert model.process.prediction == "v" and model.text.captions.pad == "!" and model.size == (192, 192)
 
 
+def test_an_inpainting_one_is_known_by_its_channels(tmp_path: Path) -> None:
+    write_single(tmp_path / "inpaint.safetensors", "1", torch.float16, in_channels=9)
+    arrival = import_model(tmp_path / "home", str(tmp_path / "inpaint.safetensors"), reserved=())
+    assert arrival.facts["family"] == "StableDiffusionInpaintPipeline"
+    assert load_pictures(Path(arrival.facts["path"])).inpaints
+
+
 def without(name: str) -> Callable[[dict[str, Tensor]], Tensor]:
     return lambda found: found.pop(name)
 
