@@ -69,7 +69,10 @@ MaskFile = Annotated[
 LoraFiles = Annotated[
     list[str] | None,
     typer.Option(
-        "--lora", metavar="FILE[:X]", help="A LoRA, and how much of it, if not 1; may be repeated.", show_default=False
+        "--lora",
+        metavar="FILE[:X]",
+        help="A LoRA (or the name of one), and how much of it, if not 1; may be repeated.",
+        show_default=False,
     ),
 ]
 Out = Annotated[Path, typer.Option(metavar="DIR", parser=a_path, help="Folder for the pictures.")]
@@ -124,7 +127,7 @@ def draw(
     here = Workspace(workspace)
     name, folder = find_picture_model(here, model)
     network = load_pictures(folder)
-    loras = apply_loras(network, lora or [], name)
+    loras = apply_loras(network, lora or [], name, here.models)
     request = request_for(
         network, words, negative=negative, n=n, steps=steps, guidance=guidance, sampler=sampler,
         seed=secrets.randbelow(2**31) if seed is None else seed, size=asked_size,

@@ -18,6 +18,8 @@ ABOUT = "malmoi.json"
 
 PICTURE_MODEL = "picture model"
 """The kind of models that draw."""
+PICTURE_LORA = "picture lora"
+"""The kind of adapters for them."""
 Reading = Literal["trained", "untrained", "no"]
 """Whether a model may be given documents: "trained" to answer from them and to say when nothing in them fits;
 "untrained": it can chat, and nothing is known; "no": it never learned to read them."""
@@ -35,9 +37,10 @@ def inspect_model(folder: Path) -> dict[str, Any]:
     tensors = [tensor for path in weights for tensor in _tensors(path)]
     files = (path for path in (folder.rglob("*") if draws else folder.iterdir()) if path.is_file())
     family = read_settings(folder / PICTURES).get("_class_name") if draws else config.get("model_type")
+    kind = kind_of(folder)
     return {
-        "kind": kind_of(folder),
-        "family": family,
+        "kind": kind,
+        "family": f"LoRA for {about.get('base')}" if kind == PICTURE_LORA else family,
         "parameters": sum(math.prod(tensor["shape"]) for tensor in tensors) or None,
         "dtype": ", ".join(sorted({tensor["dtype"] for tensor in tensors})) or None,
         "bytes": sum(path.stat().st_size for path in files),

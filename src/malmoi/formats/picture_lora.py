@@ -55,26 +55,32 @@ class Chosen(NamedTuple):
         return f"{self.path.name}:{self.scale:g}"
 
 
-def parse_lora(text: str) -> Chosen:
-    """FILE or FILE:SCALE. Raises ConfigError."""
+def parse_lora(text: str, models: Path | None = None) -> Chosen:
+    """FILE or FILE:SCALE. models: a folder in which names are looked up, too. Raises ConfigError."""
     name, colon, scale = text.rpartition(":")
     if not colon or Path(text).exists():
-        return Chosen(Path(text), 1.0)
+        return Chosen(_named(text, models), 1.0)
     try:
         value = float(scale)
     except ValueError:
         value = math.nan
     if not abs(value) <= MOST_SCALE:  # true for NaN too
         raise ConfigError(f"--lora {text!r:.80}: expected FILE or FILE:SCALE, with a scale from -10 to 10, such as 0.8")
-    return Chosen(Path(name), value)
+    return Chosen(_named(name, models), value)
 
 
-def apply_loras(model: PictureModel, texts: Sequence[str], name: str) -> list[str]:
+def _named(name: str, models: Path | None) -> Path:
+    is_name = models is not None and "/" not in name and not Path(name).exists() and (models / name / FILE).is_file()
+    return models / name if models is not None and is_name else Path(name)
+
+
+def apply_loras(model: PictureModel, texts: Sequence[str], name: str, models: Path | None = None) -> list[str]:
     """Change a model by what a person names, one after the other; returns each with the SHA-256 of its file.
 
-    Nothing is changed if one of them cannot be read. name: the model's. Raises as `parse_lora` and `read_lora`.
+    Nothing is changed if one of them cannot be read. name: the model's; models: as `parse_lora`
+    Raises as `parse_lora` and `read_lora`.
     """
-    chosen = [parse_lora(text) for text in texts]
+    chosen = [parse_lora(text, models) for text in texts]
     read = [read_lora(one.path, model, name) for one in chosen]
     for one, lora in zip(chosen, read, strict=True):
         merge(model, lora, one.scale)

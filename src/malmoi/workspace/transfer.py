@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from malmoi.errors import ConfigError, UserError
 from malmoi.files import disk_errors, folder_atomic, sha256_of, write_json
-from malmoi.formats.inspect import ABOUT, PICTURE_MODEL, inspect_model, kind_of, scores_answers
+from malmoi.formats.inspect import ABOUT, PICTURE_LORA, PICTURE_MODEL, inspect_model, kind_of, scores_answers
 from malmoi.formats.locate import CONFIG, INDEX, PICTURES, WEIGHTS, check_pointer, is_single_file, locate
 from malmoi.tokenizer.jinja import read_settings
 from malmoi.workspace.claims import claimed
@@ -333,7 +333,11 @@ def export_folder(
         raise ConfigError("--quant: goes with --to gguf and without --dtype")
     kept: Dtype = DTYPES[dtype or "float32"]
     if kind_of(found) == PICTURE_MODEL:
-        return _export_pictures(found, name, to, out, kept, loras)
+        return _export_pictures(found, name, to, out, kept, loras, found.parent)
+    if kind_of(found) == PICTURE_LORA:
+        raise ConfigError(
+            f"{name}: is a LoRA, whose file diffusers loads as it is: {found.resolve()}; copy that folder"
+        )
     if loras:
         raise ConfigError(f"--lora: {name} draws no pictures; it takes none")
     is_reward = kind_of(found) == "reward"
@@ -355,7 +359,7 @@ def export_folder(
 
 
 def _export_pictures(
-    found: Path, name: str, to: str, out: Path | None, dtype: "Dtype", loras: Sequence[str]
+    found: Path, name: str, to: str, out: Path | None, dtype: "Dtype", loras: Sequence[str], models: Path
 ) -> Departure:
     """A picture model as a folder: diffusers loads a Stable Diffusion's. Raises as `export_folder`."""
     import torch
@@ -370,6 +374,6 @@ def _export_pictures(
         raise UserError(f"{out}: exists already; choose another --out")
     about = {key: value for key, value in read_settings(found / ABOUT).items() if key not in ("malmoi", "kind")}
     model = load_pictures(found, torch.float32)
-    merged = apply_loras(model, loras, name) if loras else []
+    merged = apply_loras(model, loras, name, models) if loras else []
     save_pictures(out, model, about | ({"lora": merged} if merged else {}), dtype)
     return Departure(out, sum(path.stat().st_size for path in out.rglob("*") if path.is_file()), [], False)

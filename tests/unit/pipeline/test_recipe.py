@@ -21,6 +21,7 @@ def test_every_path_that_an_algorithm_reads_is_refused_in_a_recipe(tmp_path: Pat
         stage, _, name = key.partition(".")
         of_pictures = stage in ("clip", "denoiser")
         shipped = "nano" if stage in ("pretrain", "sft", "reward", "ppo") else "picture" if of_pictures else "smollm"
+        shipped = "picture-lora" if stage == "picture_lora" else shipped
         with pytest.raises(ConfigError, match=rf"--set: {key}: a recipe takes what a stage reads from the stages"):
             read_recipe(find_recipe(shipped), [f"{key}=somewhere"])
         text = find_recipe(shipped).read_text(encoding="utf-8")
@@ -86,7 +87,7 @@ def test_a_folder_named_like_a_recipe_does_not_hide_it(tmp_path: Path, monkeypat
     (tmp_path / "nano").mkdir()
     assert read_recipe(find_recipe("nano")).name == "nano"
     with pytest.raises(
-        ConfigError, match=r"\./own: no such recipe; .*: answers, nano, nano-small, picture, smollm, web"
+        ConfigError, match=r"\./own: no such recipe; .*: answers, nano, nano-small, picture, picture-lora, smollm, web"
     ):
         find_recipe("./own")
 

@@ -523,6 +523,7 @@ export const en = {
   "stage.pictures": "pictures",
   "stage.clip": "CLIP",
   "stage.denoiser": "denoiser",
+  "stage.picture_lora": "LoRA of pictures",
   "stage.drawings": "drawings",
   "stage.pretrain": "pretrain",
   "stage.rank": "rank",

@@ -519,6 +519,7 @@ export const ko: Record<keyof typeof en, string> = {
   "stage.pictures": "그림",
   "stage.clip": "그림과 설명 맞추기",
   "stage.denoiser": "노이즈 제거",
+  "stage.picture_lora": "그림 LoRA",
   "stage.drawings": "그려 보기",
   "stage.pretrain": "사전학습",
   "stage.rank": "순위 매기기",
