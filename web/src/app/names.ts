@@ -17,6 +17,7 @@ const STAGES = {
   pictures: "stage.pictures",
   clip: "stage.clip",
   denoiser: "stage.denoiser",
+  picture_lora: "stage.picture_lora",
   drawings: "stage.drawings",
   pretrain: "stage.pretrain",
   rank: "stage.rank",
