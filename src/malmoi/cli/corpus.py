@@ -59,6 +59,7 @@ def build(
     from malmoi.corpus.build import build as make
     from malmoi.corpus.form import Settings
     from malmoi.errors import ConfigError
+    from malmoi.report.corpus_page import write_corpus_report
     from malmoi.workspace.locks import LOCK, holding
 
     if on and workers is not None:
@@ -69,6 +70,7 @@ def build(
     lines: list[str] = []
     with holding(out / LOCK, str(out)), watched():
         made = make(sources, out, settings, workers or 1, lines.append, on or "")
+        lines.append(f"report: {write_corpus_report(out)}")
     if as_json:
         print_json({name: value for name, value in made.items() if name not in ("samples", "kept_samples")})
         return
@@ -77,22 +79,31 @@ def build(
 
 
 @app.command()
-def show(folder: Folder, samples: Annotated[bool, typer.Option(help="Show kept and dropped samples.")] = False,
-         as_json: Json = False) -> None:  # fmt: skip
-    """Show what is in a corpus, and what each step dropped.
+def show(
+    folder: Folder,
+    samples: Annotated[bool, typer.Option("--samples", help="Show kept and dropped samples.")] = False,
+    report: Annotated[bool, typer.Option("--report", help="Write its report.html again.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what is in a corpus, and what each step dropped. The build has written the same, with samples, as a page.
 
     \b
     Example:
       malmoi corpus show web --samples
+      malmoi corpus show web --report
     """
     from malmoi.cli.printing import print_json, printable
     from malmoi.corpus.built import open_built
 
     found = open_built(folder)
+    if report:
+        from malmoi.report.corpus_page import write_corpus_report
+
+        path = write_corpus_report(folder)
     if as_json:
         print_json(found)
         return
-    for line in told(found, folder):
+    for line in (*told(found, folder), *([f"report: {path}"] if report else [])):
         print(printable(line))
     kept = found["kept_samples"].get("personal", [])
     for step, rows in [("kept", kept), *found["samples"].items()] if samples else ():
@@ -199,7 +210,10 @@ def told(found: dict[str, Any], folder: Path) -> list[str]:
     for step in STEPS:
         for reason, n in sorted(found["dropped"].get(step, {}).items(), key=lambda one: -one[1]):
             lines.append(f"  {step:<13} {n:>9,}  {reason}")
-    lines += [f"damaged: {name}, {n:,} times; the rest was read" for name, n in found["damaged"].items()]
+    lines += [
+        f"damaged: {name}, {'once' if n == 1 else f'{n:,} times'}; the rest was read"
+        for name, n in found["damaged"].items()
+    ]
     for title in ("languages", "licenses", "masked"):
         if found[title]:
             lines.append(f"{title}: {', '.join(f'{name} {n:,}' for name, n in list(found[title].items())[:10])}")

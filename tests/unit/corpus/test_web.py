@@ -99,13 +99,54 @@ def test_an_archive_that_ends_in_the_middle_says_so(tmp_path: Path) -> None:
     assert len(urls_in(tmp_path / "a.warc")) == 2
 
 
+def arc_records(n: int) -> list[bytes]:
+    about = b"1 0 Somebody\nURL IP-address Archive-date Content-type Archive-length\n"
+    parts = [b"filedesc://a.arc 0.0.0.0 20260102030405 text/plain %d\n" % len(about) + about + b"\n"]
+    for i in range(n):
+        http = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + page_of(prose(i))
+        head = f"https://example.org/{i} 192.0.2.7 20260102030405 text/html {len(http)}\n"
+        parts.append(head.encode() + http + b"\n")
+    return parts
+
+
+@pytest.mark.parametrize("name", ["a.arc", "a.arc.gz"])
+def test_a_damage_of_an_arc_file_costs_only_what_is_damaged(tmp_path: Path, name: str) -> None:
+    parts = arc_records(6)
+    whole = tmp_path / f"whole-{name}"
+    zip_ = (lambda part: gzip.compress(part, mtime=0)) if name.endswith(".gz") else (lambda part: part)
+    whole.write_bytes(b"".join(map(zip_, parts)))
+    records_of = {one.url: one.body for one in read_archive(whole) if isinstance(one, Record)}
+    assert len(records_of) == 6
+    for at, keep in ((3, "01345"), (0, "012345")):  # the head of a page, and that of the file
+        broken = list(map(zip_, parts))
+        third = len(broken[at]) // 3
+        broken[at] = bytes(third) + broken[at][third:]
+        path = tmp_path / name
+        path.write_bytes(b"".join(broken))
+        found = list(read_archive(path))
+        assert "".join(one.url[-1] for one in found if isinstance(one, Record)) == keep
+        assert all(records_of[one.url] == one.body for one in found if isinstance(one, Record))
+        assert any(isinstance(one, Passed) and one.reason == "damaged" for one in found)
+
+
+def test_a_wrong_length_in_an_arc_file_does_not_take_the_next_pages(tmp_path: Path) -> None:
+    parts = arc_records(4)
+    length = parts[2].split(b"\n", 1)[0].rsplit(b" ", 1)[1]
+    parts[2] = parts[2].replace(b" " + length + b"\n", b" %d\n" % (int(length) + 3000), 1)
+    (tmp_path / "a.arc").write_bytes(b"".join(parts))
+    assert [url[-1] for url in urls_in(tmp_path / "a.arc")] == ["0", "2", "3"]
+    (tmp_path / "a.arc").write_bytes(b"".join(arc_records(2))[:-500])
+    assert [one.reason for one in read_archive(tmp_path / "a.arc") if isinstance(one, Passed)][-1] == "cut short"
+
+
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2**32), st.sampled_from(["cut", "flip", "delete", "insert"]), st.booleans())
+@given(st.integers(0, 2**32), st.sampled_from(["cut", "flip", "delete", "insert"]), st.booleans(), st.booleans())
 def test_no_mutation_stops_the_reader(
-    tmp_path_factory: pytest.TempPathFactory, seed: int, how: str, zip_: bool
+    tmp_path_factory: pytest.TempPathFactory, seed: int, how: str, zip_: bool, arc: bool
 ) -> None:
     rng = random.Random(seed)
-    data = bytearray(zipped(records(4)) if zip_ else b"".join(records(4)))
+    parts = arc_records(4) if arc else records(4)
+    data = bytearray(zipped(parts) if zip_ else b"".join(parts))
     at = rng.randrange(len(data))
     if how == "cut":
         del data[at:]
@@ -115,7 +156,7 @@ def test_no_mutation_stops_the_reader(
         del data[at : at + rng.randrange(1, 300)]
     else:
         data[at:at] = rng.randbytes(rng.randrange(1, 300))
-    path = tmp_path_factory.mktemp("mutated") / "a.warc.gz"
+    path = tmp_path_factory.mktemp("mutated") / ("a.arc.gz" if arc else "a.warc.gz")
     path.write_bytes(bytes(data))
     found = [one.url for one in read_archive(path) if isinstance(one, Record)]
     assert len(found) <= 4 and len(set(found)) == len(found)

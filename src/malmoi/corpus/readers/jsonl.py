@@ -36,12 +36,13 @@ def _document(row: Any, source: str) -> Document:
         facts[name] = row.get(name) or ""
         if not isinstance(facts[name], str):
             raise DataError(f'"{name}" is a {type(row[name]).__name__}, not text')
+    url = row["url"] if isinstance(row.get("url"), str) else ""
     text, title = _text(row), facts["title"].strip()
     if title and text.strip() and not text.lstrip().startswith(title):
         text = f"{title}\n\n{text}"
     return Document(
         text=text,
-        source=facts["source"] or (f"{source}#{title}" if title else source),
+        source=facts["source"] or url or (f"{source}#{title}" if title else source),
         license=facts["license"] or facts["licence"] or "unknown",
         origin=facts["origin"] or "unknown",
     )

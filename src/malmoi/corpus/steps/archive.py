@@ -6,6 +6,7 @@ Memory does not grow with the archive; a record larger than `MAX_RECORD_BYTES` i
 
 import contextlib
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ MAX_RECORD_BYTES = 32 << 20
 CHUNK_BYTES = 1 << 20
 GZIP, ZSTD, PLAIN = b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"WARC/"
 SUFFIXES = (".warc", ".warc.gz", ".warc.zst", ".wet", ".wet.gz", ".arc", ".arc.gz")
+_ARC_HEAD = re.compile(rb"\n[a-z]{2,20}:[^ \n]{1,2000} [0-9a-fA-F.:]{3,45} \d{14} [^ \n]{1,200} \d{1,12}\r?\n")
+"""The head of a record in ARC 1: address, IP, date, kind, length."""
+MAX_ARC_HEAD = 2400
 HTML, TEXT = ("text/html", "application/xhtml+xml"), ("text/plain", "text/markdown")
 
 
@@ -55,8 +59,8 @@ def read_archive(path: Path) -> Iterator[Record | Passed]:
     Every record of the archive comes once, as one or the other. A damage comes in addition, with reason "damaged".
     """
     with path.open("rb") as file:
-        if _is_arc(file):
-            yield from _read_arc(file)
+        if path.name.lower().endswith((".arc", ".arc.gz")) or _is_arc(file):
+            yield from _read_arc(file, path)
         else:
             yield from _read_warc(file, path.stat().st_size)
 
@@ -166,14 +170,42 @@ def _of_page(
     return Record(url, offset, body, date, headers, charset, kind in TEXT)
 
 
-def _read_arc(file: IO[bytes]) -> Iterator[Record | Passed]:
+def _read_arc(file: IO[bytes], path: Path) -> Iterator[Record | Passed]:
+    head = file.read(len(GZIP))
+    zipped = head == GZIP or (path.suffix.lower() == ".gz" and not head.isalpha())
+    begin, told = 0, False
+    while 0 <= begin < path.stat().st_size:
+        last, end, held, error = begin, begin, list[Record | Passed](), False
+        for offset, ends, found in _arc_records_from(file, begin):
+            if found is None:
+                error = True
+                break
+            yield from held
+            last, end, held, told = offset, ends, [found], False
+        goes_on = -1 if not error else _find(file, GZIP, last + 1) if zipped else _find_arc(file, last + 1)
+        # A wrong length makes a record take the next ones for its own text: then it is the one that is damaged.
+        if not (error and held and not zipped and 0 <= goes_on < end):
+            yield from held
+        if error and not told:
+            yield Passed("damaged", last)
+            told = True
+        begin = goes_on
+
+
+def _arc_records_from(file: IO[bytes], begin: int) -> Iterator[tuple[int, int, Record | Passed | None]]:
+    """(offset, where its length ends if nothing is zipped, record) from one place on; None if it cannot be read."""
     from warcio.archiveiterator import ArchiveIterator
 
+    file.seek(begin)
     archive = ArchiveIterator(_Unclosed(file))
     while True:
         try:
-            with contextlib.redirect_stderr(io.StringIO()):  # it prints what it finds wrong
+            # It prints what it finds wrong, such as a length that is not right, and goes on somewhere.
+            with contextlib.redirect_stderr(io.StringIO()) as wrong:
                 record = next(archive, None)
+                if wrong.getvalue():
+                    yield begin, begin, None
+                    return
                 if record is None:
                     return
                 offset, url = archive.offset, record.rec_headers.get_header("uri") or ""
@@ -182,9 +214,9 @@ def _read_arc(file: IO[bytes]) -> Iterator[Record | Passed]:
                 else:
                     found = Passed(f"a record of kind {record.rec_type}", offset, url)
         except Exception:  # whatever a damaged archive makes a parser raise
-            yield Passed("damaged", archive.offset)
+            yield begin, begin, None
             return
-        yield found
+        yield offset, offset + int(record.rec_headers.get_header("length") or 0), found
 
 
 def _of_arc_record(record: Any, offset: int, url: str) -> Record | Passed:
@@ -197,6 +229,8 @@ def _of_arc_record(record: Any, offset: int, url: str) -> Record | Passed:
     if status.isdecimal() and status != "200":
         return Passed(f"status {status}", offset, url)
     body = record.content_stream().read(MAX_RECORD_BYTES)
+    if getattr(record.raw_stream, "limit", 0) > 0:
+        return Passed("cut short", offset, url)
     headers = tuple((name.lower(), value) for name, value in raw.headers) if raw is not None else ()
     content = next((value for name, value in headers if name == "content-type"), "")
     charset = content.lower().partition("charset=")[2].strip(" \"';")
@@ -218,6 +252,19 @@ def _find(file: IO[bytes], mark: bytes, start: int) -> int:
             return at - len(kept) + found
         at += len(chunk)
         kept = (kept + chunk)[-(len(mark) - 1) :]
+    return -1
+
+
+def _find_arc(file: IO[bytes], start: int) -> int:
+    """Where the first line at or after `start` begins that can be the head of an ARC record; -1 if none comes."""
+    file.seek(start)
+    at, kept = start, b""
+    while chunk := file.read(CHUNK_BYTES):
+        kept += chunk
+        if found := _ARC_HEAD.search(kept):
+            return at + found.start() + 1
+        n_gone = max(0, len(kept) - MAX_ARC_HEAD)
+        at, kept = at + n_gone, kept[n_gone:]
     return -1
 
 
