@@ -43,7 +43,8 @@ commands: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "demo": making.demo, "ask": ask.ask, "chat": chat.chat, "draw": draw.draw, "index": index.index,
         "serve": serve.serve,
     },
-    "Train": {"run": making.run, "train": making.train, "doctor": making.doctor, "stages": stages.stages},
+    "Train": {"run": making.run, "train": making.train, "doctor": making.doctor, "plan": making.plan,
+              "stages": stages.stages},
     "Look": {
         "eval": evaluate.evaluate, "generate": generate.generate, "lineage": runs.lineage, "runs": runs.app,
         "data": data.app, "corpus": corpus.app,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from malmoi.cli import completion
-from malmoi.cli.options import MOST_SEED, Json, WorkspaceOption, a_path
+from malmoi.cli.options import MOST_SEED, Json, On, WorkspaceOption, a_path
 from malmoi.cli.ranks import led
 from malmoi.errors import ConfigError
 
@@ -158,8 +158,14 @@ def run(
         ),
     ] = None,
     set_: Set = None,
+    on: On = None,
+    ranks: Annotated[
+        int | None,
+        typer.Option(min=1, max=4096, help="With --on: processes that train together; default: one for each GPU, or "
+                     "for each machine.", show_default=False),
+    ] = None,
     workspace: WorkspaceOption = Path("workspace"),
-) -> None:
+) -> None:  # fmt: skip
     """Run a recipe's stages in order, into a workspace.
 
     A stage whose settings and inputs are unchanged is not run again; an interrupted stage goes on where it was.
@@ -169,12 +175,13 @@ def run(
       malmoi run nano --set ppo.beta=0.02
       malmoi run recipes/nano.toml --from reward --workspace demo
       torchrun --nproc-per-node 2 -m malmoi run nano
+      malmoi run nano --on ray://10.0.0.1:6379 --ranks 8
     """
     from malmoi.cli import recipes
 
     if only and start:
         raise ConfigError("--only and --from: give one of them")
-    recipes.run(recipe, workspace, ["malmoi", "run", recipe], set_ or [], only=only, start=start)
+    recipes.run(recipe, workspace, ["malmoi", "run", recipe], set_ or [], only=only, start=start, on=on, n_ranks=ranks)
 
 
 def train(
@@ -240,3 +247,43 @@ def doctor(
     print_json(found) if as_json else show_examination(found)
     if found["refused"]:
         raise ConfigError(found["refused"][0])
+
+
+def plan(
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="A recipe file, or the name of one that comes with Malmoi.", autocompletion=completion.recipe_names
+        ),
+    ],
+    machines: Annotated[
+        str, typer.Option(metavar="NxKIND", help="Such as 8xH100; here: this machine, measured.", show_default=False)
+    ],
+    table: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Your own table of machines (.toml); default: Malmoi's.", parser=a_path),
+    ] = None,
+    set_: Set = None,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: Json = False,
+) -> None:
+    """Estimate what a recipe needs on other machines: memory of each rank, steps, hours and cost.
+
+    The speed is what such a machine is rated for, of which training reaches about a third; nothing is tried there. The
+    table has a date: prices change.
+
+    \b
+    Example:
+      malmoi plan nano --machines 8xH100
+      malmoi plan big.toml --machines 16xA100 --set pretrain.loop.fsdp=true
+    """
+    from malmoi.cli.plan import show_elsewhere
+    from malmoi.cli.printing import print_json
+    from malmoi.pipeline.machines import find_machines, plan_on
+    from malmoi.pipeline.memory import shape_of
+    from malmoi.pipeline.recipe import find_recipe, read_recipe
+
+    wanted = find_machines(machines, table)
+    found = read_recipe(find_recipe(recipe), set_ or [])
+    made = plan_on(found, shape_of(found, workspace), wanted)
+    print_json(made) if as_json else show_elsewhere(made)

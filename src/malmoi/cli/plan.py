@@ -36,3 +36,22 @@ def show_examination(found: dict[str, Any]) -> None:
         say(f"\n{recipe['name']}: {weights}{disk}")
         if "stages" in recipe:
             show_plan(recipe, Machine(**here), say)
+
+
+def show_elsewhere(made: Mapping[str, Any]) -> None:
+    """Print what `plan_on` found: a line for each stage, then the total."""
+    say = partial(Console(highlight=False, soft_wrap=True).print, markup=False)
+    on = f"{made['n_ranks']} × {made['machines']}"
+    say(f"{made['recipe']} on {on}: {made['n_parameters'] / 1e6:.1f} million weights; estimates")
+    for stage, need in made["stages"].items():
+        steps = (
+            f", {need['n_steps']:,} steps on {need['n_ranks']} of {made['n_ranks']} ranks" if need["n_steps"] else ""
+        )
+        say(f"  {stage:<15} about {duration(need['seconds']):>11}, {size(need['memory_bytes']):>7} each{steps}")
+    cost = "" if made["usd"] is None else f", {made['usd']:,.2f} USD"
+    say(f"  {'in all':<15} about {duration(made['seconds']):>11}{cost}; each has {size(made['memory_of_each_bytes'])}")
+    idle = [stage for stage, need in made["stages"].items() if need["n_steps"] and need["n_ranks"] < made["n_ranks"]]
+    if idle:
+        say(f"ranks without work: lower the micro_batch_size, or raise the batch_size, of {', '.join(idle)}")
+    for stage in made["too_large"]:
+        say(f"{stage} does not fit: lower {stage}.micro_batch_size, or set {stage}.loop.fsdp=true")

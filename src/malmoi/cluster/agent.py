@@ -22,7 +22,9 @@ from malmoi.cluster.worker import identity, where
 PROBE_S = 5.0
 ASK_EVERY_S = 0.2
 ROOM_WITHIN_S = 30.0
-"""How long ranks wait for room, and tasks for a machine that can take them."""
+"""How long ranks wait for their places, and tasks for a machine that can take them."""
+BACK_WITHIN_S = 5.0
+"""How long ranks wait for a lost machine; then fewer go on."""
 TRIES = 3
 """How often a task is begun again after its process, or its machine, was killed."""
 FORWARDED = ("MALMOI_DEVICE", "MALMOI_DTYPE", "MALMOI_THREADS", "MALMOI_NATIVE", "MALMOI_CFLAGS", "MALMOI_DATA")
@@ -238,7 +240,7 @@ def _room_for(wanted: int, least: int, requests: _Requests) -> tuple[int, dict[s
     """(ranks, what each takes): a GPU each if the cluster has some, else an equal share of a machine's processors."""
     import ray
 
-    until, best = time.monotonic() + ROOM_WITHIN_S, 0
+    until, best = time.monotonic() + (BACK_WITHIN_S if least < wanted else 0), 0
     while True:
         alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         kind = "GPU" if any(one.get("GPU", 0) >= 1 for one in alive) else "CPU"

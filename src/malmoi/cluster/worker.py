@@ -22,6 +22,10 @@ DECIDING = (
 """Packages whose version decides what is made."""
 
 
+class Broken(Exception):
+    """A call cannot go on because another one, with which it works, was killed."""
+
+
 @functools.cache
 def identity() -> dict[str, str]:
     """Versions, in the order in which a difference is told. Two equal ones make the same bytes of the same input."""
@@ -69,6 +73,8 @@ def run_named(name: str, arguments: dict[str, Any], given: dict[str, str], expec
         return {"result": called(**arguments)}
     except UserError as error:
         return {"users": f"on {host}: {error}"}
+    except Broken as error:
+        return {"lost": f"on {host}: {error}"[:200]}
     except KeyboardInterrupt:
         return {"stopped": host}
     except Exception as error:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -49,6 +49,14 @@ TRIAL_FLOPS_S = 0.2
 """Target length of a trial, at the speed of matrix products: it sets how many rows and layers are tried."""
 
 
+class Speed(Protocol):
+    """How fast something computes: seconds of a micro-batch, of reading one row, of one sampled answer."""
+
+    def step(self, training: TrainingCost) -> float: ...
+    def read(self, n_tokens: int) -> float: ...
+    def answer(self, n_prompt: int, n_answer: int) -> float: ...
+
+
 @dataclass(frozen=True)
 class StageEstimate:
     """Estimated memory and time of a stage."""
@@ -72,11 +80,11 @@ def estimate(
     estimates = []
     for stage in stages:
         cost = costs[stage]
-        seconds = reading * (cost.s_per_mb * n_text / 1e6 + cost.fixed_s) + _answering(cost, trials)
+        seconds = reading * (cost.s_per_mb * n_text / 1e6 + cost.fixed_s) + answering(cost, trials)
         memory: float = (plain if cost.holds_model else BASE_BYTES) + 4 * n_text
         if cost.training is not None:
             taken = n_taken if stage == stages[0] else 0
-            seconds += _training(cost.training, trials) * max(0.0, 1 - taken / cost.training.n_steps)
+            seconds += training_seconds(cost.training, trials) * max(0.0, 1 - taken / cost.training.n_steps)
             memory = memory_of(cost.training, shape, compute_dtype)
         estimates.append(StageEstimate(stage, memory, seconds))
     return estimates
@@ -89,14 +97,15 @@ def shares(recipe: Recipe, shape: ModelConfig) -> dict[str, float]:
         stage: 1
         + cost.s_per_mb * n_text / 1e6
         + cost.fixed_s
-        + _answering(cost, trials)
-        + (0.0 if cost.training is None else _training(cost.training, trials))
+        + answering(cost, trials)
+        + (0.0 if cost.training is None else training_seconds(cost.training, trials))
         for stage, cost in costs_of(recipe, shape).items()
     }
     return {stage: taken / sum(seconds.values()) for stage, taken in seconds.items()}
 
 
-def _training(training: TrainingCost, trials: "Trials | FixedSpeed") -> float:
+def training_seconds(training: TrainingCost, trials: "Speed") -> float:
+    """Seconds of all training of a stage on one rank."""
     seconds = sum(part.n_micros * trials.step(part) for part in parts_of(training))
     if training.n_answers:
         seconds += training.n_answers * trials.answer(training.n_tokens - training.answer, training.answer)
@@ -107,7 +116,7 @@ def _training(training: TrainingCost, trials: "Trials | FixedSpeed") -> float:
     return seconds
 
 
-def _answering(cost: Cost, trials: "Trials | FixedSpeed") -> float:
+def answering(cost: Cost, trials: "Speed") -> float:
     """Seconds for sampling answers outside of training, and for computing their scores."""
     sampling = sum(n * trials.answer(prompt, answer) for n, prompt, answer in cost.answers)
     return sampling + sum(n * trials.read(n_tokens) for n, n_tokens in cost.reads)

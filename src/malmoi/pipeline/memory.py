@@ -81,8 +81,11 @@ def training_costs_of(recipe: Recipe, shape: ModelConfig) -> list[TrainingCost]:
     return [replace(cost.training, stage=stage) for stage, cost in costs_of(recipe, shape).items() if cost.training]
 
 
-def memory_of(training: TrainingCost, shape: ModelConfig, compute_dtype: str) -> float:
-    """Bytes at the peak: weights and optimizer, plus gradients and activations or, if larger, a checkpoint to write."""
+def memory_of(training: TrainingCost, shape: ModelConfig, compute_dtype: str, n_shards: int = 1) -> float:
+    """Bytes at the peak: weights and optimizer, plus gradients and activations or, if larger, a checkpoint to write.
+
+    n_shards: ranks over which FSDP2 shards what is trained; the first rank gathers all of it for a checkpoint
+    """
     half, n_whole = compute_dtype == "bfloat16", shape.n_parameters()
     kept = shape.model_copy(update={"n_layer": ceil(training.depth * shape.n_layer)})
     learned = learned_of(kept, training.lora)
@@ -93,11 +96,11 @@ def memory_of(training: TrainingCost, shape: ModelConfig, compute_dtype: str) ->
     averaged = 4 * n_learned * training.is_averaged
     state = training.n_trained * (4 * n_learned + optimizer + averaged)
     idle = training.n_trained * frozen * (1 + training.is_averaged) + training.n_frozen * 4 * n_whole
-    step = training.n_trained * 4 * n_learned + max(
+    step = training.n_trained * 4 * n_learned / n_shards + max(
         map(partial(_activations, shape=shape, half=half), parts_of(training))
     )
     # A checkpoint is copied twice before it is written.
-    return BASE_BYTES + idle + state + max(step, 2 * state)
+    return BASE_BYTES + idle + state / n_shards + max(step, 2 * state)
 
 
 def parts_of(training: TrainingCost) -> list[TrainingCost]:

@@ -14,7 +14,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from malmoi.inference.generate import Generate, generating
 from malmoi.stage import Context, InputsByRole, Stage
 from malmoi.stages import find_stage
 from malmoi.tokenizer.template_clock import fixed_time, template_time
+from malmoi.train.loop import Hook
 from malmoi.train.signals import listening
 from malmoi.workspace.folder import Workspace
 
@@ -79,17 +80,7 @@ def all_ranks(stage: Stage, context: Context, settings: Settings, generate: Gene
         yield
         return
     number = next(_numbers)
-    order = {
-        "stage": stage.name,
-        "settings": settings.model_dump(mode="json"),
-        "generate": generate.model_dump(),
-        "run_id": context.run_id,
-        "workspace": str(context.workspace.path),
-        "reads": context.reads.to_json(),
-        "parents": context.parents,
-        "begun": template_time().isoformat(),
-    }
-    _tell(f"order {number}", order)
+    _tell(f"order {number}", order_of(stage, context, settings, generate))
     try:
         with device.single_rank(False):
             yield
@@ -109,6 +100,20 @@ def all_ranks(stage: Stage, context: Context, settings: Settings, generate: Gene
         raise _error_of(word)
 
 
+def order_of(stage: Stage, context: Context, settings: Settings, generate: Generate) -> dict[str, Any]:
+    """What another rank needs to know to run a stage too, as JSON values; `take_part` takes it."""
+    return {
+        "stage": stage.name,
+        "settings": settings.model_dump(mode="json"),
+        "generate": generate.model_dump(),
+        "run_id": context.run_id,
+        "workspace": str(context.workspace.path),
+        "reads": context.reads.to_json(),
+        "parents": context.parents,
+        "begun": template_time().isoformat(),
+    }
+
+
 def is_lost_connection(error: Exception) -> bool:
     """Whether an exception means that another rank has ended. gloo has no exception class for this."""
     return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error).lower())
@@ -123,18 +128,21 @@ def follow() -> int:
             return int(order["code"])
         try:
             with fixed_time(datetime.fromisoformat(order["begun"])), listening():
-                _take_part(order)
+                take_part(order)
         except BaseException as error:
             return _leave(error)
         _tell(f"done {number} {here.rank}", {})
     raise AssertionError("unreachable")
 
 
-def _take_part(order: dict[str, Any]) -> None:
+def take_part(
+    order: dict[str, Any], say: Callable[[str], None] = lambda line: None, hooks: Sequence[Hook] = ()
+) -> None:
+    """Run the stage of an order. It has no ledger."""
     stage = find_stage(order["stage"])
     workspace = Workspace(Path(order["workspace"]))
     folder, reads = workspace.runs / order["run_id"], InputsByRole.from_json(order["reads"])
-    context = Context(order["run_id"], folder, reads, order["parents"], None, workspace)
+    context = Context(order["run_id"], folder, reads, order["parents"], None, workspace, say, list(hooks))
     with generating(Generate.model_validate(order["generate"]), folder):
         stage.run(context, TypeAdapter(stage.Settings).validate_python(order["settings"]))
 

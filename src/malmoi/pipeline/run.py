@@ -18,6 +18,7 @@ from malmoi.pipeline.names import model_name
 from malmoi.pipeline.plan import find_external, parents_of
 from malmoi.pipeline.ranks import all_ranks
 from malmoi.pipeline.recipe import READS, Recipe
+from malmoi.pipeline.there import Place, run_there
 from malmoi.pipeline.watcher import Watcher
 from malmoi.stage import CHECKPOINT, MODEL, Context, ExternalInput, Input, InputsByRole
 from malmoi.stages import find_stage
@@ -48,12 +49,13 @@ class Done:
 
 def run_recipe(
     recipe: Recipe, workspace: Workspace, watcher: Watcher, *, only: str | None = None, start: str | None = None,
-    now: datetime | None = None,
+    now: datetime | None = None, place: Place | None = None,
 ) -> dict[str, Done]:  # fmt: skip
     """Run the recipe's stages in order; returns all finished stages.
 
     only: run only this stage (its parents must be finished); start: run this stage and all later ones again
     now: the time that chat templates get in stages that begin now; None: the system clock's
+    place: the cluster on which stages train; None: here
     A stage whose settings and inputs are unchanged is not run again; an interrupted one is resumed. A stage that can
     make nothing of what it reads is left out, with those that need what it makes.
     Raises UserError if a stage fails; its run is marked as failed or stopped.
@@ -87,7 +89,7 @@ def run_recipe(
                     f"--only {only}: stage {stage} has not been run with these settings; leave --only out"
                 )
             else:
-                done[stage] = _run_stage(recipe, stage, identity, done, ledger, workspace, watcher, forced, now)
+                done[stage] = _run_stage(recipe, stage, identity, done, ledger, workspace, watcher, forced, now, place)
             kept.enter_context(workspace.keeping(done[stage].out))
             for line in link_made(workspace, done[stage]):
                 watcher.line(line)
@@ -246,7 +248,7 @@ def _done(stage: str, identity: Identity, made: Made, ledger: Ledger) -> Done:
 
 def _run_stage(
     recipe: Recipe, stage: str, identity: Identity, done: dict[str, Done], ledger: Ledger, workspace: Workspace,
-    watcher: Watcher, again: bool, now: datetime | None,
+    watcher: Watcher, again: bool, now: datetime | None, place: Place | None,
 ) -> Done:  # fmt: skip
     work, settings, inputs = identity.fingerprint(stage), identity.settings, identity.inputs
     _record_external(identity, ledger)
@@ -275,8 +277,12 @@ def _run_stage(
         watching = progress.listening(watcher.progress, log.progress)
         with fixed_time(moment), listening(), log.following(), watching:
             try:
-                with generating(recipe.generate, folder), all_ranks(found, context, recipe[stage], recipe.generate):
-                    found.run(context, recipe[stage])
+                with generating(recipe.generate, folder):
+                    if place is not None and found.trains:
+                        run_there(place, found, context, recipe[stage], recipe.generate)
+                    else:
+                        with all_ranks(found, context, recipe[stage], recipe.generate):
+                            found.run(context, recipe[stage])
                 sha256 = _record(context, stage)
             except BaseException as error:
                 _record_end(error, run_id, ledger, log, time.monotonic() - began)
