@@ -3,7 +3,8 @@
 Folders of a few notes each (`notes.json`), written for the development of look-up, in English and Korean. Each question
 has its file and a piece of the sentence that answers it; others are answered by nothing there and have to be declined.
 Of the folders that are marked unseen only totals were looked at until everything was set; their failures are not
-printed. `--all` prints the failures of the others.
+printed. `--all` prints the failures of the others. `--reworded` asks in words that the notes do not have, in Korean
+(`notes_reworded.json`).
 """
 
 import argparse
@@ -20,6 +21,7 @@ from malmoi.retrieval.index import Index, build_index
 from malmoi.retrieval.lookup import Findings, Lookup
 
 NOTES = Path(__file__).with_suffix(".json")
+REWORDED = NOTES.with_name("notes_reworded.json")
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,12 @@ def shares(asked: Sequence[Asked]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.notes", description=__doc__)
     parser.add_argument("--all", action="store_true", help="print what is wrong in the folders that were looked at")
-    prints_all = parser.parse_args(arguments).all
+    parser.add_argument("--reworded", action="store_true", help="ask in words that the notes do not have")
+    given = parser.parse_args(arguments)
+    prints_all = given.all
     found: dict[tuple[str, bool], list[Asked]] = {}
     with tempfile.TemporaryDirectory() as root:
-        for number, folder in enumerate(read_json(NOTES)):
+        for number, folder in enumerate(read_json(REWORDED if given.reworded else NOTES)):
             asked = list(ask(folder, Path(root) / str(number)))
             found.setdefault((folder["language"], folder["unseen"]), []).extend(asked)
             for one in asked if prints_all and not folder["unseen"] else ():

@@ -1,20 +1,38 @@
-"""Rewordings of taught questions: `python -m benchmarks.rewordings [--unseen | --fresh]`.
+"""Rewordings of taught questions: `python -m benchmarks.rewordings [--unseen | --more | --fresh | --fit]`.
 
 Counts how many rewordings are answered by the answer that was taught, and how many other questions are, which should be
 none. Every other taught question of `rewordings.tsv` was kept unseen while the matching was first made; only the
-others' failures are printed. The questions of `rewordings_fresh.tsv`, with answers, were written after the matching was
-finished, and were measured once.
+others' failures are printed. `--more` counts the questions of `rewordings_more.tsv`, which share fewer words, and which
+the weights were fitted to as well; their failures are printed too. The questions of `rewordings_fresh.tsv`, with
+answers, are for measuring only.
+
+`--fit` prints the weights as `malmoi.retrieval.taught` has them, fitted to both of the first sets, and the smallest
+threshold at which at most `WRONG` of the other questions are answered, each judged by weights that were fitted without
+it and the taught questions next to it.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from malmoi.retrieval.taught import Taught, find_taught
+import numpy as np
+
+from malmoi.retrieval.question import understand
+from malmoi.retrieval.taught import EVIDENCE, Taught, evidence, find_taught
 
 TABLE = Path(__file__).with_suffix(".tsv")
+MORE = TABLE.with_name("rewordings_more.tsv")
 FRESH = TABLE.with_name("rewordings_fresh.tsv")
+WRONG = 0.013
+"""Share of other questions that may be answered."""
+RIDGE = 0.2
+N_PARTS = 8
+"""Parts of the questions, each judged by weights that are fitted to the others."""
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def read(path: Path = TABLE) -> tuple[list[Taught], list[tuple[str, str]], list[str]]:
@@ -23,6 +41,8 @@ def read(path: Path = TABLE) -> tuple[list[Taught], list[tuple[str, str]], list[
     rewordings: list[tuple[str, str]] = []
     others: list[str] = []
     for line in path.read_text("utf-8").splitlines():
+        if line.startswith("#"):
+            continue
         kind, _, text = line.partition("\t")
         if kind == "taught":
             question, _, answer = text.partition("\t")
@@ -39,15 +59,86 @@ def found(taught: Sequence[Taught], text: str) -> str | None:
     return None if hit is None else hit[0].id
 
 
+@dataclass(frozen=True)
+class Pairs:
+    """Questions beside taught ones. values: (pairs, evidence); same: (pairs,) 1 where both ask for the same
+    asked: (pairs,) the number of the question; is_other: (questions,) whether nothing taught answers it
+    part: (questions,) which of `N_PARTS` it is in"""
+
+    values: Array
+    same: Array
+    asked: np.ndarray[Any, np.dtype[np.int64]]
+    is_other: np.ndarray[Any, np.dtype[np.bool_]]
+    part: np.ndarray[Any, np.dtype[np.int64]]
+
+
+def pairs(paths: Sequence[Path]) -> Pairs:
+    """Each question of the files beside each taught one of its file that could be the same."""
+    values: list[list[float]] = []
+    same: list[float] = []
+    asked: list[int] = []
+    owners: list[str] = []
+    parts: list[int] = []
+    for path in paths:
+        taught, rewordings, others = read(path)
+        per_taught = len(others) / len(taught)
+        for n, (id, text) in enumerate((*rewordings, *(("", text) for text in others))):
+            question = understand(text)
+            for one in taught:
+                if (found := evidence(question, one)) is not None:
+                    values.append([*found.values(), 1.0])
+                    same.append(float(one.id == id))
+                    asked.append(len(owners))
+            owners.append(id)
+            parts.append(int(id or (n - len(rewordings)) / per_taught) % N_PARTS)
+    is_other = np.array([not owner for owner in owners])
+    return Pairs(np.array(values), np.array(same), np.array(asked), is_other, np.array(parts))
+
+
+def fit(given: Pairs, kept: np.ndarray[Any, np.dtype[np.bool_]]) -> Array:
+    """Weights, and last the bias, of a logistic regression on the pairs of the questions that are kept."""
+    is_used = kept[given.asked]
+    values, label = given.values[is_used], given.same[is_used]
+    ridge = np.r_[np.full(values.shape[1] - 1, RIDGE), 0.0]
+    weights = np.zeros(values.shape[1])
+    for _ in range(30):
+        p = 1 / (1 + np.exp(-values @ weights))
+        hessian = (values.T * (p * (1 - p))) @ values + np.diag(ridge)
+        weights -= np.linalg.solve(hessian, values.T @ (p - label) + ridge * weights)
+    return weights
+
+
+def print_fit() -> None:
+    given = pairs((TABLE, MORE))
+    best = np.zeros(len(given.is_other))
+    for part in range(N_PARTS):
+        weights = fit(given, given.part != part)
+        likely = 1 / (1 + np.exp(-given.values @ weights))
+        is_asked = given.part[given.asked] == part
+        np.maximum.at(best, given.asked[is_asked], likely[is_asked])
+    others = best[given.is_other]
+    same = next(at for at in np.arange(0.3, 1.0, 0.01) if (others >= at).mean() <= WRONG)
+    weights = fit(given, np.ones(len(given.is_other), dtype=bool))
+    rounded = {name: round(float(weight), 2) for name, weight in zip(EVIDENCE, weights, strict=False)}
+    print(f"SAME = {same:.2f}\nEVIDENCE = {rounded}\nBIAS = {weights[-1]:.2f}")
+    print(f"rewordings found by weights that were fitted without them: {(best[~given.is_other] >= same).mean():.3f}")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rewordings", description=__doc__.partition("\n")[0])
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--unseen", action="store_true", help="count the half that was kept unseen")
-    which.add_argument("--fresh", action="store_true", help="count the questions that were written afterwards")
+    which.add_argument("--more", action="store_true", help="count the questions that share fewer words")
+    which.add_argument("--fresh", action="store_true", help="count the questions that are for measuring only")
+    which.add_argument("--fit", action="store_true", help="fit the weights and the threshold")
     chosen = parser.parse_args(arguments)
-    taught, rewordings, others = read(FRESH if chosen.fresh else TABLE)
-    kept = [(id, text) for id, text in rewordings if chosen.fresh or (int(id) % 2 == 1) == chosen.unseen]
-    asked = others if chosen.fresh else others[chosen.unseen :: 2]
+    if chosen.fit:
+        print_fit()
+        return 0
+    is_whole = chosen.fresh or chosen.more
+    taught, rewordings, others = read(FRESH if chosen.fresh else MORE if chosen.more else TABLE)
+    kept = [(id, text) for id, text in rewordings if is_whole or (int(id) % 2 == 1) == chosen.unseen]
+    asked = others if is_whole else others[chosen.unseen :: 2]
     missed = [text for id, text in kept if found(taught, text) != id]
     wrong = [text for text in asked if found(taught, text) is not None]
     print(f"rewordings answered: {len(kept) - len(missed)} of {len(kept)}")

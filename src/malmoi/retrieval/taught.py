@@ -9,20 +9,27 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
+from math import exp
 from typing import Any
 
-from malmoi.retrieval.answering import LIGHT, emphasis
+from malmoi.retrieval.answering import STRICT, emphasis
 from malmoi.retrieval.follow_up import in_context, questions_of
 from malmoi.retrieval.lookup import Source
 from malmoi.retrieval.match import Bag
 from malmoi.retrieval.passages import Passage
 from malmoi.retrieval.question import COMPARISON, Concept, Question, understand
-from malmoi.retrieval.sentences import asked_kinds
+from malmoi.retrieval.sentences import asked_in_notes, asked_kinds, counts, tells
 from malmoi.retrieval.words import word_table
 from malmoi.text import nfc
 
-SAME = 0.52
-"""From here on two questions are taken to be the same."""
+SAME = 0.76
+"""From this probability on two questions are taken to be the same."""
+EVIDENCE = {
+    "here": 3.8, "there": 5.22, "heaviest": 3.98, "lacks": -2.12, "left_out": -1.63, "shared": 0.72, "otherwise": -0.68,
+    "against": -4.19, "unanswered": -0.53,
+}  # fmt: skip
+"""Weights of what the probability is made of, fitted by `python -m benchmarks.rewordings --fit`; see `evidence`."""
+BIAS = -5.24
 FOUND = 0.45
 """A concept that fits less is missing."""
 STEM = 0.8
@@ -31,14 +38,8 @@ IN_ANSWER = 0.6
 """How well a concept is found that only the taught answer holds."""
 MEANS_THE_SAME = 0.9
 """How well a word is found that everyday questions use for another one."""
-LEFT_OUT = 0.5
-"""Share of a taught question from which on the rest may be left out: "the pool" for "the swimming pool"."""
 THING = "thing"
 """Kind of what is asked for with "what" alone."""
-OTHERWISE = 0.4
-"""What remains of the share that is found of a taught question, where the rest asks for another kind of answer."""
-HALF = 0.5
-"""Share of a question from which on more words than the taught question has only tell more of the same."""
 FRAMING = "framing"
 KIN = 5
 """Letters that two English words begin with alike, from which on they are kin: member, membership."""
@@ -97,36 +98,60 @@ def find_taught(
 
 
 def likeness(asked: Question, taught: Taught, weight: Callable[[Concept], float] = lambda _: 1.0) -> float:
-    """How much two questions ask for the same, from 0 to 1."""
+    """The probability that two questions ask for the same."""
+    found = evidence(asked, taught, weight)
+    return 0.0 if found is None else 1 / (1 + exp(-BIAS - sum(EVIDENCE[name] * value for name, value in found.items())))
+
+
+def evidence(
+    asked: Question, taught: Taught, weight: Callable[[Concept], float] = lambda _: 1.0
+) -> dict[str, float] | None:
+    """What speaks for and against two questions asking for the same, each from 0 to 1; None if they cannot.
+
+    here, there: share of the weight of the question, and of the taught one, that the other one holds
+    heaviest: weight of the weightiest word of the question that is missing, as a share of its weightiest. It speaks for
+        the same: a thing has many names, and who asks for something else about it calls it as before
+    lacks, left_out: whether a word of the question, of the taught one, is missing
+    shared, otherwise, against: whether both ask for one kind of answer, for kinds that may be the same, for others
+    unanswered: how surely the taught answer has nothing of the kind that is asked for
+    """
     other = taught.understood
-    kinds, other_kinds = _kinds(asked.text), _kinds(other.text)
-    if kinds and other_kinds and not kinds & other_kinds and not _may_be(kinds, other_kinds):
-        return 0.0
     if {*asked.names, *asked.context_names} != {*other.names} and (asked.strict_names or other.strict_names):
-        return 0.0
+        return None
     if asked.wanted != other.wanted and (asked.names or other.names or COMPARISON in (asked.wanted, other.wanted)):
-        return 0.0
+        return None
     text = " ".join((asked.text, *(concept.word for concept in asked.context)))
-    concepts = (*asked.concepts, *asked.context)
-    there = _Side(asked, text, concepts, weight)
-    back = _Side(other, other.text, other.concepts, weight)
+    here = _Side(asked, text, (*asked.concepts, *asked.context), weight)
+    there = _Side(other, other.text, other.concepts, weight)
+    kinds, other_kinds = _kinds(asked.text), _kinds(other.text)
     shared = kinds & other_kinds
-    found = there.found_in(back, taught.bag, shared, taught.answer_bag)
-    known = back.found_in(there, Bag(text), shared)
-    # A Korean verb is light by its place, and says all the same what is done.
-    lacks = _Side.missing if other.language == "ko" else _Side.lacks_much
-    if not found or not known or (lacks(there, found) and lacks(back, known)):
+    found = here.found_in(there, taught.bag, shared, taught.answer_bag)
+    known = there.found_in(here, Bag(text), shared)
+    if max(found.values(), default=0.0) < FOUND or max(known.values(), default=0.0) < FOUND:
+        return None
+    differ = bool(kinds and other_kinds and not shared)
+    may_be = differ and _may_be(kinds, other_kinds)
+    return {
+        "here": here.share(found),
+        "there": there.share(known),
+        "heaviest": here.heaviest_missing(found),
+        "lacks": float(here.missing(found)),
+        "left_out": float(there.missing(known)),
+        "shared": float(bool(shared)),
+        "otherwise": float(may_be),
+        "against": float(differ and not may_be),
+        "unanswered": _unanswered(asked.text, taught.answer),
+    }
+
+
+def _unanswered(question: str, answer: str) -> float:
+    """How surely an answer lacks what a question asks for: no time is in it, no number, no amount of money."""
+    if not any(c.isalnum() for c in answer):
         return 0.0
-    here, kept = there.share(found), back.share(known)
-    is_detailed = len(known) > 1 and not back.missing(known) and here >= HALF
-    if there.lacks_much(found) and not is_detailed:
-        here /= 2
-    asks_otherwise = bool(kinds and other_kinds) and not shared
-    if asks_otherwise and back.missing(known):
-        kept *= OTHERWISE
-    elif back.lacks_much(known) and kept < LEFT_OUT:
-        kept /= 2
-    return 2 * here * kept / (here + kept) if here and kept else 0.0
+    counted = counts(question, answer)
+    if counted is not None:
+        return 0.0 if counted else STRICT["counted"]
+    return max((STRICT.get(kind, 0.0) for kind in asked_in_notes(question) if not tells(kind, answer)), default=0.0)
 
 
 def _kinds(text: str) -> set[str]:
@@ -142,13 +167,19 @@ def _kinds(text: str) -> set[str]:
         kinds.add("holder")
     if _MUCH.search(text):
         kinds.add("number")
+    if _CAUSE.search(text):
+        kinds.add("reason")
+    if _SPOT.search(text):
+        kinds.add("place")
     return kinds or ({THING} if _THING.search(text) else set())
 
 
 _MANNER = re.compile(
     r"(?i)\bhow (?:do|can|could|should|to|is|are|does)\b"
-    r"|\bwhat (?:do|should|must|can) (?:i|we|you|one) (?:have to )?do\b|어떻게|방법|하려면|하는 ?법|어떡"
+    r"|\bwhat (?:do|should|must|can) (?:i|we|you|one) (?:have to )?do\b"
+    r"|어떻게(?! ?[되돼됩된])|방법|하려면|하는 ?법|어떡"
 )
+"""거리가 어떻게 돼요 asks for the distance, not how something is done."""
 
 
 _SPAN = re.compile(
@@ -156,17 +187,23 @@ _SPAN = re.compile(
     r"|\bhow many times (?:a|an|per|each|every) |\bhow frequent"
     r"|\b(?:which|what) (?:days?|dates?|months?|years?|hours)\b"
     r"|\b(?:interval|period|until what)\b|몇 ?(?:달|주|일|년|시간)에 ?한|며칠에 ?한|얼마 ?만에|주기"
+    r"|얼마나 ?(?:됐|되었|지났|오래)|\bhours\b|\bwhat was the date\b|날짜"
 )
+_CAUSE = re.compile(r"(?i)\bhow come\b|까닭|원인")
+_SPOT = re.compile(r"(?i)\bin which\b|[는둔] ?(?:곳|데)(?:[이은을 ]|$)|정류장|정거장")
 _HOLDING = re.compile(
     r"(?i)\bwho (?:has|have|had|keeps?|holds?)\b|\bwhere (?:can|do|could) \w+ get\b"
     r"|누구?가? ?(?:갖|가지|보관)|받아|빌려"
 )
-_THING = re.compile(r"(?i)\b(?:what|which)\b|뭐|뭘|무엇|무슨|어떤|어느")
+_THING = re.compile(r"(?i)\b(?:what|which)\b|뭐|뭘|무엇|무슨|어떤|어느|어떻게 ?[되돼됩된]")
 _CALLING = re.compile(
     r"(?i)\b(?:call|phone|contact|ring|ask|turn to|tell|report|notify|inform)\b"
     r"|전화|연락|문의|물어|신고|알려야|알리"
 )
-_MUCH = re.compile(r"(?i)\b(?:number of|amount|maximum|capacity)\b|얼마(?:나|씩|만큼)")
+_MUCH = re.compile(
+    r"(?i)\b(?:number of|amount|maximum|minimum|capacity|quantity|distance)\b"
+    r"|얼마(?:나|씩|만큼)|거리|인원|[가-힣] 수[가는]"
+)
 
 
 def _may_be(kinds: Collection[str], others: Collection[str]) -> bool:
@@ -220,10 +257,9 @@ class _Side:
     def missing(self, fits: Mapping[Concept, float]) -> bool:
         return any(fit < FOUND for fit in fits.values())
 
-    def lacks_much(self, fits: Mapping[Concept, float]) -> bool:
-        """Whether anything but a light word is missing."""
+    def heaviest_missing(self, fits: Mapping[Concept, float]) -> float:
         heaviest = max(self.weights.values()) or 1.0
-        return any(fit < FOUND and self.weights[c] > 1.01 * LIGHT * heaviest for c, fit in fits.items())
+        return max(self.weights[c] * (1 - fit) for c, fit in fits.items()) / heaviest
 
     def share(self, fits: Mapping[Concept, float]) -> float:
         """Share of the question's weight that is found."""
