@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import corpus_quality
+from benchmarks import corpus_personal, corpus_quality, corpus_steps
 from malmoi.corpus.steps.archive import Record
 from malmoi.corpus.steps.extract import Extracted, extract
 
@@ -55,6 +55,11 @@ def main_text(folder: Path) -> None:
     print(f"{n_bytes / 1e6 / seconds:.1f} MB/s, {len(ours) / seconds:.0f} pages/s of processor time")
 
 
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pages", type=Path)
@@ -63,8 +68,23 @@ if __name__ == "__main__":
         "--keep", type=Path, nargs="*", default=[], help="curated texts to train on, JSON lines, gzipped"
     )
     parser.add_argument("--drop", type=Path, help="folder of archives; what is around their pages' main text")
+    parser.add_argument("--sentences", type=Path, help='gzipped JSON lines {"en", "ko"}: language, personal data')
+    parser.add_argument("--english", type=Path, help="gzipped JSON lines of texts: near-duplicates, speed")
+    parser.add_argument("--korean", type=Path, help="the same")
+    parser.add_argument("--archives", type=Path, nargs="*", default=[], help="a whole build, 1 and 2 processes")
     given = parser.parse_args()
     if given.pages:
         main_text(given.pages)
     if given.labels:
         corpus_quality.measure(given.labels, given.keep, given.drop)
+    if given.sentences:
+        both = rows_of(given.sentences)
+        english, korean = ([row[name] for row in both] for name in ("en", "ko"))
+        corpus_steps.languages(english, korean)
+        corpus_personal.measure(english + korean, corpus_steps.wilson)
+    if given.english and given.korean:
+        texts, others = ([row["text"] for row in rows_of(path)[:400]] for path in (given.english, given.korean))
+        corpus_steps.near_duplicates(texts, others)
+        corpus_steps.speeds(texts + others, texts[:50])
+    if given.archives:
+        corpus_steps.chain(given.archives)

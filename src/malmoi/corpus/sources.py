@@ -18,6 +18,7 @@ from malmoi.files import disk_errors
 PART_BYTES, PART_FILES = 256 << 20, 2000
 PAGES = (".html", ".htm", ".xhtml")
 ROWS = (".parquet",)
+LINK = "link that leads out of its folder"
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,9 @@ def _files(source: str, passed: dict[str, int]) -> Iterator[Source]:
             name = file.relative_to(root).as_posix()
             if not file.is_file() or any(part.startswith(".") for part in Path(name).parts):
                 continue
+            if match.is_dir() and not file.resolve().is_relative_to(match.resolve()):
+                passed[LINK] = passed.get(LINK, 0) + 1
+                continue
             if is_archive(name) or reader_of(name) is not None or name.lower().endswith((*PAGES, *ROWS)):
                 yield Source(str(file), printable(name), file.stat().st_size)
             else:
@@ -85,8 +89,11 @@ def _remote_size(address: str) -> int:
         with fsspec.open(address, "rb") as file:
             return int(getattr(file, "size", None) or 0)
     except ImportError as error:
-        raise DataError(f"{address}: needs {error.name or error}; pip install it") from None
+        what = f"needs {error.name}; pip install it" if error.name else str(error)
+        raise DataError(f"{address}: {what}") from None
     except Exception as error:
+        while isinstance(error.__cause__, Exception):  # "not found" is often a certificate or a name
+            error = error.__cause__
         raise DataError(f"{address}: cannot be read ({type(error).__name__}: {error})"[:300]) from None
 
 

@@ -15,6 +15,7 @@ from malmoi.corpus.build import build
 from malmoi.corpus.built import open_built, pages_of, remove, trace
 from malmoi.corpus.folder import read_folder
 from malmoi.corpus.form import Settings
+from malmoi.corpus.sources import find_sources
 from malmoi.corpus.steps import near, personal, quality
 from malmoi.corpus.steps.archive import Passed, Record, read_archive
 from malmoi.corpus.steps.contamination import EvaluationSets
@@ -173,6 +174,46 @@ def test_what_is_no_page_is_passed_over_with_its_reason(tmp_path: Path) -> None:
     assert [one.reason for one in read_archive(tmp_path / "b.warc") if isinstance(one, Passed)] == ["not a web archive"]
 
 
+@pytest.mark.parametrize(
+    ("body", "kind", "reason"),
+    [
+        (b"<html><script>" + b"var a = 1;" * 9999 + b"</script></html>", "text/html", "extract: too little text"),
+        (b"<html>" + b"<a href=x>y</a>" * 20_001 + b"</html>", "text/html", "extract: more than 20,000 links"),
+        (b"<urlset>" + b"<url><loc>x</loc></url>" * 99 + b"</urlset>", "application/xml",
+         "read: not a page (application/xml)"),
+        (b" " * (5 << 20) + b"x", "text/html", "extract: a page larger than 4 MB"),
+    ],
+)  # fmt: skip
+def test_what_has_no_text_is_counted_with_its_reason(tmp_path: Path, body: bytes, kind: str, reason: str) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.warc").write_bytes(record_of("https://example.org/odd", body, kind=kind) + records(1)[0])
+    made = build([str(tmp_path / "in")], tmp_path / "out", Settings(), say=lambda line: None)
+    step, _, why = reason.partition(": ")
+    assert made["dropped"] == {step: {why: 1}} and made["n_kept"] == 1
+
+
+def test_a_link_out_of_a_folder_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "secret.txt").write_text(prose(1))
+    (tmp_path / "in" / "a.txt").symlink_to(tmp_path / "secret.txt")
+    (tmp_path / "in" / "b.txt").write_text(prose(2))
+    (tmp_path / "in" / "c.txt").symlink_to("b.txt")
+    sources, passed = find_sources([str(tmp_path / "in")])
+    assert [one.name for one in sources] == ["b.txt", "c.txt"] and passed == {"link that leads out of its folder": 1}
+
+
+def test_gzip_in_gzip_headers_in_latin_1_and_a_bomb_do_not_stop_a_reader(tmp_path: Path) -> None:
+    (tmp_path / "twice.warc.gz").write_bytes(gzip.compress(zipped(records(2))))
+    reasons = {one.reason for one in read_archive(tmp_path / "twice.warc.gz") if isinstance(one, Passed)}
+    assert len(urls_in(tmp_path / "twice.warc.gz")) == 2 or reasons & {"damaged", "not a web archive"}
+    (tmp_path / "latin.warc").write_bytes(records(1)[0].replace(b"WARC-Date", b"X-Name: caf\xe9\r\nWARC-Date"))
+    assert len(urls_in(tmp_path / "latin.warc")) == 1
+    bomb = record_of("https://example.org/bomb", gzip.compress(bytes(64 << 20)), headers="Content-Encoding: gzip\r\n")
+    (tmp_path / "bomb.warc").write_bytes(bomb + records(1)[0])
+    first, second = read_archive(tmp_path / "bomb.warc")
+    assert isinstance(first, Passed) and first.reason == "larger than 32 MB" and isinstance(second, Record)
+
+
 def test_the_main_text_comes_without_menus_and_in_its_letters() -> None:
     html = page_of(prose(1, korean=True), '<meta charset="euc-kr">').decode()
     body = html.encode("cp949")
@@ -239,6 +280,10 @@ def test_cards_and_residents_are_found_by_their_rules(seed: int) -> None:
         ("call +82 10 1234 5678 now", "call <PHONE> now"), ("(212) 555-0199", "<PHONE>"),
         ("kim@example.co.kr에 쓰세요", "<EMAIL>에 쓰세요"), ("from 203.0.113.9.", "from <IP>."),
         ("계좌번호 110-234-567890", "계좌번호 <ACCOUNT>"), ("여권번호: M12345678", "여권번호: <PASSPORT>"),
+        ("여권번호 M16954033이고", "여권번호 <PASSPORT>이고"), ("fe80::36db:1라고 적었다", "<IP>라고 적었다"),
+        ("운전면허번호 24-43-340092-17로", "운전면허번호 <DRIVING-LICENCE>로"), ("+33 1 40 10 87 77", "<PHONE>"),
+        ("IBAN DE04 3491 5702 1127 0139 42.", "IBAN <ACCOUNT>."),
+        ("std::vector at 12:30:45", "std::vector at 12:30:45"),
         ("ISBN 978-3-16-148410-0, doi 10.1000/182", "ISBN 978-3-16-148410-0, doi 10.1000/182"),
         ("on 2023-10-11 at 12:30, 3.14159 or 1,234,567", "on 2023-10-11 at 12:30, 3.14159 or 1,234,567"),
         ("version 2.11.0.1 of logo@2x.png", "version 2.11.0.1 of logo@2x.png"),

@@ -153,10 +153,21 @@ def _of_record(record: Any, offset: int, url: str) -> Record | Passed:
                 return Passed(f"status {status}", offset, url)
             headers = tuple((str(name).lower(), str(value)) for name, value in record.http_headers)
             content, charset = record.http_content_type or "", record.http_charset or ""
-        body = record.reader.read()
+        body = _at_most(record.reader)
     except Exception:
         return Passed("its HTTP cannot be read", offset, url)
+    if len(body) > MAX_RECORD_BYTES:
+        return Passed(f"larger than {MAX_RECORD_BYTES >> 20} MB", offset, url)
     return _of_page(url, offset, body, date, headers, content, charset)
+
+
+def _at_most(reader: Any) -> bytes:
+    """What a body holds when it is unpacked, a little more than `MAX_RECORD_BYTES` at most: it may be a bomb."""
+    parts, n = list[bytes](), 0
+    while n <= MAX_RECORD_BYTES and (part := reader.read(CHUNK_BYTES)):
+        parts.append(part)
+        n += len(part)
+    return b"".join(parts)
 
 
 def _of_page(

@@ -1,5 +1,6 @@
 """Text of evaluation sets in a corpus: a page that holds 13 words or 50 characters of one in a row is dropped."""
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -31,16 +32,23 @@ def runs(text: str) -> np.ndarray:
     """Hashes of all runs of 13 words and of 50 characters (letters and digits alone) of a text."""
     lower = text.lower()
     words = _WORD.findall(lower)
-    numbers = np.array([_word_number(word) for word in words], np.uint64)
+    numbers = np.fromiter(map(_numbers.__getitem__, words), np.uint64, len(words))
     letters = np.frombuffer("".join(words).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
     return np.concatenate([_hashes(numbers, N_WORDS), _hashes(letters, N_CHARS)])
 
 
-def _word_number(word: str) -> int:
-    number = 1469598103934665603
-    for byte in word.encode("utf-8", "surrogatepass"):
-        number = ((number ^ byte) * 1099511628211) & 0xFFFFFFFFFFFFFFFF
-    return number
+class _Numbers(dict[str, int]):
+    """A word's number, 64 bits that are the same in every process, computed once."""
+
+    def __missing__(self, word: str) -> int:
+        if len(self) > 1_000_000:
+            self.clear()
+        digest = hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        number = self[word] = int.from_bytes(digest, "little")
+        return number
+
+
+_numbers = _Numbers()
 
 
 class EvaluationSets:
@@ -58,7 +66,15 @@ class EvaluationSets:
     def found_in(self, text: str) -> str:
         """The name of the first set of which a text holds a run; "" if it holds none."""
         mine = runs(text)
-        return next((name for name, known in self.hashes.items() if len(known) and np.isin(mine, known).any()), "")
+        return next((name for name, known in self.hashes.items() if _in_common(mine, known)), "")
+
+
+def _in_common(some: np.ndarray, known: np.ndarray) -> bool:
+    """Whether a value of `some` is in `known`, which is sorted and may be much longer."""
+    if not len(known):
+        return False
+    at = np.minimum(np.searchsorted(known, some), len(known) - 1)
+    return bool((known[at] == some).any())
 
 
 def _texts(value: Any) -> Iterable[str]:

@@ -71,11 +71,9 @@ def is_address(text: str) -> bool:
 _S = r"[-. ]"
 _EMAIL = re.compile(rf"(?<![{_A}.+%-])[{_A}.+%-]{{1,64}}@(?:[A-Za-z0-9-]{{1,63}}\.)+[A-Za-z]{{2,24}}(?![{_A}@])")
 _NO_EMAIL = (".png", ".jpg", ".gif", ".svg", ".webp", ".js", ".css")
-_HEX = r"[0-9a-fA-F]{1,4}"
 _IP = re.compile(
     rf"(?<![{_A}.\-/])(?:\d{{1,3}}\.){{3}}\d{{1,3}}(?![{_A}-]|\.\d)"
-    rf"|(?<![\w:.])(?:{_HEX}:){{7}}{_HEX}(?![\w:])"
-    rf"|(?<![\w:.])(?:{_HEX}:){{2,6}}:(?:{_HEX}:){{0,4}}{_HEX}(?![\w:])"
+    rf"|(?<![\w:.])(?=[A-Fa-f:]*\d)(?:[0-9a-fA-F]{{0,4}}:){{2,7}}[0-9a-fA-F]{{0,4}}(?![{_A}:])"
 )
 _RESIDENT = re.compile(rf"{_B}\d{{6}}\s?[-–]?\s?[1-8]\d{{6}}{_E}")
 _CARD = re.compile(rf"{_B}(?:\d{{4}}[- ]){{3}}\d{{4}}{_E}|{_B}3\d{{3}}[- ]\d{{6}}[- ]\d{{5}}{_E}|{_B}\d{{13,16}}{_E}")
@@ -88,7 +86,8 @@ _PHONE = re.compile(
 )
 _ACCOUNT = re.compile(
     r"(?:계좌(?:번호)?|입금|송금|account(?:\s+(?:no\.?|number))?|IBAN)[^\d\n]{0,20}?"
-    r"(?P<it>[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}|\d{2,6}(?:-\d{2,7}){2,4}|\d{10,14})(?![A-Za-z0-9_-])",
+    r"(?P<it>[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,3})?"
+    r"|\d{2,6}(?:-\d{2,7}){2,4}|\d{10,14})(?![A-Za-z0-9_-])",
     re.I,
 )
 KINDS = (
@@ -100,14 +99,14 @@ KINDS = (
     Kind("bank account", _ACCOUNT, "<ACCOUNT>"),
     Kind("passport", re.compile(
         r"(?:여권(?:\s*번호)?|passport(?:\s+(?:no\.?|number))?)[^\w\n]{0,6}(?:는|은|is)?\s*"
-        r"(?P<it>[A-Z]\d{8}|[A-Z]\d{3}[A-Z]\d{4}|\d{9})\b",
+        r"(?P<it>[A-Z]\d{8}|[A-Z]\d{3}[A-Z]\d{4}|\d{9})(?![A-Za-z0-9_])",
         re.I), "<PASSPORT>"),
     Kind("driving licence", re.compile(
         r"(?:운전면허(?:\s*번호)?|면허\s*번호|driver'?s?\s+licen[cs]e(?:\s+(?:no\.?|number))?)[^\w\n]{0,8}(?:는|은|is)?\s*"
-        r"(?P<it>\d{2}-\d{2}-\d{6}-\d{2}|\d{12})\b", re.I), "<DRIVING-LICENCE>"),
+        r"(?P<it>\d{2}-\d{2}-\d{6}-\d{2}|\d{12})(?![A-Za-z0-9_])", re.I), "<DRIVING-LICENCE>"),
     Kind("IP address", _IP, "<IP>", is_address),
 )  # fmt: skip
-_MAY_HAVE = re.compile(r"\d{3}|@|\d\.\d|[0-9a-fA-F]:[0-9a-fA-F]")
+_MAY_HAVE = re.compile(r"\d{3}|@|\+\d|\d\.\d|[0-9a-fA-F]:[0-9a-fA-F:]")
 
 
 def find_personal(text: str) -> list[tuple[int, int, Kind]]:

