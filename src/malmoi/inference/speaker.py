@@ -1,6 +1,7 @@
 """An engine in a thread of its own, for callers that wait elsewhere, such as an event loop."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,9 @@ from malmoi.inference.sampling import Sampling
 from malmoi.inference.voice import Voice
 
 N_ROWS, N_WAITING = 8, 64
+WAKE_EVERY_S = 0.03
+"""How often a reader is told of new tokens, after the first: often enough for the eye, and each time costs the other
+answers time, as much as a token of a small network."""
 PART_FLOPS = 1e10
 """Arithmetic for which other answers wait while a prompt is read: less than half a second on one core."""
 SHORTEST_PART = 32
@@ -18,11 +22,15 @@ SHORTEST_PART = 32
 
 @dataclass(eq=False)
 class Speech:
-    """One answer in the making. wake: called from the engine's thread when it went on; error: what ended it"""
+    """One answer in the making. wake: called from the engine's thread when it went on; error: what ended it
+
+    woken_at: when it was last called for new tokens
+    """
 
     request: Request
     wake: Callable[[], None]
     error: Exception | None = None
+    woken_at: float = 0.0
 
     @property
     def is_over(self) -> bool:
@@ -105,10 +113,14 @@ class Speaker:
             with self._changed:
                 speeches = list(self._speeches.values())
                 self._forget()
+            now = time.monotonic()
             for speech in speeches:
                 if error is not None and speech.request.finish_reason == "error":
                     speech.error = error
-                if speech.is_over or speech.request in moved or n_waited != self.n_waiting:
+                is_new = speech.request in moved and now - speech.woken_at >= WAKE_EVERY_S
+                if is_new:
+                    speech.woken_at = now
+                if speech.is_over or is_new or n_waited != self.n_waiting:
                     speech.wake()
 
     def _forget(self) -> None:

@@ -10,7 +10,7 @@ from malmoi.errors import BusyError
 from malmoi.inference.engine import Engine
 from malmoi.inference.requests import Request
 from malmoi.inference.sampling import Sampling
-from malmoi.inference.speaker import Speaker
+from malmoi.inference.speaker import Speaker, Speech
 from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer
@@ -42,6 +42,26 @@ def test_answers_are_those_of_the_bare_engine(long_policy: LanguageModel, tokeni
         moved.clear()
     speaker.close()
     assert [speech.request.ids for speech in speeches] == [request.ids for request in wanted]
+
+
+def test_a_reader_is_told_of_the_first_words_and_of_the_end_and_not_of_every_token(
+    long_policy: LanguageModel, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("malmoi.inference.speaker.WAKE_EVERY_S", 1e6)
+    speaker = Speaker(engine_of(long_policy, tokenizer))
+    seen: list[int] = []
+    over = threading.Event()
+
+    def look() -> None:
+        seen.append(len(asked[0].request.ids) if asked else 1)
+        if asked and asked[0].is_over:
+            over.set()
+
+    asked: list[Speech] = []
+    asked.append(speaker.submit([1, 2, 3], Sampling(temperature=0, max_tokens=40), 0, look))
+    assert over.wait(60)
+    speaker.close()
+    assert len(seen) <= 4 and seen[0] <= 2 and len(asked[0].request.ids) == 40 == seen[-1]
 
 
 def test_a_full_queue_is_told_and_a_place_in_it_is_known(long_policy: LanguageModel, tokenizer: Tokenizer) -> None:
