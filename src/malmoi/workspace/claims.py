@@ -2,14 +2,16 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 from sqlalchemy import select, update
 
+from malmoi.workspace.advisory import holding_there, is_at_work, until_run_is_free
 from malmoi.workspace.database import lock_table, writing
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.ledger import Ledger, Made, Work, find_done, insert_run
-from malmoi.workspace.locks import LOCK, InUseError, until_free
+from malmoi.workspace.locks import InUseError
 from malmoi.workspace.schema import Run
 
 
@@ -34,6 +36,7 @@ def claimed(ledger: Ledger, work: Work, tell: Callable[[str], None], *, again: b
 
         def hold(run_id: str) -> None:
             held.enter_context(workspace.running(run_id))
+            held.enter_context(holding_there(ledger.engine, run_id))
 
         while True:
             try:
@@ -41,7 +44,7 @@ def claimed(ledger: Ledger, work: Work, tell: Callable[[str], None], *, again: b
                 break
             except InUseError as error:
                 tell(error.waits)
-                until_free(workspace.runs / error.what / LOCK)
+                until_run_is_free(ledger.engine, workspace, error.what)
         yield claim
 
 
@@ -58,7 +61,7 @@ def _claim(ledger: Ledger, workspace: Workspace, work: Work, again: bool, hold: 
             interrupted = (Run.stage == work.stage, Run.fingerprint == work.fingerprint, Run.status != "done")
             runs = connection.scalars(select(Run.id).where(*interrupted).order_by(Run.number.desc())).all()
             # First a run that is at work, if there is one, even if a later run was interrupted.
-            for run_id in sorted(runs, key=workspace.is_running, reverse=True)[:1]:
+            for run_id in sorted(runs, key=partial(is_at_work, ledger.engine, workspace), reverse=True)[:1]:
                 hold(run_id)
                 values = {"status": "running", "error": None, "finished_at": None}
                 connection.execute(update(Run).where(Run.id == run_id).values(values))

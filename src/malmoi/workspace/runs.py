@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from malmoi.workspace.advisory import is_at_work
 from malmoi.workspace.folder import LOG, Workspace
 from malmoi.workspace.ledger import Judged, Ledger, Lineage, Made
 from malmoi.workspace.schema import Run
@@ -65,7 +66,7 @@ def descend(ledger: Ledger, what: str) -> list[Made]:
 
 def status_of(run: Run, ledger: Ledger) -> str:
     """The status in the ledger, but "stopped" for a run that was killed, which had no time to record that."""
-    if run.status != "running" or Workspace(ledger.root).is_running(run.id):
+    if run.status != "running" or is_at_work(ledger.engine, Workspace(ledger.root), run.id):
         return run.status
     since = ledger.run(run.id).status  # a run that ended after `run` was read has recorded it
     return "stopped" if since == "running" else since
