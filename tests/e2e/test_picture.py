@@ -44,8 +44,18 @@ def test_the_model_draws(whole: Path, tmp_path: Path) -> None:
         assert picture.size == (16, 16)
 
 
+def test_the_model_of_few_steps_draws_without_guidance_and_is_not_the_default(whole: Path, tmp_path: Path) -> None:
+    report = json.loads((whole / "report.json").read_text())["consistency"]
+    assert [row["steps"] for row in report["few"]] == [1, 2] and report["many"][0]["distance"] >= 0
+    command = ("draw", "a red circle", "consistency", "--workspace", whole, "--out", tmp_path, "--steps", 4, "--json")
+    drawn = json.loads(malmoi(*command))
+    assert (drawn["steps"], drawn["guidance"], drawn["sampler"]) == (4, 1.0, "lcm")
+    default = json.loads(malmoi("draw", "a red circle", "--workspace", whole, "--out", tmp_path / "b", "--json"))
+    assert default["sampler"] == "flow_euler"
+
+
 def test_it_is_not_run_again_and_equal_work_gives_equal_models(whole: Path, tmp_path: Path) -> None:
-    assert malmoi("run", TINY, "--workspace", whole).count("unchanged, not run again") == 4
+    assert malmoi("run", TINY, "--workspace", whole).count("unchanged, not run again") == 5
     malmoi("run", TINY, "--workspace", tmp_path / "again")
     files = [
         next(place.glob("runs/*-denoiser/out/model/denoiser/*.safetensors")) for place in (whole, tmp_path / "again")

@@ -1,7 +1,7 @@
 """Pictures with captions as stages store them: pixels in a safetensors file, rows in JSON lines, one file a split."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,3 +87,27 @@ def chosen_captions(rows: Sequence[Mapping[str, Any]], seed: Sequence[int]) -> I
     for row in rows:
         texts = [row["captions"][language] for language in sorted(row["captions"])]
         yield texts[int(rng.integers(len(texts)))]
+
+
+@dataclass(frozen=True)
+class PixelBatch:
+    """Pictures without their captions. x: (B, 3, H, W), pixels in -1..1"""
+
+    x: Tensor
+
+    @property
+    def count(self) -> int:
+        return len(self.x)
+
+    def to(self, device: torch.device) -> "PixelBatch":
+        return PixelBatch(self.x.to(device))
+
+
+def pixel_batches(pictures: Pictures, micro_batch_size: int) -> Callable[[int, np.ndarray], Sequence[PixelBatch]]:
+    """What `data.stream.Shuffled` makes batches with."""
+
+    def collate(epoch: int, chosen: np.ndarray) -> list[PixelBatch]:
+        x = to_signed(pictures.pixels[torch.from_numpy(chosen)])
+        return [PixelBatch(part) for part in torch.split(x, micro_batch_size)]
+
+    return collate

@@ -1,8 +1,10 @@
 """The models of a workspace that draw."""
 
 from pathlib import Path
+from typing import Any
 
 from malmoi.errors import UserError, WorkspaceError
+from malmoi.tokenizer.jinja import read_settings
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.models import made_by, model_folder, model_names
 
@@ -12,9 +14,15 @@ HOW = "make one with `malmoi run picture`, or take one in with `malmoi models im
 
 
 def picture_model_names(workspace: Workspace) -> list[str]:
-    """Names of the models that draw, the one to use by default last: the one that the latest run made."""
+    """Names of the models that draw, the one to use by default last: the one that the latest run made, of those that
+    can take many steps if there is one."""
     names = (path.parent.name for path in workspace.models.glob(f"*/{INDEX}"))
-    return sorted(names, key=lambda name: (*made_by(workspace, name), name))
+
+    def rank(name: str) -> tuple[Any, ...]:
+        is_quick = bool(read_settings(workspace.models / name / INDEX).get("few_steps"))
+        return (not is_quick, *made_by(workspace, name), name)
+
+    return sorted(names, key=rank)
 
 
 def find_picture_model(workspace: Workspace, name: str | None) -> tuple[str, Path]:

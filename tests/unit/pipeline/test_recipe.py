@@ -19,9 +19,11 @@ def test_every_path_that_an_algorithm_reads_is_refused_in_a_recipe(tmp_path: Pat
     assert {"pretrain.shards", "sft.model", "judge.data", "ppo.reward_model", "grpo.policy"} <= keys
     for key in keys:
         stage, _, name = key.partition(".")
-        of_pictures = stage in ("clip", "denoiser")
+        of_pictures = stage in ("clip", "denoiser", "consistency")
+        came_before = stage in ("vae", "gan", "autoencoder")
         shipped = "nano" if stage in ("pretrain", "sft", "reward", "ppo") else "picture" if of_pictures else "smollm"
         shipped = "picture-lora" if stage == "picture_lora" else shipped
+        shipped = "picture-before" if came_before else shipped
         with pytest.raises(ConfigError, match=rf"--set: {key}: a recipe takes what a stage reads from the stages"):
             read_recipe(find_recipe(shipped), [f"{key}=somewhere"])
         text = find_recipe(shipped).read_text(encoding="utf-8")

@@ -8,10 +8,27 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from malmoi.algorithms import clip, denoiser, dpo, grpo, kto, ppo, pretrain, reward, sft
+from malmoi.algorithms import (
+    autoencoder,
+    clip,
+    consistency,
+    denoiser,
+    dpo,
+    gan,
+    grpo,
+    kto,
+    ppo,
+    pretrain,
+    reward,
+    sft,
+    vae,
+)
 from malmoi.data.pictures import TRAIN, write_pictures
 from malmoi.files import write_jsonl
-from malmoi.formats.own_pictures import save_clip
+from malmoi.formats.own_pictures import load_tower, save_clip, save_own
+from malmoi.image.dit import Denoiser, DenoiserConfig
+from malmoi.image.model import PictureModel
+from malmoi.image.schedule import Process
 from malmoi.image.towers import Clip, ClipConfig
 from malmoi.model.config import ModelConfig
 from malmoi.tokenizer.bpe import train_bpe
@@ -23,7 +40,8 @@ Jobs = dict[str, Callable[[], tuple[Job, LoopConfig]]]
 ALGORITHMS: dict[str, Any] = {
     "pretrain": pretrain, "sft": sft, "reward": reward, "ppo": ppo, "ppo mixed": ppo, "dpo": dpo, "dpo lora": dpo,
     "grpo": grpo, "grpo lora": grpo, "sft lora": sft, "reward lora": reward, "ppo lora": ppo,
-    "kto": kto, "clip": clip, "denoiser": denoiser,
+    "kto": kto, "clip": clip, "denoiser": denoiser, "consistency": consistency, "vae": vae, "gan": gan,
+    "autoencoder": autoencoder,
 }  # fmt: skip
 WORDS = ("cat", "dog", "mat", "log", "list", "낱말", "order")
 
@@ -102,7 +120,23 @@ def _of_pictures(folder: Path, loop: LoopConfig) -> dict[str, dict[str, Any]]:
         "pictures": folder / "pictures", "clip": folder / "clip", "model": network, "n_steps": 5, "batch_size": 3,
         "micro_batch_size": 2, "average_share": 0.5, "loop": loop,
     }  # fmt: skip
-    return {"clip": of_clip, "denoiser": of_denoiser}
+    config = DenoiserConfig.model_validate({**network, "n_channels": 3, "size": 16, "n_context": 16})
+    about = {"en": "", "ko": "", "steps": 2, "guidance": 2.0}
+    tower = load_tower(folder / "clip")
+    save_own(
+        folder / "pictures-model",
+        PictureModel(Process("flow", "sample"), Denoiser(config), tower, None, (16, 16), 3, 16, about),
+    )
+    few = {
+        "pictures": folder / "pictures", "model": folder / "pictures-model", "n_steps": 4, "batch_size": 3,
+        "micro_batch_size": 2, "average_decay": 0.5, "loop": loop,
+    }  # fmt: skip
+    plain = {"pictures": folder / "pictures", "n_steps": 3, "batch_size": 3, "loop": loop}
+    small = {"model": {"n_code": 4, "n_channels": 8}}
+    return {
+        "clip": of_clip, "denoiser": of_denoiser, "consistency": few, "vae": plain | small, "gan": plain | small,
+        "autoencoder": plain | {"channels": [8, 8], "n_latent": 2},
+    }  # fmt: skip
 
 
 def _given(algorithm: Any, table: dict[str, Any]) -> Given:

@@ -20,7 +20,8 @@ from tests.unit.train.killing import Killed, kill_at
 pytestmark = pytest.mark.usefixtures("float32")
 NAMES = [
     "pretrain", "sft", "sft lora", "reward", "reward lora", "ppo", "ppo mixed", "ppo lora", "dpo", "dpo lora", "kto",
-    "grpo", "grpo lora", "clip", "denoiser",
+    "grpo", "grpo lora", "clip", "denoiser", "consistency",
+    "vae", "gan", "autoencoder",
 ]  # fmt: skip
 
 

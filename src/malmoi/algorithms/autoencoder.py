@@ -1,0 +1,83 @@
+"""Stable Diffusion's autoencoder, small: pixels to a picture of latents, on which a denoiser could work, and back.
+
+The divergence counts next to nothing, so that it draws nothing by itself but forgets little. Source: Rombach et al.
+2022 (arXiv:2112.10752), without its perceptual and adversarial losses: no network that others trained is used.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from malmoi.config import Seed, Settings
+from malmoi.data.pictures import TRAIN, PixelBatch, pixel_batches, read_pictures
+from malmoi.data.stream import Shuffled
+from malmoi.errors import ConfigError
+from malmoi.image.autoencoder import Autoencoder, AutoencoderConfig
+from malmoi.train.job import Job
+from malmoi.train.loop import LoopConfig
+from malmoi.unused import OF_OPTIM
+
+
+class Config(Settings):
+    """Settings of an autoencoder."""
+
+    channels: tuple[int, ...] = Field((32, 32, 64), min_length=1, max_length=6)
+    """Channels at each size, multiples of eight; the side is halved between two."""
+    n_latent: int = Field(4, gt=0)
+    """Channels of the latents."""
+    kl_weight: float = Field(1e-6, ge=0)
+    """What the divergence of the latents from standard noise counts, in nats, beside the error of a pixel."""
+    n_steps: int = Field(gt=0)
+    """Optimizer steps."""
+    batch_size: int = Field(32, gt=0)
+    """Pictures in one step, over all ranks."""
+    micro_batch_size: int = Field(32, gt=0)
+    """Pictures in one forward pass."""
+    seed: Seed = 1
+    """Of the weights, the order of the pictures and the noise."""
+    loop: LoopConfig = LoopConfig()
+    """Optimizer, checkpoints, compilation."""
+
+
+class Inputs(Settings):
+    """What an autoencoder reads."""
+
+    pictures: Path = Path()
+    """Folder of pictures."""
+
+
+UNUSED = OF_OPTIM
+
+
+def loss(model: Autoencoder, batch: PixelBatch, config: Config) -> tuple[Tensor, dict[str, Tensor]]:
+    """Absolute error, a mean over each picture, and the weighted divergence, summed over pictures."""
+    mean, log_variance = model.quant_conv(model.encoder(batch.x)).chunk(2, 1)
+    log_variance = log_variance.clamp(-30, 20)
+    latents = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
+    error = (model.decoder(model.post_quant_conv(latents)) - batch.x).abs().mean((1, 2, 3))
+    kl = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum((1, 2, 3))
+    return (error + config.kl_weight * kl).sum(), {"error": error.sum().detach(), "kl": kl.sum().detach()}
+
+
+def build(config: Config, inputs: Inputs) -> Job:
+    """The network from nothing, and shuffled pictures. Raises ConfigError for sizes that do not fit."""
+    pictures = read_pictures(inputs.pictures, TRAIN)
+    side = pictures.size[0]
+    if side % 2 ** (len(config.channels) - 1) or any(width % 8 or width < 8 for width in config.channels):
+        raise ConfigError(
+            f"autoencoder.channels: {config.channels}: must be multiples of 8, and {side} pixels must divide by "
+            f"{2 ** (len(config.channels) - 1)}"
+        )
+    torch.manual_seed(config.seed)
+    model = Autoencoder(
+        AutoencoderConfig(
+            sample_size=side, block_out_channels=config.channels, layers_per_block=1,
+            latent_channels=config.n_latent, norm_num_groups=8, scaling_factor=1.0,
+        )
+    )  # fmt: skip
+    collate = pixel_batches(pictures, config.micro_batch_size)
+    steps = Shuffled(len(pictures), config.batch_size, config.seed, collate)
+    return Job(model, steps, partial(loss, config=config), config.n_steps)

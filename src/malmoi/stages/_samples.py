@@ -1,0 +1,74 @@
+"""What stages share that draw pictures without captions: measuring them, and what the report shows."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from malmoi import device
+from malmoi.data.pictures import HELDOUT, read_pictures, to_bytes_of
+from malmoi.errors import DataError
+from malmoi.evals.clip import features_of
+from malmoi.evals.samples import measure_samples
+from malmoi.facts import Block, Cell, Facts, Section, Sheet, SheetRow, Summary, Table, show
+from malmoi.files import read_json, sha256_of, write_json
+from malmoi.formats.own_pictures import load_clip
+from malmoi.stage import Context, Finished
+from malmoi.stages._pictures import PNGS, read_sheet, write_sheet
+from malmoi.stages._training import loss_plots
+
+ROWS, N_SHOWN, MOST = 64, 12, 300
+FIGURES = {
+    "sharpness": "sharpness: edges, of those of real pictures",
+    "distance": "distance",
+    "precision": "quality: as near to a real picture as real ones are (precision)",
+    "recall": "real pictures that are among them (recall)",
+    "covered": "clusters of real pictures with a good one in them",
+}
+
+
+def draw_and_measure(context: Context, name: str, draw: Callable[[Tensor], Tensor], n_code: int) -> None:
+    """Draw from random codes, measure, and write facts and sheet. draw: codes (B, n_code) -> pictures in -1..1"""
+    heldout = read_pictures(context.reads("pictures").path, HELDOUT)
+    clip_folder = context.reads("clip").path
+    clip, _ = load_clip(clip_folder)
+    codes = torch.randn(min(MOST, len(heldout)), n_code, generator=torch.Generator().manual_seed(0))
+    here = device.current().torch_device
+    with torch.inference_mode():
+        pictures = torch.cat([draw(part.to(here)).cpu() for part in torch.split(codes, ROWS)])
+    arrays = to_bytes_of(pictures)
+    drawn = torch.from_numpy(arrays).permute(0, 3, 1, 2).contiguous()
+    try:
+        found = measure_samples(
+            heldout.pixels, drawn, features_of(clip, heldout.pixels), features_of(clip, drawn)
+        )  # fmt: skip
+    except ValueError as error:
+        raise DataError(f"{name}: {error}; raise pictures.n or leave the stage out") from None
+    found["extractor"] = f"FD-clip-{sha256_of(clip_folder)[:8]}"
+    write_json(context.out / f"{name}.json", found)
+    shown = heldout.pixels[:N_SHOWN].permute(0, 2, 3, 1).numpy()
+    write_sheet(context.out / PNGS, {"0 real": list(shown), "1 drawn": list(arrays[:N_SHOWN])})
+    said = ", ".join(f"{key} {show(found['drawn'][key])} ({show(found['real'][key])})" for key in FIGURES)
+    context.say(f"{said}; in brackets: of real pictures")
+
+
+def sample_facts(finished: Finished, title: str, lead: str) -> Facts:
+    """The samples, and their figures beside those of real pictures."""
+    found: dict[str, Any] = read_json(finished.out / f"{finished.stage}.json")
+    sheets = read_sheet(finished.out / PNGS)
+    rows = [
+        SheetRow(label, sheets[name], [label] * len(sheets[name]))
+        for name, label in (("0 real", "real"), ("1 drawn", "drawn"))
+    ]
+    labels = {**FIGURES, "distance": f"{found['extractor']} (no FID)"}
+    cells = [
+        [Cell(label), *(Cell(show(found[who][key])) for who in ("drawn", "real"))] for key, label in labels.items()
+    ]
+    blocks: list[Block] = [
+        Table([f"{found['n']:,} pictures; {found['modes']:,} clusters", "drawn", "real ones"], cells),
+        Sheet("Real pictures, and what it draws", rows),
+        *loss_plots(finished, "Training loss, nats a picture", "ink"),
+    ]
+    summary = [Summary(f"{title}: distance", found["drawn"]["distance"])]
+    return Facts([Section(title, lead, blocks)], summary=summary, json={finished.stage: found})
