@@ -89,7 +89,8 @@ def test_a_folder_named_like_a_recipe_does_not_hide_it(tmp_path: Path, monkeypat
     (tmp_path / "nano").mkdir()
     assert read_recipe(find_recipe("nano")).name == "nano"
     with pytest.raises(
-        ConfigError, match=r"\./own: no such recipe; .*: answers, nano, nano-small, picture, picture-lora, smollm, web"
+        ConfigError,
+        match=r"\./own: no such recipe; .*: answers, nano, nano-small, picture, picture-before, picture-lora, smollm, web",
     ):
         find_recipe("./own")
 
