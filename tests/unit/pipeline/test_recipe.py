@@ -88,10 +88,8 @@ def test_a_folder_named_like_a_recipe_does_not_hide_it(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     (tmp_path / "nano").mkdir()
     assert read_recipe(find_recipe("nano")).name == "nano"
-    with pytest.raises(
-        ConfigError,
-        match=r"\./own: no such recipe; .*: answers, nano, nano-small, picture, picture-before, picture-lora, smollm, web",
-    ):
+    names = "answers, nano, nano-small, picture, picture-before, picture-lora, smollm, web"
+    with pytest.raises(ConfigError, match=rf"\./own: no such recipe; .*: {names}"):
         find_recipe("./own")
 
 
