@@ -21,16 +21,18 @@ from malmoi.data.pictures import TRAIN, Pictures, chosen_captions, read_pictures
 from malmoi.data.stream import Collate, Shuffled
 from malmoi.formats.own_pictures import load_tower
 from malmoi.image.dit import Denoiser, DenoiserConfig, DenoiserShape
-from malmoi.image.schedule import Process
+from malmoi.image.schedule import Process, Schedule
 from malmoi.image.towers import TowerText
 from malmoi.train.job import Job
 from malmoi.train.loop import LoopConfig
 from malmoi.unused import OF_OPTIM, Unused
 
 ProcessName = Literal["flow", "flow-v", "ddpm-epsilon", "ddpm-v"]
+_LATE = Schedule(shift=3.0)
+"""What a caption decides is decided while there is almost only noise: most steps of a drawing are there."""
 PROCESSES: Mapping[str, Process] = {
-    "flow": Process("flow", "sample"),
-    "flow-v": Process("flow", "v"),
+    "flow": Process("flow", "sample", _LATE),
+    "flow-v": Process("flow", "v", _LATE),
     "ddpm-epsilon": Process("ddpm", "epsilon"),
     "ddpm-v": Process("ddpm", "v"),
 }
@@ -52,8 +54,9 @@ class Config(Settings):
     """Pictures in one forward pass."""
     caption_dropout: float = Field(0.1, ge=0, lt=1)
     """Share of the captions that are left out, so that the network can also draw without one: guidance needs both."""
-    mean_time: float = 0.0
-    """Flows: middle of the times that are trained on, as a logit; above 0 is more noise (arXiv:2403.03206)."""
+    mean_time: float = 0.8
+    """Flows: middle of the times that are trained on, as a logit; above 0 is more noise, where the caption counts
+    (arXiv:2403.03206)."""
     least_time: float = Field(0.3, gt=0, le=1)
     """Flow: an error counts as that of the velocity, 1 / time² times as much, for times of at least this."""
     average_share: float = Field(0.05, gt=0, le=1)

@@ -2,8 +2,8 @@
 
 Source: Peebles & Xie 2023 (arXiv:2212.09748), with the cross-attention of PixArt-α (arXiv:2310.00426) for the caption,
 and layers of its own that read the caption before the picture does (as in Lumina-Next, arXiv:2406.18583). The
-caption's pooled states move the modulation, too. Positions begin strong: with weak ones a small network learns which
-colours there are long before it learns where they are.
+caption's pooled states move the modulation, too. Positions begin stronger than what is read of the noise: with weak
+ones a small network learns which colours there are long before it learns where they are.
 
 Edges are local. Few large patches are ragged at theirs, and many small ones cost more than two cores have. So
 convolutions around the transformer, at half of the picture's side, do what is local, as in Hoogeboom et al. 2023
@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from malmoi.config import Settings
 
 N_FREQUENCIES = 64
-POSITION_STD = 0.5
+POSITION_STD = 2.0
 HALF, GROUPS = 2, 8
 
 
