@@ -121,8 +121,8 @@ def _uses_gpu() -> bool:
 
 
 def keep_freed_memory() -> None:
-    """Keep freed memory in the process, for training. Otherwise glibc returns large blocks to the kernel, and faulting
-    their pages back in takes a fifth of a small step.
+    """Keep freed memory in the process, for work in equal steps. Otherwise glibc returns large blocks to the kernel,
+    and faulting their pages back in takes a fifth of a small step.
 
     It disables mmap for large blocks, and trimming; `release_memory` returns free memory.
     """

@@ -152,6 +152,7 @@ def _draw(network: "PictureModel", request: "Request", out: Path, about: Mapping
     """Draw, and write each picture as soon as it is there."""
     from rich.console import Console
 
+    from malmoi import device
     from malmoi.cli.sheet import drawing_bar, sheet, shows_colour
     from malmoi.files import sha256_of
     from malmoi.image.draw import draw
@@ -159,6 +160,7 @@ def _draw(network: "PictureModel", request: "Request", out: Path, about: Mapping
 
     rows: list[dict[str, Any]] = []
     drawn: list[Picture] = []
+    device.keep_freed_memory()  # every step takes the same large blocks
     with drawing_bar() as follow:
         for picture in draw(network, request, follow):
             path = free_name(out, request.prompt)
