@@ -10,16 +10,18 @@ from typing import Any
 
 import pytest
 
+TOKEN = secrets.token_hex(32)
+"""Ray reads it once in a process, whatever clusters begin there later."""
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="pip install 'malmoi[cluster]'")
 
 
 @contextlib.contextmanager
 def ray_cluster() -> Iterator[Any]:
     """A cluster whose head has no processor; nodes are added to it. Only processes with its token may use it."""
-    given = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
+    given = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN, "RAY_USAGE_STATS_ENABLED": "0"}
     before = {name: os.environ.get(name) for name in given}
     os.environ.update(given)
-    from ray.cluster_utils import Cluster  # here: Ray reads the token when it is imported
+    from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     try:

@@ -14,4 +14,4 @@ def small_ring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     for name, value in SMALL.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("MALMOI_DATABASE_URL", raising=False)
-    return ranked_workspace(tmp_path / "w", 24, n_heldout=6, seq_len=64)
+    return ranked_workspace(tmp_path / "w", 120, n_heldout=6, seq_len=64)

@@ -103,7 +103,7 @@ def test_every_method_stands_beside_sft_with_its_interval(whole: Path) -> None:
     # What best-of-n maximises can only rise with n.
     rewards = [methods[f"best of {n}"]["reward"]["mean"] for n in (1, 2, 4)]
     assert rewards[0] == pytest.approx(methods["sft"]["reward"]["mean"])
-    assert rewards[0] < rewards[1] < rewards[2]
+    assert rewards[0] - 1e-6 <= rewards[1] <= rewards[2] + 1e-6 and rewards[0] < rewards[2]
 
 
 def test_people_rank_what_was_compared(given: Path, whole: Path, tmp_path: Path) -> None:

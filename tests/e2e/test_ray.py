@@ -24,6 +24,8 @@ from tests.cluster import needs_ray, ray_cluster, workers_of
 pytestmark = [pytest.mark.slow, needs_ray]
 pytest.importorskip("fastwarc", reason="pip install 'malmoi[corpus]'")
 N_PARTS = 6
+NOT_EQUAL = (TIMES, "report.html", ".lock")
+"""Files that say how long it took, and one without contents."""
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +60,7 @@ SETTINGS = Settings(min_score=0, rules=())
 
 def built(folder: Path) -> dict[str, str]:
     """What a build wrote, but for how long it took."""
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name not in (TIMES, ".lock"))
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name not in NOT_EQUAL)
     return {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
 
 

@@ -6,7 +6,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from malmoi import __version__
@@ -179,11 +179,14 @@ class JobWatcher(Watcher):
         self.given = 0.0  # share of the job that was done before this process began
         self.arriving: dict[str, tuple[int, int]] = {}
         self.began = time.monotonic()
+        self.tell: Callable[[], None] = lambda: None
+        """Called when a stage begins: the heart records it."""
 
     def started(self, stage: str, run_id: str, resumed: bool) -> None:
         self.stage, self.share, self.is_resumed = stage, 0.0, resumed
         self.status[stage], self.runs[stage] = "running", run_id
         self.log.say(f"{stage}  {run_id}{' (resumed)' if resumed else ''}")
+        self.tell()
 
     def skipped(self, stage: str, run_id: str) -> None:
         self.status[stage], self.runs[stage] = "done", run_id
@@ -256,16 +259,20 @@ class Heart:
             self.asked = asked
             os.kill(os.getpid(), signal.SIGINT)
 
+    def tell(self) -> None:
+        with contextlib.suppress(UserError):  # the database is busy: the next one will tell
+            self.report()
+
     def beat(self) -> None:
         while not self.ended.wait(HEARTBEAT_S):
-            with contextlib.suppress(UserError):  # the database is busy: the next one will tell
-                self.report()
+            self.tell()
 
 
 @contextlib.contextmanager
 def heart(ledger: Ledger, job: int, watcher: JobWatcher) -> Iterator[Heart]:
     """A heart that beats until the block ends."""
     beating = Heart(ledger, job, watcher)
+    watcher.tell = beating.tell
     thread = threading.Thread(target=beating.beat, name="heart", daemon=True)
     thread.start()
     try:

@@ -135,14 +135,18 @@ export function Brush({ url, onDone, onClose }: Props) {
 
 function paint(context: CanvasRenderingContext2D, strokes: Stroke[], scale: number, colour: string): void {
   context.lineCap = context.lineJoin = "round";
-  context.strokeStyle = colour;
+  context.strokeStyle = context.fillStyle = colour;
   for (const { points, width } of strokes) {
     context.lineWidth = width * scale;
     context.beginPath();
     const [first, ...rest] = points;
+    if (!rest.length) {
+      context.arc(first!.x * scale, first!.y * scale, (width * scale) / 2, 0, 2 * Math.PI);
+      context.fill();
+      continue;
+    }
     context.moveTo(first!.x * scale, first!.y * scale);
-    // A line to where it begins is a dot.
-    for (const point of rest.length ? rest : [first!]) context.lineTo(point.x * scale, point.y * scale);
+    for (const point of rest) context.lineTo(point.x * scale, point.y * scale);
     context.stroke();
   }
 }
