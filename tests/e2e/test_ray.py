@@ -39,13 +39,13 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Files of pages; the last two repeat the first two."""
     folder = tmp_path_factory.mktemp("pages")
     for number in range(N_PARTS):
-        rows = (f'{{"text": "{text_of(number % 4, n)}"}}\n' for n in range(60))
+        rows = (f'{{"text": "{text_of(number % 4, n)}"}}\n' for n in range(400))
         (folder / f"{number}.jsonl").write_text("".join(rows), "utf-8")
     return folder
 
 
 def text_of(number: int, n: int) -> str:
-    said = f"In the year {1000 + number * 60 + n} the {n}th boat came into the harbour, and the people of the town "
+    said = f"In the year {1000 + number * 400 + n} the {n}th boat came into the harbour, and the people of the town "
     said += f"who had waited for {n} days and {number} nights brought bread, water and wood to the quay. "
     return said * 2 + f"Nobody counted the {n * 7 + number} nets that were hung up to dry in the sun of that summer."
 
