@@ -192,7 +192,9 @@ def _compute_dtype(torch_device: torch.device) -> torch.dtype:
 
 def cpu_multiplies_bf16() -> bool:
     """Whether the CPU has bfloat16 products (AVX512-BF16, AMX), which are several times faster than float32. Emulated
-    ones are slower."""
+    ones are slower; so are those of a PyTorch that may use no AVX-512 (`ATEN_CPU_CAPABILITY`)."""
+    if torch.backends.cpu.get_cpu_capability() == "AVX2":
+        return False
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     if capabilities:
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
