@@ -176,7 +176,7 @@ def _times(rows: Rows, weights: np.ndarray) -> np.ndarray:
 def fit(rows: Rows, labels: np.ndarray, penalty: float) -> Classifier:
     """Logistic regression. labels: (N,), 1 for keep; penalty: of the hashed features' weights, squared
 
-    Accelerated gradient descent (Nesterov 1983), which starts anew when it overshoots; no randomness.
+    Accelerated gradient descent (Nesterov 1983), which begins again from rest when it overshoots; no randomness.
     """
     centre, scale = rows.counted.mean(0), rows.counted.std(0) + 0.05
     dense = (rows.counted - centre) / scale / math.sqrt(N_COUNTED)  # a row has a length of about 1, as its hashed part
