@@ -21,9 +21,11 @@ def teaching_chat(open_page: OpenPage, teaches: bool, question: str) -> Any:
 def test_a_vote_keeps_its_reasons_and_says_where_it_goes(open_page: OpenPage) -> None:
     page = teaching_chat(open_page, True, "At what temperature is black tea steeped?")
     act(page, "Not good").click()
-    page.get_by_role("button", name="Too long").click()
-    page.get_by_role("button", name="Wrong").click()
     page.get_by_text("Goes to Teach as a question.").wait_for()
+    # Faster than a page is drawn: the second click must know of the first.
+    page.locator(".reasons button").evaluate_all(
+        "pills => ['Too long', 'Wrong'].forEach((name) => pills.find((pill) => pill.textContent === name).click())"
+    )
     page.locator(".pill[aria-pressed=true]").nth(1).wait_for()
     page.reload()
     page.locator(".pill[aria-pressed=true]").nth(1).wait_for()

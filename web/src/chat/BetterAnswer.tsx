@@ -11,6 +11,9 @@ interface Props {
   conversation: Conversation;
 }
 
+/** A better answer is shown when the server has it. */
+const unchanged = () => ({});
+
 /** The better answer that this person wrote, and what it does. */
 export function BetterAnswer({ message, conversation }: Props) {
   const t = useText();
@@ -23,7 +26,7 @@ export function BetterAnswer({ message, conversation }: Props) {
         <Button
           look="plain"
           onClick={() =>
-            void conversation.sayAbout(message, {}, () => remove<Message>(`/api/messages/${message.id}/better`))
+            void conversation.sayAbout(message.id, unchanged, () => remove<Message>(`/api/messages/${message.id}/better`))
           }
         >
           {t("withdraw")}
@@ -47,7 +50,7 @@ export function BetterEditor({ message, conversation, onClose }: Props & { onClo
         event.preventDefault();
         setBusy(true);
         const save = () => put<Message>(`/api/messages/${message.id}/better`, { text: text.trim() });
-        void conversation.sayAbout(message, {}, save).then((saved) => (saved ? onClose() : setBusy(false)));
+        void conversation.sayAbout(message.id, unchanged, save).then((saved) => (saved ? onClose() : setBusy(false)));
       }}
     >
       <label className="field">

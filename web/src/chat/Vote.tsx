@@ -17,12 +17,32 @@ interface Props {
   conversation: Conversation;
 }
 
-function cast(message: Message, conversation: Conversation, vote: Vote["vote"] | null, reasons: Reason[] = []): void {
-  const said = { reasons, comment: message.vote?.comment ?? "" };
-  void conversation.sayAbout(message, { vote: vote && { vote, ...said } }, () =>
-    put<Message>(`/api/messages/${message.id}/vote`, { vote, ...said }),
+/** `change`: what is thought of the answer after the click, from what was thought of it before; null is nothing. */
+function cast(message: Message, conversation: Conversation, change: (before: Vote | null) => Vote | null): void {
+  void conversation.sayAbout(
+    message.id,
+    ({ vote }) => ({ vote: change(vote) }),
+    ({ id, vote }) =>
+      put<Message>(`/api/messages/${id}/vote`, {
+        vote: vote?.vote ?? null,
+        reasons: vote?.reasons ?? [],
+        comment: vote?.comment ?? "",
+      }),
   );
 }
+
+const toggled = (vote: Vote["vote"]) => (before: Vote | null) =>
+  before?.vote === vote ? null : { vote, reasons: [], comment: before?.comment ?? "" };
+
+const withReason = (reason: Reason) => (before: Vote | null) => {
+  const reasons = before?.reasons ?? [];
+  const others = reasons.filter((other) => other !== reason);
+  return {
+    vote: "down" as const,
+    reasons: reasons.length > others.length ? others : [...reasons, reason],
+    comment: before?.comment ?? "",
+  };
+};
 
 export function VoteButtons({ message, conversation }: Props) {
   const t = useText();
@@ -33,7 +53,7 @@ export function VoteButtons({ message, conversation }: Props) {
         look="plain"
         icon="thumb_up"
         aria-pressed={mine === "up"}
-        onClick={() => cast(message, conversation, mine === "up" ? null : "up")}
+        onClick={() => cast(message, conversation, toggled("up"))}
       >
         {t("vote.up")}
       </Button>
@@ -41,7 +61,7 @@ export function VoteButtons({ message, conversation }: Props) {
         look="plain"
         icon="thumb_down"
         aria-pressed={mine === "down"}
-        onClick={() => cast(message, conversation, mine === "down" ? null : "down")}
+        onClick={() => cast(message, conversation, toggled("down"))}
       >
         {t("vote.down")}
       </Button>
@@ -61,13 +81,12 @@ export function VoteReasons({ message, mayTeach, conversation }: Props & { mayTe
         <span className="small quiet">{t("vote.why")}</span>
         {(Object.keys(REASONS) as Reason[]).map((reason) => {
           const on = vote.reasons.includes(reason);
-          const next = on ? vote.reasons.filter((other) => other !== reason) : [...vote.reasons, reason];
           return (
             <Button
               key={reason}
               className="pill"
               aria-pressed={on}
-              onClick={() => cast(message, conversation, "down", next)}
+              onClick={() => cast(message, conversation, withReason(reason))}
             >
               {t(REASONS[reason])}
             </Button>

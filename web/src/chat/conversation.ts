@@ -143,20 +143,26 @@ export class Conversation {
   }
 
   /**
-   * Says something about an answer: shown at once, told to the server after what was said before it. Two quick clicks
-   * must not overtake each other.
+   * Says something about an answer: shown at once, told to the server after what was said before it. `change` is given
+   * the answer as it is now, not as it was drawn: of two quick clicks the second must know of the first.
    */
-  sayAbout(message: Message, shown: Partial<Message>, ask: () => Promise<Message>): Promise<boolean> {
-    this.put({ ...message, ...shown });
+  sayAbout(
+    id: string,
+    change: (message: Message) => Partial<Message>,
+    ask: (changed: Message) => Promise<Message>,
+  ): Promise<boolean> {
+    const before = this.state.chat!.messages.find((message) => message.id === id)!;
+    const changed = { ...before, ...change(before) };
+    this.put(changed);
     const turn = ++this.saying.turns;
     const said = this.saying.last.then(async () => {
       try {
-        const answered = await ask();
+        const answered = await ask(changed);
         if (turn === this.saying.turns) this.put(answered);
         return true;
       } catch (error) {
         this.set({ fault: faultFrom(error) });
-        if (turn === this.saying.turns) this.put(message);
+        if (turn === this.saying.turns) this.put(before);
         return false;
       }
     });
