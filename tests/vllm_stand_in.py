@@ -32,7 +32,7 @@ class VllmStandIn:
     name: what it calls the model; dev: whether it takes other weights
     n_busy, n_broken: completions that are refused with 429, and with 500, from now on
     dies_after: completions until it dies, and all connections break; None: never. It is back some requests later, with
-    its first weights
+    its first weights, or with those of `back_with`
     dies_at: tokens of the last answer that are still sent, if it streams
     forgets: leave out this key of what it answers; deaf: take other weights, and keep the old ones
     """
@@ -42,13 +42,13 @@ class VllmStandIn:
         self.n_busy = self.n_broken = self.n_asked = self.n_loads = self.n_deaths = self.n_away = 0
         self.dies_after: int | None = None
         self.dies_at = 0
+        self.back_with: LanguageModel | None = None
         self.forgets, self.deaf = "", False
         self.lock = threading.Lock()
         self.start()
 
     def start(self) -> None:
-        """With the weights of its folder."""
-        self.model = load_model(self.folder, LanguageModel)
+        self.model = self.back_with or load_model(self.folder, LanguageModel)
 
     def __enter__(self) -> "VllmStandIn":
         outer = self

@@ -15,7 +15,6 @@ import torch
 
 from malmoi.errors import ConfigError
 from malmoi.evals.answering import Subject, answer_greedily
-from malmoi.formats.folder import save_model
 from malmoi.inference.engine import Engine
 from malmoi.inference.generate import Generate, engine_of, generate, generating, generator_gap
 from malmoi.inference.requests import Answer, Request
@@ -268,18 +267,13 @@ def test_a_voice_streams_from_the_server_and_goes_on_where_it_was_lost(
 
 
 def test_an_answer_that_comes_otherwise_after_a_loss_is_not_patched_together(
-    stand_in: VllmStandIn, policy_folder: Path, tmp_path: Path, trained: LanguageModel, tokenizer: Tokenizer
+    stand_in: VllmStandIn, policy_folder: Path, trained: LanguageModel
 ) -> None:
     voice = Voice.load("a", policy_folder, remote=Remote(Server(stand_in.url, patience_s=5)))
     engine = voice.engine()
     stand_in.dies_after, stand_in.dies_at = 0, 3
-    save_model(tmp_path / "other", trained, tokenizer, ChatTemplate.default(), {})
+    stand_in.back_with, stand_in.deaf = trained, True
     request = engine.submit([7, 8], Sampling(temperature=1, max_tokens=20), 1)
-    while len(request.ids) < 3:
-        engine.step()
-    stand_in.folder = tmp_path / "other"
-    stand_in.start()
-    stand_in.deaf = True
     with pytest.raises(ServerError, match="was lost, and now answers otherwise"):
         engine.finish()
     assert request.finish_reason == "error" and len(request.ids) == 3
