@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from malmoi.corpus.folder import Errors, ReadReport, read_files
 from malmoi.corpus.readers import reader_of
-from malmoi.corpus.steps.archive import Passed, Record, is_archive, read_archive
+from malmoi.corpus.remote import WEB, fetch, find_remote, is_remote
+from malmoi.corpus.steps.archive import GZIP, Passed, Record, is_archive, read_archive
 from malmoi.corpus.steps.page import Dropped, Page
 from malmoi.errors import DataError, printable
-from malmoi.files import disk_errors
 
 PART_BYTES, PART_FILES = 256 << 20, 2000
 PAGES = (".html", ".htm", ".xhtml")
@@ -32,10 +33,6 @@ class Source:
     def absolute(self) -> "Source":
         """The same file for a process in another folder, or on another machine."""
         return self if is_remote(self.path) else replace(self, path=os.path.abspath(self.path))
-
-
-def is_remote(path: str) -> bool:
-    return "://" in path
 
 
 def find_sources(given: Sequence[str]) -> tuple[list[Source], dict[str, int]]:
@@ -61,7 +58,11 @@ def _listed(given: Sequence[str]) -> Iterator[str]:
 
 def _files(source: str, passed: dict[str, int]) -> Iterator[Source]:
     if is_remote(source):
-        yield Source(source, source, _remote_size(source))
+        for address, n_bytes in find_remote(source):
+            if address == source or _is_read(address):
+                yield Source(address, address, n_bytes)
+            else:
+                _pass(address, passed)
         return
     path = Path(source)
     matches = [path] if path.exists() else sorted(map(Path, glob.glob(source, recursive=True)))
@@ -76,25 +77,19 @@ def _files(source: str, passed: dict[str, int]) -> Iterator[Source]:
             if match.is_dir() and not file.resolve().is_relative_to(match.resolve()):
                 passed[LINK] = passed.get(LINK, 0) + 1
                 continue
-            if is_archive(name) or reader_of(name) is not None or name.lower().endswith((*PAGES, *ROWS)):
+            if _is_read(name):
                 yield Source(str(file), printable(name), file.stat().st_size)
             else:
-                passed[file.suffix or "without ending"] = passed.get(file.suffix or "without ending", 0) + 1
+                _pass(name, passed)
 
 
-def _remote_size(address: str) -> int:
-    import fsspec
+def _is_read(name: str) -> bool:
+    return is_archive(name) or reader_of(name) is not None or name.lower().endswith((*PAGES, *ROWS))
 
-    try:
-        with fsspec.open(address, "rb") as file:
-            return int(getattr(file, "size", None) or 0)
-    except ImportError as error:
-        what = f"needs {error.name}; pip install it" if error.name else str(error)
-        raise DataError(f"{address}: {what}") from None
-    except Exception as error:
-        while isinstance(error.__cause__, Exception):  # "not found" is often a certificate or a name
-            error = error.__cause__
-        raise DataError(f"{address}: cannot be read ({type(error).__name__}: {error})"[:300]) from None
+
+def _pass(name: str, passed: dict[str, int]) -> None:
+    suffix = Path(name).suffix or "without ending"
+    passed[suffix] = passed.get(suffix, 0) + 1
 
 
 def parts_of(sources: Sequence[Source]) -> list[list[Source]]:
@@ -115,25 +110,41 @@ Found = Record | Page | Dropped
 
 
 def read_source(source: Source, scratch: Path) -> Iterator[Found]:
-    """What a file holds. scratch: a folder for a file that is fetched first, and removed again"""
+    """What a file holds. What the web has without a known ending is a page.
+
+    scratch: a folder for a file that is fetched first, and removed again
+    """
     if not is_remote(source.path):
         yield from _read(Path(source.path), source.name)
         return
-    import fsspec
-
+    ending = _name_at(source.path)
     # Another part may fetch a file of the same name at this time.
-    local = scratch / f"fetched-{secrets.token_hex(8)}-{source.name.rpartition('/')[2]}"
+    local = scratch / f"fetched-{secrets.token_hex(8)}-{ending}"
     try:
-        with disk_errors(local), fsspec.open(source.path, "rb") as remote, local.open("wb") as file:
-            while chunk := remote.read(1 << 20):
-                file.write(chunk)
-        yield from _read(local, source.name)
+        fetch(source.path, source.n_bytes, local)
+        if not _is_read(ending) and _is_binary(local):
+            yield Dropped("read", f"not a format that is read ({Path(ending).suffix or 'no ending'})", url=source.name)
+        else:
+            yield from _read(local, source.name, ending if _is_read(ending) else PAGES[0])
     finally:
         local.unlink(missing_ok=True)
 
 
-def _read(path: Path, name: str) -> Iterator[Found]:
-    lower = name.lower()
+def _is_binary(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(1024)
+    return b"\0" in head or head.startswith(GZIP)
+
+
+def _name_at(address: str) -> str:
+    """The end of the last part of an address's path, which says what kind of file is there."""
+    path = urlsplit(address).path if address.startswith(WEB) else address
+    return path.rpartition("/")[2][-100:]
+
+
+def _read(path: Path, name: str, ending: str = "") -> Iterator[Found]:
+    """ending: what tells the kind of the file, if its name does not"""
+    lower = (ending or name).lower()
     if is_archive(lower):
         yield from (_as_found(found) for found in read_archive(path))
     elif lower.endswith(PAGES):
