@@ -39,6 +39,10 @@ OF_OPTIM = (
     Unused("loop.optim.final_lr_ratio", "loop.optim.decay", lambda decay: decay == "constant",
            'loop.optim.decay is "constant"'),
 )  # fmt: skip
+OF_PICTURES = (
+    *OF_OPTIM,
+    Unused("loop.recompute", "loop.recompute", bool, "networks of pictures keep what their layers computed"),
+)
 OF_LORA = (
     *all_unused("lora.alpha lora.projections lora.frozen_share lora.seed", "lora.rank", is_empty, "lora.rank is 0"),
     Unused("loop.optim.embedding_lr", "lora.rank", bool, "adapters (lora.rank) leave the embeddings as they are"),

@@ -5,23 +5,19 @@ The divergence counts next to nothing, so that it draws nothing by itself but fo
 """
 
 from functools import partial
-from pathlib import Path
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from malmoi.config import Seed, Settings
-from malmoi.data.pictures import TRAIN, PixelBatch, pixel_batches, read_pictures
-from malmoi.data.stream import Shuffled
-from malmoi.errors import ConfigError
+from malmoi.data.pictures import PixelBatch
+from malmoi.image.alone import PixelConfig, PixelInputs, pixel_job
 from malmoi.image.autoencoder import Autoencoder, AutoencoderConfig
 from malmoi.train.job import Job
-from malmoi.train.loop import LoopConfig
-from malmoi.unused import OF_OPTIM
+from malmoi.unused import OF_PICTURES
 
 
-class Config(Settings):
+class Config(PixelConfig):
     """Settings of an autoencoder."""
 
     channels: tuple[int, ...] = Field((32, 32, 64), min_length=1, max_length=6)
@@ -30,26 +26,10 @@ class Config(Settings):
     """Channels of the latents."""
     kl_weight: float = Field(1e-6, ge=0)
     """What the divergence of the latents from standard noise counts, in nats, beside the error of a pixel."""
-    n_steps: int = Field(gt=0)
-    """Optimizer steps."""
-    batch_size: int = Field(32, gt=0)
-    """Pictures in one step, over all ranks."""
-    micro_batch_size: int = Field(32, gt=0)
-    """Pictures in one forward pass."""
-    seed: Seed = 1
-    """Of the weights, the order of the pictures and the noise."""
-    loop: LoopConfig = LoopConfig()
-    """Optimizer, checkpoints, compilation."""
 
 
-class Inputs(Settings):
-    """What an autoencoder reads."""
-
-    pictures: Path = Path()
-    """Folder of pictures."""
-
-
-UNUSED = OF_OPTIM
+Inputs = PixelInputs
+UNUSED = OF_PICTURES
 
 
 def loss(model: Autoencoder, batch: PixelBatch, config: Config) -> tuple[Tensor, dict[str, Tensor]]:
@@ -64,20 +44,20 @@ def loss(model: Autoencoder, batch: PixelBatch, config: Config) -> tuple[Tensor,
 
 def build(config: Config, inputs: Inputs) -> Job:
     """The network from nothing, and shuffled pictures. Raises ConfigError for sizes that do not fit."""
-    pictures = read_pictures(inputs.pictures, TRAIN)
-    side = pictures.size[0]
-    if side % 2 ** (len(config.channels) - 1) or any(width % 8 or width < 8 for width in config.channels):
-        raise ConfigError(
+    return pixel_job(config, inputs, partial(network, config), partial(loss, config=config))
+
+
+def network(config: Config, side: int) -> Autoencoder:
+    """For pictures of this side. Raises ValueError for sizes that do not fit."""
+    factor = 2 ** (len(config.channels) - 1)
+    if side % factor or any(width % 8 or width < 8 for width in config.channels):
+        raise ValueError(
             f"autoencoder.channels: {config.channels}: must be multiples of 8, and {side} pixels must divide by "
-            f"{2 ** (len(config.channels) - 1)}"
+            f"{factor}"
         )
-    torch.manual_seed(config.seed)
-    model = Autoencoder(
+    return Autoencoder(
         AutoencoderConfig(
             sample_size=side, block_out_channels=config.channels, layers_per_block=1,
             latent_channels=config.n_latent, norm_num_groups=8, scaling_factor=1.0,
         )
     )  # fmt: skip
-    collate = pixel_batches(pictures, config.micro_batch_size)
-    steps = Shuffled(len(pictures), config.batch_size, config.seed, collate)
-    return Job(model, steps, partial(loss, config=config), config.n_steps)

@@ -19,7 +19,7 @@ from malmoi.image.towers import CaptionIds, Clip, ClipConfig
 from malmoi.tokenizer.bpe import Tokenizer, train_bpe
 from malmoi.train.job import Job
 from malmoi.train.loop import LoopConfig
-from malmoi.unused import OF_OPTIM
+from malmoi.unused import OF_PICTURES
 
 
 class Config(Settings):
@@ -44,7 +44,7 @@ class Inputs(Settings):
     """Folder of pictures with captions, as the stage `pictures` makes it."""
 
 
-UNUSED = OF_OPTIM
+UNUSED = OF_PICTURES
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from malmoi.image.model import Context, PictureModel, guided
 from malmoi.image.schedule import Process
 from malmoi.train.job import Job
 from malmoi.train.loop import LoopConfig
-from malmoi.unused import OF_OPTIM
+from malmoi.unused import OF_PICTURES
 
 
 class Config(Settings):
@@ -61,7 +61,7 @@ class Inputs(Settings):
     """Folder of the picture model whose ways are learned."""
 
 
-UNUSED = OF_OPTIM
+UNUSED = OF_PICTURES
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from malmoi.image.schedule import Process, Schedule
 from malmoi.image.towers import TowerText
 from malmoi.train.job import Job
 from malmoi.train.loop import LoopConfig
-from malmoi.unused import OF_OPTIM, Unused
+from malmoi.unused import OF_PICTURES, Unused
 
 ProcessName = Literal["flow", "flow-v", "ddpm-epsilon", "ddpm-v"]
 _LATE = Schedule(shift=3.0)
@@ -78,7 +78,7 @@ class Inputs(Settings):
 
 
 UNUSED = (
-    *OF_OPTIM,
+    *OF_PICTURES,
     Unused("least_time", "process", lambda name: name != "flow", 'process is not "flow"'),
     Unused("mean_time", "process", lambda name: not name.startswith("flow"), "process is no flow"),
 )

@@ -1,11 +1,13 @@
 """A GAN: what drew sharply before diffusion, and drew only some of what there is.
 
-Both networks take their step at once, in one loss: each is held still in the other's part of it. Sources: Goodfellow et
-al. 2014 (arXiv:1406.2661, the loss that does not saturate), Radford et al. 2015 (Adam with beta1 = 0.5,
-arXiv:1511.06434).
+Both networks take their step at once, in one loss: each is held still in the other's part of it. The critic's slope at
+real pictures is penalised: without that the two run in circles, or the generator draws one flat picture. Sources:
+Goodfellow et al. 2014 (arXiv:1406.2661, the loss that does not saturate), Mescheder et al. 2018 (arXiv:1801.04406: the
+penalty R1, and an average of the generator's weights).
 """
 
-from pathlib import Path
+import copy
+from functools import partial
 
 import torch
 from pydantic import Field
@@ -13,62 +15,61 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from malmoi.config import Seed, Settings
-from malmoi.data.pictures import TRAIN, PixelBatch, pixel_batches, read_pictures
-from malmoi.data.stream import Shuffled
-from malmoi.errors import ConfigError
+from malmoi.data.pictures import PixelBatch
+from malmoi.image.alone import PixelConfig, PixelInputs, pixel_job
 from malmoi.image.gan import Gan, GanShape
 from malmoi.train.job import Job
 from malmoi.train.loop import LoopConfig
 from malmoi.train.optim import OptimConfig
-from malmoi.unused import OF_OPTIM
+from malmoi.unused import OF_PICTURES
+
+ONE_IN = 8
+"""The slope is taken at one of so many pictures, and counts as much more: it takes as long as a whole step."""
 
 
-class Config(Settings):
+class Config(PixelConfig):
     """Settings of a GAN."""
 
     model: GanShape = GanShape()
     """Both networks."""
-    n_steps: int = Field(gt=0)
-    """Optimizer steps."""
-    batch_size: int = Field(64, gt=0)
-    """Pictures in one step, over all ranks."""
-    micro_batch_size: int = Field(64, gt=0)
-    """Pictures in one forward pass."""
-    seed: Seed = 1
-    """Of the weights, the order of the pictures and the noise."""
-    loop: LoopConfig = LoopConfig(optim=OptimConfig(lr=2e-4, beta1=0.5, beta2=0.999, decay="constant"))
-    """Optimizer, checkpoints, compilation."""
+    gamma: float = Field(1.0, ge=0)
+    """Half of it times the squared slope of the critic, by pixels from -1 to 1, is added to the critic's loss."""
+    average_decay: float = Field(0.995, ge=0, lt=1)
+    """What draws in the end is an exponential moving average of the generator."""
+    loop: LoopConfig = LoopConfig(
+        optim=OptimConfig(lr=1e-3, beta1=0.0, beta2=0.99, decay="constant", max_grad_norm=1e6)
+    )  # fmt: skip
+    """Optimizer, checkpoints, compilation. Gradients are hardly clipped: one norm over both networks would let the
+    critic's slow the generator down."""
 
 
-class Inputs(Settings):
-    """What a GAN reads."""
-
-    pictures: Path = Path()
-    """Folder of pictures."""
+Inputs = PixelInputs
+UNUSED = OF_PICTURES
 
 
-UNUSED = OF_OPTIM
-
-
-def loss(model: Gan, batch: PixelBatch) -> tuple[Tensor, dict[str, Tensor]]:
-    """The critic's cross-entropy in nats, and the generator's, summed over pictures."""
+def loss(model: Gan, batch: PixelBatch, config: Config) -> tuple[Tensor, dict[str, Tensor]]:
+    """The critic's cross-entropy in nats with its penalty, and the generator's, summed over pictures."""
     drawn = model.generator(torch.randn(len(batch.x), model.n_code).to(batch.x.device))
     on_real, on_drawn = model.critic(batch.x), model.critic(drawn.detach())
     of_critic = F.softplus(-on_real).sum() + F.softplus(on_drawn).sum()
     still = {name: weight.detach() for name, weight in model.critic.named_parameters()}
     of_generator = F.softplus(-functional_call(model.critic, still, (drawn,))).sum()
+    slope = steepness(model, batch.x[: -(-len(batch.x) // ONE_IN)]) * len(batch.x)
     told = ((on_real > 0).float().sum() + (on_drawn < 0).float().sum()) / 2
-    return of_critic + of_generator, {"critic": of_critic.detach(), "told_apart": told.detach()}
+    total = of_critic + config.gamma / 2 * slope + of_generator
+    return total, {"critic": of_critic.detach(), "slope": slope.detach(), "told_apart": told.detach()}
+
+
+def steepness(model: Gan, x: Tensor) -> Tensor:
+    """Squared gradient of the critic at pictures (B, 3, H, W), a mean over them."""
+    x = x.detach().requires_grad_()
+    with torch.autocast(x.device.type, enabled=False):  # of rounded products the slope is mostly noise
+        (slope,) = torch.autograd.grad(model.critic(x).sum(), x, create_graph=True)
+    return slope.square().sum((1, 2, 3)).mean()
 
 
 def build(config: Config, inputs: Inputs) -> Job:
     """Both networks from nothing, and shuffled pictures. Raises ConfigError for a side not divided by eight."""
-    pictures = read_pictures(inputs.pictures, TRAIN)
-    torch.manual_seed(config.seed)
-    try:
-        model = Gan(config.model, pictures.size[0])
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-    collate = pixel_batches(pictures, config.micro_batch_size)
-    return Job(model, Shuffled(len(pictures), config.batch_size, config.seed, collate), loss, config.n_steps)
+    job = pixel_job(config, inputs, partial(Gan, config.model), partial(loss, config=config))
+    job.averaged, job.average_decay = copy.deepcopy(job.model).requires_grad_(False), config.average_decay
+    return job

@@ -26,7 +26,7 @@ from malmoi.image.schedule import Process
 from malmoi.train.job import Job
 from malmoi.train.loop import LoopConfig
 from malmoi.train.optim import OptimConfig
-from malmoi.unused import OF_OPTIM
+from malmoi.unused import OF_PICTURES
 
 Matrix = Literal["to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2"]
 AT_ONCE = 4
@@ -65,7 +65,7 @@ class Inputs(Settings):
     """Folder of a Stable Diffusion."""
 
 
-UNUSED = OF_OPTIM
+UNUSED = OF_PICTURES
 
 
 @dataclass(frozen=True)

@@ -5,49 +5,29 @@ Many pictures fit a code that is drawn at random; the squared error asks for the
 """
 
 from functools import partial
-from pathlib import Path
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from malmoi.config import Seed, Settings
-from malmoi.data.pictures import TRAIN, PixelBatch, pixel_batches, read_pictures
-from malmoi.data.stream import Shuffled
-from malmoi.errors import ConfigError
+from malmoi.data.pictures import PixelBatch
+from malmoi.image.alone import PixelConfig, PixelInputs, pixel_job
 from malmoi.image.plain_vae import PlainVae, PlainVaeShape
 from malmoi.train.job import Job
-from malmoi.train.loop import LoopConfig
-from malmoi.unused import OF_OPTIM
+from malmoi.unused import OF_PICTURES
 
 
-class Config(Settings):
+class Config(PixelConfig):
     """Settings of a plain VAE."""
 
     model: PlainVaeShape = PlainVaeShape()
     """The network."""
     spread: float = Field(0.1, gt=0)
     """Standard deviation of a pixel (-1 to 1) around what is drawn: a smaller one asks for more of the code."""
-    n_steps: int = Field(gt=0)
-    """Optimizer steps."""
-    batch_size: int = Field(64, gt=0)
-    """Pictures in one step, over all ranks."""
-    micro_batch_size: int = Field(64, gt=0)
-    """Pictures in one forward pass."""
-    seed: Seed = 1
-    """Of the weights, the order of the pictures and the noise."""
-    loop: LoopConfig = LoopConfig()
-    """Optimizer, checkpoints, compilation."""
 
 
-class Inputs(Settings):
-    """What a plain VAE reads."""
-
-    pictures: Path = Path()
-    """Folder of pictures."""
-
-
-UNUSED = OF_OPTIM
+Inputs = PixelInputs
+UNUSED = OF_PICTURES
 
 
 def loss(model: PlainVae, batch: PixelBatch, config: Config) -> tuple[Tensor, dict[str, Tensor]]:
@@ -61,12 +41,4 @@ def loss(model: PlainVae, batch: PixelBatch, config: Config) -> tuple[Tensor, di
 
 def build(config: Config, inputs: Inputs) -> Job:
     """The network from nothing, and shuffled pictures. Raises ConfigError for a side that does not divide by eight."""
-    pictures = read_pictures(inputs.pictures, TRAIN)
-    torch.manual_seed(config.seed)
-    try:
-        model = PlainVae(config.model, pictures.size[0])
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-    collate = pixel_batches(pictures, config.micro_batch_size)
-    steps = Shuffled(len(pictures), config.batch_size, config.seed, collate)
-    return Job(model, steps, partial(loss, config=config), config.n_steps)
+    return pixel_job(config, inputs, partial(PlainVae, config.model), partial(loss, config=config))

@@ -1,12 +1,14 @@
-"""What stages share that draw pictures without captions: measuring them, and what the report shows."""
+"""What stages share that draw pictures without captions: training, measuring, and what the report shows."""
 
 from collections.abc import Callable
-from typing import Any
+from types import ModuleType
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from malmoi import device
+from malmoi.cost import Cost, Sizes
 from malmoi.data.pictures import HELDOUT, read_pictures, to_bytes_of
 from malmoi.errors import DataError
 from malmoi.evals.clip import features_of
@@ -14,10 +16,12 @@ from malmoi.evals.samples import measure_samples
 from malmoi.facts import Block, Cell, Facts, Section, Sheet, SheetRow, Summary, Table, show
 from malmoi.files import read_json, sha256_of, write_json
 from malmoi.formats.own_pictures import load_clip
-from malmoi.stage import Context, Finished
-from malmoi.stages._pictures import PNGS, read_sheet, write_sheet
+from malmoi.image.alone import PixelConfig
+from malmoi.stage import Context, Finished, required
+from malmoi.stages._pictures import PNGS, read_sheet, train_pictures, write_sheet
 from malmoi.stages._training import loss_plots
 
+READS = {"pictures": required("pictures"), "clip": required("clip")}
 ROWS, N_SHOWN, MOST = 64, 12, 300
 FIGURES = {
     "sharpness": "sharpness: edges, of those of real pictures",
@@ -28,15 +32,51 @@ FIGURES = {
 }
 
 
-def draw_and_measure(context: Context, name: str, draw: Callable[[Tensor], Tensor], n_code: int) -> None:
-    """Draw from random codes, measure, and write facts and sheet. draw: codes (B, n_code) -> pictures in -1..1"""
+class Draws(Protocol):
+    """A network that draws: codes (B, n_code) -> pictures (B, 3, H, W) in -1..1."""
+
+    n_code: int
+
+    def draw(self, noise: Tensor) -> Tensor: ...
+
+
+class Parts(NamedTuple):
+    """What a stage defines."""
+
+    cost: Callable[[Any, Sizes], Cost]
+    run: Callable[[Context, Any], None]
+    facts: Callable[[Finished], Facts]
+
+
+def drawing_stage(algorithm: ModuleType, title: str, picture_s: float, lead: str) -> Parts:
+    """A stage that trains a network that draws, and measures it.
+
+    picture_s: of training on one of 32 pixels; lead: what the report says of it
+    """
+
+    name = algorithm.__name__.rpartition(".")[2]
+
+    def cost(settings: PixelConfig, sizes: Sizes) -> Cost:
+        return Cost(fixed_s=settings.n_steps * settings.batch_size * picture_s, holds_model=False)
+
+    def run(context: Context, settings: PixelConfig) -> None:
+        job = algorithm.build(settings, algorithm.Inputs(pictures=context.reads("pictures").path))
+        trained: Any = train_pictures(context, job, settings.loop)
+        if trained is not None:
+            draw_and_measure(context, name, trained)
+
+    return Parts(cost, run, lambda finished: sample_facts(finished, title, lead))
+
+
+def draw_and_measure(context: Context, name: str, network: Draws) -> None:
+    """Draw from random codes, measure, and write facts and sheet."""
     heldout = read_pictures(context.reads("pictures").path, HELDOUT)
     clip_folder = context.reads("clip").path
     clip, _ = load_clip(clip_folder)
-    codes = torch.randn(min(MOST, len(heldout)), n_code, generator=torch.Generator().manual_seed(0))
+    codes = torch.randn(min(MOST, len(heldout)), network.n_code, generator=torch.Generator().manual_seed(0))
     here = device.current().torch_device
     with torch.inference_mode():
-        pictures = torch.cat([draw(part.to(here)).cpu() for part in torch.split(codes, ROWS)])
+        pictures = torch.cat([network.draw(part.to(here)).cpu() for part in torch.split(codes, ROWS)])
     arrays = to_bytes_of(pictures)
     drawn = torch.from_numpy(arrays).permute(0, 3, 1, 2).contiguous()
     try:
