@@ -43,6 +43,10 @@ OF_PICTURES = (
     *OF_OPTIM,
     Unused("loop.recompute", "loop.recompute", bool, "networks of pictures keep what their layers computed"),
 )
+OF_PLAIN_PICTURES = (
+    *OF_PICTURES,
+    Unused("loop.compile", "loop.compile", bool, "it compiles blocks, and this network has none"),
+)
 OF_LORA = (
     *all_unused("lora.alpha lora.projections lora.frozen_share lora.seed", "lora.rank", is_empty, "lora.rank is 0"),
     Unused("loop.optim.embedding_lr", "lora.rank", bool, "adapters (lora.rank) leave the embeddings as they are"),

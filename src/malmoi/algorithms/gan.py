@@ -21,7 +21,7 @@ from malmoi.image.gan import Gan, GanShape
 from malmoi.train.job import Job
 from malmoi.train.loop import LoopConfig
 from malmoi.train.optim import OptimConfig
-from malmoi.unused import OF_PICTURES
+from malmoi.unused import OF_PLAIN_PICTURES
 
 ONE_IN = 8
 """The slope is taken at one of so many pictures, and counts as much more: it takes as long as a whole step."""
@@ -44,7 +44,7 @@ class Config(PixelConfig):
 
 
 Inputs = PixelInputs
-UNUSED = OF_PICTURES
+UNUSED = OF_PLAIN_PICTURES
 
 
 def loss(model: Gan, batch: PixelBatch, config: Config) -> tuple[Tensor, dict[str, Tensor]]:

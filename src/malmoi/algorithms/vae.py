@@ -14,7 +14,7 @@ from malmoi.data.pictures import PixelBatch
 from malmoi.image.alone import PixelConfig, PixelInputs, pixel_job
 from malmoi.image.plain_vae import PlainVae, PlainVaeShape
 from malmoi.train.job import Job
-from malmoi.unused import OF_PICTURES
+from malmoi.unused import OF_PLAIN_PICTURES
 
 
 class Config(PixelConfig):
@@ -27,7 +27,7 @@ class Config(PixelConfig):
 
 
 Inputs = PixelInputs
-UNUSED = OF_PICTURES
+UNUSED = OF_PLAIN_PICTURES
 
 
 def loss(model: PlainVae, batch: PixelBatch, config: Config) -> tuple[Tensor, dict[str, Tensor]]:

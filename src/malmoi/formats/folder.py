@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from malmoi import __version__, device
 from malmoi.errors import CheckpointError, UserError
 from malmoi.files import folder_atomic, open_atomic, read_json, write_json
+from malmoi.formats.header import what_is_wrong
 from malmoi.formats.huggingface import (
     PROBE,
     Dtype,
@@ -275,7 +276,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: truncated or not safetensors ({error})") from None
+        raise CheckpointError(f"{path}: truncated or not safetensors ({what_is_wrong(path) or error})") from None
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -5,7 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from malmoi.errors import CheckpointError
+from malmoi.errors import CheckpointError, excerpt
+from malmoi.formats.header import tensor_names
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -128,13 +129,30 @@ def _file(path: Path) -> Path:
         return path
     if path.suffix in PICKLES:
         raise pickled(path)
-    if is_lora(path):
-        raise CheckpointError(f"{path}: is a LoRA, which changes a model and is none; malmoi draw … --lora {path.name}")
-    if path.suffix == ".safetensors" or path.name == CONFIG:
+    if path.suffix == ".safetensors":
+        raise _part_of_a_model(path)
+    if path.name == CONFIG:
         raise CheckpointError(f"{path}: is one file of a model; give its folder, {path.parent}")
     if _begin(path).startswith(_ARCHIVES):
         raise CheckpointError(f"{path}: is an archive; unpack it and give the folder")
     raise CheckpointError(f"{path}: not a model; give a Hugging Face folder (safetensors) or a GGUF file")
+
+
+def _part_of_a_model(path: Path) -> CheckpointError:
+    """What to say of a safetensors file that is no whole model. Raises CheckpointError for a broken one."""
+    names = tensor_names(path)
+    if is_lora(path):
+        how = f"malmoi draw … --lora {path.name}"
+        return CheckpointError(f"{path}: is a LoRA, which changes a model and is none; {how}")
+    folder = path.absolute().parent
+    whole = folder.parent if (folder.parent / PICTURES).is_file() else folder
+    if (whole / PICTURES).is_file() or (whole / CONFIG).is_file():
+        return CheckpointError(f"{path}: is one file of a model; give its folder, {whole}")
+    some = ", ".join(map(excerpt, names[:3])) + (", …" if len(names) > 3 else "")
+    return CheckpointError(
+        f"{path}: is not a whole Stable Diffusion (it holds {some or 'no tensors'}), and no {CONFIG} beside it says "
+        "what it is; give the model's whole folder"
+    )
 
 
 def _snapshot(folder: Path) -> Path | None:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from malmoi.errors import CheckpointError, ConfigError
 from malmoi.files import sha256_of
 from malmoi.formats.folder import DTYPES, check_numbers, read_object, read_weights, write_weights
+from malmoi.formats.header import tensor_names
 from malmoi.formats.ldm import unet_names
 from malmoi.formats.locate import is_lora
 from malmoi.image.lora import PARTS, Adapter, Lora, merge, networks_of, targets
@@ -127,7 +128,7 @@ def write_lora(path: Path, lora: Lora) -> None:
 def _file(path: Path) -> Path:
     """The file with the weights. Raises CheckpointError."""
     if not path.is_dir():
-        if path.suffix == ".safetensors" and path.is_file() and not is_lora(path):
+        if path.suffix == ".safetensors" and path.is_file() and tensor_names(path) and not is_lora(path):
             raise CheckpointError(f"{path}: holds no LoRA")
         return path
     for name in (FILE, PEFT_FILE):

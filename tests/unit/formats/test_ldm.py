@@ -1,6 +1,7 @@
 """Single files of Stable Diffusion come in; a broken, forged or other one is refused in one line."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,11 +12,13 @@ from torch import Tensor
 
 from malmoi.errors import UserError
 from malmoi.files import read_json
+from malmoi.formats.header import tensor_names, what_is_wrong
+from malmoi.formats.picture_lora import apply_loras
 from malmoi.formats.pictures import load_pictures
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.transfer import import_model
 from tests.ldm_files import write_single
-from tests.tiny_pictures import write_tiny_pictures
+from tests.tiny_pictures import tiny_model, write_tiny_pictures
 
 CONV_IN = "model.diffusion_model.input_blocks.0.0.weight"
 
@@ -121,3 +124,48 @@ def test_truncated_forged_and_pickled_files_are_refused(tmp_path: Path, tensors:
 def test_what_is_said_of_a_folder_is_not_asked_of_the_user(tmp_path: Path) -> None:
     write_tiny_pictures(tmp_path / "tiny")
     assert "folders say it themselves" in refused(tmp_path, tmp_path / "tiny", "v")
+
+
+def header_of(**rows: object) -> bytes:
+    head = json.dumps(rows).encode()
+    return len(head).to_bytes(8, "little") + head
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "is empty"),
+        (b"abc", "has 3 bytes, too few"),
+        (b"<!DOCTYPE html><html></html>", "is no safetensors file: it begins with b'<!DOCTYP'"),
+        (b"PK\x03\x04" + bytes(40), "is a pickle or an archive, whatever its name says"),
+        (header_of(a={})[:12], "ends within its header"),
+        ((9).to_bytes(8, "little") + b'{"a":[[[[', "has a broken header"),
+        (header_of(a={"dtype": "F32", "shape": [10**6], "data_offsets": [0, 8]}) + bytes(8), "that cannot be"),
+        (header_of(a={"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}, b=[]) + bytes(8), "says of 'b'"),
+        (header_of(a={"dtype": "F32", "shape": [2], "data_offsets": [8, 16]}) + bytes(16), "says of 'a'"),
+        (header_of(a={"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}) + bytes(5), "is cut off: 5 of 8 bytes"),
+        (header_of(a={"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}) + bytes(9), "belong to no tensor"),
+        (header_of(a={"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}) + bytes(8), "it holds 'a'"),
+        (header_of(), "it holds no tensors"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_single_file_is_said(tmp_path: Path, data: bytes, said: str) -> None:
+    path = tmp_path / "one.safetensors"
+    path.write_bytes(data)
+    assert said in refused(tmp_path, path)
+    if data[8:10] != b"{}" and "it holds" not in said:  # of a LoRA it says the same
+        with pytest.raises(UserError, match=re.escape(said)):
+            apply_loras(tiny_model(), [str(path)], "tiny")
+
+
+def test_a_part_of_a_picture_model_leads_to_its_folder(tmp_path: Path) -> None:
+    write_tiny_pictures(tmp_path / "tiny")
+    said = refused(tmp_path, tmp_path / "tiny" / "unet" / "diffusion_pytorch_model.safetensors")
+    assert said.endswith(f"is one file of a model; give its folder, {tmp_path / 'tiny'}")
+
+
+def test_whole_files_of_all_types_and_empty_tensors_are_found_whole(tmp_path: Path) -> None:
+    path = tmp_path / "one.safetensors"
+    types = (torch.float64, torch.bfloat16, torch.uint8, torch.bool, torch.float8_e4m3fn, torch.int64)
+    save_file({str(i): torch.zeros(i % 3, 2).to(kind) for i, kind in enumerate(types)}, path, {"format": "pt"})
+    assert what_is_wrong(path) == "" and len(tensor_names(path)) == len(types)

@@ -108,6 +108,12 @@ def test_a_folder_named_like_a_recipe_does_not_hide_it(tmp_path: Path, monkeypat
         ("nano", ["ppo.lora={seed = 2}"], "ppo.lora.seed: does nothing"),
         ("nano", ["reward.loop.optim.momentum=0.9"], "reward.loop.optim.momentum: does nothing"),
         ("nano", ["ppo.loop.optim.final_lr_ratio=0.1"], "ppo.loop.optim.final_lr_ratio: does nothing"),
+        (
+            "picture",
+            ["denoiser.loop.recompute=true"],
+            "denoiser.loop.recompute: does nothing here: networks of pictures",
+        ),
+        ("picture-before", ["gan.loop.compile=true"], "gan.loop.compile: does nothing here: it compiles blocks"),
         ("nano", ["ppo.ptx_windows_per_answer=2"], "ppo.ptx_windows_per_answer: does nothing here: ptx_coef is 0"),
         ("nano", ["ppo.kl_target=6", "ppo.beta=0"], "ppo.kl_target: does nothing"),
         (
