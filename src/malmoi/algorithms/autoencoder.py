@@ -11,9 +11,9 @@ from pydantic import Field
 from torch import Tensor
 
 from malmoi.data.pictures import PixelBatch
-from malmoi.image.alone import PixelConfig, PixelInputs, pixel_job
 from malmoi.image.autoencoder import Autoencoder, AutoencoderConfig
 from malmoi.train.job import Job
+from malmoi.train.pixels import PixelConfig, PixelInputs, pixel_job
 from malmoi.unused import OF_PICTURES
 
 

@@ -16,11 +16,11 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from malmoi.data.pictures import PixelBatch
-from malmoi.image.alone import PixelConfig, PixelInputs, pixel_job
 from malmoi.image.gan import Gan, GanShape
 from malmoi.train.job import Job
 from malmoi.train.loop import LoopConfig
 from malmoi.train.optim import OptimConfig
+from malmoi.train.pixels import PixelConfig, PixelInputs, pixel_job
 from malmoi.unused import OF_PLAIN_PICTURES
 
 ONE_IN = 8

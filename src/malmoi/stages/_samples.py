@@ -16,10 +16,10 @@ from malmoi.evals.samples import measure_samples
 from malmoi.facts import Block, Cell, Facts, Section, Sheet, SheetRow, Summary, Table, show
 from malmoi.files import read_json, sha256_of, write_json
 from malmoi.formats.own_pictures import load_clip
-from malmoi.image.alone import PixelConfig
 from malmoi.stage import Context, Finished, required
 from malmoi.stages._pictures import PNGS, read_sheet, train_pictures, write_sheet
 from malmoi.stages._training import loss_plots
+from malmoi.train.pixels import PixelConfig
 
 READS = {"pictures": required("pictures"), "clip": required("clip")}
 ROWS, N_SHOWN, MOST = 64, 12, 300
