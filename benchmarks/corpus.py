@@ -71,6 +71,7 @@ if __name__ == "__main__":
     parser.add_argument("--sentences", type=Path, help='gzipped JSON lines {"en", "ko"}: language, personal data')
     parser.add_argument("--english", type=Path, help="gzipped JSON lines of texts: near-duplicates, speed")
     parser.add_argument("--korean", type=Path, help="the same")
+    parser.add_argument("--seed", type=int, default=1, help="of the planted copies and personal data")
     parser.add_argument("--archives", type=Path, nargs="*", default=[], help="a whole build, 1 and 2 processes")
     given = parser.parse_args()
     if given.pages:
@@ -84,7 +85,7 @@ if __name__ == "__main__":
         corpus_personal.measure(english + korean, corpus_steps.wilson)
     if given.english and given.korean:
         texts, others = ([row["text"] for row in rows_of(path)[:400]] for path in (given.english, given.korean))
-        corpus_steps.near_duplicates(texts, others)
+        corpus_steps.near_duplicates(texts, others, seed=given.seed)
         corpus_steps.speeds(texts + others, texts[:50])
     if given.archives:
         corpus_steps.chain(given.archives)

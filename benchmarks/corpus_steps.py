@@ -54,7 +54,7 @@ def changed(text: str, share: float, rng: random.Random) -> str:
 
 
 def word_bands(texts: Sequence[str]) -> np.ndarray:
-    """Bands as ours, but of rensa's signatures of five words in a row. (N, 25)"""
+    """Bands as ours, but of rensa's signatures of five words in a row. (N, 31)"""
     from rensa import RMinHash
 
     rows = []
@@ -66,9 +66,16 @@ def word_bands(texts: Sequence[str]) -> np.ndarray:
     return near.bands(np.array(rows, np.uint32))
 
 
-def near_duplicates(texts: Sequence[str], korean: Sequence[str], n: int = 150) -> None:
-    """Planted copies: words changed, Korean without its spaces. Recall; and pairs dropped with Jaccard below .5."""
-    rng = random.Random(1)
+def letters_in_common(a: str, b: str) -> float:
+    """Jaccard similarity of two texts' 12 letters in a row, of any script: not what the step itself compares."""
+    one, other = ({text[at : at + 12] for at in range(max(1, len(text) - 11))}
+                  for text in ("".join(filter(str.isalnum, text.lower())) for text in (a, b)))  # fmt: skip
+    return len(one & other) / len(one | other)
+
+
+def near_duplicates(texts: Sequence[str], korean: Sequence[str], n: int = 150, seed: int = 1) -> None:
+    """Planted copies: words changed, Korean without its spaces. Recall; and what is dropped beside them."""
+    rng = random.Random(seed)
     base = list(dict.fromkeys([*texts, *korean]))
     kinds = {f"{share:.0%} of the words": share for share in (0.02, 0.05, 0.1)}
     planted: list[tuple[str, int, str]] = []
@@ -96,8 +103,12 @@ def near_duplicates(texts: Sequence[str], korean: Sequence[str], n: int = 150) -
     numbered = list(enumerate(planted, start=len(base)))
     print(f"  all                {wilson(sum(at in found for at, _ in numbered), len(numbered))}; rensa by five words "
           f"{wilson(sum((of, at) in pairs for at, (_, of, _) in numbered), len(numbered))}")  # fmt: skip
-    false = sum(near.jaccard(near.shingles(every[a]), near.shingles(every[b])) < 0.5 for b, a in found.items())
-    print(f"  dropped with less than half in common: {false} of {len(found)}")
+    others = {b: a for b, a in found.items() if b < len(base)}
+    own = sum(near.jaccard(near.shingles(every[a]), near.shingles(every[b])) < 0.5 for b, a in found.items())
+    common = [letters_in_common(every[a], every[b]) for b, a in others.items()]
+    print(f"  dropped with less than half in common: {own} of {len(found)}; not planted {len(others)}, of which with "
+          f"less than half of 12 letters in a row in common {sum(one < 0.5 for one in common)}"
+          + (f", least {min(common):.2f}" if common else ""))  # fmt: skip
 
 
 def speeds(texts: Sequence[str], sets: Sequence[str]) -> None:

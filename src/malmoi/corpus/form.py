@@ -16,7 +16,7 @@ INDEX, PLAN, PARTS, DATA, DROPPED, IDS, TIMES, CLASSIFIER = (
 STEPS = (
     "read", "extract", "language", "quality", "share", "near", "lines", "contamination", "personal", "remove"
 )  # fmt: skip
-FORM = 2
+FORM = 3
 SAMPLE_CHARS, N_SAMPLES = 600, 20
 
 

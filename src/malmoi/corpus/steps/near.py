@@ -1,7 +1,9 @@
 """Near-duplicates: copies that differ in some words, in spaces, or in what a site puts around them.
 
-A text is the set of its 12-character shingles without spaces (Korean copies often differ in spacing only). Texts whose
-MinHash signatures (Broder 1997) share one of 25 bands of 5 are compared by their true Jaccard similarity.
+A text is the set of its 12-character shingles without spaces (Korean copies often differ in spacing only). Letters of
+scripts that write a syllable or a word in one count as two: else a Korean shingle is four words long, an English one
+two and a half, and Korean copies in which every tenth word is another are lost. Texts whose MinHash signatures
+(Broder 1997) share one of 31 bands of 4 are compared by their true Jaccard similarity.
 """
 
 import re
@@ -9,12 +11,16 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-SHINGLE, N_BANDS, N_ROWS = 12, 25, 5
+SHINGLE, N_BANDS, N_ROWS = 12, 31, 4
 N_PERMUTATIONS = N_BANDS * N_ROWS
+WIDE_FROM = 0x1100
+"""The first code of Hangul; those of kana, Han, and other scripts of syllables come later."""
 MAX_HELD = 256 << 20
 """Bytes of sets of shingles that are held in memory while copies are checked."""
 _SPACE = re.compile(r"[\W_]+")
 _BASE = np.uint64(0x9E3779B97F4A7C15)
+_HALF = np.uint64(1 << 32)
+"""Marks the second half of a wide letter."""
 
 
 def shingles(text: str) -> np.ndarray:
@@ -23,17 +29,25 @@ def shingles(text: str) -> np.ndarray:
     codes = np.frombuffer(letters.encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(np.uint64)
     if not len(codes):
         return np.zeros(0, np.uint64)
+    starts = np.arange(len(codes))
+    wide = codes >= WIDE_FROM
+    if wide.any():
+        width = 1 + wide
+        starts = np.cumsum(width) - width
+        codes = np.repeat(codes, width)
+        codes[starts[wide] + 1] |= _HALF
     n = max(1, len(codes) - SHINGLE + 1)
     hashed = np.zeros(n, np.uint64)
     with np.errstate(over="ignore"):
         for at in range(min(SHINGLE, len(codes))):
             hashed = (hashed ^ codes[at : at + n]) * _BASE
             hashed ^= hashed >> np.uint64(29)
-    return np.unique(hashed)
+    found = np.sort(hashed[starts[starts < n]])
+    return found[np.append(True, found[1:] != found[:-1])]  # twice as fast as np.unique
 
 
 def signatures(texts: Sequence[str]) -> np.ndarray:
-    """MinHash signatures of texts, computed by rensa. Shape (texts, 125), uint32."""
+    """MinHash signatures of texts, computed by rensa. Shape (texts, 124), uint32."""
     from rensa import RMinHash
 
     sets = [shingles(text) for text in texts]
@@ -44,7 +58,7 @@ def signatures(texts: Sequence[str]) -> np.ndarray:
 
 
 def bands(signature: np.ndarray) -> np.ndarray:
-    """One 64-bit hash for each band. (N, 125) -> (N, 25)."""
+    """One 64-bit hash for each band. (N, 124) -> (N, 31)."""
     parts = signature.reshape(len(signature), N_BANDS, N_ROWS).astype(np.uint64)
     hashed = np.zeros(parts.shape[:2], np.uint64)
     with np.errstate(over="ignore"):
