@@ -128,6 +128,8 @@ _AUXILIARY = re.compile("^(?:해|돼|되|하|할|될|줘|있|싶)")
 _CLAUSE = re.compile("(?:[는은]데|면|으러|다가|지만)$")
 _DEED = re.compile("(?:데|법|것|거|걸|건|날|사람|곳|때|방법)[가-힣]?$")
 """After a verb that is no topic, though it ends like one: 빼는 데."""
+_ASKED_NOUN = re.compile(r"(?P<noun>(?:날|때|곳|데)[이은는가을를]?) (?:언제|며칠|무슨 ?요일|어디|몇)")
+"""A noun that only says what kind of answer is asked for: 쉬는 날이 언제야?"""
 _HOW = re.compile("어떻게|어떡")
 """There the clause is what is asked for: 토하면 어떻게 해?"""
 _NOODLES = re.compile("(?:라|냉|쫄|짜장|화|표|측|수|장|겉)면$")
@@ -151,6 +153,11 @@ def _korean_emphasis(text: str, concept: Concept) -> float:
     if words[place + 1 : place + 2] == ["수"] or is_clause or words[place] in _light():
         return LIGHT
     after = "".join(words[place + 1 : place + 2])
+    asked = _ASKED_NOUN.search(text)
+    if asked and asked["noun"] == words[place]:
+        return LIGHT
+    if asked and asked["noun"] == after:
+        return ASKED_VERB
     if after == "같은" or (_DEED.match(after) and words[place].endswith("는")):
         return LIGHT
     if place == len(words) - 2 and _AUXILIARY.search(words[-1]) and _LINKED.search(words[place]):

@@ -24,9 +24,19 @@ def without_ending(word: str) -> str:
     for ending in ENDINGS:
         if word.endswith(ending) and len(word) > len(ending):
             return word[: -len(ending)]
+    if plain := _plain(word):
+        return plain[:-1] + open_syllable(plain[-1])
     return without_particle(word)
 
 
+def _plain(word: str) -> str:
+    """A verb in the plain style of notes without its 다: 간다, 모였다; "" for other words."""
+    is_plain = len(word) > 1 and word[-1] == "다" and (ord(word[-2]) - 0xAC00) % 28 in _PLAIN
+    return word[:-1] if is_plain else ""
+
+
+_PLAIN = frozenset({4, 20})
+"""Final consonants before 다 in plain style: ㄴ and ㅆ."""
 _SOFTENED = re.compile("^(.*)([가-힣])(?:워|우|운|울|와)")
 
 
@@ -56,6 +66,7 @@ def verb_stems(word: str) -> frozenset[str]:
     """What a word of two or more syllables may be the form of: 마셔도, 마시지 and 마십니다 all have 마시."""
     found = {word, without_ending(word), without_particle(word)}
     found |= {word[: -len(ending)] for ending in ENDINGS if word.endswith(ending)}
+    found.add(_plain(word))
     return frozenset(stem for form in found if len(form) > 1 for stem in (form, *_uncontracted(form)) if len(stem) > 1)
 
 
