@@ -213,6 +213,15 @@ def autocast(dtype: torch.dtype | None = None) -> Iterator[None]:
         yield
 
 
+def seed_draws(seed: int) -> None:
+    """Seed the random numbers of the CPU and of the device in use. `torch.manual_seed` looks for every kind of device,
+    which takes as long as a small step.
+    """
+    torch.default_generator.manual_seed(seed)
+    if current().torch_device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+
+
 def sum_over_ranks(value: torch.Tensor) -> torch.Tensor:
     """Sum a tensor over all ranks, in place."""
     if current().world_size > 1:

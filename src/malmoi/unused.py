@@ -42,6 +42,7 @@ OF_OPTIM = (
 OF_PICTURES = (
     *OF_OPTIM,
     Unused("loop.recompute", "loop.recompute", bool, "networks of pictures keep what their layers computed"),
+    Unused("loop.fsdp", "loop.fsdp", bool, "networks of pictures are whole on each rank"),
 )
 OF_PLAIN_PICTURES = (
     *OF_PICTURES,

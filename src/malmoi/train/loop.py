@@ -123,13 +123,18 @@ def _accumulate(job: Job, model: nn.Module, micros: Sequence[Any]) -> tuple[dict
     count = sum(batch.count for batch in micros)
     sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=here.torch_device))
     losses: list[Tensor] = []
-    for micro in micros[here.rank :: here.world_size]:
-        with device.autocast():
-            loss_sum, metric_sums = job.loss(model, micro.to(here.torch_device))
-        (loss_sum / count).backward()
-        losses.append(loss_sum.detach())
-        for name, value in {"loss": loss_sum, **metric_sums}.items():
-            sums[name] += value.detach().float()
+    # What a loss draws depends on the step and the micro-batch alone: not on the rank that computes it, nor on the
+    # state of a GPU's random numbers, which no checkpoint keeps.
+    drawn = int(torch.randint(2**62, ()))
+    with torch.random.fork_rng(devices=[]):
+        for number in range(here.rank, len(micros), here.world_size):
+            device.seed_draws(drawn + number)
+            with device.autocast():
+                loss_sum, metric_sums = job.loss(model, micros[number].to(here.torch_device))
+            (loss_sum / count).backward()
+            losses.append(loss_sum.detach())
+            for name, value in {"loss": loss_sum, **metric_sums}.items():
+                sums[name] += value.detach().float()
     # A rank without a micro-batch, or without one of some term, has no sums to add, but must take part.
     names = device.union_over_ranks(sums)
     totals = device.sum_over_ranks(torch.stack([sums[name] for name in names])).tolist()

@@ -113,6 +113,7 @@ def test_a_folder_named_like_a_recipe_does_not_hide_it(tmp_path: Path, monkeypat
             ["denoiser.loop.recompute=true"],
             "denoiser.loop.recompute: does nothing here: networks of pictures",
         ),
+        ("picture", ["clip.loop.fsdp=true"], "clip.loop.fsdp: does nothing here: networks of pictures are whole"),
         ("picture-before", ["gan.loop.compile=true"], "gan.loop.compile: does nothing here: it compiles blocks"),
         ("nano", ["ppo.ptx_windows_per_answer=2"], "ppo.ptx_windows_per_answer: does nothing here: ptx_coef is 0"),
         ("nano", ["ppo.kl_target=6", "ppo.beta=0"], "ppo.kl_target: does nothing"),

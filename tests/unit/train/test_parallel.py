@@ -66,10 +66,21 @@ CASES: dict[str, tuple[str, dict[str, Any], bool]] = {
     "answers of both": ("grpo", {}, False),
     "fewer answers than are scored together": ("ppo", {"micro_batch_size": 64}, False),
     "adapters": ("dpo lora", {}, False),
+    "comparisons": ("dpo", {}, False),
+    "votes": ("kto", {}, False),
+    "pictures and captions": ("clip", {}, False),
+    "noise": ("denoiser", {}, False),
+    "noise on the way": ("consistency", {}, False),
+    "codes": ("vae", {"micro_batch_size": 1}, False),
+    "two networks": ("gan", {"micro_batch_size": 1}, False),
+    "latents": ("autoencoder", {"micro_batch_size": 1}, False),
     "sharded adapters": ("sft lora", {"batch_size": 4, "micro_batch_size": 1}, True),
     "sharded": ("pretrain", {"batch_size": 4}, True),
     "sharded unevenly": ("sft", {"micro_batch_size": 1}, True),
 }
+
+NORMALISED = ("codes", "two networks", "latents")
+"""A bias just before a normalisation of each channel has no gradient but rounding, of which Adam makes whole steps."""
 
 
 def free_port() -> int:
@@ -114,15 +125,16 @@ def test_two_ranks_make_the_weights_and_metrics_of_one(given: dict[str, Any], tm
     for case, (config, inputs) in alone.items():
         job = importlib.import_module(type(config).__module__).build(config, inputs)
         fit(job, config.loop, [MetricsFile(tmp_path / case / "alone.jsonl")])
-        found = load_file(tmp_path / case / "weights")
-        for key, tensor in job.model.state_dict().items():
-            torch.testing.assert_close(found[key], tensor, atol=1e-4, rtol=1e-3, msg=f"{case}: {key}")
-        saved, expected_model = load_file(tmp_path / case / "saved"), finished(job)
-        assert expected_model is not None and saved.keys() == expected_model.state_dict().keys()
-        for key, tensor in expected_model.state_dict().items():
-            torch.testing.assert_close(saved[key], tensor, atol=1e-4, rtol=1e-3, msg=f"{case}: {key} as saved")
-        rows, expected = (read_jsonl(tmp_path / case / name) for name in ("metrics.jsonl", "alone.jsonl"))
-        for row, one in zip(rows, expected, strict=True):
+        expected_model = finished(job)
+        assert expected_model is not None
+        for name, expected in (("weights", job.model.state_dict()), ("saved", expected_model.state_dict())):
+            found = load_file(tmp_path / case / name)
+            assert found.keys() == expected.keys()
+            for key, tensor in expected.items():
+                if tensor.ndim > 1 or case not in NORMALISED:
+                    torch.testing.assert_close(found[key], tensor, atol=1e-4, rtol=1e-3, msg=f"{case}: {name} {key}")
+        rows, ones = (read_jsonl(tmp_path / case / name) for name in ("metrics.jsonl", "alone.jsonl"))
+        for row, one in zip(rows, ones, strict=True):
             assert row | {"seconds": 0} == pytest.approx(one | {"seconds": 0}, rel=1e-3, abs=1e-4), case
 
 
@@ -140,12 +152,14 @@ def stop_at(n: int) -> Hook:
 
 def test_a_job_goes_on_at_another_number_of_ranks(given: dict[str, Any], tmp_path: Path) -> None:
     """Weights, moments, answers in hand and the stream, sharded or not: from two ranks to one, and from one to two."""
-    cases = {"pretrain": {"batch_size": 4}, "ppo": {}, "sft lora": {"batch_size": 4, "micro_batch_size": 1}}
+    cases = {
+        "pretrain": {"batch_size": 4}, "ppo": {}, "sft lora": {"batch_size": 4, "micro_batch_size": 1}, "denoiser": {},
+    }  # fmt: skip
     wide, narrow, expected = list[str](), list[str](), {}
     for name, change in cases.items():
         config, algorithm = given[name].config.model_copy(update=change), name.split()[0]
         for folder in (tmp_path / f"{name} to one", tmp_path / f"{name} to two"):
-            write_given(folder, config, given[name].inputs, fsdp=name != "ppo")
+            write_given(folder, config, given[name].inputs, fsdp=name not in ("ppo", "denoiser"))
         build = partial(importlib.import_module(type(config).__module__).build, config, given[name].inputs)
         job = build()
         fit(job, config.loop)
