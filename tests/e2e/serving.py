@@ -20,12 +20,12 @@ SERVE = "from malmoi.cli import main; main()"
 class Server:
     """A server that can be killed and begun again at the same address and folder.
 
-    within: the words of a command that runs it, such as `nice`
+    within: the words of a command that runs it, such as `nice`; more: further words of `malmoi serve`
     """
 
-    def __init__(self, workspace: Path, log: Path, within: Sequence[str] = ()) -> None:
+    def __init__(self, workspace: Path, log: Path, within: Sequence[str] = (), more: Sequence[str] = ()) -> None:
         self.port, self.log = free_port(), log
-        words = ["serve", "--workspace", str(workspace), "--port", str(self.port), "--no-open"]
+        words = ["serve", "--workspace", str(workspace), "--port", str(self.port), "--no-open", *more]
         self.command = [*within, sys.executable, "-c", SERVE, *words]
         self.process: subprocess.Popen[bytes] | None = None
 

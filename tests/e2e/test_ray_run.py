@@ -20,8 +20,10 @@ from malmoi.pipeline.there import Place, place_of
 from malmoi.pipeline.watcher import Watcher
 from malmoi.train.loop import Step
 from malmoi.workspace.folder import Workspace
+from malmoi.workspace.jobs import find_job, log_of
 from malmoi.workspace.ledger import Ledger
 from tests.cluster import needs_ray, ray_cluster, workers_of
+from tests.e2e.serving import Server, until
 
 pytestmark = [pytest.mark.slow, needs_ray]
 # Each rank has one micro-batch of each step: the sum of two gradients does not depend on their order.
@@ -118,6 +120,33 @@ def test_a_recipe_whose_driver_was_killed_is_found_and_goes_on(cluster: Any, tmp
     too_many = subprocess.run([*command, "--from", "pretrain"], capture_output=True, text=True)
     assert too_many.returncode == 2 and too_many.stderr.count("\n") == 1, too_many.stderr
     assert "9 ranks were asked for, and the cluster has" in too_many.stderr
+
+
+def test_a_job_trains_there_whether_the_terminal_or_a_page_began_it(
+    cluster: Any, small_ring: Workspace, tmp_path: Path
+) -> None:
+    node, on = cluster.add_node(num_cpus=1), f"ray://{cluster.address}"
+    words = ["improve", "--how", "train", "--yes", "--on", on, "--ranks", "1", "--workspace", str(small_ring.path)]
+    said = subprocess.run([sys.executable, "-m", "malmoi", *words], capture_output=True, text=True, timeout=300)
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert f"trains on {on}; time and memory are those of this machine" in said.stdout
+    assert f"--algorithm dpo --on {on} --ranks 1 --yes" in said.stdout
+    assert said.stdout.count(f"1 rank on {on}") == 3 and "v2 is a candidate" in said.stdout, said.stdout
+    server = Server(small_ring.path, tmp_path / "log", more=("--on", on, "--ranks", "1"))
+    server.begin()
+    try:
+        with Ledger.open(small_ring) as ledger, server.client(ledger, "Owner") as owner:
+            server.until_it_answers(owner)
+            asked = {"how": "best-of-n", "n": 2}
+            shown = owner.post("/api/improve/preview", json={**asked, "estimate": False}).json()
+            assert [one["name"] for one in shown["remarks"] if one["code"] == "elsewhere"] == [on]
+            job = owner.post("/api/improve", json=asked).json()["id"]
+            until(lambda: find_job(ledger, job)["status"] not in ("queued", "running"))
+            assert find_job(ledger, job)["status"] == "done", log_of(small_ring, job)
+        assert sum(f"1 rank on {on}" in line for line in log_of(small_ring, job)) == 2
+    finally:
+        server.kill()
+    cluster.remove_node(node)
 
 
 def test_a_workspace_says_where_it_trains(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from malmoi.cli.options import HELP, Json, WorkspaceOption, open_ledger, open_workspace
+from malmoi.cli.options import HELP, Json, On, Ranks, WorkspaceOption, open_ledger, open_workspace
 from malmoi.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
@@ -17,17 +17,16 @@ jobs = typer.Typer(
     no_args_is_help=True, context_settings=HELP, help="Jobs that improve the assistant: list, show, stop."
 )
 Number = Annotated[int, typer.Argument(metavar="JOB", min=1, help="A job's number.", show_default=False)]
+How = Annotated[
+    str,
+    typer.Option(metavar="HOW", help="best-of-n: a reward model picks the best of n answers; train: train the policy."),
+]
 POLL_S = 0.5
 ENDED = ("done", "failed", "stopped", "thrown_away", "interrupted")
 
 
 def improve(
-    how: Annotated[
-        str,
-        typer.Option(
-            metavar="HOW", help="best-of-n: a reward model picks the best of n answers; train: train the policy."
-        ),
-    ] = "best-of-n",
+    how: How = "best-of-n",
     whose: Annotated[
         str, typer.Option("--from", metavar="WHOSE", help="Learn from what people said, simulated labelers, or all.")
     ] = "people",
@@ -35,6 +34,8 @@ def improve(
     algorithm: Annotated[
         str, typer.Option(metavar="NAME", help="With train: dpo, ppo, or kto, which learns from votes.")
     ] = "dpo",
+    on: On = None,
+    ranks: Ranks = None,
     yes: Annotated[bool, typer.Option("--yes", help="Start without asking.")] = False,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Follow the job to its end; Ctrl-C leaves it running.")
@@ -51,16 +52,20 @@ def improve(
     Example:
       malmoi improve --workspace demo
       malmoi improve --how train --algorithm ppo --yes --no-wait --workspace demo
+      malmoi improve --how train --on ray://10.0.0.1:6379 --ranks 8 --workspace demo
     """  # fmt: skip
     from malmoi.cli.printing import print_json
     from malmoi.pipeline.improve import Wanted, begin, preview
+    from malmoi.pipeline.there import asked_place
     from malmoi.workspace.jobs import find_job
     from malmoi.workspace.ledger import Ledger
 
     wanted = Wanted(how=how, whose=whose, n=n, algorithm=algorithm)  # type: ignore[arg-type]
     wanted.check()
-    with Ledger.open(open_workspace(workspace)) as ledger:
-        shown = preview(ledger, wanted)
+    opened = open_workspace(workspace)
+    place = asked_place(opened, on, ranks)
+    with Ledger.open(opened) as ledger:
+        shown = preview(ledger, wanted, place=place)
         if not as_json:
             _show_preview(shown)
         if shown["problems"]:
@@ -69,7 +74,7 @@ def improve(
             if as_json:
                 print_json(shown)
             return
-        number = begin(ledger, wanted)
+        number = begin(ledger, wanted, place=place)
         if wait:
             _follow(ledger, number, quiet=as_json)
         row = find_job(ledger, number)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from malmoi.cli import completion
-from malmoi.cli.options import MOST_SEED, Json, On, WorkspaceOption, a_path
+from malmoi.cli.options import MOST_SEED, Json, On, Ranks, WorkspaceOption, a_path
 from malmoi.cli.ranks import led
 from malmoi.errors import ConfigError
 
@@ -159,11 +159,7 @@ def run(
     ] = None,
     set_: Set = None,
     on: On = None,
-    ranks: Annotated[
-        int | None,
-        typer.Option(min=1, max=4096, help="With --on: processes that train together; default: one for each GPU, or "
-                     "for each machine.", show_default=False),
-    ] = None,
+    ranks: Ranks = None,
     workspace: WorkspaceOption = Path("workspace"),
 ) -> None:  # fmt: skip
     """Run a recipe's stages in order, into a workspace.

@@ -50,6 +50,13 @@ On = Annotated[
         help="Compute on a Ray cluster, whose machines share this folder; without an address, on this machine's Ray.",
     ),
 ]
+Ranks = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=4096, show_default=False,
+        help="With --on: processes that train together; default: one for each GPU, or for each machine.",
+    ),
+]  # fmt: skip
 Model = Annotated[
     str,
     typer.Argument(

@@ -6,8 +6,15 @@ from typing import Annotated
 import typer
 
 from malmoi.cli import completion
-from malmoi.cli.options import WorkspaceOption
+from malmoi.cli.options import Ranks, WorkspaceOption
 from malmoi.errors import ConfigError
+
+Backend = Annotated[
+    tuple[str, str] | None,
+    typer.Option(
+        metavar="vllm URL", help="Let a vLLM server answer, such as vllm http://127.0.0.1:8001; default: Malmoi."
+    ),
+]
 
 
 def serve(
@@ -30,12 +37,12 @@ def serve(
             "--public-url", metavar="URL", help="https://NAME, where a server with TLS in front passes requests on."
         ),
     ] = None,
-    backend: Annotated[
-        tuple[str, str] | None,
-        typer.Option(
-            metavar="vllm URL", help="Let a vLLM server answer, such as vllm http://127.0.0.1:8001; default: Malmoi."
-        ),
+    backend: Backend = None,
+    on: Annotated[
+        str | None,
+        typer.Option(metavar="ray[://HOST:PORT]", help="Let jobs that begin on these pages train on a Ray cluster."),
     ] = None,
+    ranks: Ranks = None,
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
 ) -> None:
     """Serve the assistant: pages in a browser, and an API in OpenAI's form. Ctrl-C ends it.
@@ -49,6 +56,7 @@ def serve(
       malmoi serve --workspace demo
       malmoi serve --workspace demo --host 192.168.0.12 --no-open
       malmoi serve --workspace demo --backend vllm http://127.0.0.1:8001
+      malmoi serve --workspace demo --on ray://10.0.0.1:6379 --ranks 8
     """  # fmt: skip
     import logging
 
@@ -66,4 +74,5 @@ def serve(
     if backend is not None and backend[0] != "vllm":
         raise ConfigError(f"--backend {backend[0]}: no such backend; use vllm URL, or leave it out")
     vllm = backend and backend[1]
-    run(Options(workspace, host, port, model, public_url, vllm), lambda line: print(line, flush=True), show)
+    options = Options(workspace, host, port, model, public_url, vllm, on, ranks)
+    run(options, lambda line: print(line, flush=True), show)

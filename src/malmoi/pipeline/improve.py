@@ -31,6 +31,7 @@ from malmoi.pipeline.forgetting import losses_on_earlier
 from malmoi.pipeline.memory import shape_of
 from malmoi.pipeline.recipe import READS, Recipe
 from malmoi.pipeline.run import Done
+from malmoi.pipeline.there import Place, place_of_job, place_settings
 from malmoi.stage import MODEL
 from malmoi.stages._as_read import NAME, readable
 from malmoi.stages.judgements import for_judge
@@ -85,11 +86,12 @@ class Wanted:
         if not 2 <= self.n <= 16:
             raise ConfigError(f"--n {self.n}: expected 2 to 16 answers")
 
-    def command(self) -> str:
+    def command(self, place: Place | None = None) -> str:
         """The command that asks for the same."""
         words = ["malmoi", "improve", "--how", self.how]
         words += ["--n", str(self.n)] if self.how == "best-of-n" else ["--algorithm", self.algorithm]
         words += [] if self.whose == "people" else ["--from", self.whose]
+        words += [] if place is None else place.words()
         return " ".join([*words, "--yes"])
 
 
@@ -123,23 +125,31 @@ def prepare(ledger: Ledger, wanted: Wanted) -> Prepared:
     return Prepared(start, learned, Recipe.of(settings["recipe"], "improve"), settings, problems, remarks)
 
 
-def preview(ledger: Ledger, wanted: Wanted, *, with_cost: bool = True) -> dict[str, Any]:
-    """What would be learned from, and what it costs on this machine: some seconds of trial steps."""
+def preview(ledger: Ledger, wanted: Wanted, *, with_cost: bool = True, place: Place | None = None) -> dict[str, Any]:
+    """What would be learned from, and what it costs on this machine: some seconds of trial steps.
+
+    place: the cluster on which to train, if one is asked for; how fast that is is not known here
+    """
     ready = prepare(ledger, wanted)
     cost = cost_of(ledger, ready.recipe) if with_cost and ready.recipe is not None else None
+    if where := place_of_job(Workspace(ledger.root), place):
+        said = f"trains on {where.on}; time and memory are those of this machine"
+        ready.remarks.append({"code": "elsewhere", "message": said, "name": where.on})
+        cost = cost and cost | {"fits": True}
     if cost is not None and not cost["fits"]:
         said = "needs more memory than is free; close something, or wait"
         ready.problems.append({"code": "memory", "message": said, **cost})
     return {
         "learned": ready.lesson.to_row(), **{name: getattr(wanted, name) for name in ("how", "n", "algorithm")},
         "start": ready.start.name, "stages": list(ready.recipe.stages) if ready.recipe else [], "cost": cost,
-        "problems": ready.problems, "remarks": ready.remarks, "command": wanted.command(),
+        "problems": ready.problems, "remarks": ready.remarks, "command": wanted.command(place),
     }  # fmt: skip
 
 
-def begin(ledger: Ledger, wanted: Wanted, person_id: str | None = None) -> int:
+def begin(ledger: Ledger, wanted: Wanted, person_id: str | None = None, place: Place | None = None) -> int:
     """Queue the job, and see to it that a process does it; returns its number.
 
+    place: the cluster on which to train; None: as the workspace's malmoi.toml says when the job begins
     Raises RefusedError if there is not enough to learn from.
     """
     ready = prepare(ledger, wanted)
@@ -147,7 +157,7 @@ def begin(ledger: Ledger, wanted: Wanted, person_id: str | None = None) -> int:
         first = ready.problems[0]
         raise RefusedError("invalid", f"improve: {first['message']}", problem=first)
     begin_versions(ledger)
-    number = add_job(ledger, "improve", ready.settings, person_id)
+    number = add_job(ledger, "improve", ready.settings | place_settings(place), person_id)
     wake(ledger)
     return number
 

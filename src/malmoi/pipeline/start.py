@@ -17,6 +17,7 @@ from malmoi.pipeline.memory import memory_of, shape_of, training_costs_of
 from malmoi.pipeline.names import recipe_model_names
 from malmoi.pipeline.own_text import fitting, look_at
 from malmoi.pipeline.recipe import Recipe, find_recipe, read_recipe
+from malmoi.pipeline.there import Place, place_of_job, place_settings
 from malmoi.workspace.documents import NAME as DOCUMENTS
 from malmoi.workspace.download import Progress
 from malmoi.workspace.folder import Workspace
@@ -73,9 +74,12 @@ def text_option(workspace: Workspace, *, estimate: bool = True) -> dict[str, Any
     return found
 
 
-def begin_start(ledger: Ledger, what: What, person_id: str | None = None, *, smaller: bool = False) -> int:
-    """Queue the job; returns its number. smaller: with shorter steps, where there is little memory
+def begin_start(
+    ledger: Ledger, what: What, person_id: str | None = None, *, smaller: bool = False, place: Place | None = None
+) -> int:
+    """Queue the job; returns its number.
 
+    smaller: with shorter steps, where there is little memory; place: the cluster on which to train, as in `begin`
     Raises RefusedError if one like it has not ended, or if it needs more memory than is free; then nothing is begun.
     """
     workspace = Workspace(ledger.root)
@@ -90,11 +94,11 @@ def begin_start(ledger: Ledger, what: What, person_id: str | None = None, *, sma
         free = inspect_machine(workspace.path).free_memory_bytes
         fitted = with_fewer_rows(workspace, recipe, free) if smaller else None
         recipe = recipe if fitted is None else fitted[0]
-        if (need := memory_needed(workspace, recipe)) > free:
+        if place_of_job(workspace, place) is None and (need := memory_needed(workspace, recipe)) > free:
             raise RefusedError(
                 "invalid", "needs more memory than is free", problem={"code": "memory", "memory_bytes": need}
             )
-        settings |= {"recipe": recipe.table(), "questions": list(QUESTIONS)}
+        settings |= {"recipe": recipe.table(), "questions": list(QUESTIONS)} | place_settings(place)
     number = add_job(ledger, what, settings, person_id)
     wake(ledger)
     return number

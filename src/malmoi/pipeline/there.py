@@ -6,7 +6,7 @@ folder. When a process or a machine is lost, the stage goes on from its checkpoi
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -40,6 +40,10 @@ class Place:
     on: str
     n_ranks: int = 0
 
+    def words(self) -> list[str]:
+        """The options of a command that name it."""
+        return ["--on", self.on, *(["--ranks", str(self.n_ranks)] if self.n_ranks else [])]
+
 
 def place_of(workspace: Workspace, on: str | None = None, n_ranks: int | None = None) -> Place | None:
     """Where a workspace trains: as asked, or else as its malmoi.toml says in `on` and `ranks`; None: here.
@@ -60,6 +64,22 @@ def place_of(workspace: Workspace, on: str | None = None, n_ranks: int | None = 
     if device.current().n_ranks > 1:
         raise ConfigError("torchrun and a cluster: use one of them")
     return Place(str(given), wanted)
+
+
+def asked_place(workspace: Workspace, on: str | None, n_ranks: int | None) -> Place | None:
+    """The place that a job is asked to train at; None where nothing was asked: the workspace may then say."""
+    return None if on is None and n_ranks is None else place_of(workspace, on, n_ranks)
+
+
+def place_settings(place: Place | None) -> dict[str, Any]:
+    """What a job's settings say of the place that was asked for."""
+    return {} if place is None else {"place": vars(place)}
+
+
+def place_of_job(workspace: Workspace, asked: Place | Mapping[str, Any] | None) -> Place | None:
+    """Where a job trains: as was asked (a place, or what `place_settings` made of it), else as its workspace says."""
+    place = Place(**asked) if isinstance(asked, Mapping) else asked
+    return place_of(workspace) if place is None else place_of(workspace, place.on, place.n_ranks)
 
 
 def run_there(place: Place, stage: Stage, context: Context, settings: Settings, generate: Generate) -> None:

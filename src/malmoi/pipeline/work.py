@@ -21,7 +21,7 @@ from malmoi.pipeline.pinned import PinnedAnswers
 from malmoi.pipeline.recipe import Recipe
 from malmoi.pipeline.run import run_recipe
 from malmoi.pipeline.start import fetch
-from malmoi.pipeline.there import place_of
+from malmoi.pipeline.there import place_of_job
 from malmoi.pipeline.watcher import Watcher
 from malmoi.stage import CHECKPOINT
 from malmoi.stages import find_stage
@@ -128,7 +128,7 @@ def _run(
     if settings.get("questions"):
         answers = folder_of(workspace, number) / ANSWERS
         watcher.pinned = PinnedAnswers(recipe, workspace, answers, settings["questions"])
-    done = run_recipe(recipe, workspace, watcher, place=place_of(workspace))
+    done = run_recipe(recipe, workspace, watcher, place=place_of_job(workspace, settings.get("place")))
     if job["kind"] != IMPROVE:
         return None
     version = make_candidate(ledger, number, settings, done, job["person_id"])

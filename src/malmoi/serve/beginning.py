@@ -28,4 +28,5 @@ def options(_: Leading, state: Here, estimate: bool = True) -> dict[str, Any]:
 def begin(body: Begin, member: Leading, state: Here) -> dict[str, Any]:
     from malmoi.pipeline.start import begin_start
 
-    return show_job(begin_start(state.ledger, body.what, member.id, smaller=body.smaller), member, state)
+    number = begin_start(state.ledger, body.what, member.id, smaller=body.smaller, place=state.place())
+    return show_job(number, member, state)

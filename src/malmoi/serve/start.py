@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import uvicorn
 
+from malmoi.cluster.client import address_of
 from malmoi.errors import UserError
 from malmoi.feedback.accounts import invite_owner, needs_owner
 from malmoi.inference.grounded import NO_VOICE
@@ -42,6 +43,8 @@ class Options:
     model: str | None = None
     public_url: str | None = None
     vllm: str | None = None
+    on: str | None = None
+    ranks: int | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,8 @@ def start(options: Options, workspace: Workspace, ledger: Ledger) -> Started:
     """A server that listens, and answers as soon as it is run. Raises UserError as `serve`."""
     if options.model not in (None, NO_VOICE):
         find_model(workspace, options.model)
+    if options.on is not None:
+        address_of(options.on)
     remote = None if options.vllm is None else _remote(options.vllm)
     first = needs_owner(ledger)
     warning = check_address(options.host, first, options.public_url)
@@ -86,7 +91,17 @@ def start(options: Options, workspace: Workspace, ledger: Ledger) -> Started:
     base = options.public_url or f"http://{_shown(options.host)}:{port}"
     # Made once the port is ours: a start that fails makes no link of a running server invalid.
     link = f"{base}/setup#{invite_owner(ledger)}" if first else base
-    state = State(workspace, ledger, options.model, options.public_url, port, warning and NO_TLS, remote)
+    state = State(
+        workspace,
+        ledger,
+        options.model,
+        options.public_url,
+        port,
+        warning and NO_TLS,
+        remote,
+        options.on,
+        options.ranks,
+    )
     config = uvicorn.Config(
         make_app(state, _names(options)), log_config=None, access_log=False, server_header=False, proxy_headers=False,
         limit_concurrency=MOST_CONNECTIONS, timeout_graceful_shutdown=END_WITHIN_S, ws="none",

@@ -24,6 +24,7 @@ from malmoi.workspace.versions import serving_number
 if TYPE_CHECKING:  # torch takes seconds
     from malmoi.feedback.contenders import Match
     from malmoi.inference.vllm.weights import Remote
+    from malmoi.pipeline.there import Place
 
 log = logging.getLogger("malmoi.serve")
 T = TypeVar("T")
@@ -37,6 +38,7 @@ class State:
 
     port: part of the cookie's name, because browsers give one host's cookies to all of its ports
     remote: a vLLM server that answers in place of our engine
+    on, n_ranks: the cluster on which jobs that begin here train, as in `pipeline.there.place_of`
     warning: what people who sign in should know, for example that nothing is encrypted
     """
 
@@ -47,6 +49,8 @@ class State:
     port: int = 8000
     warning: str | None = None
     remote: "Remote | None" = None
+    on: str | None = None
+    n_ranks: int | None = None
     service: Service | None = None
     problem: RefusedError | None = None
     makings: dict[str, Making] = field(default_factory=dict)
@@ -69,6 +73,12 @@ class State:
     drawing_at_once: AtOnce = field(default_factory=lambda: AtOnce(2))
     opening_studio: asyncio.Lock = field(default_factory=asyncio.Lock)
     _opening: "asyncio.Task[Service] | None" = None
+
+    def place(self) -> "Place | None":
+        """Where jobs that begin here are asked to train."""
+        from malmoi.pipeline.there import asked_place  # with torch, which takes seconds
+
+        return asked_place(self.workspace, self.on, self.n_ranks)
 
     @property
     def cookie(self) -> str:

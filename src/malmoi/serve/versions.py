@@ -171,14 +171,14 @@ def answer(id: str, body: Said, member: Leading, state: Here) -> dict[str, Any]:
 def preview_improvement(body: Improve, _: Leading, state: Here) -> dict[str, Any]:
     from malmoi.pipeline.improve import preview  # with torch, which takes seconds
 
-    return preview(state.ledger, _wanted(body), with_cost=body.estimate)
+    return preview(state.ledger, _wanted(body), with_cost=body.estimate, place=state.place())
 
 
 @router.post("/improve", status_code=201)
 def improve(body: Improve, member: Leading, state: Here) -> dict[str, Any]:
     from malmoi.pipeline.improve import begin
 
-    return _job(state, begin(state.ledger, _wanted(body), member.id))
+    return _job(state, begin(state.ledger, _wanted(body), member.id, state.place()))
 
 
 @router.get("/jobs")

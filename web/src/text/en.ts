@@ -270,6 +270,7 @@ export const en = {
   "improve.ppo.about":
     "Trains on better answers and rankings, then practises against the reward model. It takes longest.",
   "improve.remark.capped": "{n} rankings are left out, so that nobody has more than all others together.",
+  "improve.remark.elsewhere": "Trains on {name}; time and memory are those of this machine.",
   "improve.remark.few": "{n} rankings are few; about {usual} usually make a difference.",
   "improve.remark.one_person": "All rankings are by {name}: nothing says whether others agree.",
   "improve.remark.simulated": "A program ranked in people's place: {names}.",

@@ -268,6 +268,7 @@ export const ko: Record<keyof typeof en, string> = {
   "improve.one_kind": "모두 ‘좋아요’이거나 모두 ‘아쉬워요’입니다. 둘 다 있어야 배울 수 있습니다.",
   "improve.ppo.about": "더 나은 답과 순위로 학습한 다음 보상 모델을 상대로 연습합니다. 가장 오래 걸립니다.",
   "improve.remark.capped": "한 사람의 순위가 나머지를 모두 합친 것보다 많아지지 않도록 {n}개는 뺐습니다.",
+  "improve.remark.elsewhere": "학습은 {name}에서 합니다. 시간과 메모리는 이 컴퓨터에서 할 때의 값입니다.",
   "improve.remark.few": "순위가 {n}개로 적습니다. 보통 {usual}개쯤이면 달라집니다.",
   "improve.remark.one_person": "모두 {name}의 순위라, 다른 사람도 같은 생각인지는 알 수 없습니다.",
   "improve.remark.simulated": "사람 대신 프로그램이 매긴 순위가 있습니다: {names}",

@@ -33,6 +33,7 @@ function remarkWords({ code, message, n = 0, usual = 0, name = "", names = "" }:
   if (code === "simulated") return t("improve.remark.simulated", { names });
   if (code === "one_person") return t("improve.remark.one_person", { name });
   if (code === "few") return t("improve.remark.few", { n, usual });
+  if (code === "elsewhere") return t("improve.remark.elsewhere", { name });
   if (code === "capped") return t("improve.remark.capped", { n });
   return message;
 }
