@@ -58,12 +58,13 @@ class Index:
         return cls(folder, facts, _searcher(folder / SEARCH, mend))
 
     def candidates(
-        self, wanted: Sequence[str] | Mapping[str, float], n: int, heading: float = 0.0
+        self, wanted: Sequence[str] | Mapping[str, float], n: int, heading: float = 0.0, *, others: bool = False
     ) -> list[tuple[Passage, float, int]]:
         """The n passages that fit the terms best: (passage, BM25 score, number of the passage), best first.
 
         wanted: terms of `malmoi.retrieval.terms`, or term -> weight; a term that is listed twice counts twice
         heading: weight of the score that a term has in the heading only, added to its score in heading and text
+        others: whether passages without any of the terms follow, with score 0
         """
         weights = wanted if isinstance(wanted, Mapping) else Counter(wanted)
         parts = [
@@ -74,6 +75,8 @@ class Index:
         ]
         if not parts or n < 1:
             return []
+        if others:
+            parts.append((tantivy.Occur.Should, tantivy.Query.boost_query(tantivy.Query.all_query(), 0.0)))
         hits = self._searcher.search(tantivy.Query.boolean_query(parts), n, count=False).hits
         return [(self._passage(address), score, (address.segment_ord << 32) + address.doc) for score, address in hits]
 

@@ -24,60 +24,68 @@ def without_ending(word: str) -> str:
     for ending in ENDINGS:
         if word.endswith(ending) and len(word) > len(ending):
             return word[: -len(ending)]
-    if plain := _plain(word):
-        return plain[:-1] + open_syllable(plain[-1])
     return without_particle(word)
 
 
-def _plain(word: str) -> str:
-    """A verb in the plain style of notes without its 다: 간다, 모였다; "" for other words."""
-    is_plain = len(word) > 1 and word[-1] == "다" and (ord(word[-2]) - 0xAC00) % 28 in _PLAIN
-    return word[:-1] if is_plain else ""
-
-
-_PLAIN = frozenset({4, 20})
-"""Final consonants before 다 in plain style: ㄴ and ㅆ."""
-_SOFTENED = re.compile("^(.*)([가-힣])(?:워|우|운|울|와)")
-
-
-def irregular_stem(word: str) -> tuple[str, ...]:
-    """The stem of a verb whose ㅂ became 우: 구워 is of 굽다. Other words get a stem that no text has."""
-    found = _SOFTENED.match(word)
-    if found is None or (ord(found[2]) - 0xAC00) % 28:
-        return ()
-    return (found[1] + chr(ord(found[2]) + 17),)
-
-
-def open_syllable(word: str) -> str:
-    """A word of one syllable without its final consonant, which endings change (열다, 엽니다, 연); others unchanged."""
-    code = ord(word) - 0xAC00 if len(word) == 1 else -1
-    return chr(0xAC00 + code - code % 28) if 0 <= code < 11172 else word
-
-
-_DROPPED = frozenset({4, 8, 16, 17, 20})
-"""Final consonants that endings put below an open stem: 온, 올, 옴, 옵니다, 왔다."""
+_VERBAL = ("", *ENDINGS, *word_list("verb_endings.ko.txt"))
+"""Nothing, and what may follow a stem or its contraction."""
+_OPENS = {"ㄹ": "", "ㅆ": "", "ㄴ": "다", "ㅁ": " ", "ㅂ": "니시"}
+"""Final consonants that endings put below an open stem, or that fall out; how what follows may begin ("": anyhow)."""
 _CONTRACTED = {"ㅕ": "ㅣ", "ㅘ": "ㅗ", "ㅝ": "ㅜ", "ㅙ": "ㅚ", "ㅐ": "ㅏ"}
 """Vowels of a stem that is run together with its ending: 마셔, 나와, 바꿔, 돼, 해."""
+_OF_EU = re.compile(".?[ㄲㅆㄸㅋㅌ]ㅓ|.[ㄱㄹㅇㅍㅃ][ㅏㅓ]")
+"""The last two syllables of a stem with ㅡ that is run together with its ending, the last as letters: 꺼, 잠가."""
+_SOFT = "어아으은을음었았"
+"""Beginnings of endings before which ㄷ becomes ㄹ and ㅅ falls out: 걸어, 지은."""
 _VOWELS = "ㅏㅐㅑㅒㅓㅔㅕㅖㅗㅘㅙㅚㅛㅜㅝㅞㅟㅠㅡㅢㅣ"
+_FINALS = " ㄱㄲㄳㄴㄵㄶㄷㄹㄺㄻㄼㄽㄾㄿㅀㅁㅂㅄㅅㅆㅇㅈㅊㅋㅌㅍㅎ"
 
 
 @lru_cache(maxsize=1 << 16)
 def verb_stems(word: str) -> frozenset[str]:
-    """What a word of two or more syllables may be the form of: 마셔도, 마시지 and 마십니다 all have 마시."""
-    found = {word, without_ending(word), without_particle(word)}
-    found |= {word[: -len(ending)] for ending in ENDINGS if word.endswith(ending)}
-    found.add(_plain(word))
-    return frozenset(stem for form in found if len(form) > 1 for stem in (form, *_uncontracted(form)) if len(stem) > 1)
+    """What a word may be a form of: 마셔도, 마신다 and 마시세요 all have 마시, 구워 and 굽는 have 굽, 발라 has 바르.
+
+    It is all that the spelling allows, also of other words: two words with a common stem may be forms of one verb.
+    """
+    found = {word, without_particle(word)}
+    for ending in _VERBAL:
+        form = word.removesuffix(ending)
+        if form and (form != word or not ending):
+            found |= _stems_of(form, ending or " ")
+    return frozenset(found)
 
 
-def _uncontracted(form: str) -> tuple[str, ...]:
-    """A form with its last syllable opened, and with the stem's own vowel in it."""
-    code = ord(form[-1]) - 0xAC00
+def _stems_of(form: str, ending: str) -> set[str]:
+    """A form without its ending, and the stems that may have changed into it."""
+    before, (initial, vowel, final) = form[:-1], _split(form[-1])
+    if not initial or (ending == "다" and (final not in "ㄴㅆ" or form[-1] in "있겠")):
+        return {form} if ending != "다" else set()
+    found = {form}
+    if final in _OPENS and (not _OPENS[final] or ending[0] in f" {_OPENS[final]}"):
+        found.add(before + _joined(initial, vowel))
+    own = "ㅡ" if _OF_EU.fullmatch(before[-1:] + initial + vowel) else _CONTRACTED.get(vowel)
+    if own and final in " ㅆ":
+        found.add(before + _joined(initial, own))
+    if ending[0] in _SOFT and final in " ㄹ":
+        found.add(before + _joined(initial, vowel, "ㄷ" if final == "ㄹ" else "ㅅ"))
+    if before and (shape := _split(before[-1]))[0]:
+        if initial == "ㄹ" and vowel in "ㅏㅓ" and shape[2] == "ㄹ":
+            found.add(before[:-1] + _joined(*shape[:2]) + "르")
+        if initial == "ㅇ" and vowel in "ㅜㅝㅘ" and shape[2] == " ":
+            found.add(before[:-1] + _joined(*shape[:2], "ㅂ"))
+    return found
+
+
+_INITIALS = "ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ"
+
+
+def _split(syllable: str) -> tuple[str, str, str]:
+    """Its first consonant, vowel and final consonant (" ": none); ("", "", "") of what is no syllable."""
+    code = ord(syllable) - 0xAC00
     if not 0 <= code < 11172:
-        return ()
-    initial, vowel, final = code // 588, code % 588 // 28, code % 28
-    if final and final not in _DROPPED:
-        return ()
-    opened = form[:-1] + chr(0xAC00 + initial * 588 + vowel * 28)
-    own = _CONTRACTED.get(_VOWELS[vowel])
-    return (opened, *([form[:-1] + chr(0xAC00 + initial * 588 + _VOWELS.index(own) * 28)] if own else ()))
+        return "", "", ""
+    return _INITIALS[code // 588], _VOWELS[code % 588 // 28], _FINALS[code % 28]
+
+
+def _joined(initial: str, vowel: str, final: str = " ") -> str:
+    return chr(0xAC00 + _INITIALS.index(initial) * 588 + _VOWELS.index(vowel) * 28 + _FINALS.index(final))

@@ -61,7 +61,7 @@ class Searchable(Protocol):
     facts: Mapping[str, Any]
 
     def candidates(
-        self, wanted: Sequence[str] | Mapping[str, float], n: int, heading: float = 0.0
+        self, wanted: Sequence[str] | Mapping[str, float], n: int, heading: float = 0.0, *, others: bool = False
     ) -> list[Candidate]: ...
 
     def passage(self, number: int) -> Passage | None: ...
@@ -227,6 +227,8 @@ class Lookup:
         for passage, found_fit, _ in ranked:
             if is_note(passage):
                 answer = best_answer(question, passage, weights)
+                if not answer.near:
+                    continue
                 is_unknown = self._asks_for_unknown(question, found_fit)
                 line = passage.line + answer.sentence.line if passage.line else 0
                 found.append(Source(passage, answer.sentence.text, line, 0.0 if is_unknown else answer.score))
@@ -267,7 +269,10 @@ class Lookup:
         the names whose tasks are likely to be asked for."""
         if not wanted:
             return []
-        found = {number: (passage, score) for passage, score, number in self.index.candidates(wanted, N_CANDIDATES)}
+        # Of few passages all are read: a verb may be there in a form that shares no term with the question.
+        is_few = self.index.n_passages <= N_CANDIDATES
+        best = self.index.candidates(wanted, N_CANDIDATES, others=is_few)
+        found = {number: (passage, score) for passage, score, number in best if score or is_note(passage)}
         words = [*question.names, *(question.concepts[0].word.lower() for _ in question.concepts[:1])]
         if question.names or len(question.concepts) == 1:
             for passage, _, number in self._by_heading(words):

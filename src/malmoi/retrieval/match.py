@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from malmoi.retrieval.days import days_of
-from malmoi.retrieval.korean import open_syllable, verb_stems, without_ending, without_particle
+from malmoi.retrieval.korean import verb_stems, without_particle
 from malmoi.retrieval.names import Name, likeness, name_of, uses
 from malmoi.retrieval.passages import Passage
 from malmoi.retrieval.question import Concept, Question, unasked
@@ -16,6 +16,8 @@ from malmoi.retrieval.tasks import Asked
 from malmoi.retrieval.terms import terms
 
 _HANGUL = re.compile("[가-힣]+")
+_WORD = re.compile(r"(?<![\d가-힣])[가-힣]+")
+_COUNTER = re.compile(r"(?<=\d)[가-힣]+")
 OTHER_CASE = 0.9
 """How well a name fits that is written in another case than asked: `typing.Final` is not `typing.final`."""
 SAME_DAY = 0.9
@@ -70,8 +72,9 @@ class Bag:
 
     @cached_property
     def stems(self) -> frozenset[str]:
-        """Of the Korean words, as of verbs."""
-        return frozenset().union(*map(verb_stems, self.korean))
+        """Of the Korean words, as of verbs; what counts something, as 분 in 40분에, is no verb."""
+        found = frozenset().union(*map(verb_stems, _WORD.findall(self.text)))
+        return found.union(form for word in _COUNTER.findall(self.text) for form in (word, without_particle(word)))
 
     def fit(self, concept: Concept) -> float:
         """How well the concept is found here, from 0 to 1."""
@@ -89,14 +92,8 @@ class Bag:
         for place, word in enumerate(bare):
             if len(word) > 1 and word in self.together:
                 return 1.0 if place == 0 else 0.95
-        if not self.stems.isdisjoint(verb_stems(longest)):
-            return 0.9
-        if any(len(word) == 1 for word in bare):
-            known = {form for word in self.korean for form in (word, without_particle(word), without_ending(word))}
-            if known & set(bare):
-                return 0.8
-            if {open_syllable(word) for word in known} & {open_syllable(word) for word in bare if len(word) == 1}:
-                return 0.6
+        if shared := self.stems & verb_stems(longest):
+            return 0.9 if any(len(stem) > 1 for stem in shared) else 0.8
         pairs = [longest[start : start + 2] for start in range(len(longest) - 1)]
         share = sum(pair in self.together for pair in pairs) / len(pairs) if len(pairs) > 1 else 0.0
         return 0.6 * share if share >= 0.5 else 0.0

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from malmoi.retrieval.glossary import LONGEST_PHRASE, everyday_synonyms, korean_synonyms, synonyms, translations
-from malmoi.retrieval.korean import PARTICLES, irregular_stem, without_ending, without_particle
+from malmoi.retrieval.korean import PARTICLES, without_ending, without_particle
 from malmoi.retrieval.names import typed_names
 from malmoi.retrieval.sentences import asks_of_life
 from malmoi.retrieval.stem import stem
@@ -268,15 +268,16 @@ def _korean(word: str) -> list[Concept]:
 
 
 def _bare(word: str) -> tuple[str, ...]:
-    found = (word, without_particle(word), without_ending(word), *irregular_stem(word), _plainly(word))
+    found = (word, without_particle(word), without_ending(word), _plainly(word))
     return tuple(dict.fromkeys(found))
 
 
 def _beside(word: str) -> tuple[str, ...]:
-    """What a charge or a place is for: 전기세 is what 전기 costs, 캠핑장 where 캠핑 is; and 굽는, 굽습니다 of 구워."""
+    """What a charge or a place is for, and what notes may leave off: 전기세, 캠핑장, 재택근무."""
     noun = without_particle(word)
-    is_for = (noun[:-1],) if len(noun) > 2 and noun[-1] in "비세료값집점장기본" else ()
-    return (*is_for, *(stem + ending for stem in irregular_stem(word) for ending in "는습고기"))
+    if len(noun) == 4 and without_ending(noun) == noun:
+        return (noun[:2],)
+    return (noun[:-1],) if len(noun) > 2 and noun[-1] in "비세료값집점장기본" else ()
 
 
 def _plainly(word: str) -> str:

@@ -9,6 +9,7 @@ from malmoi.retrieval.days import days_of
 from malmoi.retrieval.index import Index, build_index
 from malmoi.retrieval.korean import verb_stems
 from malmoi.retrieval.lookup import Findings, Lookup, title_of
+from malmoi.retrieval.match import Bag
 from malmoi.retrieval.question import are_joined
 from malmoi.retrieval.quote import about, quote
 from malmoi.retrieval.sentences import asked_in_notes, counts, tells
@@ -267,12 +268,44 @@ def test_a_kind_is_told_by_its_own_words(kind: str, told: str, untold: str) -> N
     assert tells(kind, told) > tells(kind, untold) == 0
 
 
-@pytest.mark.parametrize(
-    ("one", "other"), [("마셔도", "마십니다"), ("가져와야", "가져옵니다"), ("바꿔", "바꾸려면"), ("나와요", "나옵니다")]
-)
-def test_forms_of_a_verb_share_a_stem(one: str, other: str) -> None:
-    assert verb_stems(one) & verb_stems(other)
-    assert not verb_stems(one) & verb_stems("열었어요")
+FORMS = [
+    "마셔도 마십니다 마신다 마시세요 마실까 마시거나 마셨다",
+    "가져와야 가져옵니다 가져오세요 가져온다 가져왔던",
+    "바꿔 바꾸려면 바꾼다 바꿉니다 바꾸십시오 바꿨어요",
+    "모여 모인다 모였다 모이며 모일래",
+    "발라 바르세요 바른다 발랐다 바를까요",
+    "구워 굽습니다 구운 굽는다 구우면",
+    "걸어 걷는다 걸었다 걸으면",
+    "지어 짓는다 지은 지었다",
+    "여세요 연다 열어 열면 엽니다",
+    "꺼 끄세요 끈다 껐다 끌까",
+    "가 간다 갔다 갑니다 갈게요 가며",
+]
+"""Forms of one verb a line."""
+
+
+@pytest.mark.parametrize("forms", FORMS)
+def test_forms_of_a_verb_share_a_stem_and_those_of_others_do_not(forms: str) -> None:
+    words = forms.split()
+    assert all(verb_stems(one) & verb_stems(other) for one in words for other in words)
+    others = [word for other in FORMS if other != forms for word in other.split()]
+    assert not any(verb_stems(one) & verb_stems(other) for one in words for other in others)
+
+
+def test_a_noun_before_a_particle_and_what_counts_are_no_verbs() -> None:
+    assert verb_stems("분에") == {"분에", "분"}
+    assert Bag("40분에").stems == {"분에", "분"}
+    assert "여" in Bag("문을 연다").stems
+
+
+def test_of_a_few_notes_all_are_read(tmp_path: Path) -> None:
+    notes = [
+        Document("# 과자\n\n약한 불에서 3분씩 굽는다.\n", "과자.md"),
+        Document("# 열쇠\n\n서랍에 있다.\n", "열쇠.md"),
+    ]
+    build_index(notes, tmp_path / "index")
+    found = Lookup(Index.open(tmp_path / "index")).find([{"role": "user", "content": "얼마 동안 구워?"}])
+    assert found.sources[0].sentence == "약한 불에서 3분씩 굽는다."
 
 
 @pytest.mark.parametrize(
