@@ -6,9 +6,11 @@ import torch
 from tokenizers import pre_tokenizers
 from torch import nn
 
+from malmoi.formats.picture_lora import write_lora
 from malmoi.formats.pictures import ABOUT_IT, inpaints, save_pictures
 from malmoi.image.autoencoder import Autoencoder, AutoencoderConfig
 from malmoi.image.captions import BEGIN, END, Captions
+from malmoi.image.lora import Adapter
 from malmoi.image.model import ClipText, PictureModel
 from malmoi.image.schedule import Process
 from malmoi.image.text_encoder import TextEncoder, TextEncoderConfig
@@ -40,6 +42,12 @@ def randomise(network: nn.Module, seed: int) -> None:
         is_norm = weight.ndim == 1 and name.endswith("weight")
         weight.data = is_norm + scale * torch.randn(weight.shape, generator=generator)
     network.requires_grad_(False).eval()
+
+
+def write_tiny_lora(path: Path, size: int = 16) -> None:
+    """A LoRA of one matrix of the tiny model; another size fits another model."""
+    name = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_v"
+    write_lora(path, {name: Adapter(torch.ones(2, size), torch.ones(size, 2), 1.0)})
 
 
 def tiny_model(

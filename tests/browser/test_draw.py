@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.browser.conftest import Site, opening, serving
 from tests.browser.test_access import fits, serious_faults
-from tests.tiny_pictures import write_tiny_pictures
+from tests.tiny_pictures import write_tiny_lora, write_tiny_pictures
 
 OpenPage = Callable[..., Any]
 
@@ -28,6 +28,7 @@ def drawing_site(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Ite
     (folder / "notes" / "tea.md").write_text("# Tea\n\nGreen tea is steeped at 70 degrees.\n", encoding="utf-8")
     index_folder(workspace, folder / "notes")
     write_tiny_pictures(workspace.models / "tiny")
+    write_tiny_lora(workspace.models / "style" / "pytorch_lora_weights.safetensors")
     with serving(chromium, workspace.path, folder / "log", {"MALMOI_DTYPE": "float32"}) as served:
         yield served
 
@@ -87,6 +88,23 @@ def test_pictures_are_drawn_kept_opened_and_deleted(open_drawing: OpenPage) -> N
     page.get_by_role("button", name="Delete: red circle").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).click()
     page.get_by_text("Nothing drawn yet").wait_for()
+
+
+def test_a_lora_is_chosen_and_the_picture_says_so(open_drawing: OpenPage) -> None:
+    page = open_drawing("/draw")
+    page.get_by_label("LoRA").select_option("style")
+    page.get_by_label("How much of it").fill("0.5")
+    assert serious_faults(page) == [] and fits(page)
+    drawn = draw(page, "circle")
+    drawn.get_by_text("LoRA style × 0.5").wait_for()
+    page.get_by_label("LoRA").select_option("none")
+    drawn.get_by_role("button", name="Use these settings").click()
+    assert page.get_by_label("LoRA").input_value() == "style"
+    assert page.get_by_label("How much of it").input_value() == "0.5"
+    drawn.get_by_role("button", name="circle, seed").click()
+    page.get_by_role("dialog").get_by_role("button", name="Where from?").click()
+    page.get_by_role("dialog").get_by_text("style × 0.5").wait_for()
+    assert serious_faults(page) == []
 
 
 def test_what_is_drawn_is_seen_in_the_making_and_stops(open_drawing: OpenPage) -> None:

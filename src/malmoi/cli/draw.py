@@ -112,7 +112,7 @@ def draw(
     """
     import secrets
 
-    from malmoi.formats.picture_lora import apply_loras
+    from malmoi.formats.picture_lora import apply_loras, parse_lora
     from malmoi.formats.pictures import load_pictures
     from malmoi.image.draw import parse_size, request_for
     from malmoi.image.files import read_mask, read_picture
@@ -135,8 +135,9 @@ def draw(
     )  # fmt: skip
     about = {"model": name, "model_sha256": sha256_in(here, folder)}
     about |= {"lora": "; ".join(loras)} if loras else {}
+    of_here = [sha256_in(here, path) for text in lora or () if (path := parse_lora(text, here.models).path).is_dir()]
     rows = _draw(network, request, out, about)
-    drawing = _record(here, request, about, rows, start, mask)
+    drawing = _record(here, request, about, of_here, rows, start, mask)
     _remark(network, request, start, given)
     _tell(rows, drawing, request, as_json, workspace)
 
@@ -188,17 +189,17 @@ def free_name(folder: Path, prompt: str) -> Path:
 
 
 def _record(
-    here: "Workspace", request: "Request", about: Mapping[str, str], rows: list[dict[str, Any]], start: Path | None,
-    mask: Path | None,
+    here: "Workspace", request: "Request", about: Mapping[str, str], loras: list[str], rows: list[dict[str, Any]],
+    start: Path | None, mask: Path | None,
 ) -> str | None:  # fmt: skip
-    """The name under which the workspace records it; None outside of one."""
+    """The name under which the workspace records it; None outside of one. loras: SHA-256 of their folders"""
     from malmoi.cli.answers import remark
     from malmoi.files import sha256_of
     from malmoi.workspace.drawings import NewDrawing, NewPicture, record_in
 
     pictures = [NewPicture(Path(row["path"]), row["seed"]) for row in rows]
     start_sha256, mask_sha256 = (None if path is None else sha256_of(path) for path in (start, mask))
-    settings = request.settings() | ({"lora": about["lora"]} if "lora" in about else {})
+    settings = request.settings() | ({"lora": about["lora"], "lora_sha256": loras} if "lora" in about else {})
     drawing = NewDrawing(
         request.prompt, settings, about["model"], about["model_sha256"], pictures, start_sha256, mask_sha256
     )  # fmt: skip

@@ -105,7 +105,9 @@ def drawing_tree(found: DrawingLineage, ledger: Ledger) -> Tree:
     drawing = found.drawing
     tree = Tree(f"[bold]{escape(found.name)}[/bold] [dim]{drawing.created_at.isoformat()[:19]}[/dim]")
     tree.add(f"[dim]prompt:[/dim] {escape(printable(drawing.prompt))}")
-    said = ", ".join(f"{key} {value}" for key, value in drawing.settings.items() if value not in ("", None))
+    said = ", ".join(
+        f"{key} {value}" for key, value in drawing.settings.items() if value not in ("", None) and key != "lora_sha256"
+    )
     tree.add(f"[dim]settings:[/dim] {escape(printable(said))}")
     for role, sha256 in (("began with", drawing.start_sha256), ("mask", drawing.mask_sha256)):
         if sha256 is not None:
@@ -114,7 +116,9 @@ def drawing_tree(found: DrawingLineage, ledger: Ledger) -> Tree:
         tree.add(f"[dim]picture:[/dim] {escape(printable(one.path))} [dim]{one.sha256[:12]}, seed {one.seed}[/dim]")
     if found.model is not None:
         lineage_tree(found.model, ledger, tree, "model")
-    elif drawing.model_sha256 is not None:
+    for lora in found.loras:
+        lineage_tree(lora, ledger, tree, "lora")
+    if found.model is None and drawing.model_sha256 is not None:
         name = escape(printable(drawing.model))
         tree.add(f"[dim]model:[/dim] {name} {drawing.model_sha256[:12]}, made by no run of this workspace")
     return tree

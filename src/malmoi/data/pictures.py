@@ -1,20 +1,22 @@
 """Pictures with captions as stages store them: pixels in a safetensors file, rows in JSON lines, one file a split."""
 
+import json
+import math
+import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from malmoi.errors import DataError
-from malmoi.files import read_jsonl, write_bytes, write_jsonl
+from malmoi.files import disk_errors, open_atomic, read_jsonl, write_jsonl
 
 TRAIN, HELDOUT = "train", "heldout"
 PIXELS = "pixels"
@@ -44,10 +46,49 @@ class Pictures:
         return sorted({language for row in self.rows for language in row["captions"]})
 
 
-def write_pictures(folder: Path, split: str, pixels: np.ndarray, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write one split. pixels: uint8 (N, H, W, 3)"""
-    tensor = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
-    write_bytes(folder / f"{split}.safetensors", to_bytes({PIXELS: tensor}))
+class PixelStore:
+    """Pictures of one size in a file without a name, which is gone with the process: memory holds one of them.
+
+    folder: where the disk is that they go to; side: of them, in pixels. Raises UserError for a full disk
+    """
+
+    def __init__(self, folder: Path, side: int) -> None:
+        self.folder, self.shape, self.n = folder, (side, side, 3), 0
+        with disk_errors(folder):
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed by __exit__)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, pixels: np.ndarray) -> int:
+        """Keep a picture, uint8 (side, side, 3); returns its number."""
+        assert pixels.shape == self.shape and pixels.dtype == np.uint8
+        with disk_errors(self.folder):
+            self._file.seek(self.n * pixels.nbytes)
+            self._file.write(pixels.tobytes())
+        self.n += 1
+        return self.n - 1
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        n_bytes = math.prod(self.shape)
+        self._file.seek(number * n_bytes)
+        return np.frombuffer(self._file.read(n_bytes), np.uint8).reshape(self.shape)
+
+
+def write_pictures(folder: Path, split: str, pixels: Iterable[np.ndarray], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write one split, a picture at a time. pixels: uint8 (H, W, 3) of each row, all of one size"""
+    with open_atomic(folder / f"{split}.safetensors") as file:
+        for number, picture in enumerate(pixels):
+            if not number:
+                shape = [len(rows), 3, *picture.shape[:2]]
+                row = {"dtype": "U8", "shape": shape, "data_offsets": [0, math.prod(shape)]}
+                header = json.dumps({PIXELS: row}, separators=(",", ":")).encode()
+                header += b" " * (-len(header) % 8)
+                file.write(len(header).to_bytes(8, "little") + header)
+            file.write(np.ascontiguousarray(picture.transpose(2, 0, 1)).data)
     write_jsonl(folder / f"{split}.jsonl", rows)
 
 

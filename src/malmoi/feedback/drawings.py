@@ -12,7 +12,7 @@ from malmoi.files import write_bytes
 from malmoi.workspace.database import writing
 from malmoi.workspace.drawing_schema import Drawing, DrawnPicture
 from malmoi.workspace.drawings import FOLDER, SUFFIX, NewDrawing, NewPicture, record_drawing, trace_drawing
-from malmoi.workspace.ledger import Ledger
+from malmoi.workspace.ledger import Ledger, Lineage
 from malmoi.workspace.runs import status_of
 
 MOST_KEPT = 1000
@@ -119,15 +119,20 @@ def drawn_from(ledger: Ledger, person_id: str, request_id: str) -> dict[str, Any
     if row is None:
         raise missing("drawing")
     found = trace_drawing(ledger, f"drawing-{row['number']}")
-    runs = [
-        {"id": node.run.id, "stage": node.run.stage, "status": status_of(node.run, ledger),
-         "kind": node.artefact.kind if node.artefact else None, "source": node.run.settings.get("source")}
-        for node in (found.model.walk() if found.model else ())
-    ]  # fmt: skip
     return {
-        "name": found.name, "model": found.drawing.model, "hash": found.drawing.model_sha256, "runs": runs,
+        "name": found.name, "model": found.drawing.model, "hash": found.drawing.model_sha256,
+        "runs": _runs(ledger, [found.model] if found.model else []), "lora": found.drawing.settings.get("lora"),
+        "lora_runs": _runs(ledger, found.loras),
         "start_sha256": found.drawing.start_sha256, "mask_sha256": found.drawing.mask_sha256,
     }  # fmt: skip
+
+
+def _runs(ledger: Ledger, lineages: Sequence[Lineage]) -> list[dict[str, Any]]:
+    return [
+        {"id": node.run.id, "stage": node.run.stage, "status": status_of(node.run, ledger),
+         "kind": node.artefact.kind if node.artefact else None, "source": node.run.settings.get("source")}
+        for lineage in lineages for node in lineage.walk()
+    ]  # fmt: skip
 
 
 def _rows(ledger: Ledger, which: ColumnElement[bool], most: int) -> tuple[list[dict[str, Any]], bool]:

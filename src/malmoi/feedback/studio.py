@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 from malmoi.errors import UserError
@@ -13,10 +13,12 @@ from malmoi.feedback.refusals import RefusedError, invalid
 from malmoi.workspace.drawings import NewDrawing
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.hashes import sha256_in
-from malmoi.workspace.picture_models import find_picture_model, picture_model_names
+from malmoi.workspace.models import model_folder
+from malmoi.workspace.picture_models import find_picture_model, lora_names, picture_model_names
 
 if TYPE_CHECKING:  # torch takes seconds
     from malmoi.image.draw import Request
+    from malmoi.image.lora import Lora
     from malmoi.image.model import PictureModel
     from malmoi.image.painter import Painter, Sketch
 
@@ -38,6 +40,17 @@ class Asked:
     start: bytes | None = None
     strength: float | None = None
     mask: bytes | None = None
+    lora: str | None = None
+    """NAME, or NAME:SCALE."""
+
+
+class Lent(NamedTuple):
+    """A LoRA that a drawing is made with. said: its name, scale and hash, as pictures have it; sha256: of its folder"""
+
+    lora: "Lora"
+    scale: float
+    said: str
+    sha256: str
 
 
 @dataclass(eq=False)
@@ -67,6 +80,7 @@ class Order:
         from malmoi.image.files import png_of
 
         model = {"model": self.studio.name, "model_sha256": self.studio.sha256}
+        model |= {key: self.drawing.settings[key] for key in ("lora",) if key in self.drawing.settings}
         about = self.sketch.request.about
         return [
             (uuid4().hex, one.seed, png_of(one.pixels, {**about(one.seed), **model})) for one in self.sketch.pictures
@@ -77,6 +91,7 @@ class Order:
 class Studio:
     """A loaded picture model. name, folder, sha256: of the model"""
 
+    workspace: Workspace
     name: str
     folder: Path
     sha256: str
@@ -97,20 +112,51 @@ class Studio:
             "sizes": sorted(sizes, key=lambda text: [int(side) for side in text.split("x")]),
             "steps": usual.steps, "guidance": usual.guidance, "sampler": usual.sampler,
             "samplers": list(samplers_of(self.model.process)), "few_steps": self.model.few_steps,
-            "n_waiting": self.painter.n_waiting, "most_pictures": MOST_PICTURES, "most_steps": MOST_STEPS,
+            "loras": self.loras(), "n_waiting": self.painter.n_waiting,
+            "most_pictures": MOST_PICTURES, "most_steps": MOST_STEPS,
         }  # fmt: skip
+
+    def loras(self) -> list[str]:
+        """Names of the LoRAs that may be asked for."""
+        from malmoi.image.lora import networks_of
+
+        try:
+            networks_of(self.model, self.name)
+        except UserError:
+            return []
+        return lora_names(self.workspace)
 
     def order(self, asked: Asked, person_id: str, request_id: str, wake: Callable[[], None]) -> Order:
         """Queue what is asked for. Raises RefusedError, or BusyError if too many wait."""
         from malmoi.image.draw import remarks_of
 
         request, given, said = self._request(asked)
+        lent = None if asked.lora is None else self._lent(asked.lora)
+        settings = request.settings() | ({"lora": lent.said, "lora_sha256": [lent.sha256]} if lent else {})
         drawing = NewDrawing(
-            request.prompt, request.settings(), self.name, self.sha256, (), _digest(asked.start), _digest(asked.mask),
+            request.prompt, settings, self.name, self.sha256, (), _digest(asked.start), _digest(asked.mask),
             person_id, request_id,
         )  # fmt: skip
         remarks = [*said, *(one._asdict() for one in remarks_of(self.model, request, given))]
-        return Order(self.painter.submit(request, wake), self, drawing, remarks)
+        loras = [(lent.lora, lent.scale)] if lent else []
+        return Order(self.painter.submit(request, wake, loras), self, drawing, remarks)
+
+    def _lent(self, text: str) -> Lent:
+        """A LoRA of the workspace, read. text: NAME or NAME:SCALE. Raises RefusedError."""
+        from malmoi.formats.picture_lora import Chosen, in_words, parse_scale, read_lora
+
+        name, colon, scale = text.partition(":")
+        if name not in (known := self.loras()):
+            raise invalid("lora", f"no such LoRA here; there is {', '.join(known) or 'none for this model'}")
+        folder = self.workspace.models / name
+        try:
+            model_folder(self.workspace, name)  # none that leads out of the workspace
+            chosen = Chosen(folder, parse_scale(scale) if colon else 1.0)
+            lora = read_lora(folder, self.model, self.name)
+        except UserError as error:  # the place of files is nobody's business
+            said = str(error).replace(f"{folder}/", "").replace(str(folder), name)
+            raise RefusedError("cannot_draw", said, "lora", reason=said) from None
+        return Lent(lora, chosen.scale, in_words(chosen), sha256_in(self.workspace, folder))
 
     def _request(self, asked: Asked) -> "tuple[Request, tuple[int, int] | None, list[dict[str, str]]]":
         from malmoi.image.draw import parse_size, request_for
@@ -159,7 +205,7 @@ def open_studio(workspace: Workspace) -> Studio:
     name, folder = find_picture_model(workspace, None)
     sha256 = sha256_in(workspace, folder)
     model = load_pictures(folder)
-    return Studio(name, folder.resolve(), sha256, model, Painter(model))
+    return Studio(workspace, name, folder.resolve(), sha256, model, Painter(model))
 
 
 def newest(workspace: Workspace) -> Path | None:

@@ -62,12 +62,20 @@ def parse_lora(text: str, models: Path | None = None) -> Chosen:
     if not colon or Path(text).exists():
         return Chosen(_named(text, models), 1.0)
     try:
-        value = float(scale)
+        return Chosen(_named(name, models), parse_scale(scale))
+    except ConfigError as error:
+        raise ConfigError(f"--lora {text!r:.80}: expected FILE or FILE:SCALE, {error}") from None
+
+
+def parse_scale(text: str) -> float:
+    """How much of a LoRA. Raises ConfigError."""
+    try:
+        value = float(text)
     except ValueError:
         value = math.nan
     if not abs(value) <= MOST_SCALE:  # true for NaN too
-        raise ConfigError(f"--lora {text!r:.80}: expected FILE or FILE:SCALE, with a scale from -10 to 10, such as 0.8")
-    return Chosen(_named(name, models), value)
+        raise ConfigError("with a scale from -10 to 10, such as 0.8")
+    return value
 
 
 def _named(name: str, models: Path | None) -> Path:
@@ -85,7 +93,12 @@ def apply_loras(model: PictureModel, texts: Sequence[str], name: str, models: Pa
     read = [read_lora(one.path, model, name) for one in chosen]
     for one, lora in zip(chosen, read, strict=True):
         merge(model, lora, one.scale)
-    return [f"{one} (SHA-256 {sha256_of(_file(one.path))})" for one in chosen]
+    return [in_words(one) for one in chosen]
+
+
+def in_words(one: Chosen) -> str:
+    """Name, scale and the SHA-256 of its file, as pictures have it."""
+    return f"{one} (SHA-256 {sha256_of(_file(one.path))})"
 
 
 def read_lora(path: Path, model: PictureModel, name: str) -> Lora:

@@ -4,7 +4,8 @@ A matrix becomes W + scale · B A. A convolution is a matrix too: A is one to `r
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -58,11 +59,33 @@ def merge(model: PictureModel, lora: Lora, scale: float) -> None:
     """Add a LoRA to the model's weights, in place. scale: how much of it; 1 as it was trained, 0 nothing"""
     networks = networks_of(model, "the model")
     for name, adapter in lora.items():
-        part, _, module = name.partition(".")
-        weight = networks[part].get_submodule(module).weight
-        assert isinstance(weight, Tensor)
+        weight = _weight(networks, name)
         delta = scale * adapter.delta().reshape(weight.shape).to(weight.device)
         weight.copy_((weight.float() + delta).to(weight.dtype))
+
+
+@contextmanager
+def lent(model: PictureModel, loras: Sequence[tuple[Lora, float]]) -> Iterator[None]:
+    """Inside this context the model draws with LoRAs, each with its scale; then its weights are as before."""
+    networks = networks_of(model, "the model") if loras else {}
+    weights = [_weight(networks, name) for name in sorted({name for lora, _ in loras for name in lora})]
+    before = [weight.detach().clone() for weight in weights]
+    try:
+        for lora, scale in loras:
+            merge(model, lora, scale)
+        yield
+    finally:
+        with torch.no_grad():
+            for weight, kept in zip(weights, before, strict=True):
+                weight.copy_(kept)
+
+
+def _weight(networks: Mapping[str, nn.Module], name: str) -> Tensor:
+    """The matrix that an adapter of this name changes."""
+    part, _, module = name.partition(".")
+    weight = networks[part].get_submodule(module).weight
+    assert isinstance(weight, Tensor)
+    return weight
 
 
 class LoraLayer(nn.Module):

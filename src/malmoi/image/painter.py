@@ -11,6 +11,7 @@ from torch import nn
 from malmoi.errors import BusyError
 from malmoi.image.draw import Picture, Progress, Request, draw
 from malmoi.image.files import Pixels
+from malmoi.image.lora import Lora, lent
 from malmoi.image.model import PictureModel
 
 N_WAITING = 16
@@ -24,6 +25,7 @@ class _StoppedError(Exception):
 class Sketch:
     """A request in the making.
 
+    loras: with which it is drawn, each with its scale; the model is given back as it was
     wake: called from the painter's thread when it went on
     done, of: steps; previews: the pictures of the batch at work, as they are now; first: which they are
     pictures: those that are finished; error: what ended it
@@ -31,6 +33,7 @@ class Sketch:
 
     request: Request
     wake: Callable[[], None]
+    loras: Sequence[tuple[Lora, float]] = ()
     done: int = 0
     of: int = 0
     first: int = 0
@@ -60,12 +63,12 @@ class Painter:
         self._thread = threading.Thread(target=self._run, name="painter", daemon=True)
         self._thread.start()
 
-    def submit(self, request: Request, wake: Callable[[], None]) -> Sketch:
+    def submit(self, request: Request, wake: Callable[[], None], loras: Sequence[tuple[Lora, float]] = ()) -> Sketch:
         """Queue a request. Raises BusyError if too many wait, or once it is closed."""
         with self._changed:
             if self._is_closed or len(self._waiting) >= self.most:
                 raise BusyError("drawing: too many pictures are asked for at once; try again soon")
-            sketch = Sketch(request, wake)
+            sketch = Sketch(request, wake, loras)
             self._waiting.append(sketch)
             self._changed.notify()
         return sketch
@@ -140,6 +143,7 @@ class Painter:
             sketch.done, sketch.of = step.done, step.of
             sketch.wake()
 
-        for picture in draw(self.model, sketch.request, follow):
-            sketch.pictures.append(picture)
-            sketch.wake()
+        with lent(self.model, sketch.loras):
+            for picture in draw(self.model, sketch.request, follow):
+                sketch.pictures.append(picture)
+                sketch.wake()

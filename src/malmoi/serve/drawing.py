@@ -27,6 +27,8 @@ from malmoi.serve.who import Chatting, Here
 router = APIRouter(prefix="/api/drawings")
 Id = Annotated[str, Field(pattern=r"^[0-9a-f-]{32,36}$")]
 Base64 = Annotated[str, Field(max_length=20 * 2**20)]
+LoraName = Annotated[str, Field(min_length=1, max_length=140)]
+"""NAME, or NAME:SCALE."""
 Words = Annotated[str, Field(max_length=20_000)]
 
 
@@ -51,6 +53,7 @@ class NewDrawing(Body):
     start_id: Id | None = None
     strength: float | None = Field(None, gt=0, le=1)
     mask: Base64 | None = None
+    lora: LoraName | None = None
 
 
 class Making:
@@ -156,7 +159,10 @@ async def draw(body: NewDrawing, member: Chatting, state: Here) -> EventStream:
         raise RefusedError("conflict", "this drawing is being made; try again soon", "id")
     start = await asyncio.to_thread(_start, state, member.id, body)
     mask = None if body.mask is None else _file(body.mask, "mask")
-    given = {name: getattr(body, name) for name in ("prompt", "negative", "n", "steps", "guidance", "sampler", "seed")}
+    given = {
+        name: getattr(body, name)
+        for name in ("prompt", "negative", "n", "steps", "guidance", "sampler", "seed", "lora")
+    }
     making = Making(state, member.id, body.n)
     await making.begin(Asked(**given, size=body.size, start=start, strength=body.strength, mask=mask), body.id)
     return EventStream(making.events(), left=making.stop)

@@ -1,7 +1,7 @@
 """OpenAI's form of drawing: /v1/images/generations, /edits and /variations, as its official client calls them.
 
-`seed`, `steps`, `guidance`, `negative`, `sampler` and `strength` are ours; a client sends them as `extra_body`. What is
-not understood is refused, not ignored.
+`seed`, `steps`, `guidance`, `negative`, `sampler`, `lora` and `strength` are ours; a client sends them as `extra_body`.
+What is not understood is refused, not ignored.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from malmoi.feedback.chats import new_id
 from malmoi.feedback.drawings import picture_file
 from malmoi.feedback.refusals import RefusedError, invalid
 from malmoi.feedback.studio import MOST_PICTURES, Asked
-from malmoi.serve.drawing import Making
+from malmoi.serve.drawing import LoraName, Making
 from malmoi.serve.multipart import Form, parse_form
 from malmoi.serve.openai_api import OURS
 from malmoi.serve.state import State
@@ -46,6 +46,7 @@ class Drawn(BaseModel):
     guidance: float | None = Field(None, ge=0, le=50)
     negative: Annotated[str, Field(max_length=20_000)] = ""
     sampler: Annotated[str, Field(max_length=40)] | None = None
+    lora: LoraName | None = None
 
 
 class Generation(Drawn):
@@ -93,7 +94,7 @@ async def _draw(state: State, person_id: str, request: Request, body: Drawn, **g
         raise RefusedError("model_not_found", f"{body.model}: no such model here; there is {studio.name}", "model")
     asked = Asked(
         n=body.n or 1, steps=body.steps, guidance=body.guidance, negative=body.negative, sampler=body.sampler,
-        seed=body.seed, size=None if body.size in AUTO else body.size, **given,
+        seed=body.seed, lora=body.lora, size=None if body.size in AUTO else body.size, **given,
     )  # fmt: skip
     making = Making(state, person_id, asked.n)
     await making.begin(asked, new_id())

@@ -14,7 +14,7 @@ from pydantic import Field
 from malmoi import config, progress
 from malmoi.config import Seed
 from malmoi.cost import Cost, Sizes
-from malmoi.data.pictures import HELDOUT, TRAIN, write_pictures
+from malmoi.data.pictures import HELDOUT, TRAIN, PixelStore, write_pictures
 from malmoi.errors import DataError, UserError
 from malmoi.facts import Facts, Listing, Section, Sheet, SheetRow, listed
 from malmoi.files import read_json, write_json
@@ -86,6 +86,16 @@ class Picture:
     row: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class Kept:
+    """A picture whose pixels are in a `PixelStore`, under a number. digest: SHA-256 of them"""
+
+    number: int
+    digest: str
+    concept: str
+    row: Mapping[str, Any]
+
+
 def external_hashes(settings: Settings, workspace: Workspace, hashes: Hashes) -> dict[str, str]:
     """Of one's own pictures, or of the packages with emoji."""
     if settings.source == SHAPES:
@@ -110,15 +120,22 @@ def cost(settings: Settings, sizes: Sizes) -> Cost:
 def run(context: Context, settings: Settings) -> None:
     """Draw or read, drop duplicates, split, and write both sides."""
     counts, report = Counter[str](), Report()
-    kept = list(_without_duplicates(_found(context, settings, report), settings, counts))
-    if not kept:
-        raise nothing_left(Path(settings.source), report)
-    sides, by = split(kept, settings, counts)
-    for side, pictures in sides.items():
-        if not pictures:
-            raise DataError(f"pictures: none is left for {side}; raise pictures.n, or change pictures.heldout_share")
-        rows = [{**picture.row, "concept": picture.concept, "split": side} for picture in pictures]
-        write_pictures(context.out, side, np.stack([picture.pixels for picture in pictures]), rows)
+    with PixelStore(context.folder, settings.size) as store:
+        kept = [
+            Kept(store.add(one.pixels), hashlib.sha256(one.pixels.tobytes()).hexdigest(), one.concept, one.row)
+            for one in _without_duplicates(_found(context, settings, report), settings, counts)
+        ]
+        if not kept:
+            raise nothing_left(Path(settings.source), report)
+        sides, by = split(kept, settings, counts)
+        for side, pictures in sides.items():
+            if not pictures:
+                raise DataError(
+                    f"pictures: none is left for {side}; raise pictures.n, or change pictures.heldout_share"
+                )
+            rows = [{**one.row, "concept": one.concept, "split": side} for one in pictures]
+            write_pictures(context.out, side, (store[one.number] for one in pictures), rows)
+        shown = [store[one.number] for one in sides[TRAIN][:N_SHOWN]]
     n_of = {side: len(pictures) for side, pictures in sides.items()}
     of_train = [picture.row for picture in sides[TRAIN]]
     credits = {row["attribution"] for row in of_train if row.get("attribution")}
@@ -135,7 +152,7 @@ def run(context: Context, settings: Settings) -> None:
         "captions": [list(row["captions"].values()) for row in of_train[:N_SHOWN]],
     }
     write_json(context.out / "pictures.json", facts)
-    write_sheet(context.out / PNGS, {"train": [picture.pixels for picture in sides[TRAIN][:N_SHOWN]]})
+    write_sheet(context.out / PNGS, {"train": shown})
     said = listed(counts + report.left_out) or "nothing"
     context.say(f"{n_of[TRAIN]:,} pictures to train on, {n_of[HELDOUT]:,} held out; left out: {said}")
     for example in report.examples:
@@ -163,20 +180,20 @@ def _without_duplicates(
 
 
 def split(
-    pictures: Sequence[Picture], settings: Settings, counts: Counter[str]
-) -> tuple[dict[str, list[Picture]], str]:  # fmt: skip
+    pictures: Sequence[Kept], settings: Settings, counts: Counter[str]
+) -> tuple[dict[str, list[Kept]], str]:  # fmt: skip
     """Side -> its pictures, and what they were split by. A few pictures have at least one concept on each side, and
     pictures of a single concept are split one by one. Raises DataError for a single picture."""
     by = "composition" if settings.source == SHAPES else "caption"
     keys = [picture.concept for picture in pictures]
     if len(set(keys)) == 1 and by == "caption":
-        by, keys = "picture", [hashlib.sha256(picture.pixels.tobytes()).hexdigest() for picture in pictures]
+        by, keys = "picture", [picture.digest for picture in pictures]
     if by != "composition" and len(set(keys)) == 1:
         raise DataError("pictures: a single picture leaves nothing to hold out; give more")
     held_out = {key for key in keys if is_held_out(key, settings)}
     if by != "composition" and len(held_out) in (0, len(set(keys))):
         held_out = {min(keys, key=lambda key: _place(key, settings))}
-    sides: dict[str, list[Picture]] = {TRAIN: [], HELDOUT: []}
+    sides: dict[str, list[Kept]] = {TRAIN: [], HELDOUT: []}
     for picture, key in zip(pictures, keys, strict=True):
         side = HELDOUT if key in held_out else TRAIN
         if side == HELDOUT and len(sides[HELDOUT]) >= settings.n_heldout:

@@ -26,7 +26,8 @@ class Drawing(Base):
     """Whose it is; only that person sees it. None: it was drawn on the command line."""
     prompt: Mapped[str]
     settings: Mapped[dict[str, Any]]
-    """{"negative", "steps", "guidance", "sampler", "size", "seed", "kind"}, and "strength" and "lora" if used"""
+    """{"negative", "steps", "guidance", "sampler", "size", "seed", "kind"}, and "strength", "lora" and "lora_sha256"
+    (of folders of this workspace) if used"""
     model: Mapped[str]
     model_sha256: Mapped[str | None] = mapped_column(index=True)
     start_sha256: Mapped[str | None]

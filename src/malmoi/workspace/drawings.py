@@ -79,6 +79,7 @@ class DrawingLineage:
 
     picture: the one that was asked for; None: all
     model: its lineage; None if no run of this workspace made it
+    loras: lineages of those that it was drawn with, as far as runs of this workspace made them
     """
 
     name: str
@@ -86,6 +87,7 @@ class DrawingLineage:
     pictures: list[DrawnPicture]
     picture: DrawnPicture | None
     model: Lineage | None
+    loras: Sequence[Lineage] = ()
 
 
 def trace_drawing(ledger: Ledger, what: str) -> DrawingLineage:
@@ -103,7 +105,9 @@ def trace_drawing(ledger: Ledger, what: str) -> DrawingLineage:
             raise WorkspaceError(f"{what}: no such drawing in this workspace")
         own = select(DrawnPicture).where(DrawnPicture.drawing_id == drawing.id).order_by(DrawnPicture.seed)
         pictures = list(session.scalars(own))
-    return DrawingLineage(f"drawing-{drawing.id}", drawing, pictures, picture, _lineage(ledger, drawing.model_sha256))
+    model = _lineage(ledger, drawing.model_sha256)
+    loras = [one for sha256 in drawing.settings.get("lora_sha256", ()) if (one := _lineage(ledger, sha256))]
+    return DrawingLineage(f"drawing-{drawing.id}", drawing, pictures, picture, model, loras)
 
 
 def drawing_rows(found: DrawingLineage, ledger: Ledger) -> dict[str, Any]:
@@ -120,6 +124,7 @@ def drawing_rows(found: DrawingLineage, ledger: Ledger) -> dict[str, Any]:
             "name": drawing.model, "sha256": drawing.model_sha256,
             "lineage": found.model and lineage_rows(found.model, ledger),
         },
+        "loras": [lineage_rows(one, ledger) for one in found.loras],
     }  # fmt: skip
 
 

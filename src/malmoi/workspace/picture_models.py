@@ -9,6 +9,8 @@ from malmoi.workspace.folder import Workspace
 from malmoi.workspace.models import made_by, model_folder, model_names
 
 INDEX = "model_index.json"
+LORA = "pytorch_lora_weights.safetensors"
+"""The file that every LoRA has."""
 """The file that every picture model has."""
 HOW = "make one with `malmoi run picture`, or take one in with `malmoi models import FOLDER`"
 
@@ -23,6 +25,11 @@ def picture_model_names(workspace: Workspace) -> list[str]:
         return (not is_quick, *made_by(workspace, name), name)
 
     return sorted(names, key=rank)
+
+
+def lora_names(workspace: Workspace) -> list[str]:
+    """Names of the LoRAs that the workspace has."""
+    return sorted(path.parent.name for path in workspace.models.glob(f"*/{LORA}"))
 
 
 def find_picture_model(workspace: Workspace, name: str | None) -> tuple[str, Path]:

@@ -16,7 +16,7 @@ from PIL import Image
 from malmoi.feedback.accounts import members, remove_member
 from malmoi.serve.start import Options
 from malmoi.workspace.folder import Workspace
-from tests.tiny_pictures import write_tiny_pictures
+from tests.tiny_pictures import write_tiny_lora, write_tiny_pictures
 from tests.unit.serve.conftest import Running, new_id, person, read_events, running, until
 from tests.unit.serve.test_openai_api import client_of
 
@@ -27,6 +27,8 @@ LONG = {"prompt": "circle", "n": 8, "steps": 100}
 def drawing(tmp_path_factory: pytest.TempPathFactory, float32: None) -> Iterator[Running]:
     workspace = Workspace.open(tmp_path_factory.mktemp("drawing") / "workspace")
     write_tiny_pictures(workspace.models / "tiny")
+    for name, size in (("style", 16), ("large", 24)):
+        write_tiny_lora(workspace.models / name / "pytorch_lora_weights.safetensors", size)
     with running(Options(workspace.path, port=0)) as server:
         yield server
 
@@ -90,6 +92,25 @@ def test_the_same_request_sent_twice_is_drawn_once(client: httpx.Client) -> None
     first, again = draw(client, id=id), draw(client, id=id)
     assert again == [{"type": "done", "drawing": first[-1]["drawing"], "stopped": False}]
     assert len(history(client)) == 1
+
+
+def seen(client: httpx.Client, drawing: dict[str, Any]) -> Any:
+    return pixels(client.get(f"/api/drawings/pictures/{drawing['pictures'][0]['id']}").content)
+
+
+def test_a_lora_is_lent_to_one_drawing_and_it_says_so(client: httpx.Client) -> None:
+    assert client.get("/api/drawings/about").json()["loras"] == ["large", "style"]
+    plain, none, styled, less, again = (
+        draw(client, seed=1, **how)[-1]["drawing"]
+        for how in ({}, {"lora": "style:0"}, {"lora": "style"}, {"lora": "style:-0.5"}, {})
+    )
+    pictures = [seen(client, one) for one in (plain, none, styled, less, again)]
+    assert [bool((one == pictures[0]).all()) for one in pictures] == [True, True, False, False, True]
+    assert styled["lora"].startswith("style:1 (SHA-256 ") and less["lora"].startswith("style:-0.5 (")
+    origin = client.get(f"/api/drawings/{styled['id']}/lineage").json()
+    assert origin["lora"] == styled["lora"] and origin["lora_runs"] == []
+    png = client.get(f"/api/drawings/pictures/{styled['pictures'][0]['id']}").content
+    assert Image.open(io.BytesIO(png)).text["lora"] == styled["lora"]  # type: ignore[attr-defined]
 
 
 def test_another_person_sees_and_deletes_nothing(client: httpx.Client, drawing: Running) -> None:
@@ -184,8 +205,29 @@ def test_a_client_that_leaves_frees_its_place(drawing: Running) -> None:
         ({"start_id": "0" * 32}, "not_found"),
         ({"mask": base64.b64encode(photo()).decode()}, "cannot_draw"),
         ({"what": 1}, "invalid"),
+        ({"lora": "../tiny"}, "invalid"),
+        ({"lora": "style:11"}, "cannot_draw"),
+        ({"lora": "style:nan"}, "cannot_draw"),
+        ({"lora": "large"}, "cannot_draw"),
     ],
-    ids=["n", "steps", "large", "size", "empty", "long", "sampler", "base64", "text", "missing", "mask", "unknown"],
+    ids=[
+        "n",
+        "steps",
+        "large",
+        "size",
+        "empty",
+        "long",
+        "sampler",
+        "base64",
+        "text",
+        "missing",
+        "mask",
+        "unknown",
+        "lora",
+        "much",
+        "nan",
+        "large",
+    ],
 )
 def test_what_cannot_be_drawn_is_refused(
     client: httpx.Client, drawing: Running, asked: dict[str, Any], code: str
@@ -252,7 +294,10 @@ def test_the_official_client_draws(official: openai.OpenAI) -> None:
         ).max()
         <= 1
     )
-    assert pixels(base64.b64decode(str(made.data[0].b64_json))).shape == (32, 32, 3)
+    first = pixels(base64.b64decode(str(made.data[0].b64_json)))
+    styled = official.images.generate(prompt="red circle", extra_body={**extra, "lora": "style:2"})
+    assert styled.data is not None
+    assert first.shape == (32, 32, 3) and (pixels(base64.b64decode(str(styled.data[0].b64_json))) != first).any()
 
 
 def test_the_official_client_edits_and_varies(official: openai.OpenAI) -> None:
@@ -283,6 +328,8 @@ def test_the_official_client_is_refused_in_its_own_form(official: openai.OpenAI)
         with pytest.raises(openai.BadRequestError, match=said) as caught:
             act()
         assert caught.value.type == "invalid_request_error"
+    with pytest.raises(openai.BadRequestError, match="no such LoRA here; there is large, style"):
+        official.images.generate(prompt="a", extra_body={"lora": "other"})
     with pytest.raises(openai.NotFoundError, match="no such model here; there is tiny"):
         official.images.generate(prompt="a", model="dall-e-3")
 

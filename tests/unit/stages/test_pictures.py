@@ -25,7 +25,7 @@ from tests.unit.workspace.test_wheel import write_package
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("pictures")
-    context: Any = SimpleNamespace(out=out, say=lambda line: None)
+    context: Any = SimpleNamespace(out=out, folder=out, say=lambda line: None)
     pictures.run(context, pictures.Settings(n=600, size=16, n_heldout=50, seed=3))
     return out
 
@@ -58,7 +58,7 @@ def test_a_source_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def run(out: Path, settings: pictures.Settings) -> list[str]:
     said: list[str] = []
-    context: Any = SimpleNamespace(out=out, folder=out, say=said.append)
+    context: Any = SimpleNamespace(out=out, folder=out.parent, say=said.append)
     pictures.run(context, settings)
     return said
 

@@ -12,6 +12,7 @@ export interface DrawAbout {
   sampler: string;
   samplers: string[];
   few_steps: boolean;
+  loras: string[];
   most_pictures: number;
   most_steps: number;
 }
@@ -34,6 +35,8 @@ export interface Drawing {
   seed: number;
   size: string;
   strength?: number;
+  /** Name, scale and hash, such as style:0.8 (SHA-256 …). */
+  lora?: string;
   model: string;
   hash: string | null;
   created_at: string;
@@ -54,6 +57,7 @@ export interface NewDrawing {
   start_id?: string;
   strength?: number;
   mask?: string;
+  lora?: string;
 }
 
 export type RemarkCode = "cut_prompt" | "cut_negative" | "resized" | "frames";
@@ -65,11 +69,20 @@ export type DrawEvent =
   | { type: "done"; drawing: Drawing | null; stopped: boolean }
   | { type: "error"; error: Fault };
 
+export interface DrawRun {
+  id: string;
+  stage: string;
+  kind: string | null;
+  source: string | null;
+}
+
 export interface DrawOrigin {
   name: string;
   model: string;
   hash: string | null;
-  runs: { id: string; stage: string; kind: string | null; source: string | null }[];
+  runs: DrawRun[];
+  lora: string | null;
+  lora_runs: DrawRun[];
   start_sha256: string | null;
   mask_sha256: string | null;
 }

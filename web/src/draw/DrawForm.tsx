@@ -28,15 +28,18 @@ export interface Choice {
   strength: string;
   start: Start | null;
   mask: string | null;
+  lora: string;
+  scale: string;
 }
 
 export const usual = (about: DrawAbout): Choice => ({
   prompt: "", negative: "", n: Math.min(4, about.most_pictures), size: about.size, steps: String(about.steps),
   guidance: String(about.guidance), sampler: about.sampler, seed: "", strength: String(STRENGTH), start: null, mask: null,
+  lora: "", scale: "1",
 });
 
 export function asked(choice: Choice, about: DrawAbout): NewDrawing {
-  const { prompt, negative, n, size, sampler, start, mask } = choice;
+  const { prompt, negative, n, size, sampler, start, mask, lora } = choice;
   const number = (text: string, instead: number) => (text.trim() ? Number(text) : instead);
   return {
     id: newId(), prompt, negative, n, size, sampler, steps: number(choice.steps, about.steps),
@@ -44,6 +47,7 @@ export function asked(choice: Choice, about: DrawAbout): NewDrawing {
     ...(start && (start.id ? { start_id: start.id } : { start: start.data! })),
     ...(start && !mask && { strength: number(choice.strength, STRENGTH) }),
     ...(start && mask && { mask }),
+    ...(lora && { lora: `${lora}:${number(choice.scale, 1)}` }),
   };
 }
 
@@ -80,6 +84,7 @@ export function DrawForm({ about, choice, onChoice, onDraw, onStop }: Props) {
       <StartPicture choice={choice} onChoice={onChoice} />
       <div className="row">
         <Choose label={t("draw.size")} value={choice.size} options={sizes} onValue={(size) => onChoice({ size })} />
+        <LoraChoice about={about} choice={choice} onChoice={onChoice} />
         <Choose label={t("draw.n")} value={String(choice.n)} options={few.map(String)} onValue={(n) => onChoice({ n: Number(n) })} />
         <span className="grow" />
         {onStop ? (
@@ -94,6 +99,34 @@ export function DrawForm({ about, choice, onChoice, onDraw, onStop }: Props) {
       </div>
       <More about={about} choice={choice} onChoice={onChoice} />
     </form>
+  );
+}
+
+/** Which LoRA the model draws with, and how much of it. */
+function LoraChoice({ about, choice, onChoice }: Pick<Props, "about" | "choice" | "onChoice">) {
+  const t = useText();
+  if (!about.loras.length) return null;
+  return (
+    <>
+      <label className="field">
+        <span className="label">{t("draw.lora")}</span>
+        <select value={choice.lora} onChange={(event) => onChoice({ lora: event.target.value })}>
+          <option value="">{t("draw.lora.none")}</option>
+          {about.loras.map((name) => (
+            <option key={name}>{name}</option>
+          ))}
+        </select>
+      </label>
+      {choice.lora && (
+        <label className="field">
+          <span className="label">{t("draw.lora.scale")}</span>
+          <input
+            type="number" min={-10} max={10} step="any" value={choice.scale}
+            onChange={(event) => onChoice({ scale: event.target.value })}
+          />
+        </label>
+      )}
+    </>
   );
 }
 

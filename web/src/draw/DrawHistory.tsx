@@ -3,7 +3,7 @@ import { pictureUrl, type Drawing, type DrawnPicture } from "../api/draw";
 import { useText } from "../text";
 import { Button } from "../ui/Button";
 import { Dialog } from "../ui/Dialog";
-import { kindKey, look } from "./words";
+import { kindKey, loraOf, look } from "./words";
 
 interface Props {
   drawings: Drawing[];
@@ -73,6 +73,7 @@ export function DrawHistory({ drawings, onOpen, onAgain, onDelete }: Props) {
     return [
       ...(kind ? [t(kind)] : []), size, `${t("draw.steps")} ${steps}`,
       `${t("draw.guidance")} ${guidance}`, sampler, ...(negative ? [`${t("draw.negative")}: ${negative}`] : []), model,
+      ...(drawing.lora ? [`${t("draw.lora")} ${loraOf(drawing.lora).join(" × ")}`] : []),
     ];
   }
 }

@@ -11,7 +11,7 @@ import { DrawForm, asked, usual, type Choice } from "./DrawForm";
 import { DrawHistory } from "./DrawHistory";
 import { PictureDialog } from "./PictureDialog";
 import { useDrawing, type Live } from "./useDrawing";
-import { REMARKS } from "./words";
+import { loraOf, REMARKS } from "./words";
 
 /** Pictures from words, from pictures, and into a part of one. */
 export function DrawPage() {
@@ -80,7 +80,11 @@ function Studio({ about }: { about: DrawAbout }) {
     );
   const again = (drawing: Drawing) => {
     const { prompt, negative, n, size, steps, guidance, sampler, seed } = drawing;
-    change({ prompt, negative, n, size, steps: String(steps), guidance: String(guidance), sampler, seed: String(seed) });
+    const [lora, scale] = loraOf(drawing.lora);
+    change({
+      prompt, negative, n, size, steps: String(steps), guidance: String(guidance), sampler, seed: String(seed), scale,
+      lora: about.loras.includes(lora) ? lora : "",
+    });
     scrollTo(0, 0);
   };
   const begin = ([drawing, { id }]: [Drawing, DrawnPicture]): Choice => ({

@@ -1,6 +1,6 @@
 import { useState } from "react";
 import { faultFrom, remove } from "../api/client";
-import { pictureUrl, type Drawing, type DrawnPicture, type DrawOrigin } from "../api/draw";
+import { pictureUrl, type Drawing, type DrawnPicture, type DrawOrigin, type DrawRun } from "../api/draw";
 import type { Fault } from "../api/types";
 import { stageName } from "../app/names";
 import { useText } from "../text";
@@ -9,7 +9,7 @@ import { Command } from "../ui/Command";
 import { Dialog } from "../ui/Dialog";
 import { FaultNotice } from "../ui/FaultNotice";
 import { useLoaded } from "../ui/useLoaded";
-import { kindKey, KINDS, look } from "./words";
+import { kindKey, KINDS, look, loraOf } from "./words";
 
 interface Props {
   drawing: Drawing;
@@ -81,23 +81,38 @@ function WhereFrom({ drawing }: { drawing: Drawing }) {
             </dd>
           </>
         )}
-        {origin.runs.length > 0 && (
+        <Runs runs={origin.runs} />
+        {origin.lora && (
           <>
-            <dt>{t("draw.where.runs")}</dt>
+            <dt>{t("draw.lora")}</dt>
             <dd>
-              <ol>
-                {origin.runs.map((run, index) => (
-                  <li key={`${run.id} ${index}`}>
-                    {stageName(run.stage, t)} <code>{run.id}</code> {run.source}
-                  </li>
-                ))}
-              </ol>
+              {loraOf(origin.lora).join(" × ")} <code>{/[0-9a-f]{64}/.exec(origin.lora)?.[0].slice(0, 12)}</code>
             </dd>
+            <Runs runs={origin.lora_runs} />
           </>
         )}
       </dl>
       {origin.runs.length === 0 && <p>{t("draw.where.elsewhere")}</p>}
       <Command text={`malmoi lineage ${origin.name}`} />
+    </>
+  );
+}
+
+function Runs({ runs }: { runs: DrawRun[] }) {
+  const t = useText();
+  if (!runs.length) return null;
+  return (
+    <>
+      <dt>{t("draw.where.runs")}</dt>
+      <dd>
+        <ol>
+          {runs.map((run, index) => (
+            <li key={`${run.id} ${index}`}>
+              {stageName(run.stage, t)} <code>{run.id}</code> {run.source}
+            </li>
+          ))}
+        </ol>
+      </dd>
     </>
   );
 }

@@ -12,6 +12,12 @@ export const REMARKS = {
   frames: "draw.remark.frames",
 } as const satisfies Record<RemarkCode, string>;
 
+/** Name and scale of a LoRA as a drawing has it: "style:0.8 (SHA-256 …)" */
+export const loraOf = (text: string | undefined): [string, string] => {
+  const [name = "", scale = "1"] = (text ?? "").split(" ")[0]!.split(":");
+  return [name, scale];
+};
+
 const SMALL = 128;
 
 /** Of a picture: one with few pixels is shown with those, and not smoothed. size: such as "64x64" */
