@@ -113,14 +113,18 @@ class PictureModel:
     @torch.inference_mode()
     def encode(self, pixels: Tensor, noise: Tensor | None = None) -> Tensor:
         """What is denoised, of pixels (B, 3, H, W) in -1..1. noise: (B, C, h, w) to draw latents with, None: means"""
-        return pixels if self.autoencoder is None else self.autoencoder.encode(pixels, noise)
+        if self.autoencoder is None:
+            return pixels
+        kept = self.weight.dtype
+        return self.autoencoder.encode(pixels.to(kept), None if noise is None else noise.to(kept)).to(pixels.dtype)
 
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> Tensor:
         """Pixels (B, 3, H, W) in -1..1, one picture after another: the decoder needs the most memory of all."""
         if self.autoencoder is None:
             return latents.clamp(-1, 1)
-        return torch.cat([self.autoencoder.decode(one) for one in torch.split(latents, 1)]).clamp(-1, 1)
+        parts = torch.split(latents.to(self.weight.dtype), 1)
+        return torch.cat([self.autoencoder.decode(one) for one in parts]).to(latents.dtype).clamp(-1, 1)
 
 
 def guided(

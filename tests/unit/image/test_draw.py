@@ -47,6 +47,18 @@ def test_a_seed_gives_the_same_picture_alone_and_among_others(model: PictureMode
     assert unlike(together[0].pixels, together[1].pixels) > 10
 
 
+def test_weights_in_bfloat16_draw_about_the_same(model: PictureModel, photo: Pixels) -> None:
+    half = tiny_model()
+    networks = (half.denoiser, half.autoencoder, half.text.encoder)  # type: ignore[attr-defined]
+    for network in networks:
+        network.to(torch.bfloat16)
+    mask = np.zeros((32, 32), bool)
+    mask[:, 16:] = True
+    for how in ({}, {"start": photo}, {"start": photo, "mask": mask}):
+        [in_half], [in_full] = drawn(half, **how), drawn(model, **how)
+        assert np.abs(in_half.pixels.astype(int) - in_full.pixels).mean() < 4
+
+
 def test_what_is_given_matters(model: PictureModel) -> None:
     [plain] = drawn(model)
     for other in ({"prompt": "circle"}, {"negative": "red"}, {"guidance": 6.0}, {"steps": 4}, {"sampler": "euler"}):
