@@ -39,8 +39,13 @@ EVIDENCE = {
 BIAS = -7.04
 EVERYDAY = 0.8
 """How well a word fits that stands for the one asked in everyday speech: "sick" for "ill"."""
+PART, SHORTEST_PART = 0.6, 5
+"""How well an English word fits of which only a part is there, and the letters of the shortest such part."""
+_SUFFIX = re.compile("(?:ments?|ations?|itions?|ships?|ness|ances?|ences?|ables?|ibles?|ingly?|fully?|ional|ities)")
 NAMES = frozenset({"place", "person"})
 """Kinds of answers that are told by a name, which is not one that the question has."""
+_ON_THE_WAY = frozenset({"time", "clock", "day", "place", "money", "amount", "number"})
+"""Kinds of answers that the way back has otherwise than the way there."""
 STRICT = {
     "counted": 0.5,
     "time": 0.45,
@@ -185,8 +190,15 @@ def _bag(text: str) -> Bag:
 def _fit(bag: Bag, concept: Concept) -> float:
     """How well a concept is found in notes, also in everyday words that mean it."""
     found = bag.fit(concept)
-    is_meant = found < EVERYDAY and any(map(bag.terms.issuperset, concept.everyday))
-    return EVERYDAY if is_meant else found
+    if found < EVERYDAY and any(map(bag.terms.issuperset, concept.everyday)):
+        return EVERYDAY
+    return PART if found < PART and not bag.terms.isdisjoint(_parts(concept.word.lower())) else found
+
+
+def _parts(word: str) -> set[str]:
+    """The words that an English word may be made of: thunderstorm of thunder and storm."""
+    places = range(SHORTEST_PART, len(word) - SHORTEST_PART + 1) if word.isascii() else ()
+    return {part for at in places if not _SUFFIX.match(word[at:]) for part in (word[:at], word[at:])}
 
 
 def best_answer(question: Question, passage: Passage, weights: Mapping[Concept, float]) -> Answer:
@@ -236,7 +248,7 @@ def _answer(
         missing=missing / max(weights.values(), default=1.0),
         told=sum(told) / len(told) if told else 0.5,
         lacks=max((STRICT.get(kind, 0.0) for kind, has in zip(kinds, told, strict=True) if not has), default=0.0),
-        against=_against(question.text, text, is_back != asks_back),
+        against=_against(question.text, text, is_back != asks_back and not _ON_THE_WAY.isdisjoint(kinds)),
         begins=float(at == 0),
     )
 

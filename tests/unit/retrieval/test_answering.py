@@ -298,6 +298,29 @@ def test_a_noun_before_a_particle_and_what_counts_are_no_verbs() -> None:
     assert "여" in Bag("문을 연다").stems
 
 
+@pytest.mark.parametrize(
+    ("question", "sentence"),
+    [
+        ("Who plays the bass right now?", "Nora plays bass until Jim is back from Canada."),
+        ("When do we get the deposit back?", "The deposit is paid back within six weeks."),
+        ("What should I do in a thunderstorm?", "He is afraid of thunder: let him lie under the desk."),
+        ("What happens when it is too hot?", "If it is hotter than 32 degrees we run one lap."),
+        ("Where is the leash?", "His lead hangs by the kitchen door."),
+    ],
+)
+def test_a_sentence_is_found_by_a_form_a_part_or_another_word(tmp_path: Path, question: str, sentence: str) -> None:
+    paragraphs = [
+        "Nora plays bass until Jim is back from Canada.",
+        "The deposit is paid back within six weeks.",
+        "He is afraid of thunder: let him lie under the desk. His lead hangs by the kitchen door.",
+        "Ten kilometres, two laps. If it is hotter than 32 degrees we run one lap.",
+    ]
+    text = "\n\n".join(paragraphs)
+    build_index([Document(f"# Notes\n\n{text}\n", "notes.md")], tmp_path / "index")
+    found = Lookup(Index.open(tmp_path / "index")).find([{"role": "user", "content": question}])
+    assert found.sources[0].sentence == sentence
+
+
 def test_of_a_few_notes_all_are_read(tmp_path: Path) -> None:
     notes = [
         Document("# 과자\n\n약한 불에서 3분씩 굽는다.\n", "과자.md"),
