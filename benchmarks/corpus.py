@@ -13,13 +13,23 @@ import re
 import time
 from collections import Counter
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks import corpus_personal, corpus_quality, corpus_steps
+from benchmarks import (
+    corpus_personal,
+    corpus_personal_fifth,
+    corpus_personal_forms,
+    corpus_personal_fourth,
+    corpus_personal_third,
+    corpus_quality,
+    corpus_steps,
+)
 from malmoi.corpus.steps.archive import Record
 from malmoi.corpus.steps.extract import Extracted, extract
+from malmoi.corpus.steps.personal import find_personal
 
 
 def f1(found: str, right: str) -> float:
@@ -82,7 +92,18 @@ if __name__ == "__main__":
         both = rows_of(given.sentences)
         english, korean = ([row[name] for row in both] for name in ("en", "ko"))
         corpus_steps.languages(english, korean)
-        corpus_personal.measure(english + korean, corpus_steps.wilson)
+        sets = {"second": corpus_personal_forms, "third": corpus_personal_third}
+        corpus_personal.measure(corpus_steps.wilson)
+        for name, one in sets.items():
+            corpus_personal.measure(corpus_steps.wilson, name, one.KINDS, one.NONE, one.CARRIERS)
+        by_others = {"fourth": ("faker", corpus_personal_fourth), "fifth": ("mimesis", corpus_personal_fifth)}
+        for name, (library, other) in by_others.items():
+            if find_spec(library):
+                corpus_personal.measure(corpus_steps.wilson, name, other.KINDS, other.NONE, other.carriers())
+            else:
+                print(f"personal data, {name} set: not measured; pip install {library}")
+        n = sum(bool(find_personal(text)) for text in english + korean)
+        print(f"of {len(english + korean):,} clean sentences {n} are taken to hold some")
     if given.english and given.korean:
         texts, others = ([row["text"] for row in rows_of(path)[:400]] for path in (given.english, given.korean))
         corpus_steps.near_duplicates(texts, others, seed=given.seed)

@@ -216,19 +216,31 @@ NONE: tuple[Callable[[random.Random], str], ...] = (
 )
 
 
-def planted(seed: int) -> tuple[list[tuple[str, str, str]], list[str]]:
+Makers = dict[str, Callable[[random.Random], str]]
+"""Kind -> what makes one: the value, or FORM|VALUE, where the value takes the place of {} in the form."""
+None_ = Sequence[Callable[[random.Random], str]]
+
+
+def planted(
+    seed: int, kinds: Makers, none: None_, carriers: Sequence[str]
+) -> tuple[list[tuple[str, str, str]], list[str]]:
     """([(kind, value, text)], texts with none of them)."""
     rng = random.Random(seed)
     rows = []
-    for kind, make in KINDS.items():
+    for kind, make in kinds.items():
         for _ in range(N_OF_EACH):
-            form, _, value = made.partition("|") if "|" in (made := make(rng)) else ("{}", "", made)
-            rows.append((kind, value, rng.choice(ENGLISH + KOREAN).format(form.format(value))))
-    return rows, [rng.choice(ENGLISH + KOREAN).format(make(rng)) for make in NONE for _ in range(N_OF_EACH)]
+            made = make(rng)
+            form, _, value = made.partition("|") if "{}" in made else ("{}", "", made)
+            rows.append((kind, value, rng.choice(carriers).format(form.format(value))))
+    return rows, [rng.choice(carriers).format(make(rng)) for make in none for _ in range(N_OF_EACH)]
 
 
-def measure(clean: Sequence[str], wilson: Callable[[int, int], str], seed: int = 20261130) -> None:
-    rows, others = planted(seed)
+def measure(
+    wilson: Callable[[int, int], str], name: str = "first", kinds: Makers = KINDS, none: None_ = NONE,
+    carriers: Sequence[str] = ENGLISH + KOREAN, seed: int = 20261130,
+) -> None:  # fmt: skip
+    """Recall and precision on one planted set, by kind."""
+    rows, others = planted(seed, kinds, none, carriers)
     hits, missed, n_right, n_wrong = defaultdict[str, int](int), defaultdict[str, list[str]](list), 0, list[str]()
     for kind, value, text in rows:
         at = text.index(value)
@@ -244,11 +256,9 @@ def measure(clean: Sequence[str], wilson: Callable[[int, int], str], seed: int =
                 n_wrong.append(text)
     wrong = [text for text in others if find_personal(text)]
     n_wrong += wrong
-    print(f"planted {wilson(sum(hits.values()), len(rows))}; precision {wilson(n_right, n_right + len(n_wrong))}")
-    print(
-        f"of {len(others)} numbers that are none {len(wrong)} are taken for some; of {len(clean)} clean sentences "
-        f"{sum(bool(find_personal(text)) for text in clean)}"
-    )
-    for kind in KINDS:
-        print(f"  {kind:<16} {hits[kind]}/{N_OF_EACH}  {' | '.join(missed[kind][:3])}")
+    print(f"personal data, {name} set: planted {len(rows)}, recall {wilson(sum(hits.values()), len(rows))}; "
+          f"precision {wilson(n_right, n_right + len(n_wrong))}; of {len(others)} numbers that are none {len(wrong)} "
+          "are taken for some")  # fmt: skip
+    for kind in kinds:
+        print(f"  {kind:<16} {hits[kind]}/{N_OF_EACH}  {' | '.join(missed[kind][:3])!r}")
     print("  wrong:", " | ".join(dict.fromkeys(n_wrong[:8])))
