@@ -239,6 +239,8 @@ def test_owners_who_reserve_their_pages_are_heard() -> None:
         (WORDS, "en"), (KOREAN, "ko"), ("Python의 list는 append로 값을 더한다. really simple", "ko"),
         ("今日は天気がいいです。", "ja"), ("今天天气很好，我们去公园散步。", "zh"),
         ("Das Wetter ist heute sehr schön, wir gehen spazieren.", "de"), ("123 456", "unknown"),
+        ("Hello.", "en"), ("I love pizza too!", "en"), ("Vertel me je naam.", "nl"), ("Me encanta leer.", "es"),
+        ("나는 understanding 봐", "ko"), ("The word 나무 means a tree in Korean.", "en"),
     ],
 )  # fmt: skip
 def test_languages(text: str, language: str) -> None:

@@ -10,7 +10,19 @@ OTHER = re.compile(r"[^\W\d_]")
 LOOKED_AT = 1000
 """Characters that are looked at: the model's time grows with the length, and more changes nothing."""
 KOREAN_FROM = 0.3
-"""Share of Korean letters from which a text is Korean, with English words in it or without."""
+"""Share of Korean letters from which a text is Korean, with English words in it or without. A Korean letter is a
+syllable and counts as two; a text is Korean too if half of its words have one."""
+SURE_FROM, SHORT = 0.7, 100
+ENGLISH_ALONE = frozenset(
+    "the and that this these those with you your yours they them their she what why when would could should there "
+    "being about because never every everybody everyone anybody nobody everything something nothing anything my "
+    "love know think feel tell said going hello yes thank thanks sorry good great really maybe again always "
+    "tomorrow today yesterday outside i'm i'll i've i'd you're you'll you've it's that's what's he's she's we're "
+    "they're don't doesn't didn't can't won't isn't aren't wasn't couldn't".split()
+)
+"""Frequent English words that are no frequent words of another language with these letters: one of them decides a short
+text of which the model is not sure (it takes “Hello.” for Italian)."""
+_LATIN_WORD = re.compile(r"[a-z]+(?:['’][a-z]+)?")
 UNKNOWN = "unknown"
 
 
@@ -21,13 +33,27 @@ def language_of(text: str) -> tuple[str, float]:
     letters = len(OTHER.findall(looked))
     if not letters:
         return UNKNOWN, 0.0
-    if n["ko"] >= KOREAN_FROM * letters:
-        return "ko", n["ko"] / letters
+    if n["ko"] and (2 * n["ko"] >= KOREAN_FROM * (letters + n["ko"]) or _words_with(HANGUL, looked) >= 0.5):
+        return "ko", 2 * n["ko"] / (letters + n["ko"])
     if n["ja"] and n["ja"] + n["zh"] >= 0.4 * letters:
         return "ja", (n["ja"] + n["zh"]) / letters
     if n["zh"] >= 0.4 * letters:
         return "zh", n["zh"] / letters
-    return _by_model(looked)
+    name, confidence = _by_model(looked)
+    if name != "en" and confidence < SURE_FROM and letters < SHORT and _has_english(looked):
+        return "en", confidence
+    return name, confidence
+
+
+def _words_with(kind: re.Pattern[str], text: str) -> float:
+    """Share of the words with a letter that have one of a kind."""
+    words = [word for word in text.split() if OTHER.search(word)]
+    return sum(bool(kind.search(word)) for word in words) / max(1, len(words))
+
+
+def _has_english(text: str) -> bool:
+    words = _LATIN_WORD.findall(text.lower().replace("’", "'"))
+    return not ENGLISH_ALONE.isdisjoint(words)
 
 
 def shares(text: str) -> dict[str, float]:
