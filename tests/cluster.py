@@ -3,6 +3,8 @@
 import contextlib
 import os
 import secrets
+import signal
+import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,4 +51,21 @@ def children_of(pid: int) -> list[int]:
 def workers_of(node: Any) -> list[int]:
     """The processes of a node that run a task of ours now."""
     raylet = node.all_processes["raylet"][0].process.pid
-    return [pid for pid in children_of(raylet) if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::call")]
+    found = []
+    for pid in children_of(raylet):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::call"):
+                found.append(pid)
+    return found
+
+
+def kill_a_worker(*nodes: Any) -> None:
+    """Kill a process that runs a task of ours now. Between two tasks there may be none: it is waited for."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        for pid in (pid for node in nodes for pid in workers_of(node)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                return
+        time.sleep(0.005)
+    raise AssertionError("no task ran any more")

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -19,7 +18,7 @@ from malmoi.corpus import sources
 from malmoi.corpus.form import TIMES, Settings
 from malmoi.errors import UserError
 from malmoi.files import sha256_of
-from tests.cluster import needs_ray, ray_cluster, workers_of
+from tests.cluster import kill_a_worker, needs_ray, ray_cluster
 
 pytestmark = [pytest.mark.slow, needs_ray]
 pytest.importorskip("fastwarc", reason="pip install 'malmoi[corpus]'")
@@ -79,7 +78,7 @@ def test_a_build_goes_on_when_a_worker_and_then_a_node_are_killed(
 
     def kill(done: int, total: int | None, unit: str) -> None:
         if done == 1 and not killed:
-            os.kill(next(pid for node in nodes for pid in workers_of(node)), signal.SIGKILL)
+            kill_a_worker(*nodes)
             killed.append("worker")
         elif done == 3 and killed == ["worker"]:
             cluster.remove_node(nodes[1], allow_graceful=False)

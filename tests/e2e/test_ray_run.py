@@ -1,8 +1,6 @@
 """A recipe whose training runs on a real Ray with two nodes: the models are, byte for byte, those of one process."""
 
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -22,7 +20,7 @@ from malmoi.train.loop import Step
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.jobs import find_job, log_of
 from malmoi.workspace.ledger import Ledger
-from tests.cluster import needs_ray, ray_cluster, workers_of
+from tests.cluster import kill_a_worker, needs_ray, ray_cluster
 from tests.e2e.serving import Server, until
 
 pytestmark = [pytest.mark.slow, needs_ray]
@@ -69,7 +67,7 @@ class Killing(Watcher):
         if self.stage in self.killed or step.step < 3:
             return
         if self.stage == "pretrain":
-            os.kill(workers_of(self.nodes[0])[0], signal.SIGKILL)
+            kill_a_worker(self.nodes[0])
         else:
             self.cluster.remove_node(self.nodes[1], allow_graceful=False)
         self.killed.append(self.stage)
