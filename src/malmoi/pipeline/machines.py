@@ -5,7 +5,8 @@ machines, or measured on this one. All figures are estimates: for machines of th
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -21,6 +22,7 @@ from malmoi.model.config import ModelConfig
 from malmoi.pipeline.estimate import Speed, Trials, answering, training_seconds
 from malmoi.pipeline.memory import BASE_BYTES, costs_of, learned_of, memory_of, text_bytes
 from malmoi.pipeline.recipe import Recipe
+from malmoi.pipeline.together import Together
 
 TABLE = Path(__file__).with_name("machines.toml")
 HERE = "here"
@@ -32,6 +34,8 @@ LAUNCH_S = 1.5e-3
 AT_ONCE = 96
 """Answers that are sampled together: all share one reading of the weights."""
 MOST_RANKS = 4096
+MOST_TRIED = max(2, device.n_cores())
+"""More ranks are not tried together on this machine: they would only share its cores."""
 
 
 class Kind(Settings):
@@ -103,25 +107,55 @@ class Need:
     seconds: float
 
 
+class _Speeds:
+    """How fast one rank is while n of them work, of a table's machine or of this one.
+
+    With many ranks on few cores, as many are tried as there are cores: each has the same share of one.
+    """
+
+    def __init__(self, shape: ModelConfig, kind: Kind | None, held: ExitStack) -> None:
+        self.shape, self.kind, self.held = shape, kind, held
+        self.alone: Speed = Trials(shape) if kind is None else RatedSpeed(shape, kind)
+        self.together: dict[int, Together] = {}
+
+    def training(self, training: TrainingCost, n: int) -> float:
+        """Seconds of a stage's training on n ranks, each with its share of every step's micro-batches."""
+        share = _share(training, n)
+        if n == 1:
+            return training_seconds(training, self.alone)
+        n_values = _learned_values(training, self.shape)
+        if self.kind is not None:
+            # A ring passes twice over the gradients, in float32.
+            sent = 2 * (n - 1) / n * 4 * n_values
+            exchange = sent / (self.kind.link_gb_s * 1e9)
+            return training_seconds(training, self.alone) * share + training.n_steps * exchange
+        tried = min(n, MOST_TRIED)
+        if tried not in self.together:
+            self.together[tried] = self.held.enter_context(Together(self.shape, tried))
+        speed = self.together[tried]
+        seconds = training_seconds(training, speed) * share + training.n_steps * speed.exchange(n_values)
+        return seconds * n / tried
+
+
 def needs_on(recipe: Recipe, shape: ModelConfig, machines: Machines) -> list[Need]:
     """What each stage needs. A stage that does not train runs on the first rank."""
-    speed: Speed = Trials(shape) if machines.kind is None else RatedSpeed(shape, machines.kind)
+    with ExitStack() as held:
+        return list(_needs(recipe, shape, machines, _Speeds(shape, machines.kind, held)))
+
+
+def _needs(recipe: Recipe, shape: ModelConfig, machines: Machines, speeds: _Speeds) -> Iterator[Need]:
     dtype = str(device.current().compute_dtype).removeprefix("torch.") if machines.kind is None else "bfloat16"
-    link = machines.kind.link_gb_s * 1e9 if machines.kind is not None else 0.0
-    n_text, needs = text_bytes(recipe), []
+    n_text = text_bytes(recipe)
     for stage, cost in costs_of(recipe, shape).items():
-        seconds = cost.s_per_mb * n_text / 1e6 + cost.fixed_s + answering(cost, speed)
+        seconds = cost.s_per_mb * n_text / 1e6 + cost.fixed_s + answering(cost, speeds.alone)
         memory: float = BASE_BYTES + 4 * n_text + (4 * shape.n_parameters() if cost.holds_model else 0)
         n, n_steps = 1, 0
         if (training := cost.training) is not None:
             n_steps, fsdp = training.n_steps, bool(recipe[stage].loop.fsdp)
             n = ranks_with_work(training, machines.n_ranks)
-            seconds += training_seconds(training, speed) * _share(training, n)
-            if link and n > 1:
-                seconds += n_steps * _exchange_bytes(training, shape, n) / link
+            seconds += speeds.training(training, n)
             memory = memory_of(training, shape, dtype, n_shards=n if fsdp else 1)
-        needs.append(Need(stage, n, n_steps, memory, seconds))
-    return needs
+        yield Need(stage, n, n_steps, memory, seconds)
 
 
 def ranks_with_work(training: TrainingCost, n_ranks: int) -> int:
@@ -135,10 +169,10 @@ def _share(training: TrainingCost, n: int) -> float:
     return ceil(micros / n) / micros
 
 
-def _exchange_bytes(training: TrainingCost, shape: ModelConfig, n: int) -> float:
-    """Bytes that each rank sends to sum the gradients of one step, float32: a ring passes twice over them."""
+def _learned_values(training: TrainingCost, shape: ModelConfig) -> float:
+    """Values whose gradients the ranks sum in each step."""
     learned = learned_of(shape, training.lora)
-    return 2 * (n - 1) / n * 4 * training.n_trained * (learned.n_matrices + learned.n_others)
+    return training.n_trained * (learned.n_matrices + learned.n_others)
 
 
 def plan_on(recipe: Recipe, shape: ModelConfig, machines: Machines) -> dict[str, Any]:

@@ -63,6 +63,11 @@ def sum_gradients(parameters: list[nn.Parameter]) -> None:
     for parameter in parameters:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
+    sum_whole(parameters)
+
+
+def sum_whole(parameters: list[nn.Parameter]) -> None:
+    """Sum gradients that each rank has in full, in one message."""
     flat = torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
     dist.all_reduce(flat)
     offset = 0

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from malmoi.errors import ConfigError
+from malmoi.errors import ConfigError, UserError
 from malmoi.pipeline.machines import Need, find_machines, needs_on, plan_on
-from malmoi.pipeline.memory import shape_of
+from malmoi.pipeline.memory import costs_of, shape_of
 from malmoi.pipeline.recipe import find_recipe, read_recipe
+from malmoi.pipeline.together import MOST_VALUES, Together
 
 MICRO = "pretrain.micro_batch_size=1"
 
@@ -53,3 +54,17 @@ def test_sharding_takes_less_memory_of_each_rank_and_what_does_not_fit_is_named(
     made = plan_on(recipe, shape_of(recipe), find_machines("64xH100"))
     assert "pretrain" in made["too_large"] and "corpus" not in made["too_large"]
     assert made["usd"] == pytest.approx(made["hours"] * 64 * 2.69)
+
+
+def test_ranks_of_this_machine_are_tried_together() -> None:
+    tiny = Path(__file__).parents[2] / "e2e" / "tiny.toml"
+    recipe = read_recipe(tiny, ['stages=["corpus", "tokenizer", "pretrain"]', MICRO])
+    training = costs_of(recipe, shape_of(recipe))["pretrain"].training
+    assert training is not None
+    with Together(shape_of(recipe), 2) as pair:
+        assert pair.step(training) > 0
+        assert pair.exchange(64 * MOST_VALUES) > pair.exchange(10) > 0
+        pair._ranks[1].kill()
+        with pytest.raises(UserError, match="--machines 2xhere: one of 2 processes ended"):
+            pair.read(8)
+            pair.read(9)
