@@ -1,6 +1,7 @@
 """Tables and trees that show results to people."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from itertools import chain, repeat
 from typing import Any
 
@@ -11,6 +12,7 @@ from rich.tree import Tree
 from malmoi.cli.printing import printable, source_text, table
 from malmoi.units import duration, size
 from malmoi.workspace.answer_lineage import AnswerLineage
+from malmoi.workspace.base import now
 from malmoi.workspace.drawings import DrawingLineage
 from malmoi.workspace.ledger import Ledger, Lineage, Made
 from malmoi.workspace.models import IMPORT
@@ -30,9 +32,21 @@ LOG_SHOWN = 40
 
 
 def runs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    columns = ("id", "status", "recipe", "seed", "started", "time")
-    shown = ((r["id"], r["status"], r["recipe"], r["seed"], r["started_at"][:19], duration(r["seconds"])) for r in rows)
+    columns = ("id", "status", "recipe", "seed", "started", "time", "host", "heartbeat")
+    shown = (
+        (r["id"], r["status"], r["recipe"], r["seed"], r["started_at"][:19], duration(r["seconds"]), r["host"] or "",
+         _since(r))
+        for r in rows
+    )  # fmt: skip
     return table(columns, shown)
+
+
+def _since(row: Mapping[str, Any]) -> str:
+    """How long ago the process of a run that has not ended was last known to live; "" if it has."""
+    if row["heartbeat_at"] is None or row["finished_at"] is not None:
+        return ""
+    ago = (now() - datetime.fromisoformat(row["heartbeat_at"])).total_seconds()
+    return f"{duration(max(0.0, ago))} ago"
 
 
 def run_table(row: Mapping[str, Any]) -> Table:

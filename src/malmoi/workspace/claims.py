@@ -10,6 +10,7 @@ from sqlalchemy import select, update
 from malmoi.workspace.advisory import holding_there, is_at_work, until_run_is_free
 from malmoi.workspace.database import lock_table, writing
 from malmoi.workspace.folder import Workspace
+from malmoi.workspace.heartbeat import beating, settle
 from malmoi.workspace.ledger import Ledger, Made, Work, find_done, insert_run
 from malmoi.workspace.locks import InUseError
 from malmoi.workspace.schema import Run
@@ -45,6 +46,8 @@ def claimed(ledger: Ledger, work: Work, tell: Callable[[str], None], *, again: b
             except InUseError as error:
                 tell(error.waits)
                 until_run_is_free(ledger.engine, workspace, error.what)
+        if claim.made is None:
+            held.enter_context(beating(ledger, claim.run_id))
         yield claim
 
 
@@ -65,7 +68,9 @@ def _claim(ledger: Ledger, workspace: Workspace, work: Work, again: bool, hold: 
                 hold(run_id)
                 values = {"status": "running", "error": None, "finished_at": None}
                 connection.execute(update(Run).where(Run.id == run_id).values(values))
+                settle(connection, run_id)
                 return Claim(run_id, resumed=True)
         run_id = insert_run(connection, work)
+        settle(connection, run_id)
         hold(run_id)
     return Claim(run_id)

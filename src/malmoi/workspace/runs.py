@@ -11,8 +11,8 @@ from malmoi.workspace.schema import Run
 
 
 def list_runs(ledger: Ledger) -> list[dict[str, Any]]:
-    """Every run, oldest first; see `run_row`."""
-    return [run_row(run, ledger) for run in ledger.runs()]
+    """Every run, oldest first, as `run_row`, with the host, the process and the last heartbeat."""
+    return [run_row(run, ledger) | _place_row(run) for run in ledger.runs()]
 
 
 def show_run(ledger: Ledger, name: str) -> dict[str, Any]:
@@ -21,6 +21,7 @@ def show_run(ledger: Ledger, name: str) -> dict[str, Any]:
     log = ledger.root / "runs" / run.id / LOG
     return {
         **run_row(run, ledger),
+        **_place_row(run),
         "settings": run.settings,
         "inputs": _inputs(ledger.lineage(run.id)),
         "outputs": {name: made_row(made) for name, made in ledger.artefacts_of(run.id).items()},
@@ -92,6 +93,11 @@ def run_row(run: Run, ledger: Ledger) -> dict[str, Any]:
         name: value and value.isoformat() for name in ("started_at", "finished_at") if [value := getattr(run, name)]
     }
     return {name: getattr(run, name) for name in names} | {"status": status_of(run, ledger)} | times
+
+
+def _place_row(run: Run) -> dict[str, Any]:
+    """Where a run is or was last at work, and when its process was last known to live."""
+    return {"host": run.host, "pid": run.pid, "heartbeat_at": run.heartbeat_at and run.heartbeat_at.isoformat()}
 
 
 def made_row(made: Made) -> dict[str, Any]:

@@ -44,6 +44,11 @@ class Run(Base):
     seconds: Mapped[float] = mapped_column(default=0.0)
     """Time at work, before and after interruptions."""
     error: Mapped[str | None]
+    host: Mapped[str | None]
+    """Where its process is or was last; None: it ran before this was recorded."""
+    pid: Mapped[int | None]
+    heartbeat_at: Mapped[datetime | None]
+    """When its process was last known to live."""
 
 
 class Artefact(Base):

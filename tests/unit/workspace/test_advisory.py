@@ -52,10 +52,15 @@ def test_a_run_of_another_machine_is_waited_for_and_goes_on_when_that_is_killed(
             assert second.stderr is not None
             assert f"which process {first.pid} on first-host works on" in second.stderr.readline()
             assert is_at_work(ledger.engine, workspace, "0001-sft")
-            assert [row["status"] for row in list_runs(ledger)] == ["running"]
+            (row,) = list_runs(ledger)
+            assert (row["status"], row["host"], row["pid"]) == ("running", "first-host", first.pid)
             first.kill()
+            seen = row["heartbeat_at"]
             assert said(second) == "works on 0001-sft"
             assert holder_there(ledger.engine, "0001-sft") == f"process {second.pid} on second-host"
+            (row,) = list_runs(ledger)
+            assert (row["status"], row["host"], row["pid"]) == ("running", "second-host", second.pid)
+            assert row["heartbeat_at"] > seen
             go_on(second)
             assert second.wait(60) == 0
             assert not is_at_work(ledger.engine, workspace, "0001-sft")

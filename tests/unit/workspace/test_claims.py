@@ -2,19 +2,25 @@
 
 import contextlib
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import Queue
 
 import pytest
+from sqlalchemy import update
 
 from malmoi.files import write_text
 from malmoi.workspace.claims import claimed
+from malmoi.workspace.database import writing
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.ledger import OUT, Ledger, Work
+from malmoi.workspace.runs import list_runs
+from malmoi.workspace.schema import Run
 
 CLAIM = """
 import sys
@@ -168,3 +174,30 @@ def test_processes_that_start_runs_at_once_give_each_its_own_number(ledger: Ledg
     assert [process.communicate(timeout=120) for process in processes] == [(b"", None)] * 3
     assert [run.number for run in ledger.runs()] == [*range(1, 25)]
     assert len({run.fingerprint for run in ledger.runs()}) == 24
+
+
+def test_a_process_that_lives_says_so_and_one_whose_run_another_has_ends_at_once(
+    ledger: Ledger, database_url: str
+) -> None:
+    often = "from malmoi.workspace import heartbeat; heartbeat.HEARTBEAT_S = 0.05\n"
+    command = [sys.executable, "-c", often + CLAIM, str(ledger.root), database_url]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            assert process.stdin and process.stdout and process.stderr
+            process.stdin.write("\n")
+            process.stdin.flush()
+            assert [process.stdout.readline() for _ in range(2)] == ["ready\n", "works on 0001-sft\n"]
+            (first,) = list_runs(ledger)
+            assert (first["host"], first["pid"]) == (socket.gethostname(), process.pid)
+            until = time.monotonic() + 60
+            while list_runs(ledger)[0]["heartbeat_at"] == first["heartbeat_at"]:
+                assert time.monotonic() < until
+                time.sleep(0.02)
+            with writing(ledger.engine) as connection:  # as `claimed` does on a machine that has got the lock
+                connection.execute(update(Run).values(host="second-host", pid=7))
+            assert process.wait(60) == 2
+            said = process.stderr.read()
+            assert "error: 0001-sft: process 7 on second-host goes on with it" in said and "Traceback" not in said
+        finally:
+            process.kill()
