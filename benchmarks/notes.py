@@ -4,13 +4,15 @@ Folders of a few notes each (`notes.json`), written for the development of look-
 has its file and a piece of the sentence that answers it; others are answered by nothing there and have to be declined.
 Of the folders that are marked unseen only totals were looked at until everything was set; their failures are not
 printed. `--all` prints the failures of the others. `--reworded` asks in words that the notes do not have, in Korean
-(`notes_reworded.json`).
+(`notes_reworded.json`). `--elsewhere` asks each folder every third question about the others in its language, which it
+does not answer.
 """
 
 import argparse
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,10 @@ from malmoi.corpus.documents import Document
 from malmoi.evals.interval import bootstrap
 from malmoi.files import read_json
 from malmoi.retrieval.index import Index, build_index
-from malmoi.retrieval.lookup import Findings, Lookup
+from malmoi.retrieval.lookup import Findings, Lookup, Source
 
 NOTES = Path(__file__).with_suffix(".json")
+EVERY = 3
 REWORDED = NOTES.with_name("notes_reworded.json")
 
 
@@ -38,7 +41,15 @@ class Asked:
         sources = self.findings.sources
         if not self.file:
             return not sources
-        return bool(sources) and sources[0].passage.file == self.file and self.sentence in sources[0].sentence
+        return bool(sources) and self._is_it(sources[0])
+
+    @property
+    def is_offered(self) -> bool:
+        """Whether nothing answers for sure, and a sentence is shown as the nearest: the right one, if there is one."""
+        return any(not self.file or self._is_it(source) for source in self.findings.closest)
+
+    def _is_it(self, source: Source) -> bool:
+        return source.passage.file == self.file and self.sentence in source.sentence
 
 
 def ask(folder: dict[str, Any], path: Path) -> Iterator[Asked]:
@@ -50,20 +61,40 @@ def ask(folder: dict[str, Any], path: Path) -> Iterator[Asked]:
         yield Asked(**row, findings=lookup.find([{"role": "user", "content": row["question"]}]))
 
 
+def ask_elsewhere(folders: Sequence[dict[str, Any]], root: Path) -> Iterator[Asked]:
+    """Every third question of each folder, asked of the others in its language. root: where indexes are made"""
+    for number, here in enumerate(folders):
+        others = [one for one in folders if one["language"] == here["language"] and one is not here]
+        rows = ([*(row["question"] for row in one["questions"]), *one["unanswered"]][::EVERY] for one in others)
+        yield from ask({**here, "questions": [], "unanswered": chain.from_iterable(rows)}, root / str(number))
+
+
 def shares(asked: Sequence[Asked]) -> str:
-    """How many are right and declined, with intervals."""
+    """How many are right, declined, and declined with a sentence as the nearest, with intervals."""
     answerable, others = ([one for one in asked if bool(one.file) == is_there] for is_there in (True, False))
     right = bootstrap([float(one.is_right) for one in answerable])
     declined = bootstrap([float(not one.findings.sources) for one in answerable])
     kept = bootstrap([float(one.is_right) for one in others])
-    return f"right {right} of {right.n}, declined {declined}; not answered by the notes: declined {kept} of {kept.n}"
+    offered, near = (bootstrap([float(one.is_offered) for one in some]) for some in (answerable, others))
+    return (
+        f"right {right} of {right.n}, declined {declined}, with the right sentence as the nearest {offered}; "
+        f"not answered by the notes: declined {kept} of {kept.n}, with a nearest sentence {near}"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.notes", description=__doc__)
     parser.add_argument("--all", action="store_true", help="print what is wrong in the folders that were looked at")
     parser.add_argument("--reworded", action="store_true", help="ask in words that the notes do not have")
+    parser.add_argument("--elsewhere", action="store_true", help="ask each folder what the others answer")
     given = parser.parse_args(arguments)
+    if given.elsewhere:
+        with tempfile.TemporaryDirectory() as root:
+            asked = list(ask_elsewhere([*read_json(NOTES), *read_json(REWORDED)], Path(root)))
+        answered = bootstrap([float(bool(one.findings.sources)) for one in asked])
+        near = bootstrap([float(bool(one.findings.closest)) for one in asked])
+        print(f"of {near.n} questions answered {answered}, with a nearest sentence {near}")
+        return
     prints_all = given.all
     found: dict[tuple[str, bool], list[Asked]] = {}
     with tempfile.TemporaryDirectory() as root:

@@ -1,7 +1,8 @@
 """Rewordings of taught questions: `python -m benchmarks.rewordings [--unseen | --more | --fresh | --fit]`.
 
 Counts how many rewordings are answered by the answer that was taught, and how many other questions are, which should be
-none. Every other taught question of `rewordings.tsv` was kept unseen while the matching was first made; only the
+none; and how many of those that are not get the right one, or any, offered as the answer to a similar question. Every
+other taught question of `rewordings.tsv` was kept unseen while the matching was first made; only the
 others' failures are printed. `--more` counts the questions of `rewordings_more.tsv`, which share fewer words, and which
 the weights were fitted to as well; their failures are printed too. The questions of `rewordings_fresh.tsv`, with
 answers, are for measuring only.
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from malmoi.retrieval.question import understand
-from malmoi.retrieval.taught import EVIDENCE, Taught, evidence, find_taught
+from malmoi.retrieval.taught import EVIDENCE, SAME, SIMILAR, Taught, evidence, find_taught
 
 TABLE = Path(__file__).with_suffix(".tsv")
 MORE = TABLE.with_name("rewordings_more.tsv")
@@ -54,8 +55,8 @@ def read(path: Path = TABLE) -> tuple[list[Taught], list[tuple[str, str]], list[
     return taught, rewordings, others
 
 
-def found(taught: Sequence[Taught], text: str) -> str | None:
-    hit = find_taught(taught, [{"role": "user", "content": text}])
+def found(taught: Sequence[Taught], text: str, least: float = SAME) -> str | None:
+    hit = find_taught(taught, [{"role": "user", "content": text}], least=least)
     return None if hit is None else hit[0].id
 
 
@@ -143,6 +144,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wrong = [text for text in asked if found(taught, text) is not None]
     print(f"rewordings answered: {len(kept) - len(missed)} of {len(kept)}")
     print(f"other questions answered: {len(wrong)} of {len(asked)}")
+    offered = sum(found(taught, text, SIMILAR) == id != found(taught, text) for id, text in kept)
+    near = sum(found(taught, text, SIMILAR) is not None for text in asked if text not in wrong)
+    print(f"offered as similar: the right one for {offered} rewordings, one for {near} other questions")
     if not (chosen.unseen or chosen.fresh):
         print(*(f"missed  {text}" for text in missed), *(f"wrong   {text}" for text in wrong), sep="\n")
     return 0

@@ -43,6 +43,24 @@ def test_a_vote_without_consent_teaches_nothing_and_says_so(open_page: OpenPage)
     page.get_by_text("Kept for you only; teaches nothing.").wait_for()
 
 
+def test_what_may_answer_is_offered_as_the_nearest_and_begins_a_better_answer(open_page: OpenPage) -> None:
+    page = teaching_chat(open_page, True, "How long may a film be kept?")
+    answer = page.locator(".answer").last
+    assert "not sure" in answer.locator(".markdown").inner_text()
+    nearest = answer.get_by_role("region", name="Nearest, but perhaps no answer")
+    nearest.get_by_role("button", name="library.md").click()
+    assert nearest.locator("mark").inner_text() == "A book may be kept for three weeks."
+    assert answer.get_by_role("region", name="From", exact=True).count() == 0
+    act(page, "Where from?").click()
+    page.get_by_role("dialog").get_by_text("Nothing that was looked up answers this for sure.").wait_for()
+    page.keyboard.press("Escape")
+    act(page, "Better answer").click()
+    assert (
+        page.get_by_role("textbox", name="How should it have answered?").input_value()
+        == "A book may be kept for three weeks."
+    )
+
+
 def test_a_better_answer_works_from_the_next_message_on_until_it_is_withdrawn(open_page: OpenPage) -> None:
     question = "How long may a book be kept?"
     page = teaching_chat(open_page, True, question)

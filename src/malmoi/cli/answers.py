@@ -327,8 +327,13 @@ def say(session: "ChatSession", text: str, label: str = "") -> None:
 
 
 def sources_of(session: "ChatSession") -> list[str]:
-    """A line for each source of the last answer, the best first."""
-    return [source_line(source) for source in (session.last.sources if session.last else ())]
+    """A line for each source of the last answer, the best first; of one that only offers what is nearest, its place."""
+    from malmoi.cli.printing import printable, source_place
+
+    if session.last is None:
+        return []
+    places = [f"nearest: {printable(source_place(source.to_row()))}" for source in session.last.nearest]
+    return [source_line(source) for source in session.last.sources] + places
 
 
 def best_source(session: "ChatSession") -> str:
@@ -336,7 +341,7 @@ def best_source(session: "ChatSession") -> str:
     from malmoi.cli.printing import printable, source_place
 
     if session.last is None or not session.last.sources:
-        return ""
+        return "\n  ".join(sources_of(session))
     best, *others = session.last.sources
     is_whole = best.sentence in session.last.text and best.passage.heading in session.last.text
     shown = printable(source_place(best.to_row())) if is_whole else source_line(best)
@@ -348,7 +353,7 @@ def full_sources(session: "ChatSession") -> list[str]:
     from malmoi.cli.printing import printable
 
     lines = []
-    for source in session.last.sources if session.last else ():
+    for source in (*session.last.sources, *session.last.nearest) if session.last else ():
         passage = source.passage
         lines.append(f"{source_line(source, whole=True)}  (fits {source.score:.2f})")
         lines += [f"    {printable(line)}" for line in passage.text.splitlines()]

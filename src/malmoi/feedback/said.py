@@ -85,18 +85,20 @@ def written_rows(ledger: Ledger, until: datetime) -> list[Row]:
 def voted_rows(ledger: Ledger, until: datetime) -> list[Row]:
     """The latest vote of each person on each answer: {"prompt_id", "messages", "label", "person"}.
 
-    messages: the last one is the answer; label: whether it is 👍
+    messages: the last one is the answer; label: whether it is 👍. Nothing is learned of an answer that only offered
+    what is nearest: it is none, and its words are no voice's.
     """
     latest = select(func.max(Vote.id)).where(Vote.created_at <= until).group_by(Vote.message_id, Vote.person_id)
     columns = (Vote.id, Vote.vote, Vote.person_id)
-    query = select(*columns, ChatMessage.id.label("message"), ChatMessage.text.label("answer")).select_from(Vote)
+    query = select(*columns, ChatMessage.id.label("message"), ChatMessage.text.label("answer"), ChatMessage.figures)
+    query = query.select_from(Vote)
     query = query.where(Vote.id.in_(latest), Vote.vote.is_not(None))
     return [
         {"prompt_id": f"vote-{row.message}", **asked.to_row(),
          "messages": [*asked.messages, {"role": "assistant", "content": row.answer}],
          "label": row.vote == "up", "person": row.person_id}
         for row, asked in _asked(ledger, query, Vote.message_id, Vote.id)
-        if row.answer
+        if row.answer and not (row.figures or {}).get("nearest")
     ]  # fmt: skip
 
 

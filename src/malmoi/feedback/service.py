@@ -27,7 +27,7 @@ from malmoi.inference.grounded import (
 )
 from malmoi.retrieval.lookup import Findings, Lookup
 from malmoi.retrieval.suggestions import suggestions
-from malmoi.retrieval.taught import Taught, find_taught
+from malmoi.retrieval.taught import SAME, SIMILAR, Taught, TaughtSource, find_taught
 from malmoi.workspace.answers import NewAnswer
 from malmoi.workspace.choice import choose
 from malmoi.workspace.documents import titles_of
@@ -198,19 +198,21 @@ class Turn:
         """
         max_tokens = self.sampling.max_tokens if self.sampling is not None else 0
         lookup = self.service.lookup if self.looks_up else None
-        found = find_taught(self.taught, self.messages) if self.looks_up else None
-        if found is not None:
+        found = find_taught(self.taught, self.messages, least=SIMILAR) if self.looks_up else None
+        similar = None if found is None else found[0].source(found[1])
+        if found is not None and similar is not None and found[1] >= SAME:
             self.known = found[0]
-            findings = Findings((self.known.source(found[1]),), question=str(self.messages[-1]["content"]))
+            findings = Findings((similar,), question=str(self.messages[-1]["content"]))
             self.prepared = Prepared(self.messages, None, findings, documents=self._unread(lookup, max_tokens))
             return
         try:
             with self.service.lock:
-                self.prepared = prepare(self.service.voice, lookup, self.messages, max_tokens)
+                prepared = prepare(self.service.voice, lookup, self.messages, max_tokens)
         except TooLongError as error:
             raise RefusedError("too_long", str(error), "text", n_tokens=error.n_tokens, most=error.most) from None
         except UserError as error:
             raise RefusedError("invalid", str(error), "text") from None
+        self.prepared = prepared if similar is None else _with_similar(prepared, similar)
 
     def _unread(self, lookup: Lookup | None, max_tokens: int) -> Sequence[Mapping[str, str]] | None:
         """What would have been read if nobody had taught the answer."""
@@ -307,19 +309,14 @@ class Turn:
             how = {**self.sampling.model_dump(mode="json", exclude={"logprobs"}), "seed": self.seed}
         if service.version is not None and service.version.n is not None:
             how |= service.version.picking()
-        row = answered.to_row()
-        if self.known is not None:
-            row["sources"] = [
-                {**source, "person": self.known.person, "time": self.known.time} for source in row["sources"]
-            ]
         return NewAnswer(
             [dict(message) for message in self.messages], answered.text, answered.voice, service.sha256,
-            service.index_sha256, service.index_place, row["sources"], answered.supported, answered.quoted, how,
-            self.documents,
+            service.index_sha256, service.index_place, answered.to_row()["sources"], answered.supported,
+            answered.quoted, how, self.documents,
         )  # fmt: skip
 
     def figures(self, answered: Answered) -> dict[str, Any]:
-        """Counts of tokens and seconds, and the passages of the sources."""
+        """Counts of tokens and seconds, the passages of the sources, and what was offered in place of an answer."""
         ended = time.monotonic()
         began = self.began_at if self.began_at is not None else ended
         return {
@@ -329,4 +326,14 @@ class Turn:
             "wait_s": round(began - self.asked_at, 3),
             "seconds": round(ended - began, 3),
             "passages": [source.passage.text for source in answered.sources],
+            "declined": answered.declined,
+            "nearest": [source.to_row() | {"passage": source.passage.text} for source in answered.nearest],
         }
+
+
+def _with_similar(prepared: Prepared, similar: TaughtSource) -> Prepared:
+    """The same, with the taught answer to a similar question, if nothing was found that answers for sure."""
+    findings = prepared.findings
+    if findings is None or findings.sources or findings.small_talk:
+        return prepared
+    return replace(prepared, ids=None, findings=replace(findings, closest=(similar, *findings.closest)))

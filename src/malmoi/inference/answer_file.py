@@ -25,8 +25,8 @@ from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.tokenizer.template_clock import fixed_time, recorded_start, template_time, uses_time
 
 N_ROWS = 32
-ANSWERED = ("answer", "finish_reason", "n_tokens", "sources", "supported", "quoted", "rejected")
-"""What a line has only once its prompt is answered; the last four only if something was looked up."""
+ANSWERED = ("answer", "finish_reason", "n_tokens", "sources", "supported", "quoted", "declined", "nearest", "rejected")
+"""What a line has only once its prompt is answered; the last six only if something was looked up."""
 
 
 class Chooser(Protocol):

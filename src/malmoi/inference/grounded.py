@@ -4,7 +4,7 @@ What fits the conversation is looked up, and goes into the prompt as documents. 
 against the documents, and where they are not supported, a quotation takes their place. Where it says that they do not
 answer, that comes before the quotation. A voice that never learned to read documents, and the voice `none`, always
 quote. Nothing fits: only a voice that was trained to decline may speak, and only if it claims nothing; else the nearest
-titles are offered.
+titles are offered. Where something may fit, but not for sure, the answer says so and quotes it in place of titles.
 """
 
 import re
@@ -55,6 +55,7 @@ class Answered:
     supported: whether its sources support it; None if it has no sources
     quoted: the words are the look-up's: a quotation, or that nothing fits; not the voice's
     voice: name of the model, or `none`; rejected: its words that the check refused, "" if there are none
+    declined: it was looked up, and nothing answers for sure; nearest: what was offered then: no answer, and no source
     """
 
     text: str
@@ -63,11 +64,15 @@ class Answered:
     quoted: bool = False
     voice: str = NO_VOICE
     rejected: str = ""
+    declined: bool = False
+    nearest: tuple[Source, ...] = ()
 
     def to_row(self) -> dict[str, Any]:
         """Everything but the text, for a JSON line."""
         row = {"sources": [source.to_row() for source in self.sources], "supported": self.supported}
-        return row | {"quoted": self.quoted, **({"rejected": self.rejected} if self.rejected else {})}
+        row |= {"quoted": self.quoted, "declined": self.declined}
+        row |= {"nearest": [source.to_row() for source in self.nearest]}
+        return row | ({"rejected": self.rejected} if self.rejected else {})
 
 
 def words_of(request: "Request") -> Words:
@@ -139,13 +144,14 @@ def with_documents(messages: Sequence[Message], documents: Sequence[Mapping[str,
 
 
 def may_speak(voice: "Voice", findings: Findings) -> bool:
-    """Whether the voice is asked: with documents if it reads them; without, if it was trained to decline.
+    """Whether the voice is asked: with documents if it reads them; without, if it was trained to decline and there is
+    nothing to offer.
 
     A comparison is quoted: it takes a sentence of each of two sources, and an answer is held against one.
     """
     if findings.wanted == COMPARISON:
         return False
-    return voice.reading != "no" if findings.sources else voice.reading == "trained"
+    return voice.reading != "no" if findings.sources else voice.reading == "trained" and not findings.closest
 
 
 def fit(voice: "Voice", messages: Sequence[Message], max_tokens: int) -> tuple[list[int], int]:
@@ -213,9 +219,11 @@ def settle(voice: "Voice | None", prepared: Prepared, said: str) -> Answered:
         return Answered(said, voice=name)
     question = prepared.asked[-1]["content"]
     if not findings.sources:
+        declined_ = not findings.small_talk
         if said and voice and _claims_nothing(said, voice, findings, question):
-            return Answered(said, voice=name)
-        return Answered(quote(findings), quoted=True, voice=name, rejected=said)
+            return Answered(said, voice=name, declined=declined_)
+        offered = findings.closest
+        return Answered(quote(findings), (), None, True, name, said, declined_, offered)
     if said and (source := _source_of(said, findings, question)):
         others = (one for one in findings.sources if one is not source)
         text = with_parameters(said, source) + see_also(findings, source)

@@ -76,6 +76,8 @@ class Answer:
     against: whether it tells the opposite: the way back where the way there is asked for, the end and not the
         beginning; in part, if what is not so is asked for and it denies nothing
     begins: whether it is the first of its passage
+    shares: how well it, or what is near it, has one of the words of the question that name something, which no number
+        does
     """
 
     sentence: Sentence
@@ -86,6 +88,7 @@ class Answer:
     lacks: float
     against: float
     begins: float
+    shares: float = 0.0
 
     @property
     def score(self) -> float:
@@ -250,6 +253,7 @@ def _answer(
         lacks=max((STRICT.get(kind, 0.0) for kind, has in zip(kinds, told, strict=True) if not has), default=0.0),
         against=_against(question.text, text, is_back != asks_back and not _ON_THE_WAY.isdisjoint(kinds)),
         begins=float(at == 0),
+        shares=max((fit for c, fit in found.items() if place[c] != LIGHT and not c.word.isdigit()), default=0.0),
     )
 
 

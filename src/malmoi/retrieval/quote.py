@@ -9,6 +9,7 @@ from malmoi.retrieval.lookup import Findings, Source, title_of
 from malmoi.retrieval.match import BUILTINS
 from malmoi.retrieval.names import Name, name_of
 from malmoi.retrieval.question import COMPARISON, language_of
+from malmoi.retrieval.taught import TaughtSource
 from malmoi.retrieval.terms import terms
 
 MAX_CHARS = 400
@@ -65,10 +66,18 @@ _PARAMETERS = re.compile(r"^([\w.]+)\([^()]*\):")
 
 
 def without_additions(answer: str) -> str:
-    """An answer without what `with_parameters` and `see_also` add: as a voice says it, and reads it in later turns."""
+    """An answer without what `with_parameters` and `see_also` add, and a refusal without what is quoted after it: as a
+    voice says it, and reads it in later turns."""
+    if (unsure := next((said for said in UNSURE.values() if answer.startswith(said)), None)) is not None:
+        return unsure
     return _PARAMETERS.sub(r"\1:", _ADDED.sub("", answer))
 
 
+UNSURE = {
+    "en": "I am not sure that the documents answer this.",
+    "ko": "문서에서 확실한 답을 찾지 못했습니다.",
+}
+"""How an answer begins that is none, and offers what is nearest, by language."""
 DECLINES = {"en": "The documents do not say.", "ko": "문서에는 그 내용이 없습니다."}
 """What a voice is taught to say where its documents do not answer, by language."""
 
@@ -125,12 +134,27 @@ def shortened(sentence: str) -> str:
 
 
 def _decline(findings: Findings) -> str:
+    if findings.closest:
+        return " ".join((UNSURE[findings.language], *(_offered(findings, source) for source in findings.closest)))
     nearest = ", ".join(findings.nearest)
     if findings.language == "ko":
         return "문서에서 답을 찾지 못했습니다." + (f" 가장 가까운 제목: {nearest}." if nearest else "")
     return "I found nothing in the documents that answers this." + (
         f" The nearest titles: {nearest}." if nearest else ""
     )
+
+
+def _offered(findings: Findings, source: Source) -> str:
+    """What may answer, as a quotation: of a document the nearest sentence, of a person the answer with its question."""
+    said, heading = shortened(source.sentence), source.passage.heading
+    if isinstance(source, TaughtSource):
+        asked = shortened(heading)
+        korean = f"비슷한 질문에 누군가 가르친 답이 있습니다. “{asked}”: “{said}”"
+        return _(f"Someone taught an answer to a similar question, “{asked}”: “{said}”", korean, findings)
+    if heading and heading not in said:
+        korean = f"가장 가까운 문장은 ‘{heading}’에 있습니다: “{said}”"
+        return _(f"The nearest sentence is under ‘{heading}’: “{said}”", korean, findings)
+    return _(f"The nearest sentence: “{said}”", f"가장 가까운 문장은 이것입니다: “{said}”", findings)
 
 
 def about(facts: Mapping[str, Any], language: str) -> str:

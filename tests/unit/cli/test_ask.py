@@ -69,6 +69,18 @@ def test_an_answer_names_its_sentence(here: Path, question: str, file: str, line
     assert shown[0] == row["answer"] and shown[1].startswith(f"  {file}:{line}  ") and shown[1].endswith(sentence)
 
 
+def test_what_may_answer_is_offered_with_its_place_and_is_no_source(here: Path) -> None:
+    question = "When was the boiler bought?"
+    (row,) = map(json.loads, ask(question, "--documents", "notes", "--json").stdout.splitlines())
+    assert row["declined"] and row["sources"] == [] and row["supported"] is None
+    (offered,) = row["nearest"]
+    assert (offered["file"], offered["line"], offered["heading"]) == ("hall.md", 7, "Town hall > Heating")
+    assert f"“{offered['sentence']}”" in row["answer"]
+    assert ask(question, "--documents", "notes").stdout.splitlines() == [row["answer"], "  nearest: hall.md:7"]
+    told = CliRunner().invoke(app, ["chat", "--documents", "notes"], input=f"{question}\n/sources\n")
+    assert "  nearest: hall.md:7" in told.stderr and offered["sentence"] in told.stderr
+
+
 def test_piped_lines_are_questions_of_their_own(here: Path) -> None:
     asked = ["Who repaired the boiler?", "What is the phone number of the moon?"]
     for words in (["--documents", "notes"], ["-", "--documents", "notes"]):

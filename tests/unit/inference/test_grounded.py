@@ -65,6 +65,25 @@ def test_earlier_answers_are_read_without_what_the_look_up_added(voice: Voice, l
     assert "See also" not in voice.tokenizer.decode(prompt.ids)
 
 
+def test_what_may_answer_is_offered_in_place_of_a_voice_and_is_no_source(voice: Voice, lookup: Lookup) -> None:
+    question = "How do I heat the hall?"
+    prompt = prepare(voice, lookup, asked(question), 12)
+    assert prompt.ids is None and not prompt.documents
+    for one in (voice, None):
+        answered = settle(one, prompt, "")
+        assert (answered.sources, answered.supported, answered.declined) == ((), None, True)
+        assert "not sure" in answered.text and "“The hall opens at noon.”" in answered.text
+        row = answered.to_row()
+        assert row["declined"] and row["sources"] == [] and row["nearest"][0]["file"] == "hall.md"
+    later = prepare(voice, lookup, asked(question, answered.text, HOURS), 12)
+    assert later.asked[1]["content"] == "I am not sure that the documents answer this."
+
+
+def test_what_is_declined_is_said_to_be_so(lookup: Lookup) -> None:
+    declined = [settle(None, prepare(None, lookup, asked(text), 0), "").declined for text in (HOURS, MOON, "Hello!")]
+    assert declined == [False, True, False]
+
+
 @pytest.mark.parametrize(
     ("reading", "question", "speaks"),
     [

@@ -5,8 +5,10 @@ from typing import Any
 import httpx
 import pytest
 
+from malmoi.feedback.said import voted_rows
 from malmoi.serve.start import Options
 from malmoi.workspace.answers import find_answer
+from malmoi.workspace.schema import now
 from tests.unit.serve.conftest import Running, messages, new_chat, new_id, person, read_events, running, say, until
 
 QUESTION = "Who waters the flowers?"
@@ -42,6 +44,32 @@ def test_the_owner_may_switch_taught_answers_off(quoted: httpx.Client, quoting: 
         for is_on in (False, True):
             assert owner.patch("/api/settings", json={"taught_answers": is_on}).json()["taught_answers"] is is_on
             assert ("Sora" in say(quoted, new_chat(quoted), "Who feeds the fish?")[-1]["message"]["text"]) is is_on
+
+
+def test_a_taught_answer_to_a_similar_question_is_offered_and_is_no_source(
+    quoted: httpx.Client, quoting: Running
+) -> None:
+    chat, asked = new_chat(quoted, may_teach=True), "How do I return shoes that do not fit?"
+    declined = say(quoted, chat, asked)[-1]["message"]
+    assert declined["answer"]["declined"] and not declined["answer"]["nearest"]
+    quoted.put(f"/api/messages/{declined['id']}/better", json={"text": "By post, within two weeks."})
+    similar = "How can I exchange shoes?"
+    here = new_chat(quoted, may_teach=True)
+    offered = say(quoted, here, similar)[-1]["message"]
+    assert offered["text"].startswith("I am not sure") and f"“{asked}”: “By post, within two weeks.”" in offered["text"]
+    about = offered["answer"]
+    assert about["declined"] and about["sources"] == [] and about["supported"] is None
+    (nearest,) = about["nearest"]
+    assert (
+        nearest["person"].startswith("user ") and nearest["time"] and nearest["passage"] == "By post, within two weeks."
+    )
+    assert messages(quoted, here)[-1]["answer"] == about
+    quoted.put(f"/api/messages/{offered['id']}/vote", json={"vote": "up"})
+    assert offered["text"] not in str(voted_rows(quoting.ledger, now()))
+    for text in ("When does the library open?", "Hello!", "Why is the sky blue?"):
+        assert not say(quoted, new_chat(quoted), text)[-1]["message"]["answer"]["nearest"]
+    quoted.delete(f"/api/messages/{declined['id']}/better")
+    assert not say(quoted, new_chat(quoted), similar)[-1]["message"]["answer"]["nearest"]
 
 
 def test_votes_are_shown_with_their_message(quoted: httpx.Client) -> None:

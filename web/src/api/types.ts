@@ -106,6 +106,8 @@ export interface Spoken {
   quoted: boolean;
   supported: boolean | null;
   sources: Source[];
+  declined: boolean;
+  nearest: Source[];
   n_tokens: number;
   n_prompt_tokens: number;
   n_dropped: number;

@@ -32,6 +32,7 @@ export const Answer = memo(function Answer(props: Props) {
       {message.text && <Markdown text={message.text} />}
       <Ending message={message} />
       {message.answer && <SourceList sources={message.answer.sources} />}
+      {message.answer && <SourceList sources={message.answer.nearest} title={t("sources.nearest")} />}
       <div className="row">
         <Pager message={message} alternatives={alternatives} busy={busy} onShow={(other) => conversation.show(other)} />
         <Figures message={message} />
@@ -84,7 +85,7 @@ function Figures({ message: { answer } }: { message: Message }) {
   if (!answer) return null;
   const speed = answer.seconds > 0 && answer.n_tokens > 1 ? Math.round(answer.n_tokens / answer.seconds) : null;
   const figures = [
-    answer.quoted ? t("figures.quoted") : "",
+    answer.declined ? t("figures.declined") : answer.quoted ? t("figures.quoted") : "",
     answer.n_tokens > 0 ? t("figures.tokens", { n: answer.n_tokens }) : "",
     speed ? t("figures.speed", { n: speed }) : "",
     answer.n_dropped > 0 ? t("figures.dropped", { n: answer.n_dropped }) : "",

@@ -38,9 +38,14 @@ export function BetterAnswer({ message, conversation }: Props) {
   );
 }
 
+/** The answer itself; of one that is none, the sentence that it offers, which may be the answer. */
+function beginning({ text, answer }: Message): string {
+  return answer?.declined ? (answer.nearest[0]?.sentence ?? "") : text;
+}
+
 export function BetterEditor({ message, conversation, onClose }: Props & { onClose: () => void }) {
   const t = useText();
-  const before = message.better && !message.better.withdrawn ? message.better.text : message.text;
+  const before = message.better && !message.better.withdrawn ? message.better.text : beginning(message);
   const [text, setText] = useState(before);
   const [busy, setBusy] = useState(false);
   return (

@@ -4,12 +4,12 @@ import { useLanguage, useText } from "../text";
 import { Icon } from "../ui/Icon";
 
 /** The places that an answer was looked up in; a click shows the sentence in its passage. */
-export function SourceList({ sources }: { sources: Source[] }) {
+export function SourceList({ sources, title }: { sources: Source[]; title?: string }) {
   const t = useText();
   if (!sources.length) return null;
   return (
-    <section className="sources" aria-label={t("sources.title")}>
-      <span className="small quiet">{t("sources.title")}</span>
+    <section className="sources" aria-label={title ?? t("sources.title")}>
+      <span className="small quiet">{title ?? t("sources.title")}</span>
       <ol>
         {sources.map((source, index) => (
           <SourceItem key={index} source={source} number={index + 1} />

@@ -20,17 +20,19 @@ export function WhereFrom({ message, onClose }: { message: Message; onClose: () 
   return (
     <Dialog title={t("origin.title")} onClose={onClose}>
       {fault && <FaultNotice fault={fault} />}
-      {origin && <Facts origin={origin} />}
+      {origin && <Facts origin={origin} message={message} />}
     </Dialog>
   );
 }
 
-function Facts({ origin }: { origin: Origin }) {
+function Facts({ origin, message: { answer } }: { origin: Origin; message: Message }) {
   const t = useText();
   const { model, index, people } = origin;
   return (
     <>
-      {origin.sources.length ? <SourceList sources={origin.sources} /> : <p>{t("origin.no_sources")}</p>}
+      <SourceList sources={origin.sources} />
+      {!origin.sources.length && <p>{t(answer?.declined ? "origin.declined" : "origin.no_sources")}</p>}
+      {answer && <SourceList sources={answer.nearest} title={t("sources.nearest")} />}
       <dl className="facts">
         <dt>{t("origin.version")}</dt>
         <dd>
