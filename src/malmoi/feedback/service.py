@@ -336,4 +336,4 @@ def _with_similar(prepared: Prepared, similar: TaughtSource) -> Prepared:
     findings = prepared.findings
     if findings is None or findings.sources or findings.small_talk:
         return prepared
-    return replace(prepared, ids=None, findings=replace(findings, closest=(similar, *findings.closest)))
+    return replace(prepared, findings=replace(findings, closest=(similar, *findings.closest)))

@@ -144,14 +144,13 @@ def with_documents(messages: Sequence[Message], documents: Sequence[Mapping[str,
 
 
 def may_speak(voice: "Voice", findings: Findings) -> bool:
-    """Whether the voice is asked: with documents if it reads them; without, if it was trained to decline and there is
-    nothing to offer.
+    """Whether the voice is asked: with documents if it reads them; without, if it was trained to decline.
 
     A comparison is quoted: it takes a sentence of each of two sources, and an answer is held against one.
     """
     if findings.wanted == COMPARISON:
         return False
-    return voice.reading != "no" if findings.sources else voice.reading == "trained" and not findings.closest
+    return voice.reading != "no" if findings.sources else voice.reading == "trained"
 
 
 def fit(voice: "Voice", messages: Sequence[Message], max_tokens: int) -> tuple[list[int], int]:
@@ -220,7 +219,7 @@ def settle(voice: "Voice | None", prepared: Prepared, said: str) -> Answered:
     question = prepared.asked[-1]["content"]
     if not findings.sources:
         declined_ = not findings.small_talk
-        if said and voice and _claims_nothing(said, voice, findings, question):
+        if said and voice and not findings.closest and _claims_nothing(said, voice, findings, question):
             return Answered(said, voice=name, declined=declined_)
         offered = findings.closest
         return Answered(quote(findings), (), None, True, name, said, declined_, offered)

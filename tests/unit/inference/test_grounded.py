@@ -68,9 +68,9 @@ def test_earlier_answers_are_read_without_what_the_look_up_added(voice: Voice, l
 def test_what_may_answer_is_offered_in_place_of_a_voice_and_is_no_source(voice: Voice, lookup: Lookup) -> None:
     question = "How do I heat the hall?"
     prompt = prepare(voice, lookup, asked(question), 12)
-    assert prompt.ids is None and not prompt.documents
-    for one in (voice, None):
-        answered = settle(one, prompt, "")
+    assert prompt.ids is not None and not prompt.documents  # what it says is ranked under Teach
+    for one, said in ((voice, "I do not know."), (voice, ""), (None, "")):
+        answered = settle(one, prompt, said)
         assert (answered.sources, answered.supported, answered.declined) == ((), None, True)
         assert "not sure" in answered.text and "“The hall opens at noon.”" in answered.text
         row = answered.to_row()
