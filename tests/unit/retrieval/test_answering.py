@@ -5,14 +5,13 @@ from pathlib import Path
 import pytest
 
 from malmoi.corpus.documents import Document
-from malmoi.evals.natural import is_decline
 from malmoi.retrieval.days import days_of
 from malmoi.retrieval.index import Index, build_index
 from malmoi.retrieval.korean import verb_stems
 from malmoi.retrieval.lookup import Findings, Lookup, title_of
 from malmoi.retrieval.match import Bag
 from malmoi.retrieval.question import are_joined
-from malmoi.retrieval.quote import UNSURE, about, quote, without_additions
+from malmoi.retrieval.quote import about, quote
 from malmoi.retrieval.sentences import asked_in_notes, counts, tells
 from malmoi.retrieval.small_talk import small_talk
 from malmoi.retrieval.update import update_index
@@ -162,45 +161,6 @@ def test_the_sentence_with_what_is_asked_for_is_quoted(lookup: Lookup, question:
 )
 def test_notes_without_what_is_asked_for_do_not_answer(lookup: Lookup, question: str) -> None:
     assert not ask(lookup, question).sources
-
-
-@pytest.mark.parametrize(
-    ("question", "said"),
-    [
-        (
-            "When is the winter party?",
-            "I am not sure that the documents answer this. The nearest sentence is under ‘Minutes of the street "
-            "committee’: “The summer party will be held on 6 July in the courtyard.”",
-        ),
-        (
-            "합창단 지휘자가 누구예요?",
-            "문서에서 확실한 답을 찾지 못했습니다. 가장 가까운 문장은 ‘새벽 합창단’에 있습니다: “우리는 매주 월요일 "
-            "저녁 8시에 모여요.”",
-        ),
-    ],
-)
-def test_what_may_answer_is_offered_and_no_source(lookup: Lookup, question: str, said: str) -> None:
-    findings = ask(lookup, question)
-    assert not findings.sources and len(findings.closest) == 1
-    assert quote(findings) == said and is_decline(said) and without_additions(said) in UNSURE.values()
-
-
-@pytest.mark.parametrize(
-    "question",
-    [
-        # Nothing is shared, or nothing but a number, a common verb or a question word; small talk; what is answered.
-        "What is the capital of Norway?",
-        "4 더하기 4는?",
-        "what is 8 plus 8?",
-        "오늘 뭐 먹을까?",
-        "Where do you live?",
-        "Hello!",
-        "고마워요",
-        "Who brings the tables?",
-    ],
-)
-def test_nothing_is_offered_to_a_question_about_something_else(lookup: Lookup, question: str) -> None:
-    assert not ask(lookup, question).closest
 
 
 def test_a_line_that_says_something_is_no_heading(lookup: Lookup) -> None:
