@@ -82,7 +82,13 @@ if __name__ == "__main__":
     parser.add_argument("--english", type=Path, help="gzipped JSON lines of texts: near-duplicates, speed")
     parser.add_argument("--korean", type=Path, help="the same")
     parser.add_argument("--seed", type=int, default=1, help="of the planted copies and personal data")
-    parser.add_argument("--archives", type=Path, nargs="*", default=[], help="a whole build, 1 and 2 processes")
+    parser.add_argument(
+        "--archives",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="a whole build, 1 and 2 processes: archives, or a folder of pages",
+    )
     given = parser.parse_args()
     if given.pages:
         main_text(given.pages)

@@ -16,7 +16,7 @@ from malmoi.corpus.steps.archive import GZIP, Passed, Record, is_archive, read_a
 from malmoi.corpus.steps.page import Dropped, Page
 from malmoi.errors import DataError, printable
 
-PART_BYTES, PART_FILES = 256 << 20, 2000
+PART_BYTES, PART_FILES = 32 << 20, 2000
 PAGES = (".html", ".htm", ".xhtml")
 ROWS = (".parquet",)
 LINK = "link that leads out of its folder"
@@ -93,7 +93,7 @@ def _pass(name: str, passed: dict[str, int]) -> None:
 
 
 def parts_of(sources: Sequence[Source]) -> list[list[Source]]:
-    """Groups of files of about 256 MB, in order; a large archive is a part of its own."""
+    """Groups of files of about 32 MB, in order; a large archive is a part of its own."""
     parts: list[list[Source]] = []
     n_bytes = 0
     for source in sources:
