@@ -1,7 +1,10 @@
 """The templates in recipes/cluster: bash reads them, and they hold only what Slurm, SkyPilot and Malmoi know."""
 
+import os
 import re
 import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,21 @@ SLURM = {
 SKYPILOT = {"name", "workdir", "num_nodes", "resources", "envs", "file_mounts", "setup", "run", "secrets", "volumes"}
 RESOURCES = {"accelerators", "disk_size", "use_spot", "cpus", "memory", "infra", "autostop", "any_of", "ordered"}
 GIVEN = {"SKYPILOT_NODE_IPS", "SKYPILOT_NUM_NODES", "SKYPILOT_NODE_RANK", "SKYPILOT_NUM_GPUS_PER_NODE"}
+
+
+OF_SKYPILOT = """
+import sys, yaml
+from sky.utils import common_utils, schemas
+found = yaml.safe_load(open(sys.argv[1]))
+for wrong, given in ((False, found), (True, found | {"resourcs": {}}), (True, found | {"num_nodes": "two"})):
+    try:
+        common_utils.validate_schema(given, schemas.get_task_schema(), "")
+        common_utils.validate_schema(given["resources"], schemas.get_resources_schema(), "")
+        print("taken")
+    except ValueError:
+        print("refused")
+"""
+"""A dry run would need SkyPilot's catalogue of clouds from the internet."""
 
 
 def checked_by_bash(script: str) -> None:
@@ -69,3 +87,13 @@ def test_skypilot_knows_what_its_file_says() -> None:
     used = set(re.findall(r"\$\{?([A-Z_]+)", found["run"])) - {"HEAD"}
     assert used == GIVEN | found["envs"].keys()
     assert find_recipe(found["envs"]["RECIPE"]).exists()
+
+
+def test_skypilot_itself_takes_its_file(tmp_path: Path) -> None:
+    """Its packages do not go with ours: MALMOI_TEST_SKYPILOT is the Python of an environment that has it."""
+    python = os.environ.get("MALMOI_TEST_SKYPILOT") or (sys.executable if find_spec("sky") else "")
+    if not python:
+        pytest.skip("MALMOI_TEST_SKYPILOT: pip install skypilot in an environment of its own, and name its python")
+    command = [python, "-c", OF_SKYPILOT, str(FOLDER / "skypilot.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "HOME": str(tmp_path)})
+    assert done.stdout.split() == ["taken", "refused", "refused"], done.stdout + done.stderr

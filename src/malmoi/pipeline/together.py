@@ -26,6 +26,8 @@ from malmoi.model.config import ModelConfig
 from malmoi.pipeline.estimate import Trials
 from malmoi.train.parallel import sum_whole
 
+N_TRIALS = 3
+"""Of each kind: in one of less than a second, other work may fall on one rank alone."""
 N_EXCHANGES = 7
 MOST_VALUES = 2**22
 """The sum of more values is not tried: it takes as much longer."""
@@ -108,17 +110,21 @@ def main() -> None:
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=n)
     for line in sys.stdin:
         ((name, value),) = json.loads(line).items()
-        dist.barrier()
-        if name == "step":
-            seconds = trials.step(_COST.validate_python(value))
-        elif name == "exchange":
-            seconds = _try_exchange(value, n)
-        else:
-            seconds = trials.read(value) if name == "read" else trials.answer(*value)
-        slowest = torch.tensor(seconds, dtype=torch.float64)
-        dist.all_reduce(slowest, dist.ReduceOp.MAX)
+        taken = []
+        for _ in range(N_TRIALS):
+            trials.tried.clear()
+            dist.barrier()
+            if name == "step":
+                seconds = trials.step(_COST.validate_python(value))
+            elif name == "exchange":
+                seconds = _try_exchange(value, n)
+            else:
+                seconds = trials.read(value) if name == "read" else trials.answer(*value)
+            slowest = torch.tensor(seconds, dtype=torch.float64)
+            dist.all_reduce(slowest, dist.ReduceOp.MAX)
+            taken.append(float(slowest))
         if not rank:
-            answers.write(f"{float(slowest)}\n")
+            answers.write(f"{statistics.median(taken)}\n")
     dist.destroy_process_group()
 
 
