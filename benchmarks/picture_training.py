@@ -66,7 +66,7 @@ def theirs_training(is_autocast: bool) -> Callable[[], float]:
 
     def step(network: torch.nn.Module, x0: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
         with torch.no_grad():
-            states = text.tower(ids, mask)
+            states = text.read(ids, mask)
         t, noise = torch.sigmoid(torch.randn(len(x0))), torch.randn_like(x0)
         output = network(process.add_noise(x0, noise, t), t, states, mask)
         error = ((output.float() - x0) ** 2).mean((1, 2, 3))
@@ -75,7 +75,9 @@ def theirs_training(is_autocast: bool) -> Callable[[], float]:
     def once() -> float:
         torch.manual_seed(1)
         network = Denoiser(
-            DenoiserConfig(**SHAPE.model_dump(), n_channels=3, size=SIZE, n_context=text.tower.config.n_embd, n_times=1)
+            DenoiserConfig(
+                **SHAPE.model_dump(), n_channels=3, size=SIZE, n_context=text.width, n_caption=text.captions.n_tokens
+            )
         )
         ids, mask = text.captions([row["captions"]["en"] for row in pictures.rows])
         rows = TensorDataset(pictures.pixels.float() / 127.5 - 1, ids, mask)

@@ -5,7 +5,7 @@ Sources: Liu et al. 2023 (flow, arXiv:2209.03003), Li and He 2025 (predict the p
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from malmoi.config import Seed, Settings
 from malmoi.data.pictures import TRAIN, Pictures, chosen_captions, read_pictures, to_signed
-from malmoi.data.stream import Collate, Shuffled
+from malmoi.data.stream import Shuffled
 from malmoi.formats.own_pictures import load_tower
 from malmoi.image.dit import Denoiser, DenoiserConfig, DenoiserShape
 from malmoi.image.schedule import Process, Schedule
@@ -57,6 +57,12 @@ class Config(Settings):
     mean_time: float = 0.8
     """Flows: middle of the times that are trained on, as a logit; above 0 is more noise, where the caption counts
     (arXiv:2403.03206)."""
+    reading_share: float = Field(0.25, ge=0, lt=1)
+    """Flows: share of the steps, the first ones, whose pictures are noise alone: what is right is then known from the
+    caption alone, and it has to be read."""
+    noise_share: float = Field(0.25, ge=0, lt=1)
+    """Flows: share of the pictures that are noise alone after that: of other noise, even much, a picture's colours can
+    be seen through, since each patch has hundreds of pixels."""
     least_time: float = Field(0.3, gt=0, le=1)
     """Flow: an error counts as that of the velocity, 1 / time² times as much, for times of at least this."""
     average_share: float = Field(0.05, gt=0, le=1)
@@ -80,24 +86,28 @@ class Inputs(Settings):
 UNUSED = (
     *OF_PICTURES,
     Unused("least_time", "process", lambda name: name != "flow", 'process is not "flow"'),
-    Unused("mean_time", "process", lambda name: not name.startswith("flow"), "process is no flow"),
+    *(
+        Unused(name, "process", lambda name: not name.startswith("flow"), "process is no flow")
+        for name in ("mean_time", "reading_share", "noise_share")
+    ),
 )
 
 
 @dataclass(frozen=True)
 class Noised:
-    """x0: (B, 3, H, W), pixels in -1..1; ids, mask: (B, T), captions"""
+    """x0: (B, 3, H, W), pixels in -1..1; ids, mask: (B, T), captions; is_reading: whether all is to be noise"""
 
     x0: Tensor
     ids: Tensor
     mask: Tensor
+    is_reading: bool = False
 
     @property
     def count(self) -> int:
         return len(self.x0)
 
     def to(self, device: torch.device) -> "Noised":
-        return Noised(self.x0.to(device), self.ids.to(device), self.mask.to(device))
+        return Noised(self.x0.to(device), self.ids.to(device), self.mask.to(device), self.is_reading)
 
 
 def loss(
@@ -105,18 +115,20 @@ def loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Squared error of the prediction, a mean over each picture, weighted by time, summed over pictures."""
     with torch.no_grad():
-        states = text.tower(batch.ids, batch.mask)
-    t, noise = random_times(len(batch.x0), process, config.mean_time).to(batch.x0.device), torch.randn_like(batch.x0)
+        states = text.read(batch.ids, batch.mask)
+    share = 1.0 if batch.is_reading else config.noise_share
+    t = random_times(len(batch.x0), process, config.mean_time, share).to(batch.x0.device)
+    noise = torch.randn_like(batch.x0)
     output = model(process.add_noise(batch.x0, noise, t), t, states, batch.mask)
     error = ((output.float() - process.target(batch.x0, noise, t)) ** 2).mean((1, 2, 3))
     weight = 1 / t.clamp(min=config.least_time) ** 2 if process.prediction == "sample" else torch.ones_like(error)
     return (weight * error).sum(), {"error": error.sum().detach()}
 
 
-def random_times(n: int, process: Process, mean: float) -> Tensor:
-    """(n,) times: of a flow logit-normal, of DDPM uniform over its indices."""
+def random_times(n: int, process: Process, mean: float, noise_share: float) -> Tensor:
+    """(n,) times: of a flow 1, noise alone, for a share, else logit-normal; of DDPM uniform over its indices."""
     if process.kind == "flow":
-        return torch.sigmoid(torch.randn(n) + mean)
+        return torch.where(torch.rand(n) < noise_share, 1.0, torch.sigmoid(torch.randn(n) + mean))
     return torch.randint(process.schedule.num_train_timesteps, (n,))
 
 
@@ -126,26 +138,33 @@ def build(config: Config, inputs: Inputs) -> Job:
     torch.manual_seed(config.seed)
     model = Denoiser(
         DenoiserConfig(
-            **config.model.model_dump(), n_channels=3, size=pictures.size[0], n_context=text.tower.config.n_embd,
+            **config.model.model_dump(), n_channels=3, size=pictures.size[0],
+            n_context=text.width, n_caption=text.captions.n_tokens,
             n_times=1 if process.kind == "flow" else process.schedule.num_train_timesteps,
         )
     )  # fmt: skip
-    collate = _collate(pictures, text, config)
-    steps = Shuffled(len(pictures), config.batch_size, config.seed, collate)
+    is_flow, collate = process.kind == "flow", _collate(pictures, text, config)
+    # The stream's own step is what a resumed run has, too.
+    steps = Shuffled(
+        len(pictures), config.batch_size, config.seed,
+        lambda epoch, rows: collate(epoch, rows, is_flow and steps.step <= config.reading_share * config.n_steps),
+    )  # fmt: skip
     decay = 1 - 1 / max(1.0, config.average_share * config.n_steps)
     averaged = copy.deepcopy(model).requires_grad_(False)
     job_loss = partial(loss, text=text, process=process, config=config)
     return Job(model, steps, job_loss, config.n_steps, averaged=averaged, average_decay=decay)
 
 
-def _collate(pictures: Pictures, text: TowerText, config: Config) -> Collate:
-    def collate(epoch: int, chosen: np.ndarray) -> list[Noised]:
+def _collate(
+    pictures: Pictures, text: TowerText, config: Config
+) -> Callable[[int, np.ndarray, bool], Sequence[Noised]]:  # fmt: skip
+    def collate(epoch: int, chosen: np.ndarray, is_reading: bool) -> list[Noised]:
         key = [config.seed, epoch, int(chosen[0])]
         captions = list(chosen_captions([pictures.rows[i] for i in chosen], key))
         dropped = np.random.default_rng([1, *key]).random(len(chosen)) < config.caption_dropout
         ids, mask = text.captions(["" if drop else caption for caption, drop in zip(captions, dropped, strict=True)])
         parts = torch.split(torch.arange(len(chosen)), config.micro_batch_size)
         x0 = to_signed(pictures.pixels[torch.from_numpy(chosen)])
-        return [Noised(x0[part], ids[part], mask[part]) for part in parts]
+        return [Noised(x0[part], ids[part], mask[part], is_reading) for part in parts]
 
     return collate

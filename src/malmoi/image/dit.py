@@ -2,8 +2,10 @@
 
 Source: Peebles & Xie 2023 (arXiv:2212.09748), with the cross-attention of PixArt-α (arXiv:2310.00426) for the caption,
 and layers of its own that read the caption before the picture does (as in Lumina-Next, arXiv:2406.18583). The
-caption's pooled states move the modulation, too. Positions begin stronger than what is read of the noise: with weak
-ones a small network learns which colours there are long before it learns where they are.
+caption's pooled states move the modulation, too: of the picture's places, and of what they ask the caption for, since
+"left of" changes which words are about the left half. Positions begin stronger than what is read of the noise: with
+weak ones a small network learns which colours there are long before it learns where they are. Layers that read the
+caption begin as if they were not there: random ones mix its words before anything has been learned of their order.
 
 Edges are local. Few large patches are ragged at theirs, and many small ones cost more than two cores have. So
 convolutions around the transformer, at half of the picture's side, do what is local, as in Hoogeboom et al. 2023
@@ -19,9 +21,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from malmoi.config import Settings
+from malmoi.image.positions import smooth_places, smooth_positions
 
 N_FREQUENCIES = 64
-POSITION_STD = 2.0
+POSITION_STD, CAPTION_STD = 2.0, 1.0
+"""Strength of the positions at the start: of patches, and of a caption's tokens."""
 HALF, GROUPS = 2, 8
 
 
@@ -59,6 +63,9 @@ class DenoiserConfig(DenoiserShape):
     """Side of what is denoised, in latents or pixels."""
     n_context: int = Field(128, gt=0)
     """Width of the caption's states."""
+    n_caption: int = Field(0, ge=0)
+    """Tokens of a caption at most: each has a position, and time and caption change what the picture asks them for.
+    0: neither, as in models made before there was this."""
     n_times: int = Field(1, gt=0)
     """What a time is divided by: 1 for a flow, the number of indices otherwise."""
 
@@ -92,13 +99,18 @@ class Denoiser(nn.Module):
         self.text = nn.Linear(config.n_context, width)
         self.text_layers = nn.ModuleList(TextBlock(width, config.n_head) for _ in range(config.n_text_layer))
         self.text_norm = nn.LayerNorm(width)
-        self.layers = nn.ModuleList(Block(width, config.n_head) for _ in range(config.n_layer))
+        if config.n_caption:
+            self.embed_positions_caption = nn.Parameter(torch.empty(config.n_caption, width))
+        self.layers = nn.ModuleList(Block(width, config.n_head, config.n_caption > 0) for _ in range(config.n_layer))
         self.final = nn.Linear(width, 2 * width)
         self.write = nn.Linear(width, patched)
         self._initialise()
 
     def _initialise(self) -> None:
-        nn.init.normal_(self.embed_positions, std=POSITION_STD)
+        config = self.config
+        self.embed_positions.data = POSITION_STD * smooth_places(config.size // config.patch, config.n_embd)
+        if config.n_caption:
+            self.embed_positions_caption.data = CAPTION_STD * smooth_positions(config.n_caption, config.n_embd)
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
@@ -107,15 +119,22 @@ class Denoiser(nn.Module):
             assert isinstance(block, Block)
             nn.init.zeros_(block.modulate.weight)
             nn.init.zeros_(block.from_text.out.weight)
+            if block.modulate_asking is not None:
+                nn.init.zeros_(block.modulate_asking.weight)
+        for layer in self.text_layers:
+            assert isinstance(layer, TextBlock)
+            layer.begin_as_nothing()
         nn.init.zeros_(self.final.weight)
-        nn.init.zeros_(self.local_out.weight if self.config.n_local else self.write.weight)
+        nn.init.zeros_(self.local_out.weight if config.n_local else self.write.weight)
 
     def forward(self, x: Tensor, t: Tensor, states: Tensor, mask: Tensor | None = None) -> Tensor:
         """x: (B, C, H, W); t: (B,), 0 to n_times; states: (B, T, n_context); mask: (B, T), True where there is a token.
 
-        Returns (B, C, H, W).
+        Returns (B, C, H, W). T is at most n_caption, unless that is 0.
         """
         context = self.text(states)
+        if self.config.n_caption:
+            context = context + self.embed_positions_caption[: states.shape[1]]
         attend = None if mask is None else mask[:, None, None, :]
         for text_layer in self.text_layers:
             context = text_layer(context, attend)
@@ -156,21 +175,29 @@ class LocalBlock(nn.Module):
 
 
 class Block(nn.Module):
-    """Self-attention, cross-attention to the caption, and an MLP; time and caption scale, shift and gate them."""
+    """Self-attention, cross-attention to the caption, and an MLP; time and caption scale, shift and gate them.
 
-    def __init__(self, width: int, n_head: int) -> None:
+    asks: whether they scale and shift what the caption is asked for, too
+    """
+
+    def __init__(self, width: int, n_head: int, asks: bool) -> None:
         super().__init__()
         self.attention = Attention(width, n_head)
         self.from_text = Attention(width, n_head)
         self.norm = nn.LayerNorm(width)
         self.mlp = mlp(width)
         self.modulate = nn.Linear(width, 6 * width)
+        self.modulate_asking = nn.Linear(width, 2 * width) if asks else None
 
     def forward(self, x: Tensor, told: Tensor, context: Tensor, attend: Tensor | None) -> Tensor:
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.modulate(F.silu(told))[:, None].chunk(6, dim=-1)
         seen = F.layer_norm(x, x.shape[-1:]) * (1 + scale_a) + shift_a
         x = x + gate_a * self.attention(seen, seen, None)
-        x = x + self.from_text(self.norm(x), context, attend)
+        asking = self.norm(x)
+        if self.modulate_asking is not None:
+            shift, scale = self.modulate_asking(F.silu(told))[:, None].chunk(2, dim=-1)
+            asking = asking * (1 + scale) + shift
+        x = x + self.from_text(asking, context, attend)
         seen = F.layer_norm(x, x.shape[-1:]) * (1 + scale_m) + shift_m
         return x + gate_m * self.mlp(seen)
 
@@ -182,6 +209,13 @@ class TextBlock(nn.Module):
         super().__init__()
         self.norm, self.attention = nn.LayerNorm(width), Attention(width, n_head)
         self.mlp_norm, self.mlp = nn.LayerNorm(width), mlp(width)
+
+    def begin_as_nothing(self) -> None:
+        """Set the last weights of both parts to 0, so that the layer returns what it is given."""
+        for last in (self.attention.out, self.mlp[-1]):
+            assert isinstance(last, nn.Linear)
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
 
     def forward(self, x: Tensor, attend: Tensor | None) -> Tensor:
         seen = self.norm(x)

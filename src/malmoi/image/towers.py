@@ -59,6 +59,10 @@ class TextTower(nn.Module):
         normed: Tensor = self.norm(x)
         return normed
 
+    def with_words(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Each token's own embedding before its state, (B, T, 2 D): a state has much of other tokens, too."""
+        return torch.cat([self.embed_tokens(ids), self(ids, mask)], dim=-1)
+
 
 class ImageTower(nn.Module):
     """Pictures (B, 3, H, W) in -1..1 to features (B, C) and to one vector each (B, D)."""
@@ -136,16 +140,30 @@ class CaptionIds:
 
 @dataclass(frozen=True)
 class TowerText:
-    """What a picture model reads captions with: the tower and its tokenizer."""
+    """What a picture model reads captions with: the tower and its tokenizer.
+
+    with_words: whether the tokens' own embeddings come with their states
+    """
 
     captions: CaptionIds
     tower: TextTower
+    with_words: bool = False
+
+    @property
+    def width(self) -> int:
+        """Of what is known of a token."""
+        return (1 + self.with_words) * self.tower.config.n_embd
+
+    def read(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """What is known of each token, (B, T, width)."""
+        states: Tensor = self.tower.with_words(ids, mask) if self.with_words else self.tower(ids, mask)
+        return states
 
     def embed(self, captions: Sequence[str]) -> Context:
         """All of one length, so that captions can be joined to one batch with others."""
         ids, mask = self.captions(captions)
         device, room = self.tower.norm.weight.device, (0, self.captions.n_tokens - ids.shape[1])
-        states = self.tower(ids.to(device), mask.to(device))
+        states = self.read(ids.to(device), mask.to(device))
         return Context(F.pad(states, (0, 0, *room)), F.pad(mask, room).to(device))
 
     def n_cut(self, caption: str) -> int:
