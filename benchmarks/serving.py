@@ -10,6 +10,8 @@ that `malmoi demo` made: people, a key of each, and a job are added to it.
 import argparse
 import contextlib
 import json
+import re
+import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +19,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
@@ -35,6 +38,7 @@ from malmoi.workspace.ledger import Ledger
 QUESTIONS = ("What does os.getcwd do?", "How do I delete a folder?", "리스트는 어떻게 정렬해?", "What is a dictionary?")
 N_TOKENS = 64
 TRAINED = "pretrain"
+WORDS, TOKENS = re.compile(rb'"delta": {"content": "[^"]'), re.compile(rb'"completion_tokens": ([0-9]+)')
 PAUSE_S = 1.0
 """Between two questions of the one chat whose first words are timed."""
 
@@ -136,34 +140,42 @@ def _serve(base: str, keys: Sequence[str], model: str, seconds: float, pause_s: 
 
 
 class _Chat:
-    """A program that asks one question after the other. waits: seconds until the first words of each answer"""
+    """A program that asks one question after the other. waits: seconds until the first words of each answer
+
+    It stands for programs on other machines: it keeps what comes, and reads it when the answer has ended, so that
+    little of this machine's time is its own.
+    """
 
     def __init__(self, base: str, key: str, model: str, number: int, pause_s: float) -> None:
-        self.base, self.headers, self.model, self.number = base, {"Authorization": f"Bearer {key}"}, model, number
+        self.host, self.key, self.model, self.number = urlsplit(base).netloc, key, model, number
         self.pause_s = pause_s
         self.waits: list[float] = []
         self.n_tokens = self.n_lost = 0
 
     def ask_until(self, end: float) -> None:
-        with httpx.Client(base_url=self.base, headers=self.headers, timeout=300, trust_env=False) as client:
+        name, _, port = self.host.rpartition(":")
+        with socket.create_connection((name, int(port)), timeout=300) as connection:
             while not self.waits or time.monotonic() < end:
-                self._ask(client)
+                self._ask(connection)
                 time.sleep(self.pause_s)
 
-    def _ask(self, client: httpx.Client) -> None:
-        body = _request(self.model, self.number, len(self.waits)) | {"stream": True}
-        begun, first, is_whole = time.monotonic(), None, False
-        with client.stream("POST", "/v1/chat/completions", json=body) as response:
-            for line in response.iter_lines():
-                if line == "data: [DONE]":
-                    is_whole = True
-                elif line.startswith("data: "):
-                    chunk = json.loads(line[6:])
-                    if chunk.get("usage"):
-                        self.n_tokens += chunk["usage"]["completion_tokens"]
-                    if first is None and any(choice["delta"].get("content") for choice in chunk.get("choices", ())):
-                        first = time.monotonic() - begun
-        self.n_lost += not is_whole
+    def _ask(self, connection: socket.socket) -> None:
+        body = json.dumps(_request(self.model, self.number, len(self.waits)) | {"stream": True}).encode()
+        head = (
+            f"POST /v1/chat/completions HTTP/1.1\r\nHost: {self.host}\r\nAuthorization: Bearer {self.key}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        begun, first = time.monotonic(), None
+        connection.sendall(head.encode() + body)
+        found = bytearray()
+        while not found.endswith(b"\r\n0\r\n\r\n"):
+            if not (piece := connection.recv(2**16)):
+                break
+            found += piece
+            if first is None and WORDS.search(found):
+                first = time.monotonic() - begun
+        self.n_lost += b"data: [DONE]\n" not in found
+        self.n_tokens += sum(map(int, TOKENS.findall(found)))
         self.waits.append(first if first is not None else time.monotonic() - begun)
 
 

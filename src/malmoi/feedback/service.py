@@ -288,6 +288,11 @@ class Turn:
             return str(reason)
         return "stopped" if self.is_cancelled or reason == "cancelled" else "stop"
 
+    @property
+    def settles_at_once(self) -> bool:
+        """Whether `settle` neither computes nor waits."""
+        return self.finish in ("stopped", "error") or not self.is_checked
+
     def settle(self) -> Answered:
         """The answer as a person gets it. Of one that was stopped, what was shown."""
         assert self.prepared is not None
@@ -296,6 +301,8 @@ class Turn:
         if self.known is not None and self.prepared.findings is not None:
             sources = self.prepared.findings.sources
             return Answered(self.known.answer, sources, supported=True, quoted=True, voice=self.service.name)
+        if not self.is_checked:
+            return settle(self.service.voice, self.prepared, self.said)
         with self.service.lock:
             if self.service.best is not None and len(self.speeches) > 1:
                 said = [Words(one.request.text.lstrip(), one.request.finish_reason == "stop") for one in self.speeches]

@@ -13,8 +13,8 @@ from malmoi.inference.voice import Voice
 
 N_ROWS, N_WAITING = 8, 64
 WAKE_EVERY_S = 0.03
-"""How often a reader is told of new tokens, after the first: often enough for the eye, and each time costs the other
-answers time, as much as a token of a small network."""
+"""How often readers are told of new tokens, after the first: often enough for the eye, and each time costs the other
+answers time, as much as a token of a small network. All are told together."""
 PART_FLOPS = 1e10
 """Arithmetic for which other answers wait while a prompt is read: less than half a second on one core."""
 SHORTEST_PART = 32
@@ -24,13 +24,13 @@ SHORTEST_PART = 32
 class Speech:
     """One answer in the making. wake: called from the engine's thread when it went on; error: what ended it
 
-    woken_at: when it was last called for new tokens
+    has_begun: whether it was called for the first tokens
     """
 
     request: Request
     wake: Callable[[], None]
     error: Exception | None = None
-    woken_at: float = 0.0
+    has_begun: bool = False
 
     @property
     def is_over(self) -> bool:
@@ -45,6 +45,7 @@ class Speaker:
         self._speeches: dict[Request, Speech] = {}
         self._changed = threading.Condition()
         self._is_closed = False
+        self._told_at = 0.0
         self._thread = threading.Thread(target=self._run, name="speaker", daemon=True)
         self._thread.start()
 
@@ -113,14 +114,15 @@ class Speaker:
             with self._changed:
                 speeches = list(self._speeches.values())
                 self._forget()
-            now = time.monotonic()
+            is_time = time.monotonic() - self._told_at >= WAKE_EVERY_S
+            if is_time:
+                self._told_at = time.monotonic()
             for speech in speeches:
                 if error is not None and speech.request.finish_reason == "error":
                     speech.error = error
-                is_new = speech.request in moved and now - speech.woken_at >= WAKE_EVERY_S
-                if is_new:
-                    speech.woken_at = now
-                if speech.is_over or is_new or n_waited != self.n_waiting:
+                is_new = speech.request in moved and (is_time or not speech.has_begun)
+                speech.has_begun |= is_new
+                if speech.is_over or is_new or (n_waited != self.n_waiting and not speech.has_begun):
                     speech.wake()
 
     def _forget(self) -> None:

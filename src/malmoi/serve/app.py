@@ -49,6 +49,8 @@ def make_app(state: State, names: Collection[str] = ("localhost",)) -> Guard:
     app = FastAPI(title="Malmoi", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.state.malmoi = state
     add_handlers(app)
+    # Routes are tried in this order: programs ask most often.
+    app.include_router(openai_api.router, dependencies=[Depends(with_key)])
     app.include_router(people.public)
     app.include_router(people.router, dependencies=[Depends(signed_in)])
     app.include_router(status.router, dependencies=[Depends(signed_in)])
@@ -59,7 +61,6 @@ def make_app(state: State, names: Collection[str] = ("localhost",)) -> Guard:
     app.include_router(versions.router, dependencies=[Depends(leading)])
     app.include_router(beginning.router, dependencies=[Depends(leading)])
     app.include_router(data.router, dependencies=[Depends(leading)])
-    app.include_router(openai_api.router, dependencies=[Depends(with_key)])
     app.include_router(openai_images.router, dependencies=[Depends(with_key)])
     app.include_router(pages.router)
     return Guard(app, names, state.public_url)

@@ -6,9 +6,12 @@ slow, and whoever leaves takes the answer's place in the engine with it.
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from malmoi.feedback.refusals import RefusedError
 from malmoi.feedback.service import Turn
@@ -16,6 +19,32 @@ from malmoi.serve.errors import refusal_of
 from malmoi.serve.stream import ALIVE, event_of
 
 ALIVE_EVERY_S = 10.0
+
+
+class Bell:
+    """Sets events of an event loop from other threads. What is rung before the loop has looked is told in one call:
+    each call costs a system call, and hands the interpreter over to the loop."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._rung: list[asyncio.Event] = []
+
+    def ring(self, loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+        with self._lock:
+            self._rung.append(event)
+            is_first = len(self._rung) == 1
+        if is_first:
+            with contextlib.suppress(RuntimeError):  # the server ends
+                loop.call_soon_threadsafe(self._set)
+
+    def _set(self) -> None:
+        with self._lock:
+            rung, self._rung = self._rung, []
+        for event in rung:
+            event.set()
+
+
+_BELLS: WeakKeyDictionary[asyncio.AbstractEventLoop, Bell] = WeakKeyDictionary()
 
 
 @dataclass(eq=False)
@@ -50,13 +79,9 @@ class Making:
         """Let the voice answer, until it ends or is stopped. Raises RefusedError if too many wait."""
         loop = asyncio.get_running_loop()
 
-        def wake() -> None:
-            with contextlib.suppress(RuntimeError):  # the server ends
-                loop.call_soon_threadsafe(self.moved.set)
-
         if not self.turn.speaks:
             return
-        self.turn.speak(wake)
+        self.turn.speak(partial(_BELLS.setdefault(loop, Bell()).ring, loop, self.moved))
         while not self.turn.is_over:
             self.moved.clear()
             self.look()

@@ -7,6 +7,7 @@ alone. What is not understood is refused, not ignored.
 import asyncio
 import time
 from collections.abc import AsyncGenerator
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
@@ -23,7 +24,7 @@ from malmoi.serve.making import Making
 from malmoi.serve.state import State
 from malmoi.serve.stream import EventStream, event_of, while_there
 from malmoi.serve.who import Here, WithKey
-from malmoi.workspace.answers import record_answer
+from malmoi.workspace.answers import insert_answer
 from malmoi.workspace.picture_models import picture_model_names
 
 router = APIRouter(prefix="/v1")
@@ -131,12 +132,8 @@ async def complete(body: Asked, member: WithKey, state: Here, request: Request) 
     said, chosen = body.conversation(), body.chosen()
     state.at_once_with_keys.take(member.id, body.n)
     try:
-        service = await state.in_service()
-        _check_name(service, body.model)
-        taught = await asyncio.to_thread(taught_answers, state.ledger)
-        first = await asyncio.to_thread(Turn, service, said, chosen, body.model == OURS, taught=taught)
-        await state.prepare(first.prepare)
-        completion = Completion(state, body, [first, *(first.again(n) for n in range(1, body.n))])
+        turns = await state.with_service(partial(_turns, state, body, said, chosen))
+        completion = Completion(state, body, turns)
     except BaseException:
         state.at_once_with_keys.free(member.id, body.n)
         raise
@@ -151,6 +148,17 @@ async def complete(body: Asked, member: WithKey, state: Here, request: Request) 
     if completion.failed is not None:
         raise completion.failed
     return completion.whole()
+
+
+def _turns(
+    state: State, asked: Asked, said: list[dict[str, str]], chosen: dict[str, Any], service: Service
+) -> list[Turn]:
+    """The answers to make, looked up and written as prompts. Raises RefusedError."""
+    _check_name(service, asked.model)
+    looks_up = asked.model == OURS
+    first = Turn(service, said, chosen, looks_up, taught=taught_answers(state.ledger) if looks_up else ())
+    first.prepare()
+    return [first, *(first.again(n) for n in range(1, asked.n))]
 
 
 class Completion:
@@ -192,9 +200,10 @@ class Completion:
         await making.speak()
         if (failure := making.failure()) is not None:
             raise failure
-        answered = await self.state.prepare(making.turn.settle)
-        name = await asyncio.to_thread(record_answer, self.state.ledger, making.turn.record(answered))
-        self.answers[place] = answered, name
+        turn = making.turn
+        answered = turn.settle() if turn.settles_at_once else await self.state.prepare(turn.settle)
+        name = await self.state.write(partial(insert_answer, answer=turn.record(answered)))
+        self.answers[place] = answered, f"answer-{name}"
         self.changed.set()
 
     def whole(self) -> dict[str, Any]:
@@ -208,12 +217,12 @@ class Completion:
 
     async def chunks(self) -> AsyncGenerator[bytes]:
         """The response as a stream."""
-        for place in range(len(self.makings)):
-            yield self._chunk(place, {"role": "assistant", "content": ""})
+        yield b"".join(self._chunk(place, {"role": "assistant", "content": ""}) for place in range(len(self.makings)))
         n_given, n_logprobs = [0] * len(self.makings), [0] * len(self.makings)
         ended: set[int] = set()
         while len(ended) < len(self.makings) and self.failed is None:
             self.changed.clear()
+            chunks: list[bytes] = []
             for place, making in enumerate(self.makings):
                 answer = self.answers[place]
                 text = making.text if answer is None else answer[0].text
@@ -222,19 +231,25 @@ class Completion:
                     piece, n_given[place] = text[n_given[place] :], len(text)
                     logprobs = self._logprobs(place, n_logprobs[place])
                     n_logprobs[place] += len(logprobs["content"]) if logprobs else 0
-                    yield self._chunk(place, {"content": piece}, logprobs)
+                    chunks.append(self._chunk(place, {"content": piece}, logprobs))
                 if answer is not None and place not in ended:
                     ended.add(place)
-                    yield self._chunk(place, {}, None, self._end(place))
+                    chunks.append(self._chunk(place, {}, None, self._end(place)))
+            if len(ended) == len(self.makings):
+                chunks += self._last()
+            if chunks:  # together: each time costs the other answers time
+                yield b"".join(chunks)
             if len(ended) < len(self.makings) and self.failed is None:
                 await self.changed.wait()
         if self.failed is not None:
             yield event_of(openai_envelope(self.failed))
-            return
-        if self.asked.stream_options is not None and self.asked.stream_options.include_usage:
-            usage = {**self.about, "object": "chat.completion.chunk", "choices": [], "usage": self._usage()}
-            yield event_of(usage)
-        yield event_of("[DONE]")
+
+    def _last(self) -> list[bytes]:
+        """What comes after every answer has ended."""
+        if self.asked.stream_options is None or not self.asked.stream_options.include_usage:
+            return [event_of("[DONE]")]
+        usage = {**self.about, "object": "chat.completion.chunk", "choices": [], "usage": self._usage()}
+        return [event_of(usage), event_of("[DONE]")]
 
     def _chunk(
         self, place: int, delta: dict[str, Any], logprobs: dict[str, Any] | None = None,

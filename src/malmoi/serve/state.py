@@ -6,7 +6,10 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import Connection
 
 from malmoi.errors import UserError
 from malmoi.feedback.refusals import RefusedError
@@ -20,6 +23,7 @@ from malmoi.workspace.indexes import index_state
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.models import policy_names
 from malmoi.workspace.versions import serving_number
+from malmoi.workspace.writer import Writer
 
 if TYPE_CHECKING:  # torch takes seconds
     from malmoi.feedback.contenders import Match
@@ -80,6 +84,11 @@ class State:
 
         return asked_place(self.workspace, self.on, self.n_ranks)
 
+    @cached_property
+    def writer(self) -> Writer:
+        """What stores answers."""
+        return Writer(self.ledger.engine)
+
     @property
     def cookie(self) -> str:
         return f"{COOKIE}_{self.port}"
@@ -91,6 +100,21 @@ class State:
         if self._opening is None or self._opening.done():
             self._opening = asyncio.create_task(self._open())
         return await asyncio.shield(self._opening)
+
+    async def with_service(self, function: Callable[[Service], T]) -> T:
+        """What a function makes of what answers, in the thread that looks up and checks: in one go with the look
+        whether something else answers by now. Raises RefusedError if nothing can answer."""
+
+        def begin() -> tuple[T] | None:
+            service = self.service
+            return None if service is None or self._has_changed(service) else (function(service),)
+
+        begun = await self.prepare(begin)
+        return begun[0] if begun is not None else await self.prepare(function, await self.in_service())
+
+    async def write(self, function: Callable[[Connection], T]) -> T:
+        """See `Writer.write`."""
+        return await asyncio.wrap_future(self.writer.write(function))
 
     async def in_studio(self) -> Studio:
         """What draws, the newest picture model; waits until it is loaded. Raises RefusedError if nothing can draw."""
@@ -202,4 +226,5 @@ class State:
         if self.studio is not None:
             await asyncio.to_thread(self.studio.close)
         self.preparing.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(self.writer.close)
         self.ledger.close()

@@ -18,7 +18,7 @@ HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 def event_of(row: dict[str, Any] | str) -> bytes:
     """An event: an object as JSON, a text as it is."""
-    text = row if isinstance(row, str) else json.dumps(jsonable_encoder(row), ensure_ascii=False)
+    text = row if isinstance(row, str) else json.dumps(row, ensure_ascii=False, default=jsonable_encoder)
     return f"data: {text}\n\n".encode()
 
 

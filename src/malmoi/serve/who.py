@@ -1,4 +1,7 @@
-"""Who sends a request: dependencies of routes. A route without one is open to everybody; a test lists those."""
+"""Who sends a request: dependencies of routes. A route without one is open to everybody; a test lists those.
+
+Those that only look at what is given are `async`: FastAPI runs the others in threads, which costs more than they do.
+"""
 
 from typing import Annotated
 
@@ -10,7 +13,7 @@ from malmoi.feedback.sessions import member_of_key, member_of_session
 from malmoi.serve.state import State
 
 
-def state_of(request: Request) -> State:
+async def state_of(request: Request) -> State:
     state: State = request.app.state.malmoi
     return state
 
@@ -33,13 +36,17 @@ def signed_in(request: Request, state: Here) -> Member:
 SignedIn = Annotated[Member, Depends(signed_in)]
 
 
-def chatting(member: SignedIn) -> Member:
+async def chatting(member: SignedIn) -> Member:
+    return _may_chat(member)
+
+
+def _may_chat(member: Member) -> Member:
     if not member.chats:
         raise RefusedError("not_allowed", "your role does not chat; ask the owner")
     return member
 
 
-def leading(member: SignedIn) -> Member:
+async def leading(member: SignedIn) -> Member:
     if not member.leads:
         raise RefusedError("not_allowed", "only the owner and admins may do this")
     return member
@@ -53,11 +60,11 @@ def with_key(request: Request, state: Here) -> Member:
     """A program with its key, or a page with its session."""
     kind, _, key = request.headers.get("authorization", "").partition(" ")
     if not kind:
-        return chatting(signed_in(request, state))
+        return _may_chat(signed_in(request, state))
     member = member_of_key(state.ledger, key.strip()) if kind.lower() == "bearer" else None
     if member is None:
         raise RefusedError("invalid_api_key", "the API key is wrong or was revoked")
-    return chatting(member)
+    return _may_chat(member)
 
 
 WithKey = Annotated[Member, Depends(with_key)]
