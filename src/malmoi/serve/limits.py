@@ -37,6 +37,12 @@ class Tries:
                 raise RefusedError("too_many_logins", f"too many tries; wait {wait} s", retry_after_s=wait)
             times.append(now)
 
+    def take_back(self, key: str) -> None:
+        """One try was right: it does not count. Others stay, so that a right one between them hides no wrong ones."""
+        with self._lock:
+            if times := self._times.get(key):
+                times.pop()
+
     def forget(self, key: str) -> None:
         """The tries were right: they do not count."""
         with self._lock:

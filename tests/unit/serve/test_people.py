@@ -149,6 +149,22 @@ def test_passwords_cannot_be_tried_for_ever(quoting: Running) -> None:
     quoting.state.logins.forget("127.0.0.1")
 
 
+def test_a_class_comes_in_from_one_address_and_right_tries_hide_no_wrong_ones(quoting: Running) -> None:
+    with person(quoting, "owner") as owner, quoting.client() as client:
+        for number in range(12):
+            code = owner.post("/api/invites", json={"role": "labeler"}).json()["code"]
+            client.cookies.clear()
+            assert client.get(f"/api/join/{code}").status_code == 200
+            body = {"code": code, "name": f"Pupil {number}", "password": PASSWORD}
+            assert client.post("/api/join", json=body).status_code == 201
+        seen = []
+        for number in range(12):
+            seen.append(client.post("/api/login", json={"name": "Pupil 1", "password": "a guess"}).status_code)
+            client.post("/api/login", json={"name": "Pupil 2", "password": PASSWORD})
+    assert seen[:10] == [401] * 10 and seen[10:] == [429] * 2
+    quoting.state.logins.forget("127.0.0.1")
+
+
 def test_one_persons_chats_do_not_exist_for_others(quoting: Running) -> None:
     with person(quoting) as mina, person(quoting, "owner") as owner:
         chat = new_chat(mina, title="secret")

@@ -8,6 +8,7 @@ import { Command } from "../ui/Command";
 import { useCopy } from "../ui/copy";
 import { Dialog } from "../ui/Dialog";
 import { FaultNotice } from "../ui/FaultNotice";
+import { useBusy } from "../ui/useBusy";
 import { useLoaded } from "../ui/useLoaded";
 
 /** Keys with which programs ask: made, shown once, revoked. Owner and admins see everybody's. */
@@ -21,8 +22,9 @@ export function Keys() {
   const [revoking, setRevoking] = useState<ApiKey | null>(null);
   const [copied, copy] = useCopy();
 
-  const make = async (event: FormEvent) => {
-    event.preventDefault();
+  const [busy, once] = useBusy();
+
+  const make = async () => {
     setFault(null);
     try {
       setMade((await post<{ key: string }>("/api/keys", { name: name.trim() })).key);
@@ -44,12 +46,18 @@ export function Keys() {
       <p className="small">
         {t("apikeys.address")} <code>{location.origin}/v1</code>
       </p>
-      <form className="row" onSubmit={(event) => void make(event)}>
+      <form
+        className="row"
+        onSubmit={(event: FormEvent) => {
+          event.preventDefault();
+          void once(make);
+        }}
+      >
         <label className="field grow">
           <span className="label">{t("apikeys.name")}</span>
           <input value={name} onChange={(event) => setName(event.target.value)} maxLength={60} required />
         </label>
-        <Button look="main" type="submit" className="low">
+        <Button look="main" type="submit" className="low" disabled={busy}>
           {t("apikeys.make")}
         </Button>
       </form>

@@ -6,6 +6,7 @@ import { useText } from "../text";
 import { Button } from "../ui/Button";
 import { Command } from "../ui/Command";
 import { FaultNotice } from "../ui/FaultNotice";
+import { useBusy } from "../ui/useBusy";
 
 /** Changes one's own password. */
 export function Password() {
@@ -16,17 +17,20 @@ export function Password() {
   const [done, setDone] = useState(false);
   const [fault, setFault] = useState<Fault | null>(null);
 
+  const [busy, once] = useBusy();
   const submit = (event: FormEvent) => {
     event.preventDefault();
     setFault(null);
     setDone(false);
-    put("/api/me/password", { old, new: next }).then(
-      () => {
-        setDone(true);
-        setOld("");
-        setNext("");
-      },
-      (error) => setFault(faultFrom(error)),
+    void once(() =>
+      put("/api/me/password", { old, new: next }).then(
+        () => {
+          setDone(true);
+          setOld("");
+          setNext("");
+        },
+        (error) => setFault(faultFrom(error)),
+      ),
     );
   };
   return (
@@ -64,7 +68,7 @@ export function Password() {
         </p>
       )}
       <div className="row">
-        <Button look="main" type="submit">
+        <Button look="main" type="submit" disabled={busy}>
           {t("account.change")}
         </Button>
       </div>

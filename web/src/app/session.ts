@@ -1,4 +1,4 @@
-import { createContext, useCallback, useContext, useEffect, useState } from "react";
+import { createContext, useCallback, useContext, useEffect, useRef, useState } from "react";
 import { get } from "../api/client";
 import type { Me, Person, Role, Status } from "../api/types";
 
@@ -29,8 +29,18 @@ export const useStatus = () => useContext(StatusContext);
 /** The state of the service, asked for again and again while the page is seen. */
 export function usePolledStatus(signedIn: boolean): Status | null {
   const [status, setStatus] = useState<Status | null>(null);
+  const turns = useRef({ asked: 0, shown: 0 });
   const ask = useCallback(() => {
-    if (document.visibilityState === "visible") get<Status>("/api/status").then(setStatus, () => undefined); // the next turn asks again; acts report their own faults
+    if (document.visibilityState !== "visible") return;
+    const turn = ++turns.current.asked;
+    get<Status>("/api/status").then(
+      (found) => {
+        if (turn < turns.current.shown) return; // a later one has come before
+        turns.current.shown = turn;
+        setStatus(found);
+      },
+      () => undefined, // the next turn asks again; acts report their own faults
+    );
   }, []);
   useEffect(() => {
     if (!signedIn) return;

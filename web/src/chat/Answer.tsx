@@ -34,7 +34,7 @@ export const Answer = memo(function Answer(props: Props) {
       {message.answer && <SourceList sources={message.answer.sources} />}
       {message.answer && <SourceList sources={message.answer.nearest} title={t("sources.nearest")} />}
       <div className="row">
-        <Pager message={message} alternatives={alternatives} busy={busy} onShow={(other) => conversation.show(other)} />
+        <Pager message={message} alternatives={alternatives} busy={busy} onTurn={(step) => conversation.turn(message, step)} />
         <Figures message={message} />
       </div>
       <div className="acts">

@@ -11,7 +11,7 @@ export function ChatHead({ chat, conversation }: { chat: FullChat; conversation:
       <Switch
         label={t("consent.switch")}
         on={chat.may_teach}
-        onChange={(may_teach) => void conversation.change({ may_teach })}
+        onChange={() => void conversation.change({ may_teach: !conversation.snapshot().chat!.may_teach })}
       />
       <span className="quiet">{chat.may_teach ? t("consent.teaches") : t("consent.private")}</span>
     </div>

@@ -31,6 +31,7 @@ export function ChatView({ conversation, onFirst }: Props) {
 
   const say = useCallback(
     (text: string, parent: string | null) => {
+      if (conversation.busy) return;
       const first = !conversation.snapshot().chat!.messages.length;
       void conversation.say(text, parent);
       if (first) onFirst?.();
@@ -74,13 +75,14 @@ export function ChatView({ conversation, onFirst }: Props) {
           }}
           onSend={(text) => {
             const wanted = pictureWanted(text);
-            if (wanted === null) say(text, chat.head);
+            if (wanted === null) say(text, conversation.snapshot().chat!.head);
             else go(`/draw?prompt=${encodeURIComponent(wanted)}`);
           }}
           onStop={() => conversation.stop()}
           onEditLast={() => lastQuestion && setEditing(lastQuestion.id)}
           onSettings={() => setSettings(true)}
           busy={busy}
+          isBusy={() => conversation.busy}
         />
       </div>
       {settings && <ChatSettings chat={chat} conversation={conversation} onClose={() => setSettings(false)} />}

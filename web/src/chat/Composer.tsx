@@ -11,6 +11,8 @@ interface Props {
   onEditLast: () => void;
   onSettings: () => void;
   busy: boolean;
+  /** As it is now, not as it was drawn. */
+  isBusy: () => boolean;
 }
 
 /** Where a person writes. The field itself holds the text: an input method and a framework must not share it. */
@@ -30,7 +32,7 @@ export function Composer(props: Props) {
   };
   const send = () => {
     const text = field.current?.value.trim();
-    if (!text || latest.current.busy) return;
+    if (!text || latest.current.isBusy()) return;
     field.current!.value = "";
     changed();
     latest.current.onSend(text);

@@ -30,7 +30,14 @@ export function HistoryItem(props: { chat: Chat; here: boolean; searching: boole
       </a>
       <Menu label={t("history.menu", { title: name })} icon="dots">
         <li>
-          <Button look="plain" icon="edit" onClick={() => setAct("rename")}>
+          <Button
+            look="plain"
+            icon="edit"
+            onClick={() => {
+              setTitle(chat.title ?? "");
+              setAct("rename");
+            }}
+          >
             {t("history.rename")}
           </Button>
         </li>

@@ -7,21 +7,20 @@ export function Pager(props: {
   message: Message;
   alternatives: Message[];
   busy: boolean;
-  onShow: (message: Message) => void;
+  onTurn: (step: number) => void;
 }) {
   const t = useText();
   const { alternatives } = props;
   if (alternatives.length < 2) return null;
   const at = alternatives.findIndex(({ id }) => id === props.message.id);
   const turn = (step: number, icon: "left" | "right", label: string) => {
-    const next = alternatives[at + step];
     return (
       <Button
         look="plain"
         icon={icon}
         aria-label={label}
-        disabled={!next || props.busy}
-        onClick={() => next && props.onShow(next)}
+        disabled={!alternatives[at + step] || props.busy}
+        onClick={() => props.onTurn(step)}
       />
     );
   };

@@ -10,7 +10,7 @@ interface Props {
   busy: boolean;
   editing: boolean;
   onEditing: (on: boolean) => void;
-  onShow: (message: Message) => void;
+  onTurn: (step: number) => void;
   onResend: (text: string, parent: string | null) => void;
 }
 
@@ -23,6 +23,7 @@ export const Question = memo(function Question(props: Props) {
       {props.editing ? (
         <Editor
           text={message.text}
+          busy={props.busy}
           onCancel={() => props.onEditing(false)}
           onSend={(text) => {
             props.onEditing(false);
@@ -34,7 +35,7 @@ export const Question = memo(function Question(props: Props) {
       )}
       {!props.editing && (
         <div className="acts">
-          <Pager message={message} alternatives={props.alternatives} busy={props.busy} onShow={props.onShow} />
+          <Pager message={message} alternatives={props.alternatives} busy={props.busy} onTurn={props.onTurn} />
           <Button look="plain" icon="edit" disabled={props.busy} onClick={() => props.onEditing(true)}>
             {t("message.edit")}
           </Button>
@@ -44,7 +45,7 @@ export const Question = memo(function Question(props: Props) {
   );
 });
 
-function Editor(props: { text: string; onSend: (text: string) => void; onCancel: () => void }) {
+function Editor(props: { text: string; busy: boolean; onSend: (text: string) => void; onCancel: () => void }) {
   const t = useText();
   const [text, setText] = useState(props.text);
   return (
@@ -65,7 +66,7 @@ function Editor(props: { text: string; onSend: (text: string) => void; onCancel:
         autoFocus
       />
       <div className="row">
-        <Button look="main" type="submit" disabled={!text.trim()}>
+        <Button look="main" type="submit" disabled={props.busy || !text.trim()}>
           {t("message.resend")}
         </Button>
         <Button onClick={props.onCancel}>{t("cancel")}</Button>

@@ -32,7 +32,7 @@ export function Thread({ conversation, state, editing, onEditing, onResend }: Pr
               busy={busy}
               editing={editing === message.id}
               onEditing={(on) => onEditing(on ? message.id : null)}
-              onShow={(other) => conversation.show(other)}
+              onTurn={(step) => conversation.turn(message, step)}
               onResend={onResend}
             />
           ) : (

@@ -2,8 +2,9 @@ import { useEffect, useSyncExternalStore } from "react";
 import { ApiError, faultFrom, get, newId, patch, post, put } from "../api/client";
 import { events } from "../api/events";
 import type { Chat, Comparison, Fault, FullChat, Message, Pane, StreamEvent, Verdict } from "../api/types";
+import { inTurn } from "../ui/inTurn";
 import { chatsChanged } from "./changes";
-import { leafUnder, withMessage } from "./tree";
+import { leafUnder, pathTo, siblings, withMessage } from "./tree";
 
 /** An answer that is being made. */
 export interface Live {
@@ -38,6 +39,8 @@ export interface State {
   fault: Fault | null;
 }
 
+type Changes = Partial<Pick<FullChat, "title" | "system" | "sampling" | "may_teach" | "head">>;
+
 const REDRAW_MS = 40;
 
 /** One chat as this page knows it. It lives outside the components: an answer goes on while another page is shown. */
@@ -48,6 +51,10 @@ export class Conversation {
   private abort: AbortController | null = null;
   private readonly listeners = new Set<() => void>();
   private readonly saying = { turns: 0, last: Promise.resolve(true) };
+  private readonly after = inTurn();
+  private edits = 0;
+  private judging = false;
+  private stopWanted: string | null = null;
   private timer: ReturnType<typeof setTimeout> | null = null;
 
   constructor(readonly id: string) {}
@@ -77,10 +84,25 @@ export class Conversation {
 
   readonly snapshot = () => this.state;
 
-  async load(): Promise<void> {
-    if (!this.stored || this.abort) return;
+  /** Whether an answer is being made: then nothing else is asked. What is drawn may know of it a moment later. */
+  get busy(): boolean {
+    const { live, comparing } = this.state;
+    return live !== null || (comparing !== null && comparing.comparison === null);
+  }
+
+  load(): Promise<void> {
+    return this.fetch(false);
+  }
+
+  /** own: asked for by the answer that is being made, which has broken off */
+  private async fetch(own: boolean): Promise<void> {
+    if (!this.stored || (this.busy && !own)) return;
+    const { edits } = this;
     try {
       const chat = await get<FullChat>(`/api/chats/${this.id}`);
+      // What was said meanwhile may not be in it.
+      if (this.busy && !own) return;
+      if (edits !== this.edits) return await this.fetch(own);
       const open = chat.comparisons[0];
       const comparing = open && { parent: open.parent, texts: { a: open.a.text, b: open.b.text }, comparison: open };
       this.set({ chat, fault: null, comparing: comparing ?? null });
@@ -91,6 +113,7 @@ export class Conversation {
 
   /** Say `text` after the message `parent`; to edit a message is to say another after the same parent. */
   async say(text: string, parent: string | null): Promise<void> {
+    if (this.busy) return;
     const { unsent } = this.state;
     const again = unsent?.text === text && unsent.parent === parent;
     const body = again ? unsent : { id: newId(), parent, text, answer_id: newId() };
@@ -114,32 +137,44 @@ export class Conversation {
     this.edit((chat) => ({ messages: chat.messages.filter(({ id }) => id !== body.id), head: before }));
   }
 
-  again(parent: string): Promise<void> {
-    return this.answer("answers", { parent, answer_id: newId() }, parent);
+  async again(parent: string): Promise<void> {
+    if (!this.busy) await this.answer("answers", { parent, answer_id: newId() }, parent);
   }
 
   stop(): void {
     const { live } = this.state;
-    if (live) post(`/api/chats/${this.id}/stop`, { answer_id: live.answerId }).catch(() => this.abort?.abort());
+    if (!live) return;
+    this.stopWanted = live.answerId;
+    this.askToStop(live.answerId);
   }
 
-  /** Show the branch of a message, down to its newest reply. */
-  show(message: Message): void {
-    const head = leafUnder(this.state.chat!.messages, message.id);
-    this.edit(() => ({ head }));
-    void this.change({ head });
+  private askToStop(answerId: string): void {
+    post(`/api/chats/${this.id}/stop`, { answer_id: answerId }).catch(() => this.abort?.abort());
   }
 
-  async change(fields: Partial<Pick<FullChat, "title" | "system" | "sampling" | "may_teach" | "head">>): Promise<void> {
+  /** Show the alternative that lies some steps after the one of this message's alternatives that is shown now. */
+  turn(message: Message, step: number): void {
+    const { messages, head } = this.state.chat!;
+    const alternatives = siblings(messages, message);
+    const shown = pathTo(messages, head).find(({ id }) => alternatives.some((other) => other.id === id)) ?? message;
+    const next = alternatives[alternatives.findIndex(({ id }) => id === shown.id) + step];
+    if (next && !this.busy) void this.change({ head: leafUnder(messages, next.id) });
+  }
+
+  /** Shown at once, and told to the server in the order of the changes. */
+  async change(fields: Changes): Promise<void> {
     const before = this.state.chat!;
     this.edit(() => fields);
-    if (!this.stored) return;
-    try {
-      await patch<Chat>(`/api/chats/${this.id}`, fields);
-      chatsChanged();
-    } catch (error) {
-      this.set({ chat: { ...before, messages: this.state.chat!.messages }, fault: faultFrom(error) });
-    }
+    await this.after(async () => {
+      if (!this.stored) return;
+      try {
+        await patch<Chat>(`/api/chats/${this.id}`, fields);
+        chatsChanged();
+      } catch (error) {
+        this.edit((chat) => undone(chat, fields, before));
+        this.set({ fault: faultFrom(error) });
+      }
+    });
   }
 
   /**
@@ -171,19 +206,31 @@ export class Conversation {
   }
 
   async compare(parent: string): Promise<void> {
+    if (this.busy) return;
     this.set({ comparing: { parent, texts: { a: "", b: "" }, comparison: null }, fault: null });
+    await this.after(() => Promise.resolve());
     await this.follow(`/api/chats/${this.id}/compare`, { parent, id: newId() });
     if (!this.state.comparing?.comparison) this.set({ comparing: null });
   }
 
   async judge(verdict: Verdict): Promise<void> {
     const { comparing } = this.state;
+    if (!comparing?.comparison || comparing.comparison.revealed || this.judging) return;
+    this.judging = true;
     try {
-      const comparison = await put<Comparison>(`/api/comparisons/${comparing!.comparison!.id}`, { verdict });
-      const chat = await get<FullChat>(`/api/chats/${this.id}`);
-      this.set({ chat, comparing: { ...comparing!, comparison }, fault: null });
+      const comparison = await put<Comparison>(`/api/comparisons/${comparing.comparison.id}`, { verdict });
+      const { messages, head } = await get<FullChat>(`/api/chats/${this.id}`);
+      // What is being said just now is not among them.
+      this.edit((chat) => ({
+        messages: messages.reduce(withMessage, chat.messages),
+        head: this.state.live ? chat.head : head,
+      }));
+      if (this.state.comparing === comparing) this.set({ comparing: { ...comparing, comparison } });
+      this.set({ fault: null });
     } catch (error) {
       this.set({ fault: faultFrom(error) });
+    } finally {
+      this.judging = false;
     }
   }
 
@@ -208,7 +255,11 @@ export class Conversation {
   }
 
   /** Tell the server of a new chat; true when it knows the chat. */
-  private async create(): Promise<boolean> {
+  private create(): Promise<boolean> {
+    return this.after(() => this.createNow());
+  }
+
+  private async createNow(): Promise<boolean> {
     if (this.stored) return true;
     const { id, system, sampling, may_teach } = this.state.chat!;
     try {
@@ -241,12 +292,17 @@ export class Conversation {
 
   private async reload(): Promise<void> {
     const { fault } = this.state;
-    await this.load();
+    await this.fetch(true);
     if (fault) this.set({ fault });
   }
 
   private take(event: StreamEvent): void {
     const { live, comparing } = this.state;
+    if (live && this.stopWanted === live.answerId) {
+      // The server had not begun when it was asked to stop.
+      this.stopWanted = null;
+      this.askToStop(live.answerId);
+    }
     if (event.type === "message") {
       this.put(event.message, event.message.id);
       this.set({ unsent: null });
@@ -271,6 +327,7 @@ export class Conversation {
   }
 
   private edit(change: (chat: FullChat) => Partial<FullChat>): void {
+    this.edits++;
     const chat = this.state.chat!;
     this.set({ chat: { ...chat, ...change(chat) } });
   }
@@ -283,6 +340,12 @@ export class Conversation {
       this.listeners.forEach((listener) => listener());
     }, REDRAW_MS);
   }
+}
+
+/** What a change that failed leaves: what was before it, unless it was changed again since. */
+function undone(chat: FullChat, fields: Changes, before: FullChat): Changes {
+  const names = Object.keys(fields) as (keyof Changes)[];
+  return Object.fromEntries(names.filter((name) => chat[name] === fields[name]).map((name) => [name, before[name]]));
 }
 
 function withText(comparing: Comparing, pane: Pane, text: string): Comparing {

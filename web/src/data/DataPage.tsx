@@ -30,7 +30,7 @@ export function DataPage() {
   };
   const List = LISTS[tab];
   const changed = () => {
-    setTurn(turn + 1);
+    setTurn((now) => now + 1);
     void load();
   };
   return (

@@ -3,6 +3,7 @@ import type { Documents } from "../api/data";
 import { useText } from "../text";
 import { Button } from "../ui/Button";
 import { FaultNotice } from "../ui/FaultNotice";
+import { useBusy } from "../ui/useBusy";
 import { useLoaded } from "../ui/useLoaded";
 import { titleWord } from "./titles";
 
@@ -12,11 +13,14 @@ const SHOWN = 200;
 export function DocumentList({ onChanged }: { onChanged: () => void }) {
   const t = useText();
   const { value, fault, setFault } = useLoaded<Documents>("/api/data/documents");
+  const [busy, once] = useBusy();
   if (!value) return fault && <FaultNotice fault={fault} />;
   if (!value.files) return <p className="card">{t("documents.none")}</p>;
   const take = (file: string) =>
-    remove(`/api/data/documents?name=${encodeURIComponent(file)}`).then(onChanged, (error) =>
-      setFault(faultFrom(error)),
+    once(() =>
+      remove(`/api/data/documents?name=${encodeURIComponent(file)}`).then(onChanged, (error) =>
+        setFault(faultFrom(error)),
+      ),
     );
   return (
     <section className="stack">
@@ -32,7 +36,7 @@ export function DocumentList({ onChanged }: { onChanged: () => void }) {
               {titleWord(file, t)} <span className="quiet small">{t("documents.passages", { n: passages })}</span>
             </span>
             {added && (
-              <Button look="plain" onClick={() => void take(file)}>
+              <Button look="plain" disabled={busy} onClick={() => void take(file)}>
                 {t("documents.remove")}
               </Button>
             )}

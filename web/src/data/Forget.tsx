@@ -6,6 +6,7 @@ import { Button } from "../ui/Button";
 import { Command } from "../ui/Command";
 import { Dialog } from "../ui/Dialog";
 import { FaultNotice } from "../ui/FaultNotice";
+import { useBusy } from "../ui/useBusy";
 import { useLoaded } from "../ui/useLoaded";
 import { LearnedList } from "./LearnedList";
 
@@ -16,21 +17,32 @@ export function Forget({ onClose }: { onClose: (done: boolean) => void }) {
   const [id, setId] = useState("");
   const [learning, setLearning] = useState<Learning | null>(null);
   const [done, setDone] = useState(false);
+  const [busy, once] = useBusy();
   const chosen = value?.people.find((one) => one.id === id);
   const path = `/api/data/people/${encodeURIComponent(id)}`;
 
   useEffect(() => {
     setLearning(null);
-    if (id) get<Learning>(`${path}/learned`).then(setLearning, (error) => setFault(faultFrom(error)));
+    let left = false; // another person is chosen before the answer about this one comes
+    if (id)
+      get<Learning>(`${path}/learned`).then(
+        (found) => left || setLearning(found),
+        (error) => left || setFault(faultFrom(error)),
+      );
+    return () => {
+      left = true;
+    };
   }, [id, path, setFault]);
 
   const forget = () =>
-    remove<Learning>(path).then(
-      (found) => {
-        setLearning(found);
-        setDone(true);
-      },
-      (error) => setFault(faultFrom(error)),
+    once(() =>
+      remove<Learning>(path).then(
+        (found) => {
+          setLearning(found);
+          setDone(true);
+        },
+        (error) => setFault(faultFrom(error)),
+      ),
     );
   return (
     <Dialog title={t("forget.title")} onClose={() => onClose(done)}>
@@ -39,7 +51,7 @@ export function Forget({ onClose }: { onClose: (done: boolean) => void }) {
       {!done && (
         <label className="field">
           <span className="label">{t("forget.who")}</span>
-          <select value={id} onChange={(event) => setId(event.target.value)}>
+          <select value={id} disabled={busy} onChange={(event) => setId(event.target.value)}>
             <option value="">{t("forget.choose")}</option>
             {value?.people.map((one) => (
               <option key={one.id} value={one.id}>
@@ -54,7 +66,7 @@ export function Forget({ onClose }: { onClose: (done: boolean) => void }) {
       {learning && <LearnedList learning={learning} />}
       <div className="row">
         {!done && (
-          <Button look="danger" disabled={!learning} onClick={() => void forget()}>
+          <Button look="danger" disabled={!learning || busy} onClick={() => void forget()}>
             {t("forget.act")}
           </Button>
         )}

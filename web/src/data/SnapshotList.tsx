@@ -5,6 +5,7 @@ import { useLanguage, useText } from "../text";
 import { Button } from "../ui/Button";
 import { Command } from "../ui/Command";
 import { FaultNotice } from "../ui/FaultNotice";
+import { useBusy } from "../ui/useBusy";
 import { useLoaded } from "../ui/useLoaded";
 import { Export } from "./Export";
 import { Forget } from "./Forget";
@@ -15,13 +16,14 @@ export function SnapshotList({ onChanged }: { onChanged: () => void }) {
   const [language] = useLanguage();
   const { value, fault, setFault } = useLoaded<{ snapshots: Snapshot[] }>("/api/data/snapshots");
   const [forgetting, setForgetting] = useState(false);
+  const [busy, once] = useBusy();
   const freeze = () =>
-    post("/api/data/snapshots", { from: "people" }).then(onChanged, (error) => setFault(faultFrom(error)));
+    once(() => post("/api/data/snapshots", { from: "people" }).then(onChanged, (error) => setFault(faultFrom(error))));
   return (
     <section className="stack">
       <p className="quiet">{t("snapshots.about")}</p>
       <div className="row">
-        <Button look="main" onClick={() => void freeze()}>
+        <Button look="main" disabled={busy} onClick={() => void freeze()}>
           {t("snapshots.freeze")}
         </Button>
         <Button look="danger" onClick={() => setForgetting(true)}>

@@ -1,4 +1,4 @@
-import { useCallback, useEffect, useState } from "react";
+import { useCallback, useEffect, useRef, useState } from "react";
 import { faultFrom, get, remove } from "../api/client";
 import { pictureUrl, type DrawAbout, type Drawing, type DrawnPicture } from "../api/draw";
 import { leads, useSession } from "../app/session";
@@ -56,26 +56,42 @@ function Studio({ about }: { about: DrawAbout }) {
   const [drawings, setDrawings] = useState<Drawing[]>([]);
   const [next, setNext] = useState<number | null>(null);
   const [open, setOpen] = useState<[Drawing, DrawnPicture] | null>(null);
-  const onDrawn = useCallback((drawing: Drawing) => setDrawings((all) => [drawing, ...all]), []);
+  const onDrawn = useCallback((drawing: Drawing) => void changed.current((all) => [drawing, ...all]), []);
   const { live, fault, setFault, stopped, remarks, draw, stop } = useDrawing(onDrawn);
 
+  const turns = useRef(0);
+  const loading = useRef(false);
   const load = useCallback(
-    (before: number | null) =>
-      get<{ drawings: Drawing[]; next: number | null }>(`/api/drawings${before ? `?before=${before}` : ""}`).then(
+    (before: number | null) => {
+      const turn = ++turns.current;
+      loading.current = true;
+      return get<{ drawings: Drawing[]; next: number | null }>(`/api/drawings${before ? `?before=${before}` : ""}`).then(
         (page) => {
+          if (turn !== turns.current) return;
+          loading.current = false;
           setDrawings((all) => (before ? [...all, ...page.drawings] : page.drawings));
           setNext(page.next);
         },
-        (error) => setFault(faultFrom(error)),
-      ),
+        (error) => {
+          if (turn !== turns.current) return;
+          loading.current = false;
+          setFault(faultFrom(error));
+        },
+      );
+    },
     [setFault],
   );
   useEffect(() => void load(null), [load]);
+  // A list that was asked for before does not know of the change.
+  const changed = useRef((change: (all: Drawing[]) => Drawing[]) => {
+    setDrawings(change);
+    if (loading.current) void load(null);
+  });
 
   const change = (part: Partial<Choice>) => setChoice((now) => ({ ...now, ...part }));
   const discard = (drawing: Drawing) =>
     remove(`/api/drawings/${drawing.id}`).then(
-      () => setDrawings((all) => all.filter(({ id }) => id !== drawing.id)),
+      () => changed.current((all) => all.filter(({ id }) => id !== drawing.id)),
       (error) => setFault(faultFrom(error)),
     );
   const again = (drawing: Drawing) => {

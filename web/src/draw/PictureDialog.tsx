@@ -8,6 +8,7 @@ import { Button } from "../ui/Button";
 import { Command } from "../ui/Command";
 import { Dialog } from "../ui/Dialog";
 import { FaultNotice } from "../ui/FaultNotice";
+import { useBusy } from "../ui/useBusy";
 import { useLoaded } from "../ui/useLoaded";
 import { kindKey, KINDS, look, loraOf } from "./words";
 
@@ -25,8 +26,9 @@ export function PictureDialog({ drawing, picture, onVary, onChange, onDeleted, o
   const t = useText();
   const [where, setWhere] = useState(false);
   const [fault, setFault] = useState<Fault | null>(null);
+  const [busy, once] = useBusy();
   const discard = () =>
-    remove(pictureUrl(picture.id)).then(onDeleted, (error) => setFault(faultFrom(error)));
+    once(() => remove(pictureUrl(picture.id)).then(onDeleted, (error) => setFault(faultFrom(error))));
   return (
     <Dialog title={drawing.prompt || t(kindKey(drawing.kind) ?? KINDS.image)} onClose={onClose}>
       {fault && <FaultNotice fault={fault} />}
@@ -51,7 +53,7 @@ export function PictureDialog({ drawing, picture, onVary, onChange, onDeleted, o
         <Button aria-expanded={where} onClick={() => setWhere(!where)}>
           {t("draw.where")}
         </Button>
-        <Button look="danger" icon="trash" onClick={() => void discard()}>
+        <Button look="danger" icon="trash" disabled={busy} onClick={() => void discard()}>
           {t("draw.delete_picture")}
         </Button>
       </div>

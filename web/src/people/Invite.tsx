@@ -6,6 +6,7 @@ import { Button } from "../ui/Button";
 import { useCopy } from "../ui/copy";
 import { FaultNotice } from "../ui/FaultNotice";
 import { QrCode } from "../ui/QrCode";
+import { useBusy } from "../ui/useBusy";
 import { roleWord } from "./roles";
 
 const ROLES: Role[] = ["labeler", "user", "admin"];
@@ -18,15 +19,17 @@ export function Invite({ onInvited }: { onInvited: () => void }) {
   const [fault, setFault] = useState<Fault | null>(null);
   const [copied, copy] = useCopy();
 
-  const invite = async () => {
-    setFault(null);
-    try {
-      setLink((await post<{ link: string }>("/api/invites", { role })).link);
-      onInvited();
-    } catch (error) {
-      setFault(faultFrom(error));
-    }
-  };
+  const [busy, once] = useBusy();
+  const invite = () =>
+    once(async () => {
+      setFault(null);
+      try {
+        setLink((await post<{ link: string }>("/api/invites", { role })).link);
+        onInvited();
+      } catch (error) {
+        setFault(faultFrom(error));
+      }
+    });
 
   return (
     <section className="card stack">
@@ -53,7 +56,7 @@ export function Invite({ onInvited }: { onInvited: () => void }) {
         ))}
       </fieldset>
       <div className="row">
-        <Button look="main" onClick={() => void invite()}>
+        <Button look="main" disabled={busy} onClick={() => void invite()}>
           {t("invite.act")}
         </Button>
       </div>

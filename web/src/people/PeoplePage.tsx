@@ -7,6 +7,7 @@ import { Button } from "../ui/Button";
 import { Command } from "../ui/Command";
 import { Dialog } from "../ui/Dialog";
 import { FaultNotice } from "../ui/FaultNotice";
+import { inTurn } from "../ui/inTurn";
 import { Switch } from "../ui/Switch";
 import { useLoaded } from "../ui/useLoaded";
 import { Invite } from "./Invite";
@@ -21,10 +22,24 @@ export function PeoplePage() {
   const fault = people.fault ?? settings.fault;
   const day = (time: string) => new Date(time).toLocaleDateString(language);
 
-  const act = (request: Promise<unknown>) => request.then(people.load, (error) => people.setFault(faultFrom(error)));
-  const set = (change: Partial<Settings>) =>
-    patch<Settings>("/api/settings", change).then(settings.setValue, (error) => settings.setFault(faultFrom(error)));
+  const [after] = useState(inTurn);
+  const act = (ask: () => Promise<unknown>) =>
+    after(ask).then(people.load, (error) => people.setFault(faultFrom(error)));
+  // Shown at once: of two quick clicks the second must know of the first.
+  const set = (change: Partial<Settings>) => {
+    const now = settings.value!;
+    settings.setValue({ ...now, ...change });
+    after(() => patch<Settings>("/api/settings", change)).catch((error) => {
+      settings.setFault(faultFrom(error));
+      settings.setValue(now);
+    });
+  };
 
+  const [left, setLeft] = useState<ReadonlySet<string>>(new Set());
+  const withdraw = (id: string) => {
+    setLeft((all) => new Set([...all, id]));
+    void act(() => remove(`/api/invites/${id}`));
+  };
   return (
     <div className="page stack">
       <h1>{t("place.people")}</h1>
@@ -35,8 +50,8 @@ export function PeoplePage() {
           <MemberRow
             key={member.id}
             member={member}
-            onRole={(role) => void act(patch(`/api/people/${member.id}`, { role }))}
-            onRemove={() => void act(remove(`/api/people/${member.id}`))}
+            onRole={(role) => void act(() => patch(`/api/people/${member.id}`, { role }))}
+            onRemove={() => void act(() => remove(`/api/people/${member.id}`))}
           />
         ))}
         {people.value?.invites.map((invite) => (
@@ -45,7 +60,7 @@ export function PeoplePage() {
               {invite.name ?? t("people.invited")} · {roleWord(invite.role, t)} ·{" "}
               {t("people.until", { day: day(invite.expires_at) })}
             </span>
-            <Button look="plain" onClick={() => void act(remove(`/api/invites/${invite.id}`))}>
+            <Button look="plain" disabled={left.has(invite.id)} onClick={() => withdraw(invite.id)}>
               {t("withdraw")}
             </Button>
           </li>
@@ -57,12 +72,12 @@ export function PeoplePage() {
           <Switch
             label={t("people.consent")}
             on={settings.value.may_teach_default}
-            onChange={(may_teach_default) => void set({ may_teach_default })}
+            onChange={(may_teach_default) => set({ may_teach_default })}
           />
           <Switch
             label={t("people.taught")}
             on={settings.value.taught_answers}
-            onChange={(taught_answers) => void set({ taught_answers })}
+            onChange={(taught_answers) => set({ taught_answers })}
           />
         </section>
       )}

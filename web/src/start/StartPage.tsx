@@ -8,6 +8,7 @@ import { useText } from "../text";
 import { Button } from "../ui/Button";
 import { Command } from "../ui/Command";
 import { FaultNotice } from "../ui/FaultNotice";
+import { useBusy } from "../ui/useBusy";
 import { useLoaded } from "../ui/useLoaded";
 import { Cost } from "../versions/Cost";
 import { JobRow } from "../versions/JobRow";
@@ -31,11 +32,14 @@ export function StartPage() {
     ask().catch((error) => setFault(faultFrom(error)));
   }, []);
 
+  const [busy, once] = useBusy();
   const begin = (what: StartWhat, smaller = false) => {
     setFault(null);
-    post<Job>("/api/start", { what, smaller }).then(
-      (job) => go(`/versions/job/${job.id}`),
-      (error) => setFault(faultFrom(error)),
+    void once(() =>
+      post<Job>("/api/start", { what, smaller }).then(
+        (job) => go(`/versions/job/${job.id}`),
+        (error) => setFault(faultFrom(error)),
+      ),
     );
   };
   const open = jobs.value?.jobs.filter((job) => job.kind !== "improve" && UNFINISHED.has(job.status)) ?? [];
@@ -50,7 +54,7 @@ export function StartPage() {
       <div className="panes three">
         <Card title={t("start.build")} about={t("start.build.about")} command={options?.build.command}>
           <Needs cost={options?.build.cost} />
-          <Act what="build" label={t("start.build.act")} cost={options?.build.cost} begin={begin} />
+          <Act what="build" label={t("start.build.act")} cost={options?.build.cost} busy={busy} begin={begin} />
         </Card>
         <Card title={t("start.fetch")} about={t("start.fetch.about")} command={options?.fetch.command}>
           {options && <p>{t("start.fetch.size", { mb: Math.round(options.fetch.n_bytes / 1e6) })}</p>}
@@ -58,7 +62,7 @@ export function StartPage() {
           {options?.fetch.is_here ? (
             <p className="quiet">{t("start.fetch.here")}</p>
           ) : (
-            <Act what="fetch" label={t("start.fetch.act")} cost={options?.fetch.cost} begin={begin} />
+            <Act what="fetch" label={t("start.fetch.act")} cost={options?.fetch.cost} busy={busy} begin={begin} />
           )}
         </Card>
         <Card title={t("start.text")} about={t("start.text.about")} command={options?.text.command}>
@@ -66,7 +70,7 @@ export function StartPage() {
             <>
               <p>{t("start.text.files", { n: options.text.n_files })}</p>
               {options.text.problem ? <p className="small">{t("start.text.problem")}</p> : <Needs cost={options.text.cost} />}
-              <Act what="text" label={t("start.build.act")} cost={options.text.cost} begin={begin} />
+              <Act what="text" label={t("start.build.act")} cost={options.text.cost} busy={busy} begin={begin} />
             </>
           ) : null}
           <a className="button" {...linkTo("/data")}>
@@ -104,20 +108,21 @@ interface ActProps {
   what: StartWhat;
   label: string;
   cost: StartCost | null | undefined;
+  busy: boolean;
   begin: (what: StartWhat, smaller?: boolean) => void;
 }
 
 /** The button that begins; where it does not fit, one that begins with what fits. */
-function Act({ what, label, cost, begin }: ActProps) {
+function Act({ what, label, cost, busy, begin }: ActProps) {
   const t = useText();
   if (cost && !cost.fits && cost.smaller !== null)
     return (
-      <Button look="main" onClick={() => begin(what, true)}>
+      <Button look="main" disabled={busy} onClick={() => begin(what, true)}>
         {t("start.use_smaller")}
       </Button>
     );
   return (
-    <Button look="main" disabled={!cost || !cost.fits} onClick={() => begin(what)}>
+    <Button look="main" disabled={busy || !cost || !cost.fits} onClick={() => begin(what)}>
       {label}
     </Button>
   );

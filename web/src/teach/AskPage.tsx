@@ -4,12 +4,14 @@ import type { Fault } from "../api/types";
 import { useText } from "../text";
 import { Button } from "../ui/Button";
 import { FaultNotice } from "../ui/FaultNotice";
+import { useBusy } from "../ui/useBusy";
 
 /** Writes questions that people will answer and rank. */
 export function AskPage({ onSaved }: { onSaved: () => void }) {
   const t = useText();
   const [text, setText] = useState("");
   const [sent, setSent] = useState(0);
+  const [busy, once] = useBusy();
   const [fault, setFault] = useState<Fault | null>(null);
   return (
     <form
@@ -17,13 +19,15 @@ export function AskPage({ onSaved }: { onSaved: () => void }) {
       onSubmit={(event) => {
         event.preventDefault();
         setFault(null);
-        post("/api/teach/prompts", { text: text.trim() }).then(
-          () => {
-            setSent(sent + 1);
-            setText("");
-            onSaved();
-          },
-          (error) => setFault(faultFrom(error)),
+        void once(() =>
+          post("/api/teach/prompts", { text: text.trim() }).then(
+            () => {
+              setSent((n) => n + 1);
+              setText((now) => (now === text ? "" : now)); // the next one may have been begun
+              onSaved();
+            },
+            (error) => setFault(faultFrom(error)),
+          ),
         );
       }}
     >
@@ -34,7 +38,7 @@ export function AskPage({ onSaved }: { onSaved: () => void }) {
       </label>
       {fault && <FaultNotice fault={fault} />}
       <div className="row">
-        <Button look="main" type="submit" disabled={!text.trim()}>
+        <Button look="main" type="submit" disabled={busy || !text.trim()}>
           {t("ask.act")}
         </Button>
         <span className="small quiet" role="status">

@@ -4,7 +4,7 @@ import { Button } from "../ui/Button";
 import { orderOf, placesOf } from "./ranking";
 
 /** What was asked and what this person said about it, in short. */
-export function MineItem(props: { item: Item; onChange: () => void; onWithdraw: () => void }) {
+export function MineItem(props: { item: Item; busy: boolean; onChange: () => void; onWithdraw: () => void }) {
   const t = useText();
   const [language] = useLanguage();
   const { item } = props;
@@ -22,8 +22,8 @@ export function MineItem(props: { item: Item; onChange: () => void; onWithdraw: 
       {saved.text && <p className="said">{saved.text}</p>}
       {saved.ranks && <Ranked item={item} ranks={saved.ranks} />}
       <div className="row">
-        <Button onClick={props.onChange}>{t("mine.change")}</Button>
-        <Button look="plain" onClick={props.onWithdraw}>
+        <Button disabled={props.busy} onClick={props.onChange}>{t("mine.change")}</Button>
+        <Button look="plain" disabled={props.busy} onClick={props.onWithdraw}>
           {t("withdraw")}
         </Button>
       </div>

@@ -1,9 +1,10 @@
-import { useCallback, useEffect, useState } from "react";
+import { useCallback, useEffect, useRef, useState } from "react";
 import { faultFrom, get, put, remove } from "../api/client";
 import type { Fault, Item, Judgement, Saved } from "../api/types";
 import { useText } from "../text";
 import { Button } from "../ui/Button";
 import { FaultNotice } from "../ui/FaultNotice";
+import { useBusy } from "../ui/useBusy";
 import { MineItem } from "./MineItem";
 import { RankEditor } from "./RankEditor";
 import { WriteEditor } from "./WritePage";
@@ -20,30 +21,36 @@ export function MinePage({ onSaved }: { onSaved: () => void }) {
   const [editing, setEditing] = useState<string | null>(null);
   const [fault, setFault] = useState<Fault | null>(null);
 
+  const [busy, once] = useBusy();
+  const asked = useRef(0);
+
   const load = useCallback(async (before?: Page) => {
+    const turn = ++asked.current;
     try {
       const found = await get<Page>(
         `/api/teach/mine${before?.next ? `?before=${encodeURIComponent(before.next)}` : ""}`,
       );
+      if (turn !== asked.current) return;
       setPage({ items: [...(before?.items ?? []), ...found.items], next: found.next });
       setFault(null);
     } catch (error) {
-      setFault(faultFrom(error));
+      if (turn === asked.current) setFault(faultFrom(error));
     }
   }, []);
   useEffect(() => void load(), [load]);
 
-  const act = async (request: Promise<Saved | void>) => {
-    try {
-      await request;
-      setEditing(null);
-      await load();
-      onSaved();
-    } catch (error) {
-      setFault(faultFrom(error));
-    }
-  };
-  const save = (item: Item, judgement: Judgement) => void act(put<Saved>(`/api/teach/${item.id}`, judgement));
+  const act = (ask: () => Promise<Saved | void>) =>
+    once(async () => {
+      try {
+        await ask();
+        setEditing(null);
+        await load();
+        onSaved();
+      } catch (error) {
+        setFault(faultFrom(error));
+      }
+    });
+  const save = (item: Item, judgement: Judgement) => void act(() => put<Saved>(`/api/teach/${item.id}`, judgement));
 
   return (
     <div className="stack">
@@ -55,16 +62,17 @@ export function MinePage({ onSaved }: { onSaved: () => void }) {
             <MineItem
               item={item}
               onChange={() => setEditing(item.id)}
-              onWithdraw={() => void act(remove(`/api/teach/${item.id}`))}
+              busy={busy}
+              onWithdraw={() => void act(() => remove(`/api/teach/${item.id}`))}
             />
           ) : (
             <>
               {item.kind === "rank" ? (
-                <RankEditor item={item} busy={false} onDraft={() => undefined} onSave={(said) => save(item, said)} />
+                <RankEditor item={item} busy={busy} onDraft={() => undefined} onSave={(said) => save(item, said)} />
               ) : (
                 <WriteEditor
                   item={item}
-                  busy={false}
+                  busy={busy}
                   onDraft={() => undefined}
                   onSave={(text) => save(item, { text })}
                 />

@@ -27,17 +27,40 @@ export function useItem(kind: Item["kind"], onSaved: () => void) {
   const [state, setState] = useState(BEGIN);
   const [lang] = useLanguage();
   const draft = useRef<ReturnType<typeof setTimeout> | null>(null);
-  const again = useRef<ReturnType<typeof setTimeout> | null>(null);
+  const gone = useRef(false);
+  const drafted = useRef<{ id: string; value: Draft } | null>(null);
+  const drafting = useRef<Promise<unknown>>(Promise.resolve());
+  const turns = useRef(0);
   const update = useCallback((change: Partial<ItemState>) => setState((before) => ({ ...before, ...change })), []);
 
   const next = useCallback(async () => {
+    const turn = ++turns.current;
     setState((before) => ({ ...before, item: before.item ? undefined : before.item, fault: null, practice: null }));
     try {
-      update({ item: (await post<{ item: Item | null }>("/api/teach/next", { kind, lang })).item });
+      const { item } = await post<{ item: Item | null }>("/api/teach/next", { kind, lang });
+      if (turn === turns.current) update({ item });
     } catch (error) {
-      update({ fault: faultFrom(error) });
+      if (turn === turns.current) update({ fault: faultFrom(error) });
     }
   }, [kind, lang, update]);
+
+  const sendDraft = useCallback(() => {
+    clearTimeout(draft.current ?? undefined);
+    const { current } = drafted;
+    if (!current) return;
+    drafted.current = null;
+    const turn = turns.current;
+    drafting.current = put(`/api/teach/${current.id}/draft`, current.value).catch(
+      (error) => turn === turns.current && update({ fault: faultFrom(error) }),
+    );
+  }, [update]);
+
+  /** What is said about an item comes after its draft, and without one that waits. */
+  const withoutDraft = async () => {
+    clearTimeout(draft.current ?? undefined);
+    drafted.current = null;
+    await drafting.current;
+  };
 
   // Answers to rank are made in the meantime.
   const nothing = state.item === null;
@@ -48,52 +71,62 @@ export function useItem(kind: Item["kind"], onSaved: () => void) {
   }, [nothing, next]);
 
   useEffect(() => {
+    gone.current = false;
     void next();
+    // What is unsaved is sent again also after the page is left.
     return () => {
-      clearTimeout(draft.current ?? undefined);
-      clearTimeout(again.current ?? undefined);
+      gone.current = true;
+      turns.current++;
+      sendDraft();
     };
-  }, [next]);
+  }, [next, sendDraft]);
 
   const keepDraft = (id: string, value: Draft) => {
     clearTimeout(draft.current ?? undefined);
-    const keep = () => put(`/api/teach/${id}/draft`, value).catch((error) => update({ fault: faultFrom(error) }));
-    draft.current = setTimeout(() => void keep(), DRAFT_MS);
+    drafted.current = { id, value };
+    draft.current = setTimeout(sendDraft, DRAFT_MS);
   };
 
   const save = async (item: Item, judgement: Judgement): Promise<void> => {
-    clearTimeout(draft.current ?? undefined);
     update({ busy: true, fault: null });
+    await withoutDraft();
     try {
       const saved = await put<Saved>(`/api/teach/${item.id}`, judgement);
       update({ busy: false, unsaved: false, last: saved.item, practice: saved.practice });
       onSaved();
-      if (!saved.practice) await next();
+      if (!saved.practice && !gone.current) await next();
     } catch (error) {
       const fault = faultFrom(error);
       const passing = PASSING.has(fault.code);
       update({ busy: passing, unsaved: passing, fault: passing ? null : fault });
-      if (passing) again.current = setTimeout(() => void save(item, judgement), AGAIN_MS);
+      if (passing) setTimeout(() => void save(item, judgement), AGAIN_MS);
     }
   };
 
   const skip = async (item: Item) => {
+    update({ busy: true });
+    await withoutDraft();
     try {
       await post(`/api/teach/${item.id}/skip`);
+      update({ busy: false });
       await next();
     } catch (error) {
-      update({ fault: faultFrom(error) });
+      update({ busy: false, fault: faultFrom(error) });
     }
   };
 
   /** Takes back what was said last, and opens it again as it was. */
   const undo = async (last: Item) => {
+    update({ last: null });
+    sendDraft();
+    await drafting.current;
     try {
       await remove(`/api/teach/${last.id}`);
-      update({ item: last, last: null, practice: null, fault: null });
+      turns.current++; // an item that is asked for just now comes later
+      update({ item: last, practice: null, fault: null });
       onSaved();
     } catch (error) {
-      update({ fault: faultFrom(error) });
+      update({ last, fault: faultFrom(error) });
     }
   };
 

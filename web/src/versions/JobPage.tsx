@@ -11,6 +11,7 @@ import { Command } from "../ui/Command";
 import { Dialog } from "../ui/Dialog";
 import { FaultNotice } from "../ui/FaultNotice";
 import { Icon } from "../ui/Icon";
+import { useBusy } from "../ui/useBusy";
 import { useLoaded } from "../ui/useLoaded";
 import { Pinned } from "./Pinned";
 import { Curve } from "./Curve";
@@ -33,11 +34,12 @@ export function JobPage({ id }: { id: string }) {
   useEffect(() => {
     if (isDone) statusChanged();
   }, [isDone]);
+  const [busy, once] = useBusy();
   if (!job) return <div className="page">{fault && <FaultNotice fault={fault} onRetry={() => void load()} />}</div>;
 
   const act = (what: string) => {
     setThrowing(false);
-    post(`${path}/${what}`).then(load, (error) => setFault(faultFrom(error)));
+    void once(() => post(`${path}/${what}`).then(load, (error) => setFault(faultFrom(error))));
   };
   const { status } = job;
   const open = status === "queued" || status === "running";
@@ -99,15 +101,23 @@ export function JobPage({ id }: { id: string }) {
         ))}
       </div>
       <div className="row">
-        {status === "running" && !job.asked && <Button onClick={() => act("stop")}>{t("job.stop")}</Button>}
-        {status === "queued" && job.place > 1 && <Button onClick={() => act("earlier")}>{t("job.earlier")}</Button>}
+        {status === "running" && !job.asked && (
+          <Button disabled={busy} onClick={() => act("stop")}>
+            {t("job.stop")}
+          </Button>
+        )}
+        {status === "queued" && job.place > 1 && (
+          <Button disabled={busy} onClick={() => act("earlier")}>
+            {t("job.earlier")}
+          </Button>
+        )}
         {resumable && (
-          <Button look="main" onClick={() => act("resume")}>
+          <Button look="main" disabled={busy} onClick={() => act("resume")}>
             {t("job.resume")}
           </Button>
         )}
         {(open || resumable) && (
-          <Button look="danger" onClick={() => setThrowing(true)}>
+          <Button look="danger" disabled={busy} onClick={() => setThrowing(true)}>
             {t("job.throw_away")}
           </Button>
         )}

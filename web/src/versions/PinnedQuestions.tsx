@@ -5,6 +5,7 @@ import { useText } from "../text";
 import { Button } from "../ui/Button";
 import { Command } from "../ui/Command";
 import { FaultNotice } from "../ui/FaultNotice";
+import { useBusy } from "../ui/useBusy";
 import { useLoaded } from "../ui/useLoaded";
 import { percent } from "./words";
 
@@ -21,21 +22,26 @@ export function PinnedQuestions() {
   const [text, setText] = useState("");
   const [must, setMust] = useState("");
 
-  const act = async (work: Promise<unknown>) => {
-    try {
-      await work;
-      await load();
-      return true;
-    } catch (error) {
-      setFault(faultFrom(error));
-      return false;
-    }
-  };
-  const add = async () => {
+  const [busy, once] = useBusy();
+  const act = (ask: () => Promise<unknown>, then?: () => void) =>
+    once(async () => {
+      try {
+        await ask();
+        then?.();
+        await load();
+      } catch (error) {
+        setFault(faultFrom(error));
+      }
+    });
+  const add = () => {
     const words = must.split(",").map((word) => word.trim());
-    if (!(await act(post("/api/pinned", { text, must: words.filter(Boolean) })))) return;
-    setText("");
-    setMust("");
+    return act(
+      () => post("/api/pinned", { text, must: words.filter(Boolean) }),
+      () => {
+        setText("");
+        setMust("");
+      },
+    );
   };
   return (
     <details>
@@ -52,7 +58,9 @@ export function PinnedQuestions() {
                   {question.must.length ? t("pinned.must", { words: question.must.join(", ") }) : t("pinned.shown")}
                 </span>
               </span>
-              <Button onClick={() => void act(remove(`/api/pinned/${question.id}`))}>{t("pinned.unpin")}</Button>
+              <Button disabled={busy} onClick={() => void act(() => remove(`/api/pinned/${question.id}`))}>
+                {t("pinned.unpin")}
+              </Button>
             </li>
           ))}
         </ul>
@@ -72,7 +80,7 @@ export function PinnedQuestions() {
             <input value={must} onChange={(event) => setMust(event.target.value)} />
           </label>
           <div className="row">
-            <Button type="submit" disabled={!text.trim()}>
+            <Button type="submit" disabled={busy || !text.trim()}>
               {t("pinned.pin")}
             </Button>
           </div>

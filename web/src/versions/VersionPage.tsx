@@ -8,6 +8,7 @@ import { Button } from "../ui/Button";
 import { Command } from "../ui/Command";
 import { Dialog } from "../ui/Dialog";
 import { FaultNotice } from "../ui/FaultNotice";
+import { useBusy } from "../ui/useBusy";
 import { useLoaded } from "../ui/useLoaded";
 import { EarlierFacts } from "./EarlierFacts";
 import { ExportSheet } from "./ExportSheet";
@@ -31,17 +32,20 @@ export function VersionPage({ name }: { name: string }) {
   const [checking, setChecking] = useState(false);
   const [exporting, setExporting] = useState(false);
 
-  const act = async (path: string, body: object) => {
-    setAsking(false);
-    try {
-      await post(path, body);
-      await load();
-    } catch (error) {
-      const failed = faultFrom(error);
-      if (failed.code === "not_known_yet") setAsking(true);
-      else setFault(failed);
-    }
-  };
+  const [busy, once] = useBusy();
+
+  const act = (path: string, body: object) =>
+    once(async () => {
+      setAsking(false);
+      try {
+        await post(path, body);
+        await load();
+      } catch (error) {
+        const failed = faultFrom(error);
+        if (failed.code === "not_known_yet") setAsking(true);
+        else setFault(failed);
+      }
+    });
 
   const check = async () => {
     setChecking(true);
@@ -67,10 +71,10 @@ export function VersionPage({ name }: { name: string }) {
       {verdict && state !== "in_service" && <p className="verdict">{verdictWords(verdict, t)}</p>}
       <div className="row">
         {state === "in_service" && version.from && (
-          <Button onClick={() => void act("/api/versions/rollback", {})}>{t("version.back")}</Button>
+          <Button disabled={busy} onClick={() => void act("/api/versions/rollback", {})}>{t("version.back")}</Button>
         )}
         {state === "earlier" && (
-          <Button onClick={() => void act("/api/versions/rollback", { to: version.name })}>
+          <Button disabled={busy} onClick={() => void act("/api/versions/rollback", { to: version.name })}>
             {t("version.back_to", { name: version.name })}
           </Button>
         )}
@@ -82,13 +86,13 @@ export function VersionPage({ name }: { name: string }) {
               </a>
             )}
             {Boolean(verdict?.regression?.unasked) && (
-              <Button disabled={checking} onClick={() => void check()}>
+              <Button disabled={busy} onClick={() => void check()}>
                 {t(checking ? "pinned.asking" : "pinned.ask")}
               </Button>
             )}
             <Button
               {...(verdict?.outcome === "better" ? { look: "main" as const } : {})}
-              disabled={verdict?.outcome === "worse" || verdict?.regression?.fell || version.missing !== null}
+              disabled={busy || verdict?.outcome === "worse" || verdict?.regression?.fell || version.missing !== null}
               onClick={() => void act(`${base}/promote`, { knowingly: false })}
             >
               {t("version.promote")}
@@ -96,7 +100,11 @@ export function VersionPage({ name }: { name: string }) {
           </>
         )}
         {version.missing === null && <Button onClick={() => setExporting(true)}>{t("version_export.act")}</Button>}
-        {state === "candidate" && <Button onClick={() => void act(`${base}/refuse`, {})}>{t("version.refuse")}</Button>}
+        {state === "candidate" && (
+          <Button disabled={busy} onClick={() => void act(`${base}/refuse`, {})}>
+            {t("version.refuse")}
+          </Button>
+        )}
       </div>
       {(state === "candidate" || state === "refused") && <Command text={`malmoi versions promote ${version.name}`} />}
       {verdict && state !== "in_service" && <VerdictFacts verdict={verdict} />}
