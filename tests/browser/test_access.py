@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.test_chat import QUESTION, ask
+from tests.browser.test_chat import QUESTION, ask, finish
 
 AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 OpenPage = Callable[..., Any]
@@ -61,7 +61,7 @@ def test_the_page_speaks_the_language_of_the_browser_until_told_otherwise(
 ) -> None:
     page = open_page("/chat", locale=locale)
     page.get_by_role("searchbox").wait_for()
-    assert page.locator("html").get_attribute("lang") == language
+    page.locator(f"html[lang={language}]").wait_for(state="attached")
     page.get_by_role("button", name="English" if language == "ko" else "한국어").click()
     page.reload()
     page.get_by_role("searchbox", name="Search chats" if language == "ko" else "대화 찾기").wait_for()
@@ -69,20 +69,22 @@ def test_the_page_speaks_the_language_of_the_browser_until_told_otherwise(
 
 def test_light_and_dark_follow_the_system_until_told_otherwise(open_page: OpenPage) -> None:
     page = open_page("/chat", dark=True)
-    background = "getComputedStyle(document.body).backgroundColor"
+    white = "getComputedStyle(document.body).backgroundColor === 'rgb(255, 255, 255)'"
+    page.wait_for_function(f"!({white})")
     page.get_by_role("button", name="Light").click()
-    assert page.evaluate(background) == "rgb(255, 255, 255)"
+    page.wait_for_function(white)
     page.reload()
     page.get_by_role("button", name="Dark").click()
-    assert page.evaluate(background) != "rgb(255, 255, 255)"
+    page.wait_for_function(f"!({white})")
 
 
 def test_a_question_is_asked_and_an_answer_is_checked_by_keyboard_alone(open_page: OpenPage) -> None:
     page = open_page("/chat")
-    page.get_by_role("textbox", name="Message").wait_for()
+    page.locator("textarea:focus").wait_for()
     page.keyboard.type(QUESTION)
     page.keyboard.press("Enter")
     page.locator(".sources").wait_for()
+    finish(page)
     for _ in range(12):
         page.keyboard.press("Shift+Tab")
         if page.evaluate("document.activeElement.classList.contains('source')"):

@@ -40,8 +40,8 @@ def test_a_guest_gets_another_role_and_changes_the_password(open_page: OpenPage)
     guest.get_by_label("Password", exact=True).fill("eight or more")
     guest.get_by_role("button", name="Join").click()
     guest.get_by_role("link", name="Bora").click()
-    assert guest.get_by_role("heading", name="API keys").count() == 0  # who only ranks has no keys
     guest.get_by_label("Password now").fill("eight or more")
+    assert guest.get_by_role("heading", name="API keys").count() == 0  # who only ranks has no keys
     guest.get_by_label("New password").fill("nine or even more")
     guest.get_by_role("button", name="Change password").click()
     guest.get_by_text("The password is changed.").wait_for()

@@ -47,6 +47,7 @@ def draw(page: Any, prompt: str, n: int = 1, steps: int = 2) -> Any:
     if not page.get_by_label("Steps").is_visible():
         more.click()
     page.get_by_label("Steps").fill(str(steps))
+    page.locator("article").or_(page.get_by_text("Nothing drawn yet")).first.wait_for()
     n_before = page.locator("article").count()
     page.get_by_role("button", name="Draw", exact=True).click()
     page.locator("article").nth(n_before).wait_for()

@@ -1,5 +1,6 @@
 """What people say about answers, and what becomes of it."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -18,14 +19,20 @@ def teaching_chat(open_page: OpenPage, teaches: bool, question: str) -> Any:
     return page
 
 
+def reasons_in(request: Any) -> set[str]:
+    """The reasons that a vote sends."""
+    return {*json.loads(request.post_data)["reasons"]} if request.url.endswith("/vote") else set()
+
+
 def test_a_vote_keeps_its_reasons_and_says_where_it_goes(open_page: OpenPage) -> None:
     page = teaching_chat(open_page, True, "At what temperature is black tea steeped?")
     act(page, "Not good").click()
     page.get_by_text("Goes to Teach as a question.").wait_for()
     # Faster than a page is drawn: the second click must know of the first.
-    page.locator(".reasons button").evaluate_all(
-        "pills => ['Too long', 'Wrong'].forEach((name) => pills.find((pill) => pill.textContent === name).click())"
-    )
+    with page.expect_response(lambda response: {"wrong", "too_long"} <= reasons_in(response.request)):
+        page.locator(".reasons button").evaluate_all(
+            "pills => ['Too long', 'Wrong'].forEach((name) => pills.find((pill) => pill.textContent === name).click())"
+        )
     page.locator(".pill[aria-pressed=true]").nth(1).wait_for()
     page.reload()
     page.locator(".pill[aria-pressed=true]").nth(1).wait_for()

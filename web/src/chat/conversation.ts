@@ -314,11 +314,11 @@ export class Conversation {
       if (event.comparison) this.set({ comparing: { ...comparing!, comparison: event.comparison } });
       if (event.message) this.set({ live: null, unsent: null });
     } else if (event.type === "text") {
-      if (event.pane) this.set({ comparing: withText(comparing!, event.pane, event.text) });
-      else this.set({ live: { ...live!, text: live!.text + event.text, phase: "writing" } });
+      if (event.pane) this.setSoon({ comparing: withText(comparing!, event.pane, event.text) });
+      else this.setSoon({ live: { ...live!, text: live!.text + event.text, phase: "writing" } });
     } else if (live) {
-      if (event.type === "queued") this.set({ live: { ...live, phase: "queued", position: event.position } });
-      else this.set({ live: { ...live, phase: event.phase, nTokens: event.n_tokens ?? live.nTokens } });
+      if (event.type === "queued") this.setSoon({ live: { ...live, phase: "queued", position: event.position } });
+      else this.setSoon({ live: { ...live, phase: event.phase, nTokens: event.n_tokens ?? live.nTokens } });
     }
   }
 
@@ -332,13 +332,18 @@ export class Conversation {
     this.set({ chat: { ...chat, ...change(chat) } });
   }
 
-  /** Many small pieces of an answer make one redraw. */
+  /** Drawn at once: what a person does is seen before the next click. */
   private set(change: Partial<State>): void {
     this.state = { ...this.state, ...change };
-    this.timer ??= setTimeout(() => {
-      this.timer = null;
-      this.listeners.forEach((listener) => listener());
-    }, REDRAW_MS);
+    clearTimeout(this.timer ?? undefined);
+    this.timer = null;
+    this.listeners.forEach((listener) => listener());
+  }
+
+  /** Many small pieces of an answer make one redraw. */
+  private setSoon(change: Partial<State>): void {
+    this.state = { ...this.state, ...change };
+    this.timer ??= setTimeout(() => this.set({}), REDRAW_MS);
   }
 }
 

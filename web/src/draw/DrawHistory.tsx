@@ -6,7 +6,8 @@ import { Dialog } from "../ui/Dialog";
 import { kindKey, loraOf, look } from "./words";
 
 interface Props {
-  drawings: Drawing[];
+  /** null: not known yet. */
+  drawings: Drawing[] | null;
   onOpen: (drawing: Drawing, picture: DrawnPicture) => void;
   onAgain: (drawing: Drawing) => void;
   onDelete: (drawing: Drawing) => void;
@@ -19,8 +20,8 @@ export function DrawHistory({ drawings, onOpen, onAgain, onDelete }: Props) {
   return (
     <section className="stack" aria-labelledby="drawn">
       <h2 id="drawn">{t("draw.history")}</h2>
-      {drawings.length === 0 && <p className="quiet">{t("draw.empty")}</p>}
-      {drawings.map((drawing) => (
+      {drawings?.length === 0 && <p className="quiet">{t("draw.empty")}</p>}
+      {drawings?.map((drawing) => (
         <article key={drawing.id} className="stack tight">
           <div className="row spread">
             <h3>{drawing.prompt || t("draw.kind.image")}</h3>

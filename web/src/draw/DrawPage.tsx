@@ -53,7 +53,7 @@ function Studio({ about }: { about: DrawAbout }) {
     ...usual(about),
     prompt: new URLSearchParams(location.search).get("prompt") ?? "",
   }));
-  const [drawings, setDrawings] = useState<Drawing[]>([]);
+  const [drawings, setDrawings] = useState<Drawing[] | null>(null);
   const [next, setNext] = useState<number | null>(null);
   const [open, setOpen] = useState<[Drawing, DrawnPicture] | null>(null);
   const onDrawn = useCallback((drawing: Drawing) => void changed.current((all) => [drawing, ...all]), []);
@@ -69,7 +69,7 @@ function Studio({ about }: { about: DrawAbout }) {
         (page) => {
           if (turn !== turns.current) return;
           loading.current = false;
-          setDrawings((all) => (before ? [...all, ...page.drawings] : page.drawings));
+          setDrawings((all) => (before ? [...(all ?? []), ...page.drawings] : page.drawings));
           setNext(page.next);
         },
         (error) => {
@@ -84,7 +84,7 @@ function Studio({ about }: { about: DrawAbout }) {
   useEffect(() => void load(null), [load]);
   // A list that was asked for before does not know of the change.
   const changed = useRef((change: (all: Drawing[]) => Drawing[]) => {
-    setDrawings(change);
+    setDrawings((all) => change(all ?? []));
     if (loading.current) void load(null);
   });
 
