@@ -3,22 +3,27 @@
 What was frozen stays as it is, because models name it as what they were made from; the list says which.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, select, update
+from sqlalchemy import ColumnElement, CompoundSelect, Connection, delete, func, select, update
 
 from malmoi.feedback.accounts import remove_member
 from malmoi.feedback.deleting import delete_items
 from malmoi.feedback.refusals import missing
+from malmoi.feedback.said import BETTER_AS, COMPARED_AS, VOTED_AS
 from malmoi.feedback.snapshots import list_snapshots
+from malmoi.feedback.teach_items import WRITE
 from malmoi.files import iterate_jsonl
 from malmoi.workspace.database import chunks, lock_table, writing
-from malmoi.workspace.ledger import Ledger
+from malmoi.workspace.ledger import OUT, Ledger
 from malmoi.workspace.schema import Assignment, Generation, Judgement, Person
-from malmoi.workspace.service_schema import Account, Lease, Practised, TeachItem
+from malmoi.workspace.service_schema import Account, BetterAnswer, ChatMessage, Comparison, Lease, Practised, TeachItem
 from malmoi.workspace.versions import list_versions
 
+SAID = "judgements"
+"""The stage that writes down what people said, for a job to learn from."""
 FORGOTTEN = "forgotten"
 """The name of a person who was forgotten, where an old snapshot or version counts them."""
 
@@ -26,6 +31,7 @@ FORGOTTEN = "forgotten"
 def learned_from_person(ledger: Ledger, person_id: str) -> dict[str, Any]:
     """What has learned from a person: {"snapshots", "artefacts", "versions"}, see `_made_of`."""
     found = {row["sha256"] for row in list_snapshots(ledger) if any(one["id"] == person_id for one in row["people"])}
+    found |= _with_row(_read_by_jobs(ledger), lambda row: row.get("person") == person_id)
     names = {
         version.name
         for version in list_versions(ledger)
@@ -35,15 +41,43 @@ def learned_from_person(ledger: Ledger, person_id: str) -> dict[str, Any]:
 
 
 def learned_from_chat(ledger: Ledger, chat_id: str) -> dict[str, Any]:
-    """What has learned from what people said about a chat."""
+    """What has learned from what people said about a chat: rankings of its questions, better answers, comparisons and
+    votes."""
+    inside = select(ChatMessage.id).where(ChatMessage.chat_id == chat_id)
     with ledger.engine.connect() as connection:
-        prompts = set(connection.scalars(select(TeachItem.prompt_id).where(TeachItem.chat_id == chat_id)))
-    found = set()
-    for row in list_snapshots(ledger) if prompts else ():
-        path = ledger.root / row["path"]
-        if path.is_file() and any(one.get("prompt_id") in prompts for one in iterate_jsonl(path)):
-            found.add(row["sha256"])
-    return _made_of(ledger, found, set())
+        names = set(connection.scalars(select(TeachItem.prompt_id).where(TeachItem.chat_id == chat_id)))
+        better = connection.execute(
+            select(BetterAnswer.id, BetterAnswer.person_id, BetterAnswer.text).where(
+                BetterAnswer.message_id.in_(inside)
+            )
+        ).all()
+        compared = connection.scalars(select(Comparison.id).where(Comparison.chat_id == chat_id))
+        names |= {f"{COMPARED_AS}{id}" for id in compared} | {f"{BETTER_AS}{row.id}" for row in better}
+        names |= {f"{VOTED_AS}{id}" for id in connection.scalars(inside)}
+    written = {(row.person_id, row.text) for row in better}
+
+    def is_of(row: Mapping[str, Any]) -> bool:
+        if "prompt_id" in row:
+            return row["prompt_id"] in names
+        return (row.get("person"), row["messages"][-1]["content"]) in written
+
+    files = {row["sha256"]: [ledger.root / row["path"]] for row in list_snapshots(ledger)}
+    return _made_of(ledger, _with_row({**files, **_read_by_jobs(ledger)}, is_of) if names else set(), set())
+
+
+def _read_by_jobs(ledger: Ledger) -> dict[str, list[Path]]:
+    """What jobs wrote down of what people said, to learn from it: the hash of a folder -> its files."""
+    outs = [ledger.artefacts_of(run.id).get(OUT) for run in ledger.runs() if run.stage == SAID]
+    return {out.sha256: sorted(out.path.glob("*.jsonl")) for out in outs if out is not None}
+
+
+def _with_row(files: Mapping[str, Sequence[Path]], is_wanted: Callable[[Mapping[str, Any]], bool]) -> set[str]:
+    """The hashes of whose files one has such a row."""
+    rows = {
+        sha256: (row for path in paths if path.is_file() for row in iterate_jsonl(path))
+        for sha256, paths in files.items()
+    }
+    return {sha256 for sha256, found in rows.items() if any(map(is_wanted, found))}
 
 
 def _made_of(ledger: Ledger, snapshots: Collection[str], names: Collection[str]) -> dict[str, Any]:
@@ -76,7 +110,7 @@ def people_with_data(ledger: Ledger) -> list[dict[str, Any]]:
             Assignment.id.in_(select(Judgement.assignment_id).where(Judgement.withdrawn.is_not(True)))
         )
         rankings = [*connection.scalars(ranked)]
-        answers = [*connection.scalars(select(Generation.person_id).where(Generation.person_id.is_not(None)))]
+        answers = [*connection.scalars(_writers())]
     rows = [
         {"id": one.id, "name": one.name, "simulated": one.kind == "simulated", "account": one.id in accounts,
          "n_rankings": rankings.count(one.id), "n_answers": answers.count(one.id)}
@@ -84,6 +118,14 @@ def people_with_data(ledger: Ledger) -> list[dict[str, Any]]:
     ]  # fmt: skip
     kept = [row for row in rows if row["account"] or row["n_rankings"] or row["n_answers"]]
     return sorted(kept, key=lambda row: (str(row["name"]).casefold(), row["id"]))
+
+
+def _writers() -> CompoundSelect[Any]:
+    """Who wrote an answer, once for each: better ones in chats, and those under Teach or in files."""
+    latest = select(func.max(BetterAnswer.id)).group_by(BetterAnswer.message_id, BetterAnswer.person_id)
+    better = select(BetterAnswer.person_id).where(BetterAnswer.id.in_(latest), BetterAnswer.withdrawn.is_(False))
+    written = select(Lease.person_id).join(TeachItem, TeachItem.id == Lease.item_id)
+    return better.union_all(written.where(TeachItem.kind == WRITE, Lease.status == "saved"))
 
 
 def forget_person(ledger: Ledger, person_id: str) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from malmoi.workspace.service_schema import BetterAnswer, Chat, ChatMessage, Com
 
 Row = dict[str, Any]
 COMPARED = "comparisons in chats"
+BETTER_AS, COMPARED_AS, VOTED_AS = "better-", "compared-", "vote-"
+"""How the `prompt_id` of such a row begins, before the id of the better answer, the comparison or the message."""
 RANKS = {"a": [1, 2], "b": [2, 1], "same": [1, 1]}
 
 
@@ -34,7 +36,7 @@ def better_rows(ledger: Ledger, until: datetime) -> list[Row]:
     query = select(*columns, ChatMessage.id.label("message"), ChatMessage.text.label("original"))
     query = query.select_from(BetterAnswer).where(BetterAnswer.id.in_(latest), BetterAnswer.withdrawn.is_(False))
     return [
-        {"prompt_id": f"better-{row.id}", **asked.to_row(), "answer": row.text, "original": row.original,
+        {"prompt_id": f"{BETTER_AS}{row.id}", **asked.to_row(), "answer": row.text, "original": row.original,
          "person": row.person_id}
         for row, asked in _asked(ledger, query, BetterAnswer.message_id, BetterAnswer.id)
     ]  # fmt: skip
@@ -61,7 +63,7 @@ def compared_pairs(ledger: Ledger, until: datetime) -> list[Row]:
         texts = [one["text"] for one in row.answers]
         if all(text.strip() for text in texts) and canonical(texts[0]) != canonical(texts[1]):
             asked = asked_in_comparison(ledger, row.person_id, row.chat_id, row.parent_id, row.answers)
-            about = {"prompt_id": f"compared-{row.id}", **asked.to_row(), "person": row.person_id}
+            about = {"prompt_id": f"{COMPARED_AS}{row.id}", **asked.to_row(), "person": row.person_id}
             found.append(_ranking(about, texts, RANKS[row.verdict], COMPARED))
     return found
 
@@ -94,7 +96,7 @@ def voted_rows(ledger: Ledger, until: datetime) -> list[Row]:
     query = query.select_from(Vote)
     query = query.where(Vote.id.in_(latest), Vote.vote.is_not(None))
     return [
-        {"prompt_id": f"vote-{row.message}", **asked.to_row(),
+        {"prompt_id": f"{VOTED_AS}{row.message}", **asked.to_row(),
          "messages": [*asked.messages, {"role": "assistant", "content": row.answer}],
          "label": row.vote == "up", "person": row.person_id}
         for row, asked in _asked(ledger, query, Vote.message_id, Vote.id)

@@ -9,14 +9,21 @@ import pytest
 from malmoi.errors import DataError
 from malmoi.feedback import chats
 from malmoi.feedback.accounts import add_member
-from malmoi.feedback.chats import NewMessage
+from malmoi.feedback.chats import NewMessage, get_message
 from malmoi.feedback.exchange import write_exported
 from malmoi.feedback.file_adding import ACCOUNT, OTHER, add_file
 from malmoi.feedback.file_preview import Text, preview
-from malmoi.feedback.forgetting import FORGOTTEN, forget_person, learned_from_chat, people_with_data
+from malmoi.feedback.forgetting import (
+    FORGOTTEN,
+    forget_person,
+    learned_from_chat,
+    learned_from_person,
+    people_with_data,
+)
 from malmoi.feedback.refusals import RefusedError
+from malmoi.feedback.said import better_rows, edited_pairs, voted_rows
 from malmoi.feedback.shown_data import export_rows, shown_answers, shown_rankings
-from malmoi.feedback.signals import write_better
+from malmoi.feedback.signals import vote, write_better
 from malmoi.feedback.snapshots import freeze_now, list_snapshots, ranking_rows, snapshot_rows
 from malmoi.feedback.teach_items import add_question
 from malmoi.feedback.teaching import next_item, save_text
@@ -24,6 +31,7 @@ from malmoi.feedback.written_answers import written_answers
 from malmoi.files import read_jsonl, write_jsonl
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
+from malmoi.workspace.base import now
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.ledger import Ledger
 
@@ -240,6 +248,30 @@ def test_the_last_owner_stays(ledger: Ledger) -> None:
 
 def test_a_chat_names_nothing_where_nothing_learned_from_it(ledger: Ledger) -> None:
     assert learned_from_chat(ledger, "no-chat") == {"snapshots": [], "artefacts": [], "versions": []}
+
+
+def test_what_learned_from_a_chat_by_answers_and_votes_is_named(tmp_path: Path, ledger: Ledger) -> None:
+    mina = add_member(ledger, "미나", PASSWORD, "owner")
+    wrote, voted, silent = (_chat_with_answer(ledger, mina.id, may_teach=True) for _ in range(3))
+    write_better(ledger, mina.id, wrote, "아홉 시에 열어요.")
+    vote(ledger, mina.id, voted, "up", [], "")
+    frozen = next(row for row in freeze_now(ledger) if row["what"] == "answers")
+    said = ledger.start_run(stage="judgements", recipe="r", fingerprint="f", settings={}, seed=1, inputs={})
+    out = tmp_path / "out"
+    for name, rows in (("votes", voted_rows(ledger, now())), ("train", edited_pairs(better_rows(ledger, now())))):
+        write_jsonl(out / f"{name}.jsonl", rows)
+    sha256 = ledger.add_artefact(said, "out", "folder", out)
+    run = ledger.start_run(stage="kto", recipe="r", fingerprint="g", settings={}, seed=1, inputs={"votes": sha256})
+    (tmp_path / "model").write_text("weights")
+    made = ledger.add_artefact(run, "model", "model", tmp_path / "model")
+    learned = {
+        message: learned_from_chat(ledger, get_message(ledger, mina.id, message)["chat"])
+        for message in (wrote, voted, silent)
+    }
+    assert [[one["hash"] for one in learned[message]["artefacts"]] for message in learned] == [[made], [made], []]
+    assert [learned[message]["snapshots"] for message in learned] == [[frozen["name"]], [], []]
+    assert [one["hash"] for one in learned_from_person(ledger, mina.id)["artefacts"]] == [made]
+    assert next(row for row in people_with_data(ledger) if row["name"] == "미나")["n_answers"] == 1
 
 
 def _chat_with_answer(ledger: Ledger, person_id: str, may_teach: bool) -> str:

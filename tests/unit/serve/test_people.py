@@ -158,7 +158,7 @@ def test_a_class_comes_in_from_one_address_and_right_tries_hide_no_wrong_ones(qu
             body = {"code": code, "name": f"Pupil {number}", "password": PASSWORD}
             assert client.post("/api/join", json=body).status_code == 201
         seen = []
-        for number in range(12):
+        for _ in range(12):
             seen.append(client.post("/api/login", json={"name": "Pupil 1", "password": "a guess"}).status_code)
             client.post("/api/login", json={"name": "Pupil 2", "password": PASSWORD})
     assert seen[:10] == [401] * 10 and seen[10:] == [429] * 2
