@@ -165,8 +165,16 @@ def _code() -> ctypes.CDLL:
     return code
 
 
+_LIMITS = threading.local()
+
+
+def limit_threads(n: int) -> None:
+    """Let what the calling thread computes in C from now on use at most n threads."""
+    _LIMITS.most = n
+
+
 def _n_threads() -> ctypes.c_int64:
-    return ctypes.c_int64(device.current().n_threads)
+    return ctypes.c_int64(min(device.current().n_threads, getattr(_LIMITS, "most", device.current().n_threads)))
 
 
 class Decoder:
@@ -218,6 +226,7 @@ class Decoder:
         sizes = (ctypes.c_int64(n_rows), ctypes.c_int64(n_positions))
         with self._lock:
             self._ensure_positions(n_positions)
+            self._network.n_threads = _n_threads()
             needed = code.scratch_size(ctypes.byref(self._network), *sizes)
             if len(self._scratch) < needed:
                 self._scratch = torch.empty(2 * needed)

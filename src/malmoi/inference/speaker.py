@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from malmoi.errors import BusyError
 from malmoi.inference.generator import Generator
+from malmoi.inference.native import limit_threads
 from malmoi.inference.requests import Request
 from malmoi.inference.sampling import Sampling
 from malmoi.inference.voice import Voice
@@ -18,6 +19,9 @@ answers time, as much as a token of a small network. All are told together."""
 PART_FLOPS = 1e10
 """Arithmetic for which other answers wait while a prompt is read: less than half a second on one core."""
 SHORTEST_PART = 32
+SHORT_STEP_FLOPS = 2e8
+"""Arithmetic of a step in which several threads save less than they cost: they wait for each other, and meanwhile keep
+the processor from whoever reads requests and writes answers."""
 
 
 @dataclass(eq=False)
@@ -40,8 +44,9 @@ class Speech:
 class Speaker:
     """Runs an engine. All methods may be called from any thread; `close` ends it."""
 
-    def __init__(self, engine: Generator) -> None:
-        self.engine = engine
+    def __init__(self, engine: Generator, n_threads: int | None = None) -> None:
+        """n_threads: most threads that compute; None: all that there are"""
+        self.engine, self._n_threads = engine, n_threads
         self._speeches: dict[Request, Speech] = {}
         self._changed = threading.Condition()
         self._is_closed = False
@@ -52,8 +57,10 @@ class Speaker:
     @classmethod
     def of(cls, voice: Voice, n_rows: int = N_ROWS, n_waiting: int = N_WAITING) -> "Speaker":
         """A speaker for a voice, with an engine that reads long prompts in parts."""
-        part = max(SHORTEST_PART, int(PART_FLOPS / (2 * voice.config.n_parameters())))
-        return cls(voice.engine(n_rows, n_waiting=n_waiting, read_at_once=part))
+        n_flops = 2 * voice.config.n_parameters()
+        part = max(SHORTEST_PART, int(PART_FLOPS / n_flops))
+        n_threads = 1 if n_flops * n_rows < SHORT_STEP_FLOPS else None
+        return cls(voice.engine(n_rows, n_waiting=n_waiting, read_at_once=part), n_threads)
 
     def submit(self, ids: Sequence[int], sampling: Sampling, seed: int, wake: Callable[[], None]) -> Speech:
         """Queue a prompt. Raises DataError or BusyError as `Engine.submit`; BusyError also once it is closed."""
@@ -97,6 +104,8 @@ class Speaker:
             speech.wake()
 
     def _run(self) -> None:
+        if self._n_threads is not None:
+            limit_threads(self._n_threads)
         while True:
             with self._changed:
                 while self.engine.is_idle and not self._is_closed:

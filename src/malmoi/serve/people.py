@@ -13,7 +13,7 @@ from malmoi.feedback.accounts import ADMIN, LABELER, OWNER, USER, Member, name_k
 from malmoi.feedback.refusals import RefusedError
 from malmoi.feedback.settings import change_settings, get_settings
 from malmoi.serve.state import State
-from malmoi.serve.who import Here, Leading, SignedIn, signed_in, token_of
+from malmoi.serve.who import Here, Leading, SignedIn, member_here, token_of
 
 public = APIRouter(prefix="/api")
 """Open to everybody."""
@@ -73,7 +73,7 @@ def me(state: State, member: Member | None) -> dict[str, Any]:
 @public.get("/me")
 def who_am_i(request: Request, state: Here) -> dict[str, Any]:
     try:
-        return me(state, signed_in(request, state))
+        return me(state, member_here(request, state))
     except RefusedError:
         return me(state, None)
 

@@ -68,6 +68,8 @@ class State:
     logins_of_name: Tries = field(default_factory=lambda: Tries(30, 3600))
     preparing: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "prepare"))
     """One thread that looks up and checks: the look-up is used by one caller at a time."""
+    reading: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4, "read"))
+    """Threads that read the database for a moment."""
     match: "Match | None" = None
     """Two versions in memory that answer for blind comparisons."""
     matching: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -111,6 +113,10 @@ class State:
 
         begun = await self.prepare(begin)
         return begun[0] if begun is not None else await self.prepare(function, await self.in_service())
+
+    async def read(self, function: Callable[..., T], *given: Any) -> T:
+        """Call a function that reads the database for a moment, in a thread for that."""
+        return await asyncio.get_running_loop().run_in_executor(self.reading, function, *given)
 
     async def write(self, function: Callable[[Connection], T]) -> T:
         """See `Writer.write`."""
@@ -225,6 +231,7 @@ class State:
             await asyncio.to_thread(self.service.close)
         if self.studio is not None:
             await asyncio.to_thread(self.studio.close)
-        self.preparing.shutdown(wait=False, cancel_futures=True)
+        for threads in (self.preparing, self.reading):
+            threads.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self.writer.close)
         self.ledger.close()

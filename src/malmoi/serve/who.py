@@ -1,6 +1,7 @@
 """Who sends a request: dependencies of routes. A route without one is open to everybody; a test lists those.
 
-Those that only look at what is given are `async`: FastAPI runs the others in threads, which costs more than they do.
+They are `async`, and read the database in threads of ours: what FastAPI does to run others in threads costs more than
+the reading.
 """
 
 from typing import Annotated
@@ -25,7 +26,12 @@ def token_of(request: Request, state: Here) -> str | None:
     return request.cookies.get(state.cookie)
 
 
-def signed_in(request: Request, state: Here) -> Member:
+async def signed_in(request: Request, state: Here) -> Member:
+    return await state.read(member_here, request, state)
+
+
+def member_here(request: Request, state: State) -> Member:
+    """Whose browser sends a request. Raises RefusedError."""
     token = token_of(request, state)
     member = None if not token else member_of_session(state.ledger, token)
     if member is None:
@@ -56,11 +62,15 @@ Chatting = Annotated[Member, Depends(chatting)]
 Leading = Annotated[Member, Depends(leading)]
 
 
-def with_key(request: Request, state: Here) -> Member:
+async def with_key(request: Request, state: Here) -> Member:
     """A program with its key, or a page with its session."""
+    return await state.read(_member_with_key, request, state)
+
+
+def _member_with_key(request: Request, state: State) -> Member:
     kind, _, key = request.headers.get("authorization", "").partition(" ")
     if not kind:
-        return _may_chat(signed_in(request, state))
+        return _may_chat(member_here(request, state))
     member = member_of_key(state.ledger, key.strip()) if kind.lower() == "bearer" else None
     if member is None:
         raise RefusedError("invalid_api_key", "the API key is wrong or was revoked")

@@ -6,7 +6,7 @@ export function LearnedList({ learning }: { learning: Learning }) {
   const t = useText();
   const parts: [string, string[]][] = [
     [t("forget.versions"), learning.versions],
-    [t("forget.models"), learning.artefacts.map(({ run, hash }) => `${run} ${hash.slice(0, 12)}`)],
+    [t("forget.models"), learning.artefacts.map(({ run, hash }) => `${run}\u00a0${hash.slice(0, 12)}`)],
     [t("forget.snapshots"), learning.snapshots],
   ];
   const some = parts.filter(([, names]) => names.length > 0);
