@@ -21,6 +21,7 @@ from malmoi.workspace.folder import Workspace
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.versions import NewVersion, add_version, begin_versions, find_version, in_service
 from tests.browser.conftest import Site, serving
+from tests.browser.test_access import serious_faults
 from tests.browser.test_chat import act, ask
 from tests.ranked_workspace import SMALL, ranked_workspace
 
@@ -80,6 +81,16 @@ def test_improve_compare_put_in_service_and_back(open_page: OpenPage, site: Site
     page.get_by_text("earlier", exact=True).wait_for()
     page.goto(f"{site.base}/versions")
     page.get_by_text("v1 in service").first.wait_for()
+
+    page.goto(f"{site.base}/data/snapshots")
+    page.get_by_role("button", name="Delete a person's data").click()
+    sheet = page.get_by_role("dialog")
+    sheet.get_by_label("Whose?").select_option(label="Ben (30 rankings, 0 answers)")
+    sheet.get_by_text("versions: v2").wait_for()
+    sheet.get_by_text(serving.reward_sha256[:12]).wait_for()
+    assert serious_faults(page) == []
+    sheet.get_by_role("button", name="Delete for good").click()
+    sheet.get_by_text("Ben's data is deleted.").wait_for()
 
 
 def test_a_version_made_worse_is_called_worse_and_refused(open_page: OpenPage, site: Site) -> None:

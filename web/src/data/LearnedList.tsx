@@ -1,3 +1,4 @@
+import { Fragment } from "react";
 import type { Learning } from "../api/data";
 import { useText } from "../text";
 
@@ -6,7 +7,7 @@ export function LearnedList({ learning }: { learning: Learning }) {
   const t = useText();
   const parts: [string, string[]][] = [
     [t("forget.versions"), learning.versions],
-    [t("forget.models"), learning.artefacts.map(({ run, hash }) => `${run}\u00a0${hash.slice(0, 12)}`)],
+    [t("forget.models"), learning.artefacts.map(({ run, hash }) => `${run} ${hash.slice(0, 12)}`)],
     [t("forget.snapshots"), learning.snapshots],
   ];
   const some = parts.filter(([, names]) => names.length > 0);
@@ -17,7 +18,13 @@ export function LearnedList({ learning }: { learning: Learning }) {
       <ul className="plain-list">
         {some.map(([what, names]) => (
           <li key={what}>
-            {what}: {names.join(", ")}
+            {what}:{" "}
+            {names.map((name, at) => (
+              <Fragment key={name}>
+                {at > 0 && ", "}
+                <span className="whole">{name}</span>
+              </Fragment>
+            ))}
           </li>
         ))}
       </ul>
