@@ -24,7 +24,6 @@ from malmoi.serve.making import Making
 from malmoi.serve.state import State
 from malmoi.serve.stream import EventStream, event_of, while_there
 from malmoi.serve.who import Here, WithKey
-from malmoi.workspace.answers import insert_answer
 from malmoi.workspace.picture_models import picture_model_names
 
 router = APIRouter(prefix="/v1")
@@ -202,8 +201,7 @@ class Completion:
             raise failure
         turn = making.turn
         answered = turn.settle() if turn.settles_at_once else await self.state.prepare(turn.settle)
-        name = await self.state.write(partial(insert_answer, answer=turn.record(answered)))
-        self.answers[place] = answered, f"answer-{name}"
+        self.answers[place] = answered, await self.state.record(turn.record(answered))
         self.changed.set()
 
     def whole(self) -> dict[str, Any]:

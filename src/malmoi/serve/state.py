@@ -6,10 +6,8 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
-
-from sqlalchemy import Connection
 
 from malmoi.errors import UserError
 from malmoi.feedback.refusals import RefusedError
@@ -18,6 +16,7 @@ from malmoi.feedback.studio import Order, Studio, newest, open_studio
 from malmoi.serve.errors import refusal_of
 from malmoi.serve.limits import AtOnce, Tries
 from malmoi.serve.making import Making
+from malmoi.workspace.answers import NewAnswer, insert_answer, name_of
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.indexes import index_state
 from malmoi.workspace.ledger import Ledger
@@ -118,9 +117,9 @@ class State:
         """Call a function that reads the database for a moment, in a thread for that."""
         return await asyncio.get_running_loop().run_in_executor(self.reading, function, *given)
 
-    async def write(self, function: Callable[[Connection], T]) -> T:
-        """See `Writer.write`."""
-        return await asyncio.wrap_future(self.writer.write(function))
+    async def record(self, answer: NewAnswer) -> str:
+        """Store an answer, together with others that wait to be stored; returns its name. Raises WorkspaceError."""
+        return name_of(await asyncio.wrap_future(self.writer.write(partial(insert_answer, answer=answer))))
 
     async def in_studio(self) -> Studio:
         """What draws, the newest picture model; waits until it is loaded. Raises RefusedError if nothing can draw."""

@@ -39,7 +39,12 @@ class NewAnswer:
 def record_answer(ledger: Ledger, answer: NewAnswer) -> str:
     """Record an answer; returns its name, such as answer-12. Raises WorkspaceError if the ledger cannot be written."""
     with writing(ledger.engine) as connection:
-        return f"answer-{insert_answer(connection, answer)}"
+        return name_of(insert_answer(connection, answer))
+
+
+def name_of(number: int) -> str:
+    """What an answer is called."""
+    return f"answer-{number}"
 
 
 def insert_answer(connection: Connection, answer: NewAnswer) -> int:
