@@ -11,8 +11,10 @@ QUESTION = "At what temperature is green tea steeped?"
 
 
 def ask(page: Any, text: str) -> None:
+    n_before = page.locator(".answer").count()
     page.get_by_role("textbox", name="Message").fill(text)
     page.get_by_role("button", name="Send", exact=True).click()
+    page.locator(".answer").nth(n_before).wait_for()
     finish(page)
 
 
