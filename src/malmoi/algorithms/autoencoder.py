@@ -20,12 +20,15 @@ from malmoi.unused import OF_PICTURES
 class Config(PixelConfig):
     """Settings of an autoencoder."""
 
-    channels: tuple[int, ...] = Field((32, 32, 64), min_length=1, max_length=6)
-    """Channels at each size, multiples of eight; the side is halved between two."""
+    channels: tuple[int, ...] = Field((16, 32, 64), min_length=1, max_length=6)
+    """Channels at each size, multiples of eight; the side is halved between two. Those at full size take the most
+    time."""
     n_latent: int = Field(4, gt=0)
     """Channels of the latents."""
-    kl_weight: float = Field(1e-6, ge=0)
-    """What the divergence of the latents from standard noise counts, in nats, beside the error of a pixel."""
+    kl_weight: float = Field(1e-7, ge=0)
+    """What the divergence of the latents from standard noise counts, in nats, beside the squared error of a pixel."""
+    batch_size: int = Field(8, gt=0)
+    """Pictures in one step, over all ranks. A short training needs many steps more than it needs exact ones."""
 
 
 Inputs = PixelInputs
@@ -33,11 +36,11 @@ UNUSED = OF_PICTURES
 
 
 def loss(model: Autoencoder, batch: PixelBatch, config: Config) -> tuple[Tensor, dict[str, Tensor]]:
-    """Absolute error, a mean over each picture, and the weighted divergence, summed over pictures."""
-    mean, log_variance = model.quant_conv(model.encoder(batch.x)).chunk(2, 1)
+    """Squared error, a mean over each picture, and the weighted divergence, summed over pictures."""
+    mean, log_variance = model.quant_conv(model.encoder(batch.x)).float().chunk(2, 1)
     log_variance = log_variance.clamp(-30, 20)
     latents = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
-    error = (model.decoder(model.post_quant_conv(latents)) - batch.x).abs().mean((1, 2, 3))
+    error = ((model.decoder(model.post_quant_conv(latents)) - batch.x) ** 2).mean((1, 2, 3))
     kl = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum((1, 2, 3))
     return (error + config.kl_weight * kl).sum(), {"error": error.sum().detach(), "kl": kl.sum().detach()}
 

@@ -34,8 +34,9 @@ class Config(PixelConfig):
     """Both networks."""
     gamma: float = Field(1.0, ge=0)
     """Half of it times the squared slope of the critic, by pixels from -1 to 1, is added to the critic's loss."""
-    average_decay: float = Field(0.995, ge=0, lt=1)
-    """What draws in the end is an exponential moving average of the generator."""
+    average_decay: float = Field(0.99, ge=0, lt=1)
+    """What draws in the end is an exponential moving average of the generator; a longer one mixes the colours that the
+    generator draws one after the other."""
     loop: LoopConfig = LoopConfig(
         optim=OptimConfig(lr=1e-3, beta1=0.0, beta2=0.99, decay="constant", max_grad_norm=1e6)
     )  # fmt: skip

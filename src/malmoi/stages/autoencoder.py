@@ -120,7 +120,7 @@ def facts(finished: Finished) -> Facts:
     rows = [SheetRow(label.partition(":")[0], sheets[name], [label] * N_SHOWN) for name, label in WAYS.items()]
     blocks: list[Block] = [
         Table(head, cells), Sheet("The same held-out pictures", rows),
-        *loss_plots(finished, "Training loss: absolute error of a pixel, −1 to 1", "ink"),
+        *loss_plots(finished, "Training loss: squared error of a pixel, −1 to 1", "ink"),
     ]  # fmt: skip
     latents = " × ".join(str(n) for n in found["latents"])
     lead = (
