@@ -2,8 +2,8 @@
 
     python benchmarks/plans.py
 
-The plan is that of `malmoi plan --machines Nxhere`: a few micro-batches, tried on one rank now. What is measured is the
-same stage, run on so many ranks by torchrun. Other work on the machine falls on both, but not equally.
+The plan is that of `malmoi plan --machines Nxhere`: a few micro-batches, tried on all ranks now. What is measured is
+the same stage, run on so many ranks by torchrun. Other work on the machine falls on both, but not equally.
 """
 
 import json
