@@ -138,6 +138,7 @@ _DEED = re.compile("(?:데|법|것|거|걸|건|날|사람|곳|때|방법)[가-�
 """After a verb that is no topic, though it ends like one: 빼는 데."""
 _ASKED_NOUN = re.compile(r"(?P<noun>(?:날|때|곳|데)[이은는가을를]?) (?:언제|며칠|무슨 ?요일|어디|몇)")
 """A noun that only says what kind of answer is asked for: 쉬는 날이 언제야?"""
+_SCENE = re.compile(r"[가-힣]*[을을갈온간올볼할] 때")
 _HOW = re.compile("어떻게|어떡")
 """There the clause is what is asked for: 토하면 어떻게 해?"""
 _NOODLES = re.compile("(?:라|냉|쫄|짜장|화|표|측|수|장|겉)면$")
@@ -166,8 +167,10 @@ def _korean_emphasis(text: str, concept: Concept) -> float:
         return LIGHT
     if asked and asked["noun"] == after:
         return ASKED_VERB
-    if after == "같은" or (_DEED.match(after) and words[place].endswith("는")):
+    if after == "같은" or (_DEED.match(after) and words[place].endswith("는")) or _SCENE.match(words[place] + " " + after):
         return LIGHT
+    if words[place].endswith("기로") and after.startswith(("하", "했", "한")):
+        return verb
     if place == len(words) - 2 and _AUXILIARY.search(words[-1]) and _LINKED.search(words[place]):
         return verb
     if _DAY.search(words[place]):
@@ -251,7 +254,10 @@ def _answer(
         missing=missing / max(weights.values(), default=1.0),
         told=sum(told) / len(told) if told else 0.5,
         lacks=max((STRICT.get(kind, 0.0) for kind, has in zip(kinds, told, strict=True) if not has), default=0.0),
-        against=_against(question.text, text, is_back != asks_back and not _ON_THE_WAY.isdisjoint(kinds)),
+        against=max(
+            _against(question.text, text, is_back != asks_back and not _ON_THE_WAY.isdisjoint(kinds)),
+            DENIED * bool(kinds and _DENIES.search(text) and not _ASKS_NOT.search(question.text)),
+        ),
         begins=float(at == 0),
         shares=max((fit for c, fit in found.items() if place[c] != LIGHT and not c.word.isdigit()), default=0.0),
     )
@@ -277,10 +283,12 @@ def _against(question: str, sentence: str, is_other_way: bool) -> float:
     return UNDENIED if _ASKS_NOT.search(question) and not _NOT.search(sentence) else 0.0
 
 
-UNDENIED = 0.25
+UNDENIED, DENIED = 0.25, 0.1
+"""What it weighs that a sentence does not deny where the question does, and the other way around."""
+_DENIES = re.compile(r"(?i)(?<![가-힣])안 [가-힣]|지 (?:않|마|말)|\b(?:not|never)\b|n't")
 _ASKS_NOT = re.compile(r"(?i)(?<![가-힣])못 |(?<![가-힣])안 (?![되돼에으쪽])|\b(?:no|not|without)\b")
 _NOT = re.compile(
-    r"(?i)(?<![가-힣])[못안] |못[하해한할]|[않없말]|아니|금지|빠[지진질]|쉬는|쉽니|쉰다|휴[무관]"
+    r"(?i)(?<![가-힣])[못안] |못[하해한할]|[않없말]|말고|대신|아니|금지|빠[지진질]|쉬는|쉽니|쉰다|휴[무관]"
     r"|\b(?:no|not|never|none|without|only|closed|forbidden|absent|except)\b|n't"
 )
 

@@ -29,7 +29,7 @@ def without_ending(word: str) -> str:
 
 _VERBAL = ("", *ENDINGS, *word_list("verb_endings.ko.txt"))
 """Nothing, and what may follow a stem or its contraction."""
-_OPENS = {"ㄹ": "", "ㅆ": "", "ㄴ": "다", "ㅁ": " ", "ㅂ": "니시"}
+_OPENS = {"ㄹ": "", "ㅆ": "", "ㄴ": "다대답", "ㅁ": " ", "ㅂ": "니시"}
 """Final consonants that endings put below an open stem, or that fall out; how what follows may begin ("": anyhow)."""
 _CONTRACTED = {"ㅕ": "ㅣ", "ㅘ": "ㅗ", "ㅝ": "ㅜ", "ㅙ": "ㅚ", "ㅐ": "ㅏ"}
 """Vowels of a stem that is run together with its ending: 마셔, 나와, 바꿔, 돼, 해."""
