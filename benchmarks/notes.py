@@ -3,9 +3,10 @@
 Folders of a few notes each (`notes.json`), written for the development of look-up, in English and Korean. Each question
 has its file and a piece of the sentence that answers it; others are answered by nothing there and have to be declined.
 Of the folders that are marked unseen only totals were looked at until everything was set; their failures are not
-printed. `--all` prints the failures of the others. `--reworded` asks in words that the notes do not have, in Korean
-(`notes_reworded.json`). `--elsewhere` asks each folder every third question about the others in its language, which it
-does not answer.
+printed. `--all` prints the failures of the others. `--reworded` asks in words that the notes do not have, in
+Korean (`notes_reworded.json`). `--fresh` takes ten Korean folders whose writer had seen nothing of the program
+(`notes_fresh.json`); of five of them the failures were read after all had been asked once. `--elsewhere` asks each
+folder every third question about the others in its language, which it does not answer.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from malmoi.retrieval.lookup import Findings, Lookup, Source
 
 NOTES = Path(__file__).with_suffix(".json")
 EVERY = 3
-REWORDED = NOTES.with_name("notes_reworded.json")
+REWORDED, FRESH = NOTES.with_name("notes_reworded.json"), NOTES.with_name("notes_fresh.json")
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.notes", description=__doc__)
     parser.add_argument("--all", action="store_true", help="print what is wrong in the folders that were looked at")
     parser.add_argument("--reworded", action="store_true", help="ask in words that the notes do not have")
+    parser.add_argument("--fresh", action="store_true", help="folders of a writer who did not know the program")
     parser.add_argument("--elsewhere", action="store_true", help="ask each folder what the others answer")
     given = parser.parse_args(arguments)
     if given.elsewhere:
@@ -98,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     prints_all = given.all
     found: dict[tuple[str, bool], list[Asked]] = {}
     with tempfile.TemporaryDirectory() as root:
-        for number, folder in enumerate(read_json(REWORDED if given.reworded else NOTES)):
+        for number, folder in enumerate(read_json(FRESH if given.fresh else REWORDED if given.reworded else NOTES)):
             asked = list(ask(folder, Path(root) / str(number)))
             found.setdefault((folder["language"], folder["unseen"]), []).extend(asked)
             for one in asked if prints_all and not folder["unseen"] else ():
