@@ -167,7 +167,8 @@ def _korean_emphasis(text: str, concept: Concept) -> float:
         return LIGHT
     if asked and asked["noun"] == after:
         return ASKED_VERB
-    if after == "같은" or (_DEED.match(after) and words[place].endswith("는")) or _SCENE.match(words[place] + " " + after):
+    is_of_deed = words[place].endswith("는") and _DEED.match(after)
+    if after == "같은" or is_of_deed or _SCENE.match(f"{words[place]} {after}"):
         return LIGHT
     if words[place].endswith("기로") and after.startswith(("하", "했", "한")):
         return verb
