@@ -1,10 +1,13 @@
 """Quantities in words that people read at a glance."""
 
+UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+
 
 def size(n_bytes: float) -> str:
     """Bytes with three digits and a unit: 2.35 MB."""
-    unit, name = next(((u, n) for u, n in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if n_bytes >= u), (1.0, "B"))
-    return f"{n_bytes / unit:.3g} {name}"
+    rounded = float(f"{n_bytes:.3g}")  # first, so that 999,999 bytes are 1 MB
+    unit, name = next(((unit, name) for unit, name in UNITS if rounded >= unit), (1.0, "B"))
+    return f"{rounded / unit:.3g} {name}"
 
 
 def duration(seconds: float) -> str:

@@ -65,7 +65,7 @@ def prediction_powered(said: Floats, seen: Floats, others: Floats) -> Interval:
 
     said, seen: (n,) people's and the judge's win rate of each prompt that people ranked, which must be drawn at random
     others: (N,) the judge's of the prompts that they did not
-    The judge counts as much as it is worth (its covariance with people): never less precise than people alone.
+    The judge counts as much as it is worth (its covariance with people): never less precise than people without it.
     Source: arXiv:2311.01453, eq. 3 and 7 for a mean.
     """
     y, f, rest = (np.asarray(values, dtype=np.float64) for values in (said, seen, others))
@@ -75,7 +75,8 @@ def prediction_powered(said: Floats, seen: Floats, others: Floats) -> Interval:
     mean = float(y.mean()) + (share * (float(rest.mean()) - float(f.mean())) if share else 0.0)
     variance = float(np.var(y - share * f, ddof=1)) / n + (share**2 * spread / n_rest if n_rest else 0.0)
     half = NORMAL_95 * variance**0.5
-    return Interval(mean, max(0.0, mean - half), min(1.0, mean + half), n)
+    low, mean, high = np.clip([mean - half, mean, mean + half], 0, 1).tolist()
+    return Interval(mean, low, high, n)
 
 
 def with_verdict(found: Interval) -> dict[str, Any]:

@@ -84,8 +84,7 @@ def judge_answers(
 def error_of(rows: Sequence[Mapping[str, Any]], scores: Sequence[Sequence[float]], doubt: str) -> JudgeError:
     """How often these scores of people's rankings order a pair as people did. doubt: see `JudgeError`"""
     found = score_gaps(scores, [row["ranks"] for row in rows])
-    right = (found.gaps > 0) + 0.5 * (found.gaps == 0)
-    return JudgeError(right, [rows[place]["tree"] for place in found.prompts], doubt)
+    return JudgeError(found.right, [rows[place]["tree"] for place in found.prompts], doubt)
 
 
 def win_rates(ours: np.ndarray, theirs: np.ndarray, is_same: bool = False) -> np.ndarray:

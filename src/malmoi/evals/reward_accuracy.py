@@ -30,9 +30,14 @@ class ScoreGaps:
     gaps: np.ndarray
     prompts: np.ndarray
 
+    @property
+    def right(self) -> np.ndarray:
+        """(P,) of each pair: 1 if the scores order it as its ranks do, 0 if not, one half if they are equal."""
+        return np.asarray((self.gaps > 0) + 0.5 * (self.gaps == 0), dtype=np.float64)
+
     def accuracy(self) -> Interval:
         """Share of pairs in the right order, resampled by prompt; equal scores count one half."""
-        return bootstrap((self.gaps > 0) + 0.5 * (self.gaps == 0), self.prompts.tolist())
+        return bootstrap(self.right, self.prompts.tolist())
 
     def log_loss(self, temperature: float = 1.0) -> float:
         """Mean of -log σ(gap / temperature), in nats; a coin has log 2."""
@@ -62,7 +67,7 @@ class ScoreGaps:
         return [
             {
                 "confidence": float((1 / (1 + np.exp(-np.abs(self.gaps[part]) / temperature))).mean()),
-                "accuracy": float((self.gaps[part] > 0).mean()),
+                "accuracy": float(self.right[part].mean()),
                 "n": len(part),
             }
             for part in bins
@@ -135,9 +140,8 @@ def _measures(rows: Sequence[SourcedRanking], scores: Sequence[Sequence[float]])
     if not len(found.gaps):
         return counts | {"accuracy": None, "log_loss": None, "temperature": None, "calibration": []}
     trees = [rows[number].tree for number in found.prompts]
-    right = (found.gaps > 0) + 0.5 * (found.gaps == 0)
     return counts | {
-        "accuracy": bootstrap(right, trees).to_row(),
+        "accuracy": bootstrap(found.right, trees).to_row(),
         "log_loss": bootstrap(np.logaddexp(0, -found.gaps), trees).to_row(),
         "temperature": found.fitted_temperature(),
         "calibration": found.calibration(),

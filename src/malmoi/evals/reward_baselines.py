@@ -52,11 +52,11 @@ def compare_with_baselines(
     clearly worse than one of them in no source, and people do not contradict each other.
     """
     ranks = [row["ranks"] for row in rows]
-    ours = _right(scores, ranks)
-    found = {one: _right(theirs, ranks) for one, theirs in baselines.items()}
-    places = score_gaps(scores, ranks).prompts
-    trees = [rows[place]["tree"] for place in places]
-    sources = np.array([rows[place]["source"] for place in places])
+    pairs = score_gaps(scores, ranks)
+    ours = pairs.right
+    found = {one: score_gaps(theirs, ranks).right for one, theirs in baselines.items()}
+    trees = [rows[place]["tree"] for place in pairs.prompts]
+    sources = np.array([rows[place]["source"] for place in pairs.prompts])
     measured = {
         one: {
             "accuracy": bootstrap(right, trees).to_row(),
@@ -68,7 +68,7 @@ def compare_with_baselines(
         }
         for one, right in found.items()
     }
-    best = max(found, key=lambda one: float(found[one].mean())) if len(places) else ""
+    best = max(found, key=lambda one: float(found[one].mean())) if len(ours) else ""
     people = people_agreement(rows)
     alarm = _alarm_of_people(people)
     if best:
@@ -104,12 +104,6 @@ def people_agreement(rows: Sequence[Row]) -> Interval:
             values += are_alike.tolist()
             trees += [tree_of[key]] * len(are_alike)
     return bootstrap(values, trees)
-
-
-def _right(scores: Scores, ranks: Sequence[Sequence[int]]) -> Any:
-    """Of each pair whose ranks differ: 1 if the scores order it alike, one half if they are equal."""
-    gaps = score_gaps(scores, ranks).gaps
-    return (gaps > 0) + 0.5 * (gaps == 0)
 
 
 def _of(values: Sequence[str], mask: np.ndarray) -> list[str]:

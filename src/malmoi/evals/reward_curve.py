@@ -55,15 +55,15 @@ def learning_curve(training: Known, heldout: Known) -> dict[str, Any]:
         drawn = [_drawn(n_all, size, seed) for seed in range(N_SEEDS if size < n_all else 1)]
         point: dict[str, Any] = {"n": size, "seeds": len(drawn)}
         for name, measure in ((PROBE, by_probe), (WORDS, _by_words)):
-            by_seed = np.array([_right(measure(training, heldout, part), ranks) for part in drawn])
+            by_seed = np.array([score_gaps(measure(training, heldout, part), ranks).right for part in drawn])
             right[name].append(by_seed)
             point[name] = bootstrap(by_seed.mean(axis=0), trees).to_row()
         points.append(point)
         progress.report(number + 1, len(sizes), "sizes")
-    fixed = baseline_scores(heldout.rows, None)
+    fixed = {name: score_gaps(scores, ranks).right for name, scores in baseline_scores(heldout.rows, None).items()}
     return {
         "n_training": n_all, "n_heldout": len(heldout.rows), "n_pairs": len(trees), "points": points,
-        "baselines": {name: bootstrap(_right(scores, ranks), trees).to_row() for name, scores in fixed.items()},
+        "baselines": {name: bootstrap(of_pairs, trees).to_row() for name, of_pairs in fixed.items()},
         "next": next_gain(sizes, right[PROBE], trees) | {"n_more": N_MORE},
     }  # fmt: skip
 
@@ -121,9 +121,3 @@ def by_probe(training: Known, heldout: Known, part: np.ndarray | None = None) ->
 
 def _by_words(training: Known, heldout: Known, part: np.ndarray) -> Scores:
     return CountedWords([training.rows[number] for number in part.tolist()]).scores(heldout.rows)
-
-
-def _right(scores: Scores, ranks: Sequence[Sequence[int]]) -> np.ndarray:
-    """(P,) of each pair whose ranks differ: 1 if the scores order it alike, one half if they are equal."""
-    gaps = score_gaps(scores, ranks).gaps
-    return np.asarray((gaps > 0) + 0.5 * (gaps == 0), dtype=np.float64)

@@ -11,6 +11,7 @@ from itertools import islice
 from math import ceil
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -157,10 +158,10 @@ def _read(store: Path, wanted: set[str]) -> dict[str, Features]:
     found: dict[str, Features] = {}
     for path in sorted(store.glob("*.npz")):
         try:
-            with np.load(path) as file:
+            with path.open("rb") as opened, np.load(opened) as file:  # numpy leaves a damaged file open
                 names, layers = file["names"].tolist(), tuple(file["layers"].tolist())
                 kept = Features(**{name: file[name] for name in ARRAYS}, layers=layers)
-        except (OSError, ValueError, KeyError, EOFError):
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
             continue
         numbers = [number for number, name in enumerate(names) if name in wanted and name not in found]
         found |= {names[number]: kept.take([number]) for number in numbers}

@@ -29,7 +29,8 @@ class Writer:
 
     def write(self, function: Callable[[Connection], T]) -> "Future[T]":
         """The result of a function of a connection, once what it wrote is stored; or what it raised: then it wrote
-        nothing. It may be called twice, and must do nothing but read and write the database."""
+        nothing. It may be called twice, and must do nothing but read and write the database. A future that is cancelled
+        before its function's turn is left out."""
         done: Future[T] = Future()
         self._waiting.put((function, done))
         return done
@@ -47,7 +48,8 @@ class Writer:
                     self._waiting.put(None)
                     break
                 together.append(another)
-            self._store(together)
+            # From here on it cannot be cancelled, and can be told its result.
+            self._store([one for one in together if one[1].set_running_or_notify_cancel()])
 
     def _store(self, together: list[tuple[Callable[[Connection], Any], Future[Any]]]) -> None:
         try:

@@ -78,6 +78,11 @@ def test_a_good_judge_narrows_the_interval_and_a_bad_one_does_not_widen_it() -> 
     assert bad.high - bad.low < 1.05 * width
 
 
+def test_what_people_say_stays_a_share_when_the_judge_says_more_of_the_others() -> None:
+    found = prediction_powered([1.0] * 9 + [0.5], [0.9] * 9 + [0.4], [1.0] * 50)
+    assert found.low <= found.mean <= found.high == 1.0
+
+
 def test_verdicts_follow_the_interval() -> None:
     found = [
         with_verdict(Interval(0.5, low, high, 9))["verdict"] for low, high in ((0.51, 0.6), (0.3, 0.49), (0.4, 0.6))

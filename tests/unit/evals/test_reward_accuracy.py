@@ -78,6 +78,12 @@ def test_calibration_compares_the_claimed_confidence_with_the_accuracy() -> None
     assert [row["n"] for row in ScoreGaps(gaps, np.arange(6)).calibration(n_bins=10)] == [1] * 6
 
 
+def test_equal_scores_count_one_half_wherever_accuracy_is_told() -> None:
+    pairs = ScoreGaps(np.array([0.0, 0.0, 2.0, -2.0]), np.arange(4))
+    assert pairs.accuracy().mean == 0.5
+    assert [row["accuracy"] for row in pairs.calibration(n_bins=2)] == [0.5, 0.5]
+
+
 @pytest.mark.parametrize("claimed", [0.25, 1.0, 4.0])
 def test_the_fitted_temperature_undoes_what_the_model_claims_too_much(claimed: float) -> None:
     rng = np.random.default_rng(0)

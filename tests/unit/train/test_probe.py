@@ -134,6 +134,13 @@ def test_features_are_those_that_the_model_reads_and_are_computed_once(
     assert np.array_equal(again.answers, found.take([1, 0]).answers)
 
 
+def test_features_are_computed_again_when_their_file_is_damaged(tmp_path: Path, policy_folder: Path) -> None:
+    found = answer_features(policy_folder, ASKED, (1,), tmp_path)
+    (kept,) = tmp_path.rglob("*.npz")
+    kept.write_bytes(kept.read_bytes()[:-100])
+    assert np.array_equal(answer_features(policy_folder, ASKED, (1,), tmp_path).answers, found.answers)
+
+
 def test_it_learns_and_the_more_the_surer() -> None:
     asked, ranks = made_up(200, 2)
     accuracies, deviations = [], []

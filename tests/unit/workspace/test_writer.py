@@ -57,6 +57,26 @@ def test_those_that_wait_are_stored_together_and_each_is_told_its_own(tmp_path: 
         writer.close()
 
 
+def test_one_that_is_cancelled_while_it_waits_is_left_out(tmp_path: Path) -> None:
+    with Ledger.open(Workspace.open(tmp_path)) as ledger:
+        begun, go_on = threading.Event(), threading.Event()
+
+        def hold(connection: Connection) -> None:
+            begun.set()
+            assert go_on.wait(60)
+
+        writer = Writer(ledger.engine)
+        held = writer.write(hold)
+        assert begun.wait(60) and not held.cancel()
+        given_up, kept = writer.write(adding("given up")), writer.write(adding("kept"))
+        assert given_up.cancel()
+        go_on.set()
+        assert kept.result(60) == "kept" and writer.write(adding("later")).result(60) == "later"
+        with ledger.engine.connect() as connection:
+            assert "given up" not in set(connection.scalars(select(Person.name)))
+        writer.close()
+
+
 def test_what_waits_is_stored_when_it_is_closed(tmp_path: Path) -> None:
     with Ledger.open(Workspace.open(tmp_path)) as ledger:
         writer = Writer(ledger.engine)
