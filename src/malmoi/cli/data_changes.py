@@ -100,12 +100,14 @@ def data_list(workspace: WorkspaceOption = Path("workspace"), as_json: Json = Fa
         *(f"  {title}" for title in texts["titles"]),
         f"answers     {found['answers']:,} that people wrote",
         f"rankings    {found['rankings']:,} by people",
+        f"labels      {found['labels']:,} of pages, keep or drop",
         f"snapshots   {found['snapshots']:,}",
         f"withheld    {found['n_withheld_chats']:,} chats that may not teach",
     ]
     for one in found["people"]:
         mark = " (simulated)" if one["simulated"] else ""
-        lines.append(f"  {one['name']}{mark}: {one['n_rankings']:,} rankings, {one['n_answers']:,} answers")
+        said = f"{one['n_rankings']:,} rankings, {one['n_answers']:,} answers, {one['n_labels']:,} labels"
+        lines.append(f"  {one['name']}{mark}: {said}")
     for line in lines:
         print(printable(line))
 
@@ -169,7 +171,8 @@ def data_export(
         Path, typer.Argument(metavar="FILE", help="A new file, .jsonl or .parquet.", parser=a_path, show_default=False)
     ],
     form: Annotated[
-        str, typer.Option(metavar="FORM", help="ranked or pairs (of rankings), messages (of answers).")
+        str,
+        typer.Option(metavar="FORM", help="ranked or pairs (of rankings), messages (of answers), labels (of pages)."),
     ] = "ranked",
     snapshot: Annotated[
         str | None, typer.Option(metavar="ID", help="A snapshot's first digits; default: as it is now.")
@@ -180,10 +183,12 @@ def data_export(
     """Write rankings or answers to a file, for other tools, or for `malmoi data add` in another workspace.
 
     pairs has a row for each two answers of which one is better: prompt, chosen, rejected, and the group they are from.
+    labels is what people said of pages, keep or drop: `malmoi corpus build --set labels=[...]` learns from it.
 
     \b
     Example:
       malmoi data export rankings.jsonl --workspace demo
+      malmoi data export labels.jsonl --form labels --workspace demo
       malmoi data export pairs.parquet --form pairs --workspace demo
     """
     from malmoi.cli.printing import printable
@@ -211,7 +216,7 @@ def data_forget(
     workspace: WorkspaceOption = Path("workspace"),
     as_json: Json = False,
 ) -> None:
-    """Delete what a person said here: account, chats, rankings, answers, questions.
+    """Delete what a person said here: account, chats, rankings, answers, questions, labels.
 
     It is in no snapshot from then on. What has learned from it already stays as it is, and is listed.
 

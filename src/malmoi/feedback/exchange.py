@@ -5,6 +5,8 @@ ranked    one row for each ranking: {"prompt_id", "messages", "answers", "genera
 pairs     one row for each pair of answers of which one is better: {"prompt", "chosen", "rejected"} as messages, and
           what puts the ranking together again: "group_id", places, ranks and ids of the two answers
 messages  one row for each answer that somebody wrote: {"messages", "person", "kind", "instead_of"}
+labels    one row for each page of a corpus and person: {"id", "url", "language", "label": 1 keep, 0 drop or null,
+          "text", "person"}, as a classifier of pages learns from
 Each row also has "person_name".
 """
 
@@ -20,6 +22,8 @@ from malmoi.workspace.ledger import digest_of
 
 Form = Literal["ranked", "pairs", "messages"]
 FORMS: dict[What, tuple[Form, ...]] = {"rankings": ("ranked", "pairs"), "answers": ("messages",)}
+LABELS = "labels"
+"""The form of what people said of pages; no snapshot holds it."""
 FORMATS = ("jsonl", "parquet")
 OF_RANKING = ("prompt_id", "messages", "answers", "generation_ids", "ranks", "person", "simulated", "split")
 OF_ANSWER = ("messages", "person", "kind", "instead_of")
@@ -125,8 +129,8 @@ def plain_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def what_of(form: str) -> What:
-    """What a form holds. Raises ConfigError."""
+    """What a form of rankings or answers holds. Raises ConfigError."""
     for what, forms in FORMS.items():
         if form in forms:
             return what
-    raise ConfigError(f"{form}: expected ranked, pairs or messages")
+    raise ConfigError(f"{form}: expected ranked, pairs, messages or labels")

@@ -17,6 +17,7 @@ from malmoi.feedback.snapshots import list_snapshots
 from malmoi.feedback.teach_items import WRITE
 from malmoi.files import iterate_jsonl
 from malmoi.workspace.database import chunks, lock_table, writing
+from malmoi.workspace.label_schema import LabelPage, PageLabel
 from malmoi.workspace.ledger import OUT, Ledger
 from malmoi.workspace.schema import Assignment, Generation, Judgement, Person
 from malmoi.workspace.service_schema import Account, BetterAnswer, ChatMessage, Comparison, Lease, Practised, TeachItem
@@ -102,7 +103,7 @@ def _made_of(ledger: Ledger, snapshots: Collection[str], names: Collection[str])
 
 def people_with_data(ledger: Ledger) -> list[dict[str, Any]]:
     """Everybody who said something here: {"id", "name", "simulated", "account": whether they may sign in, "n_rankings",
-    "n_answers"}, by name."""
+    "n_answers", "n_labels"}, by name."""
     with ledger.engine.connect() as connection:
         people = connection.execute(select(Person.id, Person.name, Person.kind)).all()
         accounts = set(connection.scalars(select(Account.person_id)))
@@ -111,12 +112,14 @@ def people_with_data(ledger: Ledger) -> list[dict[str, Any]]:
         )
         rankings = [*connection.scalars(ranked)]
         answers = [*connection.scalars(_writers())]
+        labelled = select(PageLabel.person_id, PageLabel.page_id).where(PageLabel.withdrawn.is_(False)).distinct()
+        labels = [row.person_id for row in connection.execute(labelled)]
     rows = [
         {"id": one.id, "name": one.name, "simulated": one.kind == "simulated", "account": one.id in accounts,
-         "n_rankings": rankings.count(one.id), "n_answers": answers.count(one.id)}
+         "n_rankings": rankings.count(one.id), "n_answers": answers.count(one.id), "n_labels": labels.count(one.id)}
         for one in people
     ]  # fmt: skip
-    kept = [row for row in rows if row["account"] or row["n_rankings"] or row["n_answers"]]
+    kept = [row for row in rows if row["account"] or row["n_rankings"] or row["n_answers"] or row["n_labels"]]
     return sorted(kept, key=lambda row: (str(row["name"]).casefold(), row["id"]))
 
 
@@ -150,6 +153,9 @@ def forget_person(ledger: Ledger, person_id: str) -> dict[str, Any]:
         connection.execute(delete(Lease).where(Lease.person_id == person_id))
         connection.execute(delete(Generation).where(Generation.person_id == person_id))
         connection.execute(delete(Practised).where(Practised.person_id == person_id))
+        connection.execute(delete(PageLabel).where(PageLabel.person_id == person_id))
+        held = update(LabelPage).where(LabelPage.held_by == person_id)
+        connection.execute(held.values(held_by=None, held_until=None))
         connection.execute(update(Person).where(Person.id == person_id).values(name=FORGOTTEN, description=""))
     return learned
 

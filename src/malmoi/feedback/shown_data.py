@@ -4,8 +4,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from malmoi.feedback.exchange import exported, what_of
+from malmoi.errors import ConfigError
+from malmoi.feedback.exchange import LABELS, exported, what_of
 from malmoi.feedback.learning import cap_of, n_withheld_chats
+from malmoi.feedback.page_labels import label_rows, n_labels
 from malmoi.feedback.snapshots import list_snapshots, ranking_rows, rows_now, snapshot_rows
 from malmoi.feedback.written_answers import written_answers
 from malmoi.workspace.documents import list_documents
@@ -17,10 +19,11 @@ N_SHOWN = 100
 
 
 def data_overview(ledger: Ledger) -> dict[str, Any]:
-    """How much there is of each kind: {"documents", "answers", "rankings", "snapshots", "n_withheld_chats"}."""
+    """How much there is of each kind: {"documents", "answers", "rankings", "labels", "snapshots",
+    "n_withheld_chats"}."""
     return {
         "documents": list_documents(Workspace(ledger.root))["files"], "answers": len(written_answers(ledger)),
-        "rankings": len(ranking_rows(ledger)), "snapshots": len(list_snapshots(ledger)),
+        "rankings": len(ranking_rows(ledger)), "labels": n_labels(ledger), "snapshots": len(list_snapshots(ledger)),
         "n_withheld_chats": n_withheld_chats(ledger), "command": "malmoi data list",
     }  # fmt: skip
 
@@ -61,6 +64,11 @@ def export_rows(ledger: Ledger, form: str, snapshot: str | None = None, whose: s
 
     Raises ConfigError for an unknown form, DataError if the snapshot is not there or holds something else.
     """
+    if form == LABELS:
+        if snapshot is not None:
+            raise ConfigError("labels: no snapshot holds them; leave the snapshot out")
+        names = _names(ledger)
+        return [{**row, "person_name": names.get(row["person"], row["person"])} for row in label_rows(ledger)]
     what = what_of(form)
     if snapshot is None:
         rows = rows_now(ledger, what, whose)  # type: ignore[arg-type]

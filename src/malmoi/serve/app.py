@@ -15,6 +15,7 @@ from malmoi.serve import (
     chats,
     data,
     drawing,
+    labels,
     openai_api,
     openai_images,
     pages,
@@ -57,6 +58,7 @@ def make_app(state: State, names: Collection[str] = ("localhost",)) -> Guard:
     app.include_router(chats.router, dependencies=[Depends(chatting)])
     app.include_router(drawing.router, dependencies=[Depends(chatting)])
     app.include_router(signals.router, dependencies=[Depends(chatting)])
+    app.include_router(labels.router, dependencies=[Depends(labels.labelling)])
     app.include_router(teach.router, dependencies=[Depends(signed_in)])
     app.include_router(versions.router, dependencies=[Depends(leading)])
     app.include_router(beginning.router, dependencies=[Depends(leading)])

@@ -13,7 +13,7 @@ from starlette.responses import FileResponse
 from malmoi.errors import DataError
 from malmoi.feedback import forgetting
 from malmoi.feedback.accounts import ADMIN, OWNER, members
-from malmoi.feedback.exchange import FORMATS, what_of, write_exported
+from malmoi.feedback.exchange import FORMATS, LABELS, what_of, write_exported
 from malmoi.feedback.file_adding import add_file
 from malmoi.feedback.file_preview import preview, reading_of
 from malmoi.feedback.refusals import RefusedError, invalid
@@ -111,7 +111,7 @@ def leave(id: str, _: Leading, state: Here) -> None:
 
 @router.get("/export")
 def export(
-    form: Literal["ranked", "pairs", "messages"], _: Leading, state: Here, format: str = "jsonl",
+    form: Literal["ranked", "pairs", "messages", "labels"], _: Leading, state: Here, format: str = "jsonl",
     snapshot: Annotated[str, Field(max_length=64)] = "",
 ) -> FileResponse:  # fmt: skip
     if format not in FORMATS:
@@ -120,7 +120,8 @@ def export(
     if not rows:
         raise RefusedError("not_found", "there is nothing to export yet")
     folder = tempfile.TemporaryDirectory(prefix="malmoi-export-")
-    name = f"malmoi-{what_of(form)}{f'-{form}' if form == 'pairs' else ''}{f'-{snapshot[:12]}' if snapshot else ''}"
+    what = form if form == LABELS else what_of(form)
+    name = f"malmoi-{what}{f'-{form}' if form == 'pairs' else ''}{f'-{snapshot[:12]}' if snapshot else ''}"
     path = Path(folder.name) / f"{name}.{format}"
     write_exported(path, rows)
     return FileResponse(path, filename=path.name, background=BackgroundTask(folder.cleanup))

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from malmoi.workspace import drawing_schema, service_schema  # noqa: F401  # tables of the same database
+from malmoi.workspace import drawing_schema, label_schema, service_schema  # noqa: F401  # tables of the same database
 from malmoi.workspace.base import Base, UtcDateTime, now
 
 __all__ = [

@@ -242,3 +242,27 @@ export interface TeachState {
   guideline: string | null;
   agreement: null | (Share & { people: number; reward_model: Share | null });
 }
+
+export type PageLabel = "keep" | "drop" | "unsure";
+export type LabelInput = "mouse" | "keyboard" | "touch";
+
+export interface PageToLabel {
+  id: string;
+  corpus: string;
+  text: string;
+  title: string;
+  source: string;
+  language: string;
+  label: PageLabel | null;
+}
+
+export interface LabelState extends Record<PageLabel, number> {
+  corpora: string[];
+  corpus: string | null;
+  n_waiting: number;
+  n_drawn: number;
+  mine: number;
+  least: number;
+  last: string | null;
+  people: null | { name: string; n: number }[];
+}

@@ -1,6 +1,6 @@
 import { useCallback, useEffect, useState } from "react";
 import { faultFrom, get } from "../api/client";
-import type { Fault, TeachState } from "../api/types";
+import type { Fault, Role, TeachState } from "../api/types";
 import { linkTo, useRoute } from "../app/route";
 import { useSession } from "../app/session";
 import { useText } from "../text";
@@ -10,13 +10,17 @@ import { FaultNotice } from "../ui/FaultNotice";
 import { Agreement } from "./Agreement";
 import { AskPage } from "./AskPage";
 import { Guideline } from "./Guideline";
+import { LabelPage } from "./LabelPage";
 import { MinePage } from "./MinePage";
 import { RankPage } from "./RankPage";
 import { WritePage } from "./WritePage";
 
-const PAGES = { rank: RankPage, write: WritePage, ask: AskPage, mine: MinePage };
+const PAGES = { rank: RankPage, write: WritePage, ask: AskPage, label: LabelPage, mine: MinePage };
 
 type Tab = keyof typeof PAGES;
+
+/** Who only judges asks nothing; a corpus is not for everybody who chats. */
+const LACKS: Partial<Record<Role, Tab>> = { labeler: "ask", user: "label" };
 
 export function TeachPage() {
   const t = useText();
@@ -36,9 +40,10 @@ export function TeachPage() {
     rank: t("teach.rank"),
     write: t("teach.write"),
     ask: t("teach.ask"),
+    label: t("teach.label"),
     mine: t("teach.mine"),
   };
-  const tabs = (Object.keys(names) as Tab[]).filter((name) => name !== "ask" || person.role !== "labeler");
+  const tabs = (Object.keys(names) as Tab[]).filter((name) => LACKS[person.role] !== name);
   const Page = PAGES[tab];
   const newcomer = state !== null && state.n_saved === 0 && tab === "rank" && !begun;
   return (
