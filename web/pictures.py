@@ -28,8 +28,8 @@ LOOKS = {
     "en-dark-phone": {"locale": "en-US", "color_scheme": "dark", "viewport": {"width": 390, "height": 844}},
 }
 PAGES = {
-    "start": "/start", "teach": "/teach", "write": "/teach/write", "mine": "/teach/mine", "versions": "/versions",
-    "version": "/versions/v2", "data": "/data/documents", "rankings": "/data/rankings", "snapshots": "/data/snapshots",
+    "start": "/start", "teach": "/teach", "write": "/teach/write", "label": "/teach/label", "mine": "/teach/mine",
+    "versions": "/versions", "version": "/versions/v2", "data": "/data/documents", "rankings": "/data/rankings", "snapshots": "/data/snapshots",
     "people": "/people", "account": "/account",
 }  # fmt: skip
 PINNED = {"도서관은 언제 여나요?": ["아홉"], "What does os.path.join do?": ["join"]}
@@ -123,6 +123,9 @@ def prepare(browser: Any, base: str) -> None:
         assert ask.post(f"{base}/api/pinned", data={"text": text, "must": must}).ok
     for text in ("What does os.path.join do?", "What is a tuple?"):
         ask.post(f"{base}/api/teach/prompts", data={"text": text})
+    for said in ("keep", "keep", "drop", "unsure", "keep"):  # of the corpus that the demo read
+        page = ask.post(f"{base}/api/teach/labels/next", data={}).json()["page"]
+        assert ask.put(f"{base}/api/teach/labels/{page['id']}", data={"label": said}).ok
     ask.post(f"{base}/api/invites", data={"role": "labeler", "name": "Labeler 1"})
     ask.post(f"{base}/api/keys", data={"name": "editor"})
     end = time.monotonic() + 120

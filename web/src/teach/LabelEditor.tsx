@@ -74,8 +74,8 @@ export function LabelEditor({ page, busy, onSay, onUndo }: Props) {
           <p className="quiet small">{t("label.how")}</p>
           <article className="card stack to-label" aria-labelledby={title} ref={top}>
             <div>
-              <h2 id={title}>{page.title || t("label.no_title")}</h2>
-              <p className="small quiet source">{page.source}</p>
+              <h2 id={title}>{page.title || page.source}</h2>
+              {page.title && <p className="small quiet">{page.source}</p>}
             </div>
             <div className="pre" lang={page.language || undefined}>
               {long ? `${page.text.slice(0, LONG)} …` : page.text}
@@ -98,13 +98,13 @@ export function LabelEditor({ page, busy, onSay, onUndo }: Props) {
       <div className="bar">
         {page && (
           <>
-            <Button look="main" disabled={busy} onClick={() => say("keep")}>
+            <Button className="say" disabled={busy} onClick={() => say("keep")}>
               {t("label.keep")}
             </Button>
-            <Button disabled={busy} onClick={() => say("drop")}>
+            <Button className="say" disabled={busy} onClick={() => say("drop")}>
               {t("label.drop")}
             </Button>
-            <Button disabled={busy} onClick={() => say("unsure")}>
+            <Button className="say" disabled={busy} onClick={() => say("unsure")}>
               {t("rank.cant_tell")}
             </Button>
           </>

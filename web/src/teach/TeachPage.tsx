@@ -51,11 +51,13 @@ export function TeachPage() {
       <div className="row spread">
         <span className="row">
           <h1>{t("place.teach")}</h1>
-          <Button look="plain" icon="book" onClick={() => setGuide(true)}>
-            {t("guide.title")}
-          </Button>
+          {tab !== "label" && (
+            <Button look="plain" icon="book" onClick={() => setGuide(true)}>
+              {t("guide.title")}
+            </Button>
+          )}
         </span>
-        {state && <span className="quiet">{t("teach.today", { done: state.done_today, goal: state.goal_today })}</span>}
+        {state && tab !== "label" && <span className="quiet">{t("teach.today", { done: state.done_today, goal: state.goal_today })}</span>}
       </div>
       <nav className="tabs" aria-label={t("place.teach")}>
         {tabs.map((name) => (

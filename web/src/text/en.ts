@@ -350,7 +350,6 @@ export const en = {
     "Build a corpus in the workspace, or run a recipe with one. Its pages then come here, one after the other.",
   "label.mine": "By you: {mine}. Still to judge: {waiting}.",
   "label.no_corpus": "There is no corpus yet",
-  "label.no_title": "Page without a title",
   "label.not_enough":
     "A classifier learns from these labels once there are at least {least} of each: now {keep} keep, {drop} drop.",
   "label.nothing": "All pages that were drawn from this corpus are judged, or somebody has them in hand.",

@@ -345,7 +345,6 @@ export const ko: Record<keyof typeof en, string> = {
   "label.make_corpus": "작업 공간에 말뭉치를 만들거나, 말뭉치가 있는 레시피를 실행하세요. 그러면 글이 여기에 하나씩 나옵니다.",
   "label.mine": "내가 고른 글 {mine}개, 남은 글 {waiting}개.",
   "label.no_corpus": "아직 말뭉치가 없습니다",
-  "label.no_title": "제목 없는 글",
   "label.not_enough": "남기기와 빼기가 {least}개씩은 있어야 분류기가 배웁니다. 지금은 남기기 {keep}개, 빼기 {drop}개입니다.",
   "label.nothing": "이 말뭉치에서 뽑은 글을 모두 골랐거나, 다른 사람이 보고 있습니다.",
   "label.so_far": "지금까지 남기기 {keep}개, 빼기 {drop}개, 판단 못 함 {unsure}개.",
