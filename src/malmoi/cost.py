@@ -57,7 +57,7 @@ class Sizes:
 
     folder: the workspace; None if the shape of the networks is known; shape: shape of the networks
     chat, ranked, prompt: tokens of a typical conversation, ranked conversation, prompt; longest: of the longest row
-    n_ranked: answers to one prompt
+    is_own_text: whether the text is the user's, not documentation; n_ranked: answers to one prompt
     answer_share: length of a typical answer as a share of the longest; 0: short answers
     n_prompts: prompts for training and held out; n_heldout: the held-out ones
     n_unseen: questions about items that are never asked about in training; n_methods: policies to compare
@@ -66,6 +66,7 @@ class Sizes:
     folder: Path | None
     shape: ModelConfig
     text_bytes: int = DOCS_BYTES
+    is_own_text: bool = False
     chat: int = PROMPT_TOKENS + ANSWER_TOKENS
     ranked: int = PROMPT_TOKENS + ANSWER_TOKENS
     prompt: int = PROMPT_TOKENS

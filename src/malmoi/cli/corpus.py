@@ -14,6 +14,8 @@ app = typer.Typer(
     help="Build a corpus from archives of the web, and trace each page of it.", no_args_is_help=True,
     context_settings=HELP,
 )  # fmt: skip
+SHOWN = 20
+"""Lines of a page that `trace` shows."""
 Folder = Annotated[
     Path, typer.Argument(metavar="CORPUS", help="Folder of a corpus.", parser=a_path, show_default=False)
 ]
@@ -146,7 +148,9 @@ def trace(
     lines += [
         f"{one['step']}: {', '.join(f'{k} {v}' for k, v in one.items() if k != 'step')}" for one in known["steps"]
     ]
-    for line in (*lines, "", found["text"]):
+    text = found["text"].splitlines()
+    more = [f"… {len(text) - SHOWN:,} more lines; --json prints all"] if len(text) > SHOWN else []
+    for line in (*lines, "", *text[:SHOWN], *more):
         print(printable(line))
 
 
@@ -202,8 +206,9 @@ def told(found: dict[str, Any], folder: Path) -> list[str]:
     from malmoi.corpus.form import STEPS
 
     n_dropped = sum(sum(reasons.values()) for reasons in found["dropped"].values())
+    pages = f"{found['n_kept']:,} {'page' if found['n_kept'] == 1 else 'pages'}"
     lines = [
-        f"{folder}: {found['n_kept']:,} pages, {found['n_text_bytes'] / 1e6:,.2f} MB of text",
+        f"{folder}: {pages}, {found['n_text_bytes'] / 1e6:,.2f} MB of text",
         f"read: {found['n_read']:,} records in {found['n_sources']:,} files, {found['n_bytes'] / 1e6:,.1f} MB; "
         f"{n_dropped:,} dropped",
     ]

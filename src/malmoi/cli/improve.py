@@ -202,7 +202,8 @@ def _show_preview(shown: dict[str, Any]) -> None:
     lines += [f"  {more}" for more in (others(learned), _withheld(learned)) if more]
     lines += [f"  {one['message']}" for one in shown["remarks"]]
     if cost is not None:
-        minutes = f"{max(1, round(cost['low_s'] / 60))} to {max(1, round(cost['high_s'] / 60))} min"
+        low, high = (max(1, round(cost[name] / 60)) for name in ("low_s", "high_s"))
+        minutes = f"{low} min" if low == high else f"{low} to {high} min"
         fits = "" if cost["fits"] else ", which is too much"
         lines.append(
             f"{shown['how']} from {shown['start']}: {', '.join(shown['stages'])}; about {minutes}, "

@@ -175,7 +175,12 @@ def _password() -> str:
     """Asked for; in a pipe it is the first line."""
     if sys.stdin.isatty():
         return str(typer.prompt("password", hide_input=True, confirmation_prompt="again"))
-    return sys.stdin.readline().rstrip("\r\n")
+    from malmoi.errors import ConfigError
+
+    password = sys.stdin.readline().rstrip("\r\n")
+    if not password:
+        raise ConfigError("password: none is given; type it on a terminal, or pass it as the first line of the input")
+    return password
 
 
 def _show(rows: list[dict[str, Any]], columns: tuple[str, ...], as_json: bool) -> None:

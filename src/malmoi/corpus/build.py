@@ -26,8 +26,8 @@ from typing import Any
 
 from malmoi import progress
 from malmoi.cluster.client import Cluster, address_of
-from malmoi.corpus.finish import finish
-from malmoi.corpus.form import CLASSIFIER, FORM, INDEX, PARTS, PLAN, TIMES, Counts, Settings
+from malmoi.corpus.finish import NothingLeftError, finish
+from malmoi.corpus.form import CLASSIFIER, DROPPED, FORM, INDEX, PARTS, PLAN, TIMES, Counts, Settings
 from malmoi.corpus.labels import read_labels, train
 from malmoi.corpus.part import read_part
 from malmoi.corpus.sources import Source, find_sources, parts_of
@@ -74,7 +74,13 @@ def build(
     counts = Counts()
     for number in range(len(parts)):
         counts.add(Counts.from_row(read_json(out / PARTS / f"{number:05d}.json")))
-    index = finish(out, len(parts), settings, counts)
+    try:
+        index = finish(out, len(parts), settings, counts)
+    except NothingLeftError:  # a folder without a corpus is free for the next try
+        shutil.rmtree(out / PARTS, ignore_errors=True)
+        for name in (DROPPED, CLASSIFIER, PLAN):
+            (out / name).unlink(missing_ok=True)
+        raise
     taken = {"seconds": round(time.monotonic() - began, 1)}
     taken |= {f"cpu_{step}": round(seconds, 2) for step, seconds in counts.seconds.items()}
     write_json(out / TIMES, taken)

@@ -51,6 +51,8 @@ def trace(folder: Path, id_or_url: str) -> dict[str, Any]:
 
     Raises DataError if nothing of this name was read.
     """
+    if not (folder / INDEX).exists() and (Path(id_or_url) / INDEX).exists():
+        raise UserError(f"{id_or_url}: is a corpus; the id or the address comes first, then the corpus")
     index = open_built(folder)
     page = _by_id(folder, index, id_or_url) or next(
         (page for page in pages_of(folder) if page.metadata["url"] == id_or_url), None

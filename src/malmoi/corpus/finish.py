@@ -77,8 +77,12 @@ class _Parts:
             yield np.concatenate(list(stored))[chosen]
 
 
+class NothingLeftError(DataError):
+    """No page was worth keeping."""
+
+
 def finish(out: Path, n_parts: int, settings: Settings, counts: Counts) -> dict[str, Any]:
-    """Finish a corpus whose parts have been read; returns what its index tells. Raises DataError if nothing is left."""
+    """Finish a corpus whose parts have been read; returns what its index tells. Raises NothingLeftError."""
     with contextlib.closing(_Parts(out / PARTS, n_parts)) as parts, _gzipped(out / DROPPED) as gone:
         for number in range(n_parts):
             with (out / PARTS / f"{number:05d}.dropped").open("rb") as file:
@@ -98,7 +102,10 @@ def finish(out: Path, n_parts: int, settings: Settings, counts: Counts) -> dict[
             raise RuntimeError(f"{counts.n_read} pages read, but {len(where)} kept and {counts.n_dropped} dropped")
         if not len(where):
             shutil.rmtree(out / DATA)
-            raise DataError(f"{out}: no page is left of {counts.n_read:,}: {_most_dropped(counts)}")
+            raise NothingLeftError(
+                f"{out}: no page is left of {counts.n_read:,} records ({_most_dropped(counts)}); give more pages, or "
+                "change a setting with --set"
+            )
     buffer = io.BytesIO()
     np.save(buffer, np.sort(where, order="id"))
     write_bytes(out / IDS, buffer.getvalue())
@@ -113,8 +120,12 @@ def finish(out: Path, n_parts: int, settings: Settings, counts: Counts) -> dict[
 
 
 def _most_dropped(counts: Counts) -> str:
-    every = Counter({f"{step}: {reason}": n for step, found in counts.dropped.items() for reason, n in found.items()})
-    return ", ".join(f"{n:,} × {reason}" for reason, n in every.most_common(3))
+    # What is no page (requests, warcinfo) is in every archive, and says nothing about why no page is left.
+    every = Counter({f"{step}: {reason}": n for step, found in counts.dropped.items() for reason, n in found.items()
+                     if not reason.startswith("a record of kind ")})  # fmt: skip
+    if not every:
+        return "it has no pages"
+    return ", ".join(f"{n:,} × {reason}" for reason, n in every.most_common(5))
 
 
 class _Drop(Protocol):

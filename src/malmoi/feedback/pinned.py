@@ -81,7 +81,7 @@ def find_pinned(ledger: Ledger, id: str) -> dict[str, Any]:
     for one in pinned_questions(ledger):
         if one["id"] == id:
             return one
-    raise missing("question")
+    raise missing("pinned question", id, "malmoi versions pinned lists them")
 
 
 def pinned_questions(ledger: Ledger) -> list[dict[str, Any]]:

@@ -15,9 +15,12 @@ class RefusedError(UserError):
         self.code, self.param, self.details = code, param, details
 
 
-def missing(what: str) -> RefusedError:
-    """What does not exist, or is somebody else's: nobody learns which."""
-    return RefusedError("not_found", f"there is no such {what}")
+def missing(what: str, name: str = "", listed: str = "") -> RefusedError:
+    """What does not exist, or is somebody else's: nobody learns which.
+
+    name: what was asked for; listed: where one sees what there is, for those who typed the name
+    """
+    return RefusedError("not_found", f"{name}: no such {what}; {listed}" if name else f"there is no such {what}")
 
 
 def invalid(param: str, message: str, **details: object) -> RefusedError:

@@ -88,7 +88,7 @@ def revoke_key(ledger: Ledger, id: str, person_id: str | None = None) -> None:
     wanted = [ApiKey.id == id] + ([ApiKey.person_id == person_id] if person_id else [])
     with writing(ledger.engine) as connection:
         if connection.execute(delete(ApiKey).where(*wanted)).rowcount == 0:
-            raise missing("key")
+            raise missing("key", id, "malmoi keys list shows their ids")
 
 
 def member_of_key(ledger: Ledger, key: str) -> Member | None:

@@ -92,11 +92,11 @@ def external_hashes(settings: Settings, workspace: Workspace, hashes: Hashes) ->
 
 
 def expects(settings: Settings, sizes: Sizes) -> Sizes:
-    """The bytes of the text."""
+    """Whose text it is, and its bytes."""
     if not settings.text or not (path := Path(settings.text)).exists():
         return sizes
     files = [path] if path.is_file() else path.rglob("*")
-    return replace(sizes, text_bytes=sum(file.stat().st_size for file in files if file.is_file()))
+    return replace(sizes, is_own_text=True, text_bytes=sum(file.stat().st_size for file in files if file.is_file()))
 
 
 def cost(settings: Settings, sizes: Sizes) -> Cost:

@@ -133,7 +133,7 @@ def run(context: Context, settings: Settings) -> None:
             "give more text, shorter sentences, a larger tokenizer.vocab_size or a larger demonstrations.longest"
         )
     if n_long := sum(map(len, rows.values())) - sum(map(len, kept.values())):
-        context.say(f"{n_long:,} conversations of more than {settings.longest} tokens are left out")
+        context.say(f"conversations of more than {settings.longest} tokens, left out: {n_long:,}")
     write_jsonl(context.out / "train.jsonl", kept["train"])
     write_jsonl(context.out / "questions.jsonl", kept["questions"])
     for split in ("train", "heldout"):

@@ -62,7 +62,9 @@ MAKES = {"natural measurements": FILE}
 
 
 def cost(settings: Settings, sizes: Sizes) -> Cost:
-    """Each voice answers all questions, some of them in a second turn, and the names."""
+    """Each voice answers all questions, some of them in a second turn, and the names; none is about the user's own text."""
+    if sizes.is_own_text:
+        return Cost(holds_model=False)
     n_answers = 400 + settings.n_names
     return Cost(fixed_s=20, answers=((n_answers * (2 + sizes.n_methods), sizes.shape.seq_len // 2, 32),))
 

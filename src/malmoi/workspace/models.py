@@ -13,6 +13,7 @@ from malmoi.formats.inspect import ABOUT, inspect_model, kind_of
 from malmoi.formats.locate import CONFIG
 from malmoi.tokenizer.jinja import read_settings
 from malmoi.workspace.folder import Workspace
+from malmoi.workspace.known import KNOWN
 from malmoi.workspace.locks import LOCK, holding
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
@@ -90,7 +91,8 @@ def find_model(workspace: Workspace, name: str | None) -> tuple[str, Path]:
     if Path(name).is_dir():
         return Path(name).resolve().name, Path(name)
     known = f"it has {', '.join(names)}" if names else "it has none"
-    raise UserError(f"{name}: no such model folder, nor a model in {models}; {_did_you_mean(name, names)}{known}")
+    near = _to_pull(workspace, name) or _did_you_mean(name, names)
+    raise UserError(f"{name}: no such model folder, nor a model in {models}; {near}{known}")
 
 
 def model_folder(workspace: Workspace, name: str) -> Path:
@@ -111,6 +113,13 @@ def _check_inside(workspace: Workspace, path: Path) -> Path:
     if not target.is_dir():
         raise WorkspaceError(f"{path}: its folder {target} is gone; malmoi models remove {path.name}")
     return target
+
+
+def _to_pull(workspace: Workspace, name: str) -> str:
+    """How a model with a short name, typed right or nearly, comes in; "" for others."""
+    near = get_close_matches(name.lower(), KNOWN, n=1, cutoff=0.8)
+    is_here = not near or near[0] in model_names(workspace)
+    return "" if is_here else f"malmoi models pull {near[0]} --workspace {workspace.path} brings it; "
 
 
 def _did_you_mean(name: str, names: Collection[str]) -> str:

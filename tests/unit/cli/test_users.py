@@ -41,6 +41,7 @@ def test_accounts_are_made_listed_and_removed(tmp_path: Path) -> None:
         refused = run(place, *words, typed="correct horse\n")
         assert refused.exit_code == 2 and said in refused.stderr
     assert "8 to 200 characters" in run(place, "users", "add", "Bob", typed="short\n").stderr
+    assert "first line of the input" in run(place, "users", "add", "Bob", typed="").stderr
 
 
 def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
@@ -54,4 +55,4 @@ def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
         assert member is not None and member.name == "Mina"
         assert run(place, "keys", "revoke", row["id"]).exit_code == 0
         assert member_of_key(ledger, key) is None
-    assert "there is no such key" in run(place, "keys", "revoke", row["id"]).stderr
+    assert "no such key; malmoi keys list shows" in run(place, "keys", "revoke", row["id"]).stderr

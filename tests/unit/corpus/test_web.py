@@ -313,6 +313,8 @@ def test_a_build_keeps_and_counts_every_page(crawl: Path, tmp_path: Path) -> Non
     assert trace(tmp_path / "out", "https://copy.example.com/1")["copy_of"] == original["id"]
     with pytest.raises(DataError, match="no page of this id or address"):
         trace(tmp_path / "out", "https://example.org/other")
+    with pytest.raises(UserError, match="out: is a corpus; the id or the address comes first"):
+        trace(Path(kept[3].id), str(tmp_path / "out"))
     documents = list(read_folder(tmp_path / "out" / "data"))
     assert [one.id for one in documents] == [page.id for page in kept]
     assert documents[0].source == kept[0].metadata["url"] or kept[0].metadata["url"] == ""
@@ -369,8 +371,14 @@ def test_another_build_into_the_same_folder_is_refused(crawl: Path, tmp_path: Pa
         how = Settings(evaluation_sets=("missing.jsonl",))
         build([str(crawl / "note.md")], tmp_path / "sets", how, say=lambda line: None)
     assert not (tmp_path / "sets").exists()
-    with pytest.raises(DataError, match="no page is left"):
-        build([str(crawl / "note.md")], tmp_path / "none", Settings(languages=("fr",)), say=lambda line: None)
+
+
+def test_a_build_that_keeps_nothing_says_why_and_leaves_the_folder_free(crawl: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(DataError, match=r"no page is left of 1 records \(1 × language: .*\); give more pages"):
+        build([str(crawl / "note.md")], out, Settings(languages=("fr",)), say=lambda line: None)
+    assert not list(out.iterdir())
+    assert build([str(crawl / "note.md")], out, Settings(), say=lambda line: None)["n_kept"] == 1
 
 
 def test_a_domain_is_removed_in_the_next_version(crawl: Path, tmp_path: Path) -> None:

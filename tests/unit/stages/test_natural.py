@@ -7,15 +7,17 @@ from typing import Any, cast
 import pytest
 
 from malmoi.corpus.documents import Document
+from malmoi.cost import Cost, Sizes
 from malmoi.errors import UserError
 from malmoi.evals.natural import read_questions
 from malmoi.evals.natural_names import measure_names, names_with_sentences, says
 from malmoi.evals.natural_voices import ALONE, LOOKUP, evaluate_natural
 from malmoi.facts import Figures, Judged
 from malmoi.files import read_json, write_json, write_jsonl
+from malmoi.model.config import ModelConfig
 from malmoi.retrieval.index import build_index
 from malmoi.stage import Context, Finished, Input, InputsByRole
-from malmoi.stages import natural
+from malmoi.stages import corpus, natural
 from malmoi.workspace.folder import Workspace
 
 DOCUMENTS = [
@@ -25,6 +27,14 @@ DOCUMENTS = [
         "function os.getcwd()\nReturn a unicode string representing the current working directory.", "python:os.getcwd"
     ),
 ]
+
+
+def test_of_own_text_nothing_is_asked_and_no_time_is_planned(tmp_path: Path) -> None:
+    (tmp_path / "note.md").write_text("The shop is open.")
+    of_docs = Sizes(None, ModelConfig())
+    own = corpus.expects(corpus.Settings(text=str(tmp_path)), of_docs)
+    assert natural.cost(natural.Settings(), of_docs).fixed_s and natural.cost(natural.Settings(), of_docs).answers
+    assert natural.cost(natural.Settings(), own) == Cost(holds_model=False)
 
 
 @pytest.fixture(scope="module")

@@ -68,6 +68,16 @@ def test_an_unknown_model_is_named_with_what_there_is(workspace: Workspace, name
     assert "it has a, base, sft, ppo" in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["smollm2-135m", "SmolLM2-135M", "smollm2-135"])
+def test_a_model_that_can_be_pulled_is_told_so_until_it_is_here(workspace: Workspace, name: str) -> None:
+    with pytest.raises(UserError, match=f"malmoi models pull smollm2-135m --workspace {workspace.path} brings it"):
+        find_model(workspace, name)
+    make(workspace, 14, "sft", "smollm2-135m")
+    if name != "smollm2-135m":
+        with pytest.raises(UserError, match='did you mean "smollm2-135m"'):
+            find_model(workspace, name)
+
+
 def test_a_name_that_points_outside_is_refused_and_the_folder_itself_is_not(workspace: Workspace) -> None:
     outside = workspace.path.parent / "outside"
     outside.mkdir()
