@@ -40,6 +40,8 @@ Side = Literal["train", "judge", "heldout"]
 
 TYPICAL_SHARE = 0.6
 """Assumed length of a typical conversation, ranked answer or prompt, as a share of the longest that is kept."""
+TYPICAL_RANKINGS = 2000
+"""Assumed rankings of a source that is read whole."""
 
 
 class Settings(config.Settings):
@@ -103,13 +105,15 @@ UNUSED = (
 
 
 def expects(settings: Settings, sizes: Sizes) -> Sizes:
-    """Lengths, guessed from the limits; answers to people's prompts are long."""
+    """Lengths and the number of rankings, guessed from the limits; answers to people's prompts are long."""
     seq_len = sizes.shape.seq_len
     kept = (settings.longest_conversation or settings.longest, settings.longest, settings.longest_prompt)
     chat, ranked, prompt = (ceil(TYPICAL_SHARE * min(longest, seq_len)) for longest in kept)
+    n_rankings = len(settings.rankings) * (settings.n_rankings or TYPICAL_RANKINGS)
     return replace(
-        sizes, chat=chat, ranked=ranked, prompt=prompt, longest=settings.longest, n_ranked=2, answer_share=0.9
-    )
+        sizes, chat=chat, ranked=ranked, prompt=prompt, longest=settings.longest, n_ranked=2, answer_share=0.9,
+        n_prompts=round(n_rankings * (1 - settings.judge_fraction)),
+    )  # fmt: skip
 
 
 def cost(settings: Settings, sizes: Sizes) -> Cost:

@@ -62,7 +62,7 @@ MAKES = {"natural measurements": FILE}
 
 
 def cost(settings: Settings, sizes: Sizes) -> Cost:
-    """Each voice answers all questions, some of them in a second turn, and the names; none is about the user's own text."""
+    """Each voice answers all questions, some of them in a second turn, and the names; no question is about own text."""
     if sizes.is_own_text:
         return Cost(holds_model=False)
     n_answers = 400 + settings.n_names

@@ -16,15 +16,19 @@ from typing import Any, cast
 import pytest
 from typer.testing import CliRunner
 
+from malmoi.algorithms import reward
 from malmoi.cli import app
 from malmoi.cli.printing import printable
+from malmoi.cost import Sizes
 from malmoi.data.comparisons import ranking_ids
 from malmoi.data.formats import tree_of
 from malmoi.errors import ConfigError, DataError, UserError
 from malmoi.files import read_json, read_jsonl, write_jsonl, write_text
 from malmoi.formats.folder import load_text
+from malmoi.model.config import ModelConfig
 from malmoi.stage import MODEL, Context, Input, InputsByRole
 from malmoi.stages import data
+from malmoi.stages._scoring import scoring_cost
 from malmoi.stages.data import data_identity, open_source
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.workspace.folder import Workspace
@@ -33,6 +37,13 @@ from malmoi.workspace.hub import Dataset, Hub, UnreachableError
 
 SIDES = ("train", "heldout", "rankings.train", "rankings.judge", "rankings.heldout", "prompts.train", "prompts.heldout")
 COMMIT = "c0ffee" * 6
+
+
+def test_a_probe_of_peoples_rankings_is_planned_with_time() -> None:
+    of_people = data.Settings(rankings=["a.jsonl", "b.jsonl"], n_rankings=1000, judge_fraction=0.25)
+    sizes = data.expects(of_people, Sizes(None, ModelConfig()))
+    ((n_answers, _),) = scoring_cost(reward.Config(n_steps=1, method="probe", layers=(0.5,)), sizes).reads
+    assert n_answers == 1500 * sizes.n_ranked * 0.5
 
 
 def ask(text: str) -> list[dict[str, str]]:
