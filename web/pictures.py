@@ -29,8 +29,8 @@ LOOKS = {
 }
 PAGES = {
     "start": "/start", "teach": "/teach", "write": "/teach/write", "label": "/teach/label", "mine": "/teach/mine",
-    "versions": "/versions", "version": "/versions/v2", "data": "/data/documents", "rankings": "/data/rankings", "snapshots": "/data/snapshots",
-    "people": "/people", "account": "/account",
+    "versions": "/versions", "version": "/versions/v2", "data": "/data/documents", "rankings": "/data/rankings",
+    "snapshots": "/data/snapshots", "people": "/people", "account": "/account",
 }  # fmt: skip
 PINNED = {"도서관은 언제 여나요?": ["아홉"], "What does os.path.join do?": ["join"]}
 FIRST = ("sign-in", "empty-chat", "chat")
