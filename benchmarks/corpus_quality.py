@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from malmoi.corpus.labels import Label, auc_row, train
+from malmoi.corpus.labels import Label, auc_difference, auc_row, train
 from malmoi.corpus.steps import quality
 from malmoi.corpus.steps.archive import Record, is_archive, read_archive
 from malmoi.corpus.steps.extract import Extracted, decode, extract
@@ -79,3 +79,7 @@ def measure(labels: Path, keep: Sequence[Path], drop: Path | None) -> None:
     for name, values in scores.items():
         row = auc_row(np.array(values, float), said)
         print(f"{name:<16} AUC {row['mean']:.3f} [{row['low']:.3f}, {row['high']:.3f}] on {row['n']} labels")
+    rule = np.array(scores.pop("score of prose"))
+    for name, values in scores.items():
+        row = auc_difference(np.array(values, float), rule, said)
+        print(f"{name} less score of prose: {row['mean']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}], paired")

@@ -31,6 +31,7 @@ from malmoi.corpus.form import CLASSIFIER, DROPPED, FORM, INDEX, PARTS, PLAN, TI
 from malmoi.corpus.labels import read_labels, train
 from malmoi.corpus.part import read_part
 from malmoi.corpus.sources import Source, find_sources, parts_of
+from malmoi.corpus.steps import learned
 from malmoi.errors import ConfigError, DataError, UserError
 from malmoi.files import read_json, sha256_of, write_json
 
@@ -60,6 +61,8 @@ def build(
     plan = {"form": FORM, "settings": settings.model_dump(mode="json"), "sources": [asdict(one) for one in sources],
             "evaluation_sets": [sha256_of(Path(path)) for path in settings.evaluation_sets],
             "labels": [sha256_of(Path(path)) for path in settings.labels]}  # fmt: skip
+    if settings.labels:
+        plan["classifier"] = learned.FORM  # another form judges otherwise
     if _is_built(out, plan):
         say(f"{out}: built already, from the same sources with the same settings")
         return dict(read_json(out / INDEX))

@@ -15,6 +15,7 @@ from malmoi.corpus.form import Settings
 from malmoi.corpus.labelling import LabelFile, pages_to_label
 from malmoi.corpus.labels import Label, auc, judged, read_labels, train
 from malmoi.corpus.steps.learned import Classifier, fit, rows_of
+from malmoi.corpus.steps.quality import score
 from malmoi.errors import DataError
 from malmoi.files import write_jsonl
 from tests.unit.corpus.test_web import prose, records, zipped
@@ -75,6 +76,19 @@ def test_the_fit_is_the_minimum() -> None:
     each = np.repeat(np.arange(len(rows)), np.diff(rows.starts))
     slope = np.bincount(rows.buckets, rows.values * wrong[each], len(found.weights)) + 0.03 * found.weights
     assert abs(wrong.sum()) < 1e-3 and np.abs(slope).max() < 1e-4
+
+
+def test_where_labels_say_nothing_the_rule_decides() -> None:
+    some = labels(6)
+    rows = rows_of([one.text for one in some], [one.language for one in some])
+    keep = np.array([one.keep for one in some], float)
+    rule = np.array([score(one.text, one.language) for one in some])
+    held = fit(rows, keep, 1e6).of_rows(rows)  # a penalty under which nothing is learned but the score's weight
+    assert np.corrcoef(np.log(held / (1 - held)), rule)[0, 1] > 0.9999
+    alike = [Label(prose(i) * 3, i % 2 == 0, "en") for i in range(30)]  # of one kind: there is nothing to learn
+    rows = rows_of([one.text for one in alike], ["en"] * 30)
+    found = fit(rows, np.array([one.keep for one in alike], float), 0.3)
+    assert np.abs(found.of_rows(rows) - 0.5).max() < 0.2
 
 
 def test_the_area_is_the_share_of_pairs_in_the_right_order() -> None:

@@ -1,8 +1,10 @@
 """A classifier of pages that is trained on one's own labels, keep and drop, for any language.
 
-Counted features of the text and hashed words, word pairs and (where letters are not ASCII) pieces of words go into a
-logistic regression with an L2 penalty. It is small (a quarter of a megabyte), and the same labels give the same bytes.
-Hashed words with logistic regression were better than fastText in our comparison, and need no further library.
+The rule's score, counted features of the text and hashed words, word pairs and (where letters are not ASCII) pieces of
+words go into a logistic regression. It begins as a logistic regression of the score alone, and an L2 penalty holds all
+weights there: where labels say nothing, as of lengths if those of both kinds are alike, the rule decides. It is small (a
+quarter of a megabyte), and the same labels give the same bytes. Hashed words with logistic regression were better than
+fastText in our comparison, and need no further library.
 """
 
 import math
@@ -21,20 +23,19 @@ from malmoi.files import write_bytes
 N_BUCKETS = 1 << 16
 MAX_CHARS = 6_000
 """Characters of a text that are looked at: its first two thirds of this number, and its last third."""
-PENALTIES = (0.003, 0.03, 0.3)
-COUNTED_PENALTY = 0.01
+PENALTIES = (0.0003, 0.003, 0.03, 0.3)
 N_STEPS = 80
-FORM = "1"
+FORM = "2"
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _WORD = re.compile(r"\w+")
 _LINK = re.compile(r"https?://|www\.|\.com\b", re.I)
 _BASE = np.uint64(0x9E3779B97F4A7C15)
-N_COUNTED = 16
+N_COUNTED = 17
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Texts as sparse rows. counted: (N, 16); starts: (N + 1,); buckets, values: of all hashed features, row by row"""
+    """Texts as sparse rows. counted: (N, 17); starts: (N + 1,); buckets, values: of all hashed features, row by row"""
 
     counted: np.ndarray
     starts: np.ndarray
@@ -53,12 +54,14 @@ class Rows:
 
 
 def counted(text: str, language: str) -> list[float]:
-    """The features that are counted, each of about the size of one. Shape (16,)."""
+    """The rule's score, and the features that are counted, each of about the size of one. Shape (17,)."""
     lines, words = lines_of(text), _WORD.findall(text)
     n_words, n_lines, n_chars = max(1, len(words)), max(1, len(lines)), max(1, len(text))
     again = n_lines - len(set(lines))
+    found = features(text, language).values()
     return [
-        *features(text, language).values(),
+        sum(found) / len(found),
+        *found,
         math.log(n_words) / 8,
         math.log(n_lines) / 5,
         math.log(n_chars / n_lines) / 6,
@@ -126,7 +129,7 @@ def rows_of(texts: Sequence[str], languages: Sequence[str]) -> Rows:
 
 @dataclass(frozen=True)
 class Classifier:
-    """weights: (N_BUCKETS,) of the hashed features; counted: (16,) of the counted ones, which are centred first"""
+    """weights: (N_BUCKETS,) of the hashed features; counted: (17,) of the counted ones, which are centred first"""
 
     weights: np.ndarray
     counted: np.ndarray
@@ -159,6 +162,8 @@ class Classifier:
         try:
             found = load_file(path)
             found = {name: value.astype(np.float64) for name, value in found.items()}
+            if found["counted"].shape != (N_COUNTED,):
+                raise ValueError("of another version of Malmoi")
             return cls(found["weights"], found["counted"], found["centre"], found["scale"], float(found["bias"][0]))
         except Exception as error:
             raise DataError(f"{path}: no classifier ({error}); build the corpus again") from None
@@ -174,7 +179,7 @@ def _times(rows: Rows, weights: np.ndarray) -> np.ndarray:
 
 
 def fit(rows: Rows, labels: np.ndarray, penalty: float) -> Classifier:
-    """Logistic regression. labels: (N,), 1 for keep; penalty: of the hashed features' weights, squared
+    """Logistic regression. labels: (N,), 1 for keep; penalty: of the squared distance to the weights of the score alone
 
     Accelerated gradient descent (Nesterov 1983), which begins again from rest when it overshoots; no randomness.
     """
@@ -182,10 +187,11 @@ def fit(rows: Rows, labels: np.ndarray, penalty: float) -> Classifier:
     dense = (rows.counted - centre) / scale / math.sqrt(N_COUNTED)  # a row has a length of about 1, as its hashed part
     each = np.repeat(np.arange(len(rows)), np.diff(rows.starts))
     n = len(rows)
-    share = (labels.sum() + 1) / (n + 2)
     # All weights in one vector: hashed, counted, bias.
-    penalties = np.concatenate([np.full(N_BUCKETS, penalty), np.full(N_COUNTED, COUNTED_PENALTY / N_COUNTED), [0.0]])
-    weights = np.concatenate([np.zeros(N_BUCKETS + N_COUNTED), [math.log(share / (1 - share))]])
+    penalties = np.append(np.full(N_BUCKETS + N_COUNTED, penalty), 0.0)
+    begin = np.zeros(N_BUCKETS + N_COUNTED + 1)
+    begin[N_BUCKETS], begin[-1] = _of_score(dense[:, 0], labels)
+    weights = begin
     ahead, momentum = weights, 1.0
     step = 1 / (0.25 * (1 + _largest(dense) + 1) + penalty)
     for _ in range(N_STEPS):
@@ -194,7 +200,7 @@ def fit(rows: Rows, labels: np.ndarray, penalty: float) -> Classifier:
         slope = np.concatenate(
             [np.bincount(rows.buckets, rows.values * wrong[each], N_BUCKETS), dense.T @ wrong, [wrong.sum()]]
         )
-        slope += penalties * ahead
+        slope += penalties * (ahead - begin)
         new = ahead - step * slope
         if slope @ (new - weights) > 0:
             momentum = 1.0
@@ -203,6 +209,23 @@ def fit(rows: Rows, labels: np.ndarray, penalty: float) -> Classifier:
         weights, momentum = new, grown
     of_counted = weights[N_BUCKETS:-1] / math.sqrt(N_COUNTED)
     return Classifier(weights[:N_BUCKETS], of_counted, centre, scale, float(weights[-1]))
+
+
+def _of_score(score: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """(weight, bias) of a logistic regression of one feature, by Newton's method.
+
+    Its targets are a little off 0 and 1, as Platt (1999) has them: a score that tells all labels apart would be given a
+    weight without end.
+    """
+    n_keep = labels.sum()
+    aims = np.where(labels > 0, (n_keep + 1) / (n_keep + 2), 1 / (len(labels) - n_keep + 2))
+    rows, found = np.stack([score, np.ones(len(score))], 1), np.zeros(2)
+    for _ in range(50):
+        at = _sigmoid(rows @ found)
+        bend = rows.T @ (rows * (at * (1 - at))[:, None]) + 1e-6 * np.eye(2)
+        step = np.linalg.solve(bend, rows.T @ (at - aims))
+        found -= step * min(1.0, 3 / max(3.0, float(np.abs(step).max())))
+    return float(found[0]), float(found[1])
 
 
 def _largest(dense: np.ndarray) -> float:
