@@ -2,9 +2,9 @@
 
 The rule's score, counted features of the text and hashed words, word pairs and (where letters are not ASCII) pieces of
 words go into a logistic regression. It begins as a logistic regression of the score alone, and an L2 penalty holds all
-weights there: where labels say nothing, as of lengths if those of both kinds are alike, the rule decides. It is small (a
-quarter of a megabyte), and the same labels give the same bytes. Hashed words with logistic regression were better than
-fastText in our comparison, and need no further library.
+weights there: where labels say nothing, as of lengths if those of both kinds are alike, the rule decides. It is small
+(a quarter of a megabyte), and the same labels give the same bytes. Hashed words with logistic regression were better
+than fastText in our comparison, and need no further library.
 """
 
 import math
