@@ -74,8 +74,10 @@ def import_chats(ledger: Ledger, person_id: str, rows: Sequence[Mapping[str, Any
     return {"n_chats": len(read), "n_messages": n_messages, "n_left_out": n_left_out}
 
 
-def _read_chat(number: int, row: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[NewMessage, datetime]]]:
+def _read_chat(number: int, row: Any) -> tuple[dict[str, Any], list[tuple[NewMessage, datetime]]]:
     where = f"chats.{number}"
+    if not isinstance(row, dict):
+        raise invalid(where, "expected a chat")
     messages = row.get("messages")
     if not isinstance(messages, list) or len(messages) > chats.MOST_MESSAGES:
         raise invalid(f"{where}.messages", f"expected a list of at most {chats.MOST_MESSAGES} messages")
@@ -103,7 +105,7 @@ def _read_message(where: str, row: Any, ids: dict[str, str], roles: dict[str, st
     role, parent = row.get("role"), row.get("parent")
     if role not in ("user", "assistant"):
         raise invalid(f"{where}.role", "expected user or assistant")
-    if parent is not None and (parent not in ids or roles[parent] == role):
+    if parent is not None and (not isinstance(parent, str) or parent not in ids or roles[parent] == role):
         raise invalid(f"{where}.parent", "is no earlier message of the other role")
     if parent is None and role != "user":
         raise invalid(f"{where}.parent", "an answer follows a person's message")

@@ -14,10 +14,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from malmoi.errors import ConfigError, DataError
 from malmoi.feedback.judgements import answer_pairs, check_ranks
 from malmoi.feedback.snapshots import What
 from malmoi.files import write_jsonl
+from malmoi.tokenizer.chat_template import check_messages
 from malmoi.workspace.ledger import digest_of
 
 Form = Literal["ranked", "pairs", "messages"]
@@ -25,8 +28,30 @@ FORMS: dict[What, tuple[Form, ...]] = {"rankings": ("ranked", "pairs"), "answers
 LABELS = "labels"
 """The form of what people said of pages; no snapshot holds it."""
 FORMATS = ("jsonl", "parquet")
-OF_RANKING = ("prompt_id", "messages", "answers", "generation_ids", "ranks", "person", "simulated", "split")
-OF_ANSWER = ("messages", "person", "kind", "instead_of")
+
+
+class Ranked(BaseModel):
+    """A row of `ranked`, with `person_name` and nothing else that is read."""
+
+    model_config = ConfigDict(strict=True)
+    prompt_id: str
+    messages: list[dict[str, Any]]
+    answers: list[str]
+    generation_ids: list[str]
+    ranks: list[int]
+    person: str
+    simulated: bool
+    split: str
+
+
+class Answered(BaseModel):
+    """A row of `messages`; it may be without `person_name`."""
+
+    model_config = ConfigDict(strict=True)
+    messages: list[dict[str, Any]]
+    person: str
+    kind: str
+    instead_of: str | None
 
 
 def exported(
@@ -75,7 +100,7 @@ def _said(text: str) -> dict[str, str]:
 
 
 def is_ranked(row: Any) -> bool:
-    return isinstance(row, dict) and row.keys() >= {*OF_RANKING}
+    return isinstance(row, dict) and row.keys() >= {*Ranked.model_fields}
 
 
 def is_pair(row: Any) -> bool:
@@ -83,7 +108,22 @@ def is_pair(row: Any) -> bool:
 
 
 def is_answer(row: Any) -> bool:
-    return isinstance(row, dict) and row.keys() >= {*OF_ANSWER}
+    return isinstance(row, dict) and row.keys() >= {*Answered.model_fields}
+
+
+def is_whole(row: Mapping[str, Any]) -> bool:
+    """Whether a row of `ranked` or `messages` is as a workspace writes it, and not as somebody changed it."""
+    try:
+        if not is_ranked(row):
+            answered = Answered.model_validate(row)
+            check_messages(answered.messages)
+            return len(answered.messages) > 1 and answered.messages[-1]["role"] == "assistant"
+        ranked = Ranked.model_validate(row)
+        check_messages(ranked.messages)
+        check_ranks(ranked.ranks, len(ranked.answers))
+    except (ValidationError, DataError):
+        return False
+    return len(ranked.answers) == len(ranked.generation_ids) > 1 and ranked.messages[-1]["role"] == "user"
 
 
 def from_pairs(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -112,7 +152,7 @@ def _together(name: str, group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         check_ranks(made["ranks"], n)
     except (KeyError, IndexError, TypeError) as error:
         raise DataError(f"group {name}: pairs of it are missing ({error}); export the whole ranking again") from None
-    return {"messages": [_plain(message) for message in first["prompt"]], **made, **about}
+    return plain_row({"messages": first["prompt"], **made, **about})
 
 
 def _plain(message: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,10 +162,10 @@ def _plain(message: Mapping[str, Any]) -> dict[str, Any]:
 
 def plain_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row with its messages as they were."""
-    return {
-        name: [_plain(one) for one in value] if name == "messages" and isinstance(value, list) else value
-        for name, value in row.items()
-    }
+    messages = row.get("messages")
+    if not isinstance(messages, list):
+        return dict(row)
+    return {**row, "messages": [_plain(one) if isinstance(one, Mapping) else one for one in messages]}
 
 
 def what_of(form: str) -> What:

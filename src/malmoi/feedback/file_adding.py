@@ -5,7 +5,7 @@ Nothing that a person with an account here said is added to or changed by a file
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from malmoi.data.formats import RowReport, conversations, prompts, rankings
 from malmoi.data.table import iterate_rows
 from malmoi.errors import DataError
 from malmoi.feedback.chat_files import import_chats
-from malmoi.feedback.exchange import from_pairs, is_answer, is_pair, is_ranked, plain_row
+from malmoi.feedback.exchange import from_pairs, is_answer, is_pair, is_ranked, is_whole, plain_row
 from malmoi.feedback.file_preview import CHATS, CONVERSATIONS, DOCUMENTS, PROMPTS, RANKINGS, named, preview
 from malmoi.feedback.judgements import NewJudgement, append_judgements, competition_ranks
 from malmoi.feedback.snapshots import answer_id
@@ -35,6 +35,7 @@ from malmoi.workspace.service_schema import Account, Lease, TeachItem
 MOST_QUESTIONS = 1000
 ACCOUNT = "said by somebody who has an account here"
 OTHER = "the same id with other contents"
+MALFORMED = "not as a workspace writes it"
 
 
 @dataclass
@@ -54,7 +55,7 @@ def add_file(ledger: Ledger, path: Path, person_id: str, *, by_program: bool = F
     """Add a file as what it is, see `file_preview.KINDS`. The same file again adds nothing.
 
     person_id: who adds it; by_program: a program ranked in people's place, or wrote the answers
-    Raises DataError if it holds nothing that can be added; the error has the file's name alone.
+    Raises DataError if it holds nothing that can be added; the error has only the file's name.
     """
     try:
         found = preview(path)
@@ -103,9 +104,10 @@ def _add_questions(ledger: Ledger, path: Path, person_id: str) -> Added:
 
 def _add_rankings(ledger: Ledger, path: Path, by_program: bool) -> Added:
     added, report = Added(RANKINGS), RowReport()
-    own = [plain_row(row) for _, row in iterate_rows(path) if is_ranked(row) or is_pair(row)]
-    if own:
-        rows = from_pairs(own) if is_pair(own[0]) else own
+    rows = _own_rows(path, lambda row: is_ranked(row) or is_pair(row), added)
+    if rows:
+        ranked, pairs = ([row for row in rows if is_ranked(row) is wanted] for wanted in (True, False))
+        rows = _whole([*ranked, *from_pairs(pairs)], added)
     else:
         rows = [_ranking(row, path, by_program) for _, row in rankings(path, "skip", report)]
         added.left_out.update(report.skipped)
@@ -126,6 +128,22 @@ def _add_rankings(ledger: Ledger, path: Path, by_program: bool) -> Added:
         kept = _with_answers(connection, kept, path.name, added)
         added.n = append_judgements(connection, [_judgement(row) for row in kept], {"file": path.name})
     return added
+
+
+def _own_rows(path: Path, is_own: Callable[[Any], bool], added: Added) -> list[dict[str, Any]]:
+    """The rows that a workspace exported, if the file has any; other rows next to them are left out."""
+    rows = [row for _, row in iterate_rows(path)]
+    own = [plain_row(row) for row in rows if is_own(row)]
+    if own and len(own) < len(rows):
+        added.left_out[MALFORMED] += len(rows) - len(own)
+    return own
+
+
+def _whole(rows: Sequence[dict[str, Any]], added: Added) -> list[dict[str, Any]]:
+    kept = [row for row in rows if is_whole(row)]
+    if len(kept) < len(rows):
+        added.left_out[MALFORMED] += len(rows) - len(kept)
+    return kept
 
 
 def _ranking(row: Mapping[str, Any], path: Path, by_program: bool) -> dict[str, Any]:
@@ -224,10 +242,9 @@ def _generation(id: str, prompt_id: str, text: str, person_id: str | None) -> di
 
 def _add_answers(ledger: Ledger, path: Path, by_program: bool) -> Added:
     added, report = Added(CONVERSATIONS), RowReport()
-    own = [plain_row(row) for _, row in iterate_rows(path) if is_answer(row)]
-    rows: list[dict[str, Any]] = []
-    if own:
-        rows = [{**row, "simulated": False} for row in own]
+    rows = _own_rows(path, is_answer, added)
+    if rows:
+        rows = [{**row, "simulated": False} for row in _whole(rows, added)]
     else:
         for _, row in conversations(path, "skip", report):
             rows += _answers_in(row["messages"], _by(path, by_program))

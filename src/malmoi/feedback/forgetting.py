@@ -3,6 +3,7 @@
 What was frozen stays as it is, because models name it as what they were made from; the list says which.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from sqlalchemy import ColumnElement, CompoundSelect, Connection, delete, func, 
 
 from malmoi.feedback.accounts import remove_member
 from malmoi.feedback.deleting import delete_items
+from malmoi.feedback.judgements import is_latest
 from malmoi.feedback.refusals import missing
 from malmoi.feedback.said import BETTER_AS, COMPARED_AS, VOTED_AS
 from malmoi.feedback.snapshots import list_snapshots
@@ -107,16 +109,14 @@ def people_with_data(ledger: Ledger) -> list[dict[str, Any]]:
     with ledger.engine.connect() as connection:
         people = connection.execute(select(Person.id, Person.name, Person.kind)).all()
         accounts = set(connection.scalars(select(Account.person_id)))
-        ranked = select(Assignment.person_id).where(
-            Assignment.id.in_(select(Judgement.assignment_id).where(Judgement.withdrawn.is_not(True)))
-        )
-        rankings = [*connection.scalars(ranked)]
-        answers = [*connection.scalars(_writers())]
+        ranked = select(Assignment.person_id).join(Judgement, Judgement.assignment_id == Assignment.id)
+        rankings = Counter(connection.scalars(ranked.where(is_latest(), Judgement.withdrawn.is_not(True))))
+        answers = Counter(connection.scalars(_writers()))
         labelled = select(PageLabel.person_id, PageLabel.page_id).where(PageLabel.withdrawn.is_(False)).distinct()
-        labels = [row.person_id for row in connection.execute(labelled)]
+        labels = Counter(row.person_id for row in connection.execute(labelled))
     rows = [
         {"id": one.id, "name": one.name, "simulated": one.kind == "simulated", "account": one.id in accounts,
-         "n_rankings": rankings.count(one.id), "n_answers": answers.count(one.id), "n_labels": labels.count(one.id)}
+         "n_rankings": rankings[one.id], "n_answers": answers[one.id], "n_labels": labels[one.id]}
         for one in people
     ]  # fmt: skip
     kept = [row for row in rows if row["account"] or row["n_rankings"] or row["n_answers"] or row["n_labels"]]

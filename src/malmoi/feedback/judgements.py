@@ -9,7 +9,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import ColumnElement, Connection, func, insert, select, tuple_
 from sqlalchemy.orm import Session
 
 from malmoi import __version__
@@ -264,20 +264,23 @@ def judged_rows(ledger: Ledger, wanted: SnapshotFilter, until: datetime) -> list
     return _snapshot_rows(ledger, wanted, None, until)
 
 
+def is_latest(until: datetime | None = None) -> ColumnElement[bool]:
+    """Whether a row of judgements is the latest version of what somebody said by then."""
+    latest = select(Judgement.assignment_id, func.max(Judgement.version)).group_by(Judgement.assignment_id)
+    if until is not None:
+        latest = latest.where(Judgement.created_at <= until)
+    return tuple_(Judgement.assignment_id, Judgement.version).in_(latest)
+
+
 def _snapshot_rows(
     ledger: Ledger, wanted: SnapshotFilter, only: set[str] | None, until: datetime | None = None
 ) -> list[dict[str, Any]]:
-    latest = select(Judgement.assignment_id, func.max(Judgement.version).label("version"))
-    if until is not None:
-        latest = latest.where(Judgement.created_at <= until)
-    newest = latest.group_by(Judgement.assignment_id).subquery()
     query = (
         select(Judgement.ranks, Assignment, Prompt, Person)
-        .join(newest, (Judgement.assignment_id == newest.c.assignment_id) & (Judgement.version == newest.c.version))
         .join(Assignment, Assignment.id == Judgement.assignment_id)
         .join(Prompt, Prompt.id == Assignment.prompt_id)
         .join(Person, Person.id == Assignment.person_id)
-        .where(Judgement.unrankable.is_(False), Judgement.withdrawn.is_not(True))
+        .where(is_latest(until), Judgement.unrankable.is_(False), Judgement.withdrawn.is_not(True))
     )
     if wanted.people:
         query = query.where(Person.id.in_(wanted.people))

@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from malmoi.data.comparisons import EDITED
 from malmoi.data.formats import tree_of
 from malmoi.feedback.asked import N_DROPPED
-from malmoi.feedback.judgements import SnapshotFilter, answer_pairs, judged_rows
+from malmoi.feedback.judgements import SnapshotFilter, answer_pairs, is_latest, judged_rows
 from malmoi.feedback.said import (
     COMPARED,
     better_rows,
@@ -155,12 +155,12 @@ def n_withheld_chats(ledger: Ledger) -> int:
 
 
 def n_rankings(ledger: Ledger) -> int:
-    """How many rankings people have made."""
+    """How many rankings people have made, without those that they took back."""
     query = (
-        select(func.count(func.distinct(Judgement.assignment_id)))
+        select(func.count(Judgement.assignment_id))
         .join(Assignment, Assignment.id == Judgement.assignment_id)
         .join(Person, Person.id == Assignment.person_id)
-        .where(Person.kind == "human", Judgement.unrankable.is_(False))
+        .where(Person.kind == "human", is_latest(), Judgement.unrankable.is_(False))
     )
     with ledger.engine.connect() as connection:
         return connection.scalar(query) or 0

@@ -30,7 +30,7 @@ def _chat(number: int, row: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
         raise invalid(f"chats.{number}.chat.history", "expected the messages of a chat of Open WebUI")
     children: dict[Any, list[str]] = {}
     for id, message in messages.items():
-        if not isinstance(message, dict):
+        if not isinstance(message, dict) or not isinstance(message.get("parentId"), str | None):
             raise invalid(f"chats.{number}.chat.history.messages.{id}", "expected a message")
         children.setdefault(message.get("parentId"), []).append(id)
     kept: list[dict[str, Any]] = []

@@ -198,12 +198,14 @@ def test_a_file_of_chats_comes_back_as_it_was(ledger: Ledger, mina: str, ann: st
     ["x", [1], [{"id": "a", "role": "system", "text": "x"}], [{"id": "a", "role": "user", "text": "x", "parent": "b"}],
      [{"id": "a", "role": "assistant", "text": "x"}], [{"id": "a", "role": "user", "text": ""}],
      [{"id": "a", "role": "user", "text": "x"}, {"id": "a", "role": "assistant", "text": "x", "parent": "a"}],
-     [{"id": "a", "role": "user", "text": "x", "finish": "odd"}]],
+     [{"id": "a", "role": "user", "text": "x", "finish": "odd"}], [{"id": "a", "role": "user", "text": "x", "parent": []}]],
 )  # fmt: skip
 def test_a_file_that_cannot_be_read_adds_nothing(ledger: Ledger, mina: str, messages: object) -> None:
     good = {"title": "good", "messages": [{"id": "a", "role": "user", "text": "hello"}]}
     with pytest.raises(RefusedError, check=lambda error: str(error.param).startswith("chats.1")):
         chat_files.import_chats(ledger, mina, [good, {"messages": messages}])
+    with pytest.raises(RefusedError, check=lambda error: error.param == "chats.1"):
+        chat_files.import_chats(ledger, mina, [good, 1])  # type: ignore[list-item]  # a file may hold anything
     assert chats.list_chats(ledger, mina) == ([], None)
 
 
@@ -239,7 +241,15 @@ def test_chats_of_open_webui_come_in_with_their_branches(ledger: Ledger, mina: s
 
 
 @pytest.mark.parametrize(
-    "chat", [1, {}, {"history": 1}, {"history": {"messages": [1]}}, {"history": {"messages": {"a": 1}}}]
+    "chat",
+    [
+        1,
+        {},
+        {"history": 1},
+        {"history": {"messages": [1]}},
+        {"history": {"messages": {"a": 1}}},
+        {"history": {"messages": {"a": {"role": "user", "content": "x", "parentId": []}}}},
+    ],
 )
 def test_a_file_of_open_webui_that_cannot_be_read_adds_nothing(ledger: Ledger, mina: str, chat: object) -> None:
     with pytest.raises(RefusedError, check=lambda error: str(error.param).startswith("chats.1.chat.history")):

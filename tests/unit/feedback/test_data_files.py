@@ -11,7 +11,7 @@ from malmoi.feedback import chats
 from malmoi.feedback.accounts import add_member
 from malmoi.feedback.chats import NewMessage, get_message
 from malmoi.feedback.exchange import write_exported
-from malmoi.feedback.file_adding import ACCOUNT, OTHER, add_file
+from malmoi.feedback.file_adding import ACCOUNT, MALFORMED, OTHER, add_file
 from malmoi.feedback.file_preview import Text, preview
 from malmoi.feedback.forgetting import (
     FORGOTTEN,
@@ -136,6 +136,50 @@ def test_pairs_that_are_not_complete_are_refused(tmp_path: Path, ledger: Ledger)
     pairs = export_rows(ledger, "pairs")
     with other_ledger(tmp_path) as there, pytest.raises(DataError, match="pairs of it are missing"):
         add_file(there, file_of(tmp_path, pairs[:1], "half.jsonl"), "")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"ranks": [1, 3, 3]}, {"ranks": [1, 2]}, {"ranks": ["1", "2", "2"]}, {"answers": ["Tea."]}, {"messages": []},
+     {"messages": "Who?"}, {"messages": ["Who?"]}, {"messages": [{"role": "user"}]}, {"generation_ids": [1, 2, 3]},
+     {"person": None}, {"simulated": "no"}],
+)  # fmt: skip
+def test_an_exported_ranking_that_was_changed_is_left_out(
+    tmp_path: Path, ledger: Ledger, change: dict[str, Any]
+) -> None:
+    add_file(ledger, file_of(tmp_path, RANKED[:2]), "")
+    first, second = export_rows(ledger, "ranked")
+    changed, kept = (first, second) if len(first["answers"]) == 3 else (second, first)
+    with other_ledger(tmp_path) as there:
+        added = add_file(there, file_of(tmp_path, [kept, changed | change], "changed.jsonl"), "")
+        assert (added.n, dict(added.left_out)) == (1, {MALFORMED: 1})
+        assert export_rows(there, "ranked") == [kept]
+
+
+def test_rankings_and_pairs_of_one_file_are_both_read(tmp_path: Path, ledger: Ledger) -> None:
+    add_file(ledger, file_of(tmp_path, RANKED), "")
+    of_two = [row for row in export_rows(ledger, "ranked") if len(row["answers"]) == 2]
+    of_three = [row for row in export_rows(ledger, "pairs") if row["n_answers"] == 3]
+    mixed = file_of(
+        tmp_path, [*of_two, *of_three, {"prompt": "What?", "chosen": "A.", "rejected": "B."}], "mixed.jsonl"
+    )
+    with other_ledger(tmp_path) as there:
+        added = add_file(there, mixed, "")
+        assert (added.n, dict(added.left_out)) == (3, {MALFORMED: 1})
+        assert export_rows(there, "ranked") == export_rows(ledger, "ranked")
+
+
+@pytest.mark.parametrize(
+    "change", [{"messages": "Hm."}, {"messages": TALK[:1]}, {"messages": TALK[1:2]}, {"person": 1}, {"kind": None}]
+)
+def test_an_exported_answer_that_was_changed_is_left_out(
+    tmp_path: Path, ledger: Ledger, change: dict[str, Any]
+) -> None:
+    add_file(ledger, file_of(tmp_path, [{"messages": TALK}]), "")
+    kept, changed = export_rows(ledger, "messages")
+    with other_ledger(tmp_path) as there:
+        added = add_file(there, file_of(tmp_path, [kept, changed | change], "changed.jsonl"), "")
+        assert (added.n, dict(added.left_out)) == (1, {MALFORMED: 1})
 
 
 def test_a_file_says_nothing_in_the_name_of_somebody_here(tmp_path: Path, ledger: Ledger) -> None:

@@ -11,8 +11,10 @@ from sqlalchemy import func, select, update
 from malmoi.feedback import chats, signals, teach_items, teaching
 from malmoi.feedback.accounts import add_member
 from malmoi.feedback.chats import NewMessage, new_id
+from malmoi.feedback.forgetting import people_with_data
 from malmoi.feedback.judgements import SnapshotFilter, freeze
 from malmoi.feedback.lead import people_agree
+from malmoi.feedback.learning import n_rankings
 from malmoi.feedback.refusals import RefusedError
 from malmoi.feedback.teach_items import Sampled
 from malmoi.files import read_jsonl
@@ -190,6 +192,12 @@ def test_no_order_is_an_answer_too_and_makes_no_pair(ledger: Ledger, mina: str, 
     assert people_agree(ledger) is None
 
 
+def counted_rankings(ledger: Ledger, person_id: str) -> tuple[int, int]:
+    """As the page of versions and the page of data count them."""
+    (row,) = (one for one in people_with_data(ledger) if one["id"] == person_id)
+    return n_rankings(ledger), row["n_rankings"]
+
+
 def test_what_was_said_can_be_taken_back_and_said_again(
     ledger: Ledger, mina: str, ann: str, tmp_path: Path, policy_run: Callable[[], str]
 ) -> None:
@@ -199,8 +207,10 @@ def test_what_was_said_can_be_taken_back_and_said_again(
     teaching.keep_draft(ledger, ann, item["id"], {"places": [0, 1, 2]})
     assert teaching.save_ranks(ledger, ann, item["id"], [1, 2, 3])["draft"] is None
     assert [one["id"] for one in teaching.mine(ledger, ann)[0]] == [item["id"]]
+    assert counted_rankings(ledger, ann) == (1, 1)
     teaching.withdraw(ledger, ann, item["id"])
     teaching.withdraw(ledger, ann, item["id"])
+    assert counted_rankings(ledger, ann) == (0, 0)
     assert teaching.mine(ledger, ann) == ([], None)
     with pytest.raises(Exception, match="no judgement passes"):
         freeze(ledger, SnapshotFilter(), tmp_path / "none.jsonl", run_id=policy_run())
