@@ -14,7 +14,7 @@ from typing import Any
 from malmoi.corpus.built import open_built, rows_of_shard
 from malmoi.corpus.documents import each_document
 from malmoi.corpus.form import INDEX, PLAN, Counts, Settings
-from malmoi.corpus.labels import read_rows
+from malmoi.corpus.labels import SAID, read_rows
 from malmoi.corpus.part import pages_in
 from malmoi.corpus.sources import find_sources
 from malmoi.corpus.steps.language import language_of
@@ -128,5 +128,6 @@ class LabelFile:
         return row
 
     def __str__(self) -> str:
-        n = Counter({1: "keep", 0: "drop", None: "unsure"}.get(row["label"], row["label"]) for row in self.rows)
+        names = {True: "keep", False: "drop", None: "unsure"}
+        n = Counter(names[SAID.get(row["label"])] for row in self.rows)
         return ", ".join(f"{n[name]:,} {name}" for name in ("keep", "drop", "unsure") if n[name] or name != "unsure")

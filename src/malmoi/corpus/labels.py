@@ -7,6 +7,7 @@ sure about. Further keys ("id", "url", "language") are kept. `malmoi corpus labe
 import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,8 @@ LEAST = 10
 N_FOLDS, N_BINS, N_DRAWS = 5, 5, 1000
 CHOSEN_ON = 500
 """Labels on which the strength of the penalty is chosen, in two halves."""
-_SAID = {1: True, 0: False, "keep": True, "drop": False, "1": True, "0": False}
+SAID = {1: True, 0: False, "keep": True, "drop": False, "1": True, "0": False}
+"""What a file has as a label -> whether to keep the page."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +44,22 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
-                    row = json.loads(line)
+                    try:
+                        row = json.loads(line)
+                    except ValueError as error:
+                        raise DataError(f"{path}:{number}: is not JSON ({error}); mend or remove the line") from None
                     if not isinstance(row, dict) or not isinstance(row.get("text"), str) or "label" not in row:
                         raise DataError(f'{path}:{number}: no label; each line needs "text" and "label" (1 or 0)')
                     said = row["label"]
-                    if said is not None and (not isinstance(said, str | int) or said not in _SAID):
+                    if said is not None and (not isinstance(said, str | int) or said not in SAID):
                         raise DataError(
                             f"{path}:{number}: label {json.dumps(said)[:40]}: give 1 (keep), 0 (drop) or null"
                         )
                     yield number, row
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; `malmoi corpus label` makes one") from None
-    except (OSError, EOFError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as JSON lines ({error}); mend or remove the line") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from None
 
 
 def read_labels(paths: Sequence[Path]) -> list[Label]:
@@ -67,7 +72,7 @@ def read_labels(paths: Sequence[Path]) -> list[Label]:
             text = row["text"]
             name = row.get("language")
             language = name if isinstance(name, str) and name else language_of(text)[0]
-            found[text_digest(text)] = Label(text, _SAID[row["label"]], language)
+            found[text_digest(text)] = Label(text, SAID[row["label"]], language)
     labels = [found[key] for key in sorted(found)]
     n_keep = sum(label.keep for label in labels)
     if min(n_keep, len(labels) - n_keep) < LEAST:
@@ -79,7 +84,7 @@ def read_labels(paths: Sequence[Path]) -> list[Label]:
 def train(labels: Sequence[Label]) -> tuple[Classifier, dict[str, Any]]:
     """A classifier of all labels, and a report of what it says of labels that it was not trained on.
 
-    The report: "auc" with its interval, of length alone too and by language; "roc": (wrongly kept, rightly kept);
+    The report: "auc" with its interval, also of length only and by language; "roc": (wrongly kept, rightly kept);
     "calibration": (said, kept, n). All of it is cross-validated: each label is judged by a classifier that was trained
     without it; the strength of the penalty is chosen on the same labels, which flatters it a little.
     """

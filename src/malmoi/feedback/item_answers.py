@@ -49,7 +49,7 @@ def sample_next(ledger: Ledger, service: Service) -> bool:
         if (words := canonical_question(answer.text)) and words not in seen:
             seen.add(words)
             answers.append(answer)
-        if not turn.speaks:  # the documents alone answer, always the same
+        if not turn.speaks:  # only the documents answer, always the same
             break
     add_answers(ledger, item["id"], answers, documents)
     return True

@@ -41,8 +41,7 @@ def shown_answers(ledger: Ledger) -> dict[str, Any]:
 
 def shown_rankings(ledger: Ledger) -> dict[str, Any]:
     """{"n", "cap", "people": [{"name", "n", "simulated"}], "rankings": [{"question", "answers": [{"rank", "text"}],
-    "person", "simulated", "heldout"}]}, the first of them; those of
-    programs only where people have ranked nothing."""
+    "person", "simulated", "heldout"}]}, the first of them; those of programs only where people have ranked nothing."""
     rows, names = ranking_rows(ledger) or ranking_rows(ledger, "simulated"), _names(ledger)
     counts = Counter(row["person"] for row in rows)
     simulated = {row["person"] for row in rows if row["simulated"]}

@@ -7,7 +7,7 @@ consent that is taken back, and a chat that is deleted, count at once.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, insert, select
 
 from malmoi.feedback.chats import checked_text, get_chat, get_message
 from malmoi.feedback.refusals import RefusedError, invalid
@@ -15,7 +15,7 @@ from malmoi.feedback.teach_items import add_disliked
 from malmoi.workspace.base import now
 from malmoi.workspace.database import writing
 from malmoi.workspace.ledger import Ledger
-from malmoi.workspace.service_schema import BetterAnswer, Chat, ChatMessage, Vote
+from malmoi.workspace.service_schema import BetterAnswer, ChatMessage, Vote
 
 UP, DOWN = "up", "down"
 REASONS = ("wrong", "off_topic", "unclear", "too_long", "unsafe")
@@ -90,26 +90,6 @@ def signalled(
             wrote |= {"withdrawn": False, "teaches": may_teach}
         found.append({**message, "vote": said, "better": wrote})
     return found
-
-
-def better_answers(ledger: Ledger) -> list[dict[str, Any]]:
-    """Every better answer that may be learned from, oldest first: {"id", "message", "person", "text", "created_at"}."""
-    latest = select(func.max(BetterAnswer.id)).group_by(BetterAnswer.message_id, BetterAnswer.person_id)
-    query = (
-        select(BetterAnswer, Chat.id.label("chat"))
-        .join(ChatMessage, ChatMessage.id == BetterAnswer.message_id)
-        .join(Chat, Chat.id == ChatMessage.chat_id)
-        .where(BetterAnswer.id.in_(latest), BetterAnswer.withdrawn.is_(False), Chat.may_teach.is_(True))
-        .order_by(BetterAnswer.id)
-    )
-    columns = BetterAnswer.__table__.c
-    with ledger.engine.connect() as connection:
-        rows = connection.execute(query.with_only_columns(*columns, Chat.id.label("chat"))).all()
-    return [
-        {"id": row.id, "chat": row.chat, "message": row.message_id, "person": row.person_id, "text": row.text,
-         "created_at": row.created_at}
-        for row in rows
-    ]  # fmt: skip
 
 
 def _answer(ledger: Ledger, person_id: str, message_id: str) -> dict[str, Any]:

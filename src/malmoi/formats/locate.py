@@ -11,8 +11,8 @@ from malmoi.formats.header import tensor_names
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-PICTURES = "model_index.json"
-"""The file that every picture model has, ours and those that diffusers reads."""
+PICTURES, LORA_WEIGHTS = "model_index.json", "pytorch_lora_weights.safetensors"
+"""The files that every picture model has, and every LoRA for one: ours and those that diffusers reads."""
 PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
 GGUF_MAGIC = b"GGUF"
 LDM = b'"model.diffusion_model.'

@@ -17,8 +17,8 @@ from malmoi.errors import CheckpointError
 from malmoi.files import folder_atomic, write_json
 from malmoi.formats.folder import check_architecture, check_numbers, read_object, read_weights, write_weights
 from malmoi.formats.huggingface import Dtype
-from malmoi.formats.inspect import ABOUT
-from malmoi.formats.locate import CONFIG
+from malmoi.formats.inspect import ABOUT, PICTURE_MODEL
+from malmoi.formats.locate import CONFIG, PICTURES
 from malmoi.image.dit import Denoiser, DenoiserConfig
 from malmoi.image.model import PictureModel
 from malmoi.image.samplers import Sampler, samplers_of
@@ -29,7 +29,7 @@ from malmoi.tokenizer.bpe import Tokenizer
 S = TypeVar("S", bound=Settings)
 N = TypeVar("N", bound=nn.Module)
 OWN = "MalmoiPicturePipeline"
-KIND, INDEX, SCHEDULER = "picture model", "model_index.json", "scheduler_config.json"
+SCHEDULER = "scheduler_config.json"
 DENOISER_WEIGHTS, TEXT_WEIGHTS = "diffusion_pytorch_model.safetensors", "model.safetensors"
 
 
@@ -75,7 +75,7 @@ def load_tower(folder: Path) -> TowerText:
 
 def own_files(folder: Path) -> list[Path]:
     """The files that `load_own` reads, relative to the folder."""
-    named = [INDEX, f"scheduler/{SCHEDULER}", f"denoiser/{DENOISER_WEIGHTS}", f"text_encoder/{TEXT_WEIGHTS}"]
+    named = [PICTURES, f"scheduler/{SCHEDULER}", f"denoiser/{DENOISER_WEIGHTS}", f"text_encoder/{TEXT_WEIGHTS}"]
     named += [f"denoiser/{CONFIG}", f"text_encoder/{CONFIG}"]
     tokenizer = (path.relative_to(folder) for path in (folder / "tokenizer").iterdir() if path.is_file())
     return sorted({*map(Path, named), *tokenizer})
@@ -93,7 +93,7 @@ def save_own(
     assert isinstance(denoiser, Denoiser) and isinstance(text, TowerText)
     with folder_atomic(folder) as partial:
         facts = {**model.about, "sampler": model.sampler, "size": list(model.size), "few_steps": model.few_steps}
-        write_json(partial / INDEX, {"_class_name": OWN, **facts})
+        write_json(partial / PICTURES, {"_class_name": OWN, **facts})
         scheduler = {"kind": model.process.kind, "prediction": model.process.prediction}
         write_json(partial / "scheduler" / SCHEDULER, scheduler)
         write_json(partial / "denoiser" / CONFIG, denoiser.config.model_dump(mode="json"))
@@ -101,7 +101,7 @@ def save_own(
         write_json(partial / "text_encoder" / CONFIG, text.tower.config.model_dump(mode="json"))
         write_weights(partial / "text_encoder" / TEXT_WEIGHTS, text.tower.state_dict())
         text.captions.tokenizer.save(partial / "tokenizer")
-        write_json(partial / ABOUT, {"malmoi": __version__, "kind": KIND, **(about or {})})
+        write_json(partial / ABOUT, {"malmoi": __version__, "kind": PICTURE_MODEL, **(about or {})})
 
 
 def load_own(folder: Path, dtype: torch.dtype | None = None) -> PictureModel:
@@ -110,8 +110,8 @@ def load_own(folder: Path, dtype: torch.dtype | None = None) -> PictureModel:
     Raises CheckpointError for missing, truncated, forged or pickled weights, and for parts of different models.
     """
     dtype = dtype or device.current().compute_dtype
-    index = {key: value for key, value in read_object(folder / INDEX).items() if key != "_class_name"}
-    facts = parse(_Index, index, str(folder / INDEX))
+    index = {key: value for key, value in read_object(folder / PICTURES).items() if key != "_class_name"}
+    facts = parse(_Index, index, str(folder / PICTURES))
     where = folder / "scheduler" / SCHEDULER
     scheduler = parse(_Scheduler, read_object(where), str(where))
     process = Process(scheduler.kind, scheduler.prediction)
@@ -126,7 +126,7 @@ def load_own(folder: Path, dtype: torch.dtype | None = None) -> PictureModel:
     if config.n_channels != 3 or facts.size != drawn or not fits:
         raise CheckpointError(f"{folder}: its denoiser and its text encoder do not belong together")
     if facts.sampler not in samplers_of(process):
-        raise CheckpointError(f"{folder / INDEX}: sampler {facts.sampler}: does not fit the process")
+        raise CheckpointError(f"{folder / PICTURES}: sampler {facts.sampler}: does not fit the process")
     about = facts.model_dump(include={"en", "ko", "steps", "guidance", "sampler"})
     # Positions are learned: a picture of another size has no places for its patches.
     return PictureModel(process, denoiser, text, None, drawn, config.n_channels, config.size, about, facts.few_steps)

@@ -19,12 +19,12 @@ from malmoi.files import sha256_of
 from malmoi.formats.folder import DTYPES, check_numbers, read_object, read_weights, write_weights
 from malmoi.formats.header import tensor_names
 from malmoi.formats.ldm import unet_names
-from malmoi.formats.locate import is_lora
+from malmoi.formats.locate import LORA_WEIGHTS, is_lora
 from malmoi.image.lora import PARTS, Adapter, Lora, merge, networks_of, targets
 from malmoi.image.model import PictureModel
 from malmoi.image.unet import UNet
 
-FILE, PEFT_FILE, PEFT_CONFIG = "pytorch_lora_weights.safetensors", "adapter_model.safetensors", "adapter_config.json"
+PEFT_FILE, PEFT_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 MOST_SCALE = 10.0
 METADATA = "lora_adapter_metadata"
 """Key of the file's metadata under which diffusers keeps the adapters' alpha."""
@@ -79,8 +79,9 @@ def parse_scale(text: str) -> float:
 
 
 def _named(name: str, models: Path | None) -> Path:
-    is_name = models is not None and "/" not in name and not Path(name).exists() and (models / name / FILE).is_file()
-    return models / name if models is not None and is_name else Path(name)
+    if models is None or "/" in name or Path(name).exists() or not (models / name / LORA_WEIGHTS).is_file():
+        return Path(name)
+    return models / name
 
 
 def apply_loras(model: PictureModel, texts: Sequence[str], name: str, models: Path | None = None) -> list[str]:
@@ -144,12 +145,12 @@ def _file(path: Path) -> Path:
         if path.suffix == ".safetensors" and path.is_file() and tensor_names(path) and not is_lora(path):
             raise CheckpointError(f"{path}: holds no LoRA")
         return path
-    for name in (FILE, PEFT_FILE):
+    for name in (LORA_WEIGHTS, PEFT_FILE):
         if (path / name).is_file():
             return path / name
     others = sorted(path.glob("*.safetensors"))
     if len(others) != 1:
-        raise CheckpointError(f"{path}: holds no {FILE}; give the file itself")
+        raise CheckpointError(f"{path}: holds no {LORA_WEIGHTS}; give the file itself")
     return others[0]
 
 

@@ -23,9 +23,9 @@ from malmoi.formats.folder import (
     write_weights,
 )
 from malmoi.formats.huggingface import Dtype
-from malmoi.formats.inspect import ABOUT
-from malmoi.formats.locate import CONFIG, PICKLES, check_pointer
-from malmoi.formats.own_pictures import INDEX, KIND, OWN, load_own, own_files, save_own
+from malmoi.formats.inspect import ABOUT, PICTURE_MODEL
+from malmoi.formats.locate import CONFIG, PICKLES, PICTURES, check_pointer
+from malmoi.formats.own_pictures import OWN, load_own, own_files, save_own
 from malmoi.formats.picture_schedule import VERSION, read_process, write_schedule
 from malmoi.image.autoencoder import Autoencoder, AutoencoderConfig
 from malmoi.image.captions import Captions
@@ -67,12 +67,12 @@ _OLD_ATTENTION = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", "
 
 def is_pictures(folder: Path) -> bool:
     """Whether a folder is meant to be a picture model."""
-    return (folder / INDEX).is_file()
+    return (folder / PICTURES).is_file()
 
 
 def is_own(folder: Path) -> bool:
     """Whether a picture model is one that Malmoi trained from nothing."""
-    return is_pictures(folder) and read_object(folder / INDEX).get("_class_name") == OWN
+    return is_pictures(folder) and read_object(folder / PICTURES).get("_class_name") == OWN
 
 
 def load_pictures(folder: Path, dtype: torch.dtype | None = None) -> PictureModel:
@@ -106,8 +106,8 @@ def load_pictures(folder: Path, dtype: torch.dtype | None = None) -> PictureMode
 def check_family(folder: Path) -> None:
     """Raises CheckpointError for a folder of another family, or without one of the parts."""
     if not is_pictures(folder):
-        raise CheckpointError(f"{folder}: is not a picture model (no {INDEX})")
-    index = read_object(folder / INDEX)
+        raise CheckpointError(f"{folder}: is not a picture model (no {PICTURES})")
+    index = read_object(folder / PICTURES)
     name = index.get("_class_name")
     if name not in KNOWN:
         raise CheckpointError(f"{folder}: is a {name}; {FAMILY} 1.x and 2.x are read, and Malmoi's own")
@@ -224,7 +224,7 @@ def files_of(folder: Path) -> list[Path]:
     """The files that `load_pictures` reads, relative to the folder, with the licence and what is told of the model."""
     if is_own(folder):
         return own_files(folder)
-    found = [folder / INDEX, *folder.glob("*.md"), *folder.glob("LICENSE*")]
+    found = [folder / PICTURES, *folder.glob("*.md"), *folder.glob("LICENSE*")]
     for part in PARTS:
         found += [path for path in (folder / part).iterdir() if path.suffix in (".json", ".txt")]
     for part, stem in (("unet", PICTURE_WEIGHTS), ("vae", PICTURE_WEIGHTS), ("text_encoder", TEXT_WEIGHTS)):
@@ -274,7 +274,7 @@ def save_pictures(
     assert isinstance(unet, UNet) and isinstance(vae, Autoencoder) and isinstance(text, ClipText)
     with folder_atomic(folder) as partial:
         scheduler = write_schedule(partial / "scheduler", model.process, model.sampler)
-        write_json(partial / INDEX, _index(scheduler, INPAINTS if model.inpaints else KNOWN[0]))
+        write_json(partial / PICTURES, _index(scheduler, INPAINTS if model.inpaints else KNOWN[0]))
         config = unet.config.model_dump(mode="json")
         named = {"_class_name": "UNet2DConditionModel", "_diffusers_version": VERSION}
         write_json(partial / "unet" / CONFIG, {**named, **config})
@@ -295,7 +295,7 @@ def save_pictures(
         write_weights(partial / "text_encoder" / f"{TEXT_WEIGHTS}.safetensors", prefixed, dtype)
         text.captions.save(partial / "tokenizer")
         if about is not None:
-            write_json(partial / ABOUT, {"malmoi": __version__, "kind": KIND, **about})
+            write_json(partial / ABOUT, {"malmoi": __version__, "kind": PICTURE_MODEL, **about})
 
 
 def _index(scheduler: str, pipeline: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -119,12 +120,13 @@ def export(
     rows = export_rows(state.ledger, form, snapshot or None)
     if not rows:
         raise RefusedError("not_found", "there is nothing to export yet")
-    folder = tempfile.TemporaryDirectory(prefix="malmoi-export-")
     what = form if form == LABELS else what_of(form)
     name = f"malmoi-{what}{f'-{form}' if form == 'pairs' else ''}{f'-{snapshot[:12]}' if snapshot else ''}"
-    path = Path(folder.name) / f"{name}.{format}"
-    write_exported(path, rows)
-    return FileResponse(path, filename=path.name, background=BackgroundTask(folder.cleanup))
+    with ExitStack() as stack:
+        path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="malmoi-export-"))) / f"{name}.{format}"
+        write_exported(path, rows)
+        sent = stack.pop_all()
+    return FileResponse(path, filename=path.name, background=BackgroundTask(sent.close))
 
 
 @router.get("/people")

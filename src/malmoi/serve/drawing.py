@@ -19,9 +19,8 @@ from malmoi.feedback import drawings
 from malmoi.feedback.refusals import RefusedError, invalid
 from malmoi.feedback.studio import MOST_PICTURES, Asked, Order
 from malmoi.serve.errors import envelope, refusal_of
-from malmoi.serve.making import ALIVE_EVERY_S
 from malmoi.serve.state import State
-from malmoi.serve.stream import ALIVE, EventStream, event_of
+from malmoi.serve.stream import ALIVE, EventStream, comes_soon, event_of
 from malmoi.serve.who import Chatting, Here
 
 router = APIRouter(prefix="/api/drawings")
@@ -127,10 +126,7 @@ class Making:
                 first, previews = await asyncio.to_thread(order.previews)
                 shown = [base64.b64encode(one).decode() for one in previews]
                 yield event_of({"type": "step", "done": done, "of": order.sketch.of, "first": first, "previews": shown})
-            try:
-                async with asyncio.timeout(ALIVE_EVERY_S):
-                    await self.changed.wait()
-            except TimeoutError:
+            if not await comes_soon(self.changed):
                 yield ALIVE
         if self.failed is not None:
             yield event_of({"type": "error", "error": envelope(self.failed)["error"]})

@@ -16,9 +16,7 @@ from weakref import WeakKeyDictionary
 from malmoi.feedback.refusals import RefusedError
 from malmoi.feedback.service import Turn
 from malmoi.serve.errors import refusal_of
-from malmoi.serve.stream import ALIVE, event_of
-
-ALIVE_EVERY_S = 10.0
+from malmoi.serve.stream import ALIVE, comes_soon, event_of
 
 
 class Bell:
@@ -120,8 +118,5 @@ async def events(making: Making, first: Sequence[dict[str, Any]]) -> AsyncGenera
                 yield event_of({"type": "text", "text": making.end["message"]["text"]})
             yield event_of(making.end)
             return
-        try:
-            async with asyncio.timeout(ALIVE_EVERY_S):
-                await making.changed.wait()
-        except TimeoutError:
+        if not await comes_soon(making.changed):
             yield ALIVE

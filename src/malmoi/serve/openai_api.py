@@ -22,7 +22,7 @@ from malmoi.inference.grounded import Answered
 from malmoi.serve.errors import openai_envelope, refusal_of
 from malmoi.serve.making import Making
 from malmoi.serve.state import State
-from malmoi.serve.stream import EventStream, event_of, while_there
+from malmoi.serve.stream import ALIVE, EventStream, comes_soon, event_of, while_there
 from malmoi.serve.who import Here, WithKey
 from malmoi.workspace.picture_models import picture_model_names
 
@@ -237,8 +237,8 @@ class Completion:
                 chunks += self._last()
             if chunks:  # together: each time costs the other answers time
                 yield b"".join(chunks)
-            if len(ended) < len(self.makings) and self.failed is None:
-                await self.changed.wait()
+            if len(ended) < len(self.makings) and self.failed is None and not await comes_soon(self.changed):
+                yield ALIVE
         if self.failed is not None:
             yield event_of(openai_envelope(self.failed))
 

@@ -16,7 +16,7 @@ from malmoi.inference.grounded import Answered
 from malmoi.serve.errors import envelope, refusal_of
 from malmoi.serve.making import Making
 from malmoi.serve.state import State
-from malmoi.serve.stream import EventStream, event_of
+from malmoi.serve.stream import ALIVE, EventStream, comes_soon, event_of
 from malmoi.serve.who import Chatting, Here
 
 router = APIRouter(prefix="/api")
@@ -87,7 +87,7 @@ async def compare(id: str, body: Compare, member: Chatting, state: Here) -> Even
     try:
         service = await state.in_service()
         if service.voice is None:
-            raise RefusedError("nothing_to_compare", "the documents alone answer here, always the same")
+            raise RefusedError("nothing_to_compare", "only the documents answer here, always the same")
         warm = {**chat["sampling"], "temperature": max(WARM, chat["sampling"].get("temperature", 0.0)), "seed": None}
         turns = [await asyncio.to_thread(Turn, service, said, chosen) for chosen in (chat["sampling"], warm)]
         for turn in turns:
@@ -168,8 +168,8 @@ class Comparing:
                     told[place] = state
                     row = {"type": "queued", "position": making.position} if making.position else {"type": "phase"}
                     yield event_of({**row, "phase": making.phase, "pane": PANES[place]})
-            if self.end is None:
-                await self.changed.wait()
+            if self.end is None and not await comes_soon(self.changed):
+                yield ALIVE
         if self.end["type"] == "done":
             for pane in PANES:
                 yield event_of({"type": "text", "pane": pane, "text": self.end["comparison"][pane]["text"]})

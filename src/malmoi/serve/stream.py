@@ -22,8 +22,16 @@ def event_of(row: dict[str, Any] | str) -> bytes:
     return f"data: {text}\n\n".encode()
 
 
-ALIVE = b": \n\n"
-"""A comment, which readers skip; it keeps the connection open."""
+ALIVE, ALIVE_EVERY_S = b": \n\n", 10.0
+"""A comment, which readers skip: it keeps a connection open on which nothing is said."""
+
+
+async def comes_soon(event: asyncio.Event) -> bool:
+    """Whether an event comes before it is time to send `ALIVE`."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(ALIVE_EVERY_S):
+            await event.wait()
+    return event.is_set()
 
 
 class EventStream(Response):

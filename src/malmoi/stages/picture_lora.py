@@ -16,7 +16,8 @@ from malmoi.evals.drawings import draw_captions, turned_captions
 from malmoi.facts import Facts, Section, Sheet, SheetRow
 from malmoi.files import folder_atomic, read_json, write_json
 from malmoi.formats.inspect import ABOUT, PICTURE_LORA
-from malmoi.formats.picture_lora import FILE, write_lora
+from malmoi.formats.locate import LORA_WEIGHTS
+from malmoi.formats.picture_lora import write_lora
 from malmoi.formats.pictures import load_pictures
 from malmoi.image.lora import LoraLayer, adapters_of
 from malmoi.image.model import PictureModel
@@ -72,7 +73,7 @@ def run(context: Context, settings: Settings) -> None:
     lora = adapters_of(trained)
     about = {"run": context.run_id, "parents": context.parents, "base": settings.base, **credits_of(pictures)}
     with folder_atomic(context.out / MODEL) as partial:
-        write_lora(partial / FILE, lora)
+        write_lora(partial / LORA_WEIGHTS, lora)
         write_json(partial / ABOUT, {"malmoi": __version__, "kind": PICTURE_LORA, **about})
     captions = turned_captions(pictures.rows[: settings.n_shown])
     if captions:

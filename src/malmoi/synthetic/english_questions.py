@@ -6,10 +6,10 @@ same question in an indirect form ("Can you tell me when …") keeps the order o
 
 import re
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from malmoi.synthetic import english_patterns as P
 from malmoi.synthetic.english import FORMS, Clause, is_person_verb, is_plural, parse
+from malmoi.synthetic.questions import Answerable
 
 LONGEST_SENTENCE = 160
 LONGEST_QUESTION = 100
@@ -44,15 +44,7 @@ PRICE = (
 )
 
 
-class Found(NamedTuple):
-    """What a sentence answers. kind: of question; prompts: its phrasings, the last one held out; short: the answer"""
-
-    kind: str
-    prompts: tuple[str, ...]
-    short: str
-
-
-def english_questions(sentence: str, topic: str, before: str = "") -> Iterator[Found]:
+def english_questions(sentence: str, topic: str, before: str = "") -> Iterator[Answerable]:
     """The questions that a sentence answers.
 
     topic: what the text is about, for instructions without a subject; before: the sentence before this, whose subject
@@ -98,10 +90,10 @@ def _with_subject(body: str, before: str) -> str:
     return f"{clause.subject[0].upper()}{clause.subject[1:]} {rest}"
 
 
-_Pairs = Iterator[tuple[str, Found]]
+_Pairs = Iterator[tuple[str, Answerable]]
 
 
-def _asked(kind: str, asks: str, clause: Clause, rest: str, short: str) -> Iterator[Found]:
+def _asked(kind: str, asks: str, clause: Clause, rest: str, short: str) -> Iterator[Answerable]:
     """The question in all phrasings; rest: the clause's rest without the answer."""
     rest = P.ADVERBS.sub("", f" {rest}").strip()
     direct = " ".join(f"{asks} {clause.auxiliary} {clause.subject} {clause.after} {rest}".split())
@@ -109,7 +101,7 @@ def _asked(kind: str, asks: str, clause: Clause, rest: str, short: str) -> Itera
     if clause.is_copula and not rest:
         indirect = f"{_lower(asks)} {clause.written}"
     if len(direct) <= LONGEST_QUESTION and _is_closed(direct):
-        yield Found(kind, _phrased(direct, indirect), short)
+        yield Answerable(kind, _phrased(direct, indirect), short)
 
 
 def _phrased(direct: str, indirect: str) -> tuple[str, ...]:
@@ -141,7 +133,7 @@ def _without(text: str, span: tuple[int, int]) -> str:
     return " ".join((text[: span[0]] + text[span[1] :]).split())
 
 
-def _pairs(kind: str, found: Iterator[Found]) -> _Pairs:
+def _pairs(kind: str, found: Iterator[Answerable]) -> _Pairs:
     return ((kind, one) for one in found)
 
 
@@ -231,7 +223,7 @@ def _who(clause: Clause) -> _Pairs:
         return
     question = f"Who {clause.written[len(subject) :].strip()} {clause.rest}"
     if len(question) <= LONGEST_QUESTION:
-        yield "who", Found("who", _phrased(question, _lower(question)), subject)
+        yield "who", Answerable("who", _phrased(question, _lower(question)), subject)
 
 
 def _what(clause: Clause) -> _Pairs:
@@ -241,7 +233,7 @@ def _what(clause: Clause) -> _Pairs:
     elif clause.is_copula and re.match(r"(?:a|an|one of the|the) \w", clause.rest) and _is_name(clause.subject):
         is_person = P.PEOPLE.search(clause.rest[:60]) and P.PERSON.match(clause.subject)
         asks = "Who" if is_person else "What"
-        yield "what", Found("who" if is_person else "what", _definition(asks, clause), "")
+        yield "what", Answerable("who" if is_person else "what", _definition(asks, clause), "")
     elif (
         clause.after
         and P.OBJECT.match(clause.rest)
@@ -250,7 +242,7 @@ def _what(clause: Clause) -> _Pairs:
         yield from _pairs("what", _asked("what", "What", clause, "", clause.rest))
 
 
-def _whether(clause: Clause) -> Iterator[Found]:
+def _whether(clause: Clause) -> Iterator[Answerable]:
     rest = clause.rest
     is_rule = rest.startswith("not ") or clause.auxiliary in ("can", "may", "must")
     if not is_rule or not 2 <= len(rest.split()) <= 9 or " and " in rest:
@@ -258,7 +250,7 @@ def _whether(clause: Clause) -> Iterator[Found]:
     rest = rest.removeprefix("not ")
     direct = f"{clause.auxiliary[0].upper()}{clause.auxiliary[1:]} {clause.subject} {rest}"
     indirect = f"whether {clause.written} {rest}"
-    yield Found("whether", _phrased(direct, indirect), "no" if clause.rest.startswith("not ") else "")
+    yield Answerable("whether", _phrased(direct, indirect), "no" if clause.rest.startswith("not ") else "")
 
 
 def _is_name(subject: str) -> bool:
@@ -273,7 +265,7 @@ def _definition(asks: str, clause: Clause) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _instruction(body: str, topic: str) -> Iterator[Found]:
+def _instruction(body: str, topic: str) -> Iterator[Answerable]:
     """Instructions: "Fry each pancake for two minutes" -> "How long should I fry each pancake?"."""
     words = body.split()
     form = FORMS.get(words[0].lower()) if words else None

@@ -6,10 +6,10 @@ predicate gets the ending of a question.
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from malmoi.synthetic import korean_patterns as P
 from malmoi.synthetic.korean import Asked, ask, with_particle
+from malmoi.synthetic.questions import Answerable
 
 LONGEST_SENTENCE = 100
 LONGEST_SIMPLE = 60
@@ -71,15 +71,7 @@ PERSON = (
 )
 
 
-class Found(NamedTuple):
-    """What a sentence answers. kind: of question; prompts: its phrasings, the last one held out; short: the answer"""
-
-    kind: str
-    prompts: tuple[str, ...]
-    short: str
-
-
-def korean_questions(sentence: str, topic: str) -> Iterator[Found]:
+def korean_questions(sentence: str, topic: str) -> Iterator[Answerable]:
     """The questions that a sentence answers. topic: what the text is about, for sentences that do not say it"""
     body = P.CONNECTIVE.sub("", P.PARENTHESES.sub("", sentence)).rstrip(". 。")
     if len(sentence) > LONGEST_SENTENCE or P.ODD.search(body):
@@ -111,7 +103,7 @@ def korean_questions(sentence: str, topic: str) -> Iterator[Found]:
     for kind, question, short in _replaced(before, asked):
         if kind not in seen and len(question) + len(start) <= LONGEST_QUESTION:
             seen.add(kind)
-            yield Found(kind, tuple(_ended(start + question, asked)), short)
+            yield Answerable(kind, tuple(_ended(start + question, asked)), short)
     is_rule = P.FORBIDS.search(" ".join([*words[:-1], asked.embedded]))
     if (
         not seen
@@ -120,7 +112,7 @@ def korean_questions(sentence: str, topic: str) -> Iterator[Found]:
         and is_rule
         and re.match(r"\S+[은는](?=\s)|\S+ \S+[은는](?=\s)", body)
     ):
-        yield Found("whether", tuple(_ended(before, asked)), "")
+        yield Answerable("whether", tuple(_ended(before, asked)), "")
 
 
 def _according_to(topic: str) -> str | None:
@@ -158,9 +150,7 @@ def _replaced(before: str, asked: Asked) -> Iterator[tuple[str, str, str]]:
     yield from _how_many(before)
     if (found := _last(P.LASTS, before)) and not before[: found.start()].endswith(("약 ",)):
         particle = (found["particle"] or "").strip()
-        if particle != "동안" and not re.search(r"(걸리|지나|남|쉬|기다리)", asked.embedded):
-            pass
-        else:
+        if particle == "동안" or re.search(r"(걸리|지나|남|쉬|기다리)", asked.embedded):
             short = found["span"] + (found["about"] or "")
             yield "how long", _put(before, found.span(), "얼마 동안" if particle == "동안" else "얼마나"), short
     yield from _where(before, asked)
@@ -333,7 +323,7 @@ def _is_topic(word: str) -> bool:
     return len(word) > 2 and word.endswith("는") and not re.search(r"(하|되|있|없|가|오|보|주|받|먹|쓰)는$", word)
 
 
-def _of_copula(body: str, asked: Asked, topic: str) -> Iterator[Found]:
+def _of_copula(body: str, asked: Asked, topic: str) -> Iterator[Answerable]:
     noun_phrase = re.sub(r"(입니다|이다|이에요|예요|임)\.?$", "", body)
     found = P.TOPIC.match(noun_phrase + " x" if noun_phrase == body else noun_phrase)
     if found is None:
@@ -343,22 +333,22 @@ def _of_copula(body: str, asked: Asked, topic: str) -> Iterator[Found]:
     if P.DANGLING.match(name) or re.search(r"(을|를|에|에서|부터|까지|으로)(\s|$)", name) or len(name) > 30:
         return
     if won := P.COPULA_WON.search(rest):
-        yield Found("how much", _with_subject(f"{subject} {rest[: won.start()]}", "얼마"), won["won"])
+        yield Answerable("how much", _with_subject(f"{subject} {rest[: won.start()]}", "얼마"), won["won"])
     elif number := P.COPULA_NUMBER.search(rest):
         if not rest[: number.start()].strip():
-            yield Found("how many", _with_subject(f"{subject} ", f"몇 {number['unit']}"), number.group())
+            yield Answerable("how many", _with_subject(f"{subject} ", f"몇 {number['unit']}"), number.group())
     elif time := P.IS_WHEN.search(rest):
-        yield Found("when", _with_subject(f"{subject} {rest[: time.start()]}", "언제"), time["time"])
+        yield Answerable("when", _with_subject(f"{subject} {rest[: time.start()]}", "언제"), time["time"])
     elif P.ONLY_FIGURE.fullmatch(rest):
-        yield Found("how much", _with_subject(f"{subject} ", "얼마"), rest)
+        yield Answerable("how much", _with_subject(f"{subject} ", "얼마"), rest)
     elif re.search(r"(때문|것|뿐|편)$", rest):
         return
     elif name.endswith(P.PLACES):
-        yield Found("where", _with_subject(f"{subject} ", "어디"), rest)
+        yield Answerable("where", _with_subject(f"{subject} ", "어디"), rest)
     elif name.endswith(P.ROLES):
-        yield Found("who", _with_subject(f"{subject} ", "누구"), rest)
+        yield Answerable("who", _with_subject(f"{subject} ", "누구"), rest)
     elif re.search(r"(번호|전화)$", name):
-        yield Found("what", _with_subject(f"{subject} ", "몇 번"), rest)
+        yield Answerable("what", _with_subject(f"{subject} ", "몇 번"), rest)
     elif not re.search(r"(것|때문|중|편|예정|정도|뿐|데|점|이유|수|곳|셈|상태)$", rest):
         yield from _definition(body)
 
@@ -370,7 +360,7 @@ def _with_subject(start: str, asks: str) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _definition(body: str) -> Iterator[Found]:
+def _definition(body: str) -> Iterator[Answerable]:
     found = P.TOPIC.match(body)
     if found is None or P.DANGLING.match(found["name"]):
         return
@@ -386,7 +376,7 @@ def _definition(body: str) -> Iterator[Found]:
         return
     noun = re.sub(r"(입니다|이다|이에요|예요|이었다|였다)$", "", found["rest"])
     phrasings = PERSON if P.PEOPLE.search(noun) else WHAT
-    yield Found("who" if phrasings is PERSON else "what", filled(phrasings, name), "")
+    yield Answerable("who" if phrasings is PERSON else "what", filled(phrasings, name), "")
 
 
 def filled(phrasings: tuple[str, ...], name: str) -> tuple[str, ...]:

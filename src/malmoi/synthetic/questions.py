@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from malmoi.synthetic.pydocs import Item
 
@@ -13,6 +13,15 @@ Turn = tuple[str, str]
 """A question and its answer."""
 Documents = tuple[Mapping[str, str], ...]
 """Documents of a prompt: {"title", "text"} each."""
+
+
+class Answerable(NamedTuple):
+    """A question that a sentence answers. kind: what it asks; prompts: its phrasings, the last one held out; short: the
+    answer's own words"""
+
+    kind: str
+    prompts: tuple[str, ...]
+    short: str
 
 
 @dataclass(frozen=True)

@@ -217,7 +217,7 @@ def _english(scene: Scene, rng: np.random.Generator) -> str:
     if scene.relation:
         said += f" {rng.choice(_PLACES[scene.relation])} {_english_thing(scene.things[1], 1)}"
     if scene.background:
-        said += f" on {'black' if rng.integers(3) == 0 else 'a black background'}".replace("black", scene.background)
+        said += f" on {scene.background}" if rng.integers(3) == 0 else f" on a {scene.background} background"
     return said
 
 

@@ -16,7 +16,7 @@ from malmoi.corpus.documents import Document, Reopenable, opener
 from malmoi.synthetic import english_questions as english
 from malmoi.synthetic import korean_patterns
 from malmoi.synthetic import korean_questions as korean
-from malmoi.synthetic.questions import Question
+from malmoi.synthetic.questions import Answerable, Question
 from malmoi.synthetic.sections import Section, is_english, is_korean, is_prose, sections
 from malmoi.text import canonical_question
 
@@ -137,7 +137,7 @@ def _candidates(document: Document) -> Iterator[_Candidate]:
                 )  # fmt: skip
 
 
-def _of_sentence(section: Section, place: int) -> Iterator[korean.Found | english.Found]:
+def _of_sentence(section: Section, place: int) -> Iterator[Answerable]:
     sentence = section.sentences[place]
     if is_korean(sentence):
         if is_prose(sentence, korean.LONGEST_SENTENCE):
@@ -192,67 +192,11 @@ def _inside(heading: str, section: Section) -> str:
 
 
 _PLAIN = frozenset(
-    [
-        "opening",
-        "closing",
-        "rules",
-        "prices",
-        "price",
-        "fees",
-        "costs",
-        "how",
-        "what",
-        "where",
-        "when",
-        "why",
-        "ingredients",
-        "method",
-        "methods",
-        "contents",
-        "members",
-        "equipment",
-        "directions",
-        "instructions",
-        "plans",
-        "plan",
-        "travel",
-        "arrival",
-        "departure",
-        "notes",
-        "minutes",
-        "tasks",
-        "agenda",
-        "decisions",
-        "to",
-        "the",
-        "a",
-        "about",
-        "our",
-        "my",
-        "summary",
-        "introduction",
-        "background",
-        "overview",
-        "history",
-        "results",
-        "conclusion",
-        "contact",
-        "address",
-        "hours",
-        "menu",
-        "schedule",
-        "timetable",
-        "tournaments",
-        "membership",
-        "payment",
-        "payments",
-        "delivery",
-        "returns",
-        "shipping",
-        "installation",
-        "usage",
-        "setup",
-    ]
+    """opening closing rules prices price fees costs how what where when why ingredients method methods contents
+    members equipment directions instructions plans plan travel arrival departure notes minutes tasks agenda
+    decisions to the a about our my summary introduction background overview history results conclusion contact
+    address hours menu schedule timetable tournaments membership payment payments delivery returns shipping
+    installation usage setup""".split()
 )
 """Words that begin headings and are no names."""
 

@@ -186,9 +186,7 @@ def in_service(ledger: Ledger) -> Version | None:
 
 def serving_number(ledger: Ledger) -> int | None:
     """The number of the version that serves: one short query, for every message of a chat."""
-    query = (
-        select(DeploymentRow.version).where(DeploymentRow.act != "refuse").order_by(DeploymentRow.id.desc()).limit(1)
-    )
+    query = select(DeploymentRow.version).where(DeploymentRow.act != "refuse").order_by(DeploymentRow.id.desc())
     with ledger.engine.connect() as connection:
         return connection.scalar(query.limit(1))
 

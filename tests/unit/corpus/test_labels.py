@@ -1,5 +1,6 @@
 """Labels of people, keep and drop: asked for, read, and learned from by a classifier that says what it is worth."""
 
+import gzip
 import json
 import random
 from pathlib import Path
@@ -100,7 +101,7 @@ def test_the_area_is_the_share_of_pairs_in_the_right_order() -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("{", "cannot be read as JSON lines"), ("[1]", 'needs "text" and "label"'), ('{"text": "a"}', "needs"),
+        ("{", "l.jsonl:1: is not JSON"), ("[1]", 'needs "text" and "label"'), ('{"text": "a"}', "needs"),
         ('{"text": "a", "label": 2}', "give 1"), ('{"text": "a", "label": [1]}', "give 1"),
         ('{"text": "a", "label": "k"}', "give 1"), ('{"text": "a", "label": 1}', "1 labels keep and 0 drop"),
     ],
@@ -112,6 +113,18 @@ def test_a_wrong_label_is_one_line(tmp_path: Path, line: str, said: str) -> None
     assert "l.jsonl" in str(error.value) and "\n" not in str(error.value)
     with pytest.raises(DataError, match="no such file"):
         read_labels([tmp_path / "none.jsonl"])
+
+
+def test_a_damaged_archive_is_one_line(tmp_path: Path) -> None:
+    whole = gzip.compress(b'{"text": "a", "label": 1}\n' * 50)
+    (tmp_path / "l.jsonl.gz").write_bytes(whole[:20] + b"\xff" * 20)
+    with pytest.raises(DataError, match=r"l\.jsonl\.gz: cannot be read"):
+        read_labels([tmp_path / "l.jsonl.gz"])
+
+
+def test_labels_are_counted_however_they_are_written(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "l.jsonl", [{"text": "a", "label": label} for label in (1, "1", True, "keep", 0, "0", None)])
+    assert str(LabelFile(tmp_path / "l.jsonl")) == "4 keep, 2 drop, 1 unsure"
 
 
 @pytest.fixture

@@ -198,7 +198,8 @@ def test_a_file_of_chats_comes_back_as_it_was(ledger: Ledger, mina: str, ann: st
     ["x", [1], [{"id": "a", "role": "system", "text": "x"}], [{"id": "a", "role": "user", "text": "x", "parent": "b"}],
      [{"id": "a", "role": "assistant", "text": "x"}], [{"id": "a", "role": "user", "text": ""}],
      [{"id": "a", "role": "user", "text": "x"}, {"id": "a", "role": "assistant", "text": "x", "parent": "a"}],
-     [{"id": "a", "role": "user", "text": "x", "finish": "odd"}], [{"id": "a", "role": "user", "text": "x", "parent": []}]],
+     [{"id": "a", "role": "user", "text": "x", "finish": "odd"}],
+     [{"id": "a", "role": "user", "text": "x", "parent": []}]],
 )  # fmt: skip
 def test_a_file_that_cannot_be_read_adds_nothing(ledger: Ledger, mina: str, messages: object) -> None:
     good = {"title": "good", "messages": [{"id": "a", "role": "user", "text": "hello"}]}

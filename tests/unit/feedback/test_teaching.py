@@ -16,6 +16,7 @@ from malmoi.feedback.judgements import SnapshotFilter, freeze
 from malmoi.feedback.lead import people_agree
 from malmoi.feedback.learning import n_rankings
 from malmoi.feedback.refusals import RefusedError
+from malmoi.feedback.taught import taught_answers
 from malmoi.feedback.teach_items import Sampled
 from malmoi.files import read_jsonl
 from malmoi.workspace.answers import NewAnswer
@@ -124,15 +125,16 @@ def test_a_better_answer_teaches_as_long_as_it_may(ledger: Ledger, mina: str) ->
     chat, answer = answered(ledger, mina)
     signals.write_better(ledger, mina, answer, "Nine.")
     signals.write_better(ledger, mina, answer, " At nine. ")
-    assert [(one["text"], one["person"]) for one in signals.better_answers(ledger)] == [("At nine.", mina)]
+    (taught,) = taught_answers(ledger)
+    assert (taught.question, taught.answer, taught.person) == ("언제 열어?", "At nine.", "Mina")
     chats.change_chat(ledger, mina, chat, {"may_teach": False})
-    assert signals.better_answers(ledger) == []
+    assert taught_answers(ledger) == []
     chats.change_chat(ledger, mina, chat, {"may_teach": True})
     assert signals.withdraw_better(ledger, mina, answer)["better"] is None
-    assert signals.better_answers(ledger) == []
+    assert taught_answers(ledger) == []
     signals.write_better(ledger, mina, answer, "At nine.")
     chats.delete_chat(ledger, mina, chat)
-    assert signals.better_answers(ledger) == []
+    assert taught_answers(ledger) == []
 
 
 def test_an_item_goes_to_as_many_people_as_it_needs_each_once(ledger: Ledger, mina: str, ann: str, bob: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import pytest
 
 from malmoi.serve import stream
-from malmoi.serve.stream import EventStream, event_of, while_there
+from malmoi.serve.stream import EventStream, comes_soon, event_of, while_there
 
 T = TypeVar("T")
 
@@ -42,6 +42,18 @@ def test_a_reader_that_stops_reading_is_left(monkeypatch: pytest.MonkeyPatch) ->
 
     run(EventStream(endless(), left=lambda: left.append(True))({}, never, send))
     assert left == [True] and len(sent) == 4
+
+
+def test_a_reader_hears_something_while_an_event_is_long_in_coming(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "ALIVE_EVERY_S", 0.01)
+
+    async def waited() -> list[bool]:
+        event = asyncio.Event()
+        soon = [await comes_soon(event)]
+        event.set()
+        return [*soon, await comes_soon(event)]
+
+    assert run(waited()) == [False, True]
 
 
 def test_a_reader_that_leaves_is_left_even_if_there_is_nothing_to_send() -> None:

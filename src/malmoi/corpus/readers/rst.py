@@ -80,11 +80,11 @@ def plain_lines(lines: Iterable[str]) -> Iterator[str]:
 
 def _with_following(lines: Iterable[str]) -> Iterator[tuple[str, str, str]]:
     """Each line with the two after it."""
-    first, second = None, ""
-    for n, line in enumerate(chain(lines, ("", ""))):
-        if n > 1 and first is not None:
-            yield first, second, line
-        first, second = (line, "") if n == 0 else (first, line) if n == 1 else (second, line)
+    ahead = chain(lines, ("", ""))
+    first, second = next(ahead), next(ahead)
+    for third in ahead:
+        yield first, second, third
+        first, second = second, third
 
 
 def _is_adorned(title: str, line: str) -> bool:

@@ -8,7 +8,6 @@ Korean word (between spaces) is shorter and carries its particles, and sentences
 import re
 from collections import Counter
 from collections.abc import Callable, Collection
-from functools import cache
 
 ENGLISH = frozenset(
     "the of and to a in is it that for was on are as with be at this have from or by not but an they you we he she his "
@@ -139,11 +138,6 @@ def fineweb(text: str, language: str = "en") -> str:
 RULES: dict[str, Callable[[str, str], str]] = {
     "gopher": gopher, "repetition": repetition, "c4": c4, "fineweb": fineweb,
 }  # fmt: skip
-
-
-@cache
-def rule_names() -> Collection[str]:
-    return tuple(RULES)
 
 
 def first_broken(text: str, language: str, rules: Collection[str]) -> str:

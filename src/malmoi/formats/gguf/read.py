@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from pydantic import ValidationError
-from tokenizers import Tokenizer as Engine
+from tokenizers import Tokenizer as Backend
 from torch import Tensor
 
 from malmoi import device
@@ -368,7 +368,7 @@ def _read_tokenizer(file: GGUF, n_rows: int, template: str | None) -> Tokenizer:
     built = _tokenizer_json(tokens[: len(types)], types, file.strings("tokenizer.ggml.merges"), rules, bos)
     settings = {**names, "chat_template": template, "clean_up_tokenization_spaces": False}
     try:
-        return Tokenizer(Engine.from_str(json.dumps(built)), settings, {"eos_token_id": stops})
+        return Tokenizer(Backend.from_str(json.dumps(built)), settings, {"eos_token_id": stops})
     except CheckpointError as error:
         raise CheckpointError(f"{file.path}: {error}") from None
     except Exception as error:  # the library raises bare Exception for input that it cannot use

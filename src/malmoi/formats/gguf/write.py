@@ -127,15 +127,15 @@ def _join(rows: list[tuple[Tensor, int | None]]) -> Tensor:
 
 def _tokenizer_metadata(tokenizer: Tokenizer, vocab_size: int) -> Metadata:
     """The tokenizer's metadata. Rows of the embedding without a token get a name and are marked as unused."""
-    engine = tokenizer.backend
-    rules = json.loads(engine.to_str())
+    backend = tokenizer.backend
+    rules = json.loads(backend.to_str())
     pre = next((name for name, known in TEXT_RULES.items() if _same(known, rules)), None)
     if rules["model"]["type"] != "BPE" or pre is None:
         raise CheckpointError("tokenizer: llama.cpp does not know how it splits text; export it with --to hf")
     tokens = [f"[PAD{token_id}]" for token_id in range(vocab_size)]
     types = [UNUSED] * vocab_size
-    added = {token_id: token.special for token_id, token in engine.get_added_tokens_decoder().items()}
-    for token, token_id in engine.get_vocab(with_added_tokens=True).items():
+    added = {token_id: token.special for token_id, token in backend.get_added_tokens_decoder().items()}
+    for token, token_id in backend.get_vocab(with_added_tokens=True).items():
         if token_id >= vocab_size:
             raise CheckpointError(f"tokenizer: {token!r} is number {token_id}, but the embedding has {vocab_size} rows")
         is_special = added.get(token_id, False) or token in tokenizer.special
@@ -153,7 +153,7 @@ def _tokenizer_metadata(tokenizer: Tokenizer, vocab_size: int) -> Metadata:
         "tokenizer.ggml.merges": [" ".join(pair) for pair in rules["model"]["merges"]],
         **{TOKEN_IDS[name]: token_id for name, token_id in ids.items()},
         END_OF_TURN_ID: tokenizer.end_of_turn_id,
-        "tokenizer.ggml.add_bos_token": bool(engine.encode("").ids),
+        "tokenizer.ggml.add_bos_token": bool(backend.encode("").ids),
     }
 
 
