@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, CompoundSelect, Connection, delete, func, 
 from malmoi.feedback.accounts import remove_member
 from malmoi.feedback.deleting import delete_items
 from malmoi.feedback.judgements import is_latest
+from malmoi.feedback.page_labels import latest_labels
 from malmoi.feedback.refusals import missing
 from malmoi.feedback.said import BETTER_AS, COMPARED_AS, VOTED_AS
 from malmoi.feedback.snapshots import list_snapshots
@@ -112,8 +113,8 @@ def people_with_data(ledger: Ledger) -> list[dict[str, Any]]:
         ranked = select(Assignment.person_id).join(Judgement, Judgement.assignment_id == Assignment.id)
         rankings = Counter(connection.scalars(ranked.where(is_latest(), Judgement.withdrawn.is_not(True))))
         answers = Counter(connection.scalars(_writers()))
-        labelled = select(PageLabel.person_id, PageLabel.page_id).where(PageLabel.withdrawn.is_(False)).distinct()
-        labels = Counter(row.person_id for row in connection.execute(labelled))
+        said = latest_labels()
+        labels = Counter(connection.scalars(select(said.c.person_id).where(said.c.withdrawn.is_(False))))
     rows = [
         {"id": one.id, "name": one.name, "simulated": one.kind == "simulated", "account": one.id in accounts,
          "n_rankings": rankings[one.id], "n_answers": answers[one.id], "n_labels": labels[one.id]}

@@ -126,7 +126,7 @@ def labels_overview(ledger: Ledger, person_id: str, corpus: str = "", leads: boo
     """
     found = corpora(ledger)
     place = _find_corpus(ledger, corpus, found)
-    latest = _latest()
+    latest = latest_labels()
     with ledger.engine.connect() as connection:
         rows = connection.execute(select(latest.c.person_id, latest.c.label).where(latest.c.withdrawn.is_(False))).all()
         said, by = Counter(NAMES[row.label] for row in rows), Counter(row.person_id for row in rows)
@@ -150,7 +150,7 @@ def labels_overview(ledger: Ledger, person_id: str, corpus: str = "", leads: boo
 def label_rows(ledger: Ledger) -> list[dict[str, Any]]:
     """What people said, in the form of a file of labels, in the order in which they said it; of one text the last label
     counts. {"id", "url", "language", "label": 1, 0 or None, "text", "person"}"""
-    latest = _latest()
+    latest = latest_labels()
     columns = (latest.c.label, latest.c.person_id, *LabelPage.__table__.c)
     query = select(*columns).join(LabelPage, LabelPage.id == latest.c.page_id).where(latest.c.withdrawn.is_(False))
     with ledger.engine.connect() as connection:
@@ -164,7 +164,7 @@ def label_rows(ledger: Ledger) -> list[dict[str, Any]]:
 
 def n_labels(ledger: Ledger) -> int:
     """How many labels count: of each person and page one."""
-    latest = _latest()
+    latest = latest_labels()
     with ledger.engine.connect() as connection:
         counted = select(func.count()).select_from(latest).where(latest.c.withdrawn.is_(False))
         return connection.scalar(counted) or 0
@@ -207,7 +207,7 @@ def _drawn(corpus: str, at: int, page: Page) -> dict[str, Any]:
     return row | {"held_by": None, "held_until": None, "created_at": now()}
 
 
-def _latest() -> Subquery:
+def latest_labels() -> Subquery:
     """The latest version of what each person said of each page."""
     by = (PageLabel.page_id, PageLabel.person_id)
     newest = select(func.max(PageLabel.id)).group_by(*by)
@@ -221,7 +221,7 @@ def _latest_of(connection: Connection, person_id: str, page_id: str) -> Any:
 
 def _waiting(person_id: str, corpus: str) -> Any:
     """The pages that this person may be asked about: the one in their hands first."""
-    latest = _latest()
+    latest = latest_labels()
     told = latest.c.withdrawn.is_(False) & or_(latest.c.label.is_not(None), latest.c.person_id == person_id)
     free = or_(LabelPage.held_until.is_(None), LabelPage.held_until <= now(), LabelPage.held_by == person_id)
     held = and_(LabelPage.held_by == person_id, LabelPage.held_until > now())
