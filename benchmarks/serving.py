@@ -26,8 +26,9 @@ import numpy as np
 
 from malmoi.feedback.accounts import add_member
 from malmoi.feedback.sessions import make_key
+from malmoi.inference.native import limit_threads
 from malmoi.inference.sampling import Sampling
-from malmoi.inference.speaker import N_ROWS
+from malmoi.inference.speaker import N_ROWS, most_threads
 from malmoi.inference.voice import Voice
 from malmoi.pipeline.recipe import find_recipe, read_recipe
 from malmoi.workspace.choice import choose
@@ -188,7 +189,12 @@ def _request(model: str, chat: int, number: int) -> dict[str, Any]:
 
 
 def _bare(voice: Voice, n_answers: Sequence[int]) -> dict[str, Any]:
-    """Tokens a second of the engine alone, on the same requests. n_answers: of each chat"""
+    """Tokens a second of the engine alone, on the same requests, by as many threads as in the service.
+
+    n_answers: of each chat
+    """
+    if (n_threads := most_threads(voice)) is not None:
+        limit_threads(n_threads)
     engine = voice.engine(N_ROWS, n_waiting=sum(n_answers))
     asked = [(n, chat) for chat, most in enumerate(n_answers) for n in range(most)]
     bodies = [_request("", chat, number) for number, chat in sorted(asked)]

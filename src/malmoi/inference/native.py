@@ -169,8 +169,14 @@ _LIMITS = threading.local()
 
 
 def limit_threads(n: int) -> None:
-    """Let what the calling thread computes in C from now on use at most n threads."""
+    """Let what the calling thread computes from now on, in C or by PyTorch, use at most n threads."""
     _LIMITS.most = n
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(n, before))
+    # OpenMP counts for each thread, but PyTorch gives new threads the count that was set last, wherever that was.
+    others = threading.Thread(target=torch.set_num_threads, args=(before,))
+    others.start()
+    others.join()
 
 
 def _n_threads() -> ctypes.c_int64:

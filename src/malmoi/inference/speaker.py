@@ -20,8 +20,8 @@ PART_FLOPS = 1e10
 """Arithmetic for which other answers wait while a prompt is read: less than half a second on one core."""
 SHORTEST_PART = 32
 SHORT_STEP_FLOPS = 2e8
-"""Arithmetic of a step in which several threads save less than they cost: they wait for each other, and meanwhile keep
-the processor from whoever reads requests and writes answers."""
+"""Arithmetic of a step in which several threads save less than they cost: they wait for each other at every operation,
+and meanwhile keep the processor from whoever reads requests and writes answers."""
 
 
 @dataclass(eq=False)
@@ -41,6 +41,16 @@ class Speech:
         return self.request.finish_reason is not None or self.error is not None
 
 
+def most_threads(voice: Voice, n_rows: int = N_ROWS) -> int | None:
+    """How many threads answer `n_rows` prompts fastest: one, if the network is small; None: all that there are"""
+    return 1 if _n_flops(voice) * n_rows < SHORT_STEP_FLOPS else None
+
+
+def _n_flops(voice: Voice) -> int:
+    """Arithmetic of one token."""
+    return 2 * voice.config.n_parameters()
+
+
 class Speaker:
     """Runs an engine. All methods may be called from any thread; `close` ends it."""
 
@@ -57,10 +67,8 @@ class Speaker:
     @classmethod
     def of(cls, voice: Voice, n_rows: int = N_ROWS, n_waiting: int = N_WAITING) -> "Speaker":
         """A speaker for a voice, with an engine that reads long prompts in parts."""
-        n_flops = 2 * voice.config.n_parameters()
-        part = max(SHORTEST_PART, int(PART_FLOPS / n_flops))
-        n_threads = 1 if n_flops * n_rows < SHORT_STEP_FLOPS else None
-        return cls(voice.engine(n_rows, n_waiting=n_waiting, read_at_once=part), n_threads)
+        part = max(SHORTEST_PART, int(PART_FLOPS / _n_flops(voice)))
+        return cls(voice.engine(n_rows, n_waiting=n_waiting, read_at_once=part), most_threads(voice, n_rows))
 
     def submit(self, ids: Sequence[int], sampling: Sampling, seed: int, wake: Callable[[], None]) -> Speech:
         """Queue a prompt. Raises DataError or BusyError as `Engine.submit`; BusyError also once it is closed."""

@@ -8,6 +8,7 @@ import torch
 
 from malmoi.errors import BusyError
 from malmoi.inference.engine import Engine
+from malmoi.inference.native import limit_threads
 from malmoi.inference.requests import Request
 from malmoi.inference.sampling import Sampling
 from malmoi.inference.speaker import Speaker, Speech
@@ -62,6 +63,27 @@ def test_a_reader_is_told_of_the_first_words_and_of_the_end_and_not_of_every_tok
     assert over.wait(60)
     speaker.close()
     assert len(seen) <= 4 and seen[0] <= 2 and len(asked[0].request.ids) == 40 == seen[-1]
+
+
+def test_a_thread_that_is_limited_limits_no_other() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    found: dict[str, int] = {}
+
+    def limited() -> None:
+        limit_threads(1)
+        found["limited"] = torch.get_num_threads()
+
+    def new() -> None:
+        found["new"] = torch.get_num_threads()
+
+    for function in (limited, new):
+        thread = threading.Thread(target=function)
+        thread.start()
+        thread.join()
+    found["main"] = torch.get_num_threads()
+    torch.set_num_threads(before)
+    assert found == {"limited": 1, "new": 2, "main": 2}
 
 
 def test_a_full_queue_is_told_and_a_place_in_it_is_known(long_policy: LanguageModel, tokenizer: Tokenizer) -> None:
