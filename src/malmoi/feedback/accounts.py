@@ -27,6 +27,8 @@ from malmoi.workspace.service_schema import Account, ApiKey, Chat, Invite, Signe
 
 OWNER, ADMIN, LABELER, USER = ROLES = ("owner", "admin", "labeler", "user")
 LONGEST_NAME = 60
+FORGOTTEN = "forgotten"
+"""The name of a person who was forgotten, where an old snapshot or version counts them."""
 PASSWORD_LENGTHS = (8, 200)
 INVITE_HOURS = 72
 # What OWASP advises for Argon2id: 19 MiB and two passes. Two at a time, so that logins do not fill the memory.
@@ -253,6 +255,8 @@ def checked_name(name: str) -> str:
     name = " ".join(nfc(name).split())
     if not 1 <= len(name) <= LONGEST_NAME:
         raise invalid("name", f"expected 1 to {LONGEST_NAME} characters", most=LONGEST_NAME)
+    if name_key(name) == FORGOTTEN:
+        raise invalid("name", "people who were forgotten are called so; choose another")
     if any(unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co") for character in name):
         raise invalid("name", "has a character that cannot be seen")
     return name

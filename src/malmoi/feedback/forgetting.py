@@ -5,12 +5,13 @@ What was frozen stays as it is, because models name it as what they were made fr
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import ColumnElement, CompoundSelect, Connection, delete, func, select, update
 
-from malmoi.feedback.accounts import remove_member
+from malmoi.feedback.accounts import FORGOTTEN, remove_member
 from malmoi.feedback.deleting import delete_items
 from malmoi.feedback.judgements import is_latest
 from malmoi.feedback.page_labels import latest_labels
@@ -21,21 +22,35 @@ from malmoi.feedback.teach_items import WRITE
 from malmoi.files import iterate_jsonl
 from malmoi.workspace.database import chunks, lock_table, writing
 from malmoi.workspace.label_schema import LabelPage, PageLabel
-from malmoi.workspace.ledger import OUT, Ledger
+from malmoi.workspace.ledger import OUT, Ledger, stage_of
 from malmoi.workspace.schema import Assignment, Generation, Judgement, Person
 from malmoi.workspace.service_schema import Account, BetterAnswer, ChatMessage, Comparison, Lease, Practised, TeachItem
 from malmoi.workspace.versions import list_versions
 
 SAID = "judgements"
 """The stage that writes down what people said, for a job to learn from."""
-FORGOTTEN = "forgotten"
-"""The name of a person who was forgotten, where an old snapshot or version counts them."""
+_PROMPTS = frozenset({"prompts.train", "prompts.heldout"})
+READS: Mapping[str, frozenset[str]] = {
+    "sft": frozenset({"demonstrations"}),
+    "reward": frozenset({"train", "heldout", "demonstrations"}),
+    "judge": frozenset({"judge", "demonstrations"}),
+    "dpo": frozenset({"train", "heldout"}),
+    "kto": frozenset({"votes"}),
+    "ppo": _PROMPTS,
+    "grpo": _PROMPTS,
+    "sample": _PROMPTS,
+}
+"""Which of the files that it writes down each stage reads. A stage that is not here may have read all."""
+Parts = dict[str, set[str] | None]
+"""Hash of what was frozen -> the files of it that count, without their ending; None: all of it."""
 
 
 def learned_from_person(ledger: Ledger, person_id: str) -> dict[str, Any]:
     """What has learned from a person: {"snapshots", "artefacts", "versions"}, see `_made_of`."""
-    found = {row["sha256"] for row in list_snapshots(ledger) if any(one["id"] == person_id for one in row["people"])}
-    found |= _with_row(_read_by_jobs(ledger), lambda row: row.get("person") == person_id)
+    found = _parts_with(_read_by_jobs(ledger), lambda row: row.get("person") == person_id)
+    for row in list_snapshots(ledger):
+        if any(one["id"] == person_id for one in row["people"]):
+            found |= _frozen_part(row)
     names = {
         version.name
         for version in list_versions(ledger)
@@ -65,8 +80,13 @@ def learned_from_chat(ledger: Ledger, chat_id: str) -> dict[str, Any]:
             return row["prompt_id"] in names
         return (row.get("person"), row["messages"][-1]["content"]) in written
 
-    files = {row["sha256"]: [ledger.root / row["path"]] for row in list_snapshots(ledger)}
-    return _made_of(ledger, _with_row({**files, **_read_by_jobs(ledger)}, is_of) if names else set(), set())
+    if not names:
+        return _made_of(ledger, {}, set())
+    found = _parts_with(_read_by_jobs(ledger), is_of)
+    for row in list_snapshots(ledger):
+        if _has_row(ledger.root / row["path"], is_of):
+            found |= _frozen_part(row)
+    return _made_of(ledger, found, set())
 
 
 def _read_by_jobs(ledger: Ledger) -> dict[str, list[Path]]:
@@ -75,21 +95,36 @@ def _read_by_jobs(ledger: Ledger) -> dict[str, list[Path]]:
     return {out.sha256: sorted(out.path.glob("*.jsonl")) for out in outs if out is not None}
 
 
-def _with_row(files: Mapping[str, Sequence[Path]], is_wanted: Callable[[Mapping[str, Any]], bool]) -> set[str]:
-    """The hashes of whose files one has such a row."""
-    rows = {
-        sha256: (row for path in paths if path.is_file() for row in iterate_jsonl(path))
-        for sha256, paths in files.items()
-    }
-    return {sha256 for sha256, found in rows.items() if any(map(is_wanted, found))}
+def _parts_with(files: Mapping[str, Sequence[Path]], is_wanted: Callable[[Mapping[str, Any]], bool]) -> Parts:
+    """The hashes of folders with such a row -> the files that have one."""
+    found = {sha256: {path.stem for path in paths if _has_row(path, is_wanted)} for sha256, paths in files.items()}
+    return {sha256: stems for sha256, stems in found.items() if stems}
 
 
-def _made_of(ledger: Ledger, snapshots: Collection[str], names: Collection[str]) -> dict[str, Any]:
-    """The snapshots, the models that were made of them, and the versions that these models are.
+def _has_row(path: Path, is_wanted: Callable[[Mapping[str, Any]], bool]) -> bool:
+    return path.is_file() and any(map(is_wanted, iterate_jsonl(path)))
+
+
+def _frozen_part(snapshot: Mapping[str, Any]) -> Parts:
+    """A snapshot that people froze is read whole; one that a job wrote down is a file among others."""
+    is_of_job = stage_of(str(snapshot["run"])) == SAID
+    return {snapshot["sha256"]: {Path(snapshot["path"]).stem} if is_of_job else None}
+
+
+def _made_of(ledger: Ledger, parts: Parts, names: Collection[str]) -> dict[str, Any]:
+    """The snapshots, the models that were made of these parts of them, and the versions that these models are.
 
     {"snapshots": [name], "artefacts": [{"kind", "run", "hash"}], "versions": [name]}
     """
-    made = {one.sha256: one for sha256 in sorted(snapshots) for one in ledger.descendants(sha256)}
+
+    def reads(stems: Collection[str] | None, stage: str) -> bool:
+        return stems is None or stage not in READS or not READS[stage].isdisjoint(stems)
+
+    made = {
+        one.sha256: one
+        for sha256, stems in sorted(parts.items())
+        for one in ledger.descendants(sha256, partial(reads, stems))
+    }
     hashes = {*made}
     versions = [
         version.name
@@ -98,7 +133,7 @@ def _made_of(ledger: Ledger, snapshots: Collection[str], names: Collection[str])
     ]
     models = [one for one in made.values() if one.kind == "model"]
     return {
-        "snapshots": [row["name"] for row in list_snapshots(ledger) if row["sha256"] in snapshots],
+        "snapshots": [row["name"] for row in list_snapshots(ledger) if row["sha256"] in parts],
         "artefacts": [{"kind": one.kind, "run": one.run_id, "hash": one.sha256} for one in models],
         "versions": versions,
     }

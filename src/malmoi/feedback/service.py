@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -72,23 +73,30 @@ class Service:
     lock: Lock = field(default_factory=Lock, repr=False)
     """The look-up is used by one caller at a time."""
 
+    @cached_property
+    def own(self) -> dict[str, Any]:
+        """How the model's folder says that it samples: read once, not for every message."""
+        from malmoi.formats.generation import sampling_defaults
+
+        return sampling_defaults(self.folder) if self.folder is not None else {}
+
     @property
     def defaults(self) -> dict[str, Any]:
         """How the voice samples where a person chose nothing."""
         if self.folder is None:
             return {}
-        from malmoi.inference.chosen import sampling_of
+        from malmoi.inference.chosen import sampling_from
 
         named = ("temperature", "top_p", "top_k", "max_tokens")
-        return sampling_of(self.folder, {}, "chat").model_dump(include=set(named))
+        return sampling_from(self.own, {}, "chat").model_dump(include=set(named))
 
     def sampling(self, chosen: Mapping[str, Any]) -> "Sampling | None":
         """How to sample. chosen: by a person. Raises ConfigError for a value that cannot be used."""
         if self.folder is None:
             return None
-        from malmoi.inference.chosen import sampling_of
+        from malmoi.inference.chosen import sampling_from
 
-        return sampling_of(self.folder, {name: value for name, value in chosen.items() if name != "seed"}, "chat")
+        return sampling_from(self.own, {name: value for name, value in chosen.items() if name != "seed"}, "chat")
 
     def close(self) -> None:
         if self.speaker is not None:

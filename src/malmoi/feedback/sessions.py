@@ -5,10 +5,10 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from malmoi.errors import WorkspaceError
-from malmoi.feedback.accounts import Member, find_member, sha256_of_secret
+from malmoi.feedback.accounts import Member, sha256_of_secret
 from malmoi.feedback.refusals import invalid, missing
 from malmoi.workspace.base import now
 from malmoi.workspace.database import writing
@@ -21,6 +21,20 @@ IDLE = timedelta(days=30)
 NOTED_EVERY = timedelta(minutes=5)
 """How often a use is written down."""
 KEY = "mm-"
+_OF_PERSON = (Person.id, Person.name, Account.role)
+_OF_SESSION = (
+    select(*_OF_PERSON, SignedIn.seen_at.label("noted_at"))
+    .join(Account, Account.person_id == Person.id)
+    .join(SignedIn, SignedIn.person_id == Person.id)
+    .where(SignedIn.token_sha256 == bindparam("sha256"))
+)
+_OF_KEY = (
+    select(*_OF_PERSON, ApiKey.used_at.label("noted_at"))
+    .join(Account, Account.person_id == Person.id)
+    .join(ApiKey, ApiKey.person_id == Person.id)
+    .where(ApiKey.key_sha256 == bindparam("sha256"))
+)
+"""Every request asks one of these. They are made once: to make a query costs as much as to ask it."""
 
 
 def begin_session(ledger: Ledger, member: Member) -> str:
@@ -36,17 +50,17 @@ def begin_session(ledger: Ledger, member: Member) -> str:
 
 def member_of_session(ledger: Ledger, token: str) -> Member | None:
     """Whose browser this is; None if the session has ended."""
-    mine = SignedIn.token_sha256 == sha256_of_secret(token)
+    sha256 = sha256_of_secret(token)
     with ledger.engine.connect() as connection:
-        row = connection.execute(select(SignedIn.person_id, SignedIn.seen_at).where(mine)).first()
-        if row is None or row.seen_at < now() - IDLE:
-            return None
-        member = find_member(connection, row.person_id)
-    if row.seen_at < now() - NOTED_EVERY:
+        row = connection.execute(_OF_SESSION, {"sha256": sha256}).first()
+    if row is None or row.noted_at < now() - IDLE:
+        return None
+    if row.noted_at < now() - NOTED_EVERY:
+        mine = SignedIn.token_sha256 == sha256
         with suppress(WorkspaceError), writing(ledger.engine) as connection:  # who only reads needs no room on the disk
             connection.execute(update(SignedIn).where(mine).values(seen_at=now()))
-            connection.execute(update(Account).where(Account.person_id == row.person_id).values(seen_at=now()))
-    return member
+            connection.execute(update(Account).where(Account.person_id == row.id).values(seen_at=now()))
+    return Member(row.id, row.name, row.role)
 
 
 def end_session(ledger: Ledger, token: str) -> None:
@@ -93,11 +107,12 @@ def revoke_key(ledger: Ledger, id: str, person_id: str | None = None) -> None:
 
 def member_of_key(ledger: Ledger, key: str) -> Member | None:
     """To whose name a program answers; None if there is no such key."""
-    mine = ApiKey.key_sha256 == sha256_of_secret(key)
+    sha256 = sha256_of_secret(key)
     with ledger.engine.connect() as connection:
-        row = connection.execute(select(ApiKey.person_id, ApiKey.used_at).where(mine)).first()
-        member = None if row is None else find_member(connection, row.person_id)
-    if row is not None and (row.used_at is None or row.used_at < now() - NOTED_EVERY):
+        row = connection.execute(_OF_KEY, {"sha256": sha256}).first()
+    if row is None:
+        return None
+    if row.noted_at is None or row.noted_at < now() - NOTED_EVERY:
         with suppress(WorkspaceError), writing(ledger.engine) as connection:
-            connection.execute(update(ApiKey).where(mine).values(used_at=now()))
-    return member
+            connection.execute(update(ApiKey).where(ApiKey.key_sha256 == sha256).values(used_at=now()))
+    return Member(row.id, row.name, row.role)

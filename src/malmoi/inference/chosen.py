@@ -21,6 +21,10 @@ def sampling_of(folder: Path, given: Mapping[str, Any], command: str) -> Samplin
 
     Raises ConfigError for a value that cannot be used.
     """
-    own = sampling_defaults(folder)
+    return sampling_from(sampling_defaults(folder), given, command)
+
+
+def sampling_from(own: Mapping[str, Any], given: Mapping[str, Any], command: str) -> Sampling:
+    """The same; own: what the model's folder says"""
     chosen = {name: value for name, value in given.items() if value is not None}
-    return parse(Sampling, ELSE[command] | own | chosen, command)
+    return parse(Sampling, ELSE[command] | dict(own) | chosen, command)

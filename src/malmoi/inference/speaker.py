@@ -13,7 +13,7 @@ from malmoi.inference.sampling import Sampling
 from malmoi.inference.voice import Voice
 
 N_ROWS, N_WAITING = 8, 64
-WAKE_EVERY_S = 0.03
+WAKE_EVERY_S = 0.05
 """How often readers are told of new tokens, after the first: often enough for the eye, and each time costs the other
 answers time, as much as a token of a small network. All are told together."""
 PART_FLOPS = 1e10

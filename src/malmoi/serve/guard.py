@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from malmoi.feedback.refusals import RefusedError
@@ -23,6 +23,8 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin",
     "X-Frame-Options": "DENY", "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }  # fmt: skip
+RAW_HEADERS = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+CACHED = (b"cache-control", b"no-store")
 SAFE = ("GET", "HEAD")
 LARGEST, LARGEST_IMPORT, LARGEST_UPLOAD = 2**20, 20 * 2**20, 50 * 2**20
 IMPORT, UPLOAD, DRAW = "/api/chats/import", "/api/data/uploads", "/api/drawings"
@@ -52,10 +54,9 @@ class Guard:
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
-                headers.setdefault("Cache-Control", "no-store")
+                given = [*message.get("headers", ())]
+                names = {name.lower() for name, _ in given}
+                message["headers"] = given + [one for one in (*RAW_HEADERS, CACHED) if one[0] not in names]
             await send(message)
 
         try:

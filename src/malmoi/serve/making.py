@@ -67,7 +67,8 @@ class Making:
     def look(self) -> None:
         """Take over how far the answer is."""
         turn = self.turn
-        self.position, self.n_tokens = turn.place, turn.n_tokens
+        self.n_tokens = turn.n_tokens
+        self.position = 0 if self.n_tokens else turn.place
         self.phase = "writing" if self.n_tokens else "reading"
         if not turn.is_checked:
             self.text = turn.said

@@ -22,7 +22,7 @@ from malmoi.inference.grounded import Answered
 from malmoi.serve.errors import openai_envelope, refusal_of
 from malmoi.serve.making import Making
 from malmoi.serve.state import State
-from malmoi.serve.stream import ALIVE, EventStream, comes_soon, event_of, while_there
+from malmoi.serve.stream import ALIVE, EventStream, comes_soon, event_of, json_of, while_there
 from malmoi.serve.who import Here, WithKey
 from malmoi.workspace.picture_models import picture_model_names
 
@@ -174,6 +174,7 @@ class Completion:
             "id": f"chatcmpl-{new_id()}", "created": int(time.time()), "model": asked.model,
             "system_fingerprint": (service.sha256 or service.index_sha256 or "")[:12],
         }  # fmt: skip
+        self._before = json_of({**self.about, "object": "chat.completion.chunk"})[:-1] + ', "choices": ['
 
     def stop(self) -> None:
         for making in self.makings:
@@ -183,11 +184,17 @@ class Completion:
         """Make and record every answer. If one fails, all end."""
         self.state.of_programs |= {*self.makings}
         try:
-            async with asyncio.TaskGroup() as group:
-                for place in range(len(self.makings)):
-                    group.create_task(self._make(place))
+            first, *others = range(len(self.makings))
+            if not others:
+                await self._make(first)
+            else:
+                async with asyncio.TaskGroup() as group:
+                    for place in (first, *others):
+                        group.create_task(self._make(place))
         except ExceptionGroup as errors:
             self.failed = refusal_of(errors.exceptions[0])
+        except Exception as error:
+            self.failed = refusal_of(error)
         finally:
             self.stop()
             self.state.of_programs -= {*self.makings}
@@ -254,7 +261,7 @@ class Completion:
         end: dict[str, Any] | None = None,
     ) -> bytes:  # fmt: skip
         choice = {"index": place, "delta": delta, "logprobs": logprobs, "finish_reason": None} | (end or {})
-        return event_of({**self.about, "object": "chat.completion.chunk", "choices": [choice]})
+        return event_of(f"{self._before}{json_of(choice)}]}}")  # most of it is written once
 
     def _end(self, place: int) -> dict[str, Any]:
         answer = self.answers[place]

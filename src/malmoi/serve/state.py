@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ log = logging.getLogger("malmoi.serve")
 T = TypeVar("T")
 COOKIE = "malmoi"
 RETIRE_EVERY_S = 0.1
+SETTLED_NS = 2_000_000_000
 
 
 @dataclass
@@ -78,6 +80,8 @@ class State:
     drawing_at_once: AtOnce = field(default_factory=lambda: AtOnce(2))
     opening_studio: asyncio.Lock = field(default_factory=asyncio.Lock)
     _opening: "asyncio.Task[Service] | None" = None
+    _names: tuple[int, str | None] | None = None
+    """When the folder of models had changed last, and the newest policy then."""
 
     def place(self) -> "Place | None":
         """Where jobs that begin here are asked to train."""
@@ -170,8 +174,24 @@ class State:
         if number is not None or service.version is not None:
             return number != (service.version and service.version.number)
         # Without versions the model that was made last answers: a build makes one after the other.
-        names = policy_names(self.workspace)
-        return bool(names) and service.name != names[-1]
+        name = self._newest_policy()
+        return name is not None and service.name != name
+
+    def _newest_policy(self) -> str | None:
+        """The name of the model that was made last; None if there is none.
+
+        Names come and go by changes of their folder. They are read again after each, and where the last was so short a
+        time ago that another might have the same time.
+        """
+        try:
+            changed = self.workspace.models.stat().st_mtime_ns
+        except OSError:
+            changed = 0
+        if self._names is None or self._names[0] != changed:
+            names = policy_names(self.workspace)
+            is_settled = time.time_ns() - changed > SETTLED_NS
+            self._names = (changed if is_settled else -1, names[-1] if names else None)
+        return self._names[1]
 
     async def _retire(self, service: Service) -> None:
         """Let a version that no longer serves end its answers."""

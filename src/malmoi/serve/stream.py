@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -10,16 +11,20 @@ from fastapi.encoders import jsonable_encoder
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+log = logging.getLogger("malmoi.serve")
 T = TypeVar("T")
 STALLED_S = 1.0
 """A reader that takes nothing for so long, while the connection's buffers are full, has stopped reading."""
+LOOKS = 8
+"""How often within this time it is looked for: a timer for each piece would cost more than sending it."""
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+json_of = json.JSONEncoder(ensure_ascii=False, default=jsonable_encoder).encode
+"""JSON as events have it."""
 
 
 def event_of(row: dict[str, Any] | str) -> bytes:
     """An event: an object as JSON, a text as it is."""
-    text = row if isinstance(row, str) else json.dumps(row, ensure_ascii=False, default=jsonable_encoder)
-    return f"data: {text}\n\n".encode()
+    return f"data: {row if isinstance(row, str) else json_of(row)}\n\n".encode()
 
 
 ALIVE, ALIVE_EVERY_S = b": \n\n", 10.0
@@ -43,27 +48,52 @@ class EventStream(Response):
         super().__init__(headers=HEADERS)
         del self.headers["content-length"]
         self.events, self.left = events, left
+        self._sending_since: float | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        sending = asyncio.create_task(self._send(send))
+        loop, is_whole = asyncio.get_running_loop(), False
         leaving = asyncio.create_task(_until_gone(receive))
+        timer: asyncio.TimerHandle | None = None
+
+        def look() -> None:
+            nonlocal timer
+            since = self._sending_since
+            if leaving.done() or (since is not None and loop.time() - since >= STALLED_S):
+                limit.reschedule(loop.time())
+            else:
+                timer = loop.call_later(STALLED_S / LOOKS, look)
+
+        def gone(_: object) -> None:
+            if timer is not None:  # it is still being sent
+                limit.reschedule(loop.time())
+
         try:
-            await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            async with asyncio.timeout(None) as limit:
+                timer = loop.call_later(STALLED_S / LOOKS, look)
+                leaving.add_done_callback(gone)
+                try:
+                    await self._send(send, loop.time)
+                finally:
+                    timer.cancel()
+                    timer = None
+            is_whole = True
+        except (TimeoutError, OSError):  # it has left
+            pass
+        except Exception as error:
+            log.error("a stream broke off: %s", error, exc_info=error)
         finally:
-            is_whole = sending.done() and not sending.cancelled() and sending.exception() is None
             if not is_whole:
                 self.left()
-            for task in (sending, leaving):
-                task.cancel()
-            await asyncio.gather(sending, leaving, return_exceptions=True)
+            leaving.cancel()
             with contextlib.suppress(RuntimeError):
                 await self.events.aclose()
 
-    async def _send(self, send: Send) -> None:
+    async def _send(self, send: Send, clock: Callable[[], float]) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         async for piece in self.events:
-            async with asyncio.timeout(STALLED_S):
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            self._sending_since = clock()
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            self._sending_since = None
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

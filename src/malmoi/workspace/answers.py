@@ -16,6 +16,8 @@ from malmoi.workspace.folder import Workspace
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.schema import Answer
 
+INSERT = insert(Answer)
+"""Made once: to make it costs as much as to use it."""
 NAMED = re.compile(r"answer-([1-9][0-9]{0,17})")
 
 
@@ -51,7 +53,7 @@ def insert_answer(connection: Connection, answer: NewAnswer) -> int:
     """Record an answer within a transaction; returns its number."""
     row = vars(answer) | {"messages": [*map(dict, answer.messages)], "sources": [*map(dict, answer.sources)]}
     row["documents"] = None if answer.documents is None else [*map(dict, answer.documents)]
-    made = connection.execute(insert(Answer), row | {"sampling": dict(answer.sampling), "version": __version__})
+    made = connection.execute(INSERT, row | {"sampling": dict(answer.sampling), "version": __version__})
     assert made.inserted_primary_key is not None
     return int(made.inserted_primary_key[0])
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,11 @@ def canonical_json(value: Any) -> str:
 def digest_of(value: Any) -> str:
     """SHA-256 of a JSON value."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def stage_of(run_id: str) -> str:
+    """The stage that a run ran: reward for 0009-reward."""
+    return run_id.partition("-")[2]
 
 
 def fingerprint(stage: str, settings: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
@@ -248,16 +253,19 @@ class Ledger:
             return Lineage(run, None, parents(run.id), judges)
         return nodes[self._find(str(what), nodes)]
 
-    def descendants(self, sha256: str) -> list[Made]:
+    def descendants(self, sha256: str, is_read_by: Callable[[str], bool] = lambda stage: True) -> list[Made]:
         """Everything that was made from an artefact, directly or indirectly, oldest first.
 
         A run that read a folder has read the artefacts in it; a run that read an artefact counts for its folder too.
+        is_read_by: whether a stage that was given the artefact reads what is asked about in it
         """
         inputs, all_made, found = self._inputs(), self._made(), []
         asked = [made for made in all_made if made.sha256 == sha256]
         reached = {other.sha256 for one in asked for other in all_made if one.is_in(other) or other.is_in(one)}
+        itself = {*reached}
         for made in all_made:
-            if made.sha256 not in reached and not reached.isdisjoint(inputs.get(made.run_id, {}).values()):
+            read = reached.intersection(inputs.get(made.run_id, {}).values())
+            if made.sha256 not in reached and (read - itself or (read and is_read_by(stage_of(made.run_id)))):
                 reached.add(made.sha256)
                 found.append(made)
         return found

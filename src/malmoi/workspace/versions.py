@@ -5,7 +5,7 @@ of an append-only history, so that every process that looks sees the same, at on
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -184,11 +184,14 @@ def in_service(ledger: Ledger) -> Version | None:
     return None if number is None else find_version(ledger, f"v{number}")
 
 
+SERVING = select(DeploymentRow.version).where(DeploymentRow.act != "refuse").order_by(DeploymentRow.id.desc()).limit(1)
+"""Made once: to make it costs as much as to ask it."""
+
+
 def serving_number(ledger: Ledger) -> int | None:
     """The number of the version that serves: one short query, for every message of a chat."""
-    query = select(DeploymentRow.version).where(DeploymentRow.act != "refuse").order_by(DeploymentRow.id.desc())
     with ledger.engine.connect() as connection:
-        return connection.scalar(query.limit(1))
+        return connection.scalar(SERVING)
 
 
 def earlier_version(ledger: Ledger) -> int | None:
@@ -250,9 +253,17 @@ def _version(row: dict[str, Any], acts: Sequence[dict[str, Any]], names: dict[st
         number, row["how"], row["model"], root / row["policy_path"], row["policy_sha256"],
         row["reward_path"] and root / row["reward_path"], row["reward_sha256"], row["n"], row["temperature"],
         row["index_sha256"], row["came_from"], row["job_id"], names.get(row["person_id"], row["person_id"]),
-        row["learned"], row["report"], row["created_at"].isoformat(), _state(number, own, acts),
+        _learned(row["learned"], names), row["report"], row["created_at"].isoformat(), _state(number, own, acts),
         [_act_row(act, names) for act in own],
     )  # fmt: skip
+
+
+def _learned(learned: Mapping[str, Any] | None, names: Mapping[str, str]) -> dict[str, Any] | None:
+    """Under the names that people have now: who was forgotten since has lost theirs."""
+    if learned is None or "people" not in learned:
+        return None if learned is None else dict(learned)
+    people = [{**one, "name": names.get(one.get("id", ""), one.get("name"))} for one in learned["people"]]
+    return {**learned, "people": people}
 
 
 def _state(number: int, own: Sequence[dict[str, Any]], acts: Sequence[dict[str, Any]]) -> State:

@@ -8,13 +8,14 @@ import pytest
 
 from malmoi.errors import DataError
 from malmoi.feedback import chats
-from malmoi.feedback.accounts import add_member
+from malmoi.feedback.accounts import FORGOTTEN, add_member
 from malmoi.feedback.chats import NewMessage, get_message
 from malmoi.feedback.exchange import write_exported
 from malmoi.feedback.file_adding import ACCOUNT, MALFORMED, OTHER, add_file
 from malmoi.feedback.file_preview import Text, preview
 from malmoi.feedback.forgetting import (
-    FORGOTTEN,
+    READS,
+    SAID,
     forget_person,
     learned_from_chat,
     learned_from_person,
@@ -29,6 +30,7 @@ from malmoi.feedback.teach_items import add_question
 from malmoi.feedback.teaching import next_item, save_text
 from malmoi.feedback.written_answers import written_answers
 from malmoi.files import read_jsonl, write_jsonl
+from malmoi.stages import find_stage, stage_names
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.workspace.base import now
@@ -305,17 +307,35 @@ def test_what_learned_from_a_chat_by_answers_and_votes_is_named(tmp_path: Path, 
     for name, rows in (("votes", voted_rows(ledger, now())), ("train", edited_pairs(better_rows(ledger, now())))):
         write_jsonl(out / f"{name}.jsonl", rows)
     sha256 = ledger.add_artefact(said, "out", "folder", out)
-    run = ledger.start_run(stage="kto", recipe="r", fingerprint="g", settings={}, seed=1, inputs={"votes": sha256})
-    (tmp_path / "model").write_text("weights")
-    made = ledger.add_artefact(run, "model", "model", tmp_path / "model")
+    made = {}
+    for stage in ("kto", "reward", "ppo"):
+        inputs = {"judgements": sha256} | ({"reward": made["reward"]} if stage == "ppo" else {})
+        run = ledger.start_run(stage=stage, recipe="r", fingerprint=stage, settings={}, seed=1, inputs=inputs)
+        (tmp_path / stage).write_text("weights of " + stage)
+        made[stage] = ledger.add_artefact(run, "model", "model", tmp_path / stage)
     learned = {
         message: learned_from_chat(ledger, get_message(ledger, mina.id, message)["chat"])
         for message in (wrote, voted, silent)
     }
-    assert [[one["hash"] for one in learned[message]["artefacts"]] for message in learned] == [[made], [made], []]
+    # Each stage reads some of the files: a vote alone teaches no reward model, and a better answer no KTO.
+    by_votes, by_answers = [made["kto"]], [made["reward"], made["ppo"]]
+    found = [[one["hash"] for one in learned[message]["artefacts"]] for message in learned]
+    assert found == [by_answers, by_votes, []]
     assert [learned[message]["snapshots"] for message in learned] == [[frozen["name"]], [], []]
-    assert [one["hash"] for one in learned_from_person(ledger, mina.id)["artefacts"]] == [made]
+    assert {one["hash"] for one in learned_from_person(ledger, mina.id)["artefacts"]} == {*made.values()}
     assert next(row for row in people_with_data(ledger) if row["name"] == "미나")["n_answers"] == 1
+
+
+def test_which_stage_reads_which_file_is_what_the_stages_say() -> None:
+    files = {
+        kind: {Path(name).stem for name in parts.values() if name.endswith(".jsonl")}
+        for kind, parts in find_stage(SAID).makes.items()
+    }
+    for stage in map(find_stage, stage_names()):
+        kinds = {kind for role in stage.reads.values() for kind in (*role.kinds, *role.named)}
+        read = {stem for kind in kinds & files.keys() for stem in files[kind]}
+        assert stage.name not in READS or READS[stage.name] == read
+        assert not (read and stage.trains) or stage.name in READS
 
 
 def _chat_with_answer(ledger: Ledger, person_id: str, may_teach: bool) -> str:

@@ -7,6 +7,8 @@ import torch
 from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 
+from malmoi.feedback.accounts import FORGOTTEN, add_member
+from malmoi.feedback.forgetting import forget_person
 from malmoi.feedback.gate_comparisons import (
     Spoken,
     compared_prompts,
@@ -200,3 +202,18 @@ def test_going_back_needs_something_earlier(pair: tuple[Ledger, Version, Version
     with pytest.raises(RefusedError, match="v1: is in service; go back first"):
         refuse(ledger, "v1")
     assert rollback(ledger, "v1").state == "in_service"
+
+
+def test_a_version_names_nobody_who_was_forgotten(pair: tuple[Ledger, Version, Version]) -> None:
+    ledger, candidate, _ = pair
+    add_member(ledger, "Owner", "a long password", "owner")
+    mina, jun = (add_member(ledger, name, "a long password", "user") for name in ("미나", "Jun"))
+    taught = [{"id": one.id, "name": one.name, "n": 3, "n_left_out": 0, "simulated": False} for one in (mina, jun)]
+    new = NewVersion(how="train", model="sft", policy=candidate.policy, learned={"n_rankings": 6, "people": taught})
+    number = add_version(ledger, new).number
+    assert forget_person(ledger, mina.id)["versions"] == [f"v{number}"]
+    learned = find_version(ledger, f"v{number}").learned
+    assert learned is not None and learned["n_rankings"] == 6
+    assert [(one["name"], one["n"]) for one in learned["people"]] == [(FORGOTTEN, 3), ("Jun", 3)]
+    with pytest.raises(RefusedError):
+        add_member(ledger, "Forgotten", "a long password", "user")

@@ -48,6 +48,11 @@ const wordFor = (table: Record<string, Key>, name: string, t: Translate) => {
 export const stageName = (name: string, t: Translate) =>
   ALGORITHMS.includes(name) ? name.toUpperCase() : wordFor(STAGES, name, t);
 
+/** The server calls everybody so who was forgotten, and lets nobody else have the name. */
+const FORGOTTEN = "forgotten";
+
+export const personName = (name: string, t: Translate) => (name === FORGOTTEN ? t("people.forgotten") : name);
+
 /** Of a curve. */
 export const measureName = (name: string, t: Translate) => wordFor(MEASURES, name, t);
 

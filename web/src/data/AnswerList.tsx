@@ -1,4 +1,5 @@
 import type { Answers } from "../api/data";
+import { personName } from "../app/names";
 import { useText } from "../text";
 import { FaultNotice } from "../ui/FaultNotice";
 import { useLoaded } from "../ui/useLoaded";
@@ -24,7 +25,7 @@ export function AnswerList() {
               {t("answers.instead")} {one.instead_of}
             </p>
           )}
-          <p className="small quiet">{t("answers.by", { person: one.person })}</p>
+          <p className="small quiet">{t("answers.by", { person: personName(one.person, t) })}</p>
         </article>
       ))}
       {value.n > value.answers.length && (

@@ -1,4 +1,5 @@
 import type { Rankings } from "../api/data";
+import { personName } from "../app/names";
 import { linkTo } from "../app/route";
 import { useText } from "../text";
 import { FaultNotice } from "../ui/FaultNotice";
@@ -16,7 +17,7 @@ export function RankingList() {
         {t("rankings.none")} <a {...linkTo("/teach")}>{t("place.teach")}</a>
       </p>
     );
-  const who = (name: string, simulated: boolean) => (simulated ? t("learned.simulated", { name }) : name);
+  const who = (name: string, simulated: boolean) => (simulated ? t("learned.simulated", { name }) : personName(name, t));
   return (
     <section className="stack">
       <p>

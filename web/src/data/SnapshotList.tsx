@@ -1,6 +1,7 @@
 import { useState } from "react";
 import { faultFrom, post } from "../api/client";
 import type { Snapshot } from "../api/data";
+import { personName } from "../app/names";
 import { useLanguage, useText } from "../text";
 import { Button } from "../ui/Button";
 import { Command } from "../ui/Command";
@@ -39,7 +40,7 @@ export function SnapshotList({ onChanged }: { onChanged: () => void }) {
             <strong>{one.what === "answers" ? t("snapshots.answers", { n: one.n }) : t("snapshots.rankings", { n: one.n })}</strong>
             <code>{one.name}</code>
           </div>
-          <p className="small">{one.people.map(({ name, n }) => t("rankings.by_n", { name, n })).join(", ")}</p>
+          <p className="small">{one.people.map(({ name, n }) => t("rankings.by_n", { name: personName(name, t), n })).join(", ")}</p>
           <p className="small quiet">
             {new Date(one.created_at).toLocaleString(language)} {one.run}
           </p>

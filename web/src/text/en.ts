@@ -399,6 +399,7 @@ export const en = {
   "pager.before": "Previous alternative",
   "pager.label": "Alternatives",
   "people.consent": "New chats may teach the assistant, unless the person switches it off",
+  "people.forgotten": "forgotten",
   "people.invited": "Invited",
   "people.reads": "Who may read what",
   "people.reads.chats": "A chat: only the person whose it is. Owner and admins neither.",

@@ -393,6 +393,7 @@ export const ko: Record<keyof typeof en, string> = {
   "pager.before": "이전 것",
   "pager.label": "다른 것들",
   "people.consent": "새 대화는 처음부터 배움에 쓰고, 본인이 끌 수 있습니다",
+  "people.forgotten": "삭제된 사람",
   "people.invited": "초대함",
   "people.reads": "누가 무엇을 볼 수 있나요?",
   "people.reads.chats": "대화: 본인만. 소유자와 관리자도 볼 수 없습니다.",

@@ -1,4 +1,5 @@
 import type { Judged, Shown, VersionVerdict } from "../api/versions";
+import { personName } from "../app/names";
 import { useText } from "../text";
 import { IntervalBar } from "./IntervalBar";
 import { percent } from "./words";
@@ -30,9 +31,10 @@ export function VerdictFacts({ verdict }: { verdict: VersionVerdict }) {
           <dt>{t("verdict.people")}</dt>
           <dd>
             {verdict.people
-              .map(({ name, n, taught }) =>
-                taught ? t("verdict.person_taught", { name, n }) : t("verdict.person", { name, n }),
-              )
+              .map(({ name: known, n, taught }) => {
+                const name = personName(known, t);
+                return taught ? t("verdict.person_taught", { name, n }) : t("verdict.person", { name, n });
+              })
               .join(", ")}
           </dd>
           {verdict.others && (
