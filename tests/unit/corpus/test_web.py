@@ -241,6 +241,8 @@ def test_owners_who_reserve_their_pages_are_heard() -> None:
         ("Das Wetter ist heute sehr schön, wir gehen spazieren.", "de"), ("123 456", "unknown"),
         ("Hello.", "en"), ("I love pizza too!", "en"), ("Vertel me je naam.", "nl"), ("Me encanta leer.", "es"),
         ("나는 understanding 봐", "ko"), ("The word 나무 means a tree in Korean.", "en"),
+        ("I love 말모이 so much", "en"), ("회의를 Monday로 reschedule 했어요", "ko"), ("iPhone 15 Pro 리뷰", "ko"),
+        ("韓国語で「안녕하세요」は「こんにちは」という意味です。", "ja"), ("大韓民國은 나라이다.", "ko"),
     ],
 )  # fmt: skip
 def test_languages(text: str, language: str) -> None:

@@ -9,9 +9,10 @@ HAN = re.compile(r"[\u4e00-\u9fff]")
 OTHER = re.compile(r"[^\W\d_]")
 LOOKED_AT = 1000
 """Characters that are looked at: the model's time grows with the length, and more changes nothing."""
-KOREAN_FROM = 0.3
-"""Share of Korean letters from which a text is Korean, with English words in it or without. A Korean letter is a
-syllable and counts as two; a text is Korean too if half of its words have one."""
+KOREAN_FROM = 1 / 3
+"""Share of Korean words from which a text is Korean, with English words in it or without. Words are counted and not
+letters: one Korean word may have a third of the letters of a short English sentence. An English word with a Korean
+particle is a Korean word."""
 SURE_FROM, SHORT = 0.7, 100
 ENGLISH_ALONE = frozenset(
     "the and that this these those with you your yours they them their she what why when would could should there "
@@ -33,8 +34,10 @@ def language_of(text: str) -> tuple[str, float]:
     letters = len(OTHER.findall(looked))
     if not letters:
         return UNKNOWN, 0.0
-    if n["ko"] and (2 * n["ko"] >= KOREAN_FROM * (letters + n["ko"]) or _words_with(HANGUL, looked) >= 0.5):
-        return "ko", 2 * n["ko"] / (letters + n["ko"])
+    if n["ko"]:
+        if _korean_words(looked, n["ja"] + n["zh"] > 0) >= KOREAN_FROM:
+            return "ko", 2 * n["ko"] / (letters + n["ko"])
+        looked, letters = HANGUL.sub(" ", looked), letters - n["ko"]  # the model would go by what it quotes
     if n["ja"] and n["ja"] + n["zh"] >= 0.4 * letters:
         return "ja", (n["ja"] + n["zh"]) / letters
     if n["zh"] >= 0.4 * letters:
@@ -45,10 +48,20 @@ def language_of(text: str) -> tuple[str, float]:
     return name, confidence
 
 
-def _words_with(kind: re.Pattern[str], text: str) -> float:
-    """Share of the words with a letter that have one of a kind."""
-    words = [word for word in text.split() if OTHER.search(word)]
-    return sum(bool(kind.search(word)) for word in words) / max(1, len(words))
+def _korean_words(text: str, others: bool) -> float:
+    """Share of the words with a letter that have a Korean one.
+
+    others: there are Japanese or Chinese letters, and whole sentences in these have no space: a word with more of them
+    than of Korean ones is none
+    """
+    words = text.split()
+    korean = [word for word in words if HANGUL.search(word)]
+    n = sum(map(_more_korean, korean)) if others else len(korean)
+    return n / max(1, sum(bool(OTHER.search(word)) for word in words))
+
+
+def _more_korean(word: str) -> bool:
+    return len(HANGUL.findall(word)) >= len(KANA.findall(word)) + len(HAN.findall(word))
 
 
 def _has_english(text: str) -> bool:
