@@ -12,6 +12,8 @@ PROMPT_TOKENS, ANSWER_TOKENS = 20, 16
 """Assumed lengths of a typical demonstration; the real ones are known only after the tokenizer is trained."""
 DOCS_BYTES = 2_500_000
 """Approximate size of the documentation of Python."""
+REFERENCE_FLOPS = 3e10
+"""FLOP/s of training on the reference core, the one of `Cost.s_per_mb` and `Cost.fixed_s`."""
 Trial = Literal["text", "answers", "rankings", "rollouts"]
 """What a step trains on: all tokens of text, only the answers, ranked answers, or sampled answers with a value
 network."""

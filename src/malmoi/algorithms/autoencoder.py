@@ -26,7 +26,7 @@ class Config(PixelConfig):
     n_latent: int = Field(4, gt=0)
     """Channels of the latents."""
     kl_weight: float = Field(1e-7, ge=0)
-    """What the divergence of the latents from standard noise counts, in nats, beside the squared error of a pixel."""
+    """What the divergence of the latents from standard noise counts, in nats, next to the squared error of a pixel."""
     batch_size: int = Field(8, gt=0)
     """Pictures in one step, over all ranks. A short training needs many steps more than it needs exact ones."""
 

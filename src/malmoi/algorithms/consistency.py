@@ -121,7 +121,7 @@ def build(config: Config, inputs: Inputs) -> Job:
 def check(teacher: PictureModel) -> None:
     """Raises ConfigError if it is no flow, or needs few steps already."""
     if teacher.process.kind != "flow":
-        raise ConfigError('consistency: learns from flows alone; set denoiser.process to "flow" or "flow-v"')
+        raise ConfigError('consistency: learns only from flows; set denoiser.process to "flow" or "flow-v"')
     if teacher.few_steps:
         raise ConfigError("consistency: the model that it is to learn from needs few steps already; name a denoiser")
 

@@ -58,10 +58,10 @@ class Config(Settings):
     """Flows: middle of the times that are trained on, as a logit; above 0 is more noise, where the caption counts
     (arXiv:2403.03206)."""
     reading_share: float = Field(0.25, ge=0, lt=1)
-    """Flows: share of the steps, the first ones, whose pictures are noise alone: what is right is then known from the
-    caption alone, and it has to be read."""
+    """Flows: share of the steps, the first ones, whose pictures are only noise: what is right is then known only from
+    the caption, and it has to be read."""
     noise_share: float = Field(0.25, ge=0, lt=1)
-    """Flows: share of the pictures that are noise alone after that: of other noise, even much, a picture's colours can
+    """Flows: share of the pictures that are only noise after that: of other noise, even much, a picture's colours can
     be seen through, since each patch has hundreds of pixels."""
     least_time: float = Field(0.3, gt=0, le=1)
     """Flow: an error counts as that of the velocity, 1 / time² times as much, for times of at least this."""
@@ -126,7 +126,7 @@ def loss(
 
 
 def random_times(n: int, process: Process, mean: float, noise_share: float) -> Tensor:
-    """(n,) times: of a flow 1, noise alone, for a share, else logit-normal; of DDPM uniform over its indices."""
+    """(n,) times: of a flow 1, only noise, for a share, else logit-normal; of DDPM uniform over its indices."""
     if process.kind == "flow":
         return torch.where(torch.rand(n) < noise_share, 1.0, torch.sigmoid(torch.randn(n) + mean))
     return torch.randint(process.schedule.num_train_timesteps, (n,))

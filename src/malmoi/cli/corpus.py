@@ -203,6 +203,7 @@ def _is_below(text: str, folder: Path) -> bool:
 
 def told(found: dict[str, Any], folder: Path) -> list[str]:
     """A corpus in lines."""
+    from malmoi.cli.next_commands import after_corpus
     from malmoi.corpus.form import STEPS
 
     n_dropped = sum(sum(reasons.values()) for reasons in found["dropped"].values())
@@ -222,4 +223,4 @@ def told(found: dict[str, Any], folder: Path) -> list[str]:
     for title in ("languages", "licenses", "masked"):
         if found[title]:
             lines.append(f"{title}: {', '.join(f'{name} {n:,}' for name, n in list(found[title].items())[:10])}")
-    return [*lines, f"next: malmoi run web --set corpus.text={folder}/data"]
+    return [*lines, f"next: {after_corpus(folder)}"]

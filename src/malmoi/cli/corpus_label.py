@@ -50,6 +50,7 @@ def label(
       malmoi corpus label crawl --to mine.jsonl
       malmoi corpus build crawl --out web --set 'labels=["mine.jsonl"]' --set keep_share=0.5
     """  # fmt: skip
+    from malmoi.cli.next_commands import after_labels
     from malmoi.cli.printing import printable
     from malmoi.corpus.build import check_installed
     from malmoi.corpus.labelling import LabelFile, pages_to_label
@@ -64,7 +65,7 @@ def label(
         ask(pages, labels)
     print(printable(f"{to}: {labels}" if labels.rows else f"{to}: nothing was written"))
     if labels.rows:
-        print(printable(f"next: malmoi corpus build {given} --out CORPUS --set 'labels=[\"{to}\"]'"))
+        print(printable(f"next: {after_labels(given, to)}"))
 
 
 def ask(pages: "list[Page]", labels: "LabelFile") -> None:

@@ -9,8 +9,6 @@ import typer
 from malmoi.cli.options import Json, Model, WorkspaceOption, a_path
 from malmoi.errors import ConfigError, UserError
 
-NO_MODEL = "none"
-"""The voice that is no model: it quotes what was looked up."""
 Tasks = Annotated[str, typer.Option(metavar="NAMES", help="Tasks, separated by commas; default: twelve in English.")]
 DataFolder = Annotated[
     Path | None,
@@ -59,7 +57,7 @@ def evaluate(
 
     A language model solves tasks: choices and last words by likelihood, arithmetic and instructions by its answers.
     With --natural, it answers questions that people ask about Python's standard library, looked up in the workspace's
-    index, next to the look-up alone and the model alone; MODEL may be none.
+    index, next to the look-up and the model by themselves; MODEL may be none.
     With --preferences, a reward model orders people's answers, next to length, counted words and people themselves.
 
     \b
@@ -94,12 +92,13 @@ def evaluate(
 def _natural(model: str, workspace: Path) -> dict[str, Any]:
     from malmoi.cli.console import watched
     from malmoi.evals.natural_voices import evaluate_natural
+    from malmoi.inference.grounded import NO_VOICE
     from malmoi.workspace.folder import Workspace
     from malmoi.workspace.indexes import find_index
     from malmoi.workspace.models import find_model
 
     place = Workspace(workspace)
-    folder = None if model == NO_MODEL else find_model(place, model)[1]
+    folder = None if model == NO_VOICE else find_model(place, model)[1]
     with watched():
         return evaluate_natural(model, folder, find_index(place))
 

@@ -129,7 +129,7 @@ def models_export(
     print(f"{made.path}  {size(made.n_bytes)}")
     if made.has_probe:
         print("note    only Malmoi reads these scores, of a probe of several layers; transformers, TRL and vLLM")
-        print("        have no form for it and load the network alone")
+        print("        have no form for it and load only the network")
     elif made.score_bias:
         bias = ", ".join(f"{value:.4f}" for value in made.score_bias)
         print(f"note    transformers and vLLM leave out {SCORE_BIAS} of config.json ({bias}); add it to their scores")

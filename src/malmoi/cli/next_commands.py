@@ -62,6 +62,16 @@ def after_index(workspace: Path) -> str:
     return " ".join(['malmoi ask "…"', shlex.join(_place(workspace))]).strip()
 
 
+def after_corpus(folder: Path) -> str:
+    """Train on a corpus."""
+    return shlex.join(["malmoi", "run", "web", "--set", f"corpus.text={folder}/data"])
+
+
+def after_labels(given: Path, labels: Path) -> str:
+    """Build a corpus from what was labelled."""
+    return shlex.join(["malmoi", "corpus", "build", typed(given), "--out", "CORPUS", "--set", f'labels=["{labels}"]'])
+
+
 def after_drawing(picture: str, is_recorded: bool, workspace: Path) -> list[str]:
     """Where a picture comes from, and others like it."""
     commands = [["malmoi", "draw", "--from", typed(picture), "--n", "4", *_place(workspace)]]

@@ -112,7 +112,7 @@ def export(
         print(f"on {cost['text']}: {cost['bits_per_byte']:.4f} bits per byte, {cost['bits_per_byte_before']:.4f} "
               f"before; the likeliest next token is the same in {cost['agreement']:.1%}")  # fmt: skip
     if row["alone"]:
-        print("note: this is the policy alone; the reward model that picks the best of n answers stays here")
+        print("note: this is only the policy; the reward model that picks the best of n answers stays here")
 
 
 @app.command()

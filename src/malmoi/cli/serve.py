@@ -47,9 +47,8 @@ def serve(
 ) -> None:
     """Serve the assistant: pages in a browser, and an API in OpenAI's form. Ctrl-C ends it.
 
-    The first start prints a link that makes the owner's account. Nothing is sent to any other machine but
-    that of --backend. On another
-    address than this machine's own it starts only once there are accounts: `malmoi users add`.
+    The first start prints a link that makes the owner's account. Nothing is sent to any other machine but that of
+    --backend. On another address than this machine's own it starts only once there are accounts: `malmoi users add`.
 
     \b
     Example:

@@ -20,8 +20,8 @@ from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.tokenizer.template_clock import fixed_time
 
 EDITED = "better answers"
-"""Source of a pair of a better answer, which a person wrote, and the answer that it replaces. It is marked, because a
-reward model could learn from such pairs alone who wrote an answer."""
+"""Source of a pair of a better answer, which a person wrote, and the answer that it replaces. It is marked: from such
+pairs a reward model could learn nothing but who wrote an answer."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def read_rankings(path: Path, tokenizer: Tokenizer, template: ChatTemplate, seq_
 
 
 def judge_of(row: Mapping[str, Any]) -> str:
-    """Whose judgement a row is: the person's, or where that is not known, the source's; better answers are apart."""
+    """Whose judgement a row is: the person's, or if unknown, the source's; better answers are kept separate."""
     return str(row["source"] if row["source"] == EDITED else row.get("person") or row["source"])
 
 

@@ -160,7 +160,7 @@ def _sample_methods(
     heldout = heldout_prompts(inputs.prompts, text, sft.config.seq_len - settings.max_tokens)[: settings.n_prompts]
     prompts, ends = [prompt.ids.tolist() for prompt in heldout], text[0].stop_ids
     how = Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens)
-    sampled = {"sft": sample_answers(sft, prompts, settings.n_best, how, ends, settings.seed)}
+    sampled = {SFT: sample_answers(sft, prompts, settings.n_best, how, ends, settings.seed)}
     kl = {}
     for method, folder in inputs.methods.items():
         model = load_model(folder, LanguageModel)
@@ -332,7 +332,7 @@ def _shown(
             "messages": list(heldout[i].messages),
             "source": heldout[i].row.get("source", ""),
             "answers": {name: found[i][0] for name, found in texts.items()}
-            | {f"best of {rewards.shape[1]}": texts["sft"][i][int(rewards[i].argmax())]},
+            | {f"best of {rewards.shape[1]}": texts[SFT][i][int(rewards[i].argmax())]},
         }
         for i in places[: settings.n_shown]
     ]

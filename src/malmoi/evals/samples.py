@@ -1,4 +1,4 @@
-"""Whether pictures that were drawn at random are sharp, good, and of all kinds: each figure alone can be had cheaply.
+"""Whether pictures that were drawn at random are sharp, good, and of all kinds: any single figure can be had cheaply.
 
 Noise is sharp; one good picture drawn again and again is good; noise of all colours is of many kinds.
 """

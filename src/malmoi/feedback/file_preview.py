@@ -75,7 +75,7 @@ def preview(path: Path, text: Text | None = None) -> Preview:
     """What is in a file of documents, conversations, rankings, questions, or chats of a person.
 
     text: of the model that would learn it; None: what is learned is told by who speaks
-    Raises DataError, in which the file has its name alone, if it holds nothing that is known.
+    Raises DataError, with only the file's name, if it holds nothing that is known.
     """
     try:
         if not path.name.lower().endswith(SUFFIXES):

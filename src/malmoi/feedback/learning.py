@@ -167,7 +167,7 @@ def n_rankings(ledger: Ledger) -> int:
 
 
 def cap_of(counts: Mapping[str, int]) -> int | None:
-    """Most rankings of one person: as many as all others have made together, so that nobody decides alone.
+    """Most rankings of one person: as many as all others have made together, so that nobody decides for all.
 
     None if only one person ranked: there is nobody else to be heard.
     """

@@ -1,6 +1,6 @@
 """Stable Diffusion 1.x and 2.x in one safetensors file, as LDM's code and many programs save it.
 
-Such a file has weights alone. What the networks are is told from names and shapes; what they cannot tell is what every
+Such a file has only weights. What the networks are is told from names and shapes; what they cannot tell is what every
 Stable Diffusion has alike: heads, groups of norms, noise schedule, tokenizer. Source: Rombach et al. 2022
 (arXiv:2112.10752), https://github.com/CompVis/stable-diffusion and https://github.com/Stability-AI/stablediffusion.
 """

@@ -1,4 +1,4 @@
-"""Names of Stable Diffusion's weights in single files, as its makers' code (LDM) has them, beside ours.
+"""Names of Stable Diffusion's weights in single files, as its makers' code (LDM) has them, next to ours.
 
 A table has prefixes of ours -> theirs; `their_name` takes the longest that fits. Source: the names in the published
 files of Stable Diffusion 1.5 and 2.1.

@@ -150,7 +150,7 @@ def _part_of_a_model(path: Path) -> CheckpointError:
         return CheckpointError(f"{path}: is one file of a model; give its folder, {whole}")
     some = ", ".join(map(excerpt, names[:3])) + (", …" if len(names) > 3 else "")
     return CheckpointError(
-        f"{path}: is not a whole Stable Diffusion (it holds {some or 'no tensors'}), and no {CONFIG} beside it says "
+        f"{path}: is not a whole Stable Diffusion (it holds {some or 'no tensors'}), and no {CONFIG} next to it says "
         "what it is; give the model's whole folder"
     )
 

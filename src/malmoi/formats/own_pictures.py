@@ -118,7 +118,7 @@ def load_own(folder: Path, dtype: torch.dtype | None = None) -> PictureModel:
     tower_config, config = _config(folder / "text_encoder", ClipConfig), _config(folder / "denoiser", DenoiserConfig)
     tower = _network(folder / "text_encoder" / TEXT_WEIGHTS, lambda: TextTower(tower_config), torch.float32)
     captions = CaptionIds(Tokenizer.load(folder / "tokenizer"), tower_config.n_tokens)
-    # Models made before denoisers read the words themselves know a token's state alone.
+    # Models made before denoisers read the words themselves know only a token's state.
     text = TowerText(captions, tower, with_words=config.n_context == 2 * tower_config.n_embd)
     denoiser = _network(folder / "denoiser" / DENOISER_WEIGHTS, lambda: Denoiser(config), dtype)
     drawn = (config.size, config.size)

@@ -1,6 +1,6 @@
 """Best-of-n in service: n answers are sampled, and a judge picks one. No weights change, at n times the work.
 
-The first answer is sampled as the policy would be alone; the others are drawn at a temperature that makes them differ.
+The first answer is sampled as if it were the only one; the others are drawn at a temperature that makes them differ.
 """
 
 from collections.abc import Sequence

@@ -264,7 +264,7 @@ def answer_all(
     voice: "Voice | None", lookup: Lookup | None, conversations: Sequence[Sequence[Message]], sampling: "Sampling",
     seeds: Sequence[int], best: BestOf | None = None,
 ) -> list[Answered]:  # fmt: skip
-    """One answer to each conversation: the same as to each alone. seeds: one number for each; best: of n answers"""
+    """One answer to each conversation: the same as to each by itself. seeds: one number for each; best: of n answers"""
     prepared = [prepare(voice, lookup, messages, sampling.max_tokens) for messages in conversations]
     if best is None:
         said = speak(voice, prepared, [sampling] * len(prepared), seeds)

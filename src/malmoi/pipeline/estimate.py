@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from malmoi import device
-from malmoi.cost import ANSWER_TOKENS, Cost, TrainingCost
+from malmoi.cost import ANSWER_TOKENS, REFERENCE_FLOPS, Cost, TrainingCost
 from malmoi.data.batch import Tokens
 from malmoi.data.comparisons import Ranking, collate_rankings
 from malmoi.inference.generate import generate
@@ -40,8 +40,6 @@ PRODUCT = 768
 PRODUCT_S = 0.1
 READ_S = 0.030
 """Seconds of `_short_read` on the reference core of `Cost.s_per_mb` and `Cost.fixed_s`."""
-REFERENCE_FLOPS = 3e10
-"""FLOP/s of training on the reference core."""
 TRIAL_S = 0.4
 SHORT_TOKENS, LONGEST_TRIED = 512, 1024
 """Shorter rows count as SHORT_TOKENS long; of longer rows only the first LONGEST_TRIED tokens are tried."""

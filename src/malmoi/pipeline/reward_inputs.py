@@ -1,6 +1,5 @@
 """What a reward model was trained from and on, and the rankings held out from it, as far as they are still there."""
 
-import contextlib
 from pathlib import Path
 
 from malmoi.errors import UserError, WorkspaceError
@@ -35,7 +34,7 @@ def _of_run(workspace: Workspace, run: Path) -> dict[str, Path]:
     made = read_json(run / "config.json")
     wanted = next((kind for kind in find_stage(made["stage"]).reads["rankings"].kinds if kind in KINDS), KINDS[-1])
     found: dict[str, Path] = {}
-    with contextlib.closing(Ledger.open(workspace, only_read=True)) as ledger:
+    with Ledger.open(workspace, only_read=True) as ledger:
         for sha256 in made["inputs"].values():
             try:
                 artefact = ledger.lineage(sha256).artefact

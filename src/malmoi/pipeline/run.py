@@ -65,7 +65,7 @@ def run_recipe(
             raise ConfigError(f"stage {name!r}: not in this recipe; it has {', '.join(recipe.stages)}")
     done: dict[str, Done] = {}
     stages = recipe.stages
-    with contextlib.closing(Ledger.open(workspace)) as ledger, contextlib.ExitStack() as kept:
+    with Ledger.open(workspace) as ledger, contextlib.ExitStack() as kept:
         for number, stage in enumerate(stages):
             if stage not in recipe:
                 continue
@@ -124,7 +124,7 @@ def remaining_work(
     if any(name is not None and name not in recipe.stages for name in (only, start)):
         return Remaining()
     done: dict[str, Done] = {}
-    with contextlib.closing(Ledger.open(workspace)) as ledger:
+    with Ledger.open(workspace) as ledger:
         for stage in recipe.stages:
             if stage == only:
                 return Remaining((stage,))

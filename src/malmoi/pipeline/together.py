@@ -27,7 +27,7 @@ from malmoi.pipeline.estimate import Trials
 from malmoi.train.parallel import sum_whole
 
 N_TRIALS = 3
-"""Of each kind: in one of less than a second, other work may fall on one rank alone."""
+"""Of each kind: in one of less than a second, other work may slow down only one rank."""
 N_EXCHANGES = 7
 MOST_VALUES = 2**22
 """The sum of more values is not tried: it takes as much longer."""
@@ -45,7 +45,7 @@ class Together:
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             port = int(listener.getsockname()[1])
-        # No rank and no world: each tries as if alone, with its share of the cores.
+        # No rank and no world: each tries as if it were the only one, with its share of the cores.
         given = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
         given |= {"LOCAL_WORLD_SIZE": str(n), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         self._ranks = [

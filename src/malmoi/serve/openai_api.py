@@ -1,7 +1,7 @@
 """OpenAI's form of the API: /v1/models and /v1/chat/completions, for its official clients and others like them.
 
-The model `malmoi` answers as the page does: looked up, checked, with its sources. The voice's own name is the network
-alone. What is not understood is refused, not ignored.
+The model `malmoi` answers as the page does: looked up, checked, with its sources. The voice's own name is only the
+network. What is not understood is refused, not ignored.
 """
 
 import asyncio
@@ -271,7 +271,7 @@ class Completion:
         return {"index": place, "finish_reason": "length" if finish == "length" else "stop", "malmoi": ours}
 
     def _logprobs(self, place: int, start: int) -> dict[str, Any] | None:
-        """Of the tokens from `start` on; None if none were asked for, or if the words are not the voice's alone."""
+        """Of the tokens from `start` on; None if none were asked for, or if the words are not only the voice's."""
         turn = self.makings[place].turn
         if not self.asked.logprobs or turn.speech is None or turn.is_checked or turn.service.voice is None:
             return None

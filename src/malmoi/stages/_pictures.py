@@ -1,15 +1,16 @@
-"""What stages of pictures share: sheets of small pictures as PNG files, the text of what a model knows, their cost."""
+"""What stages of pictures share: pictures as arrays and tensors, sheets of them as PNG files, training, cost."""
 
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 from malmoi import device
-from malmoi.cost import Cost
+from malmoi.cost import REFERENCE_FLOPS, Cost
 from malmoi.files import write_bytes
 from malmoi.stage import CHECKPOINT, METRICS, Context
 from malmoi.train.hooks import MetricsFile
@@ -18,8 +19,16 @@ from malmoi.train.loop import Hook, LoopConfig, fit
 from malmoi.train.optim import full_tensor
 
 PNGS = "sheet"
-REFERENCE_FLOPS = 3e10
-"""FLOP/s of training on the reference core of `cost.Cost.fixed_s`."""
+
+
+def arrays_of(pictures: Tensor) -> np.ndarray:
+    """Pictures (N, 3, H, W) as (N, H, W, 3), with the same memory."""
+    return pictures.permute(0, 2, 3, 1).numpy()
+
+
+def tensor_of(pictures: np.ndarray) -> Tensor:
+    """Pictures (N, H, W, 3) as (N, 3, H, W)."""
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous()
 
 
 def png(pixels: np.ndarray) -> bytes:

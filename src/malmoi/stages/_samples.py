@@ -17,7 +17,7 @@ from malmoi.facts import Block, Cell, Facts, Section, Sheet, SheetRow, Summary, 
 from malmoi.files import read_json, sha256_of, write_json
 from malmoi.formats.own_pictures import load_clip
 from malmoi.stage import Context, Finished, required
-from malmoi.stages._pictures import PNGS, read_sheet, train_pictures, write_sheet
+from malmoi.stages._pictures import PNGS, arrays_of, read_sheet, tensor_of, train_pictures, write_sheet
 from malmoi.stages._training import loss_plots
 from malmoi.train.pixels import PixelConfig
 
@@ -78,7 +78,7 @@ def draw_and_measure(context: Context, name: str, network: Draws) -> None:
     with torch.inference_mode():
         pictures = torch.cat([network.draw(part.to(here)).cpu() for part in torch.split(codes, ROWS)])
     arrays = to_bytes_of(pictures)
-    drawn = torch.from_numpy(arrays).permute(0, 3, 1, 2).contiguous()
+    drawn = tensor_of(arrays)
     try:
         found = measure_samples(
             heldout.pixels, drawn, features_of(clip, heldout.pixels), features_of(clip, drawn)
@@ -87,14 +87,14 @@ def draw_and_measure(context: Context, name: str, network: Draws) -> None:
         raise DataError(f"{name}: {error}; raise pictures.n or leave the stage out") from None
     found["extractor"] = f"FD-clip-{sha256_of(clip_folder)[:8]}"
     write_json(context.out / f"{name}.json", found)
-    shown = heldout.pixels[:N_SHOWN].permute(0, 2, 3, 1).numpy()
+    shown = arrays_of(heldout.pixels[:N_SHOWN])
     write_sheet(context.out / PNGS, {"0 real": list(shown), "1 drawn": list(arrays[:N_SHOWN])})
     said = ", ".join(f"{key} {show(found['drawn'][key])} ({show(found['real'][key])})" for key in FIGURES)
     context.say(f"{said}; in brackets: of real pictures")
 
 
 def sample_facts(finished: Finished, title: str, lead: str) -> Facts:
-    """The samples, and their figures beside those of real pictures."""
+    """The samples, and their figures next to those of real pictures."""
     found: dict[str, Any] = read_json(finished.out / f"{finished.stage}.json")
     sheets = read_sheet(finished.out / PNGS)
     rows = [

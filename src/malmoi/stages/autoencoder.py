@@ -1,4 +1,4 @@
-"""Stable Diffusion's autoencoder, small: how much of a picture its latents keep, beside what could be kept."""
+"""Stable Diffusion's autoencoder, small: how much of a picture its latents keep, next to what could be kept."""
 
 from itertools import pairwise
 from typing import Any
@@ -23,7 +23,7 @@ from malmoi.image.autoencoder import Autoencoder
 from malmoi.image.metrics import frechet_distance
 from malmoi.image.towers import Clip
 from malmoi.stage import Context, Finished, required
-from malmoi.stages._pictures import PNGS, picture_cost, read_sheet, train_pictures, write_sheet
+from malmoi.stages._pictures import PNGS, arrays_of, picture_cost, read_sheet, tensor_of, train_pictures, write_sheet
 from malmoi.stages._training import loss_plots
 
 ROWS, N_SHOWN, LEAST = 32, 12, 4
@@ -62,7 +62,7 @@ def run(context: Context, settings: autoencoder.Config) -> None:
         write_weights(partial / DENOISER_WEIGHTS, trained.state_dict())
     heldout, (clip, _) = read_pictures(folder, HELDOUT), load_clip(clip_folder)
     ways = {
-        "real": heldout.pixels.permute(0, 2, 3, 1).numpy(),
+        "real": arrays_of(heldout.pixels),
         "kept": through(trained, heldout.pixels), "scaled": scaled(heldout.pixels, settings),
     }  # fmt: skip
     side = heldout.size[0] // trained.factor
@@ -96,7 +96,7 @@ def scaled(pixels: Tensor, settings: autoencoder.Config) -> np.ndarray:
 
 def _measure(pictures: np.ndarray, heldout: Pictures, clip: Clip) -> dict[str, Any]:
     """Error, distance, and what the oracle says, of pictures (N, H, W, 3) that should be the held-out ones."""
-    pixels = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).contiguous()
+    pixels = tensor_of(pictures)
     error = float(((pixels.float() - heldout.pixels.float()) ** 2).mean())
     row: dict[str, Any] = {"psnr": 10 * float(np.log10(255**2 / error)) if error else None}
     if len(heldout) >= LEAST:

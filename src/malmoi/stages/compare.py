@@ -135,7 +135,7 @@ def _known(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _card_note(row: Mapping[str, Any]) -> str:
-    seen = f"the judge alone: {show(row['win_rate'])} {show_interval(row['win_rate'])}, KL {row['kl']:.2f}"
+    seen = f"the judge by itself: {show(row['win_rate'])} {show_interval(row['win_rate'])}, KL {row['kl']:.2f}"
     return f"{show_interval(row['corrected'])}; {seen}" if _known(row) else seen
 
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from pydantic import Field
 
 from malmoi.algorithms import consistency
@@ -21,7 +20,7 @@ from malmoi.image.metrics import frechet_distance
 from malmoi.image.model import PictureModel
 from malmoi.image.towers import Clip
 from malmoi.stage import MODEL, Context, Finished, required
-from malmoi.stages._pictures import PNGS, read_sheet, train_pictures, write_sheet
+from malmoi.stages._pictures import PNGS, arrays_of, read_sheet, tensor_of, train_pictures, write_sheet
 from malmoi.stages._training import loss_plots
 
 STEPS, SAMPLER = 4, "lcm"
@@ -74,7 +73,7 @@ def run(context: Context, settings: Settings) -> None:
         "extractor": f"FD-clip-{sha256_of(context.reads('clip').path)[:8]}", "n": len(captions),
         "guidance": settings.guidance, "captions": captions[:N_SHOWN], "many": [], "few": [],
     }  # fmt: skip
-    sheets = {"0 real": list(heldout.pixels[:N_SHOWN].permute(0, 2, 3, 1).numpy())}
+    sheets = {"0 real": list(arrays_of(heldout.pixels[:N_SHOWN]))}
     for name, one, n_steps, guidance in tries:
         row, drawn = _measure(one, n_steps, guidance, captions, heldout, clip, settings.seed)
         found[name].append(row)
@@ -94,7 +93,7 @@ def _measure(
     row: dict[str, Any] = {"steps": n_steps, "seconds": (time.monotonic() - began) / len(captions)}
     rows = heldout.rows[: len(captions)]
     if len(drawn) >= LEAST and len(heldout) >= LEAST:
-        pixels = torch.from_numpy(drawn).permute(0, 3, 1, 2).contiguous()
+        pixels = tensor_of(drawn)
         row["distance"] = frechet_distance(features_of(clip, heldout.pixels), features_of(clip, pixels))
     if all("scene" in one for one in rows):
         right = judged(drawn, [scene_of(one) for one in rows])

@@ -137,7 +137,7 @@ def facts(finished: Finished) -> Facts:
         found["pictures_per_s"] = speed
     lead = (
         f"A network of {found['parameters']:,} weights learns to say what a noisy picture was without its noise. To "
-        "draw, it begins with noise alone and takes it away in steps; the caption says where to."
+        "draw, it begins with nothing but noise and takes it away in steps; the caption says where to."
     )
     plots = loss_plots(finished, "Training loss: squared error, weighted by time", "ink")
     return Facts([Section("Denoiser", lead, [sheet, *plots])], summary=summary, json={finished.stage: found})

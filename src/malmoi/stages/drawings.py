@@ -4,9 +4,7 @@ import time
 from typing import Any
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from malmoi import config
 from malmoi.config import Seed
@@ -34,7 +32,7 @@ from malmoi.files import read_json, sha256_of, write_json
 from malmoi.formats.own_pictures import load_clip, load_own
 from malmoi.image.metrics import frechet_distance, memorised, precision_recall
 from malmoi.stage import Context, Finished, required
-from malmoi.stages._pictures import PNGS, read_sheet, write_sheet
+from malmoi.stages._pictures import PNGS, arrays_of, read_sheet, tensor_of, write_sheet
 
 N_SHOWN = 12
 LEAST = 4
@@ -91,18 +89,18 @@ def run(context: Context, settings: Settings) -> None:
     steps, guidance = model.about["steps"], model.about["guidance"]
     real = features_of(clip, heldout.pixels)
     drawn = draw_captions(model, asked.texts, steps, guidance, model.sampler, settings.seed)
-    own, of_train = features_of(clip, _tensor(drawn)), features_of(clip, train.pixels)
-    nearest, share = memorised(_tensor(drawn), train.pixels, own, of_train)
+    own, of_train = features_of(clip, tensor_of(drawn)), features_of(clip, train.pixels)
+    nearest, share = memorised(tensor_of(drawn), train.pixels, own, of_train)
     found: dict[str, Any] = {
         "extractor": f"FD-clip-{sha256_of(clip_folder)[:8]}", "steps": steps, "guidance": guidance, "n": len(drawn),
         "memorised": share, "captions": asked.texts[:N_SHOWN], **compared(real, own),
     }  # fmt: skip
     if asked.scenes:
-        found["oracle"] = judged(_arrays(heldout)[: settings.n], asked.scenes)
+        found["oracle"] = judged(arrays_of(heldout.pixels)[: settings.n], asked.scenes)
         found["drawn"] = judged(drawn, asked.scenes)
     sheets = {
-        "0 real": list(_arrays(heldout)[:N_SHOWN]), "1 drawn": list(drawn[:N_SHOWN]),
-        "2 nearest": [_arrays(train)[i] for i in nearest[:N_SHOWN]],
+        "0 real": list(arrays_of(heldout.pixels)[:N_SHOWN]), "1 drawn": list(drawn[:N_SHOWN]),
+        "2 nearest": [arrays_of(train.pixels)[i] for i in nearest[:N_SHOWN]],
     }  # fmt: skip
     found["sweeps"] = {"guidance": [], "steps": []}
     tries = [("guidance", value, steps, value) for value in settings.guidances]
@@ -111,7 +109,7 @@ def run(context: Context, settings: Settings) -> None:
         began = time.monotonic()
         part = asked.texts[: settings.n_sweep]
         pictures = draw_captions(model, part, n_steps, strength, model.sampler, settings.seed)
-        row = {"value": value, **compared(real, features_of(clip, _tensor(pictures)))}
+        row = {"value": value, **compared(real, features_of(clip, tensor_of(pictures)))}
         if asked.scenes:
             scenes = asked.scenes[: settings.n_sweep]
             row |= {key: one["mean"] for key, one in judged(pictures, scenes).items()}
@@ -141,14 +139,6 @@ class Asked:
         rows = heldout.rows[: settings.n]
         self.texts = turned_captions(rows)
         self.scenes = [scene_of(row) for row in rows] if all("scene" in row for row in rows) else []
-
-
-def _arrays(pictures: Pictures) -> np.ndarray:
-    return pictures.pixels.permute(0, 2, 3, 1).numpy()
-
-
-def _tensor(pictures: np.ndarray) -> Tensor:
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous()
 
 
 def facts(finished: Finished) -> Facts:

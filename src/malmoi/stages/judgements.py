@@ -113,7 +113,7 @@ def facts(finished: Finished) -> Facts:
 
 
 def others(found: Mapping[str, Any]) -> str:
-    """What was said besides rankings, in words; "" if nothing. found: of `Lesson.to_row`"""
+    """What was said in addition to rankings, in words; "" if nothing. found: of `Lesson.to_row`"""
     parts = []
     if n := found.get("n_better"):
         parts.append(f"{n:,} of the rankings are better answers that people wrote")

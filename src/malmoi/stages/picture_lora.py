@@ -62,7 +62,7 @@ def cost(settings: Settings, sizes: Sizes) -> Cost:
 
 
 def run(context: Context, settings: Settings) -> None:
-    """Train the adapters; draw without and with them; save them alone."""
+    """Train the adapters; draw without and with them; save only them."""
     inputs = Inputs(pictures=context.reads("pictures").path, model=context.reads(MODEL).path)
     model = load_pictures(inputs.model)
     job = picture_lora.build(settings, inputs, model)
@@ -98,9 +98,11 @@ def _without(network: nn.Module) -> Iterator[None]:
     scales = [layer.scale for layer in layers]
     for layer in layers:
         layer.scale = 0.0
-    yield
-    for layer, scale in zip(layers, scales, strict=True):
-        layer.scale = scale
+    try:
+        yield
+    finally:
+        for layer, scale in zip(layers, scales, strict=True):
+            layer.scale = scale
 
 
 def facts(finished: Finished) -> Facts:

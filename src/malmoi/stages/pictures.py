@@ -264,7 +264,7 @@ def _drawn(settings: Settings) -> Iterator[Picture]:
 def facts(finished: Finished) -> Facts:
     """How many, what was dropped, and some of them."""
     found = read_json(finished.out / "pictures.json")
-    by = found.get("by", "composition")  # older runs drew shapes alone
+    by = found.get("by", "composition")  # older runs only drew shapes
     of = {side: f" of {n:,} {by}s" for side, n in found["concepts"].items() if by != "picture"}
     rows = [
         (label, f"{found['pictures'][side]:,} pictures" + of.get(side, ""))

@@ -86,7 +86,7 @@ def run(context: Context, settings: Settings) -> None:
 
 
 def _generated(context: Context) -> list[str]:
-    """Generated Korean for the vocabulary alone, if the text is Python's documentation, which has none: an assistant
+    """Generated Korean, only for the vocabulary, if the text is Python's documentation, which has none: an assistant
     about it is asked in Korean, too."""
     if (found := context.reads.find("items")) is None:
         return []

@@ -1,4 +1,4 @@
-"""Questions about documented names, as people ask them: alone, after other questions, and in follow-ups."""
+"""Questions about documented names, as people ask them: by themselves, after other questions, and in follow-ups."""
 
 import random
 import re

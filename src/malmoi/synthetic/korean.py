@@ -26,7 +26,7 @@ _ADJECTIVES = frozenset(
     """크 비싸 싸 예쁘 빠르 느리 다르 아프 바쁘 나쁘 기쁘 슬프 희 푸르 고프 좋 많 적 높 낮 넓 좁 짧 얕 깊 같 작
         밝 맑 젊 늙 굵 얇 싫 옳 괜찮 점잖 붉 검""".split()
 )
-# Spoken forms whose stem cannot be told from the form alone, or that are adjectives of the ㅂ kind.
+# Spoken forms whose stem cannot be told from the form, or that are adjectives of the ㅂ kind.
 _UNKNOWN_STEM = (
     "걸어",
     "들어",

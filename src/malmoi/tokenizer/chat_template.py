@@ -1,6 +1,6 @@
 """Messages -> ids, and which of them are trained on.
 
-A chat template is a Jinja file in the model folder; it alone defines the format. Training covers an answer from the end
+A chat template is a Jinja file in the model folder; only it defines the format. Training covers an answer from the end
 of the template's generation prompt, where a model begins to write, to the end of its `{% generation %}` block, as in
 transformers, or without such a block to the end of its turn. What people write is encoded as plain text, so nobody can
 end a turn or speak as another role by typing `<|end|>`. Documents are such text too; see `documents`.

@@ -123,7 +123,7 @@ def _accumulate(job: Job, model: nn.Module, micros: Sequence[Any]) -> tuple[dict
     count = sum(batch.count for batch in micros)
     sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=here.torch_device))
     losses: list[Tensor] = []
-    # What a loss draws depends on the step and the micro-batch alone: not on the rank that computes it, nor on the
+    # What a loss draws depends only on the step and the micro-batch: not on the rank that computes it, nor on the
     # state of a GPU's random numbers, which no checkpoint keeps.
     drawn = int(torch.randint(2**62, ()))
     with torch.random.fork_rng(devices=[]):

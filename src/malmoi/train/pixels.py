@@ -16,7 +16,7 @@ from malmoi.train.loop import LoopConfig
 
 
 class PixelConfig(Settings):
-    """Settings of a network that learns pictures alone."""
+    """Settings of a network that learns pictures without captions."""
 
     n_steps: int = Field(gt=0)
     """Optimizer steps."""

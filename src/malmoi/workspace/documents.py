@@ -26,7 +26,7 @@ CORPUS = "corpus"
 
 
 def add_documents(workspace: Workspace, files: Sequence[Path]) -> Indexed:
-    """Copy files into the workspace, and make its index anew of all its documents. A file of the same name is replaced.
+    """Copy files into the workspace, and make the index of all its documents. A file of the same name is replaced.
 
     Raises DataError for a name that cannot be used or a format that is not read, and what `index_folder` raises.
     """

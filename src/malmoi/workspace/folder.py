@@ -1,7 +1,7 @@
 """The workspace: one folder for one team's assistant. Each run's folder has its own lock.
 
-One process holds the lock alone while it works on the run or removes it. Processes that read what the run made share
-the lock.
+One process holds the lock exclusively while it works on the run or removes it. Processes that read what the run made
+share the lock.
 """
 
 import contextlib

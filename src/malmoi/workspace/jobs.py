@@ -88,7 +88,7 @@ def wake(ledger: Ledger) -> None:
 
 @contextlib.contextmanager
 def working(workspace: Workspace) -> Iterator[bool]:
-    """Work on the queue, alone. Gives whether this process may: false if another one does."""
+    """Work on the queue, as the only process. Gives whether this process may: false if another one does."""
     lock = folder_of(workspace) / LOCK
     with contextlib.ExitStack() as held:
         try:

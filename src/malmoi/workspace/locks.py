@@ -1,4 +1,4 @@
-"""Locks between processes: a file that one process holds alone, or several share.
+"""Locks between processes: a file that one process holds exclusively, or several share.
 
 The operating system frees a lock when its process ends, however it ends.
 """
@@ -38,7 +38,7 @@ class InUseError(WorkspaceError):
 
 @contextlib.contextmanager
 def holding(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock file alone. The file, and its folder, are made if they are missing.
+    """Hold a lock file exclusively. The file, and its folder, are made if they are missing.
 
     Raises InUseError that names the process which holds it.
     """
@@ -53,7 +53,7 @@ def holding(path: Path, what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def waiting(path: Path, what: str, tell: Callable[[str], None]) -> Iterator[None]:
-    """Hold a lock file alone, and wait for each process that holds it. tell: is given a line before each wait"""
+    """Hold a lock file exclusively, and wait for each process that holds it. tell: is given a line before each wait"""
     with contextlib.ExitStack() as held:
         while True:
             try:
@@ -69,7 +69,7 @@ def waiting(path: Path, what: str, tell: Callable[[str], None]) -> Iterator[None
 def sharing(path: Path, what: str) -> Iterator[None]:
     """Hold a lock file together with others. A process that just ends its work, or removes it, is waited for.
 
-    Raises InUseError if another process holds it alone for longer.
+    Raises InUseError if another process holds it exclusively for longer.
     """
     with disk_errors(path):
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -93,7 +93,7 @@ def queueing(path: Path, within_s: float) -> Iterator[bool]:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process holds this lock file alone. Needs no right to write."""
+    """Whether a process holds this lock file exclusively. Needs no right to write."""
     try:
         handle = os.open(path, os.O_RDONLY)
     except OSError:
@@ -108,7 +108,7 @@ def is_held(path: Path) -> bool:
 
 
 def until_free(path: Path) -> None:
-    """Wait until nobody holds this lock file alone."""
+    """Wait until nobody holds this lock file exclusively."""
     while is_held(path):
         time.sleep(ASK_EVERY_S)
 
@@ -134,7 +134,7 @@ def _locked(path: Path, what: str) -> Iterator[int]:
 
 
 def _lock(handle: int, kind: int, within_s: float, every_s: float = 0.01) -> bool:
-    """Try to lock. kind: LOCK_EX (alone) or LOCK_SH"""
+    """Try to lock. kind: LOCK_EX (exclusive) or LOCK_SH"""
     until = time.monotonic() + within_s
     while True:
         with contextlib.suppress(BlockingIOError):
@@ -159,7 +159,7 @@ def _is_at(handle: int, path: Path) -> bool:
 
 
 def _holder(handle: int) -> str:
-    """The process that has a lock. It has written its id if it holds the lock alone; Linux knows the others."""
+    """The process that has a lock. It has written its id if it holds the lock exclusively; Linux knows the others."""
     pid, _, host = os.pread(handle, 1024, 0).decode(errors="replace").strip().partition(" ")
     if pid:
         return f"process {pid}" if host == socket.gethostname() else f"process {pid} on {host}"

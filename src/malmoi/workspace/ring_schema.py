@@ -31,7 +31,7 @@ class VersionRow(Base):
     n: Mapped[int | None]
     """Answers of which the reward model picks one."""
     temperature: Mapped[float | None]
-    """Of the answers after the first; the first is sampled as the policy is alone."""
+    """Of the answers after the first; the first is sampled as the policy by itself is."""
     index_sha256: Mapped[str | None]
     """What was looked up in when the version was made; answers always use the workspace's index as it is."""
     came_from: Mapped[int | None] = mapped_column(ForeignKey("version.number"))

@@ -88,7 +88,7 @@ def lineage_rows(root: Lineage, ledger: Ledger) -> list[dict[str, Any]]:
 
 def run_row(run: Run, ledger: Ledger) -> dict[str, Any]:
     """A run's own facts; its times in ISO 8601."""
-    names = ("id", "stage", "status", "recipe", "seed", "version", "seconds", "error")
+    names = ("id", "stage", "recipe", "seed", "version", "seconds", "error")
     times = {
         name: value and value.isoformat() for name in ("started_at", "finished_at") if [value := getattr(run, name)]
     }

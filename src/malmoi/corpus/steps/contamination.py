@@ -29,7 +29,7 @@ def _hashes(values: np.ndarray, n: int) -> np.ndarray:
 
 
 def runs(text: str) -> np.ndarray:
-    """Hashes of all runs of 13 words and of 50 characters (letters and digits alone) of a text."""
+    """Hashes of all runs of 13 words and of 50 characters (only letters and digits) of a text."""
     lower = text.lower()
     words = _WORD.findall(lower)
     numbers = np.fromiter(map(_numbers.__getitem__, words), np.uint64, len(words))

@@ -1,7 +1,7 @@
 """A classifier of pages that is trained on one's own labels, keep and drop, for any language.
 
 The rule's score, counted features of the text and hashed words, word pairs and (where letters are not ASCII) pieces of
-words go into a logistic regression. It begins as a logistic regression of the score alone, and an L2 penalty holds all
+words go into a logistic regression. It begins as a logistic regression of only the score, and an L2 penalty holds all
 weights there: where labels say nothing, as of lengths if those of both kinds are alike, the rule decides. It is small
 (a quarter of a megabyte), and the same labels give the same bytes. Hashed words with logistic regression were better
 than fastText in our comparison, and need no further library.
@@ -179,7 +179,7 @@ def _times(rows: Rows, weights: np.ndarray) -> np.ndarray:
 
 
 def fit(rows: Rows, labels: np.ndarray, penalty: float) -> Classifier:
-    """Logistic regression. labels: (N,), 1 for keep; penalty: of the squared distance to the weights of the score alone
+    """Logistic regression. labels: (N,), 1 for keep; penalty: of the squared distance to the weights of only the score
 
     Accelerated gradient descent (Nesterov 1983), which begins again from rest when it overshoots; no randomness.
     """

@@ -97,7 +97,7 @@ def copies(columns: Iterable[np.ndarray], text_of: Callable[[int], str], least: 
     """Later copy -> the earlier text that it is a copy of, which is kept.
 
     columns: as for `candidates`, of texts in their order; least: true Jaccard similarity from which two are copies
-    The result depends on the order of the texts alone.
+    The result depends only on the order of the texts.
     """
     kept_of: dict[int, int] = {}
     sets: dict[int, np.ndarray] = {}

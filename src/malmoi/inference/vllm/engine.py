@@ -255,7 +255,7 @@ class VllmEngine:
 
 
 def _top_logprobs(piece: Piece, place: int, n_top: int) -> TopLogprobs:
-    """vLLM names the sampled token beside the likeliest. Raises ServerError if there are none."""
+    """vLLM names the sampled token in addition to the likeliest. Raises ServerError if there are none."""
     if place >= len(piece.logprobs) or place >= len(piece.top):
         raise ServerError("vLLM gave no log-probabilities of an answer, though it was asked for them")
     likeliest = sorted(piece.top[place].items(), key=lambda one: -one[1])[:n_top]

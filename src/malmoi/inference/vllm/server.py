@@ -21,7 +21,7 @@ PROBE_TOKENS = 16
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 LONGEST_ANSWER = 1 << 26
 """Bytes of a response; a longer one is refused."""
-START = "start it with VLLM_SERVER_DEV_MODE=1, reachable by Malmoi alone"
+START = "start it with VLLM_SERVER_DEV_MODE=1, reachable only by Malmoi"
 
 
 class ServerError(UserError):
