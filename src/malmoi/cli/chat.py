@@ -90,6 +90,10 @@ def chat(
         talk.converse((line.rstrip("\r\n") for line in sys.stdin), interactive=False)
 
 
+LEAVING = ("exit", "quit", "q", ":q", "logout", "종료", "나가기")
+"""What people type to leave, and what may also be a question: it is answered, and how to leave is said."""
+
+
 @dataclass
 class Talk:
     """A session on a terminal or in a pipe. given: the sampling options of the command line"""
@@ -111,6 +115,8 @@ class Talk:
                     remark(self._obey(line))
                 elif line.strip():
                     self._answer(line.strip(), label=f"{self.session.name}> " if interactive else "")
+                    if interactive and line.strip().lower() in LEAVING:
+                        remark("(/quit or Ctrl-D leaves)")
             except KeyboardInterrupt:
                 if not interactive:
                     raise

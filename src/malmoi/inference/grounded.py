@@ -19,7 +19,15 @@ from malmoi.retrieval.check import denies, is_supported
 from malmoi.retrieval.lookup import Findings, Lookup, Source
 from malmoi.retrieval.prompt import documents_for
 from malmoi.retrieval.question import COMPARISON
-from malmoi.retrieval.quote import DECLINES, declined, is_reply_to, quote, see_also, with_parameters, without_additions
+from malmoi.retrieval.quote import (
+    DECLINES,
+    declined,
+    is_reply_to,
+    quote,
+    with_others,
+    with_parameters,
+    without_additions,
+)
 from malmoi.tokenizer.chat_template import Message, check_messages
 
 if TYPE_CHECKING:  # torch takes seconds, and quotations need none
@@ -225,7 +233,7 @@ def settle(voice: "Voice | None", prepared: Prepared, said: str) -> Answered:
         return Answered(quote(findings), (), None, True, name, said, declined_, offered)
     if said and (source := _source_of(said, findings, question)):
         others = (one for one in findings.sources if one is not source)
-        text = with_parameters(said, source) + see_also(findings, source)
+        text = with_others(with_parameters(said, source), findings, source)
         return Answered(text, (source, *others), supported=True, voice=name)
     text = declined(findings) if said in DECLINES.values() else quote(findings)
     return Answered(text, findings.sources, supported=True, quoted=True, voice=name, rejected=said)

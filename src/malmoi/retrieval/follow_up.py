@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from malmoi.retrieval.question import Question, understand
+from malmoi.retrieval.question import COMPARISON, Question, only_asks, understand
 from malmoi.retrieval.small_talk import small_talk, without_greeting
 from malmoi.retrieval.words import patterns
+from malmoi.synthetic.korean import with_particle
 
 MAX_TURNS = 4
 """Questions before the last that are looked at."""
@@ -44,13 +45,38 @@ def in_context(asked: Sequence[str]) -> tuple[Question, str]:
     if len(asked) < 2:
         return replace(question, concepts=question.concepts or question.all_concepts), ""
     earlier, _ = in_context(asked[:-1])
-    is_bare = not question.concepts and not question.names
+    forms = patterns("follow_up.tsv")
+    if forms["reverses"].fullmatch(asked[-1].strip()) and (other_way := _reversed(earlier.text)):
+        return understand(other_way), asked[-2]
+    is_again = forms["again"].search(asked[-1]) is not None and all(map(only_asks, question.concepts))
+    is_bare = not question.names and (not question.concepts or is_again)
     if is_bare:
-        taken = replace(earlier, text=asked[-1], wanted=question.wanted or earlier.wanted, language=question.language)
+        text = earlier.text if is_again and not question.wanted else asked[-1]
+        taken = replace(earlier, text=text, wanted=question.wanted or earlier.wanted, language=question.language)
         return taken, asked[-2]
-    begins, points_back = (form.search(asked[-1]) is not None for form in patterns("follow_up.tsv").values())
-    leans = begins or points_back
+    begins, points_back = (forms[name].search(asked[-1]) is not None for name in ("begins", "leans"))
+    leans = begins or points_back or _compares_one(question)
     if not leans and not (question.wanted in ("parameters", "example", "returns", "others") and not question.names):
         return question, ""
     wanted = question.wanted or (earlier.wanted if begins else "")
     return replace(question, context=earlier.concepts, context_names=earlier.names, wanted=wanted), asked[-2]
+
+
+_TURNS = re.compile(r"(?i)((?:an? |the )?[\w.-]+)( (?:in)?to )((?:an? |the )?[\w.-]+)")
+_TURNS_KO = re.compile(r"([가-힣\w.]+?)[을를] ([가-힣\w.]+?)(?:으로|로)(?=\s|$)")
+
+
+def _reversed(text: str) -> str:
+    """A question about turning one thing into another, the other way: "tuple to list" of "list to tuple"; or ""."""
+    if turned := _TURNS_KO.search(text):
+        said = f"{with_particle(turned[2], '을')} {with_particle(turned[1], '로')}"
+    elif turned := _TURNS.search(text):
+        said = f"{turned[3]}{turned[2]}{turned[1]}"
+    return f"{text[: turned.start()]}{said}{text[turned.end() :]}" if turned else ""
+
+
+def _compares_one(question: Question) -> bool:
+    """Whether it compares one name with what was said before: "how does os.scandir differ?"."""
+    asks = patterns("wanted.tsv")[COMPARISON]
+    others = [concept for concept in question.concepts if not asks.search(concept.word)]
+    return question.wanted == COMPARISON and len(question.names) == len(others) == 1

@@ -4,6 +4,7 @@ The lists in `words/` are written by hand. Their keys and values are compared by
 found whole.
 """
 
+import re
 from functools import cache, lru_cache
 
 from malmoi.retrieval.korean import without_ending, without_particle
@@ -32,6 +33,25 @@ def korean_synonyms(word: str) -> tuple[str, ...]:
     starts = [word[:end] for end in range(len(word), 0, -1)]
     found = (next((table[start] for start in starts if start in table), ()) for table in (_korean_table(), _everyday()))
     return tuple(dict.fromkeys(other for others in found for other in others if other != word))
+
+
+_WITH_S_OR_Z = re.compile(r"([a-z]{3,}[iy])([sz])(e[drs]?|es|ing|ers?|ations?)")
+
+
+@lru_cache(maxsize=1 << 14)
+def other_spelling(word: str) -> str:
+    """An English word in lower case as the other side of the Atlantic spells it, or "": tyre and tire, organise and
+    organize. What it makes of words that have one spelling only, no text has."""
+    if turned := _WITH_S_OR_Z.fullmatch(word):
+        return f"{turned[1]}{'z' if turned[2] == 's' else 's'}{turned[3]}"
+    begins = next((word[:end] for end in range(len(word), 2, -1) if word[:end] in _spellings()), "")
+    return _spellings()[begins] + word[len(begins) :] if begins else ""
+
+
+@cache
+def _spellings() -> dict[str, str]:
+    pairs = {british: american for british, (american,) in word_table("spellings.tsv").items()}
+    return pairs | {american: british for british, american in pairs.items()}
 
 
 @cache

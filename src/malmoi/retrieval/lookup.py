@@ -17,10 +17,10 @@ from malmoi.retrieval.answering import IN_PASSAGE, best_answer, emphasis, rarity
 from malmoi.retrieval.fitness import THRESHOLD, Evidence, evidence
 from malmoi.retrieval.follow_up import in_context, nothing_but_text, questions_of
 from malmoi.retrieval.match import Bag, Fit, fit, likely
-from malmoi.retrieval.names import Name, likeness, name_of, uses
+from malmoi.retrieval.names import Name, asked_parameter, likeness, name_of, uses
 from malmoi.retrieval.passages import Passage
 from malmoi.retrieval.question import COMPARISON, Concept, Question, are_joined, language_of, only_asks
-from malmoi.retrieval.sentences import Sentence, best_sentence, example, first_telling, says_what_it_does
+from malmoi.retrieval.sentences import Sentence, best_sentence, example, first_telling, says_what_it_does, telling_of
 from malmoi.retrieval.small_talk import small_talk, without_greeting
 from malmoi.retrieval.spelling import corrected
 from malmoi.retrieval.stem import stem
@@ -188,7 +188,7 @@ class Lookup:
         sides: dict[str, tuple[Concept, Source]] = {}
         asks = patterns("wanted.tsv")[COMPARISON]
         compared = [concept for concept in (*question.context, *question.concepts) if not asks.search(concept.word)]
-        for concept in compared[:N_COMPARED]:
+        for concept in compared[:N_COMPARED] + compared[N_COMPARED:][-1:]:
             alone = Question(concept.word, question.language, (), (replace(concept, weight=1.0),))
             ranked = self._ranked(alone)[:N_NEAREST]
             for passage, found, _ in ranked:
@@ -199,7 +199,10 @@ class Lookup:
                     break
         if len(sides) < 2:
             return ()
-        (first, one), (second, other) = list(sides.values())[:2]
+        # "And json.load?" after a comparison of two others is compared with the first of them.
+        own = [side for side in sides.values() if side[0] in question.concepts]
+        before = [side for side in sides.values() if side not in own]
+        (first, one), (second, other) = [*before[: max(0, 2 - len(own))], *own][:2]
         is_joined = first in question.context or are_joined(question.text, first.word, second.word)
         return (one, other) if is_joined else ()
 
@@ -224,13 +227,14 @@ class Lookup:
         return tuple(fits[:1]) if shared >= IN_PASSAGE else ()
 
     def _shown(self, question: Question, passage: Passage, number: int) -> Passage:
-        """The passage to show for one that fits: where an example is wanted, the first of its section with one."""
-        if question.wanted != "example":
+        """The passage to show for one that fits: where an example is wanted, or what a parameter is, the first of its
+        section with one, or with a sentence about it."""
+        if question.wanted not in ("example", "parameters"):
             return passage
         while number & 0xFFFFFFFF and self._is_same(passage, number - 1):
             number -= 1
         section = takewhile(lambda n: self._is_same(passage, n), count(number))
-        shown = (other for other in map(self.index.passage, section) if other and example(other.text))
+        shown = (other for other in map(self.index.passage, section) if other and _wanted_in(question, other))
         return next(shown, passage)
 
     def _notes(self, question: Question, ranked: Sequence[Ranked], n: int) -> list[Source]:
@@ -394,7 +398,7 @@ def _likeliest(
 
 def answering_sentence(passage: Passage, question: Question, held: Callable[[str], float]) -> Sentence:
     """The sentence that answers; of a name that is asked for as such, the first, or the example."""
-    if question.wanted == "example" and (shown := example(passage.text)) is not None:
+    if (shown := _wanted_in(question, passage)) is not None:
         return shown
     name = name_of(passage.heading)
     is_about = name is not None and not question.wanted and len(question.concepts) <= 1
@@ -405,6 +409,16 @@ def answering_sentence(passage: Passage, question: Question, held: Callable[[str
     is_asked = name is not None and name.written.lower() in asked and held(best.text) < CLEARLY
     is_bare = name is not None and not question.wanted and not says_what_it_does(best.text)
     return first_telling(passage.text) if is_asked or is_bare else best
+
+
+def _wanted_in(question: Question, passage: Passage) -> Sentence | None:
+    """The example in a passage, or its sentence about the parameter that is asked about; None if that is not wanted."""
+    if question.wanted == "example":
+        return example(passage.text)
+    name = name_of(passage.heading)
+    if question.wanted != "parameters" or name is None or not (asked := asked_parameter(question.text, name)):
+        return None
+    return telling_of(asked, passage.text)
 
 
 def _is_called(name: Name, concept: Concept) -> bool:

@@ -20,6 +20,8 @@ _WORD = re.compile(r"(?<![\d가-힣])[가-힣]+")
 _COUNTER = re.compile(r"(?<=\d)[가-힣]+")
 OTHER_CASE = 0.9
 """How well a name fits that is written in another case than asked: `typing.Final` is not `typing.final`."""
+OTHER_CASE_OF_PART = 0.2
+"""What a name loses that is asked for in part and written in another case: Path.exists is not os.path.exists."""
 SAME_DAY = 0.9
 """How well a day of the week fits that is in a span: Tuesday in "Monday to Friday"."""
 NO_TASK = Asked(0.0, {})
@@ -165,7 +167,8 @@ def fit(
     total = sum(weights.values()) or 1.0
     heading = first = covered = 0.0
     for concept, weight in weights.items():
-        in_heading, in_first = fields.heading.fit(concept), fields.first.fit(concept) if begins else 0.0
+        in_heading = max(fields.heading.fit(concept), _as_part_of(fields.name, concept))
+        in_first = fields.first.fit(concept) if begins else 0.0
         heading += weight * in_heading
         first += weight * in_first
         covered += weight * max(in_heading, in_first, fields.text.fit(concept), task.found.get(concept, 0.0))
@@ -180,6 +183,11 @@ def fit(
         task=task.value,
         **_of_name(question, fields, weights),
     )
+
+
+def _as_part_of(name: Name | None, concept: Concept) -> float:
+    """How well a concept is the name without what comes before: datetime.now, Counter.most_common."""
+    return likeness(concept.word.lower(), name.name) if name is not None and "." in concept.word else 0.0
 
 
 def likely(
@@ -239,6 +247,8 @@ def _named(question: Question, name: Name) -> float:
     found = max((likeness(each, name.name) for each in asked), default=0.0)
     if found == 1 and name.written not in question.text:
         found = OTHER_CASE
+    elif found >= OTHER_CASE and ".".join(name.written.split(".")[-2:]) not in question.text:
+        found -= OTHER_CASE_OF_PART
     is_beside = any(_group(name.written.lower()) == _group(before) != "" for before in question.context_names)
     return max(found, 0.9) if found and is_beside else found
 

@@ -67,6 +67,12 @@ def uses(name: str) -> float:
     return log(1 + used_names().get(written(name), 0)) / 8
 
 
+def asked_parameter(question: str, name: Name) -> str:
+    """The parameter of a name that a question asks about, or "": key of "what is the key parameter of sorted?"."""
+    words = set(re.findall(r"[a-z_]\w+", question.lower().replace(name.written.lower(), " ")))
+    return next((one for one in name.parameters or () if one.lower() in words), "")
+
+
 def typed_names(question: str) -> list[str]:
     """What a question says in the form of an identifier: with dots, underscores, parentheses or capitals."""
     found = []

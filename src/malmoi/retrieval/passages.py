@@ -129,13 +129,19 @@ def _heading(lines: list[str], at: int, line: str, drawn: list[str]) -> tuple[in
         return len(marked[1]), marked[2], 1
     below = lines[at + 1].strip() if at + 1 < len(lines) else ""
     is_short = len(line) <= MAX_HEADING_CHARS and re.search(r"\w", line) is not None and not _LIST.match(line)
-    if is_short and (underline := _UNDERLINE.fullmatch(below)) is not None:
+    if is_short and (underline := _UNDERLINE.fullmatch(below)) is not None and _underlines(below, line):
         if underline[1] not in drawn:
             drawn.append(underline[1])
         return 1 + drawn.index(underline[1]), line, 2
     if is_short and not below and _looks_like_a_title(lines, at, line):
         return _PLAIN_LEVEL, line, 1
     return None
+
+
+def _underlines(marks: str, line: str) -> bool:
+    """Whether marks below a line make it a heading: of Markdown always, else if they are as long, as in
+    reStructuredText; "..." below a line of an interactive session is none."""
+    return marks[0] in "=-" or len(marks) >= len(line)
 
 
 _PLAIN_LEVEL = 20

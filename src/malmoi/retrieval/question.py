@@ -4,7 +4,14 @@ import re
 from dataclasses import dataclass, replace
 from functools import cache
 
-from malmoi.retrieval.glossary import LONGEST_PHRASE, everyday_synonyms, korean_synonyms, synonyms, translations
+from malmoi.retrieval.glossary import (
+    LONGEST_PHRASE,
+    everyday_synonyms,
+    korean_synonyms,
+    other_spelling,
+    synonyms,
+    translations,
+)
 from malmoi.retrieval.korean import PARTICLES, without_ending, without_particle
 from malmoi.retrieval.names import typed_names
 from malmoi.retrieval.sentences import asks_of_life
@@ -236,6 +243,8 @@ def _english(word: str, phrase: tuple[str, ...]) -> Concept:
         forms.setdefault((own[-1] if len(own) == 1 else own[0],), 1.0)
     else:
         forms[tuple(own[1:])] = 0.8
+    if other := other_spelling(lowered):
+        forms.setdefault(tuple(token_terms(other)), 1.0)
     for place, form in enumerate(synonyms().get((own[0],), ())):
         forms.setdefault(form, SYNONYMS[min(place, len(SYNONYMS) - 1)])
     return Concept(word, tuple(forms.items()), everyday=everyday_synonyms(lowered))

@@ -7,8 +7,9 @@ from typing import Any
 
 from malmoi.retrieval.lookup import Findings, Source, title_of
 from malmoi.retrieval.match import BUILTINS
-from malmoi.retrieval.names import Name, name_of
+from malmoi.retrieval.names import Name, asked_parameter, name_of
 from malmoi.retrieval.question import COMPARISON, language_of
+from malmoi.retrieval.sentences import telling_of
 from malmoi.retrieval.taught import TaughtSource
 from malmoi.retrieval.terms import terms
 
@@ -36,7 +37,14 @@ def quote(findings: Findings) -> str:
     best = findings.sources[0]
     if name_of(best.passage.heading) is None:
         return _of_a_text(best)
-    return _of_a_name(findings, best) + see_also(findings, best)
+    return with_others(_of_a_name(findings, best), findings, best)
+
+
+def with_others(answer: str, findings: Findings, answered: Source) -> str:
+    """An answer about a name with the names of the other sources after it, as a sentence of its own."""
+    others = see_also(findings, answered)
+    is_whole = answer.rstrip("\"'”’)]").endswith((".", "!", "?", "…", "。", ":", ";"))
+    return answer + ("." if others and not is_whole else "") + others
 
 
 def see_also(findings: Findings, answered: Source) -> str:
@@ -104,7 +112,9 @@ def _of_a_name(findings: Findings, source: Source) -> str:
     kind = KINDS_KO.get(name.kind, name.kind) if korean else name.kind
     module = name.written.rsplit(".", 1)[0] if "." in name.written else "builtins"
     said = shortened(source.sentence)
-    if findings.wanted == "parameters" and name.parameters is not None:
+    asked = asked_parameter(findings.question, name) if findings.wanted == "parameters" else ""
+    is_told = bool(asked) and telling_of(asked, source.sentence) is not None
+    if findings.wanted == "parameters" and name.parameters is not None and not is_told:
         listed = ", ".join(name.parameters)
         if korean:
             return f"{name.written}의 매개변수: {listed}." if listed else f"{name.written}에는 매개변수가 없습니다."
@@ -190,6 +200,11 @@ _REPLIES = {
     ),
     "thanks": ("You are welcome.", "천만에요."),
     "praise": ("Good. Ask me more whenever you like.", "네. 더 궁금한 것이 있으면 물어보세요."),
+    "wrong": (
+        "I am sorry. Please ask in other words, or name what it is about.",
+        "죄송합니다. 다른 말로 묻거나, 찾는 것의 이름을 알려 주세요.",
+    ),
+    "wordless": ("I see no question in that. Ask me about {about}.", "질문이 없습니다. {about}에 대해 물어보세요."),
     "bye": ("Goodbye!", "안녕히 가세요!"),
     "identity": (
         "I am an assistant made with Malmoi. I am a program, not a person, and I answer from {about}.",

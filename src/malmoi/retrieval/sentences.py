@@ -53,6 +53,12 @@ def _indent(text: str) -> int:
     return len(text) - len(text.lstrip())
 
 
+def telling_of(word: str, text: str) -> Sentence | None:
+    """The first sentence of a text about a word, such as a parameter, that is no signature; None if there is none."""
+    form = re.compile(rf"(?<![\w.]){re.escape(word)}(?!\w|\()")
+    return next((one for one in sentences(text) if form.search(one.text) and not is_signature(one.text)), None)
+
+
 def first_telling(text: str) -> Sentence:
     """The first sentence of a text, or the next one after signatures such as `dumps(obj) -> str` if that is prose."""
     found = sentences(text)

@@ -16,7 +16,7 @@ def small_talk(text: str) -> str:
     """The kind of small talk that a message is as a whole, or "": greeting, thanks, bye, identity, ability, …"""
     said = _plain(text)
     if not said:
-        return ""
+        return "wordless" if text.strip() else ""
     phrases = _phrases()
     if said in phrases:
         return phrases[said]
@@ -33,7 +33,7 @@ def small_talk(text: str) -> str:
             return kind
     kind = next((kind for kind, form in patterns("talk.tsv").items() if _is_nothing_but(form, said)), "")
     # "Is it good?" praises nothing.
-    return "" if kind in ("thanks", "praise") and said.isascii() and text.rstrip().endswith("?") else kind
+    return "" if kind in ("thanks", "praise", "wrong") and said.isascii() and text.rstrip().endswith("?") else kind
 
 
 def _is_nothing_but(form: re.Pattern[str], said: str) -> bool:
@@ -54,7 +54,7 @@ def _same_words(said: str, phrase: str) -> bool:
 def without_greeting(text: str) -> str:
     """A message without the greeting or thanks before or after its question: "Hi, what is json?" asks for json."""
     parts = [part for part in re.split(r"(?<=[,.!?~])\s+|\n+", nfc(text).strip()) if part.strip()]
-    asked = [part for part in parts if small_talk(part) not in ("greeting", "thanks", "bye", "praise")]
+    asked = [part for part in parts if small_talk(part) not in ("greeting", "thanks", "bye", "praise", "wordless")]
     if len(asked) not in (0, len(parts)):
         return " ".join(asked)
     words = text.split()

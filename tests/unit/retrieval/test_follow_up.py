@@ -16,6 +16,9 @@ DOCSTRINGS = {
     "function json.dump(obj, fp)": "Serialize obj as a JSON formatted stream to fp (a .write()-supporting file-like "
     "object).",
     "function time.sleep": "sleep(seconds)\n\nDelay execution for a given number of seconds.",
+    "method str.encode(encoding)": "Encode the string to bytes.",
+    "method bytes.decode(encoding)": "Decode the bytes to a str.",
+    "function os.listdir(path)": "Return a list containing the names of the files in the directory.",
     "function shutil.copy(src, dst)": "Also called shutil.copy_file_and_mode.\n\nCopy data and mode bits.",
 }
 
@@ -34,6 +37,10 @@ def lookup(tmp_path_factory: pytest.TempPathFactory) -> Lookup:
         (("json 읽는 법", "그럼 쓰는 건?"), "json.dump"),
         (("how do I open a file?", "and how do I close it?"), "os.close"),
         (("how do I close a file?", "and open it?"), "open"),
+        (("What does time.sleep do?", "can you explain that in simple words"), "time.sleep"),
+        (("What does time.sleep do?", "다시 말해줘"), "time.sleep"),
+        (("How do I convert a str to bytes?", "and the other way round?"), "bytes.decode"),
+        (("str을 bytes로 바꾸려면?", "반대로는?"), "bytes.decode"),
     ],
 )
 def test_what_is_done_in_a_follow_up_is_not_what_was_done_before(
@@ -56,3 +63,16 @@ def test_a_name_is_answered_by_what_it_does_and_not_by_its_signature(
 ) -> None:
     found = lookup.find([{"role": "user", "content": question}])
     assert [source.sentence for source in found.sources[:1]] == [sentence]
+
+
+@pytest.mark.parametrize(
+    ("turns", "titles"),
+    [
+        (("os.listdir이 뭐야", "그거랑 os.close 차이는?"), ["os.listdir", "os.close"]),
+        (("what is os.listdir", "what is the difference to os.close?"), ["os.listdir", "os.close"]),
+        (("How is json.dump different from json.load?", "and os.close?"), ["json.dump", "os.close"]),
+    ],
+)
+def test_a_name_is_compared_with_the_one_before(lookup: Lookup, turns: tuple[str, ...], titles: list[str]) -> None:
+    found = lookup.find([{"role": "user", "content": turn} for turn in turns])
+    assert [title_of(source.passage) for source in found.sources] == titles

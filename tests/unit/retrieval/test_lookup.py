@@ -1,7 +1,10 @@
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from malmoi.corpus.documents import Document
+from malmoi.retrieval.index import Index, build_index
 from malmoi.retrieval.lookup import Findings, Lookup, title_of
 from malmoi.retrieval.quote import quote
 from malmoi.retrieval.sentences import first_telling
@@ -183,6 +186,15 @@ def test_notes_that_do_not_say_it_are_not_quoted(search: Search, question: str) 
         ("널 만든 사람은 누구야?", "identity"),
         ("What kind of things can I ask you?", "ability"),
         ("어떤 걸 물어보면 돼?", "ability"),
+        ("🙂", "wordless"),
+        ("??", "wordless"),
+        ("ㅋㅋㅋ", "praise"),
+        ("haha, thanks", "thanks"),
+        ("That's wrong.", "wrong"),
+        ("no, not what I asked for", "wrong"),
+        ("아니 그거 말고", "wrong"),
+        ("is that wrong?", ""),
+        ("what is wrong with len", ""),
         ("Is it good?", ""),
         ("great, how do I do it", ""),
         ("고마워 그게 뭐야", ""),
@@ -228,3 +240,47 @@ def test_a_row_names_the_source(search: Search) -> None:
 )
 def test_the_first_sentence_of_a_docstring_is_its_prose(text: str, told: str) -> None:
     assert first_telling(text).text == told
+
+
+@pytest.mark.parametrize(
+    ("asked", "title"),
+    [
+        ("path.join", "os.path.join"),
+        ("What does Path.Join do?", "os.path.join"),
+        ("counter.most_common이 뭐야", "collections.Counter.most_common"),
+        ("Counter.least_common", ""),
+    ],
+)
+def test_a_name_without_its_module_is_answered(tmp_path: Path, asked: str, title: str) -> None:
+    names = ("function os.path.join(a, p)", "class collections.Counter", "method collections.Counter.most_common(n)")
+    documents = [Document(f"{name}\nAs it does.", f"python:{name}") for name in names]
+    build_index(documents, tmp_path / "index")
+    found = Lookup(Index.open(tmp_path / "index")).find([{"role": "user", "content": asked}])
+    assert first_title(found) == title
+
+
+def test_a_name_in_part_is_the_one_that_is_written_so(tmp_path: Path) -> None:
+    names = ("function os.path.exists(path)", "method pathlib.Path.exists()")
+    build_index([Document(f"{name}\nWhether it exists.", f"python:{name}") for name in names], tmp_path / "index")
+    lookup = Lookup(Index.open(tmp_path / "index"))
+    for asked, title in (("Path.exists", "pathlib.Path.exists"), ("path.exists", "os.path.exists")):
+        found = lookup.find([{"role": "user", "content": asked}])
+        assert title_of(found.sources[0].passage) == title
+
+
+def test_what_is_asked_of_a_parameter_is_answered_by_its_sentence(search: Search) -> None:
+    found = search("docs").find([{"role": "user", "content": "what does the indent parameter of json.dumps do?"}])
+    assert quote(found).startswith("json.dumps(obj, indent, sort_keys): If indent is a number, arrays are printed with")
+    found = search("docs").find([{"role": "user", "content": "which parameters does json.dumps take?"}])
+    assert quote(found).startswith("json.dumps takes obj, indent, sort_keys.")
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [("flat tire", "tyre costs 12"), ("what color is it", "colour"), ("who organizes it", "organised")],
+)
+def test_british_and_american_spelling_are_one(tmp_path: Path, asked: str, told: str) -> None:
+    text = "# Shop\n\nA flat tyre costs 12 euros.\n\nThe door has the colour blue.\n\nThe fair is organised by Marta."
+    build_index([Document(text, "shop.md", line=1)], tmp_path / "index")
+    found = Lookup(Index.open(tmp_path / "index")).find([{"role": "user", "content": asked}])
+    assert told in (found.sources or found.closest)[0].sentence

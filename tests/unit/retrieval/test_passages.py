@@ -55,6 +55,13 @@ def test_underlined_headings_have_the_level_of_their_first_use() -> None:
     ]
 
 
+def test_lines_of_an_interactive_session_are_no_headings() -> None:
+    text = "The try statement\n*****************\n\n>>> try:\n...     print(1)\n...\n\nIt tries.\n\nA~\n~~~\n\nEnd."
+    assert [heading for heading, _, _ in found(text, "python-3.11:topic:try")] == [
+        "The try statement", "The try statement > A~",
+    ]  # fmt: skip
+
+
 def test_titles_between_blank_lines_are_headings_and_sentences_are_not() -> None:
     text = "회의록\n\n다음 회의는 부산에서 한다\n\n2024년 3월 회의는 서울에서 열렸다.\n\n"
     text += "할 일\n\n- 우유 사기\n- 전화하기\n"
