@@ -37,6 +37,10 @@ from malmoi.workspace.indexes import INDEX
 
 N_TITLES = 3
 """Titles that the assistant names when it is asked what it was made from."""
+S_PER_ITEM = 0.008
+"""Seconds for the questions about one item, with the documents that are looked up for them, on one reference core."""
+BYTES_PER_ITEM = 200
+"""Text of an item at least, where how many there are is not known yet."""
 
 
 class Settings(config.Settings):
@@ -92,8 +96,9 @@ def expects(settings: Settings, sizes: Sizes) -> Sizes:
 
 
 def cost(settings: Settings, sizes: Sizes) -> Cost:
-    """Reading the text, and writing."""
-    return Cost(s_per_mb=0.4, holds_model=False)
+    """Reading the text, writing, and looking up documents for the questions about each item."""
+    n_items = min(settings.n_items, sizes.text_bytes // BYTES_PER_ITEM)
+    return Cost(s_per_mb=0.4, fixed_s=S_PER_ITEM * n_items, holds_model=False)
 
 
 def run(context: Context, settings: Settings) -> None:

@@ -102,7 +102,11 @@ def _generated(context: Context) -> list[str]:
 def facts(finished: Finished) -> Facts:
     """Bytes per token, compared with GPT-2's tokenizer."""
     rows = [
-        Figure(f"bytes per token, {text}", row["malmoi"], f"GPT-2 {show(row['gpt2'])}" if "gpt2" in row else "")
+        Figure(
+            f"bytes per token, {'Korean' if text == 'korean' else text}",
+            row["malmoi"],
+            f"GPT-2 {show(row['gpt2'])}" if "gpt2" in row else "",
+        )
         for text, row in read_json(finished.out / "report.json").items()
     ]
     lead = (
