@@ -66,6 +66,8 @@ def build(
 
     if on and workers is not None:
         raise ConfigError("--workers and --on: give one of them; a cluster reads on all its processors")
+    if out.is_file():
+        raise ConfigError(f"{out}: is a file; a corpus is a folder, choose another name")
     given = set_ or []
     table = override({}, given)
     settings = parse(Settings, table, "--set", frozenset(one.partition("=")[0].strip() for one in given))

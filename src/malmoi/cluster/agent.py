@@ -79,8 +79,10 @@ def _connect(address: str) -> None:
 
     if address:
         host, _, port = address.rpartition(":")
-        with contextlib.closing(socket.create_connection((host.strip("[]"), int(port)), PROBE_S)):
-            pass  # Ray itself asks for five minutes, and then ends the process
+        try:  # Ray itself asks for five minutes, and then ends the process
+            socket.create_connection((host.strip("[]"), int(port)), PROBE_S).close()
+        except OSError as error:
+            raise ConnectionError(f"{error}; `ray start --head` on its first machine prints the address") from None
     has_token = any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
     if not has_token and not (Path.home() / ".ray" / "auth_token").exists():
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # for a Ray that begins and ends with this process

@@ -123,9 +123,11 @@ def _most_dropped(counts: Counts) -> str:
     # What is no page (requests, warcinfo) is in every archive, and says nothing about why no page is left.
     every = Counter({f"{step}: {reason}": n for step, found in counts.dropped.items() for reason, n in found.items()
                      if not reason.startswith("a record of kind ")})  # fmt: skip
-    if not every:
-        return "it has no pages"
-    return ", ".join(f"{n:,} × {reason}" for reason, n in every.most_common(5))
+    said = [f"{n:,} × {reason}" for reason, n in every.most_common(5)]
+    if counts.damaged:
+        some = ", ".join(name for name, _ in counts.damaged.most_common(3))
+        said.append(f"{len(counts.damaged):,} × damaged, or not what its name says: {some}")
+    return ", ".join(said) or "it has no pages"
 
 
 class _Drop(Protocol):

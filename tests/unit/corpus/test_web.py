@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from malmoi.cli import app
 from malmoi.corpus.build import build
 from malmoi.corpus.built import open_built, pages_of, remove, trace
 from malmoi.corpus.folder import read_folder
@@ -380,7 +382,12 @@ def test_a_build_that_keeps_nothing_says_why_and_leaves_the_folder_free(crawl: P
     with pytest.raises(DataError, match=r"no page is left of 1 records \(1 × language: .*\); give more pages"):
         build([str(crawl / "note.md")], out, Settings(languages=("fr",)), say=lambda line: None)
     assert not list(out.iterdir())
+    (crawl / "page.warc.gz").write_bytes(gzip.compress(b"<html>no archive</html>"))
+    with pytest.raises(DataError, match=r"0 records \(1 × damaged, or not what its name says: page.warc.gz\)"):
+        build([str(crawl / "page.warc.gz")], out, Settings(), say=lambda line: None)
     assert build([str(crawl / "note.md")], out, Settings(), say=lambda line: None)["n_kept"] == 1
+    result = CliRunner().invoke(app, ["corpus", "build", str(crawl), "--out", str(crawl / "note.md")])
+    assert result.exit_code == 2 and "is a file; a corpus is a folder" in result.output
 
 
 def test_a_domain_is_removed_in_the_next_version(crawl: Path, tmp_path: Path) -> None:

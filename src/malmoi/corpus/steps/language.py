@@ -57,6 +57,8 @@ def _korean_words(text: str, others: bool) -> float:
     words = text.split()
     korean = [word for word in words if HANGUL.search(word)]
     n = sum(map(_more_korean, korean)) if others else len(korean)
+    if n >= KOREAN_FROM * len(words):  # enough among numbers and signs too
+        return n / len(words)
     return n / max(1, sum(bool(OTHER.search(word)) for word in words))
 
 
