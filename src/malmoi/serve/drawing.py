@@ -142,7 +142,9 @@ async def about(_: Chatting, state: Here) -> dict[str, Any]:
 
 
 @router.get("")
-def list_drawings(member: Chatting, state: Here, before: int | None = None) -> dict[str, Any]:
+def list_drawings(
+    member: Chatting, state: Here, before: Annotated[int | None, Field(ge=0, lt=2**63)] = None
+) -> dict[str, Any]:
     return drawings.list_drawings(state.ledger, member.id, before)
 
 

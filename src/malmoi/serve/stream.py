@@ -33,10 +33,20 @@ ALIVE, ALIVE_EVERY_S = b": \n\n", 10.0
 
 async def comes_soon(event: asyncio.Event) -> bool:
     """Whether an event comes before it is time to send `ALIVE`."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(ALIVE_EVERY_S):
-            await event.wait()
-    return event.is_set()
+    is_late = False
+
+    def ring() -> None:
+        nonlocal is_late
+        is_late = True
+        event.set()
+
+    # Before each piece of an answer: `asyncio.timeout` would take four times as long.
+    timer = asyncio.get_running_loop().call_later(ALIVE_EVERY_S, ring)
+    try:
+        await event.wait()
+    finally:
+        timer.cancel()
+    return not is_late
 
 
 class EventStream(Response):

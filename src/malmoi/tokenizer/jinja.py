@@ -2,10 +2,11 @@
 
 A template may use what transformers offers: `trim_blocks`, `lstrip_blocks`, loop controls, `tojson`, `raise_exception`,
 `strftime_now`, `{% generation %}` and the names of special tokens. A template is code from strangers, so it runs in
-Jinja's sandbox.
+Jinja's sandbox, with an end: a loop in a loop would keep the service busy for ever.
 """
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +27,10 @@ FILE = "chat_template.jinja"
 BEGIN, END = "\ue001", "\ue002"
 # Marks where each message begins, in templates that have a `message_loop`.
 NEXT = "\ue006"
+LONGEST_S, LONGEST, LOOK_EVERY = 10.0, 10_000_000, 1000
+"""Most seconds that loops may take, and most characters or items of a product. Templates of published models take
+thousandths of a second."""
+TICK = "malmoi_tick"
 
 
 def find_template(folder: Path) -> str | None:
@@ -61,14 +66,42 @@ def render(
     documents: each with `title` and `text`; None: there are none
     Raises DataError if the template refuses the conversation or fails.
     """
+    given = {TICK: _Clock(), "tools": None, "documents": documents, "add_generation_prompt": add_generation_prompt}
     try:
-        return _compile(source, marked, documents is not None).render(
-            messages=messages, tools=None, documents=documents, add_generation_prompt=add_generation_prompt, **names
-        )
+        return _compile(source, marked, documents is not None).render(messages=messages, **given, **names)
     except TemplateError as error:
         raise DataError(f"chat template: {error}") from None
     except Exception as error:  # a mistake in the template: None + "text", a missing key
         raise DataError(f"chat template: {type(error).__name__}: {error}") from None
+
+
+class _Clock:
+    """Called at every turn of a template's loops. Raises TemplateError once they have taken too long."""
+
+    def __init__(self) -> None:
+        self.n_turns, self.ends_at = 0, time.monotonic() + LONGEST_S
+
+    def __call__(self) -> str:
+        self.n_turns += 1
+        if self.n_turns % LOOK_EVERY == 0 and time.monotonic() > self.ends_at:
+            raise TemplateError(f"its loops take longer than {LONGEST_S:g} s")
+        return ""
+
+
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """Products and powers are as long as a text may be, or as a number may be."""
+
+    intercepted_binops = frozenset({"*", "**"})
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        is_long = operator == "*" and any(
+            isinstance(one, str | list | tuple) and isinstance(n, int) and len(one) * n > LONGEST
+            for one, n in ((left, right), (right, left))
+        )
+        is_large = operator == "**" and not (isinstance(right, int | float) and abs(right) <= 64)
+        if is_long or is_large:
+            raise TemplateError(f"a result of {operator} is too large")
+        return super().call_binop(context, operator, left, right)
 
 
 class _Generation(Extension):
@@ -129,7 +162,7 @@ class _TemplateDict:
 
 @lru_cache(maxsize=64)
 def _compile(source: str, marked: bool, has_documents: bool) -> Template:
-    environment = ImmutableSandboxedEnvironment(
+    environment = _Sandbox(
         trim_blocks=True, lstrip_blocks=True, extensions=[_MarkedGeneration if marked else _Generation, loopcontrols]
     )
     environment.globals |= {"raise_exception": _raise_exception, "strftime_now": _strftime_now, "dict": _TemplateDict()}
@@ -138,6 +171,8 @@ def _compile(source: str, marked: bool, has_documents: bool) -> Template:
     tree = environment.parse(source)
     if marked and not has_documents and (loop := find_message_loop(without_documents(tree))) is not None:
         loop.body.insert(0, nodes.Output([nodes.TemplateData(NEXT)]))
+    for each in list(tree.find_all(nodes.For)):
+        each.body.insert(0, nodes.ExprStmt(nodes.Call(nodes.Name(TICK, "load"), [], [], None, None)))
     return environment.from_string(tree)
 
 

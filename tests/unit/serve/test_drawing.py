@@ -113,6 +113,12 @@ def test_a_lora_is_lent_to_one_drawing_and_it_says_so(client: httpx.Client) -> N
     assert Image.open(io.BytesIO(png)).text["lora"] == styled["lora"]  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("before", [2**63, 10**30, -1, "nan", "", "\x00"])
+def test_a_place_in_the_list_that_is_none_is_refused(client: httpx.Client, before: Any) -> None:
+    found = client.get("/api/drawings", params={"before": before})
+    assert found.status_code == 422 and found.json()["error"]["param"] == "before"
+
+
 def test_another_person_sees_and_deletes_nothing(client: httpx.Client, drawing: Running) -> None:
     done = draw(client)[-1]["drawing"]
     paths = (f"/api/drawings/pictures/{done['pictures'][0]['id']}", f"/api/drawings/{done['id']}/lineage")
