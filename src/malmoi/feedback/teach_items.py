@@ -7,6 +7,7 @@ import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection, and_, insert, or_, select, update
@@ -18,7 +19,7 @@ from malmoi.inference.grounded import with_documents
 from malmoi.retrieval.question import language_of
 from malmoi.text import canonical_question
 from malmoi.workspace.base import now
-from malmoi.workspace.database import insert_missing, writing
+from malmoi.workspace.database import insert_missing, lock_table, writing
 from malmoi.workspace.ledger import Ledger, digest_of
 from malmoi.workspace.schema import Generation, Prompt, RunOutput
 from malmoi.workspace.service_schema import Chat, TeachItem
@@ -26,6 +27,7 @@ from malmoi.workspace.service_schema import Chat, TeachItem
 RANK, WRITE = "rank", "write"
 N_ANSWERS, N_PEOPLE = 4, 2
 """Answers of an item, and people who are asked to rank them."""
+AGAIN_WITHIN = timedelta(minutes=1)
 LONGEST_QUESTION = 4000
 
 
@@ -56,13 +58,22 @@ def add_disliked(ledger: Ledger, person_id: str, chat_id: str, message: Mapping[
 
 
 def add_question(ledger: Ledger, person_id: str, text: str) -> str:
-    """A question that a person wrote, to be answered and ranked by others. Returns its id."""
+    """A question that a person wrote, to be answered and ranked by others. Returns its id.
+
+    The same text from the same person within a minute is the same question: it was sent twice.
+    """
     text = checked_text(text, "text", may_be_empty=False).strip()
     if len(text) > LONGEST_QUESTION:
         raise RefusedError("invalid", f"text: expected at most {LONGEST_QUESTION} characters", "text")
-    prompt_id = f"asked-{secrets.token_hex(12)}"
+    prompt_id, messages = f"asked-{secrets.token_hex(12)}", [{"role": "user", "content": text}]
+    latest = select(Prompt.id, Prompt.messages).join(TeachItem, TeachItem.prompt_id == Prompt.id)
+    latest = latest.where(TeachItem.author_id == person_id, TeachItem.created_at > now() - AGAIN_WITHIN)
     with writing(ledger.engine) as connection:
-        _add_prompt(connection, prompt_id, [{"role": "user", "content": text}], "people")
+        lock_table(connection, TeachItem)
+        for row in connection.execute(latest.where(Prompt.source == "people")):
+            if row.messages == messages:
+                return str(row.id)
+        _add_prompt(connection, prompt_id, messages, "people")
         for kind in (RANK, WRITE):
             _add_item(connection, kind, prompt_id, person_id, None, [])
     return prompt_id

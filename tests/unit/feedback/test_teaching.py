@@ -277,6 +277,13 @@ def test_a_skipped_item_goes_to_somebody_else(ledger: Ledger, mina: str, ann: st
     assert teaching.next_item(ledger, ann) is None and teaching.next_item(ledger, bob) is not None
 
 
+def test_a_question_that_is_sent_twice_is_asked_once(ledger: Ledger, mina: str, ann: str) -> None:
+    first = teach_items.add_question(ledger, mina, "When?")
+    assert [teach_items.add_question(ledger, who, text) == first for who, text in (
+        (mina, " When? "), (ann, "When?"), (mina, "When"))] == [True, False, False]  # fmt: skip
+    assert counted(ledger, Prompt, TeachItem) == [3, 6]
+
+
 def test_a_written_answer_names_its_writer(ledger: Ledger, mina: str, ann: str) -> None:
     teach_items.add_question(ledger, mina, "When?")
     item = teaching.next_item(ledger, ann, "write")
