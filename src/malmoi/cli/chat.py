@@ -28,7 +28,7 @@ from malmoi.cli.answers import (
     taught,
 )
 from malmoi.cli.options import Weights, WorkspaceOption
-from malmoi.errors import UserError
+from malmoi.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
     from malmoi.inference.session import ChatSession
@@ -77,6 +77,8 @@ def chat(
       malmoi chat smollm2-135m --documents ./notes
       malmoi chat sft --workspace demo --prompt "What does os.getcwd do?" --temperature 0
     """
+    if prompt is not None and not prompt.strip():
+        raise ConfigError("--prompt: is empty; say something, or leave it out to talk")
     given = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "max_tokens": max_tokens}
     answering = Answering.opened(workspace, documents, no_documents, no_record)
     session = answering.session(model, given, seed, weights, "chat")

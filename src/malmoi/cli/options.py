@@ -35,10 +35,19 @@ def a_path(given: str | Path) -> Path:
     return Path(text)
 
 
+def a_workspace(given: str | Path) -> Path:
+    """A folder of a workspace, which may not be there yet. Refuses a file."""
+    path = a_path(given)
+    with contextlib.suppress(OSError):  # a place that may not be read says so when it is opened
+        if path.is_file():
+            raise typer.BadParameter(f"{path} is a file; a workspace is a folder, choose another path")
+    return path
+
+
 WorkspaceOption = Annotated[
     Path,
     typer.Option(
-        "--workspace", envvar="MALMOI_WORKSPACE", metavar="DIR", parser=a_path,
+        "--workspace", envvar="MALMOI_WORKSPACE", metavar="DIR", parser=a_workspace,
         help="Folder that holds the assistant.", autocompletion=completion.workspaces,
     ),
 ]  # fmt: skip
