@@ -51,7 +51,7 @@ def disk_errors(path: Path) -> Iterator[None]:
             raise UserError(f"{path}: {DISK_FULL}") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             done = "read" if _is_unreadable(Path(error.filename or path)) else "written"
-            raise UserError(f"{path}: may not be {done} ({error.strerror}); choose another workspace") from error
+            raise UserError(f"{path}: may not be {done} ({error.strerror}); choose another place") from error
         raise
 
 
