@@ -17,6 +17,7 @@ from malmoi.errors import DataError
 from malmoi.pipeline.recipe import Recipe
 from malmoi.synthetic.sections import is_english, is_korean
 from malmoi.synthetic.text_questions import MIN_ITEMS, TOO_LITTLE, text_questions
+from malmoi.units import size
 
 LOOKED_AT_BYTES = 2_000_000
 """More text than this is not looked at: the recipe's own steps suit it."""
@@ -101,7 +102,7 @@ def forecast(text: OwnText, recipe: Recipe, fitted: list[str]) -> list[str]:
     languages = ", ".join(f"{n:,} {language}" for language, n in text.languages.items())
     more = "" if text.is_all else "more than "
     lines = [
-        f"text    {more}{_size(text.n_bytes)} in {more}{text.n_documents:,} documents ({languages}); "
+        f"text    {more}{size(text.n_bytes)} in {more}{text.n_documents:,} documents ({languages}); "
         f"{text.n_asked:,} things to ask about were found in it",
         f"        pretraining reads it about {times:,.0f} times"
         + (f"; steps that suit its size: {', '.join(fitted)}" if fitted else "")
@@ -129,7 +130,3 @@ def _language(text: str) -> str:
     if is_korean(text):
         return "Korean"
     return "English" if is_english(text) else "other"
-
-
-def _size(n_bytes: int) -> str:
-    return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 1e6 else f"{n_bytes / 1e3:.1f} kB"

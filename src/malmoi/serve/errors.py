@@ -43,7 +43,7 @@ def refusal_of(error: Exception) -> RefusedError:
         return RefusedError("model_too_large", str(error), None, **gb)
     if isinstance(error, MemoryError):
         return RefusedError("model_failed", "the memory is full; a smaller model or a shorter conversation needs less")
-    # The message may hold a path of the server, which stays private: it goes to the log.
+    # The message may hold a path of the server: it goes to the log, and only what the caller can mend is sent.
     log.error("%s: %s", type(error).__name__, error, exc_info=None if isinstance(error, UserError) else error)
     if isinstance(error, CheckpointError | ServerError):
         return RefusedError("model_failed", "the model in service cannot answer; the server's log says why")

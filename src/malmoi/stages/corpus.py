@@ -29,6 +29,7 @@ from malmoi.stage import Context, Finished, Role
 from malmoi.synthetic.pydocs import WIDELY_USED, Item, read_python_docs
 from malmoi.synthetic.text_questions import TOO_LITTLE, can_be_asked_about
 from malmoi.text import text_digest
+from malmoi.units import size
 from malmoi.unused import Unused, is_empty
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.hashes import Hashes
@@ -140,7 +141,7 @@ def run(context: Context, settings: Settings) -> None:
         "notes": dict(report.notes),
     }
     write_json(context.out / "corpus.json", facts)
-    said = _size(sum(n_bytes.values()))
+    said = size(sum(n_bytes.values()))
     context.say(f"{_number(origins.total(), 'document')}, {said}; dropped: {_listed(counts) or 'nothing'}")
     if settings.text:
         _say_of_own(context, settings, report, n_bytes["train"])
@@ -245,10 +246,6 @@ def _sides(
 
 def _number(n: int, what: str) -> str:
     return f"{n:,} {what}{'' if n == 1 else 's'}"
-
-
-def _size(n_bytes: int) -> str:
-    return f"{n_bytes / 1e6:.2f} MB" if n_bytes >= 1e5 else f"{n_bytes / 1e3:.1f} kB"
 
 
 def _listed(counts: Counter[str]) -> str:
