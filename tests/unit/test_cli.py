@@ -103,7 +103,10 @@ def test_version() -> None:
         (["rn"], "Did you mean 'run'"),
         (["run"], "Missing argument"),
         (["run", "nano", "--sett", "a=1"], "No such option"),
-        (["run", "nan"], "nan: no such recipe; give a .toml file, or one that comes with Malmoi: answers, nano"),
+        (
+            ["run", "nan"],
+            'nan: no such recipe; did you mean "nano"? give a .toml file, or one that comes with Malmoi: answers, nano',
+        ),
         (["run", "broken.toml"], "broken.toml: not valid TOML"),
         (["run", "nano", "--set", "ppo.bta=1"], '--set: ppo.bta: unknown setting; did you mean "beta"?'),
         (["run", "nano", "--set", "sft.data=mine.jsonl"], "--set: sft.data: a recipe takes what a stage reads from"),

@@ -213,5 +213,9 @@ def find_recipe(name: str) -> Path:
     for place in (path, found):
         if place.exists() and not place.is_dir():
             return place
-    names = ", ".join(sorted(other.stem for other in shipped.glob("*.toml")))
-    raise ConfigError(f"{name}: no such recipe; give a .toml file, or one that comes with Malmoi: {names}")
+    names = sorted(other.stem for other in shipped.glob("*.toml"))
+    near = get_close_matches(path.stem, names, n=1, cutoff=0.7)
+    hint = f'did you mean "{near[0]}"? ' if near else ""
+    raise ConfigError(
+        f"{name}: no such recipe; {hint}give a .toml file, or one that comes with Malmoi: {', '.join(names)}"
+    )
