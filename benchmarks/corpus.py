@@ -23,6 +23,7 @@ from benchmarks import (
     corpus_personal_fifth,
     corpus_personal_forms,
     corpus_personal_fourth,
+    corpus_personal_rules,
     corpus_personal_third,
     corpus_quality,
     corpus_steps,
@@ -102,6 +103,12 @@ if __name__ == "__main__":
         corpus_personal.measure(corpus_steps.wilson)
         for name, one in sets.items():
             corpus_personal.measure(corpus_steps.wilson, name, one.KINDS, one.NONE, one.CARRIERS)
+        if find_spec("phonenumbers") and find_spec("stdnum"):
+            carriers = tuple(one for name in sets for one in sets[name].CARRIERS if "문의" not in one)
+            rules = corpus_personal_rules
+            corpus_personal.measure(corpus_steps.wilson, "sixth", rules.KINDS, rules.NONE, carriers)
+        else:
+            print("personal data, sixth set: not measured; pip install phonenumbers python-stdnum")
         by_others = {"fourth": ("faker", corpus_personal_fourth), "fifth": ("mimesis", corpus_personal_fifth)}
         for name, (library, other) in by_others.items():
             if find_spec(library):

@@ -230,7 +230,7 @@ def planted(
     for kind, make in kinds.items():
         for _ in range(N_OF_EACH):
             made = make(rng)
-            form, _, value = made.partition("|") if "{}" in made else ("{}", "", made)
+            form, _, value = made.rpartition("|") if "{}" in made else ("{}", "", made)
             rows.append((kind, value, rng.choice(carriers).format(form.format(value))))
     return rows, [rng.choice(carriers).format(make(rng)) for make in none for _ in range(N_OF_EACH)]
 

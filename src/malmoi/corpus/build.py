@@ -26,6 +26,7 @@ from typing import Any
 
 from malmoi import progress
 from malmoi.cluster.client import Cluster, address_of
+from malmoi.corpus.addresses import public
 from malmoi.corpus.finish import NothingLeftError, finish
 from malmoi.corpus.form import CLASSIFIER, DROPPED, FORM, INDEX, PARTS, PLAN, TIMES, Counts, Settings
 from malmoi.corpus.labels import read_labels, train
@@ -53,12 +54,13 @@ def build(
     sources, passed = find_sources(given)
     if not sources:
         said = ", ".join(f"{n} × {name}" for name, n in passed.items()) or "empty"
-        raise DataError(f"{' '.join(given)}: nothing to read ({said}); give WARC files, or folders of text")
+        raise DataError(f"{public(' '.join(given))}: nothing to read ({said}); give WARC files, or folders of text")
     for name in settings.evaluation_sets:
         if not Path(name).is_file():
             raise DataError(f"{name}: no such file; evaluation_sets names files of JSON lines")
     parts = parts_of(sources)
-    plan = {"form": FORM, "settings": settings.model_dump(mode="json"), "sources": [asdict(one) for one in sources],
+    plan = {"form": FORM, "settings": settings.model_dump(mode="json"),
+            "sources": [asdict(one) | {"path": public(one.path)} for one in sources],
             "evaluation_sets": [sha256_of(Path(path)) for path in settings.evaluation_sets],
             "labels": [sha256_of(Path(path)) for path in settings.labels]}  # fmt: skip
     if settings.labels:

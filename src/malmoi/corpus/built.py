@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from malmoi.corpus.addresses import public
 from malmoi.corpus.finish import write_gzip, write_shards
 from malmoi.corpus.form import DATA, DROPPED, IDS, INDEX, PLAN
 from malmoi.corpus.steps.page import Page
@@ -53,7 +54,7 @@ def trace(folder: Path, id_or_url: str) -> dict[str, Any]:
     """
     if not (folder / INDEX).exists() and (Path(id_or_url) / INDEX).exists():
         raise UserError(f"{id_or_url}: is a corpus; the id or the address comes first, then the corpus")
-    index = open_built(folder)
+    index, id_or_url = open_built(folder), public(id_or_url)
     page = _by_id(folder, index, id_or_url) or next(
         (page for page in pages_of(folder) if page.metadata["url"] == id_or_url), None
     )
@@ -87,7 +88,7 @@ def remove(
 
     The old one stays as it is. Returns the new index. Raises DataError if no page fits, UserError if `out` is in use.
     """
-    index = open_built(folder)
+    index, urls = open_built(folder), [public(url) for url in urls]
     if out.exists() and any(out.iterdir()):
         raise UserError(f"{out}: is not empty; choose another folder for the next version")
     gone: list[dict[str, str]] = []

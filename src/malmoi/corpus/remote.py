@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from malmoi.corpus.addresses import public
 from malmoi.errors import DataError
 from malmoi.files import disk_errors
 
@@ -54,7 +55,7 @@ def fetch(address: str, n_bytes: int, to: Path) -> None:
             n_read += len(chunk)
             file.write(chunk)
     if n_bytes and n_read != n_bytes:
-        raise DataError(f"{address}: {n_read:,} bytes came instead of {n_bytes:,}; run the same command again")
+        raise DataError(f"{public(address)}: {n_read:,} bytes came instead of {n_bytes:,}; run the same command again")
 
 
 def _chunks(address: str) -> Iterator[bytes]:
@@ -68,14 +69,15 @@ def _chunks(address: str) -> Iterator[bytes]:
 
 @contextlib.contextmanager
 def _told(address: str, more: str = "") -> Iterator[None]:
-    """Errors of libraries and servers, of a hundred kinds, as a DataError in one line."""
+    """Errors of libraries and servers, of a hundred kinds, as a DataError in one line, with no secret of an address."""
+    shown = public(address)
     try:
         yield
     except ImportError as error:
         what = f"needs {error.name}" if error.name else str(error)
-        raise DataError(f"{address}: {what}; pip install 'malmoi[remote]'") from None
+        raise DataError(f"{shown}: {what}; pip install 'malmoi[remote]'") from None
     except Exception as error:
         while isinstance(error.__cause__, Exception):  # "not found" is often a certificate or a name
             error = error.__cause__
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise DataError(f"{address}: cannot be read ({said}){more}") from None
+        said = public(" ".join(f"{type(error).__name__}: {error}".replace(address, shown).split()))[:300]
+        raise DataError(f"{shown}: cannot be read ({said}){more}") from None

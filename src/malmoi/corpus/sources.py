@@ -3,12 +3,14 @@
 import glob
 import os
 import secrets
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from malmoi.corpus.addresses import public
 from malmoi.corpus.folder import Errors, ReadReport, read_files
 from malmoi.corpus.readers import reader_of
 from malmoi.corpus.remote import WEB, fetch, find_remote, is_remote
@@ -24,7 +26,7 @@ LINK = "link that leads out of its folder"
 
 @dataclass(frozen=True)
 class Source:
-    """A file to read. name: what pages call it: its path below what was given, or its address"""
+    """A file to read. name: what pages call it: its path below what was given, or its address without its secrets"""
 
     path: str
     name: str
@@ -45,7 +47,17 @@ def find_sources(given: Sequence[str]) -> tuple[list[Source], dict[str, int]]:
     for source in _listed(given):
         for one in _files(source, passed):
             found.setdefault(one.path, one)
-    return sorted(found.values(), key=lambda one: (one.name, one.path)), passed
+    return _named_apart(sorted(found.values(), key=lambda one: (one.name, one.path))), passed
+
+
+def _named_apart(sources: list[Source]) -> list[Source]:
+    """The same files, with other names where two addresses differ only in what is secret."""
+    seen: Counter[str] = Counter()
+    apart = []
+    for one in sources:
+        seen[one.name] += is_remote(one.path)
+        apart.append(replace(one, name=f"{one.name}#{seen[one.name]}") if seen[one.name] > 1 else one)
+    return apart
 
 
 def _listed(given: Sequence[str]) -> Iterator[str]:
@@ -60,7 +72,7 @@ def _files(source: str, passed: dict[str, int]) -> Iterator[Source]:
     if is_remote(source):
         for address, n_bytes in find_remote(source):
             if address == source or _is_read(address):
-                yield Source(address, address, n_bytes)
+                yield Source(address, public(address), n_bytes)
             else:
                 _pass(address, passed)
         return

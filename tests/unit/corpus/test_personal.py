@@ -1,6 +1,7 @@
 """Personal data by the published rules of its formats, and numbers that are none."""
 
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -47,6 +48,29 @@ def test_cards_and_residents_are_found_by_their_rules(seed: int) -> None:
         ("P<UTOERIKSSON<<ANNA<MARIA<<<<<<<<<<<<<<<<<<<", "<PASSPORT>"), ("rv:1.9.2.20", "rv:1.9.2.20"),
         ("사업자등록번호: 1234567891", "사업자등록번호: <BUSINESS-NUMBER>"),
         ("여권(번호 M123A4567)", "여권(번호 <PASSPORT>)"),
+        ("jane [at] example [dot] com,", "<EMAIL>,"), ("kim(골뱅이)naver.com", "<EMAIL>"),
+        ("j.doe at example dot org", "<EMAIL>"),
+        ("kim＠example.com", "<EMAIL>"), ("почта@пример.рф", "<EMAIL>"), ("look at example.com", "look at example.com"),
+        ("a@xn--d1acufc.xn--p1ai", "<EMAIL>"), ("we arrived at dot", "we arrived at dot"),
+        ("jane@[192.0.2.7]", "<EMAIL>"),
+        ("fe80::1%eth0 and 10.1.2.0/24", "<IP> and <IP>"), ("http://[2001:db8::7]:80/", "http://<IP>/"), ("::1", "::1"),
+        ("０１０－１２３４－５６７８", "<PHONE>"), ('"phone_number": "607 810 287"', '"phone_number": "<PHONE>"'),
+        ("Tel\n0961009923", "Tel\n<PHONE>"), ("| 연락처 | 1588-1661 |", "| 연락처 | <PHONE> |"),
+        ("(08) 7732-7286", "<PHONE>"),
+        ("01384 397862", "<PHONE>"), ("+90(035)530-1244x0208", "<PHONE>"), ("+৮৮০-৩৯৭-৯৯৪-৯৭৮", "<PHONE>"),
+        ("1-800-FLOWERS", "<PHONE>"), ("phone: +39 055 123456, 0535 9876543", "phone: <PHONE>, <PHONE>"),
+        ("0733 123456 (mobile)", "<PHONE> (mobile)"), ("phones sold 2007 2008 2009", "phones sold 2007 2008 2009"),
+        ("the phone costs 1200000 won", "the phone costs 1200000 won"), ("전화 요금 35000원", "전화 요금 35000원"),
+        ("order no. 031-234-5678", "order no. 031-234-5678"), ("(c. 1551 - 1590)", "(c. 1551 - 1590)"),
+        ("법인등록번호 110111-0006249", "법인등록번호 <CORPORATE-NUMBER>"),
+        ("카드번호 060463980510", "카드번호 <CARD>"),
+        ("110-234-567890 (신한은행)", "<ACCOUNT> (신한은행)"), ("하나 123-456789-01234", "하나 <ACCOUNT>"),
+        ("Sort code 12-34-56", "Sort code <ACCOUNT>"), ("de89370400440532013000", "<ACCOUNT>"),
+        ("XK05 1212 0123 4567 8906", "<ACCOUNT>"), ("BE71 0961 2345 6760", "BE71 0961 2345 6760"),
+        ("Reisepass C01X00T44", "Reisepass <PASSPORT>"),
+        ("Passports: AB1234567 and XY9876543", "Passports: <PASSPORT> and <PASSPORT>"),
+        ("passport 83 64 207701", "passport <PASSPORT>"), ("passport photo 20230101", "passport photo 20230101"),
+        ("주민번호 820001-1904864", "주민번호 <RESIDENT-NUMBER>"), ("900101-1******", "<RESIDENT-NUMBER>"),
         ("바코드 8805121984633, 4:30–5:30", "바코드 8805121984633, 4:30–5:30"),
         ("특허 10-2012-0012345", "특허 10-2012-0012345"),
         ("std::vector at 12:30:45", "std::vector at 12:30:45"),
@@ -58,3 +82,21 @@ def test_cards_and_residents_are_found_by_their_rules(seed: int) -> None:
 def test_personal_data_is_masked_and_the_rest_left(text: str, masked: str) -> None:
     found = personal.masked(text)[0]
     assert found == masked or (masked.startswith("version") and found.replace("<IP>", "2.11.0.1") == masked)
+
+
+def test_letters_that_grow_when_they_become_small_do_not_shift_what_is_masked() -> None:
+    assert personal.masked("İİİİ Tel: 607 810 287 İ")[0] == "İİİİ Tel: <PHONE> İ"
+
+
+def test_of_two_that_overlap_one_is_masked_and_counted() -> None:
+    text, counts = personal.masked("계좌번호 110-234-567890, 전화 010-1234-5678, a@b.com")
+    assert text == "계좌번호 <ACCOUNT>, 전화 <PHONE>, <EMAIL>"
+    assert counts == {"bank account": 1, "telephone": 1, "e-mail": 1}
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(st.sampled_from("0123456789 -.()+@:/<>AZaz가１٣,\n\u00a0"), max_size=60))
+def test_what_is_found_lies_in_the_text_and_does_not_overlap(text: str) -> None:
+    found = personal.find_personal(text)
+    assert all(0 <= start < end <= len(text) for start, end, _ in found)
+    assert all(before[1] <= after[0] for before, after in pairwise(found))

@@ -238,3 +238,41 @@ def test_what_the_web_has_without_a_known_ending_is_a_page_if_it_is_text(server:
     made = quiet([f"{base}/{name}" for name in ("notes.txt.gz", "picture.png", "tea")], tmp_path / "out")
     assert made["n_kept"] == 1 and made["dropped"] == {
         "read": {"not a format that is read (.gz)": 1, "not a format that is read (.png)": 1}}  # fmt: skip
+
+
+def test_what_opens_an_address_is_nowhere_in_what_is_built_or_said(
+    server: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from typer.testing import CliRunner
+
+    from malmoi.cli import app
+
+    def said(*words: str, code: int = 0) -> str:
+        done = CliRunner().invoke(app, [*words])
+        assert done.exit_code == code, done.output
+        return done.output + done.stderr
+
+    of_page = "https://ann:hunter2@example.org/tea?token=hunter2"
+    url = f"WARC-Target-URI: {of_page}".encode()
+    server.files["crawl/a.warc.gz"] = zipped(
+        [re.sub(rb"WARC-Target-URI: https://example.org/0\b", url, one) for one in records(4)]
+    )
+    signed = f"http://ann:hunter2@{server.place}/crawl/a.warc.gz?X-Amz-Signature=hunter2&part="
+    out = str(tmp_path / "out")
+    shown = said("corpus", "build", f"{signed}1", f"{signed}2", "--out", out, "--workers", "1")
+    shown += said("corpus", "trace", of_page, out) + said("corpus", "show", out, "--samples")
+    plain = "https://example.org/tea?token=REDACTED"
+    assert plain in said("corpus", "trace", plain, out)
+    shown += said("corpus", "remove", out, "--url", of_page, "--out", f"{out}-2")
+    shown += said(
+        "corpus", "build", f"http://ann:hunter2@{server.place}/none.warc?sig=hunter2", "--out", f"{out}-3", code=2
+    )
+    server.cut.add("crawl/a.warc.gz")
+    shown += said("corpus", "build", f"{signed}3", "--out", f"{out}-4", code=2)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    kept = b"".join(gzip.decompress(data) if path.suffix == ".gz" else data
+                    for path, data in ((path, path.read_bytes()) for path in files))  # fmt: skip
+    assert len(files) > 10 and b"X-Amz-Signature=REDACTED" in kept and plain.encode() in kept
+    assert "hunter" not in shown and b"hunter" not in kept
+    twice, _ = find_sources([f"{signed}2&sig=hunter2", f"{signed}2&sig=hunter3"])
+    assert twice[1].name == twice[0].name + "#2" and "hunter2" in twice[0].path

@@ -17,6 +17,7 @@ from malmoi.algorithms import (
     gan,
     grpo,
     kto,
+    picture_lora,
     ppo,
     pretrain,
     reward,
@@ -35,13 +36,14 @@ from malmoi.tokenizer.bpe import train_bpe
 from malmoi.train.job import Job
 from malmoi.train.loop import LoopConfig
 from malmoi.train.optim import OptimConfig
+from tests.tiny_pictures import write_tiny_pictures
 
 Jobs = dict[str, Callable[[], tuple[Job, LoopConfig]]]
 ALGORITHMS: dict[str, Any] = {
     "pretrain": pretrain, "sft": sft, "reward": reward, "ppo": ppo, "ppo mixed": ppo, "dpo": dpo, "dpo lora": dpo,
     "grpo": grpo, "grpo lora": grpo, "sft lora": sft, "reward lora": reward, "ppo lora": ppo,
     "kto": kto, "clip": clip, "denoiser": denoiser, "consistency": consistency, "vae": vae, "gan": gan,
-    "autoencoder": autoencoder,
+    "autoencoder": autoencoder, "picture_lora": picture_lora,
 }  # fmt: skip
 WORDS = ("cat", "dog", "mat", "log", "list", "낱말", "order")
 
@@ -127,6 +129,7 @@ def _of_pictures(folder: Path, loop: LoopConfig) -> dict[str, dict[str, Any]]:
         folder / "pictures-model",
         PictureModel(Process("flow", "sample"), Denoiser(config), tower, None, (16, 16), 3, 16, about),
     )
+    write_tiny_pictures(folder / "stable-diffusion")
     few = {
         "pictures": folder / "pictures", "model": folder / "pictures-model", "n_steps": 4, "batch_size": 3,
         "micro_batch_size": 2, "average_decay": 0.5, "loop": loop,
@@ -136,6 +139,7 @@ def _of_pictures(folder: Path, loop: LoopConfig) -> dict[str, dict[str, Any]]:
     return {
         "clip": of_clip, "denoiser": of_denoiser, "consistency": few, "vae": plain | small, "gan": plain | small,
         "autoencoder": plain | {"channels": [8, 8], "n_latent": 2},
+        "picture_lora": plain | {"model": folder / "stable-diffusion", "rank": 2, "micro_batch_size": 2},
     }  # fmt: skip
 
 

@@ -52,11 +52,11 @@ for argument in sys.argv[1:]:
         continue
     resumed = algorithm.build(config, inputs)
     fit(resumed, config.loop, resume_from=folder / "checkpoint")
-    weights = {name: full_tensor(tensor) for name, tensor in resumed.model.state_dict().items()}
+    weights = {name: full_tensor(tensor).contiguous() for name, tensor in resumed.model.state_dict().items()}
     saved = finished(resumed)
     if device.current().is_main:
         save_file(weights, folder / "weights")
-        save_file(saved.state_dict(), folder / "saved")
+        save_file({name: tensor.contiguous() for name, tensor in saved.state_dict().items()}, folder / "saved")
 device.barrier()
 """
 CASES: dict[str, tuple[str, dict[str, Any], bool]] = {
@@ -74,6 +74,7 @@ CASES: dict[str, tuple[str, dict[str, Any], bool]] = {
     "codes": ("vae", {"micro_batch_size": 1}, False),
     "two networks": ("gan", {"micro_batch_size": 1}, False),
     "latents": ("autoencoder", {"micro_batch_size": 1}, False),
+    "adapters of pictures": ("picture_lora", {}, False),
     "sharded adapters": ("sft lora", {"batch_size": 4, "micro_batch_size": 1}, True),
     "sharded": ("pretrain", {"batch_size": 4}, True),
     "sharded unevenly": ("sft", {"micro_batch_size": 1}, True),
