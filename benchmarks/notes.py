@@ -5,8 +5,10 @@ has its file and a piece of the sentence that answers it; others are answered by
 Of the folders that are marked unseen only totals were looked at until everything was set; their failures are not
 printed. `--all` prints the failures of the others. `--reworded` asks in words that the notes do not have, in
 Korean (`notes_reworded.json`). `--fresh` takes ten Korean folders whose writer had seen nothing of the program
-(`notes_fresh.json`); of five of them the failures were read after all had been asked once. `--elsewhere` asks each
-folder every third question about the others in its language, which it does not answer.
+(`notes_fresh.json`); of five of them the failures were read after all had been asked once. `--blind` takes twelve
+Korean and four English folders of another such writer (`notes_blind.json`), whose questions are of three kinds: plain,
+reworded, and why; of eight of them the failures were read after all had been asked once. `--elsewhere` asks each folder
+every third question about the others in its language, which it does not answer.
 """
 
 import argparse
@@ -25,17 +27,22 @@ from malmoi.retrieval.lookup import Findings, Lookup, Source
 
 NOTES = Path(__file__).with_suffix(".json")
 EVERY = 3
-REWORDED, FRESH = NOTES.with_name("notes_reworded.json"), NOTES.with_name("notes_fresh.json")
+REWORDED, FRESH, BLIND = (NOTES.with_name(f"notes_{name}.json") for name in ("reworded", "fresh", "blind"))
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A question with what was found for it. file, sentence: what answers it, "" if nothing does"""
+    """A question with what was found for it.
+
+    file, sentence: what answers it, "" if nothing does
+    kind: of question, such as "why", "" where the folder does not say
+    """
 
     question: str
     file: str
     sentence: str
     findings: Findings
+    kind: str = ""
 
     @property
     def is_right(self) -> bool:
@@ -88,6 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--all", action="store_true", help="print what is wrong in the folders that were looked at")
     parser.add_argument("--reworded", action="store_true", help="ask in words that the notes do not have")
     parser.add_argument("--fresh", action="store_true", help="folders of a writer who did not know the program")
+    parser.add_argument("--blind", action="store_true", help="folders of another such writer, by kind of question")
     parser.add_argument("--elsewhere", action="store_true", help="ask each folder what the others answer")
     given = parser.parse_args(arguments)
     if given.elsewhere:
@@ -100,7 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     prints_all = given.all
     found: dict[tuple[str, bool], list[Asked]] = {}
     with tempfile.TemporaryDirectory() as root:
-        for number, folder in enumerate(read_json(FRESH if given.fresh else REWORDED if given.reworded else NOTES)):
+        chosen = FRESH if given.fresh else BLIND if given.blind else REWORDED if given.reworded else NOTES
+        for number, folder in enumerate(read_json(chosen)):
             asked = list(ask(folder, Path(root) / str(number)))
             found.setdefault((folder["language"], folder["unseen"]), []).extend(asked)
             for one in asked if prints_all and not folder["unseen"] else ():
@@ -109,6 +118,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     print(f"{folder['name']}: {one.question} | {one.sentence or 'nothing'} | {said}")
     for (language, is_unseen), asked in sorted(found.items()):
         print(f"{language}, {'unseen' if is_unseen else 'looked at'}: {shares(asked)}")
+        for kind in dict.fromkeys(one.kind for one in asked if one.kind):
+            right = bootstrap([float(one.is_right) for one in asked if one.kind == kind])
+            print(f"  {kind}: right {right} of {right.n}")
 
 
 if __name__ == "__main__":
