@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 from malmoi.retrieval.words import patterns
 from malmoi.synthetic.docstrings import is_signature
@@ -31,17 +32,41 @@ class Sentence:
 
 @lru_cache(maxsize=1 << 12)
 def sentences(text: str) -> tuple[Sentence, ...]:
-    """The sentences of a text, in order. Paragraphs, items of lists and lines such as "Monday: closed" end one, too."""
+    """The sentences of a text, in order. Paragraphs, items of lists, lines such as "Monday: closed" and lines that their
+    writer broke end one, too."""
     found = []
     start = 0
-    for match in _END.finditer(text):
-        part = text[start : match.end()]
-        if match.group()[0] == "." and ends_in_abbreviation(part):
+    ends = [(match.end(), match.group()[0] == ".") for match in _END.finditer(text)]
+    for end, is_stop in sorted({**dict.fromkeys(_own_lines(text), False), **dict(ends)}.items()):
+        if is_stop and ends_in_abbreviation(text[start:end]):
             continue
-        found.append((start, match.end()))
-        start = match.end()
+        found.append((start, end))
+        start = end
     found.append((start, len(text)))
     return tuple(_sentence(text, start, end) for start, end in found if text[start:end].strip())
+
+
+_PARAGRAPH = re.compile(r"(?:(?!(?:>>>|\.\.\.|[|+`~$#]))\S.*(?:\n|$)){2,}", re.MULTILINE)
+
+
+def _own_lines(text: str) -> list[int]:
+    """Where lines end that their writer broke, one thing on each: the next word had fitted into the longest line."""
+    found = []
+    for paragraph in _PARAGRAPH.finditer(text):
+        lines = paragraph.group().splitlines()
+        width = max(map(len, lines))
+        fits = [len(line) + 1 + len(after.split()[0]) <= width for line, after in pairwise(lines)]
+        # Text that is wrapped fits nowhere; the longest of broken lines is never known to be one.
+        if 2 * sum(fits) >= len(fits) and not any(map(_GOES_ON.match, lines[1:])):
+            at = paragraph.start()
+            for line in lines[:-1]:
+                at += len(line) + 1
+                found.append(at)
+    return found
+
+
+_GOES_ON = re.compile(r"[a-z,;)\]]")
+"""A line that goes on with what the line before began."""
 
 
 def _sentence(text: str, start: int, end: int) -> Sentence:
