@@ -57,6 +57,8 @@ STRICT = {
     "reason": 0.4,
     "money": 0.7,
     "amount": 0.5,
+    "duration": 0.6,
+    "place": 0.25,
     "phone": 1.0,
     "email": 1.0,
     "age": 1.0,

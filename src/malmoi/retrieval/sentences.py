@@ -103,7 +103,7 @@ def asked_kinds(question: str) -> tuple[str, ...]:
     return tuple(kind for kind in asked_in_notes(question) if kind not in OF_NOTES)
 
 
-OF_NOTES = frozenset({"amount", "day"})
+OF_NOTES = frozenset({"amount", "day", "duration"})
 """Kinds of answers that only notes are asked for."""
 
 
@@ -134,7 +134,22 @@ _UNIT = re.compile(
     r"(?= (?:do|does|did|are|is|was|were|can|could|will|have|has|had|should|came|come|go|in|at|of|per|for)\b|\W*$)"
 )
 _DAYS = "(?:하루|이틀|사흘|나흘|닷새|엿새|이레|여드레|아흐레|열흘|보름)"
-_COUNT = r"(?:\d[\d,.]*|한|두|세|네|다섯|여섯|일곱|여덟|아홉|열|스무|서른|석|넉|반|몇십|수십)"
+_ALIKE = {
+    form: "|".join(forms)
+    for forms in (
+        ("번", "회", "차례"),
+        ("명", "인", "사람", "분"),
+        ("살", "세"),
+        ("달", "개월"),
+        ("장", "매"),
+        ("년", "해"),
+        ("쪽", "페이지"),
+        ("시", ":"),
+    )
+    for form in forms
+} | {"분": "분|명|인"}
+"""Korean counters that count the same."""
+_COUNT = r"(?:\d[\d,.]*|(?<![가-힣])[일이삼사오육칠팔구십백천만]+|한|두|세|네|다섯|여섯|일곱|여덟|아홉|열|스무|서른|석|넉|반|몇십|수십)"
 _COUNT_EN = r"(?:\d[\d,.]*|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|\w+ty|a dozen|no)"
 
 
@@ -147,7 +162,7 @@ def _counted(question: str) -> re.Pattern[str] | None:
     if found[2]:
         return re.compile(rf"\d+ ?일|{_DAYS}|{_COUNT} ?(?:주|달|개월)")
     if found[1]:
-        return re.compile(rf"{_COUNT} ?{found[1]}")
+        return re.compile(rf"{_COUNT} ?(?:{_ALIKE.get(found[1], found[1])})")
     return re.compile(rf"(?i)\b{_COUNT_EN} (?:[\w-]+ )?{re.escape(found[3].rstrip('s'))}")
 
 
