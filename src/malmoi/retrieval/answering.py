@@ -12,6 +12,7 @@ from functools import cache, lru_cache
 from math import exp, log
 from pathlib import PurePosixPath
 
+from malmoi.retrieval.counted import in_digits
 from malmoi.retrieval.match import Bag
 from malmoi.retrieval.passages import Passage
 from malmoi.retrieval.question import Concept, Question
@@ -193,7 +194,7 @@ _OF_NOUN = re.compile("(?:무슨|몇|어느|어떤)$")
 
 @lru_cache(maxsize=1 << 14)
 def _bag(text: str) -> Bag:
-    return Bag(text)
+    return Bag(in_digits(text))
 
 
 def _fit(bag: Bag, concept: Concept) -> float:

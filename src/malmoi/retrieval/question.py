@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, replace
 from functools import cache
 
+from malmoi.retrieval.counted import in_digits
 from malmoi.retrieval.glossary import (
     LONGEST_PHRASE,
     everyday_synonyms,
@@ -97,7 +98,7 @@ def understand(text: str) -> Question:
     names = tuple(name.lower() for name in typed_names(text))
     text = _CONTRACTED.sub(" ", text)
     text = patterns("asking.tsv")["words"].sub(" ", text) or text
-    concepts = concepts_of(text)
+    concepts = concepts_of(in_digits(text))
     is_of_life = asks_of_life(asked)
     if is_of_life:  # there a class is a lesson, and a library has books
         concepts = tuple(replace(concept, weight=1.0) for concept in concepts)
