@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 
 from malmoi.retrieval.counted import in_digits
 from malmoi.retrieval.match import Bag
+from malmoi.retrieval.others import is_of_another
 from malmoi.retrieval.passages import Passage
 from malmoi.retrieval.question import Concept, Question
 from malmoi.retrieval.sentences import WEAK, Sentence, asked_in_notes, counts, sentences, tells
@@ -260,6 +261,7 @@ def _answer(
         lacks=max((STRICT.get(kind, 0.0) for kind, has in zip(kinds, told, strict=True) if not has), default=0.0),
         against=max(
             _against(question.text, text, is_back != asks_back and not _ON_THE_WAY.isdisjoint(kinds)),
+            OF_ANOTHER * is_of_another(question.text, f"{text} {_title(passage)}", f"{passage.text} {_title(passage)}"),
             DENIED * bool(kinds and _DENIES.search(text) and not _ASKS_NOT.search(question.text)),
         ),
         begins=float(at == 0),
@@ -287,6 +289,8 @@ def _against(question: str, sentence: str, is_other_way: bool) -> float:
     return UNDENIED if _ASKS_NOT.search(question) and not _NOT.search(sentence) else 0.0
 
 
+OF_ANOTHER = 1.0
+"""What it weighs that a sentence is about another month, room or class than the question."""
 UNDENIED, DENIED = 0.25, 0.1
 """What it weighs that a sentence does not deny where the question does, and the other way around."""
 _DENIES = re.compile(r"(?i)(?<![가-힣])안 [가-힣]|지 (?:않|마|말)|\b(?:not|never)\b|n't")

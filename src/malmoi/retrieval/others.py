@@ -1,0 +1,41 @@
+"""Whether a text is about another one than the question: of March where April is asked for, of Yerin's mother not Hajun's."""
+
+import re
+from functools import lru_cache
+
+from malmoi.retrieval.korean import without_particle
+
+_NUMBERED = re.compile(
+    r"(?P<first>\d+)(?: ?[~-] ?(?P<last>\d+))? ?(?P<unit>월|호선|호차|호(?!선|차)|동|층|학년|학기|교시|반(?!납|찬|드)|기(?![가-힣])|관|단계|구역"
+    r"|번째|주차|회차|차시|번 ?출구|번 ?테이블|코스|조(?![가-힣]))(?! ?(?:동안|간(?![가-힣])|이내|마다))"
+)
+_NUMBERED_EN = re.compile(
+    r"(?i)\b(?P<unit>room|week|grade|year|chapter|unit|lane|table|level|class|step|platform|gate|line|bay|plot|house|session"
+    r"|round|part|floor|term) (?P<first>\d+)(?: ?[-–] ?(?P<last>\d+))?"
+)
+_WORD = re.compile(r"[가-힣]+")
+_PARTICLE = re.compile(r"[은는을를에도로과와만서고]$|[가-힣][이가]$|까지$|부터$|에게$|한테$|하고$|마다$")
+"""After which a word says nothing of the next one."""
+
+
+def is_of_another(question: str, own: str, around: str) -> bool:
+    """Whether a sentence tells of another one of what the question numbers: of 3월 where 4월 is asked for.
+
+    own: the sentence with its title; around: the passage with its title
+    """
+    asked = _numbers(question)
+    there, near = _numbers(own), _numbers(around)
+    return any(there.get(unit) and numbers.isdisjoint(near.get(unit, ())) for unit, numbers in asked.items())
+
+
+@lru_cache(maxsize=1 << 12)
+def _numbers(text: str) -> dict[str, frozenset[int]]:
+    """Kind of thing -> the numbers of those that a text names, also of a span: 3~5월."""
+    found: dict[str, frozenset[int]] = {}
+    for form in (_NUMBERED, _NUMBERED_EN):
+        for match in form.finditer(text):
+            first, last = int(match["first"]), int(match["last"] or match["first"])
+            unit = match["unit"].lower().replace(" ", "")
+            span = range(first, min(last, first + 100) + 1)
+            found[unit] = found.get(unit, frozenset()) | frozenset(span)
+    return found
