@@ -50,12 +50,12 @@ _PARAGRAPH = re.compile(r"(?:(?!(?:>>>|\.\.\.|[|+`~$#]))\S.*(?:\n|$)){2,}", re.M
 
 
 def _own_lines(text: str) -> list[int]:
-    """Where lines end that their writer broke, one thing on each: the next word had fitted into the longest line."""
+    """Where lines end that their writer broke, one thing on each: the next word had fitted into the line."""
     found = []
     for paragraph in _PARAGRAPH.finditer(text):
         lines = paragraph.group().splitlines()
-        width = max(map(len, lines))
-        fits = [len(line) + 1 + len(after.split()[0]) <= width for line, after in pairwise(lines)]
+        width = max(map(_columns, lines))
+        fits = [_columns(f"{line} {after.split()[0]}") <= max(width, NARROW) for line, after in pairwise(lines)]
         # Text that is wrapped fits nowhere; the longest of broken lines is never known to be one.
         if 2 * sum(fits) >= len(fits) and not any(map(_GOES_ON.match, lines[1:])):
             at = paragraph.start()
@@ -65,6 +65,13 @@ def _own_lines(text: str) -> list[int]:
     return found
 
 
+def _columns(line: str) -> int:
+    """How wide a line is: a syllable of Korean is as wide as two letters."""
+    return len(line) + sum(letter >= "\u1100" for letter in line)
+
+
+NARROW = 56
+"""Columns to which nobody wraps text."""
 _GOES_ON = re.compile(r"[a-z,;)\]]")
 """A line that goes on with what the line before began."""
 
