@@ -11,18 +11,30 @@ ENDINGS = sorted(word_list("endings.ko.txt"), key=len, reverse=True)
 
 @lru_cache(maxsize=1 << 16)
 def without_particle(word: str) -> str:
-    """The word without the longest particle that leaves at least one character of it."""
+    """The word without the longest particle that leaves at least one character of it, and that may follow that: 사과,
+    가을 and 내과 have none."""
     for particle in PARTICLES:
-        if word.endswith(particle) and len(word) > len(particle):
+        if word.endswith(particle) and len(word) > len(particle) and _may_follow(word[-len(particle) - 1], particle):
             return word[: -len(particle)]
     return word
+
+
+_AFTER_CONSONANT = ("은", "이", "을", "과", "으로", "이나", "이랑", "이라는", "이라고")
+_OF_CONSONANT = ("은", "을", "으면", "으려고", "으려면", "습니다")
+_AFTER_VOWEL = ("는", "가", "를", "와", "랑", "예요")
+
+
+def _may_follow(syllable: str, particle: str) -> bool:
+    final = _split(syllable)[2]
+    return not (final == " " and particle in _AFTER_CONSONANT or final not in ("", " ") and particle in _AFTER_VOWEL)
 
 
 @lru_cache(maxsize=1 << 16)
 def without_ending(word: str) -> str:
     """The word without the longest particle or ending of a verb that leaves at least one character of it."""
     for ending in ENDINGS:
-        if word.endswith(ending) and len(word) > len(ending):
+        is_vowel = ending in _OF_CONSONANT and len(word) > len(ending) and _split(word[-len(ending) - 1])[2] == " "
+        if word.endswith(ending) and len(word) > len(ending) and not is_vowel:
             return word[: -len(ending)]
     return without_particle(word)
 

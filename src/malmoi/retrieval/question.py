@@ -255,11 +255,15 @@ _ASKING_WORD = re.compile("(?:어디|언제|누구|얼마|며칠)(?:[가-힣]{0,
 """A question word with its particles: 어디다, 언제쯤."""
 
 
+_IS_NOUN = re.compile("[이그저제내네안못다데예응수](?:자|기|지|고|사|니|게|도록)")
+"""What only looks like a word that asks with the ending of a verb: 이자, 수자."""
+
+
 def _korean(word: str) -> list[Concept]:
     """A Korean word without particles and endings: found as it is, or as the English of its parts."""
     if word in unasked() or word in PARTICLES or _ASKING_WORD.match(word):
         return []
-    if without_particle(word) in unasked() or without_ending(word) in unasked():
+    if without_particle(word) in unasked() or (without_ending(word) in unasked() and not _IS_NOUN.fullmatch(word)):
         return []
     known = translations(word)
     if not known:
