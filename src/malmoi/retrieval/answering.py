@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 
 from malmoi.retrieval.counted import in_digits
 from malmoi.retrieval.match import Bag
-from malmoi.retrieval.others import is_of_another
+from malmoi.retrieval.others import is_of_another, modifies_otherwise
 from malmoi.retrieval.passages import Passage
 from malmoi.retrieval.question import Concept, Question
 from malmoi.retrieval.sentences import WEAK, Sentence, asked_in_notes, counts, sentences, tells
@@ -262,6 +262,7 @@ def _answer(
         against=max(
             _against(question.text, text, is_back != asks_back and not _ON_THE_WAY.isdisjoint(kinds)),
             OF_ANOTHER * is_of_another(question.text, f"{text} {_title(passage)}", f"{passage.text} {_title(passage)}"),
+            OTHERWISE * modifies_otherwise(question.text, text, f"{passage.text} {_title(passage)}"),
             DENIED * bool(kinds and _DENIES.search(text) and not _ASKS_NOT.search(question.text)),
         ),
         begins=float(at == 0),
@@ -289,7 +290,7 @@ def _against(question: str, sentence: str, is_other_way: bool) -> float:
     return UNDENIED if _ASKS_NOT.search(question) and not _NOT.search(sentence) else 0.0
 
 
-OF_ANOTHER = 1.0
+OF_ANOTHER, OTHERWISE = 1.0, 0.5
 """What it weighs that a sentence is about another month, room or class than the question."""
 UNDENIED, DENIED = 0.25, 0.1
 """What it weighs that a sentence does not deny where the question does, and the other way around."""

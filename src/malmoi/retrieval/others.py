@@ -2,6 +2,7 @@
 
 import re
 from functools import lru_cache
+from itertools import pairwise
 
 from malmoi.retrieval.korean import without_particle
 
@@ -14,7 +15,9 @@ _NUMBERED_EN = re.compile(
     r"|round|part|floor|term) (?P<first>\d+)(?: ?[-–] ?(?P<last>\d+))?"
 )
 _WORD = re.compile(r"[가-힣]+")
-_PARTICLE = re.compile(r"[은는을를에도로과와만서고]$|[가-힣][이가]$|까지$|부터$|에게$|한테$|하고$|마다$")
+_ASKS = re.compile("무슨|며칠|언제|어디|얼마|누구|어떻|어느")
+_HANGUL = re.compile("[가-힣]{2,}")
+_PARTICLE = re.compile(r"[은는을를에도로과와만서고면한된던할될지게]$|까지$|부터$|에게$|한테$|하고$|마다$")
 """After which a word says nothing of the next one."""
 
 
@@ -26,6 +29,20 @@ def is_of_another(question: str, own: str, around: str) -> bool:
     asked = _numbers(question)
     there, near = _numbers(own), _numbers(around)
     return any(there.get(unit) and numbers.isdisjoint(near.get(unit, ())) for unit, numbers in asked.items())
+
+
+def modifies_otherwise(question: str, own: str, around: str) -> bool:
+    """Whether a sentence has another word before a noun than the question: 예린이 어머니, not 하준이 어머니."""
+    words = _WORD.findall(question)
+    here = own.split()
+    for modifier, noun in pairwise(words):
+        noun, bare = without_particle(noun), without_particle(modifier)
+        if len(noun) < 2 or len(bare) < 2 or _PARTICLE.search(bare) or _ASKS.match(bare) or bare[:2] in around:
+            continue
+        before = [one for one, other in pairwise(here) if other.startswith(noun)]
+        if before and all(_HANGUL.fullmatch(one) and not _PARTICLE.search(one) for one in before):
+            return True
+    return False
 
 
 @lru_cache(maxsize=1 << 12)
