@@ -251,8 +251,8 @@ def _english(word: str, phrase: tuple[str, ...]) -> Concept:
     return Concept(word, tuple(forms.items()), everyday=everyday_synonyms(lowered))
 
 
-_ASKING_WORD = re.compile("(?:어디|언제|누구|얼마|며칠)(?:[가-힣]{0,2})$")
-"""A question word with its particles: 어디다, 언제쯤."""
+_ASKING_WORD = re.compile("(?:어디|언제|누구|얼마|며칠|뭐|무엇|뭘)(?:[가-힣]{0,3})$")
+"""A question word with its particles and endings: 어디다, 언제쯤, 뭐였죠."""
 
 
 _IS_NOUN = re.compile("[이그저제내네안못다데예응수](?:자|기|지|고|사|니|게|도록)")
