@@ -88,6 +88,29 @@ def _stems_of(form: str, ending: str) -> set[str]:
     return found
 
 
+_HEARD = {"ㅐ": "ㅔ", "ㅖ": "ㅔ", "ㅒ": "ㅔ", "ㅙ": "ㅚ", "ㅞ": "ㅚ"}
+_HARD = {"ㅑ": "ㅏ", "ㅕ": "ㅓ", "ㅛ": "ㅗ", "ㅠ": "ㅜ"}
+_CLOSED = {"ㅋ": "ㄱ", "ㄲ": "ㄱ", "ㅍ": "ㅂ"} | dict.fromkeys("ㅅㅆㅈㅊㅌ", "ㄷ")
+_LOAN = {"크": "ㄱ", "프": "ㅂ", "트": "ㄷ", "츠": "ㄷ"}
+
+
+@lru_cache(maxsize=1 << 14)
+def sounds(text: str) -> str:
+    """Hangul as it is heard, for spellings that people mix up: 케익 and 케이크, 찌게 and 찌개, 스케쥴 and 스케줄."""
+    found = ""
+    for letter in text:
+        initial, vowel, final = _split(letter)
+        if letter in _LOAN and found and _split(found[-1])[2] == " ":
+            found = found[:-1] + _joined(*_split(found[-1])[:2], _LOAN[letter])
+        elif initial:
+            vowel = _HEARD.get(vowel, vowel)
+            vowel = _HARD.get(vowel, vowel) if initial in "ㅈㅉㅊ" else vowel
+            found += _joined(initial, vowel, _CLOSED.get(final, final))
+        else:
+            found += letter
+    return found
+
+
 _INITIALS = "ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ"
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from malmoi.retrieval.days import days_of
-from malmoi.retrieval.korean import verb_stems, without_particle
+from malmoi.retrieval.korean import sounds, verb_stems, without_particle
 from malmoi.retrieval.names import Name, likeness, name_of, uses
 from malmoi.retrieval.passages import Passage
 from malmoi.retrieval.question import Concept, Question, unasked
@@ -24,6 +24,8 @@ OTHER_CASE_OF_PART = 0.2
 """What a name loses that is asked for in part and written in another case: Path.exists is not os.path.exists."""
 SAME_DAY = 0.9
 """How well a day of the week fits that is in a span: Tuesday in "Monday to Friday"."""
+HEARD = 0.9
+"""How well a Korean word fits that only sounds like the one asked for: 케익 and 케이크."""
 NO_TASK = Asked(0.0, {})
 KOREAN_SYNONYM = 0.85
 """How well a Korean synonym fits, beside the word itself."""
@@ -78,6 +80,10 @@ class Bag:
         found = frozenset().union(*map(verb_stems, _WORD.findall(self.text)))
         return found.union(form for word in _COUNTER.findall(self.text) for form in (word, without_particle(word)))
 
+    @cached_property
+    def heard(self) -> str:
+        return sounds(self.together)
+
     def fit(self, concept: Concept) -> float:
         """How well the concept is found here, from 0 to 1."""
         english = max((fit for form, fit in concept.forms if self.terms.issuperset(form)), default=0.0)
@@ -94,6 +100,8 @@ class Bag:
         for place, word in enumerate(bare):
             if len(word) > 1 and word in self.together:
                 return 1.0 if place == 0 else 0.95
+        if any(len(word) > 1 and sounds(word) in self.heard for word in bare):
+            return HEARD
         if shared := self.stems & verb_stems(longest):
             return 0.9 if any(len(stem) > 1 for stem in shared) else 0.8
         pairs = [longest[start : start + 2] for start in range(len(longest) - 1)]
