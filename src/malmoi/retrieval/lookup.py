@@ -22,7 +22,7 @@ from malmoi.retrieval.passages import Passage
 from malmoi.retrieval.question import COMPARISON, Concept, Question, are_joined, language_of, only_asks
 from malmoi.retrieval.sentences import Sentence, best_sentence, example, first_telling, says_what_it_does, telling_of
 from malmoi.retrieval.small_talk import small_talk, without_greeting
-from malmoi.retrieval.spelling import corrected
+from malmoi.retrieval.spelling import corrected, cut
 from malmoi.retrieval.stem import stem
 from malmoi.retrieval.tasks import Asked, asked_tasks
 from malmoi.retrieval.terms import terms
@@ -167,7 +167,7 @@ class Lookup:
         return self._evidence(question, best[0], best[1]), note
 
     def _understood(self, messages: Sequence[Mapping[str, Any]]) -> Question:
-        question = corrected(in_context(questions_of(messages))[0], self.index)
+        question = cut(corrected(in_context(questions_of(messages))[0], self.index), self.index)
         if question.wanted == COMPARISON or len(question.concepts) < 2 or question.is_of_life:
             return question
         # "What was sorted good for again?" asks for sorted alone.

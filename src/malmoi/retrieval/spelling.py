@@ -1,10 +1,12 @@
 """Words and names that no document has, corrected to ones that the index does have."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from malmoi.retrieval.korean import without_particle
 from malmoi.retrieval.names import distance
-from malmoi.retrieval.question import Concept, Question, unasked
+from malmoi.retrieval.question import Concept, Question, concepts_of, unasked
 from malmoi.retrieval.tasks import words_of_tasks
 from malmoi.retrieval.terms import terms
 
@@ -30,6 +32,24 @@ def corrected(question: Question, index: Vocabulary) -> Question:
         strict_names=tuple(_name(name, index) for name in question.strict_names),
         concepts=tuple(_concept(concept, index) for concept in asked or question.concepts),
     )
+
+
+def cut(question: Question, index: Vocabulary) -> Question:
+    """The question with Korean words cut in two that the index has only apart: 승강기공사비 of 승강기 and 공사비."""
+    found: list[Concept] = []
+    for concept in question.concepts:
+        apart = concepts_of(" ".join(_parts(concept, index)))
+        found += [replace(part, weight=concept.weight) for part in apart] if len(apart) == 2 else [concept]
+    return replace(question, concepts=tuple(dict.fromkeys(found)))
+
+
+def _parts(concept: Concept, index: Vocabulary) -> Sequence[str]:
+    """The two parts of a word whose pairs of syllables are all in the index, but for the one where they meet."""
+    noun = without_particle(concept.word) if concept.korean else ""
+    away = [at for at in range(len(noun) - 1) if not index.document_frequency(noun[at : at + 2])]
+    if len(away) != 1 or not 1 <= away[0] <= len(noun) - 3:
+        return ()
+    return noun[: away[0] + 1], concept.word[away[0] + 1 :]
 
 
 def _only_asks(concept: Concept, index: Vocabulary) -> bool:
