@@ -11,8 +11,7 @@ ENDINGS = sorted(word_list("endings.ko.txt"), key=len, reverse=True)
 
 @lru_cache(maxsize=1 << 16)
 def without_particle(word: str) -> str:
-    """The word without the longest particle that leaves at least one character of it, and that may follow that: 사과,
-    가을 and 내과 have none."""
+    """The word without the longest particle that leaves some of it and may follow that: 사과 and 가을 have none."""
     for particle in PARTICLES:
         if word.endswith(particle) and len(word) > len(particle) and _may_follow(word[-len(particle) - 1], particle):
             return word[: -len(particle)]
@@ -26,7 +25,9 @@ _AFTER_VOWEL = ("는", "가", "를", "와", "랑", "예요")
 
 def _may_follow(syllable: str, particle: str) -> bool:
     final = _split(syllable)[2]
-    return not (final == " " and particle in _AFTER_CONSONANT or final not in ("", " ") and particle in _AFTER_VOWEL)
+    return not (
+        (final == " " and particle in _AFTER_CONSONANT) or (final not in ("", " ") and particle in _AFTER_VOWEL)
+    )
 
 
 @lru_cache(maxsize=1 << 16)

@@ -1,4 +1,4 @@
-"""Whether a text is about another one than the question: of March where April is asked for, of Yerin's mother not Hajun's."""
+"""Whether a text is of another one than asked for: 3월 where 4월 is asked for, 예린이 어머니 for 하준이 어머니."""
 
 import re
 from functools import lru_cache
@@ -7,7 +7,8 @@ from itertools import pairwise
 from malmoi.retrieval.korean import without_particle
 
 _NUMBERED = re.compile(
-    r"(?P<first>\d+)(?: ?[~-] ?(?P<last>\d+))? ?(?P<unit>월|호선|호차|호(?!선|차)|동|층|학년|학기|교시|반(?!납|찬|드)|기(?![가-힣])|관|단계|구역"
+    r"(?P<first>\d+)(?: ?[~-] ?(?P<last>\d+))? ?(?P<unit>월|호선|호차|호(?!선|차)|동|층"
+    r"|학년|학기|교시|반(?!납|찬|드)|기(?![가-힣])|관|단계|구역"
     r"|번째|주차|회차|차시|번 ?출구|번 ?테이블|코스|조(?![가-힣]))(?! ?(?:동안|간(?![가-힣])|이내|마다))"
 )
 _NUMBERED_EN = re.compile(

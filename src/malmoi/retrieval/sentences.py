@@ -32,8 +32,8 @@ class Sentence:
 
 @lru_cache(maxsize=1 << 12)
 def sentences(text: str) -> tuple[Sentence, ...]:
-    """The sentences of a text, in order. Paragraphs, items of lists, lines such as "Monday: closed" and lines that their
-    writer broke end one, too."""
+    """The sentences of a text, in order. Paragraphs, items of lists, lines such as "Monday: closed", and lines that
+    their writer broke end one, too."""
     found = []
     start = 0
     ends = [(match.end(), match.group()[0] == ".") for match in _END.finditer(text)]
@@ -156,7 +156,10 @@ _ALIKE = {
     for form in forms
 } | {"분": "분|명|인"}
 """Korean counters that count the same."""
-_COUNT = r"(?:\d[\d,.]*|(?<![가-힣])[일이삼사오육칠팔구십백천만]+|한|두|세|네|다섯|여섯|일곱|여덟|아홉|열|스무|서른|석|넉|반|몇십|수십)"
+_COUNT = (
+    r"(?:\d[\d,.]*|(?<![가-힣])[일이삼사오육칠팔구십백천만]+"
+    r"|한|두|세|네|다섯|여섯|일곱|여덟|아홉|열|스무|서른|석|넉|반|몇십|수십)"
+)
 _COUNT_EN = r"(?:\d[\d,.]*|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|\w+ty|a dozen|no)"
 
 
