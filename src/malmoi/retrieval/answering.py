@@ -55,7 +55,7 @@ STRICT = {
     "number": 0.45,
     "measure": 0.8,
     "day": 0.5,
-    "person": 0.25,
+    "person": 0.2,
     "reason": 0.4,
     "money": 0.7,
     "amount": 0.5,
@@ -290,7 +290,7 @@ def _against(question: str, sentence: str, is_other_way: bool) -> float:
     return UNDENIED if _ASKS_NOT.search(question) and not _NOT.search(sentence) else 0.0
 
 
-OF_ANOTHER, OTHERWISE = 1.0, 0.5
+OF_ANOTHER, OTHERWISE = 1.0, 0.6
 """What it weighs that a sentence is about another month, room or class than the question."""
 UNDENIED, DENIED = 0.25, 0.1
 """What it weighs that a sentence does not deny where the question does, and the other way around."""

@@ -20,8 +20,9 @@ Ask = Callable[[str, str], Findings]
 @pytest.fixture
 def ask(tmp_path: Path) -> Ask:
     def found(text: str, question: str) -> Findings:
-        build_index([Document(text, "메모.txt", line=1)], tmp_path / "index")
-        return Lookup(Index.open(tmp_path / "index")).find([{"role": "user", "content": question}])
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        build_index([Document(text, "메모.txt", line=1)], folder)
+        return Lookup(Index.open(folder)).find([{"role": "user", "content": question}])
 
     return found
 
