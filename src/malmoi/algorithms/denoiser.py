@@ -15,14 +15,15 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn import functional as F
 
 from malmoi.config import Seed, Settings
 from malmoi.data.pictures import TRAIN, Pictures, chosen_captions, read_pictures, to_signed
 from malmoi.data.stream import Shuffled
-from malmoi.formats.own_pictures import load_tower
+from malmoi.formats.own_pictures import load_clip
 from malmoi.image.dit import Denoiser, DenoiserConfig, DenoiserShape
 from malmoi.image.schedule import Process, Schedule
-from malmoi.image.towers import TowerText
+from malmoi.image.towers import ImageTower, TowerText
 from malmoi.train.job import Job
 from malmoi.train.loop import LoopConfig
 from malmoi.unused import OF_PICTURES, Unused
@@ -54,14 +55,14 @@ class Config(Settings):
     """Pictures in one forward pass."""
     caption_dropout: float = Field(0.1, ge=0, lt=1)
     """Share of the captions that are left out, so that the network can also draw without one: guidance needs both."""
-    mean_time: float = 0.8
+    mean_time: float = 0.2
     """Flows: middle of the times that are trained on, as a logit; above 0 is more noise, where the caption counts
     (arXiv:2403.03206)."""
-    reading_share: float = Field(0.25, ge=0, lt=1)
-    """Flows: share of the steps, the first ones, whose pictures are only noise: what is right is then known only from
-    the caption, and it has to be read."""
-    noise_share: float = Field(0.25, ge=0, lt=1)
-    """Flows: share of the pictures that are only noise after that: of other noise, even much, a picture's colours can
+    reading_share: float = Field(0.4, ge=0, lt=1)
+    """Share of the steps, the first ones, in which only the captions' reader learns: to sketch what a caption tells of.
+    After that it is as it is, and the rest learns."""
+    noise_share: float = Field(0.05, ge=0, lt=1)
+    """Flows: share of the pictures that are noise and nothing else: of other noise, even much, a picture's colours can
     be seen through, since each patch has hundreds of pixels."""
     least_time: float = Field(0.3, gt=0, le=1)
     """Flow: an error counts as that of the velocity, 1 / time² times as much, for times of at least this."""
@@ -72,6 +73,11 @@ class Config(Settings):
     """Of the weights, the order of the pictures, their captions, times and noise."""
     loop: LoopConfig = LoopConfig()
     """Optimizer, checkpoints, compilation."""
+
+    @property
+    def n_reading(self) -> int:
+        """Steps in which the reader learns."""
+        return int(self.reading_share * self.n_steps)
 
 
 class Inputs(Settings):
@@ -88,14 +94,14 @@ UNUSED = (
     Unused("least_time", "process", lambda name: name != "flow", 'process is not "flow"'),
     *(
         Unused(name, "process", lambda name: not name.startswith("flow"), "process is no flow")
-        for name in ("mean_time", "reading_share", "noise_share")
+        for name in ("mean_time", "noise_share")
     ),
 )
 
 
 @dataclass(frozen=True)
 class Noised:
-    """x0: (B, 3, H, W), pixels in -1..1; ids, mask: (B, T), captions; is_reading: whether all is to be noise"""
+    """x0: (B, 3, H, W), pixels in -1..1; ids, mask: (B, T), captions; is_reading: whether only the reader learns"""
 
     x0: Tensor
     ids: Tensor
@@ -111,13 +117,20 @@ class Noised:
 
 
 def loss(
-    model: Denoiser, batch: Noised, text: TowerText, process: Process, config: Config
+    model: Denoiser, batch: Noised, text: TowerText, eye: ImageTower, process: Process, config: Config
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Squared error of the prediction, a mean over each picture, weighted by time, summed over pictures."""
+    """Squared error of the prediction, a mean over each picture, weighted by time, summed over pictures. While captions
+    are read, that of the sketch instead: of its pixels and of what `eye` sees, each a mean."""
     with torch.no_grad():
         states = text.read(batch.ids, batch.mask)
-    share = 1.0 if batch.is_reading else config.noise_share
-    t = random_times(len(batch.x0), process, config.mean_time, share).to(batch.x0.device)
+    if batch.is_reading:
+        drawn, seen = model.sketch(states, batch.mask)
+        with torch.no_grad():
+            small, features = F.adaptive_avg_pool2d(batch.x0, drawn.shape[-1]), eye.places(batch.x0, seen.shape[-1])
+        error = ((drawn.float() - small) ** 2).mean((1, 2, 3))
+        missed = ((seen.float() - features) ** 2).mean((1, 2, 3))
+        return (error + missed).sum(), {"error": error.sum().detach()}
+    t = random_times(len(batch.x0), process, config.mean_time, config.noise_share).to(batch.x0.device)
     noise = torch.randn_like(batch.x0)
     output = model(process.add_noise(batch.x0, noise, t), t, states, batch.mask)
     error = ((output.float() - process.target(batch.x0, noise, t)) ** 2).mean((1, 2, 3))
@@ -134,24 +147,26 @@ def random_times(n: int, process: Process, mean: float, noise_share: float) -> T
 
 def build(config: Config, inputs: Inputs) -> Job:
     """The network from nothing, the frozen tower, and shuffled pictures."""
-    pictures, text, process = read_pictures(inputs.pictures, TRAIN), load_tower(inputs.clip), PROCESSES[config.process]
+    pictures, process = read_pictures(inputs.pictures, TRAIN), PROCESSES[config.process]
+    clip, captions = load_clip(inputs.clip)
+    text = TowerText(captions, clip.text)
     torch.manual_seed(config.seed)
     model = Denoiser(
         DenoiserConfig(
             **config.model.model_dump(), n_channels=3, size=pictures.size[0],
-            n_context=text.width, n_caption=text.captions.n_tokens,
+            n_context=text.width, n_caption=captions.n_tokens, n_features=clip.config.channels[-1],
             n_times=1 if process.kind == "flow" else process.schedule.num_train_timesteps,
         )
     )  # fmt: skip
-    is_flow, collate = process.kind == "flow", _collate(pictures, text, config)
+    collate = _collate(pictures, text, config)
     # The stream's own step is what a resumed run has, too.
     steps = Shuffled(
         len(pictures), config.batch_size, config.seed,
-        lambda epoch, rows: collate(epoch, rows, is_flow and steps.step <= config.reading_share * config.n_steps),
+        lambda epoch, rows: collate(epoch, rows, steps.step <= config.n_reading),
     )  # fmt: skip
     decay = 1 - 1 / max(1.0, config.average_share * config.n_steps)
     averaged = copy.deepcopy(model).requires_grad_(False)
-    job_loss = partial(loss, text=text, process=process, config=config)
+    job_loss = partial(loss, text=text, eye=clip.image, process=process, config=config)
     return Job(model, steps, job_loss, config.n_steps, averaged=averaged, average_decay=decay)
 
 

@@ -70,7 +70,7 @@ def load_clip(folder: Path) -> tuple[Clip, CaptionIds]:
 def load_tower(folder: Path) -> TowerText:
     """What reads captions for a new denoiser, with CLIP's tower, frozen. Raises CheckpointError for a broken folder."""
     clip, captions = load_clip(folder)
-    return TowerText(captions, clip.text, with_words=True)
+    return TowerText(captions, clip.text)
 
 
 def own_files(folder: Path) -> list[Path]:
@@ -118,11 +118,10 @@ def load_own(folder: Path, dtype: torch.dtype | None = None) -> PictureModel:
     tower_config, config = _config(folder / "text_encoder", ClipConfig), _config(folder / "denoiser", DenoiserConfig)
     tower = _network(folder / "text_encoder" / TEXT_WEIGHTS, lambda: TextTower(tower_config), torch.float32)
     captions = CaptionIds(Tokenizer.load(folder / "tokenizer"), tower_config.n_tokens)
-    # Models made before denoisers read the words themselves know only a token's state.
-    text = TowerText(captions, tower, with_words=config.n_context == 2 * tower_config.n_embd)
+    text = TowerText(captions, tower)
     denoiser = _network(folder / "denoiser" / DENOISER_WEIGHTS, lambda: Denoiser(config), dtype)
     drawn = (config.size, config.size)
-    fits = config.n_context == text.width and config.n_caption in (0, tower_config.n_tokens)
+    fits = config.n_context == text.width and config.n_caption == tower_config.n_tokens
     if config.n_channels != 3 or facts.size != drawn or not fits:
         raise CheckpointError(f"{folder}: its denoiser and its text encoder do not belong together")
     if facts.sampler not in samplers_of(process):

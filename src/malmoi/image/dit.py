@@ -1,11 +1,8 @@
 """A diffusion transformer: patches of a noisy picture attend to each other and to the states of a caption.
 
-Source: Peebles & Xie 2023 (arXiv:2212.09748), with the cross-attention of PixArt-α (arXiv:2310.00426) for the caption,
-and layers of its own that read the caption before the picture does (as in Lumina-Next, arXiv:2406.18583). The
-caption's pooled states move the modulation, too: of the picture's places, and of what they ask the caption for, since
-"left of" changes which words are about the left half. Positions begin stronger than what is read of the noise: with
-weak ones a small network learns which colours there are long before it learns where they are. Layers that read the
-caption begin as if they were not there: random ones mix its words before anything has been learned of their order.
+Source: Peebles & Xie 2023 (arXiv:2212.09748), with the cross-attention of PixArt-α (arXiv:2310.00426) for the caption.
+What a caption says as a whole moves the modulation, and what it says of a place is added to the patch there; both come
+from a reader with a task of its own (`image/reader.py`).
 
 Edges are local. Few large patches are ragged at theirs, and many small ones cost more than two cores have. So
 convolutions around the transformer, at half of the picture's side, do what is local, as in Hoogeboom et al. 2023
@@ -21,11 +18,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from malmoi.config import Settings
-from malmoi.image.positions import smooth_places, smooth_positions
+from malmoi.image.positions import smooth_places
+from malmoi.image.reader import Attention, Reader, mean_of_tokens, mlp
 
 N_FREQUENCIES = 64
-POSITION_STD, CAPTION_STD = 2.0, 1.0
-"""Strength of the positions at the start: of patches, and of a caption's tokens."""
+POSITION_STD = 2.0
+"""Strength of the patches' positions at the start: with weak ones a small network learns which colours there are long
+before it learns where they are."""
 HALF, GROUPS = 2, 8
 
 
@@ -41,7 +40,7 @@ class DenoiserShape(Settings):
     n_head: int = Field(4, gt=0)
     """Attention heads."""
     n_text_layer: int = Field(2, ge=0)
-    """Layers that read the caption's states, over all of its tokens, before the picture attends to them."""
+    """Layers of the reader, over all tokens of the caption."""
     n_local: int = Field(0, ge=0)
     """Channels of the convolutions around the transformer, at half of the side; 0: none."""
 
@@ -61,11 +60,12 @@ class DenoiserConfig(DenoiserShape):
     """Channels of what is denoised: of latents, or 3 for pixels."""
     size: int = Field(8, gt=0)
     """Side of what is denoised, in latents or pixels."""
-    n_context: int = Field(128, gt=0)
-    """Width of the caption's states."""
-    n_caption: int = Field(0, ge=0)
-    """Tokens of a caption at most: each has a position, and time and caption change what the picture asks them for.
-    0: neither, as in models made before there was this."""
+    n_context: int = Field(256, gt=0)
+    """Numbers that are known of each token: half of them its own, half its state in CLIP's tower."""
+    n_caption: int = Field(40, gt=0)
+    """Tokens of a caption at most."""
+    n_features: int = Field(128, gt=0)
+    """What CLIP's picture tower sees at a place, in numbers."""
     n_times: int = Field(1, gt=0)
     """What a time is divided by: 1 for a flow, the number of indices otherwise."""
 
@@ -96,12 +96,12 @@ class Denoiser(nn.Module):
         self.read = nn.Linear(patched, width)
         self.embed_positions = nn.Parameter(torch.empty(config.n_tokens, width))
         self.time = nn.Sequential(nn.Linear(2 * N_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
-        self.text = nn.Linear(config.n_context, width)
-        self.text_layers = nn.ModuleList(TextBlock(width, config.n_head) for _ in range(config.n_text_layer))
-        self.text_norm = nn.LayerNorm(width)
-        if config.n_caption:
-            self.embed_positions_caption = nn.Parameter(torch.empty(config.n_caption, width))
-        self.layers = nn.ModuleList(Block(width, config.n_head, config.n_caption > 0) for _ in range(config.n_layer))
+        self.reader = Reader(
+            config.n_context // 2, config.n_caption, config.size // config.patch, width,
+            config.n_head, config.n_text_layer, config.n_channels, config.n_features,
+        )  # fmt: skip
+        self.gist, self.say = nn.Linear(config.n_context // 2, width), nn.Linear(width, width)
+        self.layers = nn.ModuleList(Block(width, config.n_head) for _ in range(config.n_layer))
         self.final = nn.Linear(width, 2 * width)
         self.write = nn.Linear(width, patched)
         self._initialise()
@@ -109,8 +109,6 @@ class Denoiser(nn.Module):
     def _initialise(self) -> None:
         config = self.config
         self.embed_positions.data = POSITION_STD * smooth_places(config.size // config.patch, config.n_embd)
-        if config.n_caption:
-            self.embed_positions_caption.data = CAPTION_STD * smooth_positions(config.n_caption, config.n_embd)
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
@@ -119,38 +117,38 @@ class Denoiser(nn.Module):
             assert isinstance(block, Block)
             nn.init.zeros_(block.modulate.weight)
             nn.init.zeros_(block.from_text.out.weight)
-            if block.modulate_asking is not None:
-                nn.init.zeros_(block.modulate_asking.weight)
-        for layer in self.text_layers:
-            assert isinstance(layer, TextBlock)
-            layer.begin_as_nothing()
+            nn.init.zeros_(block.modulate_asking.weight)
+        self.reader.initialise()
+        nn.init.zeros_(self.gist.weight)
         nn.init.zeros_(self.final.weight)
         nn.init.zeros_(self.local_out.weight if config.n_local else self.write.weight)
 
     def forward(self, x: Tensor, t: Tensor, states: Tensor, mask: Tensor | None = None) -> Tensor:
         """x: (B, C, H, W); t: (B,), 0 to n_times; states: (B, T, n_context); mask: (B, T), True where there is a token.
 
-        Returns (B, C, H, W). T is at most n_caption, unless that is 0.
+        Returns (B, C, H, W). T is at most n_caption. The reader learns by `sketch` alone.
         """
-        context = self.text(states)
-        if self.config.n_caption:
-            context = context + self.embed_positions_caption[: states.shape[1]]
-        attend = None if mask is None else mask[:, None, None, :]
-        for text_layer in self.text_layers:
-            context = text_layer(context, attend)
-        context = self.text_norm(context)
-        told = self.time(frequencies(t / self.config.n_times).to(x.dtype)) + _mean(context, mask)
+        words, seen = states.chunk(2, dim=-1)
+        with torch.no_grad():  # what a noisy picture shows anyway makes a reader forget which word is about what
+            caption = self.reader(words, mask)
+        whole = caption.whole + self.gist(mean_of_tokens(seen, mask))
+        told = self.time(frequencies(t / self.config.n_times).to(x.dtype)) + whole
+        places, attend = self.say(caption.places), None if mask is None else mask[:, None, None, :]
         if not self.config.n_local:
-            return self._transform(x, told, context, attend)
+            return self._transform(x, told, places, caption.states, attend)
         near = self.local_before(self.local_in(F.pixel_unshuffle(x, HALF)), told)
-        near = self.local_after(near + self._transform(near, told, context, attend), told)
+        near = self.local_after(near + self._transform(near, told, places, caption.states, attend), told)
         return F.pixel_shuffle(self.local_out(F.silu(near)), HALF)
 
-    def _transform(self, x: Tensor, told: Tensor, context: Tensor, attend: Tensor | None) -> Tensor:
+    def sketch(self, states: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What its reader takes captions to tell of: see `Reader.sketch`. states: (B, T, n_context)"""
+        return self.reader.sketch(states.chunk(2, dim=-1)[0], mask)
+
+    def _transform(self, x: Tensor, told: Tensor, places: Tensor, context: Tensor, attend: Tensor | None) -> Tensor:
         """Patches of x (B, C, H, W) through the blocks, and back."""
         b, p, n = len(x), self.patch, x.shape[-1] // self.patch
         patches = x.reshape(b, -1, n, p, n, p).permute(0, 2, 4, 1, 3, 5).reshape(b, n * n, -1)
-        tokens = self.read(patches) + self.embed_positions
+        tokens = self.read(patches) + self.embed_positions + places
         for layer in self.layers:
             tokens = layer(tokens, told, context, attend)
         shift, scale = self.final(F.silu(told))[:, None].chunk(2, dim=-1)
@@ -175,74 +173,25 @@ class LocalBlock(nn.Module):
 
 
 class Block(nn.Module):
-    """Self-attention, cross-attention to the caption, and an MLP; time and caption scale, shift and gate them.
+    """Self-attention, cross-attention to the caption, and an MLP; time and caption scale and shift what goes in."""
 
-    asks: whether they scale and shift what the caption is asked for, too
-    """
-
-    def __init__(self, width: int, n_head: int, asks: bool) -> None:
+    def __init__(self, width: int, n_head: int) -> None:
         super().__init__()
         self.attention = Attention(width, n_head)
         self.from_text = Attention(width, n_head)
         self.norm = nn.LayerNorm(width)
         self.mlp = mlp(width)
         self.modulate = nn.Linear(width, 6 * width)
-        self.modulate_asking = nn.Linear(width, 2 * width) if asks else None
+        self.modulate_asking = nn.Linear(width, 2 * width)
 
     def forward(self, x: Tensor, told: Tensor, context: Tensor, attend: Tensor | None) -> Tensor:
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.modulate(F.silu(told))[:, None].chunk(6, dim=-1)
         seen = F.layer_norm(x, x.shape[-1:]) * (1 + scale_a) + shift_a
         x = x + gate_a * self.attention(seen, seen, None)
-        asking = self.norm(x)
-        if self.modulate_asking is not None:
-            shift, scale = self.modulate_asking(F.silu(told))[:, None].chunk(2, dim=-1)
-            asking = asking * (1 + scale) + shift
-        x = x + self.from_text(asking, context, attend)
+        shift, scale = self.modulate_asking(F.silu(told))[:, None].chunk(2, dim=-1)
+        x = x + self.from_text(self.norm(x) * (1 + scale) + shift, context, attend)
         seen = F.layer_norm(x, x.shape[-1:]) * (1 + scale_m) + shift_m
         return x + gate_m * self.mlp(seen)
-
-
-class TextBlock(nn.Module):
-    """A pre-norm transformer layer over a caption's tokens."""
-
-    def __init__(self, width: int, n_head: int) -> None:
-        super().__init__()
-        self.norm, self.attention = nn.LayerNorm(width), Attention(width, n_head)
-        self.mlp_norm, self.mlp = nn.LayerNorm(width), mlp(width)
-
-    def begin_as_nothing(self) -> None:
-        """Set the last weights of both parts to 0, so that the layer returns what it is given."""
-        for last in (self.attention.out, self.mlp[-1]):
-            assert isinstance(last, nn.Linear)
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
-
-    def forward(self, x: Tensor, attend: Tensor | None) -> Tensor:
-        seen = self.norm(x)
-        x = x + self.attention(seen, seen, attend)
-        return x + self.mlp(self.mlp_norm(x))
-
-
-class Attention(nn.Module):
-    """Multi-head attention from `x` (B, T, D) to `context` (B, S, D). attend: (B, 1, 1, S), True where allowed"""
-
-    def __init__(self, width: int, n_head: int) -> None:
-        super().__init__()
-        self.n_head = n_head
-        self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
-
-    def forward(self, x: Tensor, context: Tensor, attend: Tensor | None) -> Tensor:
-        b, _, d = x.shape
-        q, k, v = (
-            made.view(b, -1, self.n_head, d // self.n_head).transpose(1, 2)
-            for made in (self.query(x), self.key(context), self.value(context))
-        )
-        q, k = (F.rms_norm(each, each.shape[-1:]) for each in (q, k))
-        return self.out(F.scaled_dot_product_attention(q, k, v, attn_mask=attend).transpose(1, 2).reshape(b, -1, d))
-
-
-def mlp(width: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width))
 
 
 def frequencies(t: Tensor) -> Tensor:
@@ -250,11 +199,3 @@ def frequencies(t: Tensor) -> Tensor:
     rates = torch.exp(-math.log(10_000) * torch.arange(N_FREQUENCIES, device=t.device) / N_FREQUENCIES)
     angles = 1000 * t.float()[:, None] * rates
     return torch.cat([angles.cos(), angles.sin()], dim=1)
-
-
-def _mean(states: Tensor, mask: Tensor | None) -> Tensor:
-    """The mean over a caption's tokens, (B, D)."""
-    if mask is None:
-        return states.mean(1)
-    weight = mask.to(states.dtype)[:, :, None]
-    return (states * weight).sum(1) / weight.sum(1).clamp(min=1)

@@ -14,13 +14,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from malmoi.config import Settings
-from malmoi.image.dit import TextBlock
 from malmoi.image.model import Context
+from malmoi.image.reader import Attention, mlp
 from malmoi.text import nfc
 from malmoi.tokenizer.bpe import Tokenizer
 
 FIRST_SCALE, LARGEST_SCALE = 14.3, 100.0
 """1 / temperature at the start (temperature .07), and at most."""
+GRID = 4
+"""Places of a picture, across and down, of which its tower keeps features."""
 
 
 class ClipConfig(Settings):
@@ -59,9 +61,19 @@ class TextTower(nn.Module):
         normed: Tensor = self.norm(x)
         return normed
 
-    def with_words(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Each token's own embedding before its state, (B, T, 2 D): a state has much of other tokens, too."""
-        return torch.cat([self.embed_tokens(ids), self(ids, mask)], dim=-1)
+
+class TextBlock(nn.Module):
+    """A pre-norm transformer layer over a caption's tokens."""
+
+    def __init__(self, width: int, n_head: int) -> None:
+        super().__init__()
+        self.norm, self.attention = nn.LayerNorm(width), Attention(width, n_head)
+        self.mlp_norm, self.mlp = nn.LayerNorm(width), mlp(width)
+
+    def forward(self, x: Tensor, attend: Tensor | None) -> Tensor:
+        seen = self.norm(x)
+        x = x + self.attention(seen, seen, attend)
+        return x + self.mlp(self.mlp_norm(x))
 
 
 class ImageTower(nn.Module):
@@ -76,14 +88,18 @@ class ImageTower(nn.Module):
         )
         self.norms = nn.ModuleList(nn.GroupNorm(8 if width % 8 == 0 else 1, width) for width in config.channels)
         # What is where is kept: a mean over places would make "left of" and "right of" one.
-        self.out = nn.Linear(config.channels[-1] * 16, config.n_embd)
+        self.out = nn.Linear(config.channels[-1] * GRID**2, config.n_embd)
 
     def features(self, pixels: Tensor) -> Tensor:
         """(B, 16 C): the last layer, pooled to 4 × 4 places."""
         x = pixels
         for layer, norm in zip(self.layers, self.norms, strict=True):
             x = F.silu(norm(layer(x)))
-        return F.adaptive_avg_pool2d(x, 4).flatten(1)
+        return F.adaptive_avg_pool2d(x, GRID).flatten(1)
+
+    def places(self, pixels: Tensor, side: int) -> Tensor:
+        """The same features where they are, (B, C, side, side)."""
+        return F.interpolate(self.features(pixels).view(len(pixels), -1, GRID, GRID), (side, side))
 
     def forward(self, pixels: Tensor) -> Tensor:
         out: Tensor = self.out(self.features(pixels))
@@ -140,24 +156,19 @@ class CaptionIds:
 
 @dataclass(frozen=True)
 class TowerText:
-    """What a picture model reads captions with: the tower and its tokenizer.
-
-    with_words: whether the tokens' own embeddings come with their states
-    """
+    """What a picture model reads captions with: the tower and its tokenizer."""
 
     captions: CaptionIds
     tower: TextTower
-    with_words: bool = False
 
     @property
     def width(self) -> int:
         """Of what is known of a token."""
-        return (1 + self.with_words) * self.tower.config.n_embd
+        return 2 * self.tower.config.n_embd
 
     def read(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """What is known of each token, (B, T, width)."""
-        states: Tensor = self.tower.with_words(ids, mask) if self.with_words else self.tower(ids, mask)
-        return states
+        """Each token's own embedding before its state, (B, T, width): a state has much of other tokens, too."""
+        return torch.cat([self.tower.embed_tokens(ids), self.tower(ids, mask)], dim=-1)
 
     def embed(self, captions: Sequence[str]) -> Context:
         """All of one length, so that captions can be joined to one batch with others."""

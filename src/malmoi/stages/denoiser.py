@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from malmoi import device
 from malmoi.algorithms import denoiser
 from malmoi.cost import Cost, Sizes
-from malmoi.data.pictures import HELDOUT, TRAIN, Pictures, credits_of, read_pictures
+from malmoi.data.pictures import HELDOUT, TRAIN, Pictures, credits_of, read_pictures, to_bytes_of
 from malmoi.evals.drawings import draw_captions, turned_captions
 from malmoi.facts import Facts, Section, Sheet, SheetRow, Summary
 from malmoi.files import read_json, write_json
@@ -29,10 +30,11 @@ READS = {"pictures": required("pictures"), "clip": required("clip")}
 MAKES = {"picture model": {"": MODEL, "facts": "denoiser.json"}}
 TRAINS = True
 UNUSED = denoiser.UNUSED
-STEPS, GUIDANCE = 20, 2.0
+STEPS, GUIDANCE = 20, 3.0
 """With which it draws by default."""
-SHOWN_AT = (0.02, 0.1, 0.3, 1.0)
-"""Shares of the training after which the same captions are drawn."""
+SHOWN_AT = (0.03, 0.1, 0.3, 1.0)
+"""Shares of the training, after the captions' reader has learned, after which the same captions are drawn."""
+SKETCHES = "sketches"
 N_SHOWN = 10
 SHAPES_KNOWN = {
     "en": "Knows one to three coloured shapes on white, grey or black, such as “a red circle left of a blue square”.",
@@ -41,13 +43,15 @@ SHAPES_KNOWN = {
 
 
 def cost(settings: denoiser.Config, sizes: Sizes) -> Cost:
-    """Forward and backward, for pixels of 32 × 32."""
+    """Forward and backward, for pixels of 32 × 32: of the reader in its share of the steps, then of the rest."""
     shape, side = settings.model, 32
     tokens = (side // shape.patch) ** 2
     blocks = tokens * shape.n_layer * 32 * shape.n_embd**2
-    text = 16 * (3 + shape.n_text_layer) * 24 * shape.n_embd**2
+    reader = (16 * (3 + shape.n_text_layer) + tokens) * 24 * shape.n_embd**2
     local = (side // 2) ** 2 * 18 * shape.n_local * (4 * shape.n_local + 24)
-    return picture_cost(3 * (blocks + text + local), settings.n_steps * settings.batch_size)
+    share = settings.reading_share
+    each = share * 3 * reader + (1 - share) * (3 * (blocks + local) + reader)
+    return picture_cost(each, settings.n_steps * settings.batch_size)
 
 
 def run(context: Context, settings: denoiser.Config) -> None:
@@ -107,18 +111,31 @@ class _Watch:
         network = job.averaged
         assert isinstance(network, Denoiser)
         self.model = picture_model(network, clip, settings, size, {})
-        self.captions, self.folder, self.n_steps = captions, folder, job.n_steps
-        self.at = sorted({max(1, round(share * job.n_steps)) for share in SHOWN_AT})
+        self.captions, self.folder = captions, folder
+        self.read_at = settings.n_reading
+        rest = job.n_steps - self.read_at
+        self.at = {self.read_at + max(1, round(share * rest)) for share in SHOWN_AT}
 
     def __call__(self, step: Step) -> None:
-        if step.step not in self.at or not device.current().is_main:
+        if not device.current().is_main:
             return
-        with torch.random.fork_rng(devices=[]):
-            drawn = draw_captions(self.model, self.captions, STEPS, GUIDANCE, self.model.sampler)
-        write_sheet(self.folder, {f"{step.step:07}": list(drawn)})
+        if step.step == self.read_at:
+            write_sheet(self.folder, {SKETCHES: list(self._sketched())})
+        elif step.step in self.at:
+            with torch.random.fork_rng(devices=[]):
+                drawn = draw_captions(self.model, self.captions, STEPS, GUIDANCE, self.model.sampler)
+            write_sheet(self.folder, {f"{step.step:07}": list(drawn)})
+
+    def _sketched(self) -> np.ndarray:
+        """What the reader takes the captions to tell of, as large as the pictures, uint8 (N, H, W, 3)."""
+        network, context = self.model.denoiser, self.model.embed(self.captions)
+        assert isinstance(network, Denoiser)
+        with torch.inference_mode():
+            sketch, _ = network.sketch(context.states, context.mask)
+        return to_bytes_of(F.interpolate(sketch, self.model.size))
 
     def rows(self) -> dict[str, list[np.ndarray]]:
-        """Step -> its pictures."""
+        """Step, or `SKETCHES`, -> its pictures."""
         return {name: [from_png(data) for data in files] for name, files in read_sheet(self.folder).items()}
 
 
@@ -126,8 +143,8 @@ def facts(finished: Finished) -> Facts:
     """The loss, speed, and how noise becomes pictures."""
     found = read_json(finished.out / "denoiser.json")
     rows = [
-        SheetRow(f"step {int(name):,}", files, found["captions"])
-        for name, files in read_sheet(finished.out / PNGS).items()
+        SheetRow("the reader's sketch" if name == SKETCHES else f"step {int(name):,}", files, found["captions"])
+        for name, files in sorted(read_sheet(finished.out / PNGS).items(), key=lambda row: (row[0] != SKETCHES, row[0]))
     ]
     sheet = Sheet("The same held-out captions, from the same noise, as it learns", rows, found["captions"])
     summary = []
@@ -136,8 +153,9 @@ def facts(finished: Finished) -> Facts:
         summary.append(Summary("denoiser: pictures trained on per second", speed))
         found["pictures_per_s"] = speed
     lead = (
-        f"A network of {found['parameters']:,} weights learns to say what a noisy picture was without its noise. To "
-        "draw, it begins with nothing but noise and takes it away in steps; the caption says where to."
+        f"A network of {found['parameters']:,} weights. First a part of it learns to read: to sketch what a caption "
+        "tells of. Then the rest learns to say what a noisy picture was without its noise. To draw, it begins with "
+        "nothing but noise and takes it away in steps; the caption says where to."
     )
     plots = loss_plots(finished, "Training loss: squared error, weighted by time", "ink")
     return Facts([Section("Denoiser", lead, [sheet, *plots])], summary=summary, json={finished.stage: found})

@@ -23,7 +23,7 @@ def prepare(model: nn.Module, fsdp: bool, compile_: bool, recompute: bool = Fals
                 for block in module:
                     fully_shard(block)
         fully_shard(model)
-        for method in ("cross_entropy", "logps", "scores"):
+        for method in ("cross_entropy", "logps", "scores", "sketch"):
             if hasattr(model, method):
                 register_fsdp_forward_method(model, method)
         # The loop divides by the count over all ranks, so gradients are summed, not averaged.
@@ -55,15 +55,21 @@ def gathered(own: list[T]) -> list[T]:
 
 
 def sum_gradients(parameters: list[nn.Parameter]) -> None:
-    """Sum gradients over the ranks in one message; a rank without a micro-batch sends zeros. FSDP2 sums its own."""
+    """Sum gradients over the ranks in one message; a rank without a micro-batch sends zeros. FSDP2 sums its own.
+
+    A weight that no rank has a gradient for gets none, as if there were one rank: optimizers pass it over.
+    """
     if device.current().world_size == 1 or any(
         isinstance(p.grad, torch.distributed.tensor.DTensor) for p in parameters
     ):
         return
-    for parameter in parameters:
+    here = [parameter.grad is not None for parameter in parameters]
+    anywhere = device.sum_over_ranks(torch.tensor(here, dtype=torch.float32)) > 0
+    moved = [parameter for parameter, has in zip(parameters, anywhere.tolist(), strict=True) if has]
+    for parameter in moved:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-    sum_whole(parameters)
+    sum_whole(moved)
 
 
 def sum_whole(parameters: list[nn.Parameter]) -> None:

@@ -1,6 +1,5 @@
 """A picture model of our own comes in from a folder and goes out again, on the command line too."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -22,19 +21,17 @@ from tests.tiny_pictures import randomise
 ABOUT = {"en": "Knows shapes.", "ko": "도형을 압니다.", "steps": 2, "guidance": 2.0, "sampler": "flow_euler"}
 
 
-def write_own(folder: Path, knows_words: bool = True) -> PictureModel:
-    """knows_words: False for the form that models had at first"""
+def write_own(folder: Path) -> PictureModel:
     tokenizer = train_bpe(["a red circle", "빨간 원"], 300)
     tower = TextTower(ClipConfig(vocab_size=tokenizer.vocab_size, n_embd=16, n_layer=1, n_head=2))
     network = Denoiser(
         DenoiserConfig(
-            patch=4, n_embd=16, n_layer=1, n_head=2, n_text_layer=1, n_channels=3, size=16,
-            n_context=32 if knows_words else 16, n_caption=40 if knows_words else 0,
+            patch=4, n_embd=16, n_layer=1, n_head=2, n_text_layer=1, n_channels=3, size=16, n_context=32,
         )
     )  # fmt: skip
     for index, one in enumerate((tower, network)):
         randomise(one, index)
-    text = TowerText(CaptionIds(tokenizer, 40), tower, with_words=knows_words)
+    text = TowerText(CaptionIds(tokenizer, 40), tower)
     model = PictureModel(Process("flow", "sample"), network, text, None, (16, 16), 3, 16, ABOUT)
     save_own(folder, model, {"run": "0001-denoiser", "parents": {}})
     return model
@@ -46,9 +43,8 @@ def run(*words: object, code: int = 0) -> str:
     return done.output
 
 
-@pytest.mark.parametrize("knows_words", [True, False])
-def test_it_comes_in_goes_out_and_draws(tmp_path: Path, float32: None, knows_words: bool) -> None:
-    model, at = write_own(tmp_path / "nano", knows_words), ("--workspace", tmp_path / "home")
+def test_it_comes_in_goes_out_and_draws(tmp_path: Path, float32: None) -> None:
+    model, at = write_own(tmp_path / "nano"), ("--workspace", tmp_path / "home")
     told = run("models", "import", tmp_path / "nano", "--name", "shapes", *at)
     assert "shapes  MalmoiPicturePipeline" in told and 'next    malmoi draw "…" shapes' in told
     run("models", "export", "shapes", "--dtype", "bfloat16", "--out", tmp_path / "out", *at)
@@ -57,7 +53,7 @@ def test_it_comes_in_goes_out_and_draws(tmp_path: Path, float32: None, knows_wor
     for name, weight in after.denoiser.state_dict().items():
         assert torch.equal(weight, model.denoiser.state_dict()[name].bfloat16().float())
     known = model.embed(["a red circle"])
-    assert known.states.shape[-1] == (32 if knows_words else 16)
+    assert known.states.shape[-1] == 32
     assert torch.equal(after.embed(["a red circle"]).states, known.states)
     run("draw", "a red circle", tmp_path / "out", "--out", tmp_path, *at)
     assert (tmp_path / "red-circle-1.png").is_file()
@@ -70,15 +66,6 @@ def test_without_one_of_its_parts_it_is_refused(tmp_path: Path, lost: str) -> No
     with pytest.raises(UserError, match=lost) as error:
         import_model(tmp_path / "home", str(tmp_path / "nano"), reserved=())
     assert "\n" not in str(error.value)
-
-
-def test_a_model_that_was_saved_before_denoisers_read_words_still_loads(tmp_path: Path, float32: None) -> None:
-    write_own(tmp_path / "nano", knows_words=False)
-    path = tmp_path / "nano" / "denoiser" / "config.json"
-    before = json.loads(path.read_text())
-    assert before.pop("n_caption") == 0
-    path.write_text(json.dumps(before))
-    assert load_pictures(tmp_path / "nano", torch.float32).embed(["a red circle"]).states.shape[-1] == 16
 
 
 def test_a_denoiser_for_other_words_is_refused(tmp_path: Path) -> None:

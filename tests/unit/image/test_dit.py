@@ -1,38 +1,64 @@
-"""The diffusion transformer: what its caption and its places are at the start, and what a caption's order changes."""
+"""The diffusion transformer: what it reads of a caption, and what its places are at the start."""
 
 import pytest
 import torch
 
-from malmoi.image.dit import Denoiser, DenoiserConfig, TextBlock
+from malmoi.image.dit import Denoiser, DenoiserConfig
 from malmoi.image.positions import smooth_places, smooth_positions
+from malmoi.image.reader import STROKE
 from tests.tiny_pictures import randomise
 
 
-def drawn(n_caption: int, order: list[int]) -> torch.Tensor:
-    """What a network with random weights returns for the same words in another order."""
-    config = DenoiserConfig(
-        patch=4, n_embd=16, n_layer=1, n_head=2, n_text_layer=1, n_channels=3, size=8, n_context=8, n_caption=n_caption
-    )
-    network = Denoiser(config)
-    randomise(network, 1)
+def network() -> Denoiser:
+    """A network with random weights."""
+    made = Denoiser(
+        DenoiserConfig(
+            patch=4, n_embd=16, n_layer=1, n_head=2, n_text_layer=1, n_channels=3, size=8, n_context=16, n_caption=5,
+            n_features=6,
+        )
+    )  # fmt: skip
+    randomise(made, 1)
+    return made
+
+
+def captions() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Noise, times, and what is known of five words in each of two captions."""
     generator = torch.Generator().manual_seed(2)
-    x, words = torch.randn(2, 3, 8, 8, generator=generator), torch.randn(2, 5, 8, generator=generator)
-    return network(x, torch.tensor([0.3, 1.0]), words[:, order])
+    x, known = (torch.randn(shape, generator=generator) for shape in ((2, 3, 8, 8), (2, 5, 16)))
+    return x, torch.tensor([0.3, 1.0]), known
 
 
 def test_the_order_of_words_counts_even_if_nothing_of_a_word_says_where_it_is() -> None:
-    asked, turned = [0, 1, 2, 3, 4], [4, 1, 2, 3, 0]
-    assert not torch.allclose(drawn(5, asked), drawn(5, turned), atol=1e-2)
-    torch.testing.assert_close(drawn(0, asked), drawn(0, turned), rtol=1e-4, atol=1e-5)
+    made, (x, t, known) = network(), captions()
+    turned = known[:, [4, 1, 2, 3, 0]]
+    assert not torch.allclose(made(x, t, known), made(x, t, turned), atol=1e-2)
+    assert not torch.allclose(made.sketch(known)[0], made.sketch(turned)[0], atol=1e-2)
 
 
-def test_layers_that_read_begin_as_if_they_were_not_there() -> None:
-    block, states = TextBlock(16, 2), torch.randn(2, 5, 16)
-    assert not torch.allclose(block(states, None), states, atol=1e-2)
-    block.begin_as_nothing()
-    assert torch.equal(block(states, None), states)
-    network = Denoiser(DenoiserConfig(patch=4, n_embd=16, n_layer=1, n_head=2, n_text_layer=2))
-    assert all(torch.equal(layer(states, None), states) for layer in network.text_layers)
+def test_what_is_no_token_is_not_read() -> None:
+    made, (x, t, known) = network(), captions()
+    mask = torch.tensor([[True, True, True, False, False]] * 2)
+    other = torch.where(mask[:, :, None], known, 7.0)
+    torch.testing.assert_close(made(x, t, known, mask), made(x, t, other, mask))
+    torch.testing.assert_close(made(x, t, known, mask), made(x, t, known[:, :3]), rtol=1e-4, atol=1e-5)
+    for masked, short in zip(made.sketch(known, mask), made.sketch(known[:, :3]), strict=True):
+        torch.testing.assert_close(masked, short, rtol=1e-4, atol=1e-5)
+
+
+def test_a_sketch_is_of_the_places_of_the_picture() -> None:
+    """What is asked at a place is drawn at that place, row by row."""
+    made, (_, _, known) = network(), captions()
+    drawn, seen = made.sketch(known)
+    assert drawn.shape == (2, 3, 2 * STROKE, 2 * STROKE) and seen.shape == (2, 6, 2, 2)
+    with torch.no_grad():
+        made.reader.around.out.weight.zero_()  # places do not tell each other
+        before = made.sketch(known)
+        made.reader.embed_places[1] += torch.arange(16) / 4  # the upper right one
+        changed = [
+            (after - one).abs().sum((0, 1)) > 1e-6 for after, one in zip(made.sketch(known), before, strict=True)
+        ]
+    for each, side in zip(changed, (STROKE, 1), strict=True):
+        assert each[:side, side:].all() and each.sum() == side**2
 
 
 def test_positions_begin_so_that_near_ones_are_alike() -> None:

@@ -56,6 +56,6 @@ def test_pictures_of_ones_own_go_through_all_stages_without_an_oracle(tmp_path: 
 
 def test_a_model_of_ones_own_also_draws_in_bfloat16() -> None:
     """Its times are computed in float32, whatever its weights are in."""
-    network = Denoiser(DenoiserConfig(**SHAPE.model_dump(), n_channels=3, size=16, n_context=16)).to(torch.bfloat16)
-    x, states = torch.randn(2, 3, 16, 16).bfloat16(), torch.randn(2, 5, 16).bfloat16()
+    network = Denoiser(DenoiserConfig(**SHAPE.model_dump(), n_channels=3, size=16, n_context=32)).to(torch.bfloat16)
+    x, states = torch.randn(2, 3, 16, 16).bfloat16(), torch.randn(2, 5, 32).bfloat16()
     assert network(x, torch.rand(2), states).dtype == torch.bfloat16

@@ -122,7 +122,7 @@ def _of_pictures(folder: Path, loop: LoopConfig) -> dict[str, dict[str, Any]]:
         "pictures": folder / "pictures", "clip": folder / "clip", "model": network, "n_steps": 5, "batch_size": 3,
         "micro_batch_size": 2, "average_share": 0.5, "loop": loop,
     }  # fmt: skip
-    config = DenoiserConfig.model_validate({**network, "n_channels": 3, "size": 16, "n_context": 16})
+    config = DenoiserConfig.model_validate({**network, "n_channels": 3, "size": 16, "n_context": 32, "n_features": 8})
     about = {"en": "", "ko": "", "steps": 2, "guidance": 2.0}
     tower = load_tower(folder / "clip")
     save_own(
