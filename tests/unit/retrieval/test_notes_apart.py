@@ -96,3 +96,9 @@ def test_words_are_heard(ask: Ask) -> None:
 def test_a_compound_is_found_by_its_parts(ask: Ask) -> None:
     text = "승강기 교체를 의결했다. 교체 공사비 총 4억 2천만 원은 충당금에서 낸다."
     assert "4억" in ask(text, "승강기공사비 총 얼마래요").sources[0].sentence
+
+
+def test_amounts_in_words_are_amounts() -> None:
+    assert tells("money", "A library card costs five euros.") and tells("money", "The fee is a hundred pounds.")
+    assert tells("measure", "The parcel weighs two kilos.") and tells("measure", "Leave thirty-five metres.")
+    assert not tells("money", "Plenty won a prize.") and not tells("measure", "Two friends came on foot.")
