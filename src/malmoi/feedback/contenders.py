@@ -12,7 +12,7 @@ from sqlalchemy import insert, select
 
 from malmoi.evals.best_of import RewardJudge, best_of
 from malmoi.evals.interval import bootstrap
-from malmoi.feedback.gate_comparisons import Spoken, compared_prompts, open_comparison, prompt_name, record_comparison
+from malmoi.feedback.gate_comparisons import Spoken, compared_prompts, open_comparison, record_comparison
 from malmoi.feedback.pinned import messages_of, record_pinned, unasked
 from malmoi.inference.best import Words
 from malmoi.inference.chosen import sampling_of
@@ -27,7 +27,7 @@ from malmoi.workspace.ledger import Ledger, digest_of
 from malmoi.workspace.ring_schema import GateCheck
 from malmoi.workspace.schema import Answer, Prompt
 from malmoi.workspace.service_schema import Chat, ChatMessage
-from malmoi.workspace.versions import JUDGE_PROMPTS, PROMPTS, Version
+from malmoi.workspace.versions import JUDGE_PROMPTS, PROMPTS, Version, prompt_name
 
 Messages = Sequence[Mapping[str, Any]]
 N_JUDGED = 24

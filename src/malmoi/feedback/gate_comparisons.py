@@ -15,12 +15,11 @@ from sqlalchemy import insert, select
 from malmoi.feedback.gate import Compared, Outcome, Verdict, verdict
 from malmoi.feedback.pinned import regression
 from malmoi.feedback.refusals import RefusedError, missing
-from malmoi.text import canonical_question
 from malmoi.workspace.database import lock_table, writing
 from malmoi.workspace.ledger import Ledger, digest_of
 from malmoi.workspace.ring_schema import GateCheck, GateComparison, GateJudgement
 from malmoi.workspace.schema import Person
-from malmoi.workspace.versions import Version
+from malmoi.workspace.versions import Version, prompt_name
 
 Answer = Literal["a", "b", "tie", "both_bad"]
 ANSWERS: tuple[Answer, ...] = ("a", "b", "tie", "both_bad")
@@ -83,10 +82,9 @@ class GateVerdict:
         rest = {name: value for name, value in vars(self).items() if name != "verdict"}
         return {**self.verdict.to_row(), "outcome": self.outcome, **rest}
 
-
-def prompt_name(messages: Sequence[Mapping[str, Any]]) -> str:
-    """One name for questions that are alike: case, spaces and punctuation do not count."""
-    return digest_of([[one["role"], canonical_question(one["content"])] for one in messages])[:32]
+    def to_record(self) -> dict[str, Any]:
+        """What history keeps for ever: without the words of anybody, who may have them deleted."""
+        return {name: value for name, value in self.to_row().items() if name not in ("wins", "losses", "people")}
 
 
 def record_comparison(

@@ -16,7 +16,8 @@ def promote(ledger: Ledger, name: str, *, knowingly: bool = False, person_id: st
     _check_there(version)
     if serving is not None and serving.number == version.number:
         return version
-    verdict = verdict_of(ledger, version, serving).to_row() if serving is not None else None
+    found = verdict_of(ledger, version, serving) if serving is not None else None
+    verdict = found.to_row() if found is not None else None
     if verdict is not None and serving is not None:
         if verdict["outcome"] == "worse":
             raise RefusedError(
@@ -37,7 +38,7 @@ def promote(ledger: Ledger, name: str, *, knowingly: bool = False, person_id: st
     is_unknown = verdict is not None and verdict["outcome"] == "not known yet"
     record_act(
         ledger, "promote", version.number, instead_of=_number(serving), person_id=person_id,
-        knowingly=is_unknown, verdict=verdict,
+        knowingly=is_unknown, verdict=found.to_record() if found is not None else None,
     )  # fmt: skip
     return find_version(ledger, name)
 
@@ -65,7 +66,7 @@ def refuse(ledger: Ledger, name: str, *, person_id: str | None = None) -> Versio
     if version.state == "in_service":
         raise RefusedError("in_service", f"{version.name}: is in service; go back first: malmoi versions rollback")
     if version.state != "refused":
-        verdict = verdict_of(ledger, version, serving).to_row() if serving is not None else None
+        verdict = verdict_of(ledger, version, serving).to_record() if serving is not None else None
         record_act(
             ledger, "refuse", version.number, instead_of=_number(serving), person_id=person_id,
             verdict=verdict,

@@ -18,7 +18,6 @@ from malmoi.errors import ConfigError, UserError, WorkspaceError
 from malmoi.evals.reward_accuracy import SourcedRanking, measure_scores
 from malmoi.evals.reward_baselines import baseline_scores, compare_with_baselines
 from malmoi.evals.reward_scores import mean_scores
-from malmoi.feedback.gate_comparisons import prompt_name
 from malmoi.feedback.learning import Lesson, Whose, lesson
 from malmoi.feedback.pinned import messages_of, pinned_questions
 from malmoi.feedback.refusals import RefusedError
@@ -48,6 +47,7 @@ from malmoi.workspace.versions import (
     begin_versions,
     find_version,
     next_to_improve,
+    prompt_name,
 )
 
 How = Literal["best-of-n", "train"]

@@ -8,11 +8,11 @@ from malmoi.data.comparisons import ranking_ids
 from malmoi.data.formats import tree_of
 from malmoi.errors import DataError
 from malmoi.feedback.asked import N_DROPPED
-from malmoi.feedback.gate_comparisons import prompt_name
 from malmoi.formats.folder import load_config, load_text
 from malmoi.formats.inspect import reading_of
 from malmoi.inference.chosen import sampling_of
 from malmoi.inference.grounded import as_spoken, longest_prompt, newest, without_oldest
+from malmoi.workspace.versions import prompt_name
 
 NAME = "prompt_name"
 """Of a row: what the gate calls its question, where it is read otherwise than it was asked."""

@@ -14,11 +14,12 @@ from sqlalchemy import Connection, func, insert, select
 
 from malmoi.errors import WorkspaceError
 from malmoi.formats.inspect import kind_of
+from malmoi.text import canonical_question
 from malmoi.workspace.database import lock_table, writing
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.hashes import sha256_in
 from malmoi.workspace.indexes import find_index
-from malmoi.workspace.ledger import Ledger
+from malmoi.workspace.ledger import Ledger, digest_of
 from malmoi.workspace.models import find_model
 from malmoi.workspace.ring_schema import DeploymentRow, VersionRow
 from malmoi.workspace.schema import Person, now
@@ -30,6 +31,11 @@ PROMPTS = "prompts"
 JUDGE_PROMPTS = "judge_prompts"
 """Key of `Version.learned`: names of the questions that the judge learned from, which it may not judge."""
 NAME = re.compile(r"v([1-9][0-9]{0,8})")
+
+
+def prompt_name(messages: Sequence[Mapping[str, Any]]) -> str:
+    """One name for questions that are alike: case, spaces and punctuation do not count."""
+    return digest_of([[one["role"], canonical_question(one["content"])] for one in messages])[:32]
 
 
 @dataclass(frozen=True)

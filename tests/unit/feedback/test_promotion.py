@@ -8,6 +8,7 @@ from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 
 from malmoi.feedback.accounts import FORGOTTEN, add_member
+from malmoi.feedback.chats import NewMessage, add_message, create_chat, delete_chat, new_id
 from malmoi.feedback.forgetting import forget_person
 from malmoi.feedback.gate_comparisons import (
     Spoken,
@@ -26,6 +27,7 @@ from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
+from malmoi.workspace.answers import NewAnswer
 from malmoi.workspace.database import writing
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.ring_schema import GateComparison
@@ -217,3 +219,30 @@ def test_a_version_names_nobody_who_was_forgotten(pair: tuple[Ledger, Version, V
     assert [(one["name"], one["n"]) for one in learned["people"]] == [(FORGOTTEN, 3), ("Jun", 3)]
     with pytest.raises(RefusedError):
         add_member(ledger, "Forgotten", "a long password", "user")
+
+
+def test_what_was_asked_in_a_deleted_chat_is_in_no_comparison(pair: tuple[Ledger, Version, Version]) -> None:
+    """Unless somebody else asked the same, whose question it is, too."""
+    ledger, candidate, serving = pair
+    mina, jun = (add_member(ledger, name, "a long password", "owner").id for name in ("미나", "Jun"))
+    own, shared = "Where did I leave my keys?", "What is a list?"
+    chats_of_mina = [answered_chat(ledger, mina, question) for question in (own, shared)]
+    answered_chat(ledger, jun, shared)
+    for question in (own, shared):
+        says(ledger, candidate, serving, question, True)
+    act = refuse(ledger, "v2").history[-1]
+    assert act["verdict"]["win_rate"] == 1 and own not in str(act) and "people" not in act["verdict"]
+    for chat in chats_of_mina:
+        delete_chat(ledger, mina, chat)
+    verdict = verdict_of(ledger, candidate, serving)
+    assert [row["question"] for row in verdict.wins] == [shared] and verdict.verdict.n == 1
+
+
+def answered_chat(ledger: Ledger, person: str, question: str) -> str:
+    """A chat of a person with one question and its answer."""
+    chat = str(create_chat(ledger, person, may_teach=True)[0]["id"])
+    asked, _ = add_message(ledger, person, chat, NewMessage(new_id(), None, "user", question))
+    recorded = NewAnswer([{"role": "user", "content": question}], "An answer.", "sft", "a" * 64)
+    answer = NewMessage(new_id(), asked["id"], "assistant", "An answer.", "stop", None, {}, recorded)
+    add_message(ledger, person, chat, answer)
+    return chat
