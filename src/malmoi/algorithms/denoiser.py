@@ -58,7 +58,7 @@ class Config(Settings):
     mean_time: float = 0.2
     """Flows: middle of the times that are trained on, as a logit; above 0 is more noise, where the caption counts
     (arXiv:2403.03206)."""
-    reading_share: float = Field(0.4, ge=0, lt=1)
+    reading_share: float = Field(0.25, ge=0, lt=1)
     """Share of the steps, the first ones, in which only the captions' reader learns: to sketch what a caption tells of.
     After that it is as it is, and the rest learns."""
     noise_share: float = Field(0.05, ge=0, lt=1)

@@ -48,7 +48,8 @@ class Reader(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.summarise, self.modulate = mlp(width), nn.Linear(width, 2 * width)
         self.embed_places = nn.Parameter(torch.empty(side**2, width))
-        self.ask, self.look, self.answer, self.draw_norm = (nn.LayerNorm(width) for _ in range(4))
+        self.ask, self.look, self.answer = (nn.LayerNorm(width) for _ in range(3))
+        self.whole_norm, self.places_norm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention, self.around, self.mlp = Attention(width, n_head), Attention(width, n_head), mlp(width)
         self.draw, self.see = nn.Linear(width, n_channels * STROKE**2), nn.Linear(width, n_features)
 
@@ -58,19 +59,20 @@ class Reader(nn.Module):
         for layer in self.layers:
             x = layer(x, mask)
         states = self.norm(x)
-        whole = self.summarise(mean_of_tokens(states, mask))
+        whole = self.whole_norm(self.summarise(mean_of_tokens(states, mask)))
         shift, scale = self.modulate(whole)[:, None].chunk(2, dim=-1)
         places = self.embed_places.expand(len(words), -1, -1)
         asking = self.ask(places) * (1 + scale) + shift
         places = places + self.attention(asking, states, None if mask is None else mask[:, None, None, :])
         seen = self.look(places)
         places = places + self.around(seen, seen, None)
-        return ReadCaption(states, whole, places + self.mlp(self.answer(places)))
+        # Of about 1, whatever the reader's training made of it: what is large here drowns the picture's noise and time.
+        return ReadCaption(states, whole, self.places_norm(places + self.mlp(self.answer(places))))
 
     def sketch(self, words: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """What captions tell of: small pictures (B, C, side · `STROKE`, side · `STROKE`), and what CLIP's picture tower
         would see at each place (B, n_features, side, side). Each is a mean over all pictures that fit the caption."""
-        places = self.draw_norm(self(words, mask).places)
+        places = self(words, mask).places
         strokes = self.draw(places).view(-1, self.side, self.side, self.n_channels, STROKE, STROKE)
         seen = self.see(places).transpose(1, 2).unflatten(2, (self.side, self.side))
         return strokes.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3), seen
