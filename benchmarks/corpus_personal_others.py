@@ -62,7 +62,7 @@ def filled(template: str, name: str, value: str, rng: random.Random) -> tuple[st
         elif part == name and at < 0:
             at, text = len(text), text + value
         elif part in (*OF_TEMPLATE.values(), "ssn", "us_driver_license"):
-            text += "…"  # it would be found, too, rightly
+            text += "…"  # it would be found, too, and should be
         else:
             text += str(other.get(part, getattr(fake, part, fake.word))()).replace("\n", ", ")
     return text, at

@@ -20,7 +20,7 @@ def public(address: str) -> str:
 
     What is before an @ is left out, and the value of a parameter that is known to be a secret (of S3, Google, Azure,
     CloudFront, Akamai, sessions, keys of APIs) becomes REDACTED: the same page has the same address after it is signed
-    anew. A path is left as it is.
+    again. A path is left as it is.
     """
     if "://" not in address:
         return address
