@@ -29,9 +29,10 @@ from malmoi.corpus.documents import Document
 from malmoi.evals.interval import bootstrap
 from malmoi.files import iterate_jsonl, read_json
 from malmoi.retrieval import fitness
+from malmoi.retrieval.findings import title_of
 from malmoi.retrieval.fitness import Evidence
 from malmoi.retrieval.index import Index, build_index
-from malmoi.retrieval.lookup import Lookup, title_of
+from malmoi.retrieval.lookup import Lookup
 from malmoi.retrieval.small_talk import small_talk
 from malmoi.synthetic.pydocs import read_python_docs
 

@@ -22,8 +22,9 @@ from typing import Any
 from malmoi.corpus.documents import Document
 from malmoi.evals.interval import bootstrap
 from malmoi.files import read_json
+from malmoi.retrieval.findings import Findings, Source
 from malmoi.retrieval.index import Index, build_index
-from malmoi.retrieval.lookup import Findings, Lookup, Source
+from malmoi.retrieval.lookup import Lookup
 
 NOTES = Path(__file__).with_suffix(".json")
 EVERY = 3

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.notes import NOTES, Asked, ask, shares
 from malmoi.corpus.documents import Document
 from malmoi.files import read_json
-from malmoi.retrieval.lookup import Findings
+from malmoi.retrieval.findings import Findings
 from malmoi.retrieval.passages import passages_of
 from malmoi.retrieval.sentences import sentences
 

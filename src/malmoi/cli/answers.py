@@ -15,7 +15,8 @@ from malmoi.errors import ConfigError
 if TYPE_CHECKING:
     from malmoi.inference.best import BestOf
     from malmoi.inference.session import ChatSession
-    from malmoi.retrieval.lookup import Lookup, Source
+    from malmoi.retrieval.findings import Source
+    from malmoi.retrieval.lookup import Lookup
     from malmoi.workspace.answers import Recorder
     from malmoi.workspace.choice import Choice
     from malmoi.workspace.folder import Workspace

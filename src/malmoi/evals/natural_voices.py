@@ -15,8 +15,9 @@ from malmoi.inference.grounded import Answered, answer_all
 from malmoi.inference.sampling import Sampling
 from malmoi.inference.voice import Voice
 from malmoi.retrieval.check import is_supported
+from malmoi.retrieval.findings import Findings
 from malmoi.retrieval.index import Index
-from malmoi.retrieval.lookup import Findings, Lookup
+from malmoi.retrieval.lookup import Lookup
 
 N_PASSAGES = 5
 """Passages that recall is measured on, at most."""

@@ -26,7 +26,8 @@ from malmoi.inference.grounded import (
     settle,
     settle_best,
 )
-from malmoi.retrieval.lookup import Findings, Lookup
+from malmoi.retrieval.findings import Findings
+from malmoi.retrieval.lookup import Lookup
 from malmoi.retrieval.suggestions import suggestions
 from malmoi.retrieval.taught import SAME, SIMILAR, Taught, TaughtSource, find_taught
 from malmoi.workspace.answers import NewAnswer

@@ -16,7 +16,8 @@ from malmoi.errors import DataError
 from malmoi.inference.best import BestOf, Judge, Words
 from malmoi.retrieval.agreement import agreeing_source
 from malmoi.retrieval.check import denies, is_supported
-from malmoi.retrieval.lookup import Findings, Lookup, Source
+from malmoi.retrieval.findings import Findings, Source
+from malmoi.retrieval.lookup import Lookup
 from malmoi.retrieval.prompt import documents_for
 from malmoi.retrieval.question import COMPARISON
 from malmoi.retrieval.quote import (

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from malmoi.retrieval.check import content_words, is_known
-from malmoi.retrieval.lookup import Findings, Source
+from malmoi.retrieval.findings import Findings, Source
 from malmoi.retrieval.match import Bag
 from malmoi.retrieval.names import name_of
 from malmoi.retrieval.quote import KINDS_KO

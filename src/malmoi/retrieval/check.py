@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from malmoi.retrieval.findings import Findings
 from malmoi.retrieval.korean import without_ending, without_particle
-from malmoi.retrieval.lookup import Findings
 from malmoi.retrieval.match import Bag
 from malmoi.retrieval.names import typed_names
 from malmoi.retrieval.question import unasked

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from malmoi.retrieval.lookup import Findings, Source, title_of
+from malmoi.retrieval.findings import Findings, Source, title_of
 from malmoi.retrieval.sentences import sentences
 from malmoi.text import unwrapped
 

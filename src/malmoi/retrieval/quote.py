@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from malmoi.retrieval.lookup import Findings, Source, title_of
+from malmoi.retrieval.findings import Findings, Source, title_of
 from malmoi.retrieval.match import BUILTINS
 from malmoi.retrieval.names import Name, asked_parameter, name_of
 from malmoi.retrieval.question import COMPARISON, language_of

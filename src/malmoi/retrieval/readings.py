@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from malmoi.retrieval.findings import Findings, Source
 from malmoi.retrieval.index import Index
-from malmoi.retrieval.lookup import HEADING, Findings, Source
 from malmoi.retrieval.passages import Passage
 from malmoi.retrieval.prompt import MAX_DOCUMENTS, documents_for
 from malmoi.retrieval.question import language_of
 from malmoi.retrieval.quote import DECLINES
+from malmoi.retrieval.ranking import HEADING
 from malmoi.retrieval.sentences import sentences
 from malmoi.retrieval.terms import terms
 from malmoi.synthetic.questions import Question

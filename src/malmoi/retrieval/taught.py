@@ -13,8 +13,8 @@ from math import exp
 from typing import Any
 
 from malmoi.retrieval.answering import STRICT, emphasis
+from malmoi.retrieval.findings import Source
 from malmoi.retrieval.follow_up import in_context, questions_of
-from malmoi.retrieval.lookup import Source
 from malmoi.retrieval.match import Bag
 from malmoi.retrieval.passages import Passage
 from malmoi.retrieval.question import COMPARISON, Concept, Question, understand

@@ -3,7 +3,7 @@
 import pytest
 
 from malmoi.retrieval.agreement import agreeing_source, repeats
-from malmoi.retrieval.lookup import Findings, Source
+from malmoi.retrieval.findings import Findings, Source
 from malmoi.retrieval.passages import Passage
 
 LOADS = Passage(

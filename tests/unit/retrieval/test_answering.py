@@ -6,9 +6,10 @@ import pytest
 
 from malmoi.corpus.documents import Document
 from malmoi.retrieval.days import days_of
+from malmoi.retrieval.findings import Findings, title_of
 from malmoi.retrieval.index import Index, build_index
 from malmoi.retrieval.korean import verb_stems
-from malmoi.retrieval.lookup import Findings, Lookup, title_of
+from malmoi.retrieval.lookup import Lookup
 from malmoi.retrieval.match import Bag
 from malmoi.retrieval.question import are_joined
 from malmoi.retrieval.quote import about, quote

@@ -4,7 +4,8 @@ import pytest
 
 from malmoi.inference.grounded import Prepared, settle
 from malmoi.retrieval.check import is_supported
-from malmoi.retrieval.lookup import Findings, Lookup, Source
+from malmoi.retrieval.findings import Findings, Source
+from malmoi.retrieval.lookup import Lookup
 from malmoi.retrieval.passages import Passage
 from malmoi.retrieval.prompt import documents_for
 from malmoi.retrieval.quote import DECLINES, is_reply_to, quote

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from malmoi.corpus.documents import Document
+from malmoi.retrieval.findings import title_of
 from malmoi.retrieval.index import Index, build_index
-from malmoi.retrieval.lookup import Lookup, title_of
+from malmoi.retrieval.lookup import Lookup
 
 DOCSTRINGS = {
     "function open(file, mode)": "Open file and return a stream. Raise OSError upon failure.",

@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 
 from malmoi.corpus.documents import Document
+from malmoi.retrieval.findings import Findings, title_of
 from malmoi.retrieval.index import Index, build_index
-from malmoi.retrieval.lookup import Findings, Lookup, title_of
+from malmoi.retrieval.lookup import Lookup
 from malmoi.retrieval.quote import quote
 from malmoi.retrieval.sentences import first_telling
 

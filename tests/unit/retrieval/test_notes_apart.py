@@ -7,9 +7,10 @@ import pytest
 
 from malmoi.corpus.documents import Document
 from malmoi.retrieval.counted import in_digits
+from malmoi.retrieval.findings import Findings
 from malmoi.retrieval.index import Index, build_index
 from malmoi.retrieval.korean import sounds, without_ending, without_particle
-from malmoi.retrieval.lookup import Findings, Lookup
+from malmoi.retrieval.lookup import Lookup
 from malmoi.retrieval.others import is_of_another, modifies_otherwise
 from malmoi.retrieval.question import understand
 from malmoi.retrieval.sentences import asked_in_notes, counts, sentences, tells

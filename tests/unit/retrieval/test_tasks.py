@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from malmoi.retrieval.lookup import Lookup, title_of
+from malmoi.retrieval.findings import title_of
+from malmoi.retrieval.lookup import Lookup
 from malmoi.retrieval.question import are_joined, understand
 from malmoi.retrieval.tasks import asked_tasks, tasks
 
