@@ -4,9 +4,10 @@ import os
 import shlex
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from malmoi.pipeline.names import last_that_talks
-from malmoi.pipeline.recipe import Recipe
+if TYPE_CHECKING:
+    from malmoi.pipeline.recipe import Recipe
 
 PULL = "beta"
 """The setting that keeps a policy close to the model that it started from."""
@@ -18,13 +19,15 @@ def typed(path: Path | str) -> str:
 
 
 def after_recipe(
-    recipe: Recipe, done: Collection[str], workspace: Path, again: Sequence[str], assignments: Sequence[str]
+    recipe: "Recipe", done: Collection[str], workspace: Path, again: Sequence[str], assignments: Sequence[str]
 ) -> list[str]:
     """Chat with the new model, list the runs, and try another beta.
 
     done: the finished stages
     again, assignments: the words and settings that run the same recipe again
     """
+    from malmoi.pipeline.names import last_that_talks  # with PyTorch, for which no other command here should wait
+
     place = ["--workspace", typed(workspace)]
     commands = [["malmoi", "runs", "list", *place]]
     stages = [stage for stage in recipe.stages if stage in done]

@@ -4,6 +4,8 @@ import gzip
 import io
 import json
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -388,6 +390,17 @@ def test_a_build_that_keeps_nothing_says_why_and_leaves_the_folder_free(crawl: P
     assert build([str(crawl / "note.md")], out, Settings(), say=lambda line: None)["n_kept"] == 1
     result = CliRunner().invoke(app, ["corpus", "build", str(crawl), "--out", str(crawl / "note.md")])
     assert result.exit_code == 2 and "is a file; a corpus is a folder" in result.output
+
+
+def test_a_build_of_the_command_line_does_not_load_pytorch(crawl: Path, tmp_path: Path) -> None:
+    # It would take seconds and hundreds of megabytes, in each of its processes.
+    code = (
+        "import sys; from malmoi.cli import app; app(sys.argv[1:], standalone_mode=False); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    words = ["corpus", "build", str(crawl), "--out", str(tmp_path / "out")]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_domain_is_removed_in_the_next_version(crawl: Path, tmp_path: Path) -> None:
