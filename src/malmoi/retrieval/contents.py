@@ -24,7 +24,7 @@ class Counted:
 
     def add(self, passage: Passage) -> None:
         self.n_passages += 1
-        self.languages[language_of(passage.text)] += 1
+        self.languages[main_language(passage.text)] += 1
         if passage.heading and len(self.titles) < N_TITLES // 50:
             self.titles.setdefault(passage.heading)
 
@@ -32,7 +32,7 @@ class Counted:
         return {"passages": self.n_passages, "languages": dict(self.languages), "titles": list(self.titles)}
 
 
-def language_of(text: str) -> str:
+def main_language(text: str) -> str:
     """ "ko" if at least a third of the letters are Hangul, else "en"."""
     n_hangul = sum(map(len, _HANGUL.findall(text)))
     is_korean = n_hangul * 3 >= len(text) or n_hangul * 3 >= sum(map(str.isalpha, text))

@@ -76,7 +76,7 @@ class Reader:
         if right is None:
             return None
         others = self._others(question, answer)
-        shares = rng.choice(ROOMS)
+        share = rng.choice(ROOMS)
         if rng.random() < self.unanswered_share:
             given = self._not_answering(question, other, right, others, rng)
             answer = DECLINES[language_of(question.prompt)]
@@ -84,7 +84,7 @@ class Reader:
             given = [right, *others[: rng.choice((0, 1, 1, 2, 2))]]
         if rng.random() < 0.5:
             rng.shuffle(given)
-        room = int(shares * self.room) // max(1, len(given))
+        room = int(share * self.room) // max(1, len(given))
         kept = [documents_for(_found(passage, answer), room, self.count) for passage in given]
         documents = [document for found in kept for document in found]
         is_whole = answer in DECLINES.values() or any(answer in _on_one_line(one["text"]) for one in documents)

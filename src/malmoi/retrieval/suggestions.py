@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import islice
 
-from malmoi.retrieval.contents import language_of
+from malmoi.retrieval.contents import main_language
 from malmoi.retrieval.lookup import Lookup
 from malmoi.retrieval.names import name_of, uses
 
@@ -35,6 +35,6 @@ def _questions(lookup: Lookup, language: str) -> Iterator[str]:
         yield of_name.format(name.written)
     headings = [title.rpartition(" > ")[2].lstrip("# ") for title in titles if name_of(title) is None]
     # A Korean may ask about an English text; who reads English only cannot ask about a Korean one.
-    wanted = [heading for heading in headings if language == "ko" or language_of(heading) == "en"]
-    for heading in dict.fromkeys(sorted(wanted, key=lambda heading: language_of(heading) != language)):
+    wanted = [heading for heading in headings if language == "ko" or main_language(heading) == "en"]
+    for heading in dict.fromkeys(sorted(wanted, key=lambda heading: main_language(heading) != language)):
         yield of_heading.format(heading)
