@@ -1,6 +1,8 @@
 """Our Stable Diffusion beside diffusers and transformers: samplers step by step, networks, captions, whole pictures."""
 
 import random
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +11,18 @@ import pytest
 import torch
 from torch import Tensor
 
+from malmoi.errors import ConfigError
 from malmoi.formats.pictures import load_pictures, save_pictures
 from malmoi.image.autoencoder import Autoencoder, AutoencoderConfig
+from malmoi.image.captions import Captions
 from malmoi.image.draw import draw, request_for
 from malmoi.image.files import values_of
 from malmoi.image.model import guided
 from malmoi.image.samplers import Sampler, begin, levels, sample
-from malmoi.image.schedule import Process, Schedule
+from malmoi.image.schedule import Prediction, Process, Schedule
 from malmoi.image.text_encoder import TextEncoder, TextEncoderConfig
 from malmoi.image.unet import UNet, UNetConfig
-from tests.tiny_pictures import UNET, randomise, tiny_captions, tiny_model, write_tiny_pictures
+from tests.tiny_pictures import UNET, randomise, tiny_model, write_tiny_pictures
 
 diffusers = pytest.importorskip("diffusers", reason="diffusers, the witness of pictures, is not installed")
 transformers = pytest.importorskip("transformers")
@@ -83,6 +87,24 @@ def test_a_sampler_takes_the_steps_of_diffusers(
         torch.testing.assert_close(step.x, there * scale, rtol=limit, atol=limit)
 
 
+@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
+@pytest.mark.parametrize("offset", [0, 1])
+def test_all_numbers_of_steps_that_are_taken_lead_to_a_clean_picture(name: Sampler, spacing: Any, offset: int) -> None:
+    process = Process("ddpm", "epsilon", Schedule(steps_offset=offset, timestep_spacing=spacing, set_alpha_to_one=True))
+    refused = []
+    for n_steps in (1, 2, 37, 50, 497, 499, 994, 998, 999, 1000):
+        try:
+            ladder = levels(name, process, n_steps)
+        except ConfigError:
+            refused.append(n_steps)
+            continue
+        sigmas = [level.sigma for level in ladder]
+        assert len(sigmas) == n_steps + 1 and sigmas[-1] == 0
+        assert all(before > after for before, after in pairwise(sigmas))
+    assert 37 not in refused and (name == "lcm" or 998 not in refused)
+
+
 @pytest.mark.parametrize("shift", [1.0, 3.0])
 def test_euler_for_flows_takes_the_steps_of_diffusers(shift: float) -> None:
     theirs = diffusers.FlowMatchEulerDiscreteScheduler(shift=shift)
@@ -108,6 +130,15 @@ def first(out: Any) -> Tensor:
     while not isinstance(out, Tensor):
         out = out[0]
     return out
+
+
+def check_same(here: dict[str, Tensor], there: dict[str, Tensor], names: list[str]) -> None:
+    """What modules of these names returned is the same."""
+    for name in names:
+        wanted = there[name].reshape(here[name].shape)
+        # In the middle numbers are larger than 1, and so is what float32 rounds off.
+        limit = 1e-5 * max(1.0, float(wanted.abs().max()))
+        torch.testing.assert_close(here[name], wanted, rtol=1e-5, atol=limit)
 
 
 def a_config(seed: int) -> dict[str, Any]:
@@ -143,15 +174,11 @@ def test_every_block_of_the_unet_computes_what_diffusers_does(seed: int) -> None
     # A block that goes down gives all that the way up needs; theirs gives its last output first.
     shared = [name for name in here.keys() & there.keys() if "down_blocks" not in name or name.count(".") > 1]
     assert len(shared) > 20
-    for name in shared:
-        wanted = there[name].reshape(here[name].shape)
-        # In the middle numbers are larger than 1, and so is what float32 rounds off.
-        limit = 1e-5 * max(1.0, float(wanted.abs().max()))
-        torch.testing.assert_close(here[name], wanted, rtol=1e-5, atol=limit)
+    check_same(here, there, shared)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_autoencoder_encodes_and_decodes_as_diffusers_does(seed: int) -> None:
+def test_every_block_of_the_autoencoder_computes_what_diffusers_does(seed: int) -> None:
     n_blocks = 1 + seed % 3
     settings: dict[str, Any] = {
         "block_out_channels": [8 * (1 + index % 2) for index in range(n_blocks)], "layers_per_block": 1 + seed % 2,
@@ -162,6 +189,8 @@ def test_the_autoencoder_encodes_and_decodes_as_diffusers_does(seed: int) -> Non
     randomise(ours, seed)
     theirs = diffusers.AutoencoderKL(**settings, **blocks).eval()
     theirs.load_state_dict(ours.state_dict())
+    names = {name for name, _ in ours.named_modules() if name} & {name for name, _ in theirs.named_modules()}
+    here, there = outputs(ours, names), outputs(theirs, names)
     pixels = torch.randn(1, 3, 16, 24, generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
         spread = theirs.encode(pixels).latent_dist
@@ -169,10 +198,13 @@ def test_the_autoencoder_encodes_and_decodes_as_diffusers_does(seed: int) -> Non
         drawn = (spread.mean + spread.std * noise) * 0.18215
         torch.testing.assert_close(ours.encode(pixels, noise), drawn, rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(ours.decode(drawn), theirs.decode(drawn / 0.18215).sample, rtol=1e-5, atol=2e-5)
+    shared = sorted(here.keys() & there.keys())
+    assert {"encoder.mid_block", "decoder.mid_block", "decoder.up_blocks.0", "quant_conv"} <= {*shared}
+    check_same(here, there, shared)
 
 
 @pytest.mark.parametrize("act", ["quick_gelu", "gelu"])
-def test_the_text_encoder_computes_what_transformers_does(act: str) -> None:
+def test_every_layer_of_the_text_encoder_computes_what_transformers_does(act: str) -> None:
     settings: dict[str, Any] = {
         "vocab_size": 99, "hidden_size": 16, "intermediate_size": 40, "num_hidden_layers": 3, "num_attention_heads": 4,
         "hidden_act": act,
@@ -182,18 +214,27 @@ def test_the_text_encoder_computes_what_transformers_does(act: str) -> None:
     theirs = transformers.CLIPTextModel(transformers.CLIPTextConfig(**settings, eos_token_id=98)).eval()
     prefix = "text_model." if any(name.startswith("text_model.") for name in theirs.state_dict()) else ""
     theirs.load_state_dict({prefix + name: tensor for name, tensor in ours.state_dict().items()}, strict=False)
+    inner = theirs.get_submodule(prefix.rstrip("."))
+    names = {name for name, _ in ours.named_modules() if name} & {name for name, _ in inner.named_modules()}
+    here, there = outputs(ours, names), outputs(inner, names)
     ids = torch.randint(0, 99, (2, 77), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         torch.testing.assert_close(ours(ids), theirs(ids).last_hidden_state, rtol=1e-5, atol=1e-5)
+    shared = sorted(here.keys() & there.keys())
+    assert {"embeddings", "encoder.layers.2.self_attn", "encoder.layers.2.mlp"} <= {*shared}
+    check_same(here, there, shared)
 
 
-def test_captions_have_the_ids_of_transformers(tmp_path: Path) -> None:
-    captions = tiny_captions()
+@pytest.mark.parametrize(("pad", "n"), [("<|endoftext|>", 10_000), ("!", 1_000)], ids=["1.x", "2.x"])
+def test_captions_have_the_ids_of_transformers(tmp_path: Path, pad: str, n: int) -> None:
+    captions = Captions.of_clip(pad)
     captions.save(tmp_path)
     theirs = transformers.CLIPTokenizer.from_pretrained(tmp_path)
     draw = random.Random(3)
-    parts = ["red", "Circle", "빨간", "동그라미", "😀", "👩‍👩‍👧", "isn't", "café", "1234", "…", "  ", "\n", "ÀÉ", "漢字", "#@", "it's", "e\u0301"]  # fmt: skip # noqa: E501
-    texts = ["".join(draw.choice(["", " "]) + draw.choice(parts) for _ in range(draw.randrange(12))) for _ in range(10_000)]  # fmt: skip # noqa: E501
+    parts = ["red", "Circle", "빨간", "동그라미", "😀", "👩‍👩‍👧", "isn't", "café", "1234", "…", "  ", "\n", "ÀÉ", "漢字", "#@", "it's", "e\u0301", "!"]  # fmt: skip # noqa: E501
+    texts = ["".join(draw.choice(["", " "]) + draw.choice(parts) for _ in range(draw.randrange(12))) for _ in range(n * 9 // 10)]  # fmt: skip # noqa: E501
+    planes = ((0x20, 0x250), (0xAC00, 0xD7A4), (0x1100, 0x1200), (0x1F000, 0x1FB00), (0x300, 0x370), (0x21, 0xD800), (0xE000, 0x2FFFF))  # fmt: skip # noqa: E501
+    texts += ["".join(chr(draw.randrange(*draw.choice(planes))) for _ in range(draw.randrange(60))) for _ in range(n // 10)]  # fmt: skip # noqa: E501
     wanted = theirs(texts, padding="max_length", max_length=77, truncation=True, return_tensors="pt").input_ids
     assert torch.equal(captions.encode(texts), wanted)
 
@@ -229,6 +270,61 @@ def test_diffusers_loads_what_is_written_and_draws_the_same_picture(tmp_path: Pa
     torch.testing.assert_close(*states, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("prediction", ["epsilon", "v"])
+def test_diffusers_reads_the_process_that_is_written(tmp_path: Path, name: Sampler, prediction: Prediction) -> None:
+    schedule = Schedule(timestep_spacing="trailing", rescale_betas_zero_snr=prediction == "v")
+    model = tiny_model(process=Process("ddpm", prediction, schedule))
+    save_pictures(tmp_path / "tiny", replace(model, about={**model.about, "sampler": name}))
+    theirs = diffusers.StableDiffusionPipeline.from_pretrained(tmp_path / "tiny").scheduler
+    again = load_pictures(tmp_path / "tiny", torch.float32)
+    assert type(theirs).__name__ == CLASSES[name] and again.sampler == name and again.process == model.process
+    theirs.set_timesteps(4)
+    found = [level.t for level in levels(name, again.process, 4)[:-1]]
+    assert found == pytest.approx(theirs.timesteps.tolist(), rel=1e-6, abs=1e-4)
+
+
+@pytest.mark.parametrize("how", [{"variant": "fp16"}, {"max_shard_size": "20KB"}, {"variant": "fp16", "max_shard_size": "10KB"}], ids=str)  # fmt: skip # noqa: E501
+def test_shards_and_variants_that_diffusers_writes_are_read(tmp_path: Path, how: dict[str, Any]) -> None:
+    write_tiny_pictures(tmp_path / "tiny")
+    pipe = diffusers.StableDiffusionPipeline.from_pretrained(tmp_path / "tiny", torch_dtype=torch.float16)
+    pipe.save_pretrained(tmp_path / "theirs", **how)
+    if "max_shard_size" in how:
+        assert len(list((tmp_path / "theirs" / "unet").glob("*-of-*.safetensors"))) > 1
+    model = load_pictures(tmp_path / "theirs", torch.float16)
+    for part, there in ((model.denoiser, pipe.unet), (model.autoencoder, pipe.vae)):
+        state = part.state_dict()  # type: ignore[union-attr]
+        assert all(torch.equal(state[name], tensor) for name, tensor in there.state_dict().items())
+
+
+A_MASK = np.zeros((32, 32), dtype=bool)
+A_MASK[6:20, 8:] = True
+
+
+@pytest.mark.parametrize("strength", [0.4, 1.0])
+@pytest.mark.parametrize("masked", [False, True], ids=["image-to-image", "inpainting"])
+def test_a_picture_is_changed_as_diffusers_changes_it(tmp_path: Path, masked: bool, strength: float) -> None:
+    write_tiny_pictures(tmp_path / "tiny")
+    ours = load_pictures(tmp_path / "tiny", torch.float32)
+    start = np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    mask = A_MASK if masked else None
+    how: dict[str, Any] = {"steps": 5, "guidance": 3.0, "seed": 1, "sampler": "ddim"}
+    [picture] = draw(ours, request_for(ours, "a red circle", start=start, strength=strength, mask=mask, **how))
+    kind = diffusers.StableDiffusionInpaintPipeline if masked else diffusers.StableDiffusionImg2ImgPipeline
+    theirs = kind.from_pretrained(tmp_path / "tiny", safety_checker=None)
+    theirs.set_progress_bar_config(disable=True)
+    # Latents as pictures: else theirs draws them, and ours takes their mean.
+    latents = ours.encode(torch.from_numpy(values_of(start))[None])
+    extra: dict[str, Any] = {"height": 32, "width": 32, "masked_image_latents": latents} if masked else {}
+    extra |= {"mask_image": torch.from_numpy(A_MASK)[None, None].float()} if masked else {}
+    wanted = theirs(
+        "a red circle", image=latents, strength=strength, num_inference_steps=5, guidance_scale=3.0, output_type="np",
+        generator=torch.Generator().manual_seed(1), **extra,
+    ).images[0]  # fmt: skip
+    difference = np.abs(picture.pixels / 255 - wanted)[A_MASK if masked else ...]
+    assert difference.max() < 0.6 / 255  # half of what a byte rounds off, and a little
+
+
 def test_an_inpainting_model_draws_into_a_picture_as_diffusers_does(tmp_path: Path) -> None:
     model = tiny_model(3, unet=UNET.model_copy(update={"in_channels": 9}))
     save_pictures(tmp_path / "tiny", model)
@@ -237,8 +333,7 @@ def test_an_inpainting_model_draws_into_a_picture_as_diffusers_does(tmp_path: Pa
     ours = load_pictures(tmp_path / "tiny", torch.float32)
     assert ours.inpaints and ours.n_channels == 4
     start = np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    mask = np.zeros((32, 32), dtype=bool)
-    mask[6:20, 8:] = True
+    mask = A_MASK
     request = request_for(ours, "a red circle", steps=4, guidance=3.0, seed=1, start=start, mask=mask)
     [picture] = draw(ours, request)
     values = torch.from_numpy(values_of(start))[None]

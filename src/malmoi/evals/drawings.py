@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from malmoi import device
-from malmoi.data.pictures import to_bytes_of
 from malmoi.evals.interval import bootstrap
+from malmoi.image.files import pixels_of
 from malmoi.image.model import PictureModel, guided
 from malmoi.image.oracle import Verdict, judge
 from malmoi.image.samplers import Sampler, begin, sample
@@ -20,7 +20,10 @@ ROWS = 64
 def draw_captions(
     model: PictureModel, captions: Sequence[str], n_steps: int, guidance: float, sampler: Sampler, seed: int = 0
 ) -> np.ndarray:
-    """One picture of each caption, uint8 (N, H, W, 3). The picture of a caption depends on its number and the seed."""
+    """One picture of each caption, uint8 (N, H, W, 3). The picture of a caption depends on its number and the seed.
+
+    Raises DataError if the model draws values that are not numbers.
+    """
     here, factor = device.current().torch_device, model.factor
     shape = (model.n_channels, model.size[0] // factor, model.size[1] // factor)
     drawn = []
@@ -38,7 +41,7 @@ def draw_captions(
                 sampler, model.process, guided(model, context, nothing, guidance), x, n_steps, noise
             ):  # fmt: skip
                 x = step.x
-            drawn.append(to_bytes_of(model.decode(x)))
+            drawn.append(pixels_of(model.decode(x).float().cpu().numpy(), f"captions from the {first + 1}. on"))
     return np.concatenate(drawn)
 
 

@@ -2,8 +2,9 @@
 
 import hashlib
 import secrets
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
@@ -89,7 +90,11 @@ class Order:
 
 @dataclass(eq=False)
 class Studio:
-    """A loaded picture model. name, folder, sha256: of the model"""
+    """A loaded picture model.
+
+    name, folder, sha256: of the model
+    reading: held while a person's picture is read: of phones' pictures each takes hundreds of megabytes for it
+    """
 
     workspace: Workspace
     name: str
@@ -97,6 +102,7 @@ class Studio:
     sha256: str
     model: "PictureModel"
     painter: "Painter"
+    reading: threading.Lock = field(default_factory=threading.Lock)
 
     def about(self) -> dict[str, Any]:
         """What a page needs to ask for pictures."""
@@ -170,8 +176,9 @@ class Studio:
             size = parse_size(asked.size) if asked.size else None
             if max(size or (0,)) > MOST_SIDE:
                 raise invalid("size", f"at most {MOST_SIDE} pixels a side", most=MOST_SIDE)
-            start = None if asked.start is None else decode(asked.start, "image")
-            mask = None if asked.mask is None else read_mask(decode(asked.mask, "mask"))
+            with self.reading:
+                start = None if asked.start is None else decode(asked.start, "image")
+                mask = None if asked.mask is None else read_mask(decode(asked.mask, "mask"))
             request = request_for(
                 self.model, asked.prompt or (start.about.get("prompt", "") if start else ""), negative=asked.negative,
                 n=asked.n, steps=asked.steps, guidance=asked.guidance, sampler=asked.sampler, size=size,

@@ -29,7 +29,7 @@ from malmoi.formats.ldm_names import (
     unet_table,
     vae_table,
 )
-from malmoi.formats.pictures import ABOUT_IT, check_fit, inpaints, with_weights
+from malmoi.formats.pictures import ABOUT_IT, channels_last, check_fit, inpaints
 from malmoi.image.autoencoder import Autoencoder, AutoencoderConfig
 from malmoi.image.captions import Captions
 from malmoi.image.model import ClipText, PictureModel
@@ -249,7 +249,7 @@ def _network(
         is_ours = name.startswith(prefix) and not name.startswith(prefix + unused)
         if is_ours and name.removeprefix(prefix).rpartition(".")[2] not in _LEFT_OUT and not name.endswith(_LEFT_OUT):
             raise CheckpointError(f"{file.path}: of another architecture: {name} is unknown")
-    return with_weights(file.path, build, found, dtype)
+    return channels_last(file.path, build, found, dtype)
 
 
 def _part(name: str, tensor: Tensor, shape: torch.Size) -> Tensor:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from malmoi import __version__, device
 from malmoi.config import Settings, parse
@@ -19,6 +19,7 @@ from malmoi.formats.folder import check_architecture, check_numbers, read_object
 from malmoi.formats.huggingface import Dtype
 from malmoi.formats.inspect import ABOUT, PICTURE_MODEL
 from malmoi.formats.locate import CONFIG, PICTURES
+from malmoi.formats.picture_schedule import FILE
 from malmoi.image.dit import Denoiser, DenoiserConfig
 from malmoi.image.model import PictureModel
 from malmoi.image.samplers import Sampler, samplers_of
@@ -29,7 +30,6 @@ from malmoi.tokenizer.bpe import Tokenizer
 S = TypeVar("S", bound=Settings)
 N = TypeVar("N", bound=nn.Module)
 OWN = "MalmoiPicturePipeline"
-SCHEDULER = "scheduler_config.json"
 DENOISER_WEIGHTS, TEXT_WEIGHTS = "diffusion_pytorch_model.safetensors", "model.safetensors"
 
 
@@ -64,7 +64,7 @@ def load_clip(folder: Path) -> tuple[Clip, CaptionIds]:
     """Both towers, frozen, and what makes ids of captions. Raises CheckpointError for a broken folder."""
     config = parse(ClipConfig, read_object(folder / CONFIG), str(folder / CONFIG))
     clip = _network(folder / TEXT_WEIGHTS, lambda: Clip(config), torch.float32)
-    return clip, CaptionIds(Tokenizer.load(folder / "tokenizer"), config.n_tokens)
+    return clip, _captions(folder, config)
 
 
 def load_tower(folder: Path) -> TowerText:
@@ -75,7 +75,7 @@ def load_tower(folder: Path) -> TowerText:
 
 def own_files(folder: Path) -> list[Path]:
     """The files that `load_own` reads, relative to the folder."""
-    named = [PICTURES, f"scheduler/{SCHEDULER}", f"denoiser/{DENOISER_WEIGHTS}", f"text_encoder/{TEXT_WEIGHTS}"]
+    named = [PICTURES, f"scheduler/{FILE}", f"denoiser/{DENOISER_WEIGHTS}", f"text_encoder/{TEXT_WEIGHTS}"]
     named += [f"denoiser/{CONFIG}", f"text_encoder/{CONFIG}"]
     tokenizer = (path.relative_to(folder) for path in (folder / "tokenizer").iterdir() if path.is_file())
     return sorted({*map(Path, named), *tokenizer})
@@ -95,7 +95,7 @@ def save_own(
         facts = {**model.about, "sampler": model.sampler, "size": list(model.size), "few_steps": model.few_steps}
         write_json(partial / PICTURES, {"_class_name": OWN, **facts})
         scheduler = {"kind": model.process.kind, "prediction": model.process.prediction}
-        write_json(partial / "scheduler" / SCHEDULER, scheduler)
+        write_json(partial / "scheduler" / FILE, scheduler)
         write_json(partial / "denoiser" / CONFIG, denoiser.config.model_dump(mode="json"))
         write_weights(partial / "denoiser" / DENOISER_WEIGHTS, denoiser.state_dict(), dtype)
         write_json(partial / "text_encoder" / CONFIG, text.tower.config.model_dump(mode="json"))
@@ -112,13 +112,12 @@ def load_own(folder: Path, dtype: torch.dtype | None = None) -> PictureModel:
     dtype = dtype or device.current().compute_dtype
     index = {key: value for key, value in read_object(folder / PICTURES).items() if key != "_class_name"}
     facts = parse(_Index, index, str(folder / PICTURES))
-    where = folder / "scheduler" / SCHEDULER
+    where = folder / "scheduler" / FILE
     scheduler = parse(_Scheduler, read_object(where), str(where))
     process = Process(scheduler.kind, scheduler.prediction)
     tower_config, config = _config(folder / "text_encoder", ClipConfig), _config(folder / "denoiser", DenoiserConfig)
     tower = _network(folder / "text_encoder" / TEXT_WEIGHTS, lambda: TextTower(tower_config), torch.float32)
-    captions = CaptionIds(Tokenizer.load(folder / "tokenizer"), tower_config.n_tokens)
-    text = TowerText(captions, tower)
+    text = TowerText(_captions(folder, tower_config), tower)
     denoiser = _network(folder / "denoiser" / DENOISER_WEIGHTS, lambda: Denoiser(config), dtype)
     drawn = (config.size, config.size)
     fits = config.n_context == text.width and config.n_caption == tower_config.n_tokens
@@ -131,13 +130,27 @@ def load_own(folder: Path, dtype: torch.dtype | None = None) -> PictureModel:
     return PictureModel(process, denoiser, text, None, drawn, config.n_channels, config.size, about, facts.few_steps)
 
 
+def _captions(folder: Path, config: ClipConfig) -> CaptionIds:
+    """Raises CheckpointError for a tokenizer with tokens that the tower does not know."""
+    tokenizer = Tokenizer.load(folder / "tokenizer")
+    if tokenizer.vocab_size > config.vocab_size:
+        raise CheckpointError(
+            f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, the text encoder {config.vocab_size}; they do "
+            "not belong together"
+        )
+    return CaptionIds(tokenizer, config.n_tokens)
+
+
 def _config(folder: Path, schema: type[S]) -> S:
     return parse(schema, read_object(folder / CONFIG), str(folder / CONFIG))
 
 
 def _network(path: Path, build: Callable[[], N], dtype: torch.dtype) -> N:
-    """A network with the weights of a file, frozen. build: makes it"""
-    found = read_weights(path)
+    return with_weights(path, build, read_weights(path), dtype)
+
+
+def with_weights(path: Path, build: Callable[[], N], found: Mapping[str, Tensor], dtype: torch.dtype) -> N:
+    """A network with these weights, frozen. path: for errors; build: makes it, without memory for its weights"""
     check_numbers(path, found)
     with torch.device("meta"):
         network = build()

@@ -14,18 +14,11 @@ from malmoi import __version__, device
 from malmoi.config import Settings, parse
 from malmoi.errors import CheckpointError
 from malmoi.files import folder_atomic, write_json
-from malmoi.formats.folder import (
-    check_architecture,
-    check_numbers,
-    read_object,
-    read_shards,
-    read_weights,
-    write_weights,
-)
+from malmoi.formats.folder import read_object, read_shards, read_weights, write_weights
 from malmoi.formats.huggingface import Dtype
 from malmoi.formats.inspect import ABOUT, PICTURE_MODEL
 from malmoi.formats.locate import CONFIG, PICKLES, PICTURES, check_pointer
-from malmoi.formats.own_pictures import OWN, load_own, own_files, save_own
+from malmoi.formats.own_pictures import OWN, load_own, own_files, save_own, with_weights
 from malmoi.formats.picture_schedule import VERSION, read_process, write_schedule
 from malmoi.image.autoencoder import Autoencoder, AutoencoderConfig
 from malmoi.image.captions import Captions
@@ -179,21 +172,12 @@ def load_part(
     """A network with a folder's weights, frozen. build: makes it, without memory for its weights"""
     path = find_weights(folder, stem)
     found = read_shards(path) if path.suffix == ".json" else read_weights(path)
-    return with_weights(path, build, renamed(found), dtype)
+    return channels_last(path, build, renamed(found), dtype)
 
 
-def with_weights(path: Path, build: Callable[[], N], found: dict[str, Tensor], dtype: torch.dtype) -> N:
-    """A network with these weights, frozen. path: for errors"""
-    check_numbers(path, found)
-    with torch.device("meta"):
-        network = build()
-    check_architecture(path, ((name, tuple(one.shape)) for name, one in network.state_dict().items()), found)
-    # They are mapped from the file, and the network must not change when the file does: so they are copied.
-    where = device.current().torch_device
-    state = {name: tensor.to(where, dtype, copy=True) for name, tensor in found.items()}
-    network.load_state_dict(state, assign=True)
-    frozen: N = network.requires_grad_(False).eval()
-    return frozen.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+def channels_last(path: Path, build: Callable[[], N], found: dict[str, Tensor], dtype: torch.dtype) -> N:
+    """As `own_pictures.with_weights`, in the layout of memory in which convolutions are fastest."""
+    return with_weights(path, build, found, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def find_weights(folder: Path, stem: str) -> Path:

@@ -57,6 +57,8 @@ class Block(nn.Module):
 
 
 class MidBlock(nn.Module):
+    """A resnet, attention of all places to all, a resnet; sizes stay."""
+
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
         width, groups = config.block_out_channels[-1], config.norm_num_groups
@@ -116,7 +118,7 @@ class Decoder(nn.Module):
 
 
 class Autoencoder(nn.Module):
-    """n_channels: of latents; factor: pixels of a latent's side"""
+    """Both ways. n_channels: of latents; factor: pixels of a latent's side"""
 
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()

@@ -87,7 +87,7 @@ class PictureAttention(Attention):
 
 
 class GatedProjection(nn.Module):
-    """GEGLU. Source: Shazeer 2020 (arXiv:2002.05202)."""
+    """GEGLU, (B, N, n_in) -> (B, N, n_out). Source: Shazeer 2020 (arXiv:2002.05202)."""
 
     def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__()
@@ -99,6 +99,8 @@ class GatedProjection(nn.Module):
 
 
 class FeedForward(nn.Module):
+    """(B, N, D) -> (B, N, D), by way of 4 · D."""
+
     def __init__(self, n_channels: int) -> None:
         super().__init__()
         # The middle one is dropout in diffusers; it keeps the last one's number.
@@ -110,7 +112,7 @@ class FeedForward(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Places look at each other, then at the caption's states."""
+    """Places x (B, N, D) look at each other, then at the caption's states (B, T, n_states)."""
 
     def __init__(self, n_channels: int, n_heads: int, n_states: int) -> None:
         super().__init__()

@@ -52,7 +52,9 @@ class Captions:
         )
         split = pre_tokenizers.Split(Regex(_WORDS), behavior="removed", invert=True)
         backend.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False)])
-        backend.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in (BEGIN, END)])
+        # Where "!" pads, as in Stable Diffusion 2, transformers takes each one in a caption for padding, too.
+        apart = dict.fromkeys((BEGIN, END, pad))
+        backend.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in apart])
         self._backend = backend
         self._begin, self._end, self._pad = (self.vocabulary[token] for token in (BEGIN, END, pad))
 

@@ -94,7 +94,9 @@ def find_files(root: Path, report: Report | None = None) -> list[Path]:
         entered.add((status.st_dev, status.st_ino))
         names[:] = [name for name in names if not name.startswith((".", "__MACOSX"))]
         for path in (Path(folder, name) for name in files if not name.startswith(".")):
-            if path.suffix.lower() in (*SUFFIXES, ".txt") or _is_archive(path.name) or path.name == METADATA:
+            if not path.is_file():  # to read from a pipe may never end
+                report.leave_out(_below(path, root), "no plain file, or a link to nothing")
+            elif path.suffix.lower() in (*SUFFIXES, ".txt") or _is_archive(path.name) or path.name == METADATA:
                 found.append(path)
             else:
                 report.leave_out(_below(path, root), f"not a picture that is read ({path.suffix or 'no ending'})")

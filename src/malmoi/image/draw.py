@@ -52,7 +52,7 @@ class Request:
 
     @property
     def n_left_out(self) -> int:
-        """Steps that are not taken, because the picture to begin with stands in for what they would draw."""
+        """Steps that are not taken, because the picture to begin with is in the place of what they would draw."""
         return self.steps - max(1, round(self.steps * self.strength)) if self.start is not None else 0
 
     @property
@@ -293,6 +293,11 @@ def _fitted(request: Request) -> Request:
     if mask is not None:
         _check_mask(mask, (given[0], given[1]))
         mask = resized_mask(mask, request.size)
+        if not mask.any():
+            raise ConfigError(
+                f"mask: nothing of what is white in it is left at {size_text(request.size)}: it is too small, or cut "
+                "off; make it larger"
+            )
     return replace(request, start=resized(request.start, request.size), mask=mask)
 
 

@@ -3,6 +3,7 @@
 Pixels are arrays of unsigned bytes, (height, width, 3), red, green, blue.
 """
 
+import contextlib
 import io
 import math
 import warnings
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from malmoi.errors import DataError
 from malmoi.files import write_bytes
@@ -20,15 +21,23 @@ from malmoi.files import write_bytes
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 MOST_PIXELS = 50_000_000
-"""Of a picture that is read: 150 MB once it is decoded. Phones take pictures of 12 to 50 million."""
+"""Of a picture that is read: about 600 MB while it is decoded. Phones take pictures of 12 to 50 million."""
 MOST_BYTES = 200_000_000
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """Those that Pillow decodes itself; others, such as EPS, would start programs."""
 NAMES = "PNG, JPEG, WebP, GIF, BMP or TIFF"
 WHITE = (255, 255, 255)
 FULL_16 = 65535
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
+"""What EXIF data say of how a picture is to be shown -> how it is turned for that."""
 # The limit on pixels is our own, and is lower than the one at which Pillow warns.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# Odd EXIF data of people's pictures, in lines of Pillow's own source.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 @dataclass(frozen=True)
@@ -57,13 +66,14 @@ def read_picture(path: Path) -> Given:
     Raises DataError for a file that is missing, broken, too large, or no picture.
     """
     try:
-        if path.is_file() and path.stat().st_size > MOST_BYTES:
-            raise DataError(f"{path}: has more than {MOST_BYTES // 10**6:,} MB; save the picture smaller")
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)  # a device has no size, and no end
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); give a picture file") from None
+    if len(data) > MOST_BYTES:
+        raise DataError(f"{path}: has more than {MOST_BYTES // 10**6:,} MB; save the picture smaller")
     return decode(data, str(path))
 
 
@@ -76,12 +86,9 @@ def decode(data: bytes, name: str) -> Given:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
             _check_size(opened.size, name)
-            remarks = _frames(opened)
             opened.load()
-            image = ImageOps.exif_transpose(opened)
             about = {key: text for key, text in getattr(opened, "text", {}).items() if isinstance(text, str)}
-            clear = np.asarray(image.convert("RGBA"))[:, :, 3] < 128 if image.has_transparency_data else None
-            pixels = _rgb(image, name)
+            pixels, clear = _seen(_turned(opened), name)
     except DataError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -90,7 +97,7 @@ def decode(data: bytes, name: str) -> Given:
         raise DataError(f"{name}: not a picture that can be read; save it as {NAMES}") from None
     except Exception as error:  # decoders of broken files raise many kinds
         raise DataError(f"{name}: the picture is broken ({error or type(error).__name__}); save it again") from None
-    return Given(pixels, remarks, clear, about)
+    return Given(pixels, ("it has several frames; the first is taken",) if _moves(data) else (), clear, about)
 
 
 def read_mask(given: Given) -> Mask:
@@ -131,11 +138,6 @@ def write_png(path: Path, pixels: Pixels, about: Mapping[str, str]) -> None:
     write_bytes(path, png_of(pixels, about))
 
 
-def read_about(path: Path) -> Mapping[str, str]:
-    """The text chunks of a PNG file; empty for other pictures. Raises DataError as `read_picture`."""
-    return read_picture(path).about
-
-
 def pixels_of(values: NDArray[np.float32], name: str) -> Pixels:
     """Values in -1 to 1, (..., 3, height, width), as pixels. Raises DataError if one is not a number.
 
@@ -163,20 +165,33 @@ def _too_large(name: str, size: tuple[int, int] | None = None) -> DataError:
     )
 
 
-def _frames(opened: Image.Image) -> tuple[str, ...]:
-    """What to say of a file with several pictures. The further ones in a phone's JPEG are previews."""
-    n = getattr(opened, "n_frames", 1)
-    return (f"it has {n} frames; the first is taken",) if n > 1 and opened.format != "MPO" else ()
+def _moves(data: bytes) -> bool:
+    """Whether a file has a second picture. They are not counted: of a TIFF that takes the square of their number. The
+    further ones in a phone's JPEG are previews."""
+    with contextlib.suppress(Exception), Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+        opened.seek(1)
+        return opened.format != "MPO"
+    return False
 
 
-def _rgb(image: Image.Image, name: str) -> Pixels:
+def _turned(image: Image.Image) -> Image.Image:
+    """The picture as its EXIF data say that it is to be shown. `ImageOps.exif_transpose` writes the data again, too,
+    and fails where they are odd."""
+    with contextlib.suppress(Exception):
+        if (turn := TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))) is not None:
+            return image.transpose(turn)
+    return image
+
+
+def _seen(image: Image.Image, name: str) -> tuple[Pixels, Mask | None]:
+    """Pixels on white, and where the picture is transparent; None: it cannot be."""
     if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip
-        values = np.asarray(image).astype(np.float64)
-        return np.repeat((values.clip(0, FULL_16) / 257).round().astype(np.uint8)[:, :, None], 3, axis=2)
+        values = np.asarray(image).astype(np.float32)
+        return np.repeat((values.clip(0, FULL_16) / 257).round().astype(np.uint8)[:, :, None], 3, axis=2), None
     if image.mode == "F":
         raise DataError(f"{name}: its pixels are fractions, whose white is not known; save it as PNG")
-    if image.has_transparency_data:
-        seen = image.convert("RGBA")
-        ground = Image.new("RGBA", seen.size, (*WHITE, 255))
-        return np.asarray(Image.alpha_composite(ground, seen).convert("RGB"))
-    return np.asarray(image.convert("RGB"))
+    if not image.has_transparency_data:
+        return np.asarray(image.convert("RGB")), None
+    seen, ground = image.convert("RGBA"), Image.new("RGB", image.size, WHITE)
+    ground.paste(seen, mask=seen.getchannel("A"))
+    return np.asarray(ground), np.asarray(seen.getchannel("A")) < 128

@@ -16,8 +16,8 @@ class GanShape(Settings):
 
     n_code: int = Field(64, gt=0)
     """Numbers, drawn at random, from which a picture is drawn."""
-    n_channels: int = Field(32, gt=0)
-    """Channels at half of the side; twice as many with each halving after it."""
+    n_channels: int = Field(32, gt=0, multiple_of=8)
+    """Channels at half of the side, a multiple of eight; twice as many with each halving after it."""
 
 
 class Gan(nn.Module):

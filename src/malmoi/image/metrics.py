@@ -25,7 +25,7 @@ def frechet_distance(real: np.ndarray, drawn: np.ndarray) -> float:
 
 
 def precision_recall(real: np.ndarray, drawn: np.ndarray) -> tuple[float, float]:
-    """Share of drawings that are within the real ones, and of real ones that are within the drawings.
+    """Share of drawings that are within the real ones, and of real ones within the drawings; features (N, F), (M, F).
 
     Within: nearer to one of the others than that one's third neighbour. Source: Kynkäänniemi et al. 2019
     (arXiv:1904.06991).
@@ -40,7 +40,7 @@ def _covered(by: np.ndarray, points: np.ndarray) -> float:
 
 
 def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Euclidean, (N, M)."""
+    """Euclidean, (N, M), of rows (N, F) and (M, F)."""
     squares = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T
     return np.sqrt(np.clip(squares, 0, None))
 
@@ -48,8 +48,8 @@ def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def memorised(drawn: Tensor, train: Tensor, own: np.ndarray, of_train: np.ndarray) -> tuple[list[int], float]:
     """The training picture nearest to each drawing by features, and the share of drawings that are copies.
 
-    drawn, train: uint8 (N, 3, H, W). A copy differs from its nearest training picture, in the root of the mean
-    square of its pixels, by less than a hundredth of their range.
+    drawn, train: uint8 (N, 3, H, W); own, of_train: their features, (N, F). A copy differs from its nearest training
+    picture, in the root of the mean square of its pixels, by less than a hundredth of their range.
     """
     nearest = distances(own, of_train).argmin(1).tolist()
     gap = torch.stack(

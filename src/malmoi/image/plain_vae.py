@@ -18,8 +18,8 @@ class PlainVaeShape(Settings):
 
     n_code: int = Field(64, gt=0)
     """Numbers that stand for a picture."""
-    n_channels: int = Field(32, gt=0)
-    """Channels at half of the side; twice as many with each halving after it."""
+    n_channels: int = Field(32, gt=0, multiple_of=8)
+    """Channels at half of the side, a multiple of eight; twice as many with each halving after it."""
 
 
 def check_side(side: int, who: str) -> None:

@@ -79,8 +79,8 @@ def levels(name: Sampler, process: Process, n_steps: int) -> list[Level]:
         return _sigma_levels(name, process, n_steps)
     schedule, alphas = process.schedule, alphas_cumprod(process.schedule)
     if name == "lcm":
-        every = schedule.num_train_timesteps // schedule.original_inference_steps
-        originals = np.arange(1, schedule.original_inference_steps + 1)[::-1] * every - 1
+        n_originals = _most_steps("lcm", process)
+        originals = np.arange(1, n_originals + 1)[::-1] * (schedule.num_train_timesteps // n_originals) - 1
         indices = originals[np.floor(np.linspace(0, len(originals), n_steps, endpoint=False)).astype(int)]
     else:
         indices = _indices(process, n_steps, whole=True).astype(int)
@@ -93,19 +93,29 @@ def check_sampler(name: Sampler, process: Process, n_steps: int) -> None:
     """Raises ConfigError as `levels`."""
     if name not in samplers_of(process):
         fitting = ", ".join(samplers_of(process))
-        raise ConfigError(f"sampler {name}: does not fit this model; {fitting} can be had")
-    schedule = process.schedule
-    most = schedule.original_inference_steps if name == "lcm" else schedule.num_train_timesteps
-    if not 1 <= n_steps <= (1000 if process.kind == "flow" else most):
+        raise ConfigError(f"sampler {name}: does not fit this model; those that do: {fitting}")
+    most = _most_steps(name, process)
+    if not 1 <= n_steps <= most:
         raise ConfigError(f"steps {n_steps}: {name} takes 1 to {most} with this model")
-    if name in BY_SIGMA and process.prediction == "sample" and name == "euler_ancestral":
+    if name == "euler_ancestral" and process.prediction == "sample":
         raise ConfigError("sampler euler_ancestral: does not fit a network that predicts the picture; use ddim")
+
+
+def _most_steps(name: Sampler, process: Process) -> int:
+    """With more steps two of them would be at the same noise, or above that of the training."""
+    schedule = process.schedule
+    if process.kind == "flow":
+        return 1000
+    if name == "lcm":
+        return min(schedule.original_inference_steps, schedule.num_train_timesteps)
+    offset = schedule.steps_offset if schedule.timestep_spacing == "leading" else 0
+    return schedule.num_train_timesteps - offset - (name == "dpmpp_2m")
 
 
 def begin(name: Sampler, process: Process, noise: Tensor, n_steps: int) -> Tensor:
     """What the first step gets for a picture from nothing. noise: (B, …), standard normal"""
     first = levels(name, process, n_steps)[0]
-    is_scaled = name in BY_SIGMA[:2] and process.schedule.timestep_spacing != "leading"
+    is_scaled = name in ("euler", "euler_ancestral") and process.schedule.timestep_spacing != "leading"
     return noise * first.spread if is_scaled else noise
 
 
@@ -210,7 +220,7 @@ def _indices(process: Process, n_steps: int, whole: bool) -> NDArray[np.float64]
     if process.schedule.timestep_spacing == "leading":
         return np.asarray(np.arange(n_steps)[::-1] * float(n // n_steps) + offset, np.float64)
     if process.schedule.timestep_spacing == "trailing":
-        return np.asarray(np.arange(n, 0, -n / n_steps).round() - 1, np.float64)
+        return _trailing(n, n_steps)
     found = np.linspace(0, n - 1, n_steps)[::-1]
     return found.round() if whole else found.astype(np.float32).astype(np.float64)
 
@@ -239,5 +249,10 @@ def _solver_indices(process: Process, n_steps: int) -> NDArray[np.float64]:
     if process.schedule.timestep_spacing == "leading":
         return np.asarray((np.arange(n_steps + 1)[::-1] * float(n // (n_steps + 1)))[:-1] + offset, np.float64)
     if process.schedule.timestep_spacing == "trailing":
-        return np.asarray(np.arange(n, 0, -n / n_steps).round() - 1, np.float64)
+        return _trailing(n, n_steps)
     return np.linspace(0, n - 1, n_steps + 1).round()[::-1][:-1]
+
+
+def _trailing(n: int, n_steps: int) -> NDArray[np.float64]:
+    """Indices from the last one down. Rounding can make one more than there are steps."""
+    return np.asarray(np.arange(n, 0, -n / n_steps).round()[:n_steps] - 1, np.float64)

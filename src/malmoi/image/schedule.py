@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from malmoi.config import Settings
@@ -53,6 +53,15 @@ class Schedule(Settings):
     timestep_scaling: float = Field(10.0, gt=0)
     shift: float = Field(1.0, gt=0)
     """Of flows: above 1, more steps go where there is much noise. Source: Esser et al. 2024 (arXiv:2403.03206)."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Schedule":
+        n, betas = self.num_train_timesteps, self.trained_betas
+        if betas is not None and (len(betas) != n or not all(0 < beta < 1 for beta in betas)):
+            raise ValueError(f"trained_betas: must be {n} numbers between 0 and 1, one for each of num_train_timesteps")
+        if self.steps_offset and self.steps_offset >= n:
+            raise ValueError(f"steps_offset: {self.steps_offset} must be below num_train_timesteps ({n})")
+        return self
 
 
 @lru_cache(maxsize=32)
@@ -120,10 +129,6 @@ class Process:
     def to_x0(self, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
         """The clean picture that an output of the network stands for."""
         return self.split(output, x_t, *self.level(t))[0]
-
-    def to_noise(self, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """The noise that an output of the network stands for."""
-        return self.split(output, x_t, *self.level(t))[1]
 
     def split(self, output: Tensor, x: Tensor, signal: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
         """The clean picture and the noise of which x consists, by an output of the network. signal, spread: (B,)"""

@@ -33,7 +33,7 @@ class TextEncoderConfig(Settings):
 
 
 class SelfAttention(nn.Module):
-    """Each token looks at itself and those before it."""
+    """Each token looks at itself and those before it: (B, T, D) -> (B, T, D)."""
 
     def __init__(self, config: TextEncoderConfig) -> None:
         super().__init__()
@@ -49,6 +49,8 @@ class SelfAttention(nn.Module):
 
 
 class MLP(nn.Module):
+    """(B, T, D) -> (B, T, D), by way of `intermediate_size`."""
+
     def __init__(self, config: TextEncoderConfig) -> None:
         super().__init__()
         self.fc1 = nn.Linear(config.hidden_size, config.intermediate_size)
@@ -61,6 +63,8 @@ class MLP(nn.Module):
 
 
 class Layer(nn.Module):
+    """A pre-norm transformer layer, (B, T, D) -> (B, T, D)."""
+
     def __init__(self, config: TextEncoderConfig) -> None:
         super().__init__()
         self.self_attn, self.mlp = SelfAttention(config), MLP(config)
@@ -73,6 +77,8 @@ class Layer(nn.Module):
 
 
 class Embeddings(nn.Module):
+    """ids (B, T) -> (B, T, D); positions are learned."""
+
     def __init__(self, config: TextEncoderConfig) -> None:
         super().__init__()
         self.token_embedding = nn.Embedding(config.vocab_size, config.hidden_size)
@@ -83,6 +89,8 @@ class Embeddings(nn.Module):
 
 
 class Encoder(nn.Module):
+    """All layers, (B, T, D) -> (B, T, D)."""
+
     def __init__(self, config: TextEncoderConfig) -> None:
         super().__init__()
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))

@@ -7,9 +7,10 @@ first ones were; the caption's is a transformer whose token states also guide a 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Annotated, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -38,8 +39,14 @@ class ClipConfig(Settings):
     """Layers of the caption's tower."""
     n_head: int = Field(4, gt=0)
     """Attention heads of the caption's tower."""
-    channels: tuple[int, ...] = (24, 48, 96, 128)
+    channels: tuple[Annotated[int, Field(gt=0)], ...] = Field((24, 48, 96, 128), min_length=1, max_length=9)
     """Channels of the picture's tower; each layer after the first halves the picture."""
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> Self:
+        if self.n_embd % self.n_head:
+            raise ValueError(f"n_embd: {self.n_embd} does not divide by n_head ({self.n_head})")
+        return self
 
 
 class TextTower(nn.Module):

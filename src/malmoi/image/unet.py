@@ -55,7 +55,10 @@ class UNetConfig(Settings):
 
 
 class Block(nn.Module):
-    """Some resnets, each followed by a transformer if there is attention, then a change of size."""
+    """Some resnets, each followed by a transformer if there is attention, then a change of size.
+
+    All blocks take x (B, C, H, W), time (B, n_time), states (B, T, D) and mask (B, T), true where x may look.
+    """
 
     def __init__(
         self, config: UNetConfig, widths: list[tuple[int, int]], n_heads: int | None, n_time: int
@@ -71,12 +74,14 @@ class Block(nn.Module):
             )
         self.has_attention = bool(n_heads)
 
-    def step(self, index: int, x: Tensor, time: Tensor, states: Tensor, mask: Tensor | None) -> Tensor:
+    def _step(self, index: int, x: Tensor, time: Tensor, states: Tensor, mask: Tensor | None) -> Tensor:
         x = self.resnets[index](x, time)
         return self.attentions[index](x, states, mask) if self.has_attention else x
 
 
 class DownBlock(Block):
+    """On the way down; the last one keeps the size."""
+
     def __init__(self, config: UNetConfig, index: int, n_time: int) -> None:
         n_out = config.block_out_channels[index]
         n_in = config.block_out_channels[max(index - 1, 0)]
@@ -90,22 +95,26 @@ class DownBlock(Block):
         """What it computes after each step; the last of it goes down."""
         found = []
         for index in range(len(self.resnets)):
-            x = self.step(index, x, time, states, mask)
+            x = self._step(index, x, time, states, mask)
             found.append(x)
         return [*found, self.downsamplers[0](x)] if hasattr(self, "downsamplers") else found
 
 
 class MidBlock(Block):
+    """Between both ways: a resnet, a transformer, a resnet."""
+
     def __init__(self, config: UNetConfig, n_time: int) -> None:
         width = config.block_out_channels[-1]
         super().__init__(config, [(width, width)], config.n_heads[-1], n_time)
         self.resnets.append(ResnetBlock(width, width, n_time, config.norm_num_groups, config.norm_eps))
 
     def forward(self, x: Tensor, time: Tensor, states: Tensor, mask: Tensor | None) -> Tensor:
-        return self.resnets[1](self.step(0, x, time, states, mask), time)
+        return self.resnets[1](self._step(0, x, time, states, mask), time)
 
 
 class UpBlock(Block):
+    """On the way up, with what went down beside it; the last one keeps the size."""
+
     def __init__(self, config: UNetConfig, index: int, n_time: int) -> None:
         """index: counted from the lowest block"""
         widths = config.block_out_channels[::-1]
@@ -123,11 +132,13 @@ class UpBlock(Block):
     def forward(self, x: Tensor, skips: list[Tensor], time: Tensor, states: Tensor, mask: Tensor | None) -> Tensor:
         """skips: what went down; the last of it is used first, and removed"""
         for index in range(len(self.resnets)):
-            x = self.step(index, torch.cat([x, skips.pop()], 1), time, states, mask)
+            x = self._step(index, torch.cat([x, skips.pop()], 1), time, states, mask)
         return self.upsamplers[0](x, skips[-1].shape[-2:]) if hasattr(self, "upsamplers") else x
 
 
 class TimeEmbedding(nn.Module):
+    """Waves of a time (B, n_in) -> (B, n_out)."""
+
     def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__()
         self.linear_1, self.linear_2 = nn.Linear(n_in, n_out), nn.Linear(n_out, n_out)

@@ -7,6 +7,7 @@ What is not understood is refused, not ignored.
 import asyncio
 import base64
 import time
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Request
@@ -72,10 +73,9 @@ async def generate(body: Generation, member: WithKey, state: Here, request: Requ
 @router.post("/edits")
 async def edit(member: WithKey, state: Here, request: Request) -> Any:
     """Draws `image` again: where `mask` is transparent or white, else all of it."""
-    form = await _form(request)
+    form = await _form(request, ("image", "mask"))
     body = _parsed(Edit, form)
-    start, mask = _only(form, "image"), form.files.get("mask", [None])[0]
-    # A mask of one's own is drawn from nothing there; without one the picture is changed.
+    start, mask = _only(form, "image"), _only(form, "mask") if "mask" in form.files else None
     return await _draw(
         state, member.id, request, body, prompt=body.prompt, start=start, mask=mask, strength=body.strength
     )  # fmt: skip
@@ -83,7 +83,7 @@ async def edit(member: WithKey, state: Here, request: Request) -> Any:
 
 @router.post("/variations")
 async def vary(member: WithKey, state: Here, request: Request) -> Any:
-    form = await _form(request)
+    form = await _form(request, ("image",))
     body = _parsed(Variation, form)
     return await _draw(state, member.id, request, body, start=_only(form, "image"), strength=body.strength)
 
@@ -119,8 +119,12 @@ def _image(state: State, person_id: str, picture: dict[str, Any]) -> dict[str, A
     return {"b64_json": base64.b64encode(png).decode(), "seed": picture["seed"]}
 
 
-async def _form(request: Request) -> Form:
-    return parse_form(await request.body(), request.headers.get("content-type", ""))
+async def _form(request: Request, files: Sequence[str]) -> Form:
+    """files: names of those that it may have. Raises RefusedError for another one."""
+    form = parse_form(await request.body(), request.headers.get("content-type", ""))
+    for name in form.files.keys() - set(files):
+        raise invalid(name, "unknown parameter")
+    return form
 
 
 def _parsed(kind: type[D], form: Form) -> D:
@@ -136,5 +140,5 @@ def _only(form: Form, name: str) -> bytes:
     """The one file of this name. Raises RefusedError for none or several."""
     files = form.files.get(name, [])
     if len(files) != 1:
-        raise invalid(name, "expected one picture file" if not files else "this model begins with one picture")
+        raise invalid(name, "expected one picture file" if not files else "expected one picture, not several")
     return files[0]

@@ -1,17 +1,19 @@
-"""What stages of pictures share: pictures as arrays and tensors, sheets of them as PNG files, training, cost."""
+"""What stages of pictures share: arrays and tensors, sheets of PNG files, training, distances, cost."""
 
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
 from PIL import Image
+from pydantic import Field
 from torch import Tensor, nn
 
 from malmoi import device
 from malmoi.cost import REFERENCE_FLOPS, Cost
-from malmoi.files import write_bytes
+from malmoi.files import sha256_of, write_bytes
 from malmoi.stage import CHECKPOINT, METRICS, Context
 from malmoi.train.hooks import MetricsFile
 from malmoi.train.job import Job
@@ -19,6 +21,10 @@ from malmoi.train.loop import Hook, LoopConfig, fit
 from malmoi.train.optim import full_tensor
 
 PNGS = "sheet"
+Steps = tuple[Annotated[int, Field(ge=1, le=1000)], ...]
+"""Numbers of steps to compare."""
+LEAST = 4
+"""Pictures without which no distance can be measured: a Gaussian is fitted to half of them."""
 
 
 def arrays_of(pictures: Tensor) -> np.ndarray:
@@ -71,6 +77,11 @@ def train_pictures(context: Context, job: Job, loop: LoopConfig, hooks: Sequence
         return None
     trained.load_state_dict(state)
     return trained.requires_grad_(False).eval()
+
+
+def extractor_name(clip_folder: Path) -> str:
+    """What distances on the features of this CLIP are called: a figure on other features is another figure."""
+    return f"FD-clip-{sha256_of(clip_folder)[:8]}"
 
 
 def picture_cost(flops_each: float, n_pictures: float) -> Cost:

@@ -14,10 +14,18 @@ from malmoi.errors import DataError
 from malmoi.evals.clip import features_of
 from malmoi.evals.samples import measure_samples
 from malmoi.facts import Block, Cell, Facts, Section, Sheet, SheetRow, Summary, Table, show
-from malmoi.files import read_json, sha256_of, write_json
+from malmoi.files import read_json, write_json
 from malmoi.formats.own_pictures import load_clip
 from malmoi.stage import Context, Finished, required
-from malmoi.stages._pictures import PNGS, arrays_of, read_sheet, tensor_of, train_pictures, write_sheet
+from malmoi.stages._pictures import (
+    PNGS,
+    arrays_of,
+    extractor_name,
+    read_sheet,
+    tensor_of,
+    train_pictures,
+    write_sheet,
+)
 from malmoi.stages._training import loss_plots
 from malmoi.train.pixels import PixelConfig
 
@@ -85,7 +93,7 @@ def draw_and_measure(context: Context, name: str, network: Draws) -> None:
         )  # fmt: skip
     except ValueError as error:
         raise DataError(f"{name}: {error}; raise pictures.n or leave the stage out") from None
-    found["extractor"] = f"FD-clip-{sha256_of(clip_folder)[:8]}"
+    found["extractor"] = extractor_name(clip_folder)
     write_json(context.out / f"{name}.json", found)
     shown = arrays_of(heldout.pixels[:N_SHOWN])
     write_sheet(context.out / PNGS, {"0 real": list(shown), "1 drawn": list(arrays[:N_SHOWN])})

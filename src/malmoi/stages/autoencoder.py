@@ -15,7 +15,7 @@ from malmoi.data.pictures import HELDOUT, Pictures, read_pictures, to_bytes_of, 
 from malmoi.evals.clip import features_of
 from malmoi.evals.drawings import judged, scene_of
 from malmoi.facts import Block, Cell, Facts, Section, Sheet, SheetRow, Summary, Table, show
-from malmoi.files import folder_atomic, read_json, sha256_of, write_json
+from malmoi.files import folder_atomic, read_json, write_json
 from malmoi.formats.folder import write_weights
 from malmoi.formats.locate import CONFIG
 from malmoi.formats.own_pictures import DENOISER_WEIGHTS, load_clip
@@ -23,10 +23,20 @@ from malmoi.image.autoencoder import Autoencoder
 from malmoi.image.metrics import frechet_distance
 from malmoi.image.towers import Clip
 from malmoi.stage import Context, Finished, required
-from malmoi.stages._pictures import PNGS, arrays_of, picture_cost, read_sheet, tensor_of, train_pictures, write_sheet
+from malmoi.stages._pictures import (
+    LEAST,
+    PNGS,
+    arrays_of,
+    extractor_name,
+    picture_cost,
+    read_sheet,
+    tensor_of,
+    train_pictures,
+    write_sheet,
+)
 from malmoi.stages._training import loss_plots
 
-ROWS, N_SHOWN, LEAST = 32, 12, 4
+ROWS, N_SHOWN = 32, 12
 Settings, Inputs = autoencoder.Config, autoencoder.Inputs
 READS = {"pictures": required("pictures"), "clip": required("clip")}
 MAKES = {"autoencoder": {"": "autoencoder", "facts": "autoencoder.json"}}
@@ -67,7 +77,7 @@ def run(context: Context, settings: autoencoder.Config) -> None:
     }  # fmt: skip
     side = heldout.size[0] // trained.factor
     found: dict[str, Any] = {
-        "extractor": f"FD-clip-{sha256_of(clip_folder)[:8]}", "latents": [settings.n_latent, side, side],
+        "extractor": extractor_name(clip_folder), "latents": [settings.n_latent, side, side],
         "n": len(heldout), "side": heldout.size[0],
         **{name: _measure(pixels, heldout, clip) for name, pixels in ways.items()},
     }  # fmt: skip

@@ -14,18 +14,27 @@ from malmoi.data.pictures import HELDOUT, TRAIN, Pictures, credits_of, read_pict
 from malmoi.evals.clip import features_of
 from malmoi.evals.drawings import draw_captions, judged, scene_of, turned_captions
 from malmoi.facts import Block, Cell, Facts, Line, Note, Plot, Section, Sheet, SheetRow, Summary, Table, show
-from malmoi.files import read_json, sha256_of, write_json
+from malmoi.files import read_json, write_json
 from malmoi.formats.own_pictures import load_clip, load_own, save_own
 from malmoi.image.metrics import frechet_distance
 from malmoi.image.model import PictureModel
 from malmoi.image.towers import Clip
 from malmoi.stage import MODEL, Context, Finished, required
-from malmoi.stages._pictures import PNGS, arrays_of, read_sheet, tensor_of, train_pictures, write_sheet
+from malmoi.stages._pictures import (
+    LEAST,
+    PNGS,
+    Steps,
+    arrays_of,
+    extractor_name,
+    read_sheet,
+    tensor_of,
+    train_pictures,
+    write_sheet,
+)
 from malmoi.stages._training import loss_plots
 
 STEPS, SAMPLER = 4, "lcm"
 N_SHOWN = 12
-LEAST = 4
 
 
 class Settings(consistency.Config):
@@ -33,9 +42,9 @@ class Settings(consistency.Config):
 
     n: int = Field(128, ge=1)
     """Held-out captions that are drawn at most, with each number of steps."""
-    few: tuple[int, ...] = (1, 2, 4)
+    few: Steps = Field((1, 2, 4), min_length=1)
     """Numbers of steps of this model."""
-    many: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 100)
+    many: Steps = Field((1, 2, 4, 8, 16, 32, 100), min_length=1)
     """Numbers of steps of the denoiser, to compare."""
 
 
@@ -70,7 +79,7 @@ def run(context: Context, settings: Settings) -> None:
     tries += [("few", load_own(context.out / MODEL), n, 1.0) for n in settings.few]
     captions = turned_captions(heldout.rows[: settings.n])
     found: dict[str, Any] = {
-        "extractor": f"FD-clip-{sha256_of(context.reads('clip').path)[:8]}", "n": len(captions),
+        "extractor": extractor_name(context.reads("clip").path), "n": len(captions),
         "guidance": settings.guidance, "captions": captions[:N_SHOWN], "many": [], "few": [],
     }  # fmt: skip
     sheets = {"0 real": list(arrays_of(heldout.pixels[:N_SHOWN]))}

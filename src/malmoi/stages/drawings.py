@@ -1,7 +1,7 @@
 """What a picture model draws of captions that it never saw, judged by an oracle that is measured first."""
 
 import time
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
@@ -28,15 +28,14 @@ from malmoi.facts import (
     figures,
     show,
 )
-from malmoi.files import read_json, sha256_of, write_json
+from malmoi.files import read_json, write_json
 from malmoi.formats.own_pictures import load_clip, load_own
+from malmoi.image.draw import MOST_GUIDANCE
 from malmoi.image.metrics import frechet_distance, memorised, precision_recall
 from malmoi.stage import Context, Finished, required
-from malmoi.stages._pictures import PNGS, arrays_of, read_sheet, tensor_of, write_sheet
+from malmoi.stages._pictures import LEAST, PNGS, Steps, arrays_of, extractor_name, read_sheet, tensor_of, write_sheet
 
 N_SHOWN = 12
-LEAST = 4
-"""Pictures without which no distance can be measured: a Gaussian is fitted to half of them."""
 
 
 class Settings(config.Settings):
@@ -46,9 +45,9 @@ class Settings(config.Settings):
     """Held-out captions that are drawn at most."""
     n_sweep: int = Field(64, ge=4)
     """Of them, those that are drawn with each setting of the sweeps."""
-    guidances: tuple[float, ...] = (1.0, 2.0, 3.0, 5.0)
+    guidances: tuple[Annotated[float, Field(ge=0, le=MOST_GUIDANCE)], ...] = (1.0, 2.0, 3.0, 5.0)
     """Strengths of guidance to compare."""
-    steps: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
+    steps: Steps = (1, 2, 4, 8, 16, 32)
     """Numbers of steps to compare."""
     seed: Seed = 1
     """Of the noise."""
@@ -92,7 +91,7 @@ def run(context: Context, settings: Settings) -> None:
     own, of_train = features_of(clip, tensor_of(drawn)), features_of(clip, train.pixels)
     nearest, share = memorised(tensor_of(drawn), train.pixels, own, of_train)
     found: dict[str, Any] = {
-        "extractor": f"FD-clip-{sha256_of(clip_folder)[:8]}", "steps": steps, "guidance": guidance, "n": len(drawn),
+        "extractor": extractor_name(clip_folder), "steps": steps, "guidance": guidance, "n": len(drawn),
         "memorised": share, "captions": asked.texts[:N_SHOWN], **compared(real, own),
     }  # fmt: skip
     if asked.scenes:

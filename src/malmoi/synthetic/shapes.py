@@ -3,7 +3,7 @@
 All is drawn by numpy, four times larger than asked and averaged down, so that a scene gives the same pixels everywhere.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import cos, pi, sin
 from typing import Literal
 
@@ -241,8 +241,3 @@ def _korean(scene: Scene, rng: np.random.Generator) -> str:
 def _korean_thing(thing: Thing, rng: np.random.Generator) -> str:
     colour, shape = rng.choice(_KOREAN_COLOURS[thing.colour]), rng.choice(_KOREAN_SHAPES[thing.shape])
     return f"{_KOREAN_SIZES.get(thing.size, '')} {colour} {shape}".strip()
-
-
-def without_sizes(scene: Scene) -> Scene:
-    """The same scene, of which nothing but the composition is said."""
-    return replace(scene, things=tuple(replace(thing, size="") for thing in scene.things), background="")

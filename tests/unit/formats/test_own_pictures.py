@@ -7,7 +7,7 @@ import torch
 from typer.testing import CliRunner
 
 from malmoi.cli import app
-from malmoi.errors import UserError
+from malmoi.errors import CheckpointError, UserError
 from malmoi.formats.own_pictures import save_own
 from malmoi.formats.pictures import load_pictures
 from malmoi.image.dit import Denoiser, DenoiserConfig
@@ -74,4 +74,12 @@ def test_a_denoiser_for_other_words_is_refused(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace('"n_tokens": 40', '"n_tokens": 30'))
     with pytest.raises(UserError) as error:
         import_model(tmp_path / "home", str(tmp_path / "nano"), reserved=())
+    assert "\n" not in str(error.value)
+
+
+def test_a_tokenizer_with_more_tokens_than_the_tower_is_refused(tmp_path: Path) -> None:
+    write_own(tmp_path / "nano")
+    train_bpe(["other words of another tokenizer, which has more of them"] * 9, 320).save(tmp_path / "nano/tokenizer")
+    with pytest.raises(CheckpointError, match=r"the tokenizer has \d+ tokens, the text encoder \d+") as error:
+        load_pictures(tmp_path / "nano")
     assert "\n" not in str(error.value)

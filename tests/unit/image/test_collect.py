@@ -128,6 +128,17 @@ def test_a_huge_file_is_not_read_into_memory(tmp_path: Path, monkeypatch: pytest
         assert read(root)[1].left_out == {"picture that is too large": 1}
 
 
+def test_pipes_and_links_to_nothing_are_named_and_never_waited_for(tmp_path: Path) -> None:
+    write(tmp_path, {"a.png": saved(picture(1)), "a.txt": "a", "b.png": saved(picture(2))})
+    for name in ("b.txt", "c.png"):
+        os.mkfifo(tmp_path / name)
+    (tmp_path / "d.png").symlink_to(tmp_path / "nothing")
+    found, report = read(tmp_path)
+    assert list(found) == ["a.png"]
+    assert report.left_out == {"no plain file, or a link to nothing": 3, "no caption": 1}
+    assert len(identity(tmp_path)) == 64
+
+
 def test_metadata_never_leads_out_of_the_folder(tmp_path: Path) -> None:
     write(tmp_path, {"secret.png": saved(picture(1)), "own/a.png": saved(picture(2))})
     names = ["../secret.png", str(tmp_path / "secret.png"), "missing.png", "sub/../a.png", "a\0.png"]

@@ -47,6 +47,18 @@ def test_a_seed_gives_the_same_picture_alone_and_among_others(model: PictureMode
     assert unlike(together[0].pixels, together[1].pixels) > 10
 
 
+@pytest.mark.parametrize("strength", [0.5, 1.0])
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_seed_changes_a_picture_alike_alone_and_among_others(
+    model: PictureModel, photo: Pixels, masked: bool, strength: float
+) -> None:
+    mask = np.tile(np.arange(32) < 16, (32, 1)) if masked else None
+    how: dict[str, Any] = {"start": photo, "mask": mask, "strength": strength, "sampler": "euler_ancestral"}
+    for one in drawn(model, n=3, seed=5, **how):
+        [alone] = drawn(model, seed=one.seed, **how)
+        assert unlike(one.pixels, alone.pixels) <= 1
+
+
 def test_weights_in_bfloat16_draw_about_the_same(model: PictureModel, photo: Pixels) -> None:
     half = tiny_model()
     networks = (half.denoiser, half.autoencoder, half.text.encoder)  # type: ignore[attr-defined]
@@ -193,6 +205,10 @@ def test_the_preview_of_a_model_without_autoencoder_is_what_it_draws() -> None:
         ({"mask": np.ones((32, 32), dtype=bool)}, "mask: is for a picture to begin with"),
         ({"start": BLACK, "strength": 0.0}, "strength 0"),
         ({"start": BLACK, "mask": np.zeros((32, 32), bool)}, "mask: nothing in it is white"),
+        (
+            {"start": BLACK, "mask": np.eye(600, dtype=bool) & (np.arange(600) == 9)},
+            "nothing of what is white .* at 32x32",
+        ),
         (
             {"start": BLACK, "mask": np.ones((32, 64), bool)},
             "mask: is 64x32, and the picture",

@@ -328,7 +328,7 @@ def test_the_official_client_is_refused_in_its_own_form(official: openai.OpenAI)
         (lambda: official.images.generate(prompt="a", response_format="url"), "response_format"),
         (lambda: official.images.generate(prompt=""), "prompt: is empty"),
         (lambda: official.images.edit(image=b"nothing", prompt="a"), "not a picture"),
-        (lambda: official.images.edit(image=[photo(), photo()], prompt="a"), "begins with one picture"),
+        (lambda: official.images.edit(image=[photo(), photo()], prompt="a"), "expected one picture, not several"),
         (lambda: variation_of(official, photo(), extra_body={"odd": 1}), "unknown parameter"),
     ):
         with pytest.raises(openai.BadRequestError, match=said) as caught:
@@ -358,6 +358,16 @@ def test_the_official_client_is_refused_in_its_own_form(official: openai.OpenAI)
 def test_odd_forms_are_refused(client: httpx.Client, kind: str, body: bytes) -> None:
     done = client.post("/v1/images/edits", content=body, headers={"Content-Type": kind})
     assert done.status_code == 400 and json.loads(done.text)["error"]["message"]
+
+
+def test_files_that_nothing_takes_are_refused(client: httpx.Client) -> None:
+    whole = [(name, (f"{name}.png", photo())) for name in ("image", "mask", "mask")]
+    for path, files, said in (
+        ("variations", whole[:2], "mask: unknown parameter"),
+        ("edits", whole, "mask: expected one picture, not several"),
+    ):
+        done = client.post(f"/v1/images/{path}", files=files, data={"prompt": "a"} if path == "edits" else {})
+        assert done.status_code == 400 and done.json()["error"]["message"] == said
 
 
 def test_pictures_that_nothing_names_are_swept(drawing: Running) -> None:

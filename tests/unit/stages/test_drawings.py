@@ -7,13 +7,17 @@ from typing import Any
 import pytest
 import torch
 
+from malmoi.config import parse
+from malmoi.errors import ConfigError, DataError
+from malmoi.evals.drawings import draw_captions
 from malmoi.facts import Note
 from malmoi.files import read_json
 from malmoi.formats.inspect import ABOUT
 from malmoi.image.dit import Denoiser, DenoiserConfig, DenoiserShape
 from malmoi.image.towers import ClipConfig
 from malmoi.stage import Finished, Input, InputsByRole
-from malmoi.stages import clip, denoiser, drawings, pictures
+from malmoi.stages import clip, consistency, denoiser, drawings, gan, pictures, vae
+from tests.tiny_pictures import tiny_model
 from tests.unit.stages.test_pictures import own_folder
 
 pytestmark = pytest.mark.usefixtures("float32")
@@ -59,3 +63,31 @@ def test_a_model_of_ones_own_also_draws_in_bfloat16() -> None:
     network = Denoiser(DenoiserConfig(**SHAPE.model_dump(), n_channels=3, size=16, n_context=32)).to(torch.bfloat16)
     x, states = torch.randn(2, 3, 16, 16).bfloat16(), torch.randn(2, 5, 32).bfloat16()
     assert network(x, torch.rand(2), states).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("schema", "given"),
+    [
+        (drawings.Settings, {"steps": [4, 0]}),
+        (drawings.Settings, {"guidances": [1.0, -1.0]}),
+        (drawings.Settings, {"guidances": [float("nan")]}),
+        (consistency.Settings, {"n_steps": 1, "few": [0]}),
+        (consistency.Settings, {"n_steps": 1, "many": []}),
+        (clip.Settings, {"n_steps": 1, "model": {"n_head": 3}}),
+        (clip.Settings, {"n_steps": 1, "model": {"channels": []}}),
+        (vae.Settings, {"n_steps": 1, "model": {"n_channels": 12}}),
+        (gan.Settings, {"n_steps": 1, "model": {"n_channels": 4}}),
+    ],
+    ids=lambda value: "" if isinstance(value, type) else str(value),
+)
+def test_settings_that_no_run_could_end_with_are_refused_before_it(schema: type[Any], given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse(schema, given, "recipe")
+    assert "\n" not in str(error.value)
+
+
+def test_values_that_are_not_numbers_are_no_pictures_to_measure() -> None:
+    model = tiny_model(seed=2)
+    next(model.denoiser.parameters()).data.fill_(float("nan"))
+    with pytest.raises(DataError, match="drew values that are not numbers"):
+        draw_captions(model, ["a red circle"], 1, 1.0, "ddim")
