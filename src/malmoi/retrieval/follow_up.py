@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from malmoi.retrieval.question import COMPARISON, Question, only_asks, understand
+from malmoi.retrieval.question import COMPARISON, Question, only_asks, understand, what_is_read
 from malmoi.retrieval.small_talk import small_talk, without_greeting
 from malmoi.retrieval.words import patterns
 from malmoi.synthetic.korean import with_particle
@@ -30,8 +30,10 @@ def questions_of(messages: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def nothing_but_text(message: Mapping[str, Any]) -> str:
+    """The text of a message, as far as it is read."""
     content = message["content"]
-    return content if isinstance(content, str) else " ".join(str(part.get("text", "")) for part in content)
+    text = content if isinstance(content, str) else " ".join(str(part.get("text", "")) for part in content)
+    return what_is_read(text)
 
 
 def in_context(asked: Sequence[str]) -> tuple[Question, str]:

@@ -17,7 +17,7 @@ PATH = " > "
 """Between a heading and those below it."""
 Path = list[tuple[int, str]]
 """(level, words) of a heading, after those above it."""
-_ATX = re.compile(r"(#{1,6})[ \t]+(\S.*?)[ \t]*#*")
+_ATX = re.compile(r"(#{1,6})[ \t]+(\S.*)")
 _UNDERLINE = re.compile(r"""([=\-~^"*+#`:.'_])\1{2,}""")
 _FENCE = re.compile(r"[ ]{0,3}(```+|~~~+)")
 _LIST = re.compile(r"([-*+•·>|]|\d+[.)]|[가-힣][.)])[ \t]")
@@ -126,7 +126,7 @@ def _headings(lines: list[str]) -> Iterator[tuple[int, int, str, int]]:
 def _heading(lines: list[str], at: int, line: str, drawn: list[str]) -> tuple[int, str, int] | None:
     """drawn: characters that underlined headings so far; as in reStructuredText, their order gives the level"""
     if (marked := _ATX.fullmatch(line)) is not None:
-        return len(marked[1]), marked[2], 1
+        return len(marked[1]), marked[2].rstrip("#").rstrip(" \t") or "#", 1
     below = lines[at + 1].strip() if at + 1 < len(lines) else ""
     is_short = len(line) <= MAX_HEADING_CHARS and re.search(r"\w", line) is not None and not _LIST.match(line)
     if is_short and (underline := _UNDERLINE.fullmatch(below)) is not None and _underlines(below, line):

@@ -80,6 +80,21 @@ def language_of(text: str) -> str:
     return "ko" if re.search("[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]", text) else "en"
 
 
+MOST_CHARS, LONGEST_WORD, LONGEST_SPACE = 4000, 100, 20
+_LONG_WORD = re.compile(rf"(\S{{{LONGEST_WORD}}})\S+")
+_LONG_SPACE = re.compile(rf"(\s{{{LONGEST_SPACE}}})\s+")
+
+
+def what_is_read(text: str) -> str:
+    """So much of a message as look-up reads: its beginning and its end, and the beginnings of words that are none.
+
+    No question is longer; and what it is read by takes, of a word or a text, the square of its length.
+    """
+    text = _LONG_SPACE.sub(r"\1", _LONG_WORD.sub(r"\1", nfc(text)))
+    half = MOST_CHARS // 2 - 1
+    return text if len(text) <= MOST_CHARS else f"{text[:half]}\n{text[-half:]}"
+
+
 @cache
 def unasked() -> frozenset[str]:
     words = word_list("unasked.en.txt") + word_list("unasked.ko.txt")
@@ -93,7 +108,7 @@ def _generic() -> frozenset[str]:
 
 def understand(text: str) -> Question:
     """Take a question apart. If every word only asks ("what is it?"), there are no concepts."""
-    asked = text = nfc(text)
+    asked = text = what_is_read(text)
     wanted = next((kind for kind, form in patterns("wanted.tsv").items() if form.search(text)), "")
     names = tuple(name.lower() for name in typed_names(text))
     text = _CONTRACTED.sub(" ", text)

@@ -8,6 +8,7 @@ from malmoi.corpus.documents import Document
 from malmoi.retrieval.findings import title_of
 from malmoi.retrieval.index import Index, build_index
 from malmoi.retrieval.lookup import Lookup
+from malmoi.retrieval.question import MOST_CHARS, what_is_read
 
 DOCSTRINGS = {
     "function open(file, mode)": "Open file and return a stream. Raise OSError upon failure.",
@@ -77,3 +78,25 @@ def test_a_name_is_answered_by_what_it_does_and_not_by_its_signature(
 def test_a_name_is_compared_with_the_one_before(lookup: Lookup, turns: tuple[str, ...], titles: list[str]) -> None:
     found = lookup.find([{"role": "user", "content": turn} for turn in turns])
     assert [title_of(source.passage) for source in found.sources] == titles
+
+
+@pytest.mark.parametrize("unit", ["9", "가", " ", "\n", "a", "A", "a.", "1.", "9월 ", "room 1", "요 ", "「"])
+def test_a_message_that_is_no_question_is_read_only_so_far(lookup: Lookup, unit: str) -> None:
+    """As a whole it would hold up a server for hours: what reads it takes the square of its length."""
+    asked = [{"role": "user", "content": "how do I open a file?"}, {"role": "user", "content": unit * 100_000}]
+    for messages in (asked, asked[::-1]):
+        assert len(lookup.find(messages).question) <= MOST_CHARS
+
+
+def test_a_question_is_found_before_and_after_what_is_pasted(lookup: Lookup) -> None:
+    pasted = "\n" + "[2024-01-02] zzz: qqq\n" * 5000
+    for text in (f"How do I close a file descriptor?{pasted}", f"{pasted}How do I close a file descriptor?"):
+        assert "close a file descriptor?" in what_is_read(text)
+    assert what_is_read("plain  text") == "plain  text"
+    whole = "x" * 300 + " " * 300 + "y\u0301"
+    assert what_is_read(what_is_read(whole)) == what_is_read(whole) == f"{'x' * 100}{' ' * 20}ý"
+
+
+def test_numbers_of_many_digits_are_read(lookup: Lookup) -> None:
+    for text in ("9" * 5000 + "층은 어디야?", "where is room " + "1" * 5000 + "?"):
+        assert lookup.find([{"role": "user", "content": text}]).question

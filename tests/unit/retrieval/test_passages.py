@@ -46,6 +46,20 @@ def test_markdown_is_cut_at_its_headings() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("line", "heading"),
+    [
+        ("## A title ##", "A title"), ("# C #", "C"), ("# C#", "C"), ("# a # b", "a # b"), ("## #", "#"),
+        ("# ###", "#"),
+        ("# a" + " " * 50_000 + "b", "a" + " " * 50_000 + "b"),
+        ("# a" + "#" * 50_000, "a"),
+    ],
+    ids=range(8),
+)  # fmt: skip
+def test_marks_after_a_heading_are_none_of_it(line: str, heading: str) -> None:
+    assert [one.heading for one in passages([Document(f"{line}\n\nIt says something.", "a.md")])] == [heading]
+
+
 def test_underlined_headings_have_the_level_of_their_first_use() -> None:
     text = 'The "for" statement\n*******************\n\nIt iterates.\n\nElse\n====\n\nAt the end.\n\nTwo\n***\n\nEnd.'
     assert [heading for heading, _, _ in found(text, "python-3.11:topic:for")] == [
