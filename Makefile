@@ -9,7 +9,7 @@ TORCH_INDEX := $(if $(filter cpu,$(TORCH)),--extra-index-url https://download.py
 # Tests on as many cores as there are (up to four: each process takes up to 2 GB), a file in one of them; the long files first.
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help install setup demo serve test test-avx2 check web web-check browser bench clean
+.PHONY: help install setup demo serve test test-avx2 check web web-check browser cluster bench clean
 
 help:            ## Show what can be made
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/'
@@ -55,6 +55,9 @@ web-check: web   ## Fail if the pages in the package are not what web/ gives
 
 browser: $(INSTALLED)  ## Bring what the tests of the pages need, next to Debian's package chromium
 	$(PIP) -e '.[browser]'
+
+cluster: $(INSTALLED)  ## Bring Ray, for the tests of several machines
+	$(PIP) -e '.[cluster]'
 
 bench: $(INSTALLED)  ## Measure Malmoi beside its peers into bench.json (more than two hours; a quiet machine)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'

@@ -1,9 +1,11 @@
 """A real Ray on this machine, as tests use it: a head without processors, and nodes of one processor each."""
 
 import contextlib
+import fcntl
 import os
 import secrets
 import signal
+import tempfile
 import time
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -17,24 +19,31 @@ TOKEN = secrets.token_hex(32)
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="pip install 'malmoi[cluster]'")
 
 
+GIVEN = {
+    "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN, "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_memory_monitor_refresh_ms": "0",  # it would end our processes when those of other tests fill the memory
+}  # fmt: skip
+
+
 @contextlib.contextmanager
 def ray_cluster() -> Iterator[Any]:
-    """A cluster whose head has no processor; nodes are added to it. Only processes with its token may use it."""
-    given = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN, "RAY_USAGE_STATS_ENABLED": "0"}
-    before = {name: os.environ.get(name) for name in given}
-    os.environ.update(given)
-    from ray.cluster_utils import Cluster
+    """A cluster whose head has no processor; nodes are added to it. Only processes with its token may use it.
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    try:
+    One at a time on this machine: its nodes must be there within half a minute, next to all other tests.
+    """
+    with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as left:
+        for name, value in GIVEN.items():
+            patch.setenv(name, value)
+        turn = left.enter_context(Path(tempfile.gettempdir(), f"malmoi-ray-{os.getuid()}.lock").open("w"))
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        # Paths of sockets are short: a test's own folder is too deep.
+        files = left.enter_context(tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True))
+        from ray.cluster_utils import Cluster
+
+        cluster = Cluster()
+        left.callback(cluster.shutdown)
+        cluster.add_node(num_cpus=0, include_dashboard=False, dashboard_agent_listen_port=0, temp_dir=files)
         yield cluster
-    finally:
-        cluster.shutdown()
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def children_of(pid: int) -> list[int]:

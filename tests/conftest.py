@@ -29,12 +29,13 @@ typer.testing._get_command = functools.cache(typer.testing._get_command)
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# A file stays in one process: one that takes minutes goes first, so that no process works alone at the end.
-LONG = ("unit/test_odd_input.py",)
+# A file stays in one process: one that takes minutes goes first, so that no process works alone at the end. Of the two
+# that begin a Ray, of which there is one at a time, the second comes when the first has ended.
+FIRST = ("unit/test_odd_input.py", "e2e/test_ray_run.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: not item.path.as_posix().endswith(LONG))
+    items.sort(key=lambda item: not item.path.as_posix().endswith(FIRST))
 
 
 POSTGRES = os.environ.get("MALMOI_TEST_DATABASE_URL")

@@ -59,6 +59,7 @@ def test_of_two_builds_into_one_folder_at_once_one_waits_for_nothing(crawl: Path
     for path in out.rglob("report.html"):
         path.unlink()  # it holds times
     assert same_files(whole, out) and not list(out.rglob("*.partial")) and not (out / "parts").exists()
+    assert not (out / LOCK).exists()
     with holding(out / LOCK, str(out)):
         refused = subprocess.run(command, capture_output=True, text=True)
     assert refused.returncode == 2 and refused.stderr.startswith(f"error: {out}: is in use by process")

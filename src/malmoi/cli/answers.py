@@ -72,13 +72,12 @@ def index_for(workspace: "Workspace", documents: Path | None, no_documents: bool
         return None
     from malmoi.cli.console import watched
     from malmoi.cli.printing import printable
-    from malmoi.workspace.folder import Workspace
     from malmoi.workspace.indexes import find_index, index_folder
 
     if documents is None:
         return find_index(workspace)
     with watched():
-        made = index_folder(Workspace.open(workspace.path), documents)
+        made = index_folder(workspace, documents)
     if passed_over := made.updated.report.skipped:
         said = ", ".join(f"{n:,} × {reason}" for reason, n in passed_over.items())
         remark(printable(f"(passed over: {said}; `malmoi index` of that folder shows which)"))

@@ -62,7 +62,7 @@ def build(
     from malmoi.corpus.form import Settings
     from malmoi.errors import ConfigError
     from malmoi.report.corpus_page import write_corpus_report
-    from malmoi.workspace.locks import LOCK, holding
+    from malmoi.workspace.locks import LOCK, holding_for_now
 
     if on and workers is not None:
         raise ConfigError("--workers and --on: give one of them; a cluster reads on all its processors")
@@ -72,7 +72,7 @@ def build(
     table = override({}, given)
     settings = parse(Settings, table, "--set", frozenset(one.partition("=")[0].strip() for one in given))
     lines: list[str] = []
-    with holding(out / LOCK, str(out)), watched():
+    with holding_for_now(out / LOCK, str(out)), watched():
         made = make(sources, out, settings, workers or 1, lines.append, on or "")
         lines.append(f"report: {write_corpus_report(out)}")
     if as_json:

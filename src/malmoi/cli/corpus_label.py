@@ -54,10 +54,10 @@ def label(
     from malmoi.cli.printing import printable
     from malmoi.corpus.build import check_installed
     from malmoi.corpus.labelling import LabelFile, pages_to_label
-    from malmoi.workspace.locks import holding
+    from malmoi.workspace.locks import holding_for_now
 
     check_installed()
-    with holding(to.with_name(f".{to.name}.lock"), str(to)):
+    with holding_for_now(to.with_name(f".{to.name}.lock"), str(to)):
         labels = LabelFile(to)
         pages = [page for page in pages_to_label(given, n, language) if page.id not in labels.asked]
         if pages:

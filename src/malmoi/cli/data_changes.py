@@ -54,8 +54,7 @@ def data_add(
     from malmoi.workspace.folder import Workspace
     from malmoi.workspace.ledger import Ledger
 
-    opened = Workspace(workspace) if check else Workspace.open(workspace)
-    text = reading_of(opened)
+    text = reading_of(Workspace(workspace.resolve()))
     found = [preview(file, text) for file in files]
     rows: list[dict[str, Any]] = [one.to_row() for one in found]
     if not as_json:
@@ -64,9 +63,9 @@ def data_add(
     if refused := [one for one in found if one.problem is not None]:
         raise ConfigError(f"{refused[0].name}: nothing of it would be learned; every answer in it is marked so")
     if not check:
-        with Ledger.open(opened) as ledger, watched():
-            if any(one.kind == CHATS for one in found) and person is None:
-                raise ConfigError("--person: a file of chats belongs to somebody; give their name")
+        if any(one.kind == CHATS for one in found) and person is None:
+            raise ConfigError("--person: a file of chats belongs to somebody; give their name")
+        with Ledger.open(Workspace.open(workspace)) as ledger, watched():
             who = "" if person is None else id_of_name(ledger, person)
             added = [add_file(ledger, file, who, by_program=by_program) for file in files]
         rows = [row | {"added": one.to_row()} for row, one in zip(rows, added, strict=True)]

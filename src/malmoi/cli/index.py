@@ -48,7 +48,7 @@ def index(
     except ValueError as error:
         raise ConfigError(f"--encoding {encoding}: {error}") from None
     with watched():
-        made = index_folder(Workspace.open(workspace), source, name, encoding)
+        made = index_folder(Workspace(workspace.resolve()), source, name, encoding)
     print_json(_as_json(made)) if as_json else _show(made, workspace)
 
 

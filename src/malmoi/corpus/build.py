@@ -69,22 +69,22 @@ def build(
         say(f"{out}: built already, from the same sources with the same settings")
         return dict(read_json(out / INDEX))
     classifier, judged = train(read_labels(list(map(Path, settings.labels)))) if settings.labels else (None, None)
-    write_json(out / PLAN, plan)
-    if classifier is not None:
-        classifier.save(out / CLASSIFIER)
     began = time.monotonic()
     for name, n in sorted(passed.items()):
         say(f"not read: {n:,} × {name}")
-    _read_parts(parts, out, settings, n_workers, on)
     counts = Counts()
-    for number in range(len(parts)):
-        counts.add(Counts.from_row(read_json(out / PARTS / f"{number:05d}.json")))
     try:
+        write_json(out / PLAN, plan)
+        if classifier is not None:
+            classifier.save(out / CLASSIFIER)
+        _read_parts(parts, out, settings, n_workers, on)
+        for number in range(len(parts)):
+            counts.add(Counts.from_row(read_json(out / PARTS / f"{number:05d}.json")))
         index = finish(out, len(parts), settings, counts)
-    except NothingLeftError:  # a folder without a corpus is free for the next try
-        shutil.rmtree(out / PARTS, ignore_errors=True)
-        for name in (DROPPED, CLASSIFIER, PLAN):
-            (out / name).unlink(missing_ok=True)
+    except UserError as error:
+        # Another machine may still write what it has begun.
+        if isinstance(error, NothingLeftError) or not any((out / PARTS).glob("*" if on else "*.json")):
+            _clear(out)
         raise
     taken = {"seconds": round(time.monotonic() - began, 1)}
     taken |= {f"cpu_{step}": round(seconds, 2) for step, seconds in counts.seconds.items()}
@@ -114,6 +114,13 @@ def _is_built(out: Path, plan: dict[str, Any]) -> bool:
             f"{out}: holds a corpus of other sources or settings; choose another folder, or remove this one"
         )
     return (out / INDEX).exists()
+
+
+def _clear(out: Path) -> None:
+    """A folder in which nothing was read, or nothing is left, is free for the next try."""
+    shutil.rmtree(out / PARTS, ignore_errors=True)
+    for name in (DROPPED, CLASSIFIER, PLAN):
+        (out / name).unlink(missing_ok=True)
 
 
 def _read_parts(parts: Sequence[Sequence[Source]], out: Path, settings: Settings, n_workers: int, on: str = "") -> None:

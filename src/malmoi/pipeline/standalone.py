@@ -45,7 +45,7 @@ from malmoi.train.loop import Hook, fit
 from malmoi.train.rollouts import RolloutSteps
 from malmoi.train.signals import listening
 from malmoi.unused import refuse_unused
-from malmoi.workspace.locks import LOCK, holding
+from malmoi.workspace.locks import LOCK, holding_for_now
 
 NOBODY = Watcher()
 
@@ -78,12 +78,11 @@ def train(
     out = Path(config_path.stem) if out is None else out
     with _holding(out):
         described = {"algorithm": algorithm, "settings": given.model_dump(mode="json"), "inputs": hashes}
-        if device.current().is_main:
-            _claim(out, described, given.renamed, now)
+        is_new = device.current().is_main and _claim(out, described, given.renamed, now)
         device.barrier()
         if (out / "model").exists():
             return Trained(out / "model", is_new=False)
-        with fixed_time(start_of(out / "config.json")):
+        with _given_back(out, is_new), fixed_time(start_of(out / "config.json")):
             _train(module, config, inputs, hashes, out, watcher)
     rankings = inputs.data if isinstance(inputs, reward.Inputs) else None
     return Trained(out / "model", is_new=True, rankings=rankings)
@@ -152,8 +151,8 @@ def hash_inputs(inputs: Settings, where: str) -> dict[str, str]:
     return {name: sha256_of(path) for name, path in paths.items()}
 
 
-def _claim(out: Path, described: dict[str, Any], renamed: Mapping[str, str], now: datetime | None) -> None:
-    """Record in `out` what is trained there. Raises ConfigError if it holds anything else.
+def _claim(out: Path, described: dict[str, Any], renamed: Mapping[str, str], now: datetime | None) -> bool:
+    """Record in `out` what is trained there; whether this was new. Raises ConfigError if it holds anything else.
 
     renamed: settings that an earlier version may have written under other names
     """
@@ -168,6 +167,8 @@ def _claim(out: Path, described: dict[str, Any], renamed: Mapping[str, str], now
         raise ConfigError(f"{out}: is not empty and holds no training of Malmoi; choose another --out")
     else:
         write_json(path, {**described, "malmoi": __version__, "begun": start_of(path, now).isoformat()})
+        return True
+    return False
 
 
 def _first_difference(there: Any, here: Any) -> str:
@@ -188,8 +189,19 @@ def _holding(out: Path) -> Iterator[None]:
     if not device.current().is_main:
         yield
         return
-    with holding(out / LOCK, str(out)):
+    with holding_for_now(out / LOCK, str(out)):
         yield
+
+
+@contextlib.contextmanager
+def _given_back(out: Path, is_new: bool) -> Iterator[None]:
+    """A training that is refused before its first step leaves `out` free for another."""
+    try:
+        yield
+    except UserError:
+        if is_new and {file.name for file in out.iterdir()} == {LOCK, "config.json"}:
+            (out / "config.json").unlink()
+        raise
 
 
 def _text_folder(inputs: Settings) -> Path:

@@ -11,7 +11,7 @@ from malmoi.files import read_json
 from malmoi.retrieval.update import Updated, update_index
 from malmoi.retrieval.writer import FACTS
 from malmoi.workspace.folder import Workspace
-from malmoi.workspace.locks import LOCK, holding
+from malmoi.workspace.locks import LOCK, holding_for_now
 
 NAME = re.compile(r"[^\W_][\w.-]{0,99}")
 INDEX = "index"
@@ -28,7 +28,7 @@ class Indexed:
 
 
 def index_folder(workspace: Workspace, source: Path, name: str | None = None, encoding: str | None = None) -> Indexed:
-    """Make the workspace's index of a file or a folder of files, or bring it up to date.
+    """Make the workspace's index of a file or a folder of files, or bring it up to date; a workspace, if there is none.
 
     name: by default that of the file or folder; encoding: as `update_index`
     Raises WorkspaceError if the name is not one or is taken, InUseError if another process makes the index, and what
@@ -42,8 +42,9 @@ def index_folder(workspace: Workspace, source: Path, name: str | None = None, en
     folder = workspace.indexes / name
     if name == INDEX or folder.is_symlink():
         raise WorkspaceError(f"{name}: recipes call their own index so; choose another --name")
+    Workspace.open(workspace.path)
     # Next to the folder, not in it: the lock's file names a process, and the folder's hash shall not.
-    with holding(workspace.indexes / f".{name}{LOCK}", f"index {name}"):
+    with holding_for_now(workspace.indexes / f".{name}{LOCK}", f"index {name}"):
         _check_source(folder, source)
         return Indexed(name, folder, update_index(source, folder, encoding))
 

@@ -5,6 +5,7 @@ The operating system frees a lock when its process ends, however it ends.
 
 import contextlib
 import fcntl
+import itertools
 import os
 import socket
 import time
@@ -49,6 +50,20 @@ def holding(path: Path, what: str) -> Iterator[None]:
             yield
         finally:
             os.ftruncate(handle, 0)
+
+
+@contextlib.contextmanager
+def holding_for_now(path: Path, what: str) -> Iterator[None]:
+    """`holding`, and at the end the lock file is removed, with the folders made for it that nothing else is in."""
+    made = list(itertools.takewhile(lambda folder: not folder.exists(), path.parents))
+    with holding(path, what):
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink()
+                for folder in made:
+                    folder.rmdir()
 
 
 @contextlib.contextmanager

@@ -1,8 +1,11 @@
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -103,6 +106,42 @@ def test_the_lock_is_free_after_an_error_inside(tmp_path: Path) -> None:
         raise KeyError
     with workspace.running("0001-sft"):
         pass
+
+
+def test_a_lock_for_now_leaves_nothing_that_was_not_there(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    for lock in (tmp_path / "there" / ".lock", tmp_path / "new" / "below" / ".lock"):
+        with pytest.raises(KeyError), locks.holding_for_now(lock, "it"):
+            assert locks.is_held(lock)
+            with pytest.raises(InUseError), locks.holding_for_now(lock, "it"):
+                pass
+            assert locks.is_held(lock)
+            raise KeyError
+    assert list(tmp_path.rglob("*")) == [tmp_path / "there"]
+    with locks.holding_for_now(tmp_path / "new" / "below" / ".lock", "it"):
+        (tmp_path / "new" / "made").touch()
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "new", tmp_path / "new" / "made", tmp_path / "there"]
+
+
+def test_locks_that_are_removed_and_made_again_are_held_by_one_at_a_time(tmp_path: Path) -> None:
+    """flock is by open file: threads exclude each other as processes do."""
+    inside, most, done = list[int](), list[int](), list[int]()
+
+    def work() -> None:
+        while len(done) < 60:
+            with contextlib.suppress(InUseError), locks.holding_for_now(tmp_path / "a" / "b" / ".lock", "it"):
+                inside.append(1)
+                most.append(len(inside))
+                time.sleep(0.0005)
+                inside.pop()
+                done.append(1)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(most) == {1} and not list(tmp_path.iterdir())
 
 
 def test_readers_share_a_run_and_keep_it_from_those_who_would_change_it(tmp_path: Path) -> None:
