@@ -43,20 +43,15 @@ def holding(path: Path, what: str) -> Iterator[None]:
 
     Raises InUseError that names the process which holds it.
     """
-    with _locked(path, what) as handle:
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
-        try:
-            yield
-        finally:
-            os.ftruncate(handle, 0)
+    with _named(path, what, []):
+        yield
 
 
 @contextlib.contextmanager
 def holding_for_now(path: Path, what: str) -> Iterator[None]:
     """`holding`, and at the end the lock file is removed, with the folders made for it that nothing else is in."""
-    made = list(itertools.takewhile(lambda folder: not folder.exists(), path.parents))
-    with holding(path, what):
+    made = list[Path]()
+    with _named(path, what, made):
         try:
             yield
         finally:
@@ -64,6 +59,17 @@ def holding_for_now(path: Path, what: str) -> Iterator[None]:
                 path.unlink()
                 for folder in made:
                     folder.rmdir()
+
+
+@contextlib.contextmanager
+def _named(path: Path, what: str, made: list[Path]) -> Iterator[None]:
+    with _locked(path, what, made) as handle:
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
+        try:
+            yield
+        finally:
+            os.ftruncate(handle, 0)
 
 
 @contextlib.contextmanager
@@ -129,10 +135,14 @@ def until_free(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(path: Path, what: str) -> Iterator[int]:
-    """The open lock file. Another process may remove the file before it is locked; then a new one is made."""
+def _locked(path: Path, what: str, made: list[Path]) -> Iterator[int]:
+    """The open lock file. Another process may remove the file before it is locked; then a new one is made.
+
+    made: gets the folders that were missing, the innermost first
+    """
     while True:
         with disk_errors(path):
+            made[:] = list(itertools.takewhile(lambda folder: not folder.exists(), path.parents)) or made
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)

@@ -141,7 +141,7 @@ def test_locks_that_are_removed_and_made_again_are_held_by_one_at_a_time(tmp_pat
         thread.start()
     for thread in threads:
         thread.join()
-    assert set(most) == {1} and not list(tmp_path.iterdir())
+    assert set(most) == {1} and not list(tmp_path.rglob(".lock"))
 
 
 def test_readers_share_a_run_and_keep_it_from_those_who_would_change_it(tmp_path: Path) -> None:
