@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from malmoi.corpus.steps.personal_forms import HIDDEN, KINDS, MASKS, ONE_DIGIT, STARTS, WIDE, Kind
-from malmoi.corpus.steps.personal_named import Taken, find_named, is_numbered
+from malmoi.corpus.steps.personal_named import Taken, find_listed, find_named, is_numbered, is_section
 
 _MAY_HAVE = re.compile(r"\d[^\w\n]{0,2}\d|@|<<|\+\d|[A-Z]\d|:[0-9a-fA-F]{0,4}:")
 
@@ -34,6 +34,7 @@ def find_personal(text: str) -> list[tuple[int, int, str]]:
             continue
         if starts or not kind.at_start:
             _take(kind, text, lower, starts, taken)
+    find_listed(text, lower, taken)
     find_named(text, lower, starts, taken)
     return sorted(taken.found)
 
@@ -49,7 +50,8 @@ def _take(kind: Kind, text: str, lower: str, starts: list[int], taken: Taken) ->
     for match in matches:
         start, end = match.span(group)
         is_free = taken.is_free(start, end) and kind.is_one(match[group])
-        if is_free and not (kind.may_be_numbered and is_numbered(lower, start)):
+        is_other = is_section if kind.name == "IP address" else is_numbered
+        if is_free and not ((kind.may_be_numbered or is_other is is_section) and is_other(lower, start)):
             taken.add(start, end, kind.name)
 
 

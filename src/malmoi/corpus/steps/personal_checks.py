@@ -12,8 +12,9 @@ _ISSUED = re.compile(
 _DATE = re.compile(
     r"(1[5-9]|20)\d\d([-./ ]{1,2})(0?[1-9]|1[0-2])\2(0?[1-9]|[12]\d|3[01])(?!\d)"
     r"|(0?[1-9]|[12]\d|3[01])([-./ ]{1,2})(0?[1-9]|[12]\d|3[01])\6(1[5-9]|20)\d\d(?!\d)"
-    r"|(1[5-9]|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?!\d)"
+    r"|(1[5-9]|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?:([01]\d|2[0-3])([0-5]\d){1,2})?(?!\d)"
 )
+_NO_EMAIL = (".png", ".jpg", ".gif", ".svg", ".webp", ".js", ".css")
 _FRACTION = re.compile(r"\d{1,3}\.\d{5,}|[1-9]\d*(/\d+)+")
 _YEARS = re.compile(r"(1[5-9]|20)\d\d([-–/, .~]{1,3}(1[5-9]|20)\d\d)+")
 
@@ -21,6 +22,11 @@ _YEARS = re.compile(r"(1[5-9]|20)\d\d([-–/, .~]{1,3}(1[5-9]|20)\d\d)+")
 def digits_of(text: str) -> str:
     """The digits of a text alone."""
     return re.sub(r"\D", "", text)
+
+
+def is_email(text: str) -> bool:
+    """No name of a picture for two densities, and not the address of a repository."""
+    return not text.lower().endswith(_NO_EMAIL) and not text.startswith("git@")
 
 
 def is_card(text: str) -> bool:
@@ -35,7 +41,8 @@ def is_card(text: str) -> bool:
 def is_resident(text: str) -> bool:
     """By its date of birth and the digit of century and sex. Numbers given since October 2020 have no checksum.
 
-    Thirteen digits in a row that are the bar code of a Korean ware are none, unless they have the checksum.
+    Thirteen digits in a row that are the bar code of a ware are none, nor is a number with a decimal point, unless they
+    have the checksum.
     """
     digits = digits_of(text)
     month, day = int(digits[2:4]), int(digits[4:6])
@@ -44,7 +51,7 @@ def is_resident(text: str) -> bool:
     if len(digits) < 13:
         return True
     each = list(map(int, digits))
-    is_ware = text.startswith("880") and text == digits and sum(each[::2]) % 10 == -3 * sum(each[1::2]) % 10
+    is_ware = "." in text or (text == digits and sum(each[::2]) % 10 == -3 * sum(each[1::2]) % 10)
     weighed = sum(n * weight for n, weight in zip(each, (2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5), strict=False))
     return not is_ware or (11 - weighed % 11) % 10 == each[12]
 
@@ -64,14 +71,17 @@ def is_corporation(text: str) -> bool:
 
 def is_address(text: str) -> bool:
     """An IP address that can be somebody's: with or without brackets, port, zone (RFC 4007) and prefix (RFC 4632)."""
-    plain = re.sub(r"^\[|\](?::\d+)?$", "", text)
+    plain = re.sub(r"[\[(](?:\.|dot)[\])]| \. ", ".", text)
+    plain = re.sub(r"^\[|\](?::\d+)?$", "", plain)
     plain = re.sub(r"/\d+$", "", plain)
     plain = re.sub(r":\d+$", "", plain) if plain.count(":") == 1 else plain
+    plain = plain[:-1] if re.search(r"[^:]:$", plain) else plain  # "ping 2001:db8::1: 7 packets"
     try:
         found = ipaddress.ip_address(plain)
     except ValueError:
         return False
-    return not (found.is_loopback or found.is_unspecified or found.is_multicast)
+    is_mask = found.version == 4 and found.packed[0] >= 240
+    return not (found.is_loopback or found.is_unspecified or found.is_multicast or is_mask)
 
 
 def is_iban(text: str) -> bool:

@@ -41,14 +41,21 @@ MASKS = {
 }  # fmt: skip
 """What takes the place of each kind."""
 
-ONE_DIGIT = {
-    code: str(unicodedata.digit(chr(code)))
-    for code in range(0x660, sys.maxunicode)
-    if unicodedata.category(chr(code)) == "Nd"
-} | {ord(wide): plain for wide, plain in zip("＋－（）．＠：／＿　", "+-().@:/_ ", strict=True)}
-"""Digits of all scripts, and signs of full width -> those of ASCII, one for one."""
-WIDE = re.compile("[\u0660-\u0669\u06f0-\u06f9\u0966-\u096f\u09e6-\u09ef\u0e50-\u0e59\uff10-\uff19\uff20]")
-"""Digits of other scripts, in a text that is worth to be translated."""
+ONE_DIGIT = (
+    {
+        code: str(unicodedata.digit(chr(code)))
+        for code in range(0x660, sys.maxunicode)
+        if unicodedata.category(chr(code)) == "Nd"
+    }
+    | {ord(wide): plain for wide, plain in zip("＋－（）．＠：／＿　‐‑−", "+-().@:/_ ---", strict=True)}
+    | {code: chr(code - 0xFEE0) for code in (*range(0xFF21, 0xFF3B), *range(0xFF41, 0xFF5B))}
+)
+"""Digits of all scripts, letters and signs of full width, other hyphens -> those of ASCII, one for one."""
+WIDE = re.compile(
+    "[\u0660-\u0669\u06f0-\u06f9\u0966-\u096f\u09e6-\u09ef\u0e50-\u0e59\uff10-\uff19\uff20-\uff3a\uff41-\uff5a"
+    "\uff0d\u2010\u2011\u2212]"
+)
+"""One of these, in a text that is worth to be translated."""
 
 _S = r"(?: ?[-–‐‑—−./·] ?| ?[ \u00a0] ?)"
 """What joins the parts of a telephone number."""
@@ -63,14 +70,14 @@ _EMAIL = re.compile(
     rf"|(?<!\w)\"[^\"\n@]{{1,40}}\"@{_HOST}(?![{_A}@])"
     rf"|(?<!\w)(?:[\u00c0-\u024f\u0370-\u052f\u3040-\u30ff\u4e00-\u9fff]|[a-z]){{1,30}}@{_HOST}(?![{_A}@])"
 )
-_NO_EMAIL = (".png", ".jpg", ".gif", ".svg", ".webp", ".js", ".css")
 _DOMAIN = (
-    r"(?:com|org|net|edu|gov|info|biz|io|ac|co|go|or|re|pe|ne|kr|uk|de|fr|jp|us|ca|au|cn|eu|it|es|nl|in|me|dev|app|ai)"
+    r"(?:com|org|net|edu|gov|info|biz|io|ac|co|go|or|re|pe|ne|kr|uk|de|fr|jp|us|ca|au|cn|eu|it|es|nl|in|me|dev|app|ai"
+    r"|nz|br|mx|pl|se|dk|fi|ru|za|sg|hk|tw|ie|be|ch|xyz)"
 )
 _OPEN, _SHUT = r"[ _]?[\[({<「] ?", r" ?[\])}>」][ _]?"
 _AT = rf"(?:{_OPEN}(?:at|AT|At|a|@|골뱅이|앳|엣|where)(?: sign)?{_SHUT}|&#0?64;|&#x40;|&commat;|%40)"
 _DOT = rf"(?:{_OPEN}(?:dot|DOT|Dot|d0t|\.|점|쩜|닷|punto|punkt|point){_SHUT}|\.)"
-_SAID = rf"(?: (?:dot|DOT|Dot|점|쩜|닷) |[-_](?:dot|DOT)[-_]| ?(?:점|쩜|닷) ?|\.|{_DOT})"
+_SAID = rf"(?: (?:dot|DOT|Dot|점|쩜|닷) | ?[-_](?:dot|DOT)[-_] ?| ?(?:점|쩜|닷) ?|\.|{_DOT})"
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,40}"
 _FRONT = rf"(?<![{_A}.+%-])"
 _PARTS = rf"(?:[A-Za-z0-9-]{{1,40}}{_SAID}){{1,4}}"
@@ -82,6 +89,8 @@ _HIDDEN_EMAIL = re.compile(
     rf"|{_FRONT}{_NAME} ?(?:골뱅이|앳) ?{_PARTS}[A-Za-z]{{2,12}}(?![{_A}@])"
     rf"|{_FRONT}{_NAME} ?골뱅이 ?[가-힣]{{2,6}} ?(?:\.|점|쩜|닷) ?(?:컴|넷|com|net|co\.kr|케이알|씨오)"
     rf"|{_FRONT}{_NAME} ?@ ?{_PARTS}{_DOMAIN}(?![{_A}@])"
+    rf"|{_FRONT}{_NAME} @ (?:[A-Za-z0-9-]{{1,40}} \. ){{1,4}}{_DOMAIN}(?![{_A}@])"
+    rf"|{_FRONT}{_NAME} -(?:at|AT)- {_PARTS}{_DOMAIN}(?![{_A}@])"
 )
 HIDDEN = re.compile(
     r"[\[({<「_-] ?(?:[aA][tT]|[dD][oO0][tT]|[a.@][\])}]|where|골|점|엣)|&(?:#0?64|#x40|commat);|%40"
@@ -92,14 +101,17 @@ HIDDEN = re.compile(
 _IP4 = re.compile(
     # The number of a version looks the same.
     rf"(?<!rv:)(?<!ersion )(?<!버전 )(?:(?<![{_A}.\-/])|(?<=//))(?:\d{{1,3}}\.){{3}}\d{{1,3}}(?:/\d{{1,2}}|:\d{{1,5}})?"
-    rf"(?![{_A}-]|\.\d)"
+    rf"(?![{_A}-]|\.\d|절)"
+)
+_APART_IP4 = re.compile(
+    rf"(?<![{_A}.\-/])\d{{1,3}}(?P<dot>\[\.\]|\(\.\)|\[dot\]| \. )\d{{1,3}}(?P=dot)\d{{1,3}}(?P=dot)\d{{1,3}}(?![{_A}])"
 )
 _IP6 = re.compile(
     rf"(?<![\w:.])(?=\[?[A-Fa-f:]*\d)\[?(?:[0-9a-fA-F]{{0,4}}:){{2,8}}(?:(?:\d{{1,3}}\.){{3}}\d{{1,3}}|[0-9a-fA-F]{{0,4}})"
-    rf"(?:%[A-Za-z0-9.~_-]{{1,24}})?(?:\](?::\d{{1,5}})?|/\d{{1,3}})?(?![{_A}:]|\.\d)"
+    rf"(?:%[A-Za-z0-9.~_-]{{1,24}})?(?:\](?::\d{{1,5}})?|/\d{{1,3}})?(?![{_A}]|:[0-9a-fA-F:]|\.\d)"
 )
-_RESIDENT = re.compile(rf"{_B}\d{{6}}\s?[-–—~]?\s?[1-8](?:\d{{6}}|\*{{6}}){_E}")
-_J = r"(?: ?[-–.] ?|[ \u00a0]{1,2})"
+_RESIDENT = re.compile(rf"{_B}\d{{6}}\s?[-–—~_/·.]?\s?[1-8](?:\d{{6}}|\*{{6}}){_E}")
+_J = r"(?: ?[-–./·_] ?|[ \u00a0\t]{1,2})"
 _NO_GROUP = rf"{_B}(?<!\+)(?<!\d{{4}} )"
 _LONG_CARD = re.compile(rf"{_NO_GROUP}(?:(?:\d{{4}}{_J}){{4}}\d{{1,3}}|\d{{6}}{_J}\d{{13}}|\d{{17,19}}){_E}")
 _CARD = re.compile(
@@ -141,7 +153,8 @@ _BANKS = (
     "예금주",
 )  # fmt: skip
 _BEFORE_BANK = re.compile(
-    rf"{_B}(?P<it>\d{{2,6}}(?:-\d{{1,8}}){{2,4}}|\d{{3}}-\d{{8,11}})[ ,(/:]{{1,3}}"
+    rf"{_B}(?!01[016789])(?P<it>\d{{2,6}}(?P<j> ?[-–./·_] ?|[ \u00a0])\d{{1,8}}(?:(?P=j)\d{{1,8}}){{1,3}}"
+    rf"|\d{{3}}-\d{{8,11}}|\d{{10,16}})[ ,(/:]{{1,3}}"
     r"(?:[가-힣A-Za-z]{0,5}(?:은행|뱅크)|농협|수협"
     r"|신협|새마을금고|우체국|국민|신한|우리|하나|기업|토스|예금주)"
 )
@@ -156,11 +169,11 @@ _IBAN = re.compile(
     rf"(?:[ \u00a0-][A-Z0-9]{{1,3}})?(?:[ -][A-Z0-9]{{1,2}})?)(?![{_A}])"
     rf"|(?<![{_A}])(?:{_IBAN_OF.lower()})\d{{2}}[a-z0-9]{{11,30}}(?![{_A}])"
 )
-STARTS = re.compile(r"[(+\d](?<![A-Za-z0-9_][(+\d])(?=(?:[^\w\n]{0,3}[\d*]){5}|(?:-8)?\d\d[-. ][A-Z])")
+STARTS = re.compile(r"[(+\d](?<![A-Za-z0-9_][(+\d])(?=(?:(?:[^\w\n]|_){0,3}[\d*]){5}|(?:-8)?\d\d[-. ][A-Z])")
 """Where a number of several digits begins."""
 _LETTERS_THEN_DIGITS = re.compile(r"\d\d(?<=[A-Za-z]{2}\d\d)")
 KINDS = (
-    Kind("e-mail", _EMAIL, lambda found: not found.lower().endswith(_NO_EMAIL), words=("@",)),
+    Kind("e-mail", _EMAIL, checks.is_email, words=("@",)),
     Kind("e-mail", _HIDDEN_EMAIL, may=HIDDEN),
     Kind("bank account", _IBAN, checks.is_iban, anchor=_LETTERS_THEN_DIGITS),
     Kind("Korean resident number", _RESIDENT, checks.is_resident, at_start=True, may_be_numbered=True),
@@ -173,7 +186,8 @@ KINDS = (
     Kind("telephone", _NATIONAL, checks.is_national, at_start=True, may_be_numbered=True),
     Kind("telephone", _BRACKETS, checks.is_bracketed,
          at_start=True, may_be_numbered=True),
-    Kind("business number", re.compile(rf"{_B}\d{{3}}-\d{{2}}-\d{{5}}{_E}"), checks.is_business, at_start=True),
+    Kind("business number", re.compile(rf"{_B}\d{{3}}( ?[-–·] ?)\d{{2}}\1\d{{5}}{_E}"), checks.is_business,
+         at_start=True),
     Kind("driving licence", re.compile(rf"{_B}(?:1[1-9]|2[0-8])-\d{{2}}-\d{{6}}-\d{{2}}{_E}"), at_start=True),
     Kind("passport", re.compile(r"(?<![A-Z0-9<])P[A-Z<][A-Z]{3}[A-Z]+<(?=[A-Z<]*<<)[A-Z<]{20,38}(?![A-Z0-9<])"),
          words=("<<",)),
@@ -184,4 +198,5 @@ KINDS = (
          may=re.compile(r"\d{3}[A-Z]\d{4}"), may_be_numbered=True),
     Kind("IP address", _IP6, checks.is_address, may=re.compile(":[0-9a-fA-F]{0,4}:")),
     Kind("IP address", _IP4, checks.is_address, may=re.compile(r"\d\.\d{1,3}\.\d")),
+    Kind("IP address", _APART_IP4, checks.is_address, may=re.compile(r"\d(?:[\[(](?:\.|dot)[\])]| \. )\d")),
 )  # fmt: skip

@@ -33,7 +33,7 @@ class Named:
     gap: str = ""
 
 
-_END = r"(?![A-Za-z0-9_]|[-.,]\d|\s?(?:원|won|개|명|년|%|usd|krw|달러|eur|px|kg|km|mb|gb)(?![a-z]))"
+_END = r"(?![A-Za-z0-9_]|[-.,]\d|\s?(?:원|won|개|명|년|건|%|usd|krw|달러|eur|px|kg|km|mb|gb)(?![a-z]))"
 _NUMBER = (
     r"(?:[\s_.-]*(?:nos?|nums?|numbers?|nr|id|#|№|번호|号码|號碼|番号|номер|num[eé]ro|número|nummer)(?![a-z])\.?)?"
 )
@@ -56,7 +56,7 @@ _PHONE_WORDS = (
     r"|(?<![a-z])(?:llam(?:e|é|ar|ada|adas|ame|en)|marque|appele[rz]|joindre|anruf|ruf|chiam(?:a|are|ate)|ligue|ligar)"
     r"(?: (?:al?|au|unter|il|lo|para|el|le))?(?: n[uú]mero)?(?![a-z])"
     r"|(?<![a-z])(?:desk|pager|callback|call back|backup|emergency|switchboard|reception)(?![a-z])"
-    r"|[a-z_]*(?:phone|mobile|telefon|telefoon|cellulare?)|(?<![a-z])(?:tel|tel[ée]fono|telefone|t[ée]l[ée]phone|tél|tele|tf|tfn"
+    r"|[a-z_]*(?:phone|mobile|telefon|telefoon|cellulare?)|(?<![a-z./])(?:tel|tel[ée]fono|telefone|t[ée]l[ée]phone|tél|tele|tf|tfn"
     r"|telf|tfno|tlf|tlfn|mob|mobil|m[óo]vil|celular|cell?|cel|portable|handy|gsm|fax|faks|hotline|helpline|whatsapp|viber"
     r"|signal|sms|call|calls|dial|text|ring|contact|landline|telp|telepon|puh|puhelin|s[íi]mi|telefón|telefonas"
     r"|t[āa]lrunis|đt|sđt|h\.?p|ph|toll[- ]free)s?(?![a-z])"
@@ -64,10 +64,11 @@ _PHONE_WORDS = (
     r"|콜센터|고객센터|대표번호|카톡|電話|电话|手机|手機|携帯|傳真|传真|тел(?:ефон)?|факс|моб(?:ильный)?|τηλ(?:έφωνο)?"
     r"|κιν(?:ητό)?|điện thoại|โทร(?:ศัพท์)?|هاتف|جوال|تلفن|موبایل|फ़?ोन|फोन|मोबाइल|ফোন|মোবাইল|טלפון|נייד)"
 )
-_LETTER = r"(?<![\w.])[tmpf]"
+_LETTER = r"(?<![\w.])[tmpfo]"
 _BANKS = (
     r"(?:[가-힣a-z]{0,6}(?:은행|뱅크|저축은행)|농협|수협|신협|새마을금고|우체국|kb|nh|ibk|sc제일|kdb|im뱅크|국민|신한|우리|하나|기업|카카오|토스"
-    r"|케이|제일|씨티|부산|대구|광주|전북|경남|제주|산업|(?<![가-힣])[가-힣]{2,6}증권)"
+    r"|케이|제일|씨티|부산|대구|광주|전북|경남|제주|산업|(?<![가-힣])[가-힣]{2,6}증권"
+    r"|bank(?: (?:of )?[a-z]{4,8})?|nonghyup|suhyup|shinhyup|shinhan|woori|kookmin|(?:credit )?(?:union|cooperatives?))"
 )
 _TELEPHONE = re.compile(
     r"[+(]{0,2}\d{1,9}\)?(?:[ \u00a0]{0,2}[-–‐‑—−./·]?[ \u00a0]{0,2}\(?\d{1,9}\)?){0,6}"
@@ -76,12 +77,16 @@ _TELEPHONE = re.compile(
 )
 _ACCOUNT = re.compile(
     rf"[A-Z]{{2}}\d{{2}}(?:[ -]?[A-Z0-9]{{4}}){{3,7}}(?:[ -]?[A-Z0-9]{{1,3}})?{_END}"
+    rf"|\d{{2,6}}(?P<j> ?[-–./·_] ?|[\u00a0\t])\d{{1,8}}(?:(?P=j)\d{{1,8}}){{1,3}}{_END}"
     rf"|[A-Z]{{0,4}}\d[A-Z0-9]*(?:[ -][A-Z0-9]*\d[A-Z0-9]*){{0,8}}{_END}"
 )
 _DOCUMENT = (
     r"(?:(?=(?:[A-Za-z]*\d){4})[A-Za-z0-9]{6,10}|(?=(?:[A-Z]*\d){3})[A-Z0-9]{8,9}|[A-Za-z]{1,2}[ -]\d{6,8}"
-    rf"|\d{{1,2}} ?\d{{2}} \d{{6}}|\d{{2}} \d{{7}}){_END}"
+    rf"|\d{{1,2}} ?\d{{2}} \d{{6}}|\d{{2}} \d{{7}}|[A-Z][ –-]?\d{{3}}[A-Z0-9]\d{{4}}){_END}"
 )
+
+
+_FIRM = re.compile(rf"\d{{3}}(?: ?[-–./·_] ?|[ \u00a0])?\d{{2}}(?: ?[-–./·_] ?|[ \u00a0])?\d{{5}}{_END}")
 
 
 def _is_account(text: str) -> bool:
@@ -92,9 +97,14 @@ def _is_account(text: str) -> bool:
 NAMED = (
     Named("Korean resident number",
           r"(?:주민(?:등록)?(?: ?번호)?|외국인(?:등록)?(?: ?번호)?|(?<![a-z])rrn|(?:resident|alien) registration)",
-          re.compile(rf"\d{{6}} ?[-–—~]? ?\d(?:\d{{6}}|\*{{6}}|x{{6}}){_END}", re.I), lambda found: True),
-    Named("business number", r"(?:사업자|(?<![a-z])brn|business (?:registration|reg\.?|licen[cs]e))(?: ?등록)?",
-          re.compile(rf"\d{{3}}[- ]?\d{{2}}[- ]?\d{{5}}{_END}"), lambda found: True),
+          re.compile(rf"\d{{6}} ?[-–—~_/·.]? ?\d(?:\d{{6}}|\*{{6}}|x{{6}}){_END}", re.I), lambda found: True),
+    Named("business number",
+          r"(?:사업자|(?<![a-z])(?:brn|business (?:registration|reg\.?|licen[cs]e)|biz\.?(?: reg\.?)?))(?: ?등록)?",
+          _FIRM, lambda found: True),
+    Named("business number",
+          r"(?:(?<![가-힣])등록 ?번호|공급(?:자|받는 ?자)|세금 ?계산서"
+          r"|(?<![a-z])(?:seller|buyer|company reg(?:istration|\.)?|business (?:number|no\.?|id)|tax (?:id|no\.?)))",
+          _FIRM, checks.is_business, True),
     Named("corporate number", r"(?:법인(?: ?등록)?|corporat(?:e|ion) (?:registration|reg\.?))",
           re.compile(rf"\d{{6}}[- ]?\d{{7}}{_END}"), lambda found: True),
     Named("driving licence",
@@ -114,7 +124,8 @@ NAMED = (
           _ACCOUNT, _is_account, True),
     Named("bank account", r"(?<![a-z])sort[ -]?code", re.compile(rf"\d\d[- ]?\d\d[- ]?\d\d{_END}"), lambda found: True),
     Named("bank account", rf"{_BANKS}\)?",
-          re.compile(rf"(?:\d{{2,6}}(?:-\d{{1,8}}){{2,4}}|\d{{3}}-\d{{8,11}}|\d{{10,16}}){_END}"),
+          re.compile(rf"(?:\d{{2,6}}(?P<j> ?[-–./·_] ?|[ \u00a0\t])\d{{1,8}}(?:(?P=j)\d{{1,8}}){{1,3}}"
+                     rf"|\d{{3}}-\d{{8,11}}|\d{{10,16}}){_END}"),
           lambda found: checks.is_account(found) and not checks.is_dated(found)),
     Named("telephone", _LETTER, _TELEPHONE,
           lambda found: checks.is_telephone(found, 9 if found.isdigit() else 7), gap=r"[*\s]*[:.)\]：][*\s\"]{0,4}$"),
@@ -138,11 +149,48 @@ _OF_DOCUMENTS = (
 """Numbers that begin with letters come after one of these."""
 _NUMBERED = re.compile(
     r"(?:isbn|issn|(?<![a-z])(?:doi|ean|upc|gtin|cas|sku|lot|rev|serial|version|patent|part|tracking|invoice|order|barcode|parcel"
-    r"|waybill|model)|주문|송장|바코드|사건|특허|우편|일련|모델|제품|상품|문서|접수|당첨|품번|관리)"
-    + STRICT
-    + r"|[$€£¥₩₽] ?$|arxiv:$|(?<![a-z])pp\. ?$"
+    r"|waybill|model|item|stock|p/n)|주문|운?송장|바코드|사건|특허|우편|일련|모델명?|제품|상품(?:코드)?|부품|문서|접수|당첨"
+    r"|품번|관리)" + STRICT + r"|[$€£¥₩₽] ?$|arxiv:$|(?<![a-z])pp\. ?$"
 )
 """Words before numbers that look like personal ones, and are none."""
+
+
+_SECTION = re.compile(
+    r"(?:(?<![a-z])(?:section|sec\.|table|eq\.?|equation|fig(?:ure)?\.?|chapter|chrome|safari|firefox|edge|version|ver\.?"
+    r"|build|release)|그림|표|크롬|사파리|파이어폭스|엣지|버전)[^\w\n]{0,3}$"
+    r"|(?:(?<![a-z])(?:version|upgrade|update|downgrade)[a-z]*|버전)[^\n]{4,36}(?:(?<![a-z])to|에서|→|->) $"
+)
+"""Words before four numbers that are no IP address."""
+
+
+def is_section(lower: str, start: int) -> bool:
+    """Whether a word before numbers with dots says that they are a section or a version. lower: in lower case"""
+    return _SECTION.search(lower[max(0, start - LOOK_BACK) : start]) is not None
+
+
+_PASSPORT = re.compile(r"[A-Za-z](?:\d{8}|\d{3}[A-Za-z]\d{4})")
+_LISTED = (
+    ("passport", re.compile(r"여권|passport"),
+     re.compile(r"(?<![A-Za-z0-9-])[MSRODGmsrodg](?:[ \u00a0–-]?[A-Za-z0-9]){8}(?![A-Za-z0-9]|-\d)"),
+     lambda found: _PASSPORT.fullmatch(re.sub(r"[^A-Za-z0-9]", "", found)) is not None),
+    ("telephone", re.compile(r"연락처|전화|휴대폰|(?<![a-z])(?:phone|mobile|tel)(?![a-z])"),
+     re.compile(r"(?<![A-Za-z0-9_.\-/])0(?:2|[3-6][1-5]|70|80|50\d)\d{7,8}(?![A-Za-z0-9_]|-\d|\.\d)"),
+     checks.is_telephone),
+)  # fmt: skip
+"""(kind, word, form, whether it is one) of what is in a list or a table under a word."""
+LISTED_WITHIN = 240
+"""Letters from such a word on."""
+
+
+def find_listed(text: str, lower: str, taken: "Taken") -> None:
+    """Add what a heading names, and has a form of its own."""
+    for name, word, form, is_one in _LISTED:
+        end = -1
+        for match in word.finditer(lower):
+            for found in form.finditer(text, max(match.end(), end), match.end() + LISTED_WITHIN):
+                if taken.is_free(*found.span()) and is_one(found[0]) and not is_numbered(lower, found.start()):
+                    taken.add(*found.span(), name)
+            end = match.end() + LISTED_WITHIN - LONGEST
 
 
 def is_numbered(lower: str, start: int) -> bool:
