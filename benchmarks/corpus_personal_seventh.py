@@ -2,8 +2,8 @@
 
 `corpus_personal_seventh.jsonl.gz` has 1,500 texts with 3,214 values as pages, mails, tables and logs have them, made
 from the published rules of their formats and 167 templates in Korean, English and both, and 1,500 texts of what only
-looks alike: numbers of parts, editions, versions, bar codes. Of 28 of these the company's registration number is
-masked, since we take that for personal; they are counted apart.
+looks alike: numbers of parts, editions, versions, bar codes. Some of these have a company's registration number, which
+is masked on purpose: they are counted apart.
 """
 
 import gzip
@@ -37,7 +37,8 @@ def measure() -> None:
                 n_right += right
                 n_wrong += not right
     n = sum(CORPORATE.search(text) is not None for text in taken)
-    print(f"{of.total()} values, recall {wilson(hits.total(), of.total())}; precision {wilson(n_right, n_right + n_wrong)}; "
+    precision = wilson(n_right, n_right + n_wrong)
+    print(f"{of.total()} values, recall {wilson(hits.total(), of.total())}; precision {precision}; "
           f"of {n_clean} texts without any {len(taken)} are taken, {n} of them for a company's number")  # fmt: skip
     for kind in sorted(of):
         print(f"  {kind:<18} {wilson(hits[kind], of[kind])} of {of[kind]}")
