@@ -78,7 +78,7 @@ def main_text(pages: Sequence[tuple[bytes, str]], title: str) -> None:
 
 def of_readability(folder: Path) -> Iterator[tuple[bytes, str]]:
     """Pages and what their authors expect. Those without an expected text are left out."""
-    from lxml import html
+    from lxml import html  # type: ignore[import-untyped]
 
     for path in sorted(folder.glob("*/source.html")):
         wanted = (path.parent / "expected.html").read_text("utf-8")
