@@ -98,7 +98,7 @@ def test_a_build_whose_driver_was_killed_is_found_and_goes_on(
     words = ["corpus", "build", os.path.relpath(pages, tmp_path), "--out", "corpus", "--set", "min_score=0", "--set",
              "rules=[]", "--on", f"ray://{cluster.address}"]  # fmt: skip
     driver = subprocess.Popen([sys.executable, "-c", code, *words], cwd=tmp_path)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while not (read := list(out.glob("parts/*.json"))) and time.monotonic() < until:
         time.sleep(0.01)
     driver.kill()

@@ -101,7 +101,7 @@ def test_a_recipe_whose_driver_was_killed_is_found_and_goes_on(cluster: Any, tmp
     words = ["run", str(TINY), "--workspace", str(tmp_path / "w"), "--on", f"ray://{cluster.address}", "--ranks", "1"]
     command = [sys.executable, "-m", "malmoi", *words, *(word for one in settings for word in ("--set", one))]
     driver = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    metrics, until = "runs/*-pretrain/metrics.jsonl", time.monotonic() + 120
+    metrics, until = "runs/*-pretrain/metrics.jsonl", time.monotonic() + 600
     while time.monotonic() < until and driver.poll() is None:
         found = list((tmp_path / "w").glob(metrics))
         if found and found[0].read_bytes().count(b"\n") >= 3:
@@ -109,7 +109,7 @@ def test_a_recipe_whose_driver_was_killed_is_found_and_goes_on(cluster: Any, tmp
         time.sleep(0.01)
     driver.kill()
     driver.communicate()
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     assert "pretrain  0003-pretrain (resumed)" in done.stdout and "1 rank on ray://" in done.stdout
     rows = read_jsonl(next((tmp_path / "w").glob(metrics)))
@@ -125,7 +125,7 @@ def test_a_job_trains_there_whether_the_terminal_or_a_page_began_it(
 ) -> None:
     node, on = cluster.add_node(num_cpus=1), f"ray://{cluster.address}"
     words = ["improve", "--how", "train", "--yes", "--on", on, "--ranks", "1", "--workspace", str(small_ring.path)]
-    said = subprocess.run([sys.executable, "-m", "malmoi", *words], capture_output=True, text=True, timeout=300)
+    said = subprocess.run([sys.executable, "-m", "malmoi", *words], capture_output=True, text=True, timeout=900)
     assert said.returncode == 0, said.stdout + said.stderr
     assert f"trains on {on}; time and memory are those of this machine" in said.stdout
     assert f"--algorithm dpo --on {on} --ranks 1 --yes" in said.stdout
@@ -139,7 +139,7 @@ def test_a_job_trains_there_whether_the_terminal_or_a_page_began_it(
             shown = owner.post("/api/improve/preview", json={**asked, "estimate": False}).json()
             assert [one["name"] for one in shown["remarks"] if one["code"] == "elsewhere"] == [on]
             job = owner.post("/api/improve", json=asked).json()["id"]
-            until(lambda: find_job(ledger, job)["status"] not in ("queued", "running"))
+            until(lambda: find_job(ledger, job)["status"] not in ("queued", "running"), 600)
             assert find_job(ledger, job)["status"] == "done", log_of(small_ring, job)
         assert sum(f"1 rank on {on}" in line for line in log_of(small_ring, job)) == 2
     finally:
