@@ -21,7 +21,7 @@ from malmoi.files import write_bytes
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 MOST_PIXELS = 50_000_000
-"""Of a picture that is read: about 600 MB while it is decoded. Phones take pictures of 12 to 50 million."""
+"""Of a picture that is read: about 750 MB while it is decoded. Phones take pictures of 12 to 50 million."""
 MOST_BYTES = 200_000_000
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """Those that Pillow decodes itself; others, such as EPS, would start programs."""
@@ -191,7 +191,8 @@ def _seen(image: Image.Image, name: str) -> tuple[Pixels, Mask | None]:
     if image.mode == "F":
         raise DataError(f"{name}: its pixels are fractions, whose white is not known; save it as PNG")
     if not image.has_transparency_data:
-        return np.asarray(image.convert("RGB")), None
-    seen, ground = image.convert("RGBA"), Image.new("RGB", image.size, WHITE)
+        return np.asarray(image if image.mode == "RGB" else image.convert("RGB")), None
+    seen = image if image.mode == "RGBA" else image.convert("RGBA")
+    ground = Image.new("RGB", image.size, WHITE)
     ground.paste(seen, mask=seen.getchannel("A"))
     return np.asarray(ground), np.asarray(seen.getchannel("A")) < 128
