@@ -1,5 +1,6 @@
 """`malmoi draw`: pictures from a sentence, from another picture, or into a part of one."""
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -124,6 +125,7 @@ def draw(
     given = None if start is None else read_picture(start)
     covered = None if mask is None else read_mask(read_picture(mask))
     words = _words(prompt, given)
+    _check_out(out)
     here = Workspace(workspace)
     name, folder = find_picture_model(here, model)
     network = load_pictures(folder)
@@ -133,8 +135,7 @@ def draw(
         seed=secrets.randbelow(2**31) if seed is None else seed, size=asked_size,
         start=None if given is None else given.pixels, strength=strength, mask=covered,
     )  # fmt: skip
-    about = {"model": name, "model_sha256": sha256_in(here, folder)}
-    about |= {"lora": "; ".join(loras)} if loras else {}
+    about = {"model": name, "model_sha256": sha256_in(here, folder)} | ({"lora": "; ".join(loras)} if loras else {})
     of_here = [sha256_in(here, path) for text in lora or () if (path := parse_lora(text, here.models).path).is_dir()]
     rows = _draw(network, request, out, about)
     drawing = _record(here, request, about, of_here, rows, start, mask)
@@ -147,6 +148,15 @@ def _words(prompt: str | None, given: "Given | None") -> str:
     if given is None and not (prompt or "").strip():  # known before a large model is loaded
         raise ConfigError("prompt: is empty; say what to draw")
     return prompt if prompt is not None else given.about.get("prompt", "") if given is not None else ""
+
+
+def _check_out(out: Path) -> None:
+    """Known before what may take minutes is drawn. Raises ConfigError for a folder that cannot be written into."""
+    there = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise ConfigError(f"--out {out}: {there} is a file; give a folder")
+    if not os.access(there, os.W_OK):
+        raise ConfigError(f"--out {out}: {there} may not be written; give another folder")
 
 
 def _draw(network: "PictureModel", request: "Request", out: Path, about: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -151,6 +151,8 @@ def test_another_folder_of_a_model_is_used_and_named(place: Path, tmp_path: Path
         (["a", "--guidance", "nan"], "guidance nan"),
         (["a", "--sampler", "magic"], "there is none of this name"),
         (["a", "--n", "0"], "1 to 100"),
+        (["a", "missing", "--out", "{}/p.png"], "p.png is a file; give a folder"),
+        (["a", "missing", "--out", "{}/p.png/below"], "p.png is a file; give a folder"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -158,7 +160,8 @@ def test_what_cannot_be_drawn_is_one_line_and_writes_nothing(
     place: Path, tmp_path: Path, words: list[str], said: str
 ) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "p.png")
-    done = run(place, *(word.format(tmp_path) for word in words), "--out", tmp_path / "out", code=2)
+    given = ("--out", tmp_path / "out", *(word.format(tmp_path) for word in words))
+    done = run(place, *given, code=2)
     assert said in done.stderr and len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "out").exists()
 
