@@ -1,4 +1,5 @@
-/* Decodes one new token for each of several rows, through all layers of a network with RMSNorm, rotary positions and SwiGLU.
+/* Decodes one new token for each of several rows, or reads a few tokens of each, through all layers of a network with RMSNorm,
+ * rotary positions and SwiGLU.
  *
  * Decoding a token reads every weight once: the products read them at the speed of memory (products.h), and everything
  * between two products costs little. The residual stream, norms, softmax and sums are float32. If the processor has bfloat16
@@ -28,7 +29,8 @@ typedef struct {
 typedef struct {
     void *keys, *values; /* (n_layer, rows, n_kv_head, positions, head_dim), float32 or bfloat16 like the network's inputs */
     int64_t layer_stride, row_stride, head_stride;
-    const int64_t *lengths; /* tokens that each row holds, which is the position of its new token */
+    const int64_t *at;   /* position of each token, which is how many of its row come before it */
+    const int64_t *rows; /* the row of each token; NULL: there is one token a row, in order */
 } Cache;
 
 INLINE float exp_of(float x) { /* 2^n · p(r), exact to 1e-7; unlike expf it vectorises */
@@ -196,21 +198,33 @@ INLINE void store_scaled(int bf16s, const float *from, float by, int64_t n, void
         else ((float *)to)[i] = from[i] * by;
 }
 
-/* Attention of one row's query heads that share a key head. qkv: (queries, keys, values) of the row; out: all its heads */
-static void attend_group(const Network *net, int64_t number, const Cache *cache, int64_t row, int64_t group,
+/* Where the cache holds the keys, or values, of a token's row. */
+static int64_t start_of(const Cache *cache, int64_t number, int64_t token, int64_t group) {
+    const int64_t row = cache->rows ? cache->rows[token] : token;
+    return number * cache->layer_stride + row * cache->row_stride + group * cache->head_stride;
+}
+
+/* Stores one key and value of a token. qkv: (queries, keys, values) of the token */
+static void store_group(const Network *net, int64_t number, const Cache *cache, int64_t token, int64_t group, const float *qkv) {
+    const int bf16s = is_bf16(net);
+    const int64_t size = net->head_dim, bytes = bf16s ? sizeof(bf16) : sizeof(float), position = cache->at[token];
+    const int64_t place = (start_of(cache, number, token, group) + position * size) * bytes;
+    float rotated[size];
+    rotate(net, net->layers + number, qkv + (net->n_head + group) * size, net->layers[number].k_norm, position, rotated);
+    store_scaled(bf16s, rotated, 1, size, (char *)cache->keys + place);
+    store_scaled(bf16s, qkv + (net->n_head + net->n_kv_head + group) * size, 1, size, (char *)cache->values + place);
+}
+
+/* Attention of one token's query heads that share a key head. qkv: as above; out: all its heads */
+static void attend_group(const Network *net, int64_t number, const Cache *cache, int64_t token, int64_t group,
                          const float *qkv, float *scores, void *out) {
     const Layer *layer = net->layers + number;
     const int bf16s = is_bf16(net);
-    const int64_t size = net->head_dim, n_shared = net->n_head / net->n_kv_head, position = cache->lengths[row];
-    const int64_t bytes = bf16s ? sizeof(bf16) : sizeof(float);
-    const int64_t start = number * cache->layer_stride + row * cache->row_stride + group * cache->head_stride;
-    char *keys = (char *)cache->keys + start * bytes, *values = (char *)cache->values + start * bytes;
-    float rotated[size];
-    rotate(net, layer, qkv + (net->n_head + group) * size, layer->k_norm, position, rotated);
-    const float *value = qkv + (net->n_head + net->n_kv_head + group) * size, scale = 1.0f / sqrtf((float)size);
-    store_scaled(bf16s, rotated, 1, size, keys + position * size * bytes);
-    store_scaled(bf16s, value, 1, size, values + position * size * bytes);
-    float queries[MOST_HEADS_AT_ONCE * size];
+    const int64_t size = net->head_dim, n_shared = net->n_head / net->n_kv_head, position = cache->at[token];
+    const int64_t bytes = bf16s ? sizeof(bf16) : sizeof(float), start = start_of(cache, number, token, group);
+    const char *keys = (char *)cache->keys + start * bytes, *values = (char *)cache->values + start * bytes;
+    const float scale = 1.0f / sqrtf((float)size);
+    float rotated[size], queries[MOST_HEADS_AT_ONCE * size];
     for (int64_t first = 0; first < n_shared; first += MOST_HEADS_AT_ONCE) {
         const int64_t head = group * n_shared + first, left = n_shared - first;
         const int64_t n_now = left < MOST_HEADS_AT_ONCE ? left : MOST_HEADS_AT_ONCE;
@@ -269,9 +283,10 @@ int64_t scratch_size(const Network *net, int64_t n_rows, int64_t n_positions) {
     return n_rows * (w.wide + w.narrow + w.hidden) + net->n_threads * scores_of(n_positions) + 64;
 }
 
-/* x: (n_rows, width) embeddings, overwritten; logits: (n_rows, vocabulary). Stores keys and values in the cache. */
-void decode(const Network *net, const Cache *cache, int64_t n_rows, int64_t n_positions, float *x, float *logits,
-            float *scratch) {
+/* x: (n_rows, width) embeddings of n_rows tokens, overwritten; logits: (n_last, vocabulary), after the tokens `last_of_text`,
+ * or after all if it is NULL. Stores keys and values in the cache. */
+void decode(const Network *net, const Cache *cache, int64_t n_rows, int64_t n_positions, const int64_t *last_of_text,
+            int64_t n_last, float *x, float *logits, float *scratch) {
     const Widths w = widths_of(net);
     const int64_t width = net->width;
     float *large = scratch + net->n_threads * scores_of(n_positions), *small = large + n_rows * w.wide;
@@ -291,6 +306,11 @@ void decode(const Network *net, const Cache *cache, int64_t n_rows, int64_t n_po
             product(&layer->qkv, small, n_rows, begin, end, (Target){large, w.heads, 0});
 #pragma omp barrier
             share(n_rows * net->n_kv_head, 1, &begin, &end);
+            for (int64_t i = begin; i < end; i++)
+                store_group(net, number, cache, i / net->n_kv_head, i % net->n_kv_head, large + i / net->n_kv_head * w.heads);
+            if (cache->rows) { /* tokens of one text read the keys of those before them */
+#pragma omp barrier
+            }
             for (int64_t i = begin; i < end; i++) {
                 const int64_t row = i / net->n_kv_head;
                 attend_group(net, number, cache, row, i % net->n_kv_head, large + row * w.heads, scores, attended + row * w.attended);
@@ -310,10 +330,13 @@ void decode(const Network *net, const Cache *cache, int64_t n_rows, int64_t n_po
             product(&layer->down, hidden, n_rows, begin, end, (Target){x, width, 1});
 #pragma omp barrier
         }
-        for (int64_t row = first; row < last; row++)
-            normalise_packed(x + row * width, net->norm, width, net->norm_eps, net->head.kind, small + row * width);
+        share(n_last, 1, &first, &last);
+        for (int64_t i = first; i < last; i++) {
+            const float *row = x + (last_of_text ? last_of_text[i] : i) * width;
+            normalise_packed(row, net->norm, width, net->norm_eps, net->head.kind, small + i * width);
+        }
 #pragma omp barrier
         share(net->head.n_out, TILE, &begin, &end);
-        product(&net->head, small, n_rows, begin, end, (Target){logits, net->head.n_out, 0});
+        product(&net->head, small, n_last, begin, end, (Target){logits, net->head.n_out, 0});
     }
 }

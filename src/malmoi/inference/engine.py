@@ -26,6 +26,10 @@ from malmoi.inference.weights import Weights, decoder_of, dtype_of, for_inferenc
 from malmoi.model.transformer import LanguageModel
 from malmoi.tokenizer.bpe import Tokenizer
 
+MOST_ALONG, ALONG_FLOPS = 64, 2e8
+"""Tokens of new prompts, and arithmetic, that a step in C reads along with the tokens of running requests. Calling
+PyTorch takes longer than computing so few, and each call lets other threads in between; many it multiplies faster."""
+
 
 class Engine:
     """Decodes up to `n_rows` requests together. `submit` and `cancel` may be called from any thread, `step` from one.
@@ -50,6 +54,7 @@ class Engine:
     ) -> None:  # fmt: skip
         self.model, config = for_inference(model, weights, n_rows), model.config
         self.decoder = decoder_of(self.model, weights) if in_c else None
+        self.n_along = min(MOST_ALONG, int(ALONG_FLOPS / 2 / config.n_parameters())) if self.decoder else 0
         self.here = device.current()
         self.dtype = dtype_of(weights)
         self.end_ids, self.tokenizer = frozenset(end_ids), tokenizer
@@ -121,15 +126,26 @@ class Engine:
             if self.running and not moved:
                 self._reserve_next_position()
                 moved = list(self.running)
-                last = torch.tensor([request.ids[-1] for request in moved], device=self.here.torch_device)
-                rows = self.rows.cache.rows(0, len(moved))
-                logits = self.decoder(last, rows) if self.decoder else self.model(last[:, None], rows)[:, 0]
-                rows.advance(1)
-                for row, request in enumerate(moved):
-                    self.rows.rows[row].text.append(request.ids[-1])
-                self._sample(moved, logits)
+                self._sample(moved, self._decode(moved))
             self._leave()
         return moved
+
+    def _decode(self, requests: list[Request]) -> Tensor:
+        """Read what is new of running requests, the last token or a short prompt; returns their logits, (B, V)."""
+        rows, held = self.rows.cache.rows(0, len(requests)), self.rows.rows
+        new = [request.tokens_from(len(held[row].text)) for row, request in enumerate(requests)]
+        ids = torch.tensor([id for one in new for id in one], device=self.here.torch_device)
+        if len(ids) == len(new):
+            logits: Tensor = self.decoder(ids, rows) if self.decoder else self.model(ids[:, None], rows)[:, 0]
+            rows.advance(1)
+        else:
+            assert self.decoder is not None
+            counts = list(map(len, new))
+            logits = self.decoder(ids, rows, counts)
+            rows.advance(torch.tensor(counts))
+        for row, one in enumerate(new):
+            held[row].text += one
+        return logits
 
     def _reset(self) -> None:
         """End the running requests and drop all cached rows, which may be half written."""
@@ -160,7 +176,10 @@ class Engine:
         return [*(self._read(admitted) if admitted else ()), *self._read_on()]
 
     def _read(self, admitted: list[Request]) -> list[Request]:
-        """Read whole prompts into free rows, and sample their first tokens."""
+        """Read whole prompts into free rows, and sample their first tokens; or let them run, if they are read as they
+        go."""
+        if self._go_along(admitted):
+            return []
         first = len(self.running)
         texts: dict[tuple[int, ...], list[Request]] = {}  # a prompt with several answers is read once
         for request in admitted:
@@ -185,6 +204,18 @@ class Engine:
         self._joining = []
         self._sample(ordered, torch.cat((logits, logits[[place for place, _ in twins]])) if twins else logits)
         return ordered
+
+    def _go_along(self, admitted: list[Request]) -> bool:
+        """Let requests with little to read run: the next step reads it in C, with the tokens of the others."""
+        known = [self.rows.longest_prefix(request.tokens) for request in admitted]
+        if sum(one.n_tokens - prefix.n_tokens for one, prefix in zip(admitted, known, strict=True)) > self.n_along:
+            return False
+        self.rows.assign([request.tokens for request in admitted], known, len(self.running))
+        for request, prefix in zip(admitted, known, strict=True):
+            request.n_cached = prefix.n_tokens
+        self.running += admitted
+        self._joining = []
+        return True
 
     def _admit(self) -> list[Request]:
         """The waiting requests for which there are rows and memory now."""

@@ -2,6 +2,7 @@
 
 import ctypes
 import threading
+from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -50,16 +51,17 @@ class _Cache(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_void_p) for name in ("keys", "values")),
         *((name, ctypes.c_int64) for name in ("layer_stride", "row_stride", "head_stride")),
-        ("lengths", ctypes.c_void_p),
+        *((name, ctypes.c_void_p) for name in ("at", "rows")),
     ]
 
 
 def supports(config: ModelConfig, dtype: torch.dtype, is_exact: bool = False) -> bool:
     """Whether `Decoder` can compute this network here: Llama and similar networks, on a CPU, with a C compiler.
 
-    dtype: of its activations; is_exact: whether its weights are float32
+    dtype: of its activations; is_exact: whether its weights are float32. `for_inference` fills up the width of its
+    feed-forward part, whatever it is
     """
-    widths = (config.n_embd, config.n_ff, config.head_dim)
+    widths = (config.n_embd, config.head_dim)
     return (
         (config.norm, config.ff, config.positions) == ("rms", "swiglu", "rope")
         and not any(width % UNIT for width in widths)
@@ -184,7 +186,7 @@ def _n_threads() -> ctypes.c_int64:
 
 
 class Decoder:
-    """Computes the next token's logits of several rows in C. model: as `for_inference` returns it
+    """Computes the next tokens' logits of several rows in C. model: as `for_inference` returns it
 
     All calls share one scratch memory, so calls from several threads wait for each other.
     """
@@ -200,36 +202,48 @@ class Decoder:
             )
         )
         self._kept.append(layers)
+        # C reads inputs in such units without checks.
+        assert not any(
+            matrix.n_in % UNIT for layer in layers for matrix in (layer.qkv, layer.o, layer.gate_up, layer.down)
+        )
         self._backbone = backbone
         self._tables = [table.float().contiguous() for table in (backbone.cos, backbone.sin)]
         self._network = _Network(
-            config.n_layer, config.n_head, config.n_kv_head, config.head_dim, config.n_embd, config.n_ff,
-            device.current().n_threads, config.norm_eps, layers, self._floats(backbone.norm.weight),
-            *map(pointer, self._tables), self._matrix(model.lm_head),
+            config.n_layer, config.n_head, config.n_kv_head, config.head_dim, config.n_embd,
+            layers[0].down.n_in, device.current().n_threads, config.norm_eps, layers,
+            self._floats(backbone.norm.weight), *map(pointer, self._tables), self._matrix(model.lm_head),
         )  # fmt: skip
         self._vocab_size = config.vocab_size
         self._dtype = input_dtype(is_exact=layers[0].qkv.kind == KINDS[32])
         self._scratch = torch.empty(0)
         self._lock = threading.Lock()
 
-    def __call__(self, ids: Tensor, cache: KVCache) -> Tensor:
-        """ids (B,), one new token a row -> logits (B, V), float32. Stores keys and values of the token in the cache.
+    def __call__(self, ids: Tensor, cache: KVCache, counts: Sequence[int] | None = None) -> Tensor:
+        """Logits (B, V), float32, after the last new token of each row. The cache gets keys and values of all.
 
+        ids: (B,), one new token a row; or `counts` of them, at least one, of each row, one row after the other
         The cache's lengths stay the same: the caller calls `advance`.
         """
         code = _code()
-        n_rows, n_positions = len(ids), int(cache.lengths.max()) + 1
+        n_rows, at = len(cache.lengths), cache.lengths.contiguous()
+        rows = last = None
+        if counts is not None:
+            assert len(counts) == n_rows and min(counts) > 0
+            n_each = torch.tensor(counts)
+            ends = n_each.cumsum(0)
+            rows, last = torch.arange(n_rows).repeat_interleave(n_each), ends - 1
+            at = torch.arange(len(rows)) + (at - ends + n_each)[rows]
+        n_tokens, n_positions = len(at), int(at.max()) + 1
         assert ids.device.type == "cpu" and cache.keys.dtype == cache.values.dtype == self._dtype
         # C reads and writes the cache without checks.
-        assert n_rows == len(cache.lengths) <= cache.capacity[0] and int(cache.lengths.min()) >= 0
+        assert len(ids) == n_tokens and n_rows <= cache.capacity[0] and int(at.min()) >= 0
         assert n_positions <= cache.capacity[1], "the cache is full"
         stride = cache.keys.stride()
         assert stride == cache.values.stride() and stride[3:] == (cache.keys.shape[4], 1)
         hidden = self._embed(ids).float().contiguous()
         logits = torch.empty(n_rows, self._vocab_size)
-        lengths = cache.lengths.contiguous()
-        into = _Cache(cache.keys.data_ptr(), cache.values.data_ptr(), *stride[:3], lengths.data_ptr())
-        sizes = (ctypes.c_int64(n_rows), ctypes.c_int64(n_positions))
+        into = _Cache(cache.keys.data_ptr(), cache.values.data_ptr(), *stride[:3], *map(pointer, (at, rows)))
+        sizes = (ctypes.c_int64(n_tokens), ctypes.c_int64(n_positions))
         with self._lock:
             self._ensure_positions(n_positions)
             self._network.n_threads = _n_threads()
@@ -237,7 +251,7 @@ class Decoder:
             if len(self._scratch) < needed:
                 self._scratch = torch.empty(2 * needed)
             code.decode(
-                ctypes.byref(self._network), ctypes.byref(into), *sizes,
+                ctypes.byref(self._network), ctypes.byref(into), *sizes, pointer(last), ctypes.c_int64(n_rows),
                 *map(pointer, (hidden, logits, self._scratch)),
             )  # fmt: skip
         return logits

@@ -99,6 +99,11 @@ class Request:
         """Prompt and answer so far."""
         return self.prompt + self.ids
 
+    def tokens_from(self, n: int) -> list[int]:
+        """The same without the first n."""
+        n_prompt = len(self.prompt)
+        return self.ids[n - n_prompt :] if n >= n_prompt else self.prompt[n:] + self.ids
+
     @property
     def n_tokens(self) -> int:
         return len(self.prompt) + len(self.ids)

@@ -234,13 +234,14 @@ def for_inference(model: LanguageModel, weights: Weights = "auto", n_rows: int =
     fast = sharing_copy(model)
     if weights == "auto":
         weights = training_format()
-    make = _linear_maker(weights, model.config, n_rows)
+    make, n_more = _linear_maker(weights, model.config, n_rows), _missing_width(weights, model.config)
     for module in list(fast.modules()):
         for first, *others in FUSED:
             # Adapters are merged for a few matrices at a time, so that memory never holds a second model.
             projections = [_without_adapter(getattr(module, name, None)) for name in (first, *others)]
             if isinstance(projections[0], nn.Linear):
-                setattr(module, first, _fused([p for p in projections if p is not None], make))
+                more = (n_more * (first == "gate_proj"), n_more * (first == "down_proj"))
+                setattr(module, first, _fused([_filled_up(p, *more) for p in projections if p is not None], make))
                 for name in others:
                     setattr(module, name, None)
     # The head chooses the next token, and 4 bits are too few for that.
@@ -256,6 +257,29 @@ def for_inference(model: LanguageModel, weights: Weights = "auto", n_rows: int =
 
 def _without_adapter(projection: Any) -> Any:
     return projection.merged() if isinstance(projection, LoraLinear) else projection
+
+
+def _missing_width(weights: Weights, config: ModelConfig) -> int:
+    """By how much C needs the feed-forward part wider. Zeros change no sum: silu(0) · 0 = 0.
+
+    Not for int4, where a zero that shares its group with weights becomes a rounded one.
+    """
+    n_more = -config.n_ff % native.UNIT
+    is_asked = n_more > 0 and weights != "int4"
+    return n_more if is_asked and native.supports(config, dtype_of(weights), weights == "float32") else 0
+
+
+@torch.no_grad()
+def _filled_up(projection: nn.Linear, n_out: int, n_in: int) -> nn.Linear:
+    """The projection with so many more outputs and inputs of zeros."""
+    if not n_out and not n_in:
+        return projection
+    weight, bias = projection.weight, projection.bias
+    wider = nn.Linear(weight.shape[1] + n_in, weight.shape[0] + n_out, bias=bias is not None, device="meta")
+    wider.weight = _frozen(F.pad(weight, (0, n_in, 0, n_out)), weight.dtype)
+    if bias is not None:
+        wider.bias = _frozen(F.pad(bias, (0, n_out)), bias.dtype)
+    return wider
 
 
 def decoder_of(fast: LanguageModel, weights: Weights) -> native.Decoder | None:

@@ -36,6 +36,7 @@ SHAPES = {
     "biases": {"qkv_bias": True, "o_bias": True, "ff_bias": True},
     "a layer that is not turned": {"no_rope_layers": (1,)},
     "tied": {"tie_embeddings": True},
+    "a width that is filled up": {"n_ff": 90, "ff_bias": True},
 }  # fmt: skip
 
 
@@ -116,13 +117,40 @@ def test_a_step_is_what_the_network_computes(weights: Weights, name: str, n_rows
 
 
 @pytest.mark.usefixtures("processor")
+@pytest.mark.parametrize("name", ["grouped", "norms of queries and keys", "a width that is filled up"])
+@pytest.mark.parametrize("weights", ["float32", "bfloat16", "int8"])
+@torch.no_grad()
+def test_several_tokens_of_a_row_are_read_as_one_after_the_other(weights: Weights, name: str) -> None:
+    fast = for_inference(drawn(**SHAPES[name]), weights, 4)  # type: ignore[arg-type]
+    decode, dtype = decoder_of(fast, weights), dtype_of(weights)
+    assert decode is not None
+    prompts = torch.randint(0, 100, (4, 7), generator=torch.Generator().manual_seed(3))
+    new = [[5], [9, 8, 7, 6, 5, 4, 3], [11, 12], [3]]  # after 1, 2, 3 and 4 tokens
+    cache, twin = read(fast, prompts, 4, dtype), read(fast, prompts, 4, dtype)
+    counts = list(map(len, new))
+    found = decode(torch.tensor([id for row in new for id in row]), cache.rows(0, 4), counts)
+    cache.rows(0, 4).advance(torch.tensor(counts))
+    for row, ids in enumerate(new):
+        one = twin.rows(row, row + 1)
+        for id in ids:
+            expected = decode(torch.tensor([id]), one)
+            one.advance(1)
+        assert torch.allclose(found[row], expected[0], atol=1e-5, rtol=1e-5)
+    assert torch.equal(cache.lengths, twin.lengths)
+    assert torch.allclose(cache.keys.float(), twin.keys.float(), atol=1e-5, rtol=1e-5)
+    assert torch.allclose(cache.values.float(), twin.values.float(), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("processor")
 @pytest.mark.parametrize("weights", ["int8", "int4"])
 @pytest.mark.parametrize("n_rows", [1, 9])
-@pytest.mark.parametrize("widths", [(64, 96), (256, 352)], ids=["few groups", "many groups"])
+@pytest.mark.parametrize("widths", [(64, 96), (256, 352), (64, 90)], ids=["few groups", "many groups", "filled up"])
 @torch.no_grad()
 def test_quantised_steps_are_those_of_the_rounded_weights(
     weights: Weights, widths: tuple[int, int], n_rows: int
 ) -> None:
+    if weights == "int4" and widths[1] % native.UNIT:
+        pytest.skip("int4 refuses it")
     shape = {"n_embd": widths[0], "n_ff": widths[1], "vocab_size": 101}  # no multiple of the rows that C takes at once
     fast = for_inference(drawn(qkv_bias=True, **shape), weights)
     decode, dtype = decoder_of(fast, weights), dtype_of(weights)
@@ -156,6 +184,9 @@ def test_nothing_is_written_beyond_the_cache(weights: Weights) -> None:
     rows.lengths.fill_(8)
     with pytest.raises(AssertionError, match="cache is full"):
         decode(torch.ones(1, dtype=torch.long), rows)
+    rows.lengths.fill_(6)
+    with pytest.raises(AssertionError, match="cache is full"):
+        decode(torch.ones(3, dtype=torch.long), rows, [3])
 
 
 @pytest.fixture
@@ -204,7 +235,8 @@ def test_what_it_does_not_know_is_left_to_pytorch() -> None:
 
     assert is_known()
     assert is_known(vocab_size=99)
-    for other in ({"norm": "layer"}, {"ff": "gelu"}, {"positions": "learned"}, {"n_ff": 90}, {"head_dim": 16}):
+    assert is_known(n_ff=90)
+    for other in ({"norm": "layer"}, {"ff": "gelu"}, {"positions": "learned"}, {"n_embd": 80}, {"head_dim": 16}):
         assert not is_known(**other)
 
 
