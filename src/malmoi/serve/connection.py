@@ -1,11 +1,46 @@
-"""A connection that does not wait for ever: uvicorn sets no time for the head of a request to arrive."""
+"""A connection that does not wait for ever, and sends together what is written together.
+
+uvicorn sets no time for the head of a request to arrive, and sends the head of a response, each piece of it and its end
+by themselves.
+"""
 
 import asyncio
+from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_WITHIN_S = 10.0
+AT_ONCE_BYTES = 2**16
+"""What is written is sent at the latest when it is so much: what a reader does not take may not fill the memory."""
+
+
+class Together:
+    """A transport that sends in one go what is written within one turn of the event loop: each time is a system call,
+    wakes the reader, and gives the interpreter to the engine's thread."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self.transport, self.loop = transport, loop
+        self._waiting = bytearray()
+
+    def write(self, data: bytes) -> None:
+        if not self._waiting:
+            self.loop.call_soon(self._send)
+        self._waiting += data
+        if len(self._waiting) >= AT_ONCE_BYTES:
+            self._send()
+
+    def close(self) -> None:
+        self._send()
+        self.transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.transport, name)
+
+    def _send(self) -> None:
+        if self._waiting:
+            waiting, self._waiting = self._waiting, bytearray()
+            self.transport.write(waiting)
 
 
 class Connection(H11Protocol):
@@ -14,7 +49,7 @@ class Connection(H11Protocol):
     head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(Together(transport, self.loop))  # type: ignore[arg-type]
         self._expect_head()
 
     def data_received(self, data: bytes) -> None:
