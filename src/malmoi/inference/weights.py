@@ -2,7 +2,7 @@
 
 Decoding a token reads every weight once, so its time is bytes over bandwidth: bfloat16 takes half of float32, int8 half
 of bfloat16, int4 half of int8 (Dettmers et al. 2022, arXiv:2208.07339; Frantar et al. 2022, arXiv:2210.17323). Tokens
-are decoded in C (`inference/native.py`), prompts are read by PyTorch.
+are decoded in C (`inference/native.py`), prompts that are not short are read by PyTorch.
 
 Weights are not always multiplied in the format that they are stored in. On processors without bfloat16 products
 activations stay float32. For int8 and int4 weights C turns them into integers of up to 16 bits with one scale a row,
