@@ -207,6 +207,8 @@ class Engine:
 
     def _go_along(self, admitted: list[Request]) -> bool:
         """Let requests with little to read run: the next step reads it in C, with the tokens of the others."""
+        if self.decoder is None:
+            return False
         known = [self.rows.longest_prefix(request.tokens) for request in admitted]
         if sum(one.n_tokens - prefix.n_tokens for one, prefix in zip(admitted, known, strict=True)) > self.n_along:
             return False
