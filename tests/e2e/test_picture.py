@@ -51,7 +51,7 @@ def test_the_model_of_few_steps_draws_without_guidance_and_is_not_the_default(wh
     drawn = json.loads(malmoi(*command))
     assert (drawn["steps"], drawn["guidance"], drawn["sampler"]) == (4, 1.0, "lcm")
     default = json.loads(malmoi("draw", "a red circle", "--workspace", whole, "--out", tmp_path / "b", "--json"))
-    assert default["sampler"] == "flow_euler"
+    assert default["sampler"] == "flow_ancestral"
 
 
 def test_it_is_not_run_again_and_equal_work_gives_equal_models(whole: Path, tmp_path: Path) -> None:

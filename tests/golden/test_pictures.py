@@ -13,6 +13,7 @@ from torch import Tensor
 
 from malmoi.errors import ConfigError
 from malmoi.formats.pictures import load_pictures, save_pictures
+from malmoi.image import samplers
 from malmoi.image.autoencoder import Autoencoder, AutoencoderConfig
 from malmoi.image.captions import Captions
 from malmoi.image.draw import draw, request_for
@@ -115,6 +116,33 @@ def test_euler_for_flows_takes_the_steps_of_diffusers(shift: float) -> None:
     for t, step in zip(theirs.timesteps, steps, strict=True):
         x = theirs.step(network(x, t.reshape(1) / 1000), t, x).prev_sample
         torch.testing.assert_close(step.x, x, rtol=1e-5, atol=1e-5)
+
+
+def test_flow_ancestral_is_what_diffusers_calls_stochastic_if_all_noise_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samplers, "FRESH", 1.0)
+    theirs = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0, stochastic_sampling=True)
+    theirs.set_timesteps(sigmas=np.linspace(1, 1 / 5, 5).tolist())
+    process = Process("flow", "v", Schedule(shift=3.0))
+    x = start = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(1)
+    steps = list(sample("flow_ancestral", process, network, start, 5, lambda: torch.randn(start.shape)))
+    torch.manual_seed(1)
+    for t, step in zip(theirs.timesteps, steps, strict=True):
+        x = theirs.step(network(x, t.reshape(1) / 1000), t, x).prev_sample
+        torch.testing.assert_close(step.x, x, rtol=1e-5, atol=1e-5)
+
+
+def test_new_noise_is_as_strong_as_the_noise_that_it_replaces() -> None:
+    x0, draw = torch.tensor(0.5).expand(1, 3, 100, 100), torch.Generator().manual_seed(0)
+    noise = lambda: torch.randn(x0.shape, generator=draw)  # noqa: E731
+    process = Process("flow", "sample", Schedule(shift=3.0))
+    first = noise()
+    steps = list(sample("flow_ancestral", process, lambda x, t: x0, first, 8, noise))
+    for step in steps[:-1]:
+        left = (step.x - step.level.signal * x0) / step.level.spread
+        assert float(left.std()) == pytest.approx(1, abs=0.02)
+    assert float((first * left).mean()) == pytest.approx((1 - samplers.FRESH**2) ** (7 / 2), abs=0.02)
+    torch.testing.assert_close(steps[-1].x, x0)
 
 
 def outputs(module: torch.nn.Module, names: set[str]) -> dict[str, Tensor]:

@@ -50,7 +50,9 @@ Size = Annotated[str | None, typer.Option(metavar="WxH", help="Width and height 
 SamplerName = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="ddpm, ddim, euler, euler_ancestral, dpmpp_2m, lcm or flow_euler.", show_default=MODELS
+        metavar="NAME",
+        help="One of diffusers, such as ddim or dpmpp_2m; flow_euler or flow_ancestral.",
+        show_default=MODELS,
     ),
 ]
 Start = Annotated[

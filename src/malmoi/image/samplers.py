@@ -1,9 +1,9 @@
-"""From noise to a picture in steps: DDPM, DDIM, Euler, Euler ancestral, DPM-Solver++ 2M, LCM, Euler for flows.
+"""From noise to a picture in steps: DDPM, DDIM, Euler, Euler ancestral, DPM-Solver++ 2M, LCM, two for flows.
 
 Each gives the numbers of diffusers' scheduler of that name, step by step, with the same noise. One difference is of
 form: x is always what the network is given, signal · x0 + spread · noise, also where diffusers keeps x / signal
 (Euler). In this form DDIM, Euler and Euler for flows are one step, on other times; what else a sampler does is a few
-lines.
+lines. `flow_ancestral` alone has none to be equal to: diffusers renews all of a flow's noise or none of it.
 """
 
 import math
@@ -19,10 +19,15 @@ from torch import Tensor
 from malmoi.errors import ConfigError
 from malmoi.image.schedule import NEARLY_ZERO, Process, alphas_cumprod
 
-Sampler = Literal["ddpm", "ddim", "euler", "euler_ancestral", "dpmpp_2m", "lcm", "flow_euler"]
+Sampler = Literal["ddpm", "ddim", "euler", "euler_ancestral", "dpmpp_2m", "lcm", "flow_euler", "flow_ancestral"]
 SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
 BY_SIGMA = ("euler", "euler_ancestral", "dpmpp_2m")
 """Samplers whose levels lie between the indices that the network was trained with."""
+
+FRESH = 0.6
+"""Share of the noise that is new after each step of `flow_ancestral`. With new noise a network looks again at what an
+earlier step got wrong, such as two halves of a shape that do not fit. Source: Karras et al. 2022, §4
+(arXiv:2206.00364)."""
 
 
 class Level(NamedTuple):
@@ -61,7 +66,7 @@ Between = Callable[[Tensor, Level], Tensor]
 def samplers_of(process: Process) -> tuple[Sampler, ...]:
     """The samplers that fit a process, the default first."""
     if process.kind == "flow":
-        return ("flow_euler", "lcm")
+        return ("flow_ancestral", "flow_euler", "lcm")
     return ("dpmpp_2m", "ddim", "euler", "euler_ancestral", "ddpm", "lcm")
 
 
@@ -148,6 +153,8 @@ def sample(
         elif name == "lcm":
             x0 = _consistent(process, x, x0, here)
             x = x0 if is_last else after.mix(x0, noise())
+        elif name == "flow_ancestral":
+            x = after.mix(x0, eps if is_last else (1 - FRESH**2) ** 0.5 * eps + FRESH * noise())
         else:
             x = _ddim_end(name, process, here, after, n_steps).mix(x0, eps)
         if between is not None and not is_last:
