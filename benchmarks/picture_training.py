@@ -23,7 +23,7 @@ from malmoi.train.loop import LoopConfig, fit
 from malmoi.train.optim import OptimConfig
 
 N, SIZE, BATCH, N_STEPS = 1024, 32, 128, 4
-SHAPE = DenoiserShape(patch=8, n_local=32)
+SHAPE = DenoiserShape(patch=8, n_local=(32, 96), n_layer=4)
 
 
 def prepared(folder: Path) -> denoiser.Inputs:

@@ -4,12 +4,15 @@ Source: Peebles & Xie 2023 (arXiv:2212.09748), with the cross-attention of PixAr
 What a caption says as a whole moves the modulation, and what it says of a place is added to the patch there; both come
 from a reader with a task of its own (`image/reader.py`).
 
-Edges are local. Few large patches are ragged at theirs, and many small ones cost more than two cores have. So
-convolutions around the transformer, at half of the picture's side, do what is local, as in Hoogeboom et al. 2023
-(simple diffusion, arXiv:2301.11093).
+Edges are local, and alike wherever they are. Few large patches do not know that, and many small ones cost more than two
+cores have. So convolutions do what is local, at half of the picture's side, a quarter and so on, and the transformer is
+in their middle, as in Hoogeboom et al. 2023 (simple diffusion, arXiv:2301.11093).
 """
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Self
 
 import torch
@@ -41,15 +44,17 @@ class DenoiserShape(Settings):
     """Attention heads."""
     n_text_layer: int = Field(2, ge=0)
     """Layers of the reader, over all tokens of the caption."""
-    n_local: int = Field(0, ge=0)
-    """Channels of the convolutions around the transformer, at half of the side; 0: none."""
+    n_local: tuple[int, ...] = ()
+    """Channels of the convolutions around the transformer: at half of the side, at a quarter, and so on."""
 
     @model_validator(mode="after")
     def _heads_fit(self) -> Self:
         if self.n_embd % self.n_head:
             raise ValueError(f"n_embd: {self.n_embd} does not divide by n_head ({self.n_head})")
-        if self.n_local and (self.patch % HALF or self.n_local % GROUPS):
-            raise ValueError(f"n_local: needs a patch that divides by {HALF}, and divides by {GROUPS} itself")
+        if any(n < GROUPS or n % GROUPS for n in self.n_local):
+            raise ValueError(f"n_local: expected numbers that divide by {GROUPS}")
+        if self.patch % HALF ** len(self.n_local):
+            raise ValueError(f"n_local: {len(self.n_local)} need a patch that divides by {HALF ** len(self.n_local)}")
         return self
 
 
@@ -86,14 +91,12 @@ class Denoiser(nn.Module):
     def __init__(self, config: DenoiserConfig) -> None:
         super().__init__()
         self.config = config
-        width, n_local = config.n_embd, config.n_local
-        self.patch = config.patch // HALF if n_local else config.patch
-        patched = (n_local or config.n_channels) * self.patch**2
-        if n_local:
-            self.local_in = nn.Conv2d(config.n_channels * HALF**2, n_local, 3, padding=1)
-            self.local_before, self.local_after = (LocalBlock(n_local, width) for _ in range(2))
-            self.local_out = nn.Conv2d(n_local, config.n_channels * HALF**2, 3, padding=1)
-        self.read = nn.Linear(patched, width)
+        width, sides = config.n_embd, (config.n_channels, *config.n_local)
+        self.patch, patched = config.patch // HALF ** len(config.n_local), sides[-1]
+        self.levels = nn.ModuleList(Level(outer, n, depth, width) for depth, (outer, n) in enumerate(pairwise(sides)))
+        if config.n_local:
+            self.tell_near = nn.Linear(width, sides[-1] * self.patch**2)
+        self.read = nn.Linear(patched * self.patch**2, width)
         self.embed_positions = nn.Parameter(torch.empty(config.n_tokens, width))
         self.time = nn.Sequential(nn.Linear(2 * N_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
         self.reader = Reader(
@@ -103,7 +106,7 @@ class Denoiser(nn.Module):
         self.gist, self.say = nn.Linear(config.n_context // 2, width), nn.Linear(width, width)
         self.layers = nn.ModuleList(Block(width, config.n_head) for _ in range(config.n_layer))
         self.final = nn.Linear(width, 2 * width)
-        self.write = nn.Linear(width, patched)
+        self.write = nn.Linear(width, patched * self.patch**2)
         self._initialise()
 
     def _initialise(self) -> None:
@@ -121,7 +124,7 @@ class Denoiser(nn.Module):
         self.reader.initialise()
         nn.init.zeros_(self.gist.weight)
         nn.init.zeros_(self.final.weight)
-        nn.init.zeros_(self.local_out.weight if config.n_local else self.write.weight)
+        nn.init.zeros_(self.write.weight)
 
     def forward(self, x: Tensor, t: Tensor, states: Tensor, mask: Tensor | None = None) -> Tensor:
         """x: (B, C, H, W); t: (B,), 0 to n_times; states: (B, T, n_context); mask: (B, T), True where there is a token.
@@ -133,42 +136,99 @@ class Denoiser(nn.Module):
             caption = self.reader(words, mask)
         whole = caption.whole + self.gist(mean_of_tokens(seen, mask))
         told = self.time(frequencies(t / self.config.n_times).to(x.dtype)) + whole
-        places, attend = self.say(caption.places), None if mask is None else mask[:, None, None, :]
-        if not self.config.n_local:
-            return self._transform(x, told, places, caption.states, attend)
-        near = self.local_before(self.local_in(F.pixel_unshuffle(x, HALF)), told)
-        near = self.local_after(near + self._transform(near, told, places, caption.states, attend), told)
-        return F.pixel_shuffle(self.local_out(F.silu(near)), HALF)
+        attend = None if mask is None else mask[:, None, None, :]
+        near = self._to_grid(self.tell_near(caption.places)) if self.levels else None
+        return self._within(x, Told(told, self.say(caption.places), near, caption.states, attend), [*self.levels])
 
     def sketch(self, states: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """What its reader takes captions to tell of: see `Reader.sketch`. states: (B, T, n_context)"""
         return self.reader.sketch(states.chunk(2, dim=-1)[0], mask)
 
-    def _transform(self, x: Tensor, told: Tensor, places: Tensor, context: Tensor, attend: Tensor | None) -> Tensor:
-        """Patches of x (B, C, H, W) through the blocks, and back."""
-        b, p, n = len(x), self.patch, x.shape[-1] // self.patch
-        patches = x.reshape(b, -1, n, p, n, p).permute(0, 2, 4, 1, 3, 5).reshape(b, n * n, -1)
-        tokens = self.read(patches) + self.embed_positions + places
+    def _within(self, x: Tensor, told: "Told", levels: Sequence[nn.Module]) -> Tensor:
+        """What these levels of convolutions make of x (B, C, H, W), and in their middle the transformer."""
+        if not levels:
+            return self._to_grid(self._transform(self._to_patches(x), told))
+        level, *inner = levels
+        assert isinstance(level, Level)
+        near = level.inward(x, told, inner == [])
+        return level.outward(near + self._within(near, told, inner), told, inner == [])
+
+    def _transform(self, patches: Tensor, told: "Told") -> Tensor:
+        """(B, side², C · patch²) to the same."""
+        tokens = self.read(patches) + self.embed_positions + told.places
         for layer in self.layers:
-            tokens = layer(tokens, told, context, attend)
-        shift, scale = self.final(F.silu(told))[:, None].chunk(2, dim=-1)
-        out = self.write(F.layer_norm(tokens, tokens.shape[-1:]) * (1 + scale) + shift)
-        return out.view(b, n, n, -1, p, p).permute(0, 3, 1, 4, 2, 5).reshape(x.shape)
+            tokens = layer(tokens, told)
+        shift, scale = self.final(F.silu(told.whole))[:, None].chunk(2, dim=-1)
+        return self.write(F.layer_norm(tokens, tokens.shape[-1:]) * (1 + scale) + shift)
+
+    def _to_patches(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, side², C · patch²)."""
+        return F.pixel_unshuffle(x, self.patch).flatten(2).transpose(1, 2)
+
+    def _to_grid(self, patches: Tensor) -> Tensor:
+        """(B, side², C · patch²) to (B, C, H, W)."""
+        side = self.config.size // self.config.patch
+        return F.pixel_shuffle(patches.transpose(1, 2).reshape(len(patches), -1, side, side), self.patch)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What time and caption say: whole (B, D), of all; places (B, side², D), of each patch; near (B, C, h, w), of each
+    place of the innermost convolutions; states (B, T, D), the caption's words; attend (B, 1, 1, T), where one is"""
+
+    whole: Tensor
+    places: Tensor
+    near: Tensor | None
+    states: Tensor
+    attend: Tensor | None
+
+
+class Level(nn.Module):
+    """Convolutions at half of the side of what is around them, on the way in and on the way out."""
+
+    def __init__(self, n_outer: int, n: int, depth: int, width: int) -> None:
+        """n_outer, n: channels around them, and of their own; depth: 0 for the level that reads and writes pixels"""
+        super().__init__()
+        side, n_around = 1 if depth else 3, n_outer * HALF**2
+        self.enter = nn.Conv2d(n_around, n, side, padding=side // 2)
+        # Further in nothing is normalised on the way: what comes from a picture and goes back to it keeps its size.
+        self.norm = nn.Identity() if depth else nn.Sequential(nn.GroupNorm(GROUPS, n), nn.SiLU())
+        self.leave = nn.Conv2d(n, n_around, side, padding=side // 2)
+        if depth == 0:
+            nn.init.zeros_(self.leave.weight)
+        self.before, self.after = (nn.ModuleList(LocalBlock(n, width) for _ in range(1 + depth)) for _ in range(2))
+
+    def inward(self, x: Tensor, told: Told, is_innermost: bool) -> Tensor:
+        """(B, n_outer, H, W) to (B, n, H / 2, W / 2)."""
+        near: Tensor = self.enter(F.pixel_unshuffle(x, HALF))
+        return self._through(self.before, near, told, is_innermost)
+
+    def outward(self, near: Tensor, told: Told, is_innermost: bool) -> Tensor:
+        """(B, n, H / 2, W / 2) to (B, n_outer, H, W)."""
+        return F.pixel_shuffle(self.leave(self.norm(self._through(self.after, near, told, is_innermost))), HALF)
+
+    def _through(self, blocks: nn.ModuleList, near: Tensor, told: Told, is_innermost: bool) -> Tensor:
+        for block in blocks:
+            near = block(near, told.whole, told.near if is_innermost else None)
+        return near
 
 
 class LocalBlock(nn.Module):
     """Two convolutions with a residual; time and caption scale and shift what is between them."""
 
-    def __init__(self, n_local: int, width: int) -> None:
+    def __init__(self, n: int, width: int) -> None:
         super().__init__()
-        self.norms = nn.ModuleList(nn.GroupNorm(GROUPS, n_local) for _ in range(2))
-        self.first, self.second = (nn.Conv2d(n_local, n_local, 3, padding=1) for _ in range(2))
-        self.modulate = nn.Linear(width, 2 * n_local)
+        self.norms = nn.ModuleList(nn.GroupNorm(GROUPS, n) for _ in range(2))
+        self.first, self.second = (nn.Conv2d(n, n, 3, padding=1) for _ in range(2))
+        self.modulate = nn.Linear(width, 2 * n)
+        nn.init.zeros_(self.second.weight)
 
-    def forward(self, x: Tensor, told: Tensor) -> Tensor:
+    def forward(self, x: Tensor, told: Tensor, near: Tensor | None) -> Tensor:
+        """x: (B, n, H, W); told: (B, D); near: (B, n, H, W), what is said of each place"""
+        seen = self.first(F.silu(self.norms[0](x)))
+        seen = seen if near is None else seen + near
         shift, scale = self.modulate(F.silu(told))[:, :, None, None].chunk(2, dim=1)
-        seen = self.norms[1](self.first(F.silu(self.norms[0](x)))) * (1 + scale) + shift
-        out: Tensor = x + self.second(F.silu(seen))
+        out: Tensor = x + self.second(F.silu(self.norms[1](seen) * (1 + scale) + shift))
         return out
 
 
@@ -184,12 +244,14 @@ class Block(nn.Module):
         self.modulate = nn.Linear(width, 6 * width)
         self.modulate_asking = nn.Linear(width, 2 * width)
 
-    def forward(self, x: Tensor, told: Tensor, context: Tensor, attend: Tensor | None) -> Tensor:
-        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.modulate(F.silu(told))[:, None].chunk(6, dim=-1)
+    def forward(self, x: Tensor, told: Told) -> Tensor:
+        """x: (B, side², D)"""
+        whole = F.silu(told.whole)
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.modulate(whole)[:, None].chunk(6, dim=-1)
         seen = F.layer_norm(x, x.shape[-1:]) * (1 + scale_a) + shift_a
         x = x + gate_a * self.attention(seen, seen, None)
-        shift, scale = self.modulate_asking(F.silu(told))[:, None].chunk(2, dim=-1)
-        x = x + self.from_text(self.norm(x) * (1 + scale) + shift, context, attend)
+        shift, scale = self.modulate_asking(whole)[:, None].chunk(2, dim=-1)
+        x = x + self.from_text(self.norm(x) * (1 + scale) + shift, told.states, told.attend)
         seen = F.layer_norm(x, x.shape[-1:]) * (1 + scale_m) + shift_m
         return x + gate_m * self.mlp(seen)
 

@@ -48,7 +48,10 @@ def cost(settings: denoiser.Config, sizes: Sizes) -> Cost:
     tokens = (side // shape.patch) ** 2
     blocks = tokens * shape.n_layer * 32 * shape.n_embd**2
     reader = (16 * (3 + shape.n_text_layer) + tokens) * 24 * shape.n_embd**2
-    local = (side // 2) ** 2 * 18 * shape.n_local * (4 * shape.n_local + 24)
+    outer, local = 3, 0
+    for depth, n in enumerate(shape.n_local, start=1):
+        local += (side // 2**depth) ** 2 * 18 * n * (4 * depth * n + 8 * outer)
+        outer = n
     share = settings.reading_share
     each = share * 3 * reader + (1 - share) * (3 * (blocks + local) + reader)
     return picture_cost(each, settings.n_steps * settings.batch_size)

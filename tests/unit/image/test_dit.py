@@ -3,18 +3,18 @@
 import pytest
 import torch
 
-from malmoi.image.dit import Denoiser, DenoiserConfig
+from malmoi.image.dit import Denoiser, DenoiserConfig, DenoiserShape
 from malmoi.image.positions import smooth_places, smooth_positions
 from malmoi.image.reader import STROKE
 from tests.tiny_pictures import randomise
 
 
-def network() -> Denoiser:
-    """A network with random weights."""
+def network(*n_local: int) -> Denoiser:
+    """A network with random weights. n_local: channels of its convolutions"""
     made = Denoiser(
         DenoiserConfig(
             patch=4, n_embd=16, n_layer=1, n_head=2, n_text_layer=1, n_channels=3, size=8, n_context=16, n_caption=5,
-            n_features=6,
+            n_features=6, n_local=n_local,
         )
     )  # fmt: skip
     randomise(made, 1)
@@ -28,21 +28,44 @@ def captions() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return x, torch.tensor([0.3, 1.0]), known
 
 
-def test_the_order_of_words_counts_even_if_nothing_of_a_word_says_where_it_is() -> None:
-    made, (x, t, known) = network(), captions()
+WITH_AND_WITHOUT = pytest.mark.parametrize("n_local", [(), (8,), (8, 16)])
+
+
+@WITH_AND_WITHOUT
+def test_the_order_of_words_counts_even_if_nothing_of_a_word_says_where_it_is(n_local: tuple[int, ...]) -> None:
+    made, (x, t, known) = network(*n_local), captions()
     turned = known[:, [4, 1, 2, 3, 0]]
     assert not torch.allclose(made(x, t, known), made(x, t, turned), atol=1e-2)
     assert not torch.allclose(made.sketch(known)[0], made.sketch(turned)[0], atol=1e-2)
 
 
-def test_what_is_no_token_is_not_read() -> None:
-    made, (x, t, known) = network(), captions()
+@WITH_AND_WITHOUT
+def test_what_is_no_token_is_not_read(n_local: tuple[int, ...]) -> None:
+    made, (x, t, known) = network(*n_local), captions()
     mask = torch.tensor([[True, True, True, False, False]] * 2)
     other = torch.where(mask[:, :, None], known, 7.0)
     torch.testing.assert_close(made(x, t, known, mask), made(x, t, other, mask))
     torch.testing.assert_close(made(x, t, known, mask), made(x, t, known[:, :3]), rtol=1e-4, atol=1e-5)
     for masked, short in zip(made.sketch(known, mask), made.sketch(known[:, :3]), strict=True):
         torch.testing.assert_close(masked, short, rtol=1e-4, atol=1e-5)
+
+
+@WITH_AND_WITHOUT
+def test_patches_are_where_they_were(n_local: tuple[int, ...]) -> None:
+    made = network(*n_local)
+    n, side = (n_local or (3,))[-1], 8 // 2 ** len(n_local)
+    x = torch.arange(2 * n * side**2).view(2, n, side, side)
+    patches = made._to_patches(x)
+    assert patches.shape[1] == made.config.n_tokens
+    assert patches[0, 1].sort().values.tolist() == x[0, :, : side // 2, side // 2 :].flatten().sort().values.tolist()
+    assert torch.equal(made._to_grid(patches), x)
+
+
+def test_convolutions_that_do_not_fit_are_named() -> None:
+    with pytest.raises(ValueError, match="2 need a patch that divides by 4"):
+        DenoiserShape(patch=2, n_local=(8, 8))
+    with pytest.raises(ValueError, match="numbers that divide by 8"):
+        DenoiserShape(patch=8, n_local=(12,))
 
 
 def test_a_sketch_is_of_the_places_of_the_picture() -> None:

@@ -117,7 +117,7 @@ def _of_pictures(folder: Path, loop: LoopConfig) -> dict[str, dict[str, Any]]:
     tokenizer = train_bpe((text for row in rows for text in row["captions"].values()), 300)
     shape = ClipConfig.model_validate({**towers, "vocab_size": tokenizer.vocab_size})
     save_clip(folder / "clip", Clip(shape), tokenizer)
-    network = {"patch": 4, "n_embd": 16, "n_head": 2, "n_layer": 1, "n_text_layer": 1, "n_local": 8}
+    network = {"patch": 4, "n_embd": 16, "n_head": 2, "n_layer": 1, "n_text_layer": 1, "n_local": [8, 8]}
     of_denoiser = {
         "pictures": folder / "pictures", "clip": folder / "clip", "model": network, "n_steps": 5, "batch_size": 3,
         "micro_batch_size": 2, "average_share": 0.5, "loop": loop,
