@@ -6,6 +6,7 @@ with 1.
 
 import re
 import shlex
+from pathlib import Path
 
 RENAME = "convmv -f cp949 -t utf8 -r --notest"
 """The command that renames files and folders to UTF-8 if their names come from a zip file of Korean Windows."""
@@ -33,6 +34,26 @@ def shell_quoted(name: str) -> str:
     """A file's name as it is typed in a shell."""
     plain = printable(name)
     return shlex.quote(name) if plain == name else "$'" + plain.replace("'", "\\'") + "'"
+
+
+_FOLDERS = re.compile(
+    r"""(?:^|(?<=[\s'"`“‘«(\[{<=,;:]))  # where a word begins
+    (?:file://)?/
+    (?!/|(?:v1|api)/)  # addresses are told as they are
+    (?:[^/\s:'"`](?:[^/\n:'"`]*[^/\s:'"`])?/)*  # folders; their names may have spaces inside
+    (?=[^/\s])""",
+    re.MULTILINE | re.VERBOSE,
+)
+
+
+def without_folders(text: str, root: Path | None = None) -> str:
+    """Text in which files of this machine have their names, and not their places.
+
+    root: what is in this folder keeps its place in it
+    """
+    if root is not None:
+        text = text.replace(f"{root}/", "")
+    return _FOLDERS.sub("", text)
 
 
 class UserError(Exception):

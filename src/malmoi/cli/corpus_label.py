@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 KEYS = "k keep · d drop · ? not sure · m more of the text · u undo · q quit"
 ANSWERS = {"k": True, "d": False, "?": None}
+HANGUL = str.maketrans("ㅏㅇㅡㅕㅂ", "kdmuq")
+"""What the same keys write where Korean is typed."""
 
 
 @app.command()
@@ -74,7 +76,7 @@ def ask(pages: "list[Page]", labels: "LabelFile") -> None:
     with _keys() as keys:
         while at < len(pages):
             _show(pages[at], f"{at + 1:,} of {len(pages):,} · {labels}", whole)
-            key = next(keys, "q")
+            key = next(keys, "q").translate(HANGUL)
             whole = key == "m"
             if key == "q":
                 return

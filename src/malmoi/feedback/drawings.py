@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, delete, func, select
 
+from malmoi.errors import without_folders
 from malmoi.feedback.refusals import RefusedError, missing
 from malmoi.files import write_bytes
 from malmoi.workspace.database import writing
@@ -130,9 +131,14 @@ def drawn_from(ledger: Ledger, person_id: str, request_id: str) -> dict[str, Any
 def _runs(ledger: Ledger, lineages: Sequence[Lineage]) -> list[dict[str, Any]]:
     return [
         {"id": node.run.id, "stage": node.run.stage, "status": status_of(node.run, ledger),
-         "kind": node.artefact.kind if node.artefact else None, "source": node.run.settings.get("source")}
+         "kind": node.artefact.kind if node.artefact else None, "source": _source(node.run.settings.get("source"))}
         for lineage in lineages for node in lineage.walk()
     ]  # fmt: skip
+
+
+def _source(given: Any) -> Any:
+    """Where pictures are from, without their place on this machine."""
+    return without_folders(given) if isinstance(given, str) else given
 
 
 def _rows(ledger: Ledger, which: ColumnElement[bool], most: int) -> tuple[list[dict[str, Any]], bool]:

@@ -19,6 +19,7 @@ from malmoi.corpus.form import INDEX, PLAN
 from malmoi.corpus.labelling import DOCUMENTS, draw_pages, label_row
 from malmoi.corpus.labels import LEAST
 from malmoi.corpus.steps.page import Page
+from malmoi.errors import without_folders
 from malmoi.feedback.refusals import invalid, missing
 from malmoi.text import text_digest
 from malmoi.workspace.base import now
@@ -250,5 +251,5 @@ def _add(connection: Connection, person_id: str, page_id: str, latest: Any, **sa
 
 def _page(row: Any, said: str | None = None) -> dict[str, Any]:
     """A page as it is shown."""
-    shown = {name: getattr(row, name) for name in ("id", "corpus", "text", "title", "source", "language")}
-    return {**shown, "label": said}
+    shown = {name: getattr(row, name) for name in ("id", "corpus", "text", "title", "language")}
+    return {**shown, "source": without_folders(row.source), "label": said}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
-from malmoi.errors import UserError
+from malmoi.errors import UserError, without_folders
 from malmoi.feedback.refusals import RefusedError, invalid
 from malmoi.workspace.drawings import NewDrawing
 from malmoi.workspace.folder import Workspace
@@ -159,8 +159,8 @@ class Studio:
             model_folder(self.workspace, name)  # none that leads out of the workspace
             chosen = Chosen(folder, parse_scale(scale) if colon else 1.0)
             lora = read_lora(folder, self.model, self.name)
-        except UserError as error:  # the place of files is nobody's business
-            said = str(error).replace(f"{folder}/", "").replace(str(folder), name)
+        except UserError as error:
+            said = without_folders(str(error), folder)
             raise RefusedError("cannot_draw", said, "lora", reason=said) from None
         return Lent(lora, chosen.scale, in_words(chosen), sha256_in(self.workspace, folder))
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from malmoi.errors import UserError
+from malmoi.errors import UserError, without_folders
 from malmoi.feedback.refusals import RefusedError
 from malmoi.pipeline.demo_size import RECIPES, choose_size
 from malmoi.pipeline.doctor import inspect_machine
@@ -70,7 +70,7 @@ def text_option(workspace: Workspace, *, estimate: bool = True) -> dict[str, Any
         try:
             found["cost"] = _cost(workspace, _recipe_of(workspace, TEXT))
         except UserError as error:
-            found["problem"] = str(error).replace(str(folder), DOCUMENTS)
+            found["problem"] = without_folders(str(error), workspace.path)
     return found
 
 

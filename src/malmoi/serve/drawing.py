@@ -153,7 +153,7 @@ async def draw(body: NewDrawing, member: Chatting, state: Here) -> EventStream:
     known = await asyncio.to_thread(drawings.find_drawing, state.ledger, member.id, body.id)
     if known is not None:
         return EventStream(_given({"type": "done", "drawing": known, "stopped": False}), left=lambda: None)
-    if any(order.drawing.request_id == body.id for order in state.orders):
+    if any((one.drawing.request_id, one.drawing.person_id) == (body.id, member.id) for one in state.orders):
         raise RefusedError("conflict", "this drawing is being made; try again soon", "id")
     start = await asyncio.to_thread(_start, state, member.id, body)
     mask = None if body.mask is None else _file(body.mask, "mask")

@@ -8,7 +8,16 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from malmoi.errors import BusyError, CheckpointError, ConfigError, DataError, TooLargeError, UserError, WorkspaceError
+from malmoi.errors import (
+    BusyError,
+    CheckpointError,
+    ConfigError,
+    DataError,
+    TooLargeError,
+    UserError,
+    WorkspaceError,
+    without_folders,
+)
 from malmoi.feedback.refusals import RefusedError
 from malmoi.files import is_disk_full
 from malmoi.inference.vllm.server import ServerError
@@ -43,7 +52,7 @@ def refusal_of(error: Exception) -> RefusedError:
         return RefusedError("model_too_large", str(error), None, **gb)
     if isinstance(error, MemoryError):
         return RefusedError("model_failed", "the memory is full; a smaller model or a shorter conversation needs less")
-    # The message may hold a path of the server: it goes to the log, and only what the caller can mend is sent.
+    # The whole message goes to the log; `envelope` sends it without places of this machine.
     log.error("%s: %s", type(error).__name__, error, exc_info=None if isinstance(error, UserError) else error)
     if isinstance(error, CheckpointError | ServerError):
         return RefusedError("model_failed", "the model in service cannot answer; the server's log says why")
@@ -55,11 +64,14 @@ def refusal_of(error: Exception) -> RefusedError:
 
 
 def envelope(error: RefusedError) -> dict[str, Any]:
-    """{"error": …} as every route gives it."""
+    """{"error": …} as every route gives it. Files of this machine have their names in it, and not their places."""
     status = STATUS.get(error.code, 400)
     kind = "server_error" if status >= 500 else "invalid_request_error"
-    inside = {"message": str(error), "type": kind, "param": error.param, "code": error.code}
-    return {"error": inside | {"details": error.details}}
+    inside = {"message": without_folders(str(error)), "type": kind, "param": error.param, "code": error.code}
+    details = {
+        name: without_folders(value) if isinstance(value, str) else value for name, value in error.details.items()
+    }
+    return {"error": inside | {"details": details}}
 
 
 OPENAI = {"invalid": (400, None), "too_long": (400, "context_length_exceeded"), "not_json": (400, None),

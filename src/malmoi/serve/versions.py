@@ -8,7 +8,8 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import FileResponse, Response, StreamingResponse
 
-from malmoi.errors import WorkspaceError
+from malmoi.errors import WorkspaceError, without_folders
+from malmoi.feedback.accounts import OWNER, Member
 from malmoi.feedback.gate_comparisons import record_answer, verdict_of
 from malmoi.feedback.pinned import LONGEST, MARGIN, MOST_WORDS, pin, pinned_questions, unpin
 from malmoi.feedback.promotion import promote, refuse, rollback
@@ -178,24 +179,24 @@ def preview_improvement(body: Improve, _: Leading, state: Here) -> dict[str, Any
 def improve(body: Improve, member: Leading, state: Here) -> dict[str, Any]:
     from malmoi.pipeline.improve import begin
 
-    return _job(state, begin(state.ledger, _wanted(body), member.id, state.place()))
+    return _job(state, begin(state.ledger, _wanted(body), member.id, state.place()), member)
 
 
 @router.get("/jobs")
-def list_jobs(_: Leading, state: Here) -> dict[str, Any]:
-    return {"jobs": [_public(row) for row in jobs.list_jobs(state.ledger)]}
+def list_jobs(member: Leading, state: Here) -> dict[str, Any]:
+    return {"jobs": [_public(state, row, member) for row in jobs.list_jobs(state.ledger)]}
 
 
 @router.get("/jobs/{number}")
-def show_job(number: int, _: Leading, state: Here) -> dict[str, Any]:
-    return _job(state, number)
+def show_job(number: int, member: Leading, state: Here) -> dict[str, Any]:
+    return _job(state, number, member)
 
 
 @router.post("/jobs/{number}/{act}")
 def act_on_job(
-    number: int, act: Literal["stop", "throw-away", "resume", "earlier"], _b: Body, _: Leading, state: Here
+    number: int, act: Literal["stop", "throw-away", "resume", "earlier"], _: Body, member: Leading, state: Here
 ) -> dict[str, Any]:  # fmt: skip
-    _job(state, number)
+    _job(state, number, member)
     try:
         if act == "resume":
             jobs.resume(state.ledger, number)
@@ -205,7 +206,7 @@ def act_on_job(
             jobs.ask(state.ledger, number, "stop" if act == "stop" else "throw_away")
     except WorkspaceError as error:
         raise RefusedError("conflict", str(error)) from None
-    return _job(state, number)
+    return _job(state, number, member)
 
 
 def _wanted(body: Improve) -> Any:
@@ -252,7 +253,8 @@ def _shown(ledger: Ledger, name: str) -> dict[str, Any]:
 def _row(ledger: Ledger, version: Version, serving: Version | None) -> dict[str, Any]:
     is_other = serving is not None and serving.number != version.number
     verdict = verdict_of(ledger, version, serving).to_row() if serving is not None and is_other else None
-    return version.to_row() | {"verdict": verdict}
+    gone = version.missing and without_folders(version.missing, ledger.root)
+    return version.to_row() | {"missing": gone, "verdict": verdict}
 
 
 def _n_rankings(ledger: Ledger) -> int:
@@ -261,18 +263,24 @@ def _n_rankings(ledger: Ledger) -> int:
     return n_rankings(ledger)
 
 
-def _job(state: State, number: int) -> dict[str, Any]:
+def _job(state: State, number: int, member: Member) -> dict[str, Any]:
     try:
         row = jobs.find_job(state.ledger, number)
     except WorkspaceError:
         raise missing("job") from None
-    return _public(row) | {
-        "log": jobs.log_of(state.workspace, number),
+    return _public(state, row, member) | {
+        "log": [_told(state, line, member) for line in jobs.log_of(state.workspace, number)],
         "curves": jobs.curves_of(state.ledger.root, row),
         "pinned": jobs.pinned_of(state.workspace, row),
     }
 
 
-def _public(row: dict[str, Any]) -> dict[str, Any]:
+def _public(state: State, row: dict[str, Any], member: Member) -> dict[str, Any]:
     """A job without what only its process needs: the recipe has paths."""
-    return {name: value for name, value in row.items() if name not in ("settings", "person_id")}
+    shown = {name: value for name, value in row.items() if name not in ("settings", "person_id")}
+    return shown | {"error": row["error"] and _told(state, row["error"], member)}
+
+
+def _told(state: State, line: str, member: Member) -> str:
+    """A line of a job. Where files are on this machine is told to its owner only."""
+    return line if member.role == OWNER else without_folders(line, state.ledger.root)

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey
+from sqlalchemy import BigInteger, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from malmoi.workspace.base import Base, now
@@ -16,12 +16,12 @@ class Drawing(Base):
     """
 
     __tablename__ = "drawing"
-    __table_args__ = ({"sqlite_autoincrement": True},)
+    __table_args__ = (UniqueConstraint("person_id", "request_id"), {"sqlite_autoincrement": True})
 
     id: Mapped[int] = mapped_column(primary_key=True)
     """People call it drawing-12. Once deleted, it is no other one's."""
-    request_id: Mapped[str] = mapped_column(unique=True)
-    """Chosen by the client, so that a request that is sent twice is drawn once."""
+    request_id: Mapped[str]
+    """Chosen by the client, so that a request that is sent twice is drawn once: no other one of this person has it."""
     person_id: Mapped[str | None] = mapped_column(ForeignKey("account.person_id"), index=True)
     """Whose it is; only that person sees it. None: it was drawn on the command line."""
     prompt: Mapped[str]

@@ -99,7 +99,9 @@ def trace_drawing(ledger: Ledger, what: str) -> DrawingLineage:
             same = select(DrawnPicture).where(DrawnPicture.sha256 == sha256_of(Path(what)))
             picture = session.scalars(same.order_by(DrawnPicture.drawing_id.desc()).limit(1)).first()
             if picture is None:
-                raise WorkspaceError(f"{what}: was not drawn in this workspace, or was changed; its own text says more")
+                raise WorkspaceError(
+                    f"{what}: was not drawn in this workspace, or was changed; if Malmoi drew it, its own text says how"
+                )
         drawing = session.get(Drawing, picture.drawing_id if picture else int(named[1]) if named else 0)
         if drawing is None:
             raise WorkspaceError(f"{what}: no such drawing in this workspace")

@@ -289,6 +289,8 @@ class Ledger:
         return {"sha256": self.hashes.sha256_of(path), "kind": kind, "n_bytes": n_bytes}
 
     def _find(self, what: str, known: Mapping[str, Lineage]) -> str:
+        if not what.strip():
+            raise WorkspaceError("lineage: of what? Give a run, a path, or the first digits of a SHA-256")
         for path in (Path(what), self.root / what):
             if path.exists():
                 sha256 = sha256_of(path)

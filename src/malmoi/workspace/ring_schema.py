@@ -38,7 +38,7 @@ class VersionRow(Base):
     job_id: Mapped[int | None] = mapped_column(ForeignKey("job.id"))
     person_id: Mapped[str | None]
     learned: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    """From what: counts of rankings, by person."""
+    """From what: counts of rankings, by the id of each person. No names: nothing here is ever changed."""
     report: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime] = mapped_column(default=now)
 

@@ -128,7 +128,7 @@ def add_version(ledger: Ledger, new: NewVersion) -> Version:
         "policy_path": ledger.stored_path(new.policy), "reward_sha256": reward and sha256_in(workspace, reward),
         "reward_path": reward and ledger.stored_path(reward), "n": new.n, "temperature": new.temperature,
         "index_sha256": index and sha256_in(workspace, index), "came_from": new.came_from, "job_id": new.job,
-        "person_id": new.person_id, "learned": new.learned, "report": new.report,
+        "person_id": new.person_id, "learned": _without_names(new.learned), "report": new.report,
     }  # fmt: skip
     with writing(ledger.engine) as connection:
         lock_table(connection, VersionRow)
@@ -264,12 +264,19 @@ def _version(row: dict[str, Any], acts: Sequence[dict[str, Any]], names: dict[st
     )  # fmt: skip
 
 
+def _without_names(learned: dict[str, Any] | None) -> dict[str, Any] | None:
+    """As it is stored, for ever: who is forgotten later is named nowhere."""
+    if learned is None or "people" not in learned:
+        return learned
+    people = [{key: value for key, value in one.items() if key != "name"} for one in learned["people"]]
+    return {**learned, "people": people}
+
+
 def _learned(learned: Mapping[str, Any] | None, names: Mapping[str, str]) -> dict[str, Any] | None:
-    """Under the names that people have now: who was forgotten since has lost theirs."""
+    """Under the names that people have now."""
     if learned is None or "people" not in learned:
         return None if learned is None else dict(learned)
-    people = [{**one, "name": names.get(one.get("id", ""), one.get("name"))} for one in learned["people"]]
-    return {**learned, "people": people}
+    return {**learned, "people": [{**one, "name": names.get(one["id"], one["id"])} for one in learned["people"]]}
 
 
 def _state(number: int, own: Sequence[dict[str, Any]], acts: Sequence[dict[str, Any]]) -> State:

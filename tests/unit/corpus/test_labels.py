@@ -164,7 +164,7 @@ def test_a_person_is_asked_goes_back_and_goes_on(crawl: Path, tmp_path: Path) ->
     assert [row["label"] for row in rows] == [1, 1, 1, 0]
     order = [page.id for page in pages_to_label(crawl, 300)]
     assert [row["id"] for row in rows] == order[:4]
-    assert "12 pages to ask about" in label("d") and len(LabelFile(tmp_path / "l.jsonl").rows) == 5
+    assert "12 pages to ask about" in label("ㅇ") and len(LabelFile(tmp_path / "l.jsonl").rows) == 5
     label("d" * 20, "--language", "ko")
     assert {row["language"] for row in LabelFile(tmp_path / "l.jsonl").rows[5:]} == {"ko"}
     build([str(crawl)], tmp_path / "out", Settings(min_score=0, rules=()), say=lambda line: None)

@@ -52,6 +52,14 @@ def test_a_drawing_that_cannot_be_recorded_leaves_no_files(ledger: Ledger) -> No
     assert sorted((ledger.root / "drawings").iterdir()) == before
 
 
+def test_two_people_may_choose_the_same_id(ledger: Ledger) -> None:
+    who, other, id = person(ledger, "Ann"), person(ledger, "Bo"), f"{1:032x}"
+    rows = [store(ledger, one, 1, n) for one, n in ((who, 1), (other, 0))]
+    assert [drawings.find_drawing(ledger, one, id) for one in (who, other)] == rows and rows[0] != rows[1]
+    drawings.delete_drawing(ledger, other, id)
+    assert drawings.find_drawing(ledger, who, id) == rows[0]
+
+
 def test_what_is_deleted_is_gone_with_its_files_and_its_number(ledger: Ledger) -> None:
     who, other = person(ledger, "Ann"), person(ledger, "Bo")
     first, last = store(ledger, who, 1), store(ledger, other, 2)

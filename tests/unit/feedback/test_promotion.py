@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
 from malmoi.feedback.accounts import FORGOTTEN, add_member
@@ -30,7 +30,7 @@ from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.workspace.answers import NewAnswer
 from malmoi.workspace.database import writing
 from malmoi.workspace.ledger import Ledger
-from malmoi.workspace.ring_schema import GateComparison
+from malmoi.workspace.ring_schema import GateComparison, VersionRow
 from malmoi.workspace.versions import NewVersion, Version, add_version, begin_versions, find_version
 
 
@@ -217,6 +217,9 @@ def test_a_version_names_nobody_who_was_forgotten(pair: tuple[Ledger, Version, V
     learned = find_version(ledger, f"v{number}").learned
     assert learned is not None and learned["n_rankings"] == 6
     assert [(one["name"], one["n"]) for one in learned["people"]] == [(FORGOTTEN, 3), ("Jun", 3)]
+    with ledger.engine.connect() as connection:  # as it is stored
+        stored = connection.scalar(select(VersionRow.learned).where(VersionRow.number == number))
+    assert [*stored["people"][0]] == ["id", "n", "n_left_out", "simulated"]
     with pytest.raises(RefusedError):
         add_member(ledger, "Forgotten", "a long password", "user")
 

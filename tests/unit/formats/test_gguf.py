@@ -13,7 +13,8 @@ from tokenizers import Tokenizer as Engine
 
 from malmoi.errors import CheckpointError, ConfigError, UserError
 from malmoi.formats.gguf.file import GGUF, TensorToWrite, read_gguf, write_gguf
-from malmoi.formats.gguf.read import TEXT_RULES, GGUFModel, deinterleave, import_gguf, interleave
+from malmoi.formats.gguf.read import GGUFModel, deinterleave, import_gguf, interleave
+from malmoi.formats.gguf.text import TEXT_RULES
 from malmoi.formats.gguf.write import KINDS, export_gguf
 from malmoi.model.config import LinearRope, Llama3Rope, ModelConfig, YarnRope
 from malmoi.model.transformer import LanguageModel

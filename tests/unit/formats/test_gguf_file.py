@@ -81,7 +81,7 @@ def test_tensors_are_found_behind_the_table_in_any_order(tmp_path: Path, version
 
 ONE = struct.pack("<f", 1.0)
 FORGED: dict[str, tuple[bytes, str]] = {
-    "empty": (b"", "cannot be read"),
+    "empty": (b"", "is empty"),
     "another format": (b"PK\3\4" + bytes(100), "header: is not a GGUF file"),
     "a header cut off": (b"GGUF\3\0\0\0\1", "header: reaches past the end"),
     "version 1": (gguf(version=1), "version 1 is not supported"),

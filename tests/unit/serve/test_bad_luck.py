@@ -11,7 +11,9 @@ from typer.testing import CliRunner
 
 from malmoi import device
 from malmoi.cli import app
+from malmoi.retrieval.writer import FACTS
 from malmoi.serve.start import Options
+from malmoi.workspace.jobs import add_job, end_job
 from tests.unit.serve.conftest import PASSWORD, Running, messages, new_chat, new_id, person, running, say
 
 
@@ -45,6 +47,34 @@ def test_a_model_that_is_not_whole_stops_answers_and_nothing_else(copied: Path, 
         problem = client.get("/api/status").json()["problem"]
         assert problem["code"] == "model_failed" and messages(client, chat) == []
         assert [one["title"] for one in client.get("/api/chats").json()["chats"]] == ["kept"]
+
+
+def test_nobody_but_the_owner_is_told_where_files_are(notes: Path, tmp_path: Path) -> None:
+    place = tmp_path / "말 모이" / "workspace"
+    shutil.copytree(notes, place, ignore=shutil.ignore_patterns("malmoi.db*"))
+    with running(Options(place, port=0)) as server, person(server, "admin") as admin:
+        added = {"content": "# Hours\n\nOpen at nine.", "params": {"name": "a.md"}}
+        upload = admin.post("/api/data/uploads", **added, headers={"Content-Type": "application/octet-stream"})
+        facts = [*place.glob(f"indexes/*/{FACTS}")]
+        for path in facts:
+            path.write_text("{")
+        folder = place / "elsewhere"
+        job = add_job(server.ledger, "build", {"what": "build"})
+        end_job(server.ledger, job, "failed", f"{folder}/corpus.jsonl:3: no JSON; see {tmp_path}/log")
+        asked = [
+            admin.get("/api/data"), admin.get("/api/data/documents"), admin.delete("/api/data/documents?name=b.md"),
+            admin.post(f"/api/data/uploads/{upload.json()['id']}/add", json={}), admin.get("/api/jobs"),
+            admin.get(f"/api/jobs/{job}"),
+        ]  # fmt: skip
+        assert facts and [one.status_code for one in asked[:2]] == [422, 422]
+        assert f"{FACTS}: not valid JSON" in asked[0].json()["error"]["message"]
+        assert asked[-1].json()["error"] == "elsewhere/corpus.jsonl:3: no JSON; see log"
+        said = say(admin, new_chat(admin), "What does a ticket cost?")
+        for told in (*(one.text for one in asked), *map(str, said)):
+            assert str(tmp_path) not in told and "말 모이" not in told
+        with server.client() as owner:
+            owner.post("/api/login", json={"name": "Owner", "password": PASSWORD})
+            assert str(folder) in owner.get(f"/api/jobs/{job}").json()["error"]
 
 
 def test_a_model_that_is_too_large_is_not_loaded(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,6 +94,20 @@ def test_the_same_request_sent_twice_is_drawn_once(client: httpx.Client) -> None
     assert len(history(client)) == 1
 
 
+def test_two_people_who_choose_the_same_id_draw_both(client: httpx.Client, drawing: Running) -> None:
+    id = new_id()
+    with (
+        person(drawing) as other,
+        client.stream("POST", "/api/drawings", json={"id": id, "prompt": "circle", "steps": 30}) as making,
+    ):
+        events = read_events(making)
+        next(event for event in events if event["type"] == "step")
+        second = draw(other, id=id, prompt="blue")[-1]["drawing"]
+        first = [*events][-1]["drawing"]
+        assert (first["prompt"], second["prompt"]) == ("circle", "blue")
+        assert history(client) == [first] and history(other) == [second]
+
+
 def seen(client: httpx.Client, drawing: dict[str, Any]) -> Any:
     return pixels(client.get(f"/api/drawings/pictures/{drawing['pictures'][0]['id']}").content)
 
@@ -189,7 +203,8 @@ def test_one_that_waits_is_told_its_place_and_one_that_stops_keeps_what_is_finis
 def test_a_client_that_leaves_frees_its_place(drawing: Running) -> None:
     with person(drawing) as client:
         with client.stream("POST", "/api/drawings", json={"id": new_id(), **LONG}) as response:
-            next(read_events(response))
+            drawn = read_events(response)  # a reader that is let go closes the stream
+            next(drawn)
             assert not painter(drawing).is_idle
         until(lambda: painter(drawing).is_idle)
         until(lambda: not drawing.state.drawing_at_once._counts)

@@ -21,7 +21,9 @@ from malmoi.errors import WorkspaceError
 from malmoi.workspace import database
 from malmoi.workspace.answers import NewAnswer, insert_answer
 from malmoi.workspace.database import chunks, insert_missing, lock_table, open_database, writing
+from malmoi.workspace.drawing_schema import Drawing, DrawnPicture
 from malmoi.workspace.ledger import Ledger
+from malmoi.workspace.ring_schema import VersionRow
 from malmoi.workspace.schema import Answer, Base, Person, RunInput, now
 from malmoi.workspace.service_schema import Account, Chat, ChatMessage
 
@@ -70,6 +72,12 @@ def insert_early_answer(connection: Connection, number: int) -> None:
     )
     connection.exec_driver_sql(f"INSERT INTO answer ({columns}) VALUES ({said})")
     assert connection.scalar(select(func.max(Answer.id))) == number
+
+
+def insert_drawing(connection: Connection, request_id: str) -> int:
+    row = {"request_id": request_id, "prompt": "a", "settings": {}, "model": "tiny", "version": "1"}
+    made = connection.execute(insert(Drawing).values(row | {"created_at": now()})).inserted_primary_key
+    return int(made[0]) if made is not None else 0
 
 
 def test_the_models_and_the_migrations_agree(ledger: Ledger) -> None:
@@ -171,6 +179,48 @@ def test_answers_of_the_layout_before_documents_keep_what_they_have(database_url
     engine.dispose()
     if database_url.startswith("sqlite"):
         assert [path.name for path in tmp_path.glob("*.bak*")] == ["malmoi.db.bak-0007"]
+
+
+def test_drawings_of_the_layout_before_keep_their_pictures_and_their_numbers(database_url: str, tmp_path: Path) -> None:
+    engine = open_database(database_url, earlier_layout(tmp_path, "0011"))
+    picture = {"sha256": "0", "seed": 2**62, "path": "x.png"}
+    with writing(engine) as connection:
+        for number in (1, 2, 3):
+            insert_drawing(connection, f"r{number}")
+            connection.execute(insert(DrawnPicture).values(picture | {"id": f"p{number}", "drawing_id": number}))
+        connection.execute(delete(DrawnPicture).where(DrawnPicture.drawing_id == 3))
+        connection.execute(delete(Drawing).where(Drawing.id == 3))
+    engine.dispose()
+    engine = open_database(database_url)
+    with writing(engine) as connection:
+        kept = connection.execute(select(Drawing.id, Drawing.request_id).order_by(Drawing.id)).all()
+        assert kept == [(1, "r1"), (2, "r2")]
+        pictures = select(DrawnPicture.id, DrawnPicture.drawing_id, DrawnPicture.seed).order_by(DrawnPicture.id)
+        assert connection.execute(pictures).all() == [("p1", 1, 2**62), ("p2", 2, 2**62)]
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+        assert insert_drawing(connection, "r4") == 4
+    with pytest.raises(IntegrityError), writing(engine) as connection:
+        connection.execute(insert(DrawnPicture).values(picture | {"id": "p9", "drawing_id": 9}))
+    engine.dispose()
+
+
+def test_versions_of_the_layout_before_lose_the_names_of_those_who_taught(database_url: str, tmp_path: Path) -> None:
+    engine = open_database(database_url, earlier_layout(tmp_path, "0011"))
+    people = [{"id": "p-1", "name": "미나", "n": 3, "simulated": False}]
+    about = {"how": "train", "model": "m", "policy_sha256": "0", "policy_path": "models/m"}
+    learned = [{"n_rankings": 3, "people": people}, {"n": 1}, None]
+    with writing(engine) as connection:
+        for one in learned:
+            connection.execute(insert(VersionRow).values(about | {"learned": one}))
+    engine.dispose()
+    engine = open_database(database_url)
+    with writing(engine) as connection:
+        kept = connection.scalars(select(VersionRow.learned).order_by(VersionRow.number)).all()
+        told = [{"id": "p-1", "n": 3, "simulated": False}]
+        assert kept == [{"n_rankings": 3, "people": told}, {"n": 1}, None]
+    with pytest.raises(IntegrityError, match="never"), writing(engine) as connection:
+        connection.execute(update(VersionRow).values(how="first"))
+    engine.dispose()
 
 
 def test_a_new_database_has_no_copy(tmp_path: Path) -> None:

@@ -158,6 +158,8 @@ def test_lineage_of_the_unknown_says_what_is_wrong(ledger: Ledger) -> None:
         ledger.lineage(made["corpus"][:3])
     with pytest.raises(WorkspaceError, match="no such run, artefact or path"):
         ledger.lineage("zzzz")
+    with pytest.raises(WorkspaceError, match="of what"):
+        ledger.lineage("")
     path = ledger.artefacts_of("0003-pretrain")["model.txt"].path
     write_text(path, "tampered")
     with pytest.raises(WorkspaceError, match="no run made these contents"):

@@ -104,10 +104,12 @@ def read_gguf(path: Path) -> GGUF:
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
+    if not path.stat().st_size:
+        raise CheckpointError(f"{path}: is empty; copy or download it again")
     try:
         with path.open("rb") as file:
             data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    except (OSError, ValueError) as error:  # an empty file cannot be mapped
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error})") from None
     cursor = _Cursor(data, path)
     if bytes(cursor.take(4, "header")) != MAGIC:

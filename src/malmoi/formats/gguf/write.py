@@ -1,4 +1,4 @@
-"""Write a model of ours as a GGUF file, with the tables of `read.py`, for llama.cpp, Ollama and LM Studio."""
+"""Write a model of ours as a GGUF file for llama.cpp, Ollama and LM Studio, with the tables of `read` and `text`."""
 
 import json
 from functools import partial
@@ -12,23 +12,25 @@ from malmoi.errors import CheckpointError, ConfigError
 from malmoi.formats.gguf.file import TensorToWrite, write_gguf
 from malmoi.formats.gguf.read import (
     ARCHITECTURES,
-    CONTROL,
-    END_OF_TURN_ID,
     EPSILON,
     FIELDS,
-    NORMAL,
     ROPE_FREQS,
-    TEXT_RULES,
-    TOKEN_IDS,
-    UNUSED,
-    USER_DEFINED,
     YARN,
     Architecture,
-    TextRules,
     frequency_factors,
     interleave,
     is_interleaved,
     tensor_layout,
+)
+from malmoi.formats.gguf.text import (
+    CONTROL,
+    END_OF_TURN_ID,
+    NORMAL,
+    TEXT_RULES,
+    TOKEN_IDS,
+    UNUSED,
+    USER_DEFINED,
+    TextRules,
 )
 from malmoi.model.config import LinearRope, Llama3Rope, ModelConfig, YarnRope
 from malmoi.model.transformer import LanguageModel
