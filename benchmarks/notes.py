@@ -7,8 +7,9 @@ printed. `--all` prints the failures of the others. `--reworded` asks in words t
 Korean (`notes_reworded.json`). `--fresh` takes ten Korean folders whose writer had seen nothing of the program
 (`notes_fresh.json`); of five of them the failures were read after all had been asked once. `--blind` takes twelve
 Korean and four English folders of another such writer (`notes_blind.json`), whose questions are of three kinds: plain,
-reworded, and why; of eight of them the failures were read after all had been asked once. `--elsewhere` asks each folder
-every third question about the others in its language, which it does not answer.
+reworded, and why; of eight of them the failures were read after all had been asked once. `--beside` takes two Korean
+and two English folders whose unanswerable questions are about the same things as the others. `--elsewhere` asks each
+folder every third question about the others in its language, which it does not answer.
 """
 
 import argparse
@@ -28,7 +29,9 @@ from malmoi.retrieval.lookup import Lookup
 
 NOTES = Path(__file__).with_suffix(".json")
 EVERY = 3
-REWORDED, FRESH, BLIND = (NOTES.with_name(f"notes_{name}.json") for name in ("reworded", "fresh", "blind"))
+REWORDED, FRESH, BLIND, BESIDE = (
+    NOTES.with_name(f"notes_{name}.json") for name in ("reworded", "fresh", "blind", "beside")
+)
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--reworded", action="store_true", help="ask in words that the notes do not have")
     parser.add_argument("--fresh", action="store_true", help="folders of a writer who did not know the program")
     parser.add_argument("--blind", action="store_true", help="folders of another such writer, by kind of question")
+    parser.add_argument("--beside", action="store_true", help="what nothing answers is about the same things")
     parser.add_argument("--elsewhere", action="store_true", help="ask each folder what the others answer")
     given = parser.parse_args(arguments)
     if given.elsewhere:
@@ -110,6 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found: dict[tuple[str, bool], list[Asked]] = {}
     with tempfile.TemporaryDirectory() as root:
         chosen = FRESH if given.fresh else BLIND if given.blind else REWORDED if given.reworded else NOTES
+        chosen = BESIDE if given.beside else chosen
         for number, folder in enumerate(read_json(chosen)):
             asked = list(ask(folder, Path(root) / str(number)))
             found.setdefault((folder["language"], folder["unseen"]), []).extend(asked)

@@ -17,6 +17,7 @@ from malmoi.retrieval.match import Bag
 from malmoi.retrieval.others import is_of_another, modifies_otherwise
 from malmoi.retrieval.passages import Passage
 from malmoi.retrieval.question import Concept, Question
+from malmoi.retrieval.roles import is_untimely
 from malmoi.retrieval.sentences import WEAK, Sentence, asked_in_notes, counts, sentences, tells
 from malmoi.retrieval.words import patterns, word_list
 
@@ -258,7 +259,9 @@ def _answer(
         near=_share(weights, found),
         missing=missing / max(weights.values(), default=1.0),
         told=sum(told) / len(told) if told else 0.5,
-        lacks=max((STRICT.get(kind, 0.0) for kind, has in zip(kinds, told, strict=True) if not has), default=0.0),
+        lacks=max(
+            (_lacking(kind, question.text, text) for kind, has in zip(kinds, told, strict=True) if not has), default=0.0
+        ),
         against=max(
             _against(question.text, text, is_back != asks_back and not _ON_THE_WAY.isdisjoint(kinds)),
             OF_ANOTHER * is_of_another(question.text, f"{text} {_title(passage)}", f"{passage.text} {_title(passage)}"),
@@ -268,6 +271,15 @@ def _answer(
         begins=float(at == 0),
         shares=max((fit for c, fit in found.items() if place[c] != LIGHT and not c.word.isdigit()), default=0.0),
     )
+
+
+NOBODY = 0.8
+"""How surely a sentence that names nobody does not say who did something, if it only tells what is done."""
+
+
+def _lacking(kind: str, question: str, sentence: str) -> float:
+    """How surely a sentence that has nothing of a kind cannot answer."""
+    return NOBODY if kind == "person" and is_untimely(question, sentence) else STRICT.get(kind, 0.0)
 
 
 def _own_by_kind(told: float, held: float) -> float:

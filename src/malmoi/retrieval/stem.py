@@ -13,7 +13,7 @@ _STEP_4 = (
     "ement", "ance", "ence", "able", "ible", "ment", "sion", "tion", "ant", "ent", "ism", "ate", "iti", "ous", "ive",
     "ize", "al", "er", "ic", "ou",
 )  # fmt: skip
-_IRREGULAR = {
+IRREGULAR = {
     "skies": "sky", "dying": "die", "lying": "lie", "tying": "tie", "news": "news", "always": "always",
     "written": "write", "wrote": "write", "chosen": "choose", "chose": "choose", "found": "find", "ran": "run",
     "taken": "take", "took": "take", "given": "give", "gave": "give", "kept": "keep", "held": "hold", "made": "make",
@@ -44,8 +44,8 @@ _IRREGULAR = {
 @lru_cache(maxsize=1 << 16)
 def stem(word: str) -> str:
     """The stem of a lower-case English word; short words and those of other alphabets are returned unchanged."""
-    if word in _IRREGULAR:
-        word = _IRREGULAR[word]
+    if word in IRREGULAR:
+        word = IRREGULAR[word]
     if len(word) <= 2 or not re.fullmatch("[a-z]+", word):
         return word
     word = _without_plural(_without_ly(word))
