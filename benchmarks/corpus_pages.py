@@ -13,6 +13,7 @@ import argparse
 import gzip
 import random
 import resource
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,13 @@ from malmoi.corpus.steps.archive import Record, read_archive
 LEAST_CHARS = 300
 """Of a document."""
 ARCHIVE_BYTES = 100 << 20
+ALONE = """import re, sys
+from pathlib import Path
+from malmoi.corpus.steps.archive import read_archive
+n = sum(1 for _ in read_archive(Path(sys.argv[1])))
+most = int(re.search("VmHWM:[ \\t]*([0-9]+)", Path("/proc/self/status").read_text())[1])
+print(f"a process that only reads its {n:,} records: {most / 1e3:.0f} MB at most")
+"""
 MENU = (
     "뉴스",
     "연예",
@@ -159,6 +167,7 @@ def reading(folder: Path) -> None:
             best = max(one[1] / 1e6 / one[2] for one in told)
             least = min(one[1] / 1e6 / one[2] for one in told)
             print(f"{said}: {least:.0f} to {best:.0f} MB/s; memory {peak:.0f} MB, of which {before:.0f} MB before it")
+        subprocess.run([sys.executable, "-c", ALONE, str(archive)], check=True)
 
 
 def read_ours(path: Path) -> tuple[int, int]:
