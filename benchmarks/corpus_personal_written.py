@@ -4,9 +4,9 @@
 
 Each set is 1,500 texts with values as pages, mails, tables and logs have them, made from the published rules of their
 formats in Korean and English templates (seventh: 3,214 values, 167 templates; eighth: 1,826 values, 182 templates),
-and 1,500 texts of what only looks alike: numbers of parts, editions, versions, bar codes. Some of these have a company's
-registration number, which is masked on purpose: they are counted apart. The patterns were mended by the seventh, and
-nothing by the eighth.
+and 1,500 texts of what only looks alike: numbers of parts, editions, versions, bar codes. Some of these have the
+registration number of a company, which is masked on purpose: they are counted apart. The patterns were mended by the
+seventh, and nothing by the eighth.
 """
 
 import gzip

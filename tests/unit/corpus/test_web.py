@@ -247,8 +247,8 @@ def test_owners_who_reserve_their_pages_are_heard() -> None:
         ("나는 understanding 봐", "ko"), ("The word 나무 means a tree in Korean.", "en"),
         ("I love 말모이 so much", "en"), ("회의를 Monday로 reschedule 했어요", "ko"), ("iPhone 15 Pro 리뷰", "ko"),
         (
-            "The Post Office (Russian: Почтовое отделение города Новгорода, Почта) is one of the oldest buildings of the "
-            "town, and was built by two brothers from Kiev with the money of their father.", "en",
+            "The Post Office (Russian: Почтовое отделение города Новгорода, Почта) is one of the oldest buildings of "
+            "the town, and was built by two brothers from Kiev with the money of their father.", "en",
         ),
         (
             'Schloss Altenburg (also called "Haus am Alten Markt" or Herrenhaus der Familie von Altenburg) in the '
@@ -256,8 +256,8 @@ def test_owners_who_reserve_their_pages_are_heard() -> None:
             "family.", "en",
         ),
         (
-            "Das Schloss der Familie ist eines der ältesten Häuser der Region und wurde, wie man sagt, von zwei Brüdern mit "
-            "dem Geld ihres Vaters gebaut, the house of the rising sun, so nannten es die Leute.", "de",
+            "Das Schloss der Familie ist eines der ältesten Häuser der Region und wurde, wie man sagt, von zwei Brüdern "
+            "mit dem Geld ihres Vaters gebaut, the house of the rising sun, so nannten es die Leute.", "de",
         ),
         ("韓国語で「안녕하세요」は「こんにちは」という意味です。", "ja"), ("大韓民國은 나라이다.", "ko"),
     ],
