@@ -256,8 +256,8 @@ def test_owners_who_reserve_their_pages_are_heard() -> None:
             "family.", "en",
         ),
         (
-            "Das Schloss der Familie ist eines der ältesten Häuser der Region und wurde, wie man sagt, von zwei Brüdern "
-            "mit dem Geld ihres Vaters gebaut, the house of the rising sun, so nannten es die Leute.", "de",
+            "Das Schloss der Familie ist eines der ältesten Häuser der Region und wurde, wie man sagt, von zwei "
+            "Brüdern mit dem Geld ihres Vaters gebaut, the house of the rising sun, so nannten es die Leute.", "de",
         ),
         ("韓国語で「안녕하세요」は「こんにちは」という意味です。", "ja"), ("大韓民國은 나라이다.", "ko"),
     ],

@@ -25,8 +25,8 @@ ENGLISH_ALONE = frozenset(
 text of which the model is not sure (it takes “Hello.” for Italian)."""
 ENGLISH_GLUE = frozenset("the of and to with from that this which by his her were as".split())
 PROSE_WORDS, GLUE_FROM = 20, 0.15
-"""Every fourth word of English prose is one of these, and in no other language nearly as many are: they decide a text of
-at least so many words that the model takes for another, because it is full of names from there."""
+"""Every fourth word of English prose is one of these, and in no other language nearly as many are: they decide a text
+of at least so many words that the model takes for another, because it is full of names from there."""
 _LATIN_WORD = re.compile(r"[a-z]+(?:['’][a-z]+)?")
 UNKNOWN = "unknown"
 
