@@ -53,7 +53,7 @@ def _own_lines(text: str) -> list[int]:
     """Where lines end that their writer broke, one thing on each: the next word had fitted into the line."""
     found = []
     for paragraph in _PARAGRAPH.finditer(text):
-        lines = paragraph.group().splitlines()
+        lines = paragraph.group().removesuffix("\n").split("\n")  # Not splitlines: "." takes the other line ends.
         width = max(map(_columns, lines))
         fits = [_columns(f"{line} {after.split()[0]}") <= max(width, NARROW) for line, after in pairwise(lines)]
         # Text that is wrapped fits nowhere; the longest of broken lines is never known to be one.
@@ -217,5 +217,5 @@ def example(text: str) -> Sentence | None:
     match = re.search(r"^[ \t]*>>> .*(?:\n[ \t]*\S.*)*", text, re.MULTILINE)
     if match is None:
         return next((one for one in sentences(text) if _FOR_EXAMPLE.search(one.text)), None)
-    lines = [line.strip() for line in match.group().splitlines()]
+    lines = [line.strip() for line in match.group().split("\n")]
     return Sentence("\n".join(lines), match.start(), text.count("\n", 0, match.start()))

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from malmoi.corpus.documents import Document
 from malmoi.retrieval.counted import in_digits
@@ -40,6 +42,14 @@ def test_lines_that_their_writer_broke_are_sentences_and_wrapped_ones_are_not() 
     )
     assert len(sentences(wrapped)) == 1
     assert len(sentences("We meet in the hall\nand then walk\n")) == 1
+
+
+@given(st.text(st.sampled_from("ab가.: \n\r\v\f\x1c\x85\u2028\u2029"), max_size=40))
+def test_all_of_a_text_is_in_its_sentences_once_whatever_ends_its_lines(text: str) -> None:
+    found = sentences(text)
+    assert "".join("".join(one.text.split()) for one in found) == "".join(text.split())
+    assert [one.start for one in found] == sorted({one.start for one in found})
+    assert all(text.startswith(one.text.split()[0], one.start) for one in found)
 
 
 @pytest.mark.parametrize(
