@@ -39,7 +39,7 @@ test: $(INSTALLED)   ## Pass the tests
 	$(BIN)/python -m pytest -rs $(SIDE_BY_SIDE)
 
 test-avx2: $(INSTALLED)  ## Pass the tests of numbers as on a processor without AVX-512
-	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MALMOI_CFLAGS=-mno-avx512f $(BIN)/python -m pytest -q -rs \
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest -q -rs \
 		$(SIDE_BY_SIDE) tests/golden tests/unit/model tests/unit/inference tests/unit/train tests/unit/algorithms
 
 check: $(INSTALLED)  ## Lint and types

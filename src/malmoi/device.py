@@ -18,6 +18,8 @@ from malmoi.errors import ConfigError
 CGROUPS = Path("/sys/fs/cgroup")
 MAX_THREADS = 1024
 """More is a typing mistake."""
+WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
+"""Values of oneDNN's limit that exclude AVX512-BF16 and AMX; upper and lower case are the same to it."""
 
 
 @dataclass(frozen=True)
@@ -192,8 +194,12 @@ def _compute_dtype(torch_device: torch.device) -> torch.dtype:
 
 def cpu_multiplies_bf16() -> bool:
     """Whether the CPU has bfloat16 products (AVX512-BF16, AMX), which are several times faster than float32. Emulated
-    ones are slower; so are those of a PyTorch that may use no AVX-512 (`ATEN_CPU_CAPABILITY`)."""
-    if torch.backends.cpu.get_cpu_capability() == "AVX2":
+    ones are slower; so are those of a PyTorch that may use no AVX-512 (`ATEN_CPU_CAPABILITY`), or whose oneDNN may not
+    use them (`ONEDNN_MAX_CPU_ISA`)."""
+    if torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2"):
+        return False
+    most = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or ""
+    if most.upper() in WITHOUT_BF16:
         return False
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     if capabilities:

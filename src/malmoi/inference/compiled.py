@@ -23,6 +23,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
+from malmoi import device
 from malmoi.errors import ConfigError
 
 SOURCES = tuple(Path(__file__).with_name(name) for name in ("products.h", "products.c", "decode.c", "weights.c"))
@@ -107,11 +110,24 @@ def _wanted_options() -> list[str]:
         raise ConfigError(f"MALMOI_CFLAGS={wanted}: {error}; expected options of the C compiler, or nothing") from None
 
 
+def _left_out() -> tuple[str, ...]:
+    """Options for the instructions that this processor has but PyTorch was told not to use. C leaves them out too, so
+    that both compute in the same dtype. Older compilers do not know these options, nor such processors."""
+    capability, features = torch.backends.cpu.get_cpu_capability(), processor().split()
+    if capability == "DEFAULT" and "avx2" in features:
+        return ("-mno-avx2",)
+    if capability == "AVX2" and "avx512f" in features:
+        return ("-mno-avx512f",)
+    if "avx512_bf16" in features and not device.cpu_multiplies_bf16():
+        return ("-mno-avx512bf16",)
+    return ()
+
+
 def _name(compiler: list[str]) -> str:
     program = Path(shutil.which(compiler[0]) or "").resolve().stat()
     made_of = (
         *(source.read_text() for source in SOURCES), *compiler, str(program.st_size), str(program.st_mtime_ns),
-        *OPTIONS, *map(str, ATTEMPTS), *_wanted_options(), processor(),
+        *OPTIONS, *map(str, ATTEMPTS), *_left_out(), *_wanted_options(), processor(),
     )  # fmt: skip
     named = hashlib.sha256("\0".join(made_of).encode()).hexdigest()
     return f"decode-{named[:16]}.so"
@@ -225,7 +241,8 @@ def _make(compiler: list[str], path: Path) -> None:
 def _run(compiler: list[str], options: tuple[str, ...], made: Path) -> str | None:
     """The compiler's error output; None if it succeeded."""
     sources = [str(source) for source in SOURCES if source.suffix == ".c"]
-    command = [*compiler, *OPTIONS, *options, *_wanted_options(), "-o", str(made), *sources, "-lm"]
+    left_out = _left_out() if NATIVE in options else ()
+    command = [*compiler, *OPTIONS, *options, *left_out, *_wanted_options(), "-o", str(made), *sources, "-lm"]
     try:
         done = subprocess.run(command, capture_output=True, timeout=LONGEST_COMPILATION_S, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:

@@ -1,5 +1,6 @@
 """What C computes is what the network computes, for every feature that it claims to support."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -80,7 +81,6 @@ def processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     if request.param != "as it is":
         if "avx512_bf16" not in compiled.processor():
             pytest.skip("it has none")
-        monkeypatch.setattr(compiled, "ATTEMPTS", ((compiled.NATIVE, "-fopenmp", "-mno-avx512bf16"),))
         monkeypatch.setattr(device, "cpu_multiplies_bf16", lambda: False)
         compiled.library.cache_clear()
     yield
@@ -226,6 +226,33 @@ def test_weights_of_too_many_high_bytes_stay_in_sixteen_bits() -> None:
     assert isinstance(for_inference(model, "bfloat16").lm_head, CompactLinear)
     model.lm_head.weight.copy_(torch.randint(-60, 60, model.lm_head.weight.shape).float().exp2())
     assert isinstance(for_inference(model, "bfloat16").lm_head, torch.nn.Linear)
+
+
+RESTRICTED = """
+import torch
+from malmoi.inference import compiled
+from malmoi.inference.weights import decoder_of, dtype_of, for_inference
+from tests.unit.inference.test_native import drawn, read
+
+torch.set_grad_enabled(False)
+for weights in ("float32", "bfloat16"):
+    fast = for_inference(drawn(), weights)
+    decode, dtype = decoder_of(fast, weights), dtype_of(weights)
+    assert decode is not None and dtype == torch.float32, compiled.state()
+    ids = torch.arange(7)[None]
+    cache, twin = read(fast, ids, 1, dtype), read(fast, ids, 1, dtype)
+    found, expected = decode(ids[:, 0], cache.rows(0, 1)), fast(ids[:, :1], twin.rows(0, 1))[:, 0]
+    assert (found - expected).norm() < 1e-5 * expected.norm()
+"""
+
+
+@pytest.mark.parametrize(
+    "limit", ["ATEN_CPU_CAPABILITY=avx2", "ATEN_CPU_CAPABILITY=default", "ONEDNN_MAX_CPU_ISA=AVX2"]
+)
+def test_it_uses_no_instructions_that_pytorch_may_not_use(limit: str) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), limit.split("=")[0]: limit.split("=")[1]}
+    done = subprocess.run([sys.executable, "-c", RESTRICTED], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_it_does_not_know_is_left_to_pytorch() -> None:
