@@ -12,7 +12,15 @@ from malmoi.feedback.refusals import RefusedError, missing
 from malmoi.files import write_bytes
 from malmoi.workspace.database import writing
 from malmoi.workspace.drawing_schema import Drawing, DrawnPicture
-from malmoi.workspace.drawings import FOLDER, SUFFIX, NewDrawing, NewPicture, record_drawing, trace_drawing
+from malmoi.workspace.drawings import (
+    FOLDER,
+    SUFFIX,
+    AlreadyDrawnError,
+    NewDrawing,
+    NewPicture,
+    record_drawing,
+    trace_drawing,
+)
 from malmoi.workspace.ledger import Ledger, Lineage
 from malmoi.workspace.runs import status_of
 
@@ -31,16 +39,20 @@ def check_room(ledger: Ledger, person_id: str, n: int) -> None:
 
 
 def store_drawing(ledger: Ledger, drawing: NewDrawing, files: Sequence[tuple[str, int, bytes]]) -> dict[str, Any]:
-    """Write the pictures of a drawing, and record it. files: (id, seed, PNG file) of each; returns `drawing_row`"""
+    """Write the pictures of a drawing, and record it; what was recorded first stays. Returns the row of `find_drawing`.
+
+    files: (id, seed, PNG file) of each
+    """
     pictures = [NewPicture(ledger.root / FOLDER / f"{id}{SUFFIX}", seed, id) for id, seed, _ in files]
     try:
         for picture, (_, _, png) in zip(pictures, files, strict=True):
             write_bytes(picture.path, png)
         record_drawing(ledger, NewDrawing(**(vars(drawing) | {"pictures": pictures})))
-    except BaseException:
+    except BaseException as error:
         for picture in pictures:
             picture.path.unlink(missing_ok=True)
-        raise
+        if not isinstance(error, AlreadyDrawnError):
+            raise
     found = find_drawing(ledger, str(drawing.person_id), drawing.request_id)
     assert found is not None
     return found

@@ -56,7 +56,10 @@ class NewDrawing(Body):
 
 
 class Making:
-    """A drawing in the making, and its storing. end: the last event, None as long as it goes on"""
+    """A drawing in the making, and its storing. Whoever asks for it again meanwhile reads along.
+
+    is_decided: it was begun, or it is known why not
+    """
 
     def __init__(self, state: State, person_id: str, n: int) -> None:
         self.state, self.person_id, self.n = state, person_id, n
@@ -65,7 +68,8 @@ class Making:
         self.order: Order | None = None
         self.drawing: dict[str, Any] | None = None
         self.failed: RefusedError | None = None
-        self.is_made = asyncio.Event()
+        self.is_made, self.is_decided = asyncio.Event(), asyncio.Event()
+        self.n_readers = 0
 
     async def begin(self, asked: Asked, request_id: str) -> None:
         """Queue it. Raises RefusedError; then nothing is left of it."""
@@ -79,6 +83,16 @@ class Making:
             raise
         self.state.orders.add(self.order)
         self.state.begin(asyncio.create_task(self._make()))
+
+    def stream(self) -> EventStream:
+        """The events for one more reader. The drawing stops when the last one has left."""
+        self.n_readers += 1
+        return EventStream(self.events(), left=self._leave)
+
+    def _leave(self) -> None:
+        self.n_readers -= 1
+        if not self.n_readers:
+            self.stop()
 
     def stop(self) -> None:
         if self.order is not None:
@@ -105,6 +119,7 @@ class Making:
             self.failed = refusal_of(error)
         finally:
             self.state.orders.discard(order)
+            self.state.being_drawn.pop((self.person_id, order.drawing.request_id), None)
             self.state.drawing_at_once.free(self.person_id)
             self.is_made.set()
             self.changed.set()
@@ -150,20 +165,34 @@ def list_drawings(
 
 @router.post("")
 async def draw(body: NewDrawing, member: Chatting, state: Here) -> EventStream:
-    known = await asyncio.to_thread(drawings.find_drawing, state.ledger, member.id, body.id)
-    if known is not None:
-        return EventStream(_given({"type": "done", "drawing": known, "stopped": False}), left=lambda: None)
-    if any((one.drawing.request_id, one.drawing.person_id) == (body.id, member.id) for one in state.orders):
-        raise RefusedError("conflict", "this drawing is being made; try again soon", "id")
-    start = await asyncio.to_thread(_start, state, member.id, body)
+    key = (member.id, body.id)
+    while (other := state.being_drawn.get(key)) is not None:
+        await other.is_decided.wait()
+        if other.order is not None:
+            return other.stream()
+    making = state.being_drawn[key] = Making(state, member.id, body.n)  # nothing was awaited since the look above
+    try:
+        known = await asyncio.to_thread(drawings.find_drawing, state.ledger, member.id, body.id)
+        if known is not None:
+            return EventStream(_given({"type": "done", "drawing": known, "stopped": False}), left=lambda: None)
+        await _begin(making, body)
+        return making.stream()
+    finally:
+        making.is_decided.set()
+        if making.order is None:
+            del state.being_drawn[key]
+
+
+async def _begin(making: Making, body: NewDrawing) -> None:
+    """Raises RefusedError."""
+    state, person_id = making.state, making.person_id
+    start = await asyncio.to_thread(_start, state, person_id, body)
     mask = None if body.mask is None else _file(body.mask, "mask")
     given = {
         name: getattr(body, name)
         for name in ("prompt", "negative", "n", "steps", "guidance", "sampler", "seed", "lora")
     }
-    making = Making(state, member.id, body.n)
     await making.begin(Asked(**given, size=body.size, start=start, strength=body.strength, mask=mask), body.id)
-    return EventStream(making.events(), left=making.stop)
 
 
 @router.post("/{id}/stop", status_code=204)

@@ -77,6 +77,8 @@ class State:
     studio: Studio | None = None
     orders: set[Order] = field(default_factory=set)
     """Drawings in the making."""
+    being_drawn: dict[tuple[str, str], Any] = field(default_factory=dict)
+    """`drawing.Making` by person and the client's id, from the moment that it is asked for."""
     drawing_at_once: AtOnce = field(default_factory=lambda: AtOnce(2))
     opening_studio: asyncio.Lock = field(default_factory=asyncio.Lock)
     _opening: "asyncio.Task[Service] | None" = None

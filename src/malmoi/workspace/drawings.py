@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from malmoi import __version__
 from malmoi.errors import UserError, WorkspaceError
 from malmoi.files import sha256_of
-from malmoi.workspace.database import writing
+from malmoi.workspace.database import lock_table, writing
 from malmoi.workspace.drawing_schema import Drawing, DrawnPicture
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.ledger import Ledger, Lineage
@@ -24,6 +24,10 @@ NAMED = re.compile(r"drawing-([1-9][0-9]{0,17})")
 FOLDER = "drawings"
 """Where the service keeps pictures, in the workspace."""
 SUFFIX = ".png"
+
+
+class AlreadyDrawnError(WorkspaceError):
+    """The same request of the same person was recorded already."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,10 @@ class NewDrawing:
 
 
 def record_drawing(ledger: Ledger, drawing: NewDrawing) -> str:
-    """Record a drawing; returns its name, such as drawing-12. Raises WorkspaceError if that is impossible."""
+    """Record a drawing; returns its name, such as drawing-12. Raises WorkspaceError if that is impossible.
+
+    Raises AlreadyDrawnError if the person has a drawing of this id.
+    """
     kept = {key: value for key, value in vars(drawing).items() if key != "pictures"}
     kept |= {"request_id": drawing.request_id or uuid4().hex, "settings": dict(drawing.settings)}
     pictures = [
@@ -59,7 +66,11 @@ def record_drawing(ledger: Ledger, drawing: NewDrawing) -> str:
          "path": ledger.stored_path(one.path)}
         for one in drawing.pictures
     ]  # fmt: skip
+    same = select(Drawing.id).where(Drawing.person_id == drawing.person_id, Drawing.request_id == kept["request_id"])
     with writing(ledger.engine) as connection:
+        lock_table(connection, Drawing)
+        if connection.scalar(same) is not None:
+            raise AlreadyDrawnError(f"{kept['request_id']}: is drawn already")
         made = connection.execute(insert(Drawing), kept | {"version": __version__})
         assert made.inserted_primary_key is not None
         id = int(made.inserted_primary_key[0])

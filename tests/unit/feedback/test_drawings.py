@@ -1,6 +1,8 @@
 """What people drew, on both databases: pages, whose it is, what deleting leaves."""
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -46,10 +48,24 @@ def test_a_drawing_that_cannot_be_recorded_leaves_no_files(ledger: Ledger) -> No
     who = person(ledger, "Ann")
     store(ledger, who, 1)
     before = sorted((ledger.root / "drawings").iterdir())
-    new = NewDrawing("again", SETTINGS, "tiny", None, (), None, None, who, f"{1:032x}")
-    with pytest.raises(Exception, match=r"(?i)unique|constraint"):
+    new = NewDrawing("again", SETTINGS, "tiny", None, (), None, None, "nobody", f"{1:032x}")
+    with pytest.raises(Exception, match=r"(?i)foreign"):
         drawings.store_drawing(ledger, new, [("f" * 32, 1, b"PNG")])
     assert sorted((ledger.root / "drawings").iterdir()) == before
+
+
+def test_one_that_is_stored_twice_at_once_is_one(ledger: Ledger) -> None:
+    who, both = person(ledger, "Ann"), threading.Barrier(4)
+
+    def again(number: int) -> dict[str, object]:
+        new = NewDrawing(f"{number}", SETTINGS, "tiny", None, (), None, None, who, f"{1:032x}")
+        both.wait()
+        return drawings.store_drawing(ledger, new, [(f"{number:032x}", 1, b"PNG")])
+
+    with ThreadPoolExecutor(4) as pool:
+        rows = [*pool.map(again, range(4))]
+    assert rows == [rows[0]] * 4 == drawings.list_drawings(ledger, who)["drawings"] * 4
+    assert [path.stem for path in (ledger.root / "drawings").iterdir()] == [rows[0]["pictures"][0]["id"]]  # type: ignore[index]
 
 
 def test_two_people_may_choose_the_same_id(ledger: Ledger) -> None:

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,29 @@ def test_the_same_request_sent_twice_is_drawn_once(client: httpx.Client) -> None
     first, again = draw(client, id=id), draw(client, id=id)
     assert again == [{"type": "done", "drawing": first[-1]["drawing"], "stopped": False}]
     assert len(history(client)) == 1
+
+
+def test_the_same_request_sent_twice_at_once_is_drawn_once(client: httpx.Client, drawing: Running) -> None:
+    id = new_id()
+    with ThreadPoolExecutor(4) as pool:
+        streams = [*pool.map(lambda _: draw(client, id=id, steps=20), range(4))]
+    [row] = history(client)
+    assert [stream[-1] for stream in streams] == [{"type": "done", "drawing": row, "stopped": False}] * 4
+    assert not drawing.state.being_drawn and not drawing.state.drawing_at_once._counts
+
+
+def test_one_that_was_asked_for_again_goes_on_when_the_first_has_left(client: httpx.Client, drawing: Running) -> None:
+    body = {"id": new_id(), "prompt": "circle", "steps": 100}
+    with client.stream("POST", "/api/drawings", json=body) as first:
+        events = read_events(first)
+        next(events)
+        with ThreadPoolExecutor(1) as pool:
+            again = pool.submit(lambda: draw(client, **body))
+            until(lambda: [one.n_readers for one in drawing.state.being_drawn.values()] == [2])
+            events.close()
+            first.close()
+            end = again.result()[-1]
+    assert end == {"type": "done", "drawing": history(client)[0], "stopped": False}
 
 
 def test_two_people_who_choose_the_same_id_draw_both(client: httpx.Client, drawing: Running) -> None:
