@@ -8,8 +8,11 @@ Korean (`notes_reworded.json`). `--fresh` takes ten Korean folders whose writer 
 (`notes_fresh.json`); of five of them the failures were read after all had been asked once. `--blind` takes twelve
 Korean and four English folders of another such writer (`notes_blind.json`), whose questions are of three kinds: plain,
 reworded, and why; of eight of them the failures were read after all had been asked once. `--beside` takes two Korean
-and two English folders whose unanswerable questions are about the same things as the others. `--elsewhere` asks each
-folder every third question about the others in its language, which it does not answer.
+and two English folders whose unanswerable questions are about the same things as the others. `--three` takes 24 Korean
+and nine English folders of three more writers who did not see the program, with tables and lists; four of six
+unanswerable questions are about the same things as the others. The failures of two writers were read after all had been
+asked once. `--elsewhere` asks each folder every third question about the others in its language, which it does not
+answer.
 """
 
 import argparse
@@ -29,9 +32,7 @@ from malmoi.retrieval.lookup import Lookup
 
 NOTES = Path(__file__).with_suffix(".json")
 EVERY = 3
-REWORDED, FRESH, BLIND, BESIDE = (
-    NOTES.with_name(f"notes_{name}.json") for name in ("reworded", "fresh", "blind", "beside")
-)
+OTHERS = {name: NOTES.with_name(f"notes_{name}.json") for name in ("reworded", "fresh", "blind", "beside", "three")}
 
 
 @dataclass(frozen=True)
@@ -101,11 +102,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--fresh", action="store_true", help="folders of a writer who did not know the program")
     parser.add_argument("--blind", action="store_true", help="folders of another such writer, by kind of question")
     parser.add_argument("--beside", action="store_true", help="what nothing answers is about the same things")
+    parser.add_argument("--three", action="store_true", help="folders of three more such writers")
     parser.add_argument("--elsewhere", action="store_true", help="ask each folder what the others answer")
     given = parser.parse_args(arguments)
     if given.elsewhere:
         with tempfile.TemporaryDirectory() as root:
-            asked = list(ask_elsewhere([*read_json(NOTES), *read_json(REWORDED)], Path(root)))
+            asked = list(ask_elsewhere([*read_json(NOTES), *read_json(OTHERS["reworded"])], Path(root)))
         answered = bootstrap([float(bool(one.findings.sources)) for one in asked])
         near = bootstrap([float(bool(one.findings.closest)) for one in asked])
         print(f"of {near.n} questions answered {answered}, with a nearest sentence {near}")
@@ -113,8 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     prints_all = given.all
     found: dict[tuple[str, bool], list[Asked]] = {}
     with tempfile.TemporaryDirectory() as root:
-        chosen = FRESH if given.fresh else BLIND if given.blind else REWORDED if given.reworded else NOTES
-        chosen = BESIDE if given.beside else chosen
+        chosen = next((path for name, path in OTHERS.items() if getattr(given, name)), NOTES)
         for number, folder in enumerate(read_json(chosen)):
             asked = list(ask(folder, Path(root) / str(number)))
             found.setdefault((folder["language"], folder["unseen"]), []).extend(asked)

@@ -14,10 +14,10 @@ from pathlib import PurePosixPath
 
 from malmoi.retrieval.counted import in_digits
 from malmoi.retrieval.match import Bag
-from malmoi.retrieval.others import is_of_another, modifies_otherwise
+from malmoi.retrieval.others import is_of_another, is_of_other_person, modifies_otherwise
 from malmoi.retrieval.passages import Passage
 from malmoi.retrieval.question import Concept, Question
-from malmoi.retrieval.roles import is_untimely
+from malmoi.retrieval.roles import is_untimely, tells_of_another_deed
 from malmoi.retrieval.sentences import WEAK, Sentence, asked_in_notes, counts, sentences, tells
 from malmoi.retrieval.words import patterns, word_list
 
@@ -33,10 +33,12 @@ FEW = 200
 """Passages that an index is taken to have more than it has: in a few notes no word is rare or common yet."""
 TITLED = 0.9
 """How well the title holds a word that is no longer asked for, where a question word asks for something."""
-IN_HEADING, BEFORE, AFTER, IN_PASSAGE = 0.9, 0.75, 0.5, 0.45
+IN_HEADING, BEFORE, AFTER, IN_PASSAGE = 0.9, 0.6, 0.2, 0.1
 """How well a concept is found that is not in the sentence, but near it."""
+NOWHERE = IN_PASSAGE / 2
+"""Below it a concept is not even in the passage."""
 EVIDENCE = {
-    "own": 3.5, "near": 5.5, "missing": -1.6, "told": 2.4, "lacks": -5.0, "against": -4.5, "begins": 0.4,
+    "own": 3.5, "near": 5.5, "missing": -1.2, "told": 2.4, "lacks": -5.0, "against": -4.5, "begins": 0.4,
 }  # fmt: skip
 """Weights of what the probability is made of; see `Answer`."""
 BIAS = -7.04
@@ -150,7 +152,7 @@ _NOODLES = re.compile("(?:라|냉|쫄|짜장|화|표|측|수|장|겉)면$")
 """Nouns that look like the verb of a clause."""
 _WHAT = re.compile(r"(?:^|\s)(?:뭐|뭘|무엇|무얼)")
 _LINKED = re.compile("[야면도고아어지게수]$")
-_PREDICATE = re.compile("(?:[요까죠니]|[아어여해돼와가려야][요?]?|나|지|냐)[?!. ]*$")
+_PREDICATE = re.compile("(?:[요까죠니]|[아어여해돼와가려야][요?]?|나|지|냐|더라|던가|는가)[?!. ]*$")
 
 
 def _korean_emphasis(text: str, concept: Concept) -> float:
@@ -225,7 +227,8 @@ def best_answer(question: Question, passage: Passage, weights: Mapping[Concept, 
 def _answer(
     question: Question, passage: Passage, parts: Sequence[Sentence], at: int, weights: Mapping[Concept, float]
 ) -> Answer:
-    text = parts[at].text
+    text = parts[at].read
+    weights = {c: weight for c, weight in weights.items() if not _NAMES_KIND.fullmatch(c.word)} or weights
     bag = _bag(text)
     title = _bag(_title(passage))
     near = [(title, IN_HEADING), (_bag(passage.text), IN_PASSAGE)]
@@ -249,7 +252,7 @@ def _answer(
     asked = asked or ({} if kinds else dict(weights))
     explains = "reason" in kinds and at > 0 and all(told)
     explained = BEFORE * _share(asked, {c: _fit(_bag(parts[at - 1].text), c) for c in asked}) if explains else 0.0
-    away = (weight for c, weight in weights.items() if found[c] < IN_PASSAGE - 0.05 and place[c] != LIGHT)
+    away = (weight for c, weight in weights.items() if found[c] < NOWHERE and place[c] != LIGHT)
     missing = max(away, default=0.0)
     return Answer(
         parts[at],
@@ -265,7 +268,9 @@ def _answer(
         against=max(
             _against(question.text, text, is_back != asks_back and not _ON_THE_WAY.isdisjoint(kinds)),
             OF_ANOTHER * is_of_another(question.text, f"{text} {_title(passage)}", f"{passage.text} {_title(passage)}"),
+            OF_ANOTHER * is_of_other_person(question.text, f"{text} {_title(passage)}"),
             OTHERWISE * modifies_otherwise(question.text, text, f"{passage.text} {_title(passage)}"),
+            OTHER_DEED * any(found[c] < NOWHERE for c in weights if tells_of_another_deed(question.text, c.word, text)),
             DENIED * bool(kinds and _DENIES.search(text) and not _ASKS_NOT.search(question.text)),
         ),
         begins=float(at == 0),
@@ -273,6 +278,10 @@ def _answer(
     )
 
 
+_NAMES_KIND = re.compile(
+    r"(?i)(?:tele)?phone(?: number)?|number|venue|(?:휴대폰|전화|연락처|전화 ?번호|장소|비용|가격|요금)[이가은는을를]?"
+)
+"""A word that only names the kind of answer: whether a sentence has one is looked at by its form."""
 NOBODY = 0.8
 """How surely a sentence that names nobody does not say who did something, if it only tells what is done."""
 
@@ -302,8 +311,8 @@ def _against(question: str, sentence: str, is_other_way: bool) -> float:
     return UNDENIED if _ASKS_NOT.search(question) and not _NOT.search(sentence) else 0.0
 
 
-OF_ANOTHER, OTHERWISE = 1.0, 0.6
-"""What it weighs that a sentence is about another month, room or class than the question."""
+OF_ANOTHER, OTHERWISE, OTHER_DEED = 1.0, 0.6, 0.15
+"""What it weighs that a sentence is about another month, room or class than the question, or tells of another deed."""
 UNDENIED, DENIED = 0.25, 0.1
 """What it weighs that a sentence does not deny where the question does, and the other way around."""
 _DENIES = re.compile(r"(?i)(?<![가-힣])안 [가-힣]|지 (?:않|마|말)|\b(?:not|never)\b|n't")

@@ -145,3 +145,11 @@ def is_untimely(question: str, sentence: str) -> bool:
         not _PAST_EN.search(sentence)
         or (present is not None and not re.search(r"(?i)\b(?:was|were|had|did)\b", sentence))
     )
+
+
+@lru_cache(maxsize=1 << 14)
+def tells_of_another_deed(question: str, word: str, sentence: str) -> bool:
+    """Whether a word is the verb of an English question about what was done, and a sentence tells that something was
+    done: "was bought", and "was repaired". Whether it is the same deed is for the caller to see."""
+    verb = main_verb(question)
+    return word.lower() == verb and _is_participle(verb) and _PAST_EN.search(sentence) is not None

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import pairwise
+from itertools import pairwise, takewhile, zip_longest
 
 from malmoi.retrieval.words import patterns
 from malmoi.synthetic.docstrings import is_signature
@@ -12,7 +12,7 @@ from malmoi.text import ends_in_abbreviation
 
 _END = re.compile(
     r"""[.!?…。！？]["'”’)\]]*(?=\s|$)|\n[ \t]*\n+"""
-    r"""|\n(?=[ \t]*(?:[-*+•·|]|\d+[.)])[ \t])|\n(?=[^\n:：.!?]{1,30}[:：][ \t]*\S)"""
+    r"""|\n(?=[ \t]*(?:[-*+•·]|\d+[.)])[ \t])|\n(?=[ \t]*\|)|\n(?=[^\n:：.!?]{1,30}[:：][ \t]*\S)"""
 )
 _MARK = re.compile(r"^(?:[-*+•·](?: \[[ xX]\])?|\d+[.)]) (?=\S)")
 """Before an item of a list; a quoted sentence is without."""
@@ -23,11 +23,15 @@ _FOR_EXAMPLE = re.compile(r"(?i)\bfor example\b|\be\.g\.|^examples?:")
 
 @dataclass(frozen=True)
 class Sentence:
-    """text: on one line; start: where it begins in the passage; line: lines of the passage before it"""
+    """text: on one line; start: where it begins in the passage; line: lines of the passage before it
+    read: what it tells, in words: of a row of a table each cell after the name of its column; of the names of the
+    columns nothing
+    """
 
     text: str
     start: int
     line: int
+    read: str = ""
 
 
 @lru_cache(maxsize=1 << 12)
@@ -43,7 +47,26 @@ def sentences(text: str) -> tuple[Sentence, ...]:
         found.append((start, end))
         start = end
     found.append((start, len(text)))
-    return tuple(_sentence(text, start, end) for start, end in found if text[start:end].strip())
+    return tuple(_with_columns([_sentence(text, start, end) for start, end in found if text[start:end].strip()]))
+
+
+_RULE = re.compile(r"\|?(?: ?:?-+:? ?\|)+(?: ?:?-+:?)?")
+"""The line of a Markdown table below the names of its columns."""
+
+
+def _with_columns(found: list[Sentence]) -> list[Sentence]:
+    for at in (at for at, one in enumerate(found) if at and _RULE.fullmatch(one.text)):
+        names = _cells(found[at - 1].text)
+        found[at - 1 : at + 1] = (replace(one, read="") for one in found[at - 1 : at + 1])
+        for row in takewhile(lambda row: found[row].text.startswith("|"), range(at + 1, len(found))):
+            cells = zip_longest(names, _cells(found[row].text), fillvalue="")
+            told = ", ".join(f"{name}: {cell}" if name else cell for name, cell in cells if cell)
+            found[row] = replace(found[row], read=told)
+    return found
+
+
+def _cells(row: str) -> list[str]:
+    return [cell.strip() for cell in row.strip("| ").split("|")]
 
 
 _PARAGRAPH = re.compile(r"(?:(?!(?:>>>|\.\.\.|[|+`~$#]))\S.*(?:\n|$)){2,}", re.MULTILINE)
@@ -78,7 +101,8 @@ _GOES_ON = re.compile(r"[a-z,;)\]]")
 
 def _sentence(text: str, start: int, end: int) -> Sentence:
     begin = start + _indent(text[start:end])
-    return Sentence(_MARK.sub("", " ".join(text[begin:end].split())), begin, text.count("\n", 0, begin))
+    told = _MARK.sub("", " ".join(text[begin:end].split()))
+    return Sentence(told, begin, text.count("\n", 0, begin), told)
 
 
 def _indent(text: str) -> int:
@@ -137,7 +161,7 @@ _ASKS_HOW = re.compile(
 
 
 _UNIT = re.compile(
-    r"(?:몇|얼마나 많은) ?([가-힣])|(며칠)|\bhow many (?:\w+ )??(\w{3,})"
+    r"(?:몇|얼마나 많은) ?([가-힣]|[ck]?m|k?g|l|%)|(며칠)|\bhow many (?:\w+ )??(\w{3,})"
     r"(?= (?:do|does|did|are|is|was|were|can|could|will|have|has|had|should|came|come|go|in|at|of|per|for)\b|\W*$)"
 )
 _DAYS = "(?:하루|이틀|사흘|나흘|닷새|엿새|이레|여드레|아흐레|열흘|보름)"
@@ -152,9 +176,21 @@ _ALIKE = {
         ("년", "해"),
         ("쪽", "페이지"),
         ("시", ":"),
+        ("cm", "센티", "센치"),
+        ("kg", "킬로", "키로"),
+        ("밤", "박"),
     )
     for form in forms
-} | {"분": "분|명|인"}
+} | {
+    "분": "분|명|인",
+    "센": "센|cm",
+    "프": "프로|퍼|%",
+    "퍼": "프로|퍼|%",
+    "킬": "킬|kg|km",
+    "미": "미|m",
+    "그": "그램|g",
+    "리": "리터|l",
+}
 """Korean counters that count the same."""
 _COUNT = (
     r"(?:\d[\d,.]*|(?<![가-힣])[일이삼사오육칠팔구십백천만]+"
@@ -170,7 +206,7 @@ def _counted(question: str) -> re.Pattern[str] | None:
     if found is None:
         return None
     if found[2]:
-        return re.compile(rf"\d+ ?일|{_DAYS}|{_COUNT} ?(?:주|달|개월)")
+        return re.compile(rf"\d+ ?[일박]|{_DAYS}|{_COUNT} ?(?:주|달|개월)")
     if found[1]:
         return re.compile(rf"{_COUNT} ?(?:{_ALIKE.get(found[1], found[1])})")
     return re.compile(rf"(?i)\b{_COUNT_EN} (?:[\w-]+ )?{re.escape(found[3].rstrip('s'))}")

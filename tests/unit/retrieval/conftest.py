@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from malmoi.corpus.documents import Document
+from malmoi.retrieval.findings import Findings
 from malmoi.retrieval.index import Index, build_index
 from malmoi.retrieval.lookup import Lookup
 
@@ -60,3 +61,13 @@ def search(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Lookup]:
         return opened[kind]
 
     return of
+
+
+@pytest.fixture
+def ask(tmp_path: Path) -> Callable[[str, str], Findings]:
+    def found(text: str, question: str) -> Findings:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        build_index([Document(text, "메모.txt", line=1)], folder)
+        return Lookup(Index.open(folder)).find([{"role": "user", "content": question}])
+
+    return found

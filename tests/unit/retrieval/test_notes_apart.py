@@ -1,33 +1,19 @@
 """Kinds of faults that were found in notes whose writer did not know the program."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from malmoi.corpus.documents import Document
 from malmoi.retrieval.counted import in_digits
 from malmoi.retrieval.findings import Findings
-from malmoi.retrieval.index import Index, build_index
 from malmoi.retrieval.korean import sounds, without_ending, without_particle
-from malmoi.retrieval.lookup import Lookup
 from malmoi.retrieval.others import is_of_another, modifies_otherwise
 from malmoi.retrieval.question import understand
 from malmoi.retrieval.sentences import asked_in_notes, counts, sentences, tells
 
 Ask = Callable[[str, str], Findings]
-
-
-@pytest.fixture
-def ask(tmp_path: Path) -> Ask:
-    def found(text: str, question: str) -> Findings:
-        folder = tmp_path / str(len(list(tmp_path.iterdir())))
-        build_index([Document(text, "메모.txt", line=1)], folder)
-        return Lookup(Index.open(folder)).find([{"role": "user", "content": question}])
-
-    return found
 
 
 def test_lines_that_their_writer_broke_are_sentences_and_wrapped_ones_are_not() -> None:
