@@ -53,6 +53,7 @@ def data_add(
     from malmoi.feedback.file_preview import CHATS, preview, reading_of
     from malmoi.workspace.folder import Workspace
     from malmoi.workspace.ledger import Ledger
+    from malmoi.workspace.opening import opened
 
     text = reading_of(Workspace(workspace.resolve()))
     found = [preview(file, text) for file in files]
@@ -65,7 +66,7 @@ def data_add(
     if not check:
         if any(one.kind == CHATS for one in found) and person is None:
             raise ConfigError("--person: a file of chats belongs to somebody; give their name")
-        with Ledger.open(Workspace.open(workspace)) as ledger, watched():
+        with opened(workspace) as here, Ledger.open(here) as ledger, watched():
             who = "" if person is None else id_of_name(ledger, person)
             added = [add_file(ledger, file, who, by_program=by_program) for file in files]
         rows = [row | {"added": one.to_row()} for row, one in zip(rows, added, strict=True)]

@@ -17,6 +17,7 @@ from malmoi.pipeline.there import place_of
 from malmoi.report import summary_table, write_report
 from malmoi.stages import find_stage
 from malmoi.workspace.folder import Workspace
+from malmoi.workspace.opening import opened
 
 
 def run(
@@ -38,11 +39,12 @@ def run(
     place = place_of(workspace, on, n_ranks)
     if place is None:
         refuse(recipe, machine, use_total=True)
-    workspace = Workspace.open(folder)
-    for stage in recipe.stages:
-        for model in find_stage(stage).models(recipe[stage]):
-            bring(workspace, model)
-    with contextlib.closing(Console()) as console:
+    with contextlib.ExitStack() as kept:
+        workspace = kept.enter_context(opened(folder))
+        for stage in recipe.stages:
+            for model in find_stage(stage).models(recipe[stage]):
+                bring(workspace, model)
+        console = kept.enter_context(contextlib.closing(Console()))
         needs = (
             estimate_remaining(recipe, workspace, machine.compute_dtype, only=only, start=start)
             if place is None

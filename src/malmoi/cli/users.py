@@ -28,12 +28,12 @@ def add_user(
       malmoi users add Mina --role labeler --workspace demo
     """
     from malmoi.feedback.accounts import add_member, checked_name, checked_role
-    from malmoi.workspace.folder import Workspace
     from malmoi.workspace.ledger import Ledger
+    from malmoi.workspace.opening import opened
 
     checked_name(name), checked_role(role)
     password = _password()
-    with Ledger.open(Workspace.open(workspace)) as ledger:
+    with opened(workspace) as here, Ledger.open(here) as ledger:
         member = add_member(ledger, name, password, role)
     print(f"{member.name} is {member.role}")
 

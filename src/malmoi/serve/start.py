@@ -23,6 +23,7 @@ from malmoi.workspace.folder import Workspace
 from malmoi.workspace.jobs import wake
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.models import find_model
+from malmoi.workspace.opening import opened as opened_workspace
 
 if TYPE_CHECKING:  # torch takes seconds
     from malmoi.inference.vllm.weights import Remote
@@ -68,8 +69,7 @@ def serve(options: Options, tell: Callable[[str], None], opened: Callable[[str],
     Raises UserError if the address may not be used or is in use, or if the workspace or its database cannot be opened.
     """
     is_new = not Workspace(options.workspace).exists
-    workspace = Workspace.open(options.workspace)
-    with Ledger.open(workspace) as ledger:
+    with opened_workspace(options.workspace) as workspace, Ledger.open(workspace) as ledger:
         started = start(options, workspace, ledger)
         for line in [f"new workspace: {options.workspace}"] * is_new + started.lines:
             tell(line)

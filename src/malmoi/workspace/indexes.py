@@ -12,6 +12,7 @@ from malmoi.retrieval.update import Updated, update_index
 from malmoi.retrieval.writer import FACTS
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.locks import LOCK, holding_for_now
+from malmoi.workspace.opening import opened
 
 NAME = re.compile(r"[^\W_][\w.-]{0,99}")
 INDEX = "index"
@@ -42,9 +43,9 @@ def index_folder(workspace: Workspace, source: Path, name: str | None = None, en
     folder = workspace.indexes / name
     if name == INDEX or folder.is_symlink():
         raise WorkspaceError(f"{name}: recipes call their own index so; choose another --name")
-    Workspace.open(workspace.path)
     # Next to the folder, not in it: the lock's file names a process, and the folder's hash shall not.
-    with holding_for_now(workspace.indexes / f".{name}{LOCK}", f"index {name}"):
+    lock = workspace.indexes / f".{name}{LOCK}"
+    with opened(workspace.path), holding_for_now(lock, f"index {name}"):
         _check_source(folder, source)
         return Indexed(name, folder, update_index(source, folder, encoding))
 

