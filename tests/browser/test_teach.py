@@ -122,6 +122,14 @@ def test_an_answer_is_dragged_with_a_finger_on_a_phone(open_page: OpenPage) -> N
     until(page, lambda: order(page)[:2] == ["B", "A"])
 
 
+def test_lines_become_questions_of_their_own(open_page: OpenPage) -> None:
+    page = open_page("/teach/ask")
+    page.get_by_role("textbox").fill("What is a sieve for?\n\n  What is a ladle for?\nWhat is a whisk for?")
+    page.get_by_role("button", name="Add 3 questions, one a line").click()
+    page.get_by_text("Added: 3").wait_for()
+    assert page.get_by_role("textbox").input_value() == ""
+
+
 def test_an_answer_is_written_kept_as_draft_changed_and_withdrawn(open_page: OpenPage) -> None:
     page = open_page("/teach/ask")
     page.get_by_role("textbox").fill("What is a mortar for?")

@@ -93,6 +93,19 @@ def test_improve_compare_put_in_service_and_back(open_page: OpenPage, site: Site
     sheet.get_by_text("Ben's data is deleted.").wait_for()
 
 
+def test_a_page_that_breaks_says_so_and_lets_go_elsewhere(chromium: Any, site: Site) -> None:
+    context = chromium.new_context(locale="en-US", storage_state=site.state)
+    page = context.new_page()
+    page.route("**/api/versions", lambda route: route.fulfill(json={"versions": [{}]}))
+    page.goto(f"{site.base}/versions")
+    page.get_by_text("Something went wrong on this page.").wait_for()
+    page.get_by_role("link", name="Data", exact=True).first.click()
+    page.get_by_role("heading", name="Add files").wait_for()
+    # What is typed in a terminal finds this workspace, from wherever it is typed.
+    page.get_by_text(f"malmoi data list --workspace {site.workspace}").wait_for()
+    context.close()
+
+
 def test_a_version_made_worse_is_called_worse_and_refused(open_page: OpenPage, site: Site) -> None:
     here = Workspace(site.workspace)
     with closing(Ledger.open(here)) as ledger:

@@ -22,7 +22,7 @@ def origin_of(ledger: Ledger, person_id: str, message_id: str) -> dict[str, Any]
     sources = [{**source, "row": found.rows.get(source.get("document", ""))} for source in about["sources"]]
     return {
         "answer": about["name"], "voice": about["voice"], "hash": about["hash"], "sources": sources,
-        "model": _made(found.model), "people": _people(found.model),
+        "model": _made(found.model), "people": people_behind(found.model),
         "index": found.answer.index_sha256 and {
             "titles": _titles(ledger, found.answer.index_place), "hash": found.answer.index_sha256,
             "run": found.index.run.id if found.index is not None else None,
@@ -55,10 +55,14 @@ def _made(lineage: Lineage | None) -> dict[str, Any] | None:
     return {"run": lineage.run.id, "stage": lineage.run.stage, "recipe": lineage.run.recipe, "parents": near}
 
 
-def _people(lineage: Lineage | None) -> dict[str, int] | None:
-    """How many judgements by how many people a model learned from."""
+def people_behind(lineage: Lineage | None) -> dict[str, int] | None:
+    """How many judgements by how many people a model learned from, and how many by programs in people's place."""
     judged = {id(node.judged): node.judged for node in lineage.walk() if node.judged is not None} if lineage else {}
     if not judged:
         return None
-    people = {person.id for one in judged.values() for person, _ in one.people}
-    return {"n_judgements": sum(one.n_judgements for one in judged.values()), "n_people": len(people)}
+    said = [(person, n) for one in judged.values() for person, n in one.people]
+    by_people = [(person.id, n) for person, n in said if person.kind != "simulated"]
+    return {
+        "n_judgements": sum(n for _, n in by_people), "n_people": len({id for id, _ in by_people}),
+        "n_simulated": sum(n for person, n in said if person.kind == "simulated"),
+    }  # fmt: skip

@@ -1,10 +1,29 @@
-"""Who sits at the terminal: a person by name, for what is said there."""
+"""Who sits at the terminal: a person by name, for what is said there; and what is typed there for a workspace."""
+
+import os
+import shlex
+from pathlib import Path
 
 from sqlalchemy import select
 
 from malmoi.feedback.judgements import record_person
 from malmoi.workspace.ledger import Ledger, digest_of
 from malmoi.workspace.schema import Person
+
+
+def workspace_option(workspace: Path, *, tell_place: bool) -> str:
+    """What a command needs to find a workspace from the folder in which this process runs: " --workspace demo", or "".
+
+    tell_place: a workspace elsewhere is given by its whole path; without it by its name, which tells nobody where it is
+    """
+    here, place = Path.cwd(), Path(os.path.abspath(workspace))
+    if place == here / "workspace" and "MALMOI_WORKSPACE" not in os.environ:
+        return ""
+    if place.is_relative_to(here) and place != here:
+        shown = str(place.relative_to(here))
+    else:
+        shown = str(place) if tell_place else place.name
+    return " " + shlex.join(["--workspace", f"./{shown}" if shown.startswith("-") else shown])
 
 
 def person_at_terminal(ledger: Ledger, name: str) -> str:

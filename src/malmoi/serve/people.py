@@ -12,6 +12,7 @@ from malmoi.feedback import accounts, sessions
 from malmoi.feedback.accounts import ADMIN, LABELER, OWNER, USER, Member, name_key
 from malmoi.feedback.refusals import RefusedError
 from malmoi.feedback.settings import change_settings, get_settings
+from malmoi.feedback.terminal import workspace_option
 from malmoi.serve.state import State
 from malmoi.serve.who import Here, Leading, SignedIn, member_here, token_of
 
@@ -67,6 +68,7 @@ def me(state: State, member: Member | None) -> dict[str, Any]:
     return {
         "person": member and member.to_row(), "needs_owner": member is None and accounts.needs_owner(state.ledger),
         "workspace": state.workspace.path.name, "malmoi": __version__, "warning": state.warning,
+        "workspace_option": member and workspace_option(state.workspace.path, tell_place=member.role == OWNER),
     }  # fmt: skip
 
 

@@ -225,8 +225,10 @@ def log_of(workspace: Workspace, job: int) -> list[str]:
 def pinned_of(workspace: Workspace, job: dict[str, Any]) -> dict[str, Any] | None:
     """A job's questions with its answers so far: {"questions", "rows": [{"stage", "step", "answers"}]}, or None."""
     questions = job["settings"].get("questions")
+    if not questions:
+        return None
     path = folder_of(workspace, job["id"]) / ANSWERS
-    return questions and {"questions": questions, "rows": read_jsonl(path) if path.exists() else []}
+    return {"questions": questions, "rows": read_jsonl(path) if path.exists() else []}
 
 
 def curves_of(root: Path, job: dict[str, Any]) -> dict[str, list[list[float]]]:

@@ -20,6 +20,7 @@ from malmoi.feedback.judgements import (
     record_judgements,
     record_person,
 )
+from malmoi.feedback.origin import people_behind
 from malmoi.files import read_jsonl, sha256_of, write_text
 from malmoi.workspace.database import open_database, writing
 from malmoi.workspace.ledger import Ledger
@@ -292,6 +293,9 @@ def test_a_snapshot_is_registered_and_its_people_are_in_the_lineage(study: Study
     for whole in (study.ledger.lineage(folder).judged, study.ledger.lineage(study.run_id).judged):
         assert whole is not None
         assert (whole.n_judgements, [(p.id, n) for p, n in whole.people]) == (5, [("ann", 3), ("sim", 2)])
+    # A program is not counted among people.
+    behind = {"n_judgements": 3, "n_people": 1, "n_simulated": 2}
+    assert people_behind(study.ledger.lineage(folder)) == behind and people_behind(None) is None
     reward = study.ledger.start_run(
         stage="reward", recipe="nano", fingerprint="r", settings={}, seed=1, inputs={"rank": folder}
     )

@@ -83,6 +83,11 @@ def test_questions_are_answered_again_as_the_assistant_is_built(ledger: Ledger, 
     assert all(len(row["answers"]) == len(QUESTIONS) for row in pinned["rows"])
 
 
+def test_a_job_that_watches_no_question_shows_none(ledger: Ledger) -> None:
+    number = add_job(ledger, BUILD, {"recipe": {}, "questions": []})
+    assert pinned_of(Workspace(ledger.root), find_job(ledger, number)) is None
+
+
 def test_answers_before_an_interruption_are_kept(ledger: Ledger) -> None:
     path = folder_of(Workspace(ledger.root), 1) / ANSWERS
     path.parent.mkdir(parents=True)

@@ -35,6 +35,8 @@ export interface Me {
   person: Person | null;
   needs_owner: boolean;
   workspace: string;
+  /** What a command needs to find the workspace, such as " --workspace demo"; for who is signed in. */
+  workspace_option: string | null;
   malmoi: string;
   warning: null | "no_tls";
 }
@@ -177,7 +179,7 @@ export interface Origin {
     parents: { role: string; run: string; stage: string; kind: string; hash: string }[];
   };
   index: null | { titles: string[]; hash: string; run: string | null };
-  people: null | { n_judgements: number; n_people: number };
+  people: null | { n_judgements: number; n_people: number; n_simulated: number };
   command: string;
 }
 

@@ -8,6 +8,7 @@ import { SignInPage } from "../people/SignInPage";
 import { TeachPage } from "../teach/TeachPage";
 import { FaultNotice } from "../ui/FaultNotice";
 import { Frame } from "./Frame";
+import { Guarded } from "./Guarded";
 import { useRoute } from "./route";
 import { leads, SessionContext, StatusContext, usePolledStatus } from "./session";
 import { useTheme } from "./theme";
@@ -43,9 +44,11 @@ export function App() {
     <SessionContext value={session}>
       <StatusContext value={status}>
         <Frame>
-          <Suspense>
-            <Page place={place} role={session.person.role} />
-          </Suspense>
+          <Guarded path={location.pathname}>
+            <Suspense>
+              <Page place={place} role={session.person.role} />
+            </Suspense>
+          </Guarded>
         </Frame>
       </StatusContext>
     </SessionContext>

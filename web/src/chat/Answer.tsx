@@ -85,7 +85,8 @@ function Figures({ message: { answer } }: { message: Message }) {
   if (!answer) return null;
   const speed = answer.seconds > 0 && answer.n_tokens > 1 ? Math.round(answer.n_tokens / answer.seconds) : null;
   const figures = [
-    answer.declined ? t("figures.declined") : answer.quoted ? t("figures.quoted") : "",
+    // A greeting comes from no document, though it is not the network's either.
+    answer.declined ? t("figures.declined") : answer.quoted && answer.sources.length ? t("figures.quoted") : "",
     answer.n_tokens > 0 ? t("figures.tokens", { n: answer.n_tokens }) : "",
     speed ? t("figures.speed", { n: speed }) : "",
     answer.n_dropped > 0 ? t("figures.dropped", { n: answer.n_dropped }) : "",

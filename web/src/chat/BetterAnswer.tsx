@@ -3,6 +3,7 @@ import { put, remove } from "../api/client";
 import type { Message } from "../api/types";
 import { useText } from "../text";
 import { Button } from "../ui/Button";
+import { toEnd } from "../ui/toEnd";
 import type { Conversation } from "./conversation";
 import { Markdown } from "./Markdown";
 
@@ -60,7 +61,7 @@ export function BetterEditor({ message, conversation, onClose }: Props & { onClo
     >
       <label className="field">
         <span className="label">{t("better.label")}</span>
-        <textarea rows={5} value={text} onChange={(event) => setText(event.target.value)} autoFocus />
+        <textarea rows={5} value={text} onChange={(event) => setText(event.target.value)} onFocus={toEnd} autoFocus />
       </label>
       <div className="row">
         <Button look="main" type="submit" disabled={busy || !text.trim() || text.trim() === message.text.trim()}>

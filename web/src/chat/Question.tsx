@@ -2,6 +2,7 @@ import { memo, useState } from "react";
 import type { Message } from "../api/types";
 import { useText } from "../text";
 import { Button } from "../ui/Button";
+import { toEnd } from "../ui/toEnd";
 import { Pager } from "./Pager";
 
 interface Props {
@@ -63,6 +64,7 @@ function Editor(props: { text: string; busy: boolean; onSend: (text: string) => 
         value={text}
         rows={Math.min(12, text.split("\n").length + 1)}
         onChange={(event) => setText(event.target.value)}
+        onFocus={toEnd}
         autoFocus
       />
       <div className="row">

@@ -65,7 +65,18 @@ function Facts({ origin, message: { answer } }: { origin: Origin; message: Messa
         {people && (
           <>
             <dt>{t("origin.people")}</dt>
-            <dd>{t("origin.judgements", { n: people.n_judgements, people: people.n_people })}</dd>
+            <dd>
+              <ul>
+                {people.n_people > 0 && (
+                  <li>
+                    {people.n_people === 1
+                      ? t("origin.judgements_by_one", { n: people.n_judgements })
+                      : t("origin.judgements", { n: people.n_judgements, people: people.n_people })}
+                  </li>
+                )}
+                {people.n_simulated > 0 && <li>{t("origin.simulated", { n: people.n_simulated })}</li>}
+              </ul>
+            </dd>
           </>
         )}
         {index && (

@@ -13,6 +13,21 @@ export function AskPage({ onSaved }: { onSaved: () => void }) {
   const [sent, setSent] = useState(0);
   const [busy, once] = useBusy();
   const [fault, setFault] = useState<Fault | null>(null);
+  const lines = text.split("\n").filter((line) => line.trim());
+
+  const addLines = async () => {
+    setFault(null);
+    try {
+      for (const [place, line] of lines.entries()) {
+        await post("/api/teach/prompts", { text: line.trim() });
+        setSent((n) => n + 1);
+        setText(lines.slice(place + 1).join("\n")); // what is left if the next one fails
+      }
+    } catch (error) {
+      setFault(faultFrom(error));
+    }
+    onSaved();
+  };
   return (
     <form
       className="stack"
@@ -34,13 +49,18 @@ export function AskPage({ onSaved }: { onSaved: () => void }) {
       <label className="field">
         <span className="label">{t("ask.label")}</span>
         <span className="quiet small">{t("ask.about")}</span>
-        <textarea rows={4} value={text} onChange={(event) => setText(event.target.value)} />
+        <textarea rows={4} value={text} readOnly={busy && lines.length > 1} onChange={(event) => setText(event.target.value)} />
       </label>
       {fault && <FaultNotice fault={fault} />}
       <div className="row">
         <Button look="main" type="submit" disabled={busy || !text.trim()}>
           {t("ask.act")}
         </Button>
+        {lines.length > 1 && (
+          <Button disabled={busy} onClick={() => void once(addLines)}>
+            {t("ask.lines", { n: lines.length })}
+          </Button>
+        )}
         <span className="small quiet" role="status">
           {sent > 0 && t("ask.sent", { n: sent })}
         </span>

@@ -70,7 +70,7 @@ function WhatFor({ state }: { state: LabelState }) {
             </a>
           </p>
           <Command text="malmoi data export labels.jsonl --form labels" />
-          <Command text={`malmoi corpus build SOURCE --out CORPUS --set 'labels=["labels.jsonl"]'`} />
+          <Command text={`malmoi corpus build SOURCE --out CORPUS --set 'labels=["labels.jsonl"]'`} noWorkspace />
         </>
       )}
     </section>
@@ -86,7 +86,7 @@ function NoCorpus() {
       {leads(person.role) ? (
         <>
           <p className="quiet">{t("label.make_corpus")}</p>
-          <Command text={`malmoi corpus build SOURCE --out ${me.workspace}/web`} />
+          <Command text={`malmoi corpus build SOURCE --out ${me.workspace}/web`} noWorkspace />
         </>
       ) : (
         <p className="quiet">{t("label.ask_owner")}</p>
