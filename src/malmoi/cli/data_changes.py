@@ -218,7 +218,8 @@ def data_forget(
 ) -> None:
     """Delete what a person said here: account, chats, rankings, answers, questions, labels.
 
-    It is in no snapshot from then on. What has learned from it already stays as it is, and is listed.
+    It is in no snapshot from then on. What has learned from it already stays as it is, and is listed; so are copies of
+    the database from before (malmoi.db.bak-…), which keep it until you delete them.
 
     \b
     Example:
@@ -226,12 +227,16 @@ def data_forget(
       malmoi data forget Mina --yes --workspace demo
     """
     from malmoi.cli.printing import print_json, printable
-    from malmoi.feedback.forgetting import forget_person, learned_from_person
+    from malmoi.feedback.forgetting import forget_person, learned_from_person, people_with_data, still_named_in
     from malmoi.workspace.ledger import Ledger
 
     with Ledger.open(open_workspace(workspace)) as ledger:
         id = _id_of(ledger, name)
-        learned = forget_person(ledger, id) if yes else learned_from_person(ledger, id)
+        if yes:
+            learned = forget_person(ledger, id)
+        else:
+            [named] = [one["name"] for one in people_with_data(ledger) if one["id"] == id]
+            learned = learned_from_person(ledger, id) | {"files": still_named_in(ledger, id, named)}
     if as_json:
         print_json(learned | {"forgotten": yes})
         return
@@ -242,6 +247,7 @@ def data_forget(
         ("versions", learned["versions"]),
     ):
         print(printable(f"  {title} that learned from it: {', '.join(found) or 'none'}"))
+    print(printable(f"  files that keep it until you delete them: {', '.join(learned['files']) or 'none'}"))
 
 
 def _id_of(ledger: "Ledger", name: str) -> str:

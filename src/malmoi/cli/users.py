@@ -105,11 +105,16 @@ def remove_user(name: Name, workspace: WorkspaceOption = Path("workspace")) -> N
     """
     from malmoi.cli.options import open_workspace
     from malmoi.feedback.accounts import id_of_name, remove_member
+    from malmoi.feedback.forgetting import backups_with
     from malmoi.workspace.ledger import Ledger
 
     with Ledger.open(open_workspace(workspace)) as ledger:
-        remove_member(ledger, id_of_name(ledger, name))
-    print(f"{name} is removed")
+        id = id_of_name(ledger, name)
+        remove_member(ledger, id)
+        files = backups_with(ledger, id)
+    print(f"{name} is removed; what {name} ranked stays, with the name: malmoi data forget {name} deletes both")
+    if files:
+        print(f"copies of the database that keep the account and its chats until you delete them: {', '.join(files)}")
 
 
 @keys.command("add")

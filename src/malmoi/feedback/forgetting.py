@@ -3,6 +3,8 @@
 What was frozen stays as it is, because models name it as what they were made from; the list says which.
 """
 
+import contextlib
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
@@ -19,7 +21,7 @@ from malmoi.feedback.refusals import missing
 from malmoi.feedback.said import BETTER_AS, COMPARED_AS, VOTED_AS
 from malmoi.feedback.snapshots import list_snapshots
 from malmoi.feedback.teach_items import WRITE
-from malmoi.files import iterate_jsonl
+from malmoi.files import iterate_jsonl, read_json
 from malmoi.workspace.database import chunks, lock_table, writing
 from malmoi.workspace.label_schema import LabelPage, PageLabel
 from malmoi.workspace.ledger import OUT, Ledger, stage_of
@@ -27,6 +29,8 @@ from malmoi.workspace.schema import Assignment, Generation, Judgement, Person
 from malmoi.workspace.service_schema import Account, BetterAnswer, ChatMessage, Comparison, Lease, Practised, TeachItem
 from malmoi.workspace.versions import list_versions
 
+BACKUPS = "malmoi.db.bak-*"
+"""Copies of the database, from before its layout was changed."""
 SAID = "judgements"
 """The stage that writes down what people said, for a job to learn from."""
 _PROMPTS = frozenset({"prompts.train", "prompts.heldout"})
@@ -57,6 +61,34 @@ def learned_from_person(ledger: Ledger, person_id: str) -> dict[str, Any]:
         if any(one.get("id") == person_id and one.get("n") for one in (version.learned or {}).get("people", []))
     }
     return _made_of(ledger, found, names)
+
+
+def still_named_in(ledger: Ledger, person_id: str, name: str) -> list[str]:
+    """Files of the workspace, relative to it, that keep what this person said or their name after they are forgotten:
+    copies of the database, and runs of earlier versions of Malmoi, which wrote names."""
+    outs = [ledger.artefacts_of(run.id).get(OUT) for run in ledger.runs() if run.stage == SAID]
+    notes = [one.path / f"{SAID}.json" for one in outs if one is not None]
+    named = [path for path in notes if path.is_file() and _names(path, person_id, name)]
+    return [*backups_with(ledger, person_id), *map(ledger.stored_path, named)]
+
+
+def backups_with(ledger: Ledger, person_id: str) -> list[str]:
+    """Copies of the database that know this person, relative to the workspace."""
+    return [ledger.stored_path(path) for path in sorted(ledger.root.glob(BACKUPS)) if _knows(path, person_id)]
+
+
+def _knows(backup: Path, person_id: str) -> bool:
+    """Whether a copy of the database has this person; also if it cannot be read."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{backup.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as found:
+            return found.execute("SELECT 1 FROM person WHERE id = ?", (person_id,)).fetchone() is not None
+    except sqlite3.Error:
+        return True
+
+
+def _names(path: Path, person_id: str, name: str) -> bool:
+    people = read_json(path).get("people", [])
+    return any(one["id"] == person_id and one.get("name") == name != person_id for one in people)
 
 
 def learned_from_chat(ledger: Ledger, chat_id: str) -> dict[str, Any]:
@@ -170,10 +202,12 @@ def _writers() -> CompoundSelect[Any]:
 def forget_person(ledger: Ledger, person_id: str) -> dict[str, Any]:
     """Delete a person's account, chats, rankings, answers and questions; returns what has learned from them before.
 
+    The returned "files" are those of `still_named_in`.
     Raises RefusedError if there is no such person, or for the last owner.
     """
     learned = learned_from_person(ledger, person_id)
     with ledger.engine.connect() as connection:
+        name = connection.scalar(select(Person.name).where(Person.id == person_id)) or ""
         has_account = connection.scalar(select(Account.person_id).where(Account.person_id == person_id)) is not None
         if connection.scalar(select(Person.id).where(Person.id == person_id)) is None:
             raise missing("person")
@@ -193,7 +227,7 @@ def forget_person(ledger: Ledger, person_id: str) -> dict[str, Any]:
         held = update(LabelPage).where(LabelPage.held_by == person_id)
         connection.execute(held.values(held_by=None, held_until=None))
         connection.execute(update(Person).where(Person.id == person_id).values(name=FORGOTTEN, description=""))
-    return learned
+    return learned | {"files": still_named_in(ledger, person_id, name)}
 
 
 def _shows(connection: Connection, generation_ids: Collection[str]) -> ColumnElement[bool]:

@@ -30,7 +30,9 @@ def test_accounts_are_made_listed_and_removed(tmp_path: Path) -> None:
     assert run(place, "users", "password", "Ann", typed="another horse\n").exit_code == 0
     with Ledger.open(Workspace.open(place)) as ledger:
         assert check_login(ledger, "ann", "another horse").role == "user"
-    assert run(place, "users", "remove", "ANN").exit_code == 0
+    (place / "malmoi.db.bak-0001").write_bytes((place / "malmoi.db").read_bytes())
+    removed = run(place, "users", "remove", "ANN").stdout
+    assert "ANN is removed; what" in removed and "malmoi.db.bak-0001" in removed
     assert "Ann" not in run(place, "users", "list").stdout
     for words, said in (
         (("users", "remove", "Ann"), "nobody here has this name"), (("users", "remove", "미나"), "the last owner"),

@@ -1,6 +1,8 @@
 """Files in and out: what would be learned, rankings and answers without loss, nobody in another's name; forgetting."""
 
+import contextlib
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from malmoi.feedback.snapshots import freeze_now, list_snapshots, ranking_rows, 
 from malmoi.feedback.teach_items import add_question
 from malmoi.feedback.teaching import next_item, save_text
 from malmoi.feedback.written_answers import written_answers
-from malmoi.files import read_jsonl, write_jsonl
+from malmoi.files import read_jsonl, write_json, write_jsonl
 from malmoi.stages import find_stage, stage_names
 from malmoi.tokenizer.bpe import Tokenizer
 from malmoi.tokenizer.chat_template import ChatTemplate
@@ -284,6 +286,26 @@ def test_who_is_forgotten_is_in_no_later_snapshot_and_what_learned_is_named(tmp_
     assert next_item(ledger, "p-other", "write") is None
     with pytest.raises(RefusedError):
         forget_person(ledger, "nobody")
+
+
+def test_files_that_keep_who_is_forgotten_are_named(tmp_path: Path, ledger: Ledger) -> None:
+    add_member(ledger, "Owner", PASSWORD, "owner")
+    before = ledger.root / "malmoi.db.bak-0001"
+    with contextlib.closing(sqlite3.connect(before)) as backup:
+        backup.executescript("CREATE TABLE person (id TEXT); INSERT INTO person VALUES ('somebody')")
+    mina = add_member(ledger, "미나", PASSWORD, "user")
+    (ledger.root / "malmoi.db.bak-0003").write_bytes(b"broken")
+    with contextlib.closing(sqlite3.connect(ledger.root / "malmoi.db.bak-0002")) as backup:
+        backup.execute("CREATE TABLE person (id TEXT)")
+        backup.execute("INSERT INTO person VALUES (?)", (mina.id,))
+        backup.commit()
+    for stem, shown in (("named", "미나"), ("new", mina.id)):  # as it was written once, and as it is now
+        run = ledger.start_run(stage="judgements", recipe="r", fingerprint=stem, settings={}, seed=1, inputs={})
+        (tmp_path / stem).mkdir()
+        write_json(tmp_path / stem / "judgements.json", {"people": [{"id": mina.id, "name": shown, "n": 1}]})
+        ledger.add_artefact(run, "out", "judgements", tmp_path / stem)
+    found = forget_person(ledger, mina.id)["files"]
+    assert found == ["malmoi.db.bak-0002", "malmoi.db.bak-0003", str(tmp_path / "named" / "judgements.json")]
 
 
 def test_the_last_owner_stays(ledger: Ledger) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,10 @@ from hypothesis import strategies as st
 
 from malmoi.feedback.judgements import NewJudgement, record_generations, record_judgements, record_person
 from malmoi.feedback.learning import LEAST_CAP, cap_of, capped, is_held_out, lesson, n_rankings
-from malmoi.files import write_text
+from malmoi.files import read_json, write_text
+from malmoi.stage import ONLY, Context, Input, InputsByRole
+from malmoi.stages import judgements
+from malmoi.workspace.folder import Workspace
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.schema import now
 
@@ -114,3 +118,21 @@ def test_the_cap_binds_only_who_outweighs_the_rest(counts: dict[str, int]) -> No
     kept = Counter(row["person"] for row in capped(rows, cap))
     most = max(kept.values())
     assert most <= max(LEAST_CAP, sum(kept.values()) - most)
+
+
+def test_a_run_names_people_by_their_ids(ranked: Ranked, policy_folder: Path) -> None:
+    record_person(ranked.ledger, "p-1", "Wilhelmina", "human", "")
+    for who in ("p-1", "sim"):
+        ranked.say(who, range(1, 31), [1, 2])
+    ledger = ranked.ledger
+    run = ledger.start_run(stage="judgements", recipe="r", fingerprint="j", settings={}, seed=1, inputs={})
+    folder, told = ledger.root / "runs" / run, list[str]()
+    (folder / "out").mkdir(parents=True, exist_ok=True)
+    reads = InputsByRole({"policy": (Input("policy", "base", {ONLY: policy_folder}),)})
+    settings = judgements.Settings(whose="all")
+    judgements.run(Context(run, folder, reads, {}, ledger, Workspace(ledger.root), told.append), settings)
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(files) > 3 and not [path for path in files if b"Wilhelmina" in path.read_bytes()]
+    assert "p-1 30" in told[0] and "Sim (simulated) 30" in told[0]
+    found = read_json(folder / "out" / "judgements.json")["people"]
+    assert {one["id"]: one["name"] for one in found} == {"p-1": "p-1", "sim": "Sim"}
