@@ -6,14 +6,15 @@ CLIP has a folder of its own, with both towers and `tokenizer`.
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from malmoi import __version__, device
 from malmoi.config import Settings, parse
-from malmoi.errors import CheckpointError
+from malmoi.errors import CheckpointError, ConfigError
 from malmoi.files import folder_atomic, write_json
 from malmoi.formats.folder import check_architecture, check_numbers, read_object, read_weights, write_weights
 from malmoi.formats.huggingface import Dtype
@@ -21,8 +22,9 @@ from malmoi.formats.inspect import ABOUT, PICTURE_MODEL
 from malmoi.formats.locate import CONFIG, PICTURES
 from malmoi.formats.picture_schedule import FILE
 from malmoi.image.dit import Denoiser, DenoiserConfig
+from malmoi.image.draw import MOST_GUIDANCE
 from malmoi.image.model import PictureModel
-from malmoi.image.samplers import Sampler, samplers_of
+from malmoi.image.samplers import Sampler, check_sampler
 from malmoi.image.schedule import Kind, Prediction, Process
 from malmoi.image.towers import CaptionIds, Clip, ClipConfig, TextTower, TowerText
 from malmoi.tokenizer.bpe import Tokenizer
@@ -30,6 +32,8 @@ from malmoi.tokenizer.bpe import Tokenizer
 S = TypeVar("S", bound=Settings)
 N = TypeVar("N", bound=nn.Module)
 OWN = "MalmoiPicturePipeline"
+Line = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00-\x1f\x7f]*$")]
+"""What pages and terminals show."""
 DENOISER_WEIGHTS, TEXT_WEIGHTS = "diffusion_pytorch_model.safetensors", "model.safetensors"
 
 
@@ -38,10 +42,10 @@ class _Index(Settings):
 
     size: tuple[int, int]
     few_steps: bool = False
-    en: str
-    ko: str
+    en: Line
+    ko: Line
     steps: int
-    guidance: float
+    guidance: float = Field(ge=0, le=MOST_GUIDANCE)
     sampler: Sampler
 
 
@@ -123,8 +127,10 @@ def load_own(folder: Path, dtype: torch.dtype | None = None) -> PictureModel:
     fits = config.n_context == text.width and config.n_caption == tower_config.n_tokens
     if config.n_channels != 3 or facts.size != drawn or not fits:
         raise CheckpointError(f"{folder}: its denoiser and its text encoder do not belong together")
-    if facts.sampler not in samplers_of(process):
-        raise CheckpointError(f"{folder / PICTURES}: sampler {facts.sampler}: does not fit the process")
+    try:
+        check_sampler(facts.sampler, process, facts.steps)
+    except ConfigError as error:
+        raise CheckpointError(f"{folder / PICTURES}: {error}") from None
     about = facts.model_dump(include={"en", "ko", "steps", "guidance", "sampler"})
     # Positions are learned: a picture of another size has no places for its patches.
     return PictureModel(process, denoiser, text, None, drawn, config.n_channels, config.size, about, facts.few_steps)

@@ -1,6 +1,8 @@
 """A picture model of our own comes in from a folder and goes out again, on the command line too."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -83,3 +85,21 @@ def test_a_tokenizer_with_more_tokens_than_the_tower_is_refused(tmp_path: Path) 
     with pytest.raises(CheckpointError, match=r"the tokenizer has \d+ tokens, the text encoder \d+") as error:
         load_pictures(tmp_path / "nano")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("steps", 0), ("steps", -3), ("steps", 10**9), ("steps", 2.5), ("steps", None),
+        ("guidance", -1), ("guidance", 1e9),
+        ("guidance", float("nan")), ("sampler", "dpmpp_2m"), ("sampler", []), ("en", "a\nb"), ("ko", "\x1b[2J"),
+        ("en", "\ud800"), ("en", "x" * 1001), ("size", [0, 0]), ("size", 16), ("few_steps", "?"), ("more", 1),
+    ],
+)  # fmt: skip
+def test_an_index_with_a_value_that_cannot_be_is_refused(tmp_path: Path, name: str, value: Any) -> None:
+    write_own(tmp_path / "nano")
+    path = tmp_path / "nano" / "model_index.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    with pytest.raises(UserError) as error:
+        load_pictures(tmp_path / "nano")
+    assert "nano" in str(error.value) and "\n" not in str(error.value) and "\x1b" not in str(error.value)
