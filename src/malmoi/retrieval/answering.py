@@ -35,6 +35,8 @@ TITLED = 0.9
 """How well the title holds a word that is no longer asked for, where a question word asks for something."""
 IN_HEADING, BEFORE, AFTER, IN_PASSAGE = 0.9, 0.6, 0.2, 0.1
 """How well a concept is found that is not in the sentence, but near it."""
+EXPLAINED = 0.85
+"""The same of the sentence before one that gives the reason of it."""
 NOWHERE = IN_PASSAGE / 2
 """Below it a concept is not even in the passage."""
 EVIDENCE = {
@@ -231,8 +233,9 @@ def _answer(
     weights = {c: weight for c, weight in weights.items() if not _NAMES_KIND.fullmatch(c.word)} or weights
     bag = _bag(text)
     title = _bag(_title(passage))
+    is_reason = _REASON.search(text) is not None and "reason" in asked_in_notes(question.text)
     near = [(title, IN_HEADING), (_bag(passage.text), IN_PASSAGE)]
-    near += [(_bag(parts[at - 1].text), BEFORE)] if at else []
+    near += [(_bag(parts[at - 1].text), EXPLAINED if is_reason else BEFORE)] if at else []
     near += [(_bag(parts[at + 1].text), AFTER)] if at + 1 < len(parts) else []
     back = patterns("way_back.tsv")["back"]
     is_back, asks_back = (back.search(words) is not None for words in (text, question.text))
@@ -251,7 +254,7 @@ def _answer(
     asked = {c: weight for c, weight in asked.items() if not _is_topic(_fit(title, c), place[c], bool(kinds))}
     asked = asked or ({} if kinds else dict(weights))
     explains = "reason" in kinds and at > 0 and all(told)
-    explained = BEFORE * _share(asked, {c: _fit(_bag(parts[at - 1].text), c) for c in asked}) if explains else 0.0
+    explained = EXPLAINED * _share(asked, {c: _fit(_bag(parts[at - 1].text), c) for c in asked}) if explains else 0.0
     away = (weight for c, weight in weights.items() if found[c] < NOWHERE and place[c] != LIGHT)
     missing = max(away, default=0.0)
     return Answer(
@@ -282,6 +285,8 @@ _NAMES_KIND = re.compile(
     r"(?i)(?:tele)?phone(?: number)?|number|venue|(?:휴대폰|전화|연락처|전화 ?번호|장소|비용|가격|요금)[이가은는을를]?"
 )
 """A word that only names the kind of answer: whether a sentence has one is looked at by its form."""
+_REASON = re.compile(r"때문(?:이|입|에[.]?$|임|$|[.])|(?:서|니까|거든|느라)(?:요|다|입니다|이다|임)?[.]?$|(?i:^(?:because|as|since|otherwise)\b)")
+"""A sentence that is the reason of the one before it."""
 NOBODY = 0.8
 """How surely a sentence that names nobody does not say who did something, if it only tells what is done."""
 

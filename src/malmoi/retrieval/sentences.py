@@ -141,7 +141,14 @@ OF_NOTES = frozenset({"amount", "day", "duration"})
 @lru_cache(maxsize=1 << 10)
 def asked_in_notes(question: str) -> tuple[str, ...]:
     """The same with the kinds that only notes have: an amount of something, a day."""
-    return tuple(kind for kind, form in patterns("asked.tsv").items() if form.search(question))
+    kinds = (kind for kind, form in patterns("asked.tsv").items() if form.search(question))
+    is_about_money = _ASKS_OTHERWISE.search(question) is not None and not _HOW_MUCH.search(question)
+    return tuple(kind for kind in kinds if kind != "money" or not is_about_money)
+
+
+_ASKS_OTHERWISE = re.compile(r"(?i)언제|며칠|몇 ?[시월]|무슨 ?요일|어디|누구|누가|왜|\b(?:when|who|where|why)\b")
+_HOW_MUCH = re.compile(r"(?i)얼마|\bhow much\b")
+"""'When is the fee due?' asks for no amount of money."""
 
 
 OF_LIFE = frozenset({"time", "clock", "place", "person", "money", "phone", "email", "age", "measure"})
@@ -161,7 +168,7 @@ _ASKS_HOW = re.compile(
 
 
 _UNIT = re.compile(
-    r"(?:몇|얼마나 많은) ?([가-힣]|[ck]?m|k?g|l|%)|(며칠)|\bhow many (?:\w+ )??(\w{3,})"
+    r"(?:몇|얼마나 많은) ?(번째|[가-힣]|[a-z%]+)|(며칠)(?= ?(?:동안|이나|까지|밤|걸|간|치|씩|전|만에|[가-힣]*[?!. ]*$))(?!에|이[야에었예]|날|인[가지데]|로)|\bhow many (?:\w+ )??(\w{3,})"
     r"(?= (?:do|does|did|are|is|was|were|can|could|will|have|has|had|should|came|come|go|in|at|of|per|for)\b|\W*$)"
 )
 _DAYS = "(?:하루|이틀|사흘|나흘|닷새|엿새|이레|여드레|아흐레|열흘|보름)"
@@ -187,6 +194,7 @@ _ALIKE = {
     "프": "프로|퍼|%",
     "퍼": "프로|퍼|%",
     "킬": "킬|kg|km",
+    "키": "키로|킬|kg",
     "미": "미|m",
     "그": "그램|g",
     "리": "리터|l",
@@ -207,6 +215,8 @@ def _counted(question: str) -> re.Pattern[str] | None:
         return None
     if found[2]:
         return re.compile(rf"\d+ ?[일박]|{_DAYS}|{_COUNT} ?(?:주|달|개월)")
+    if found[1] == "번째":
+        return re.compile(rf"{_COUNT} ?번(?:째| )|(?:첫|둘|셋|넷|다섯|여섯|일곱)째")
     if found[1]:
         return re.compile(rf"{_COUNT} ?(?:{_ALIKE.get(found[1], found[1])})")
     return re.compile(rf"(?i)\b{_COUNT_EN} (?:[\w-]+ )?{re.escape(found[3].rstrip('s'))}")
