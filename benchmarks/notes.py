@@ -8,10 +8,10 @@ Korean (`notes_reworded.json`). `--fresh` takes ten Korean folders whose writer 
 (`notes_fresh.json`); of five of them the failures were read after all had been asked once. `--blind` takes twelve
 Korean and four English folders of another such writer (`notes_blind.json`), whose questions are of three kinds: plain,
 reworded, and why; of eight of them the failures were read after all had been asked once. `--beside` takes two Korean
-and two English folders whose unanswerable questions are about the same things as the others. `--three` takes 24 Korean
-and nine English folders of three more writers who did not see the program, with tables and lists; four of six
-unanswerable questions are about the same things as the others. The failures of two writers were read after all had been
-asked once. `--elsewhere` asks each folder every third question about the others in its language, which it does not
+and two English folders whose unanswerable questions are about the same things as the others. `--four` takes 33 Korean
+and twelve English folders of four more writers who did not see the program, with tables and lists; four of six
+unanswerable questions are about the same things as the others. The failures of three writers were read after all had
+been asked once. `--elsewhere` asks each folder every third question about the others in its language, which it does not
 answer.
 """
 
@@ -32,7 +32,7 @@ from malmoi.retrieval.lookup import Lookup
 
 NOTES = Path(__file__).with_suffix(".json")
 EVERY = 3
-OTHERS = {name: NOTES.with_name(f"notes_{name}.json") for name in ("reworded", "fresh", "blind", "beside", "three")}
+OTHERS = {name: NOTES.with_name(f"notes_{name}.json") for name in ("reworded", "fresh", "blind", "beside", "four")}
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--fresh", action="store_true", help="folders of a writer who did not know the program")
     parser.add_argument("--blind", action="store_true", help="folders of another such writer, by kind of question")
     parser.add_argument("--beside", action="store_true", help="what nothing answers is about the same things")
-    parser.add_argument("--three", action="store_true", help="folders of three more such writers")
+    parser.add_argument("--four", action="store_true", help="folders of four more such writers")
     parser.add_argument("--elsewhere", action="store_true", help="ask each folder what the others answer")
     given = parser.parse_args(arguments)
     if given.elsewhere:

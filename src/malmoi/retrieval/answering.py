@@ -266,7 +266,8 @@ def _answer(
         missing=missing / max(weights.values(), default=1.0),
         told=sum(told) / len(told) if told else 0.5,
         lacks=max(
-            (_lacking(kind, question.text, text) for kind, has in zip(kinds, told, strict=True) if not has), default=0.0
+            (_lacking(kind, question.text, text, others) for kind, has in zip(kinds, told, strict=True) if not has),
+            default=0.0,
         ),
         against=max(
             _against(question.text, text, is_back != asks_back and not _ON_THE_WAY.isdisjoint(kinds)),
@@ -285,15 +286,24 @@ _NAMES_KIND = re.compile(
     r"(?i)(?:tele)?phone(?: number)?|number|venue|(?:휴대폰|전화|연락처|전화 ?번호|장소|비용|가격|요금)[이가은는을를]?"
 )
 """A word that only names the kind of answer: whether a sentence has one is looked at by its form."""
-_REASON = re.compile(r"때문(?:이|입|에[.]?$|임|$|[.])|(?:서|니까|거든|느라)(?:요|다|입니다|이다|임)?[.]?$|(?i:^(?:because|as|since|otherwise)\b)")
+_REASON = re.compile(
+    r"때문(?:이|입|에[.]?$|임|$|[.])|(?:서|니까|거든|느라)(?:요|다|입니다|이다|임)?[.]?$|(?i:^(?:because|as|since|otherwise)\b)"
+)
 """A sentence that is the reason of the one before it."""
 NOBODY = 0.8
 """How surely a sentence that names nobody does not say who did something, if it only tells what is done."""
 
 
-def _lacking(kind: str, question: str, sentence: str) -> float:
-    """How surely a sentence that has nothing of a kind cannot answer."""
+def _lacking(kind: str, question: str, sentence: str, others: str) -> float:
+    """How surely a sentence that has nothing of a kind cannot answer. others: its words that the question has not"""
+    if kind == "reason" and len(_SAYS.findall(others)) < 2:
+        return SAME_AGAIN
     return NOBODY if kind == "person" and is_untimely(question, sentence) else STRICT.get(kind, 0.0)
+
+
+_SAYS = re.compile(r"(?i)\b(?!(?:the|and|must|may|can|not|with|for|was|were|are|has|had)\b)[\w'-]{3,}|[가-힣]{2,}")
+SAME_AGAIN = 0.9
+"""How surely a sentence does not tell why that hardly says more than the question."""
 
 
 def _own_by_kind(told: float, held: float) -> float:

@@ -8,7 +8,7 @@ from malmoi.retrieval.days import days_of
 from malmoi.retrieval.findings import Findings
 from malmoi.retrieval.others import is_of_another, is_of_other_person
 from malmoi.retrieval.roles import tells_of_another_deed
-from malmoi.retrieval.sentences import counts, sentences, tells
+from malmoi.retrieval.sentences import asked_in_notes, counts, sentences, tells
 
 Ask = Callable[[str, str], Findings]
 
@@ -77,3 +77,17 @@ def test_another_of_the_same_kind_does_not_answer() -> None:
     assert not is_of_other_person("준호 씨 보건증은 언제 만료돼요?", "보건증은 11월 14일에 끝난다")
     assert tells_of_another_deed("When was the boiler bought?", "bought", "It was repaired in March.")
     assert not tells_of_another_deed("When was the boiler bought?", "boiler", "It was repaired in March.")
+
+
+def test_a_reason_answers_for_the_sentence_before_it(ask: Ask) -> None:
+    text = "교반 속도는 120으로 낮췄다. 150에서는 거품이 많이 생겼기 때문.\n시료는 4도에 보관한다.\n"
+    assert "거품" in ask(text, "교반 속도를 왜 낮췄지?").sources[0].sentence
+    assert not ask(text, "시료는 왜 4도에 보관해?").sources
+
+
+def test_a_date_is_no_number_of_days_and_a_due_date_no_amount() -> None:
+    assert counts("며칠 동안 쉬어?", "사흘 쉰다") and counts("며칠에 만나?", "12일에 만난다") is None
+    assert "day" in asked_in_notes("며칠에 만나?") and "money" not in asked_in_notes("회비는 며칠까지 내야 돼요?")
+    assert "money" in asked_in_notes("회비 얼마야?") and "money" not in asked_in_notes("When are the fees due?")
+    assert counts("냉장고 몇 번째 칸이야?", "냉장고 둘째 칸") and counts("몇 키로야?", "몸무게 11.8kg")
+    assert tells("money", "동백방: 85,000") and not tells("money", "책 12,000권")
