@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 import torch
 
+from malmoi.feedback.origin import people_behind
 from malmoi.feedback.terminal import person_at_terminal
 from malmoi.files import sha256_of
 from malmoi.formats.folder import save_model
 from malmoi.model.transformer import LanguageModel
+from malmoi.workspace.answer_lineage import trace_answer
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.jobs import add_job, find_job, wake
 from malmoi.workspace.ledger import Ledger
@@ -85,6 +87,13 @@ def test_people_rank_and_compare_until_a_better_version_serves(workspace: Worksp
     asked = shown(workspace, "ask", "what is a list?", "--seed", "3")
     assert asked["voice"] == "v2" and asked["model_sha256"] == candidate["hash"]
     assert asked["sampling"]["best_of"] == 2 and asked["sampling"]["reward_model_sha256"] == candidate["reward_hash"]
+    # The answer leads to the people whose rankings taught the reward model that picked it.
+    with opened(workspace) as ledger:
+        found = trace_answer(ledger, asked["id"])
+        assert found.reward_sha256 == candidate["reward_hash"]
+        assert people_behind(found.model) is None
+        assert people_behind(found.model, found.reward) == {"n_judgements": 24, "n_people": 2, "n_simulated": 0}
+    assert "picked by reward model" in malmoi(workspace, "lineage", asked["id"])
     history = shown(workspace, "versions", "show", "v2")["history"]
     assert [(act["act"], act["by"], act["knowingly"]) for act in history] == [("promote", "Ann", True)]
     assert "v1 is in service again" in malmoi(workspace, "versions", "rollback")

@@ -105,8 +105,12 @@ def answer_tree(found: AnswerLineage, ledger: Ledger) -> Tree:
         if row := found.rows.get(source.get("document", "")):
             about = f"{row['source']}, licence {row['license']}, origin {row['origin']}"
             branch.add(f"[dim]row {row['row']:,} of {escape(row['file'])}:[/dim] {escape(printable(about))}")
-    parts = [("index", answer.index_sha256, f" of {answer.index_place}", found.index)]
-    for role, sha256, place, lineage in (*parts, ("model", answer.model_sha256, "", found.model)):
+    parts = (
+        ("index", answer.index_sha256, f" of {answer.index_place}", found.index),
+        ("model", answer.model_sha256, "", found.model),
+        ("picked by reward model", found.reward_sha256, "", found.reward),
+    )
+    for role, sha256, place, lineage in parts:
         if lineage is not None:
             lineage_tree(lineage, ledger, tree, role)
         elif sha256 is not None:

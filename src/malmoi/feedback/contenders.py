@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import insert, select
 
 from malmoi.evals.best_of import RewardJudge, best_of
-from malmoi.evals.interval import bootstrap
+from malmoi.feedback.gate import Compared, verdict
 from malmoi.feedback.gate_comparisons import Spoken, compared_prompts, open_comparison, record_comparison
 from malmoi.feedback.pinned import messages_of, record_pinned, unasked
 from malmoi.inference.best import Words
@@ -98,13 +98,16 @@ class Match:
                 connection.execute(insert(GateCheck), row)
 
     def _judged(self, folder: Path) -> dict[str, Any]:
-        """How often the judge finds the candidate's answer better: {"n", "alike", "win_rate", "low", "high"}."""
+        """How often the judge finds the candidate's answer better: {"n", "alike", "win_rate", "low", "high"}.
+
+        The interval is the gate's own: a bootstrap of one comparison, or of ten that agree, has no width.
+        """
         judge, n_alike = RewardJudge("judge", folder), 0
-        scores: list[float] = []
+        compared: list[Compared] = []
         known = self.candidate.version.learned or {}
         learned = {*known.get(PROMPTS, []), *known.get(JUDGE_PROMPTS, [])}
         for messages in self._asked():
-            if len(scores) + n_alike == N_JUDGED:
+            if len(compared) + n_alike == N_JUDGED:
                 break
             if (name := prompt_name(messages)) in learned:
                 continue
@@ -114,16 +117,12 @@ class Match:
                 n_alike += 1
                 continue
             one, other = judge.scores(messages, [Words(ours), Words(theirs)])
-            scores.append(float(one > other) + 0.5 * (one == other))
-        found = bootstrap(scores, range(len(scores)))
-        figures = {name: value if scores else None for name, value in found.to_row().items() if name != "n"}
+            compared.append(Compared(name, float(one > other) + 0.5 * (one == other)))
+        found = verdict(compared).to_row()
         return {
-            "n": len(scores),
-            "alike": n_alike,
-            "win_rate": figures["mean"],
-            "low": figures["low"],
-            "high": figures["high"],
-        }
+            "n": len(compared), "alike": n_alike, "win_rate": found["win_rate"],
+            **{end: found[end] if compared else None for end in ("low", "high")},
+        }  # fmt: skip
 
     def _asked(self) -> Iterator[Messages]:
         yield from self.questions

@@ -22,7 +22,10 @@ def origin_of(ledger: Ledger, person_id: str, message_id: str) -> dict[str, Any]
     sources = [{**source, "row": found.rows.get(source.get("document", ""))} for source in about["sources"]]
     return {
         "answer": about["name"], "voice": about["voice"], "hash": about["hash"], "sources": sources,
-        "model": _made(found.model), "people": people_behind(found.model),
+        "model": _made(found.model), "people": people_behind(found.model, found.reward),
+        "reward": found.reward_sha256 and {
+            "hash": found.reward_sha256, "run": found.reward.run.id if found.reward is not None else None,
+        },
         "index": found.answer.index_sha256 and {
             "titles": _titles(ledger, found.answer.index_place), "hash": found.answer.index_sha256,
             "run": found.index.run.id if found.index is not None else None,
@@ -55,12 +58,15 @@ def _made(lineage: Lineage | None) -> dict[str, Any] | None:
     return {"run": lineage.run.id, "stage": lineage.run.stage, "recipe": lineage.run.recipe, "parents": near}
 
 
-def people_behind(lineage: Lineage | None) -> dict[str, int] | None:
-    """How many judgements by how many people a model learned from, and how many by programs in people's place."""
-    judged = {id(node.judged): node.judged for node in lineage.walk() if node.judged is not None} if lineage else {}
-    if not judged:
+def people_behind(*lineages: Lineage | None) -> dict[str, int] | None:
+    """How many judgements by how many people models learned from, and how many by programs in people's place."""
+    nodes = [node for lineage in lineages if lineage is not None for node in lineage.walk()]
+    # What two of them learned from counts once, as does a snapshot that came with its folder.
+    judged = {node.artefact: node.judged for node in nodes if node.artefact is not None and node.judged is not None}
+    whole = [one for made, one in judged.items() if not any(made != other and made.is_in(other) for other in judged)]
+    if not whole:
         return None
-    said = [(person, n) for one in judged.values() for person, n in one.people]
+    said = [(person, n) for one in whole for person, n in one.people]
     by_people = [(person.id, n) for person, n in said if person.kind != "simulated"]
     return {
         "n_judgements": sum(n for _, n in by_people), "n_people": len({id for id, _ in by_people}),

@@ -18,11 +18,12 @@ router = APIRouter(prefix="/api")
 
 @router.get("/status")
 async def status(_: SignedIn, state: Here) -> dict[str, Any]:
-    if await asyncio.to_thread(state.is_outdated):
+    changing = await asyncio.to_thread(state.is_outdated)
+    if changing:
         if state.service is None:
             state.problem = None  # what is there now is being loaded
         state.begin(asyncio.create_task(state.look_again()))
-    return await asyncio.to_thread(_status, state)
+    return await asyncio.to_thread(_status, state) | {"changing": changing}
 
 
 def _status(state: State) -> dict[str, Any]:

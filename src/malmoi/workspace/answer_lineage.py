@@ -21,7 +21,8 @@ class AnswerLineage:
     """An answer and what it came from.
 
     rows: document id -> its row in the corpus: `ROW`, and the `file` and `row` in which it is
-    index, model: their lineage; None if the answer had none, or if no run of this workspace made it
+    index, model, reward: their lineage; None if the answer had none, or if no run of this workspace made it
+        reward: the reward model that picked it from several
     """
 
     name: str
@@ -29,14 +30,27 @@ class AnswerLineage:
     rows: dict[str, dict[str, Any]]
     index: Lineage | None
     model: Lineage | None
+    reward: Lineage | None
+
+    @property
+    def reward_sha256(self) -> str | None:
+        """Of the reward model that picked this answer from several; None: it was the only one."""
+        return reward_of(self.answer)
+
+
+def reward_of(answer: Answer) -> str | None:
+    """The hash of the reward model that picked an answer from several, as its settings name it."""
+    found = (answer.sampling or {}).get("reward_model_sha256")
+    return None if found is None else str(found)
 
 
 def trace_answer(ledger: Ledger, name: str) -> AnswerLineage:
     """The lineage of a recorded answer. Raises WorkspaceError if there is no such answer."""
     answer = find_answer(ledger, name)
-    index, model = (_lineage(ledger, sha256) for sha256 in (answer.index_sha256, answer.model_sha256))
+    hashes = (answer.index_sha256, answer.model_sha256, reward_of(answer))
+    index, model, reward = (_lineage(ledger, sha256) for sha256 in hashes)
     wanted = {str(source["document"]) for source in answer.sources if source.get("document")}
-    return AnswerLineage(name, answer, _corpus_rows(ledger, index, wanted), index, model)
+    return AnswerLineage(name, answer, _corpus_rows(ledger, index, wanted), index, model, reward)
 
 
 def answer_rows(found: AnswerLineage, ledger: Ledger) -> dict[str, Any]:
@@ -49,6 +63,7 @@ def answer_rows(found: AnswerLineage, ledger: Ledger) -> dict[str, Any]:
         "index": answer.index_sha256
         and {"place": answer.index_place, **_part(answer.index_sha256, found.index, ledger)},
         "model": answer.model_sha256 and _part(answer.model_sha256, found.model, ledger),
+        "reward": found.reward_sha256 and _part(found.reward_sha256, found.reward, ledger),
     }
 
 

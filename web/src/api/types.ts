@@ -67,6 +67,8 @@ export interface Service {
 export interface Status {
   service: Service | null;
   problem: Fault | null;
+  /** Another version is being loaded, and will answer in its place. */
+  changing: boolean;
   queue: { running: number; waiting: number };
   version: string | null;
   draws: boolean;
@@ -179,6 +181,8 @@ export interface Origin {
     parents: { role: string; run: string; stage: string; kind: string; hash: string }[];
   };
   index: null | { titles: string[]; hash: string; run: string | null };
+  /** The reward model that picked the answer from several. */
+  reward: null | { hash: string; run: string | null };
   people: null | { n_judgements: number; n_people: number; n_simulated: number };
   command: string;
 }

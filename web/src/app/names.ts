@@ -51,7 +51,13 @@ export const stageName = (name: string, t: Translate) =>
 /** The server calls everybody so who was forgotten, and lets nobody else have the name. */
 const FORGOTTEN = "forgotten";
 
-export const personName = (name: string, t: Translate) => (name === FORGOTTEN ? t("people.forgotten") : name);
+/** Who ranks where a recipe runs without people. */
+const SIMULATED = "simulated labeler";
+
+export const personName = (name: string, t: Translate) => {
+  if (name === SIMULATED) return t("people.simulated");
+  return name === FORGOTTEN ? t("people.forgotten") : name;
+};
 
 /** Of a curve. */
 export const measureName = (name: string, t: Translate) => wordFor(MEASURES, name, t);

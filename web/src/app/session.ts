@@ -17,6 +17,7 @@ export const useSession = () => useContext(SessionContext)!;
 export const leads = (role: Role) => role === "owner" || role === "admin";
 
 const POLL_MS = 10_000;
+const CHANGING_MS = 1000;
 const CHANGED = "malmoi-status";
 
 /** Tell the pages that another service may answer by now, so that they need not wait for their next turn. */
@@ -38,6 +39,7 @@ export function usePolledStatus(signedIn: boolean): Status | null {
         if (turn < turns.current.shown) return; // a later one has come before
         turns.current.shown = turn;
         setStatus(found);
+        if (found.changing && turn === turns.current.asked) setTimeout(ask, CHANGING_MS);
       },
       () => undefined, // the next turn asks again; acts report their own faults
     );

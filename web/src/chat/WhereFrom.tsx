@@ -27,7 +27,7 @@ export function WhereFrom({ message, onClose }: { message: Message; onClose: () 
 
 function Facts({ origin, message: { answer } }: { origin: Origin; message: Message }) {
   const t = useText();
-  const { model, index, people } = origin;
+  const { model, index, people, reward } = origin;
   return (
     <>
       <SourceList sources={origin.sources} />
@@ -60,6 +60,14 @@ function Facts({ origin, message: { answer } }: { origin: Origin; message: Messa
                 </ol>
               </dd>
             )}
+          </>
+        )}
+        {reward && (
+          <>
+            <dt>{t("origin.reward")}</dt>
+            <dd>
+              {reward.run} <code>{reward.hash.slice(0, 12)}</code>
+            </dd>
           </>
         )}
         {people && (
