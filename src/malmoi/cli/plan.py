@@ -53,5 +53,7 @@ def show_elsewhere(made: Mapping[str, Any]) -> None:
     idle = [stage for stage, need in made["stages"].items() if need["n_steps"] and need["n_ranks"] < made["n_ranks"]]
     if idle:
         say(f"ranks without work: lower the micro_batch_size, or raise the batch_size, of {', '.join(idle)}")
+    if rough := [stage for stage, need in made["stages"].items() if need["on_reference_s"] > need["seconds"] / 2]:
+        say(f"of one CPU core, not of {made['machines']}: the time of {', '.join(rough)}")
     for stage in made["too_large"]:
         say(f"{stage} does not fit: lower {stage}.micro_batch_size, or set {stage}.loop.fsdp=true")

@@ -74,7 +74,7 @@ def estimate(
     stages = recipe.stages if stages is None else stages
     costs, trials = costs_of(recipe, shape), Trials(shape)
     n_text, plain = text_bytes(recipe), BASE_BYTES + 4 * shape.n_parameters()
-    reading = _short_read() / READ_S
+    reading = reading_ratio()
     estimates = []
     for stage in stages:
         cost = costs[stage]
@@ -128,6 +128,11 @@ def estimate_remaining(
     if not stages:
         return []
     return estimate(recipe, shape_of(recipe, workspace.path), compute_dtype, stages, n_taken)
+
+
+def reading_ratio() -> float:
+    """How many times longer than the reference core this machine takes for what is not tried, measured by reading."""
+    return _short_read() / READ_S
 
 
 def _short_read() -> float:

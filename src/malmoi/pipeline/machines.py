@@ -19,7 +19,7 @@ from malmoi.config import Settings, parse, read_toml
 from malmoi.cost import TrainingCost
 from malmoi.errors import ConfigError
 from malmoi.model.config import ModelConfig
-from malmoi.pipeline.estimate import Speed, Trials, answering, training_seconds
+from malmoi.pipeline.estimate import Speed, Trials, answering, reading_ratio, training_seconds
 from malmoi.pipeline.memory import BASE_BYTES, costs_of, learned_of, memory_of, text_bytes
 from malmoi.pipeline.recipe import Recipe
 from malmoi.pipeline.together import Together
@@ -98,13 +98,18 @@ class RatedSpeed:
 
 @dataclass(frozen=True)
 class Need:
-    """What one stage needs. n_ranks: those that have work; n_steps: optimizer steps, 0 if it does not train"""
+    """What one stage needs.
+
+    n_ranks: those that have work; n_steps: optimizer steps, 0 if it does not train as ranks do
+    on_reference_s: of its seconds, those that are of the reference core, for want of a measurement
+    """
 
     stage: str
     n_ranks: int
     n_steps: int
     memory_bytes: float
     seconds: float
+    on_reference_s: float = 0.0
 
 
 class _Speeds:
@@ -146,8 +151,10 @@ def needs_on(recipe: Recipe, shape: ModelConfig, machines: Machines) -> list[Nee
 def _needs(recipe: Recipe, shape: ModelConfig, machines: Machines, speeds: _Speeds) -> Iterator[Need]:
     dtype = str(device.current().compute_dtype).removeprefix("torch.") if machines.kind is None else "bfloat16"
     n_text = text_bytes(recipe)
+    reading = reading_ratio() if machines.kind is None else 1.0
     for stage, cost in costs_of(recipe, shape).items():
-        seconds = cost.s_per_mb * n_text / 1e6 + cost.fixed_s + answering(cost, speeds.alone)
+        fixed = reading * (cost.s_per_mb * n_text / 1e6 + cost.fixed_s)
+        seconds = fixed + answering(cost, speeds.alone)
         memory: float = BASE_BYTES + 4 * n_text + (4 * shape.n_parameters() if cost.holds_model else 0)
         n, n_steps = 1, 0
         if (training := cost.training) is not None:
@@ -155,7 +162,7 @@ def _needs(recipe: Recipe, shape: ModelConfig, machines: Machines, speeds: _Spee
             n = ranks_with_work(training, machines.n_ranks)
             seconds += speeds.training(training, n)
             memory = memory_of(training, shape, dtype, n_shards=n if fsdp else 1)
-        yield Need(stage, n, n_steps, memory, seconds)
+        yield Need(stage, n, n_steps, memory, seconds, 0.0 if machines.kind is None else fixed)
 
 
 def ranks_with_work(training: TrainingCost, n_ranks: int) -> int:

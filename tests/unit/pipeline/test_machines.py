@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from malmoi.cli.plan import show_elsewhere
 from malmoi.errors import ConfigError, UserError
+from malmoi.pipeline import estimate, machines
 from malmoi.pipeline.machines import Need, find_machines, needs_on, plan_on
 from malmoi.pipeline.memory import costs_of, shape_of
 from malmoi.pipeline.recipe import find_recipe, read_recipe
@@ -68,3 +70,23 @@ def test_ranks_of_this_machine_are_tried_together() -> None:
         with pytest.raises(UserError, match="--machines 2xhere: one of 2 processes ended"):
             pair.read(8)
             pair.read(9)
+
+
+def test_what_is_not_tried_takes_the_time_that_doctor_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (estimate, machines):
+        monkeypatch.setattr(module, "reading_ratio", lambda: 0.25)
+    recipe = read_recipe(find_recipe("picture"), [])
+    shape = shape_of(recipe)
+    here = needs_on(recipe, shape, find_machines("2xhere"))
+    doctor = estimate.estimate(recipe, shape, "float32")
+    assert [need.seconds for need in here] == pytest.approx([one.seconds for one in doctor], rel=0.01)
+    elsewhere = needs_on(recipe, shape, find_machines("1xH100"))
+    assert [4 * need.seconds for need in here] == pytest.approx([need.seconds for need in elsewhere], rel=0.01)
+    assert all(need.on_reference_s == need.seconds for need in elsewhere)
+    assert not any(need.on_reference_s for need in here)
+
+
+def test_time_that_is_not_of_the_machine_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = read_recipe(find_recipe("picture"), [])
+    show_elsewhere(plan_on(recipe, shape_of(recipe), find_machines("1xH100")))
+    assert "of one CPU core, not of H100: the time of pictures, clip, denoiser" in capsys.readouterr().out
