@@ -1,11 +1,12 @@
-"""Rewordings of taught questions: `python -m benchmarks.rewordings [--unseen | --more | --fresh | --fit]`.
+"""Rewordings of taught questions: `python -m benchmarks.rewordings [--unseen | --more | --fresh | --blind | --fit]`.
 
 Counts how many rewordings are answered by the answer that was taught, and how many other questions are, which should be
 none; and how many of those that are not get the right one, or any, offered as the answer to a similar question. Every
 other taught question of `rewordings.tsv` was kept unseen while the matching was first made; only the
 others' failures are printed. `--more` counts the questions of `rewordings_more.tsv`, which share fewer words, and which
 the weights were fitted to as well; their failures are printed too. The questions of `rewordings_fresh.tsv`, with
-answers, are for measuring only.
+answers, are for measuring only. `--blind` counts `rewordings_blind.json`, by a writer who never saw the program, by how
+far the words of a rewording are from the question's; of the half whose failures may be looked at they are printed.
 
 `--fit` prints the weights as `malmoi.retrieval.taught` has them, fitted to both of the first sets, and the smallest
 threshold at which at most `WRONG` of the other questions are answered, each judged by weights that were fitted without
@@ -13,6 +14,7 @@ it and the taught questions next to it.
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +29,9 @@ from malmoi.retrieval.taught import EVIDENCE, SAME, SIMILAR, Taught, evidence, f
 TABLE = Path(__file__).with_suffix(".tsv")
 MORE = TABLE.with_name("rewordings_more.tsv")
 FRESH = TABLE.with_name("rewordings_fresh.tsv")
+BLIND = TABLE.with_name("rewordings_blind.json")
+DISTANCES = ("close", "close", "partly", "partly", "far")
+"""How far the words of each rewording there are from those of the question."""
 WRONG = 0.013
 """Share of other questions that may be answered."""
 RIDGE = 0.2
@@ -53,6 +58,52 @@ def read(path: Path = TABLE) -> tuple[list[Taught], list[tuple[str, str]], list[
         else:
             others.append(text)
     return taught, rewordings, others
+
+
+@dataclass(frozen=True)
+class Blind:
+    """A taught question of the blind set. rewordings: (distance, text); others: questions that it does not answer"""
+
+    taught: Taught
+    rewordings: tuple[tuple[str, str], ...]
+    others: tuple[str, ...]
+    language: str
+    is_unseen: bool
+
+
+def read_blind(path: Path = BLIND) -> list[Blind]:
+    return [
+        Blind(
+            Taught(str(n), row["question"], row["answer"]),
+            tuple(zip(DISTANCES, row["rewordings"], strict=True)),
+            tuple(row["others"]),
+            row["language"],
+            row["unseen"],
+        )
+        for n, row in enumerate(json.loads(path.read_text("utf-8"))["taught"])
+    ]
+
+
+def print_blind() -> None:
+    """How many of each half, language and distance are answered by the right answer, and how many others by any."""
+    blind = read_blind()
+    taught = [one.taught for one in blind]
+    lines: list[str] = []
+    for half in (False, True):
+        print("unseen half" if half else "half that may be looked at")
+        for language in ("en", "ko"):
+            ours = [one for one in blind if one.is_unseen == half and one.language == language]
+            row = []
+            for distance in dict.fromkeys(DISTANCES):
+                asked = [(one, text) for one in ours for of, text in one.rewordings if of == distance]
+                missed = [text for one, text in asked if found(taught, text) != one.taught.id]
+                row.append(f"{distance} {len(asked) - len(missed)} of {len(asked)}")
+                lines += [] if half else [f"missed  {distance}  {text}" for text in missed]
+            others = [text for one in ours for text in one.others]
+            wrong = [text for text in others if found(taught, text) is not None]
+            lines += [] if half else [f"wrong   {text}" for text in wrong]
+            print(f"  {language}: {', '.join(row)}; other questions answered: {len(wrong)} of {len(others)}")
+    print(*lines, sep="\n")
 
 
 def found(taught: Sequence[Taught], text: str, least: float = SAME) -> str | None:
@@ -131,10 +182,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     which.add_argument("--unseen", action="store_true", help="count the half that was kept unseen")
     which.add_argument("--more", action="store_true", help="count the questions that share fewer words")
     which.add_argument("--fresh", action="store_true", help="count the questions that are for measuring only")
+    which.add_argument("--blind", action="store_true", help="count the questions of a writer who never saw the program")
     which.add_argument("--fit", action="store_true", help="fit the weights and the threshold")
     chosen = parser.parse_args(arguments)
-    if chosen.fit:
-        print_fit()
+    if chosen.fit or chosen.blind:
+        (print_fit if chosen.fit else print_blind)()
         return 0
     is_whole = chosen.fresh or chosen.more
     taught, rewordings, others = read(FRESH if chosen.fresh else MORE if chosen.more else TABLE)
