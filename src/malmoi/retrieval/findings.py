@@ -7,6 +7,7 @@ from typing import Any
 
 from malmoi.retrieval.names import name_of
 from malmoi.retrieval.passages import Passage
+from malmoi.retrieval.sentences import sentences
 
 _PYTHON = re.compile(r"python(?:-[\d.]+)?:")
 
@@ -20,6 +21,13 @@ class Source:
     sentence: str
     line: int
     score: float
+
+    @property
+    def told(self) -> str:
+        """The sentence as it is read: of a row of a table each cell after the name of its column."""
+        return (
+            next((one.read for one in sentences(self.passage.text) if one.text == self.sentence), "") or self.sentence
+        )
 
     def to_row(self) -> dict[str, Any]:
         passage = self.passage

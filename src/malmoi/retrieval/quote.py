@@ -102,7 +102,7 @@ def _(english: str, korean: str, findings: Findings) -> str:
 
 def _of_a_text(source: Source) -> str:
     heading = source.passage.heading
-    return f"{heading}: {source.sentence}" if heading and heading not in source.sentence else source.sentence
+    return f"{heading}: {source.told}" if heading and heading not in source.told else source.told
 
 
 def _of_a_name(findings: Findings, source: Source) -> str:
@@ -156,7 +156,7 @@ def _decline(findings: Findings) -> str:
 
 def _offered(findings: Findings, source: Source) -> str:
     """What may answer, as a quotation: of a document the nearest sentence, of a person the answer with its question."""
-    said, heading = shortened(source.sentence), source.passage.heading
+    said, heading = shortened(source.told), source.passage.heading
     if isinstance(source, TaughtSource):
         asked = shortened(heading)
         korean = f"비슷한 질문에 누군가 가르친 답이 있습니다. “{asked}”: “{said}”"

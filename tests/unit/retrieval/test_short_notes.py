@@ -7,6 +7,7 @@ import pytest
 from malmoi.retrieval.days import days_of
 from malmoi.retrieval.findings import Findings
 from malmoi.retrieval.others import is_of_another, is_of_other_person
+from malmoi.retrieval.quote import quote
 from malmoi.retrieval.roles import tells_of_another_deed
 from malmoi.retrieval.sentences import asked_in_notes, counts, sentences, tells
 
@@ -42,6 +43,12 @@ def test_a_row_is_read_with_the_names_of_its_columns() -> None:
 )
 def test_a_cell_answers(ask: Ask, question: str, cell: str) -> None:
     assert cell in ask(TABLE, question).sources[0].sentence
+
+
+def test_a_row_is_answered_with_the_names_of_its_columns_and_quoted_as_it_is(ask: Ask) -> None:
+    found = ask(TABLE, "첼로는 무슨 요일이야?")
+    assert quote(found) == "강사: 이름: 하린, 과목: 첼로, 요일: 월수, 회비: 90,000"
+    assert found.sources[0].to_row()["sentence"] == "| 하린 | 첼로 | 월수 | 90,000 |"
 
 
 def test_days_in_short_are_days() -> None:
