@@ -47,6 +47,18 @@ def card(page: Any, name: str) -> Any:
     return page.locator(".preview", has=page.get_by_role("heading", name=name, exact=True))
 
 
+def test_what_is_left_out_is_told_in_the_language_of_the_page(open_page: OpenPage, given: Path) -> None:
+    (given / "torn.jsonl").write_text(f"{json.dumps(FILES['answers.jsonl'][0])}\nnot json\n", encoding="utf-8")
+    (given / "torn.pdf").write_bytes(b"no pdf")
+    page = open_page("/data", locale="ko-KR")
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="파일 고르기").click()
+    chooser.value.set_files([str(given / name) for name in ("torn.jsonl", "museum.md", "torn.pdf")])
+    card(page, "torn.jsonl").get_by_text("뺀 것: 1 × 올바른 JSON이 아님").wait_for()
+    card(page, "museum.md").get_by_text("3번째 줄").wait_for()
+    page.get_by_text("torn.pdf 파일은 넣을 수 없습니다: 글이 없거나 손상된 파일입니다.").wait_for()
+
+
 def test_what_would_be_learned_is_shown_and_what_would_teach_nothing_stops(open_page: OpenPage, given: Path) -> None:
     page = open_page("/data", phone=True)
     choose(page, given / "answers.jsonl", given / "marked.jsonl")

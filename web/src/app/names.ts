@@ -40,6 +40,30 @@ const BASELINES = {
   "the probe": "baseline.probe",
 } as const;
 
+/** Why rows of a file are left out, as the server says it. */
+const LEFT_OUT: Record<string, Key> = {
+  "said by somebody who has an account here": "left_out.account",
+  "chosen and rejected are the same": "left_out.chosen_rejected",
+  damaged: "left_out.damaged",
+  deleted: "left_out.deleted",
+  "an empty answer": "left_out.empty_answer",
+  "an empty turn": "left_out.empty_turn",
+  "equal answers with different ranks": "left_out.equal",
+  "malformed messages": "left_out.malformed",
+  "marked as not to be learned from": "left_out.marked",
+  "no assistant turn, so nothing to train on": "left_out.no_answer",
+  "not valid JSON": "left_out.no_json",
+  "expected an object": "left_out.no_object",
+  "no question": "left_out.no_question",
+  "no text in it": "left_out.no_text",
+  "not UTF-8": "left_out.no_utf8",
+  "no ranking: one answer": "left_out.one_answer",
+  "ranks are whole numbers, 1 for the best": "left_out.ranks",
+  "roles do not alternate": "left_out.roles",
+  "the same answer twice": "left_out.twice",
+  "messages without words": "left_out.wordless",
+};
+
 const wordFor = (table: Record<string, Key>, name: string, t: Translate) => {
   const key = table[name];
   return key ? (t as (key: Key) => string)(key) : name;
@@ -64,3 +88,6 @@ export const measureName = (name: string, t: Translate) => wordFor(MEASURES, nam
 
 /** Of what a reward model must beat. */
 export const baselineName = (name: string, t: Translate) => wordFor(BASELINES, name, t);
+
+/** Why rows are left out; a reason that has no text of its own is told as the server tells it. */
+export const reasonWord = (reason: string, t: Translate) => wordFor(LEFT_OUT, reason, t);

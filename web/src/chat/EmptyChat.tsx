@@ -16,7 +16,7 @@ export function EmptyChat({ onAsk }: { onAsk: (text: string) => void }) {
   if (status && !status.service && status.problem) return <Nothing problem={status.problem} />;
   const knows = status?.service?.looks_up;
   const about = knows
-    ? t("empty.knows", { texts: knows.titles.map((title) => titleWord(title, t)).join(", "), files: knows.files })
+    ? t("empty.knows", { texts: knows.titles.map((title) => titleWord(title, t)).join(", "), passages: knows.passages })
     : status?.service
       ? t("empty.small")
       : t("empty.loading");

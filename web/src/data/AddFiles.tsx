@@ -96,7 +96,7 @@ export function AddFiles({ onAdded }: { onAdded: () => void }) {
         ) : fault ? (
           <div key={key} className="notice warn" role="alert">
             <span>
-              {t("add.failed", { name })} {faultText(fault, t)}
+              {t("add.failed", { name })} {/: no text in it\b/.test(fault.message) ? t("add.no_text") : faultText(fault, t)}
             </span>
             <Button look="plain" icon="close" aria-label={t("close")} onClick={() => gone(key)} />
           </div>

@@ -2,6 +2,7 @@ import { useState } from "react";
 import { faultFrom, post, remove } from "../api/client";
 import type { Added, PreviewRow, Upload } from "../api/data";
 import type { Fault } from "../api/types";
+import { reasonWord } from "../app/names";
 import { useText, type Translate } from "../text";
 import { Button } from "../ui/Button";
 import { Command } from "../ui/Command";
@@ -112,9 +113,11 @@ function about(found: Upload, t: Translate): string {
 }
 
 function Row({ row }: { row: PreviewRow }) {
+  const t = useText();
+  const line = /^line (\d+)$/.exec(row.where)?.[1];
   return (
     <li>
-      <span className="small quiet">{row.where}</span>
+      <span className="small quiet">{line ? t("sources.line", { n: line }) : row.where}</span>
       {row.texts.map((text, number) => (
         <p key={number}>
           {text.title && <strong className="small">{text.title} </strong>}
@@ -135,7 +138,7 @@ function LeftOut({ rows }: { rows: Record<string, number> }) {
     .filter(([, n]) => n > 0)
     .map(([reason, n]) => (
       <span key={reason} className="small quiet left-out">
-        {t("add.left_out", { n, reason })}
+        {t("add.left_out", { n, reason: reasonWord(reason, t) })}
       </span>
     ));
 }
