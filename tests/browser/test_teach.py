@@ -1,5 +1,6 @@
 """Teach, as invited people use it: by keyboard, mouse and touch."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -120,6 +121,15 @@ def test_an_answer_is_dragged_with_a_finger_on_a_phone(open_page: OpenPage) -> N
         touch("touchMove", (x, y + (end - y) * step / 6))
     touch("touchEnd")
     until(page, lambda: order(page)[:2] == ["B", "A"])
+
+
+def test_documents_give_questions_until_there_are_no_more(open_page: OpenPage) -> None:
+    page = open_page("/teach/ask")
+    page.get_by_role("button", name="Add 20 questions from my documents").click()
+    page.get_by_text(re.compile(r"Added: [1-9]")).wait_for()
+    page.get_by_text("malmoi data questions --language en").wait_for()
+    page.get_by_role("button", name="Add 20 questions from my documents").click()
+    page.get_by_text("The documents give no further questions.").wait_for()
 
 
 def test_lines_become_questions_of_their_own(open_page: OpenPage) -> None:

@@ -55,7 +55,7 @@ BESIDE: dict[str, list[str]] = {
     "runs show": ["1"], "runs compare": ["1", "2"], "models pull": [], "models import": [], "models list": [],
     "models export": ["policy", "--out", "exported"], "models show": ["policy"], "models remove": [],
     "data show": ["chats.jsonl"], "data add": ["chats.jsonl"],
-    "data list": [], "data remove": ["file.txt"],
+    "data list": [], "data questions": ["--n", "1"], "data remove": ["file.txt"],
     "corpus build": ["text", "--out", "corpus"], "corpus show": ["text"], "corpus trace": ["0", "text"],
     "corpus label": ["text"], "corpus remove": ["text", "--out", "corpus", "--id", "0"],
     "data freeze": [], "data snapshots": [], "data export": ["exported.jsonl"], "data forget": ["Ann"],

@@ -1,4 +1,4 @@
-"""`malmoi data add`, `list`, `freeze`, `snapshots`, `export`, `forget`: what the service learns from, in and out."""
+"""Data in and out: `malmoi data add`, `questions`, `list`, `freeze`, `snapshots`, `export`, `forget`"""
 
 import sys
 from pathlib import Path
@@ -74,6 +74,40 @@ def data_add(
             _show_added(row)
     if as_json:
         print_json(rows)
+
+
+@app.command("questions")
+def data_questions(
+    n: Annotated[int, typer.Option("--n", min=1, max=100, help="How many.")] = 20,
+    language: Annotated[str, typer.Option("--language", metavar="en|ko", help="In which language.")] = "en",
+    by: Annotated[str | None, typer.Option(metavar="NAME", help="Who asks; default: the name of this account.")] = None,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: Json = False,
+) -> None:
+    """Ask questions that the workspace's documents answer, for people to rank.
+
+    They are about headings and functions drawn by chance; none is asked twice. Answers are made when the
+    machine is free.
+
+    \b
+    Example:
+      malmoi data questions --n 10 --language ko --workspace demo
+    """
+    if language not in ("en", "ko"):
+        raise ConfigError(f"--language: {language} is neither en nor ko")
+    from malmoi.cli.answers import open_lookup
+    from malmoi.cli.printing import print_json, printable
+    from malmoi.cli.versions import who
+    from malmoi.feedback.document_questions import ask_from_documents
+    from malmoi.feedback.terminal import person_at_terminal
+    from malmoi.workspace.indexes import find_index
+
+    with open_ledger(workspace) as ledger:
+        index = find_index(open_workspace(workspace))
+        lookup = None if index is None else open_lookup(index)
+        person = "" if lookup is None else person_at_terminal(ledger, who(by))
+        asked = ask_from_documents(ledger, person, lookup, language, n)
+    print_json(asked) if as_json else print("\n".join(map(printable, asked)))
 
 
 @app.command("list")

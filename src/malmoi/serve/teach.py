@@ -1,6 +1,6 @@
 """Routes for ranking and writing answers."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -8,9 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from malmoi.feedback import practice, teach_items, teaching
 from malmoi.feedback.accounts import LABELER
 from malmoi.feedback.chats import LONGEST_TEXT
+from malmoi.feedback.document_questions import MOST, ask_from_documents
 from malmoi.feedback.lead import people_agree
 from malmoi.feedback.refusals import RefusedError, invalid
-from malmoi.serve.who import Here, SignedIn
+from malmoi.serve.who import Here, Leading, SignedIn
 
 router = APIRouter(prefix="/api/teach")
 GOAL_TODAY = 20
@@ -24,6 +25,11 @@ class Body(BaseModel):
 class Next(Body):
     kind: str = teach_items.RANK
     lang: str | None = Field(None, max_length=20)
+
+
+class FromDocuments(Body):
+    n: int = Field(20, ge=1, le=MOST)
+    lang: Literal["en", "ko"] = "en"
 
 
 class Said(Body):
@@ -74,6 +80,13 @@ def ask(body: Question, member: SignedIn, state: Here) -> dict[str, Any]:
     if member.role == LABELER:
         raise RefusedError("not_allowed", "your role does not ask questions; ask the owner")
     return {"id": teach_items.add_question(state.ledger, member.id, body.text)}
+
+
+@router.post("/prompts/documents", status_code=201)
+async def ask_about_documents(body: FromDocuments, member: Leading, state: Here) -> dict[str, Any]:
+    lookup = state.service and state.service.lookup
+    given = (state.ledger, member.id, lookup, body.lang, body.n)
+    return {"questions": await state.prepare(ask_from_documents, *given)}
 
 
 @router.put("/{id}/draft", status_code=204)

@@ -6,7 +6,7 @@ import pytest
 
 from malmoi.retrieval.index import Index
 from malmoi.retrieval.lookup import Lookup
-from malmoi.retrieval.suggestions import suggestions
+from malmoi.retrieval.suggestions import drawn_questions, suggestions
 from malmoi.retrieval.update import update_index
 
 NOTES = {
@@ -27,3 +27,8 @@ def test_what_is_suggested_is_answered(tmp_path: Path, files: list[str]) -> None
     for question in [*found["en"], *found["ko"]]:
         assert lookup.find([{"role": "user", "content": question}]).sources
     assert not [question for question in found["en"] if "급식" in question]
+    # Drawn by chance, but none twice, and only what is answered.
+    asked = drawn_questions(lookup, "ko", 10)
+    assert sorted(asked) == sorted(set(asked)) and set(found["ko"]) <= set(asked)
+    assert drawn_questions(lookup, "ko", 10, known=asked) == []
+    assert len(drawn_questions(lookup, "ko", 1)) == 1

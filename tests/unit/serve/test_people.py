@@ -18,6 +18,7 @@ OPEN = {
 }  # fmt: skip
 CHATTING = ("/api/chats", "/api/drawings", "/api/messages", "/api/comparisons", "/v1")
 LEADS = (
+    "/api/teach/prompts/documents",
     "/api/data",
     "/api/start",
     "/api/people",

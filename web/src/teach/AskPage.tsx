@@ -1,20 +1,34 @@
 import { useState } from "react";
 import { faultFrom, post } from "../api/client";
 import type { Fault } from "../api/types";
-import { useText } from "../text";
+import { leads, useSession } from "../app/session";
+import { useLanguage, useText } from "../text";
 import { Button } from "../ui/Button";
+import { Command } from "../ui/Command";
 import { FaultNotice } from "../ui/FaultNotice";
 import { useBusy } from "../ui/useBusy";
 
 /** Writes questions that people will answer and rank. */
 export function AskPage({ onSaved }: { onSaved: () => void }) {
   const t = useText();
+  const [language] = useLanguage();
+  const { person } = useSession();
   const [text, setText] = useState("");
   const [sent, setSent] = useState(0);
   const [busy, once] = useBusy();
   const [fault, setFault] = useState<Fault | null>(null);
   const lines = text.split("\n").filter((line) => line.trim());
 
+  const addFromDocuments = async () => {
+    setFault(null);
+    try {
+      const { questions } = await post<{ questions: string[] }>("/api/teach/prompts/documents", { lang: language });
+      setSent((n) => n + questions.length);
+      onSaved();
+    } catch (error) {
+      setFault(faultFrom(error));
+    }
+  };
   const addLines = async () => {
     setFault(null);
     try {
@@ -61,10 +75,16 @@ export function AskPage({ onSaved }: { onSaved: () => void }) {
             {t("ask.lines", { n: lines.length })}
           </Button>
         )}
+        {leads(person.role) && !text && (
+          <Button disabled={busy} onClick={() => void once(addFromDocuments)}>
+            {t("ask.documents")}
+          </Button>
+        )}
         <span className="small quiet" role="status">
           {sent > 0 && t("ask.sent", { n: sent })}
         </span>
       </div>
+      {leads(person.role) && <Command text={`malmoi data questions --language ${language}`} />}
     </form>
   );
 }

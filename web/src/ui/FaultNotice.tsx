@@ -14,6 +14,7 @@ const KNOWN: Record<string, Key> = {
   missing: "fault.missing",
   model_failed: "fault.model_failed",
   name_taken: "fault.name_taken",
+  no_documents: "fault.no_documents",
   no_model: "fault.no_model",
   no_picture_model: "fault.no_picture_model",
   not_allowed: "fault.not_allowed",
