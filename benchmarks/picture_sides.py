@@ -19,6 +19,7 @@ from malmoi.image.autoencoder import Autoencoder, AutoencoderConfig
 from malmoi.image.captions import Captions
 from malmoi.image.draw import draw, request_for
 from malmoi.image.model import ClipText, PictureModel
+from malmoi.image.packed import for_drawing, pack
 from malmoi.image.schedule import Process
 from malmoi.image.text_encoder import TextEncoder, TextEncoderConfig
 from malmoi.image.unet import UNet, UNetConfig
@@ -80,6 +81,7 @@ def unet_input(dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
 
 def ours_unet(dtype: torch.dtype) -> Measure:
     network = empty(lambda: UNet(UNETS["unet"]), dtype, torch.channels_last)
+    pack(network)
     x, t, states = unet_input(dtype)
     x = x.to(memory_format=torch.channels_last)
 
@@ -105,15 +107,16 @@ def theirs_unet(dtype: torch.dtype, layout: torch.memory_format) -> Measure:
 
 
 def picture_model(row: str, dtype: torch.dtype) -> PictureModel:
-    """What draws, as `load_pictures` would load it."""
+    """What draws, as `malmoi draw` loads it."""
     layout = torch.channels_last
     unet = empty(lambda: UNet(UNETS[row]), dtype, layout)
     vae = empty(lambda: Autoencoder(VAES[row]), dtype, layout)
     text = empty(lambda: TextEncoder(TEXTS[row]), dtype, layout)
     side = UNETS[row].sample_size * vae.factor
-    return PictureModel(
+    model = PictureModel(
         Process(), unet, ClipText(Captions.of_clip(), text), vae, (side, side), 4, vae.factor, {"sampler": "ddim"}
     )
+    return for_drawing(model)
 
 
 def ours_pictures(row: str, dtype: torch.dtype, n: int) -> Measure:
@@ -180,11 +183,11 @@ def measure_for(side: str, row: str, dtype: torch.dtype) -> Measure:
 
 
 def main(side: str, row: str, dtype: str, n_threads: int) -> None:
-    if side == "malmoi":
-        device.keep_freed_memory()  # as `malmoi draw` does
     device.current()
     torch.set_num_threads(n_threads)
     once = measure_for(side, row, getattr(torch, dtype))
+    if side == "malmoi":
+        device.keep_freed_memory()  # once weights are there, as `malmoi draw` does
     once()
     print(json.dumps({"ready": True}), flush=True)
     for _ in sys.stdin:

@@ -170,7 +170,9 @@ def _draw(network: "PictureModel", request: "Request", out: Path, about: Mapping
     from malmoi.files import sha256_of
     from malmoi.image.draw import draw
     from malmoi.image.files import write_png
+    from malmoi.image.packed import for_drawing
 
+    network = for_drawing(network)
     rows: list[dict[str, Any]] = []
     drawn: list[Picture] = []
     device.keep_freed_memory()  # every step takes the same large blocks

@@ -207,11 +207,12 @@ def open_studio(workspace: Workspace) -> Studio:
     if not picture_model_names(workspace):
         raise RefusedError("no_picture_model", "there is no picture model here yet")
     from malmoi.formats.pictures import load_pictures
+    from malmoi.image.packed import for_drawing
     from malmoi.image.painter import Painter
 
     name, folder = find_picture_model(workspace, None)
     sha256 = sha256_in(workspace, folder)
-    model = load_pictures(folder)
+    model = for_drawing(load_pictures(folder))
     return Studio(workspace, name, folder.resolve(), sha256, model, Painter(model))
 
 

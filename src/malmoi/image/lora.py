@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from malmoi.errors import DataError
 from malmoi.image.model import ClipText, PictureModel
+from malmoi.image.packed import PackedConv, PackedLinear
 from malmoi.image.unet import UNet
 
 PARTS = ("unet", "text_encoder")
@@ -56,36 +57,40 @@ def targets(network: nn.Module) -> Iterator[tuple[str, nn.Linear | nn.Conv2d]]:
 
 @torch.no_grad()
 def merge(model: PictureModel, lora: Lora, scale: float) -> None:
-    """Add a LoRA to the model's weights, in place. scale: how much of it; 1 as it was trained, 0 nothing"""
+    """Add a LoRA to the model's weights. scale: how much of it; 1 as it was trained, 0 nothing"""
     networks = networks_of(model, "the model")
     for name, adapter in lora.items():
-        weight = _weight(networks, name)
+        module = _module(networks, name)
+        weight = module.weight.detach().to_dense()
         delta = scale * adapter.delta().reshape(weight.shape).to(weight.device)
-        weight.copy_((weight.float() + delta).to(weight.dtype))
+        merged = (weight.float() + delta).to(weight.dtype)
+        if isinstance(module, PackedLinear | PackedConv):
+            module.pack(merged)
+        else:
+            module.weight = nn.Parameter(merged, requires_grad=module.weight.requires_grad)
 
 
 @contextmanager
 def lent(model: PictureModel, loras: Sequence[tuple[Lora, float]]) -> Iterator[None]:
     """Inside this context the model draws with LoRAs, each with its scale; then its weights are as before."""
     networks = networks_of(model, "the model") if loras else {}
-    weights = [_weight(networks, name) for name in sorted({name for lora, _ in loras for name in lora})]
-    before = [weight.detach().clone() for weight in weights]
+    modules = [_module(networks, name) for name in sorted({name for lora, _ in loras for name in lora})]
+    before = [module.weight for module in modules]
     try:
         for lora, scale in loras:
             merge(model, lora, scale)
         yield
     finally:
-        with torch.no_grad():
-            for weight, kept in zip(weights, before, strict=True):
-                weight.copy_(kept)
+        for module, weight in zip(modules, before, strict=True):
+            module.weight = weight
 
 
-def _weight(networks: Mapping[str, nn.Module], name: str) -> Tensor:
-    """The matrix that an adapter of this name changes."""
-    part, _, module = name.partition(".")
-    weight = networks[part].get_submodule(module).weight
-    assert isinstance(weight, Tensor)
-    return weight
+def _module(networks: Mapping[str, nn.Module], name: str) -> nn.Linear | nn.Conv2d:
+    """What an adapter of this name changes."""
+    part, _, path = name.partition(".")
+    module = networks[part].get_submodule(path)
+    assert isinstance(module, nn.Linear | nn.Conv2d)
+    return module
 
 
 class LoraLayer(nn.Module):
