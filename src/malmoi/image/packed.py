@@ -6,6 +6,7 @@ the largest value.
 """
 
 import functools
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,8 @@ class PackedLinear(nn.Linear):
 
     def __init__(self, plain: nn.Linear) -> None:
         nn.Module.__init__(self)
-        self.in_features, self.out_features, self.bias = plain.in_features, plain.out_features, plain.bias
+        self.in_features, self.out_features = plain.in_features, plain.out_features
+        self.register_parameter("bias", plain.bias)
         self.pack(plain.weight)
 
     def pack(self, weight: Tensor) -> None:
@@ -44,7 +46,8 @@ class PackedPlaces(PackedLinear):
 
     def __init__(self, plain: nn.Conv2d) -> None:
         nn.Module.__init__(self)
-        self.in_features, self.out_features, self.bias = plain.in_channels, plain.out_channels, plain.bias
+        self.in_features, self.out_features = plain.in_channels, plain.out_channels
+        self.register_parameter("bias", cast(nn.Parameter | None, plain.bias))
         self.pack(plain.weight)
 
     def pack(self, weight: Tensor) -> None:
@@ -60,7 +63,8 @@ class PackedConv(nn.Conv2d):
 
     def __init__(self, plain: nn.Conv2d) -> None:
         nn.Module.__init__(self)
-        self.in_channels, self.out_channels, self.bias = plain.in_channels, plain.out_channels, plain.bias
+        self.in_channels, self.out_channels = plain.in_channels, plain.out_channels
+        self.register_parameter("bias", cast(nn.Parameter | None, plain.bias))
         assert isinstance(plain.padding, tuple)
         self.how = (plain.padding, plain.stride, plain.dilation, plain.groups)
         self.pack(plain.weight)
