@@ -23,7 +23,12 @@ OTHER_WAY = 0.4
 """How well a task fits that turns into another thing than is asked: text to number is not number to text."""
 NO_TARGET = 0.75
 """The same for one that says nothing of what is asked to be turned into."""
-_TARGET = re.compile(r"(?i)\b(?:in)?to (?:an? |the |its |(?:python )?)?([a-z0-9-]+)|\bas (?:an? )?([a-z0-9-]+)$")
+_NO_VERB = "".join(rf"(?<!\b{word} )" for word in ("how", "want", "need", "like", "have", "trying", "way", "able"))
+_TARGET = re.compile(
+    rf"(?i){_NO_VERB}\b(?:in)?to (?:an? |the |its |(?:python )?)?([a-z0-9-]+)|\bas (?:an? )?([a-z0-9-]+)$"
+    r"|\b(?:make|create|build|form) (?:an? |the )?([a-z0-9-]+) (?:from|out of) "
+)
+"""What follows "to", unless that begins a verb ("how to turn"); and what is made from something else."""
 _TARGET_KO = re.compile(r"([가-힣a-zA-Z0-9]+?)(?:으로|로)(?=\s|$)")
 
 Form = tuple[str, ...]
@@ -143,7 +148,7 @@ def _asked(
             found[concept] = max(fit, found.get(concept, 0.0))
     of_question = sum(weights[c] * fit for c, fit in found.items()) / (sum(weights.values()) or 1.0)
     value = share**2 * of_question**0.5
-    if target is not None and found.get(target, 0.0) < ALIKE:
+    if target is not None and (task.target is None or found.get(target, 0.0) < ALIKE):
         value *= NO_TARGET
     elif target is not None and task.target is not None:
         is_same = said.get(task.concepts.index(task.target), {}).get(target, 0.0) >= ALIKE
