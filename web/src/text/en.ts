@@ -51,7 +51,7 @@ export const en = {
   "apikeys.used": "last used {day}",
   "ask.about": "Its answers are made when the machine is free; then they wait to be ranked.",
   "ask.act": "Add question",
-  "ask.documents": "Add 20 questions from my documents",
+  "ask.documents": "Add questions from my documents",
   "ask.label": "A question that the assistant should answer well",
   "ask.lines": "Add {n} questions, one a line",
   "ask.sent": "Added: {n}",

@@ -53,7 +53,7 @@ export const ko: Record<keyof typeof en, string> = {
   "apikeys.used": "마지막 사용 {day}",
   "ask.about": "컴퓨터가 한가할 때 답을 만들고, 다 되면 순위 매기기에 나옵니다.",
   "ask.act": "질문 넣기",
-  "ask.documents": "내 글에서 질문 20개 만들기",
+  "ask.documents": "내 글에서 질문 만들기",
   "ask.label": "조수가 잘 답했으면 하는 질문",
   "ask.lines": "한 줄에 하나씩, 질문 {n}개 넣기",
   "ask.sent": "넣은 질문: {n}개",
