@@ -79,13 +79,18 @@ def loss(model: Clip, batch: Pairs) -> tuple[Tensor, dict[str, Tensor]]:
 
 
 def build(config: Config, inputs: Inputs) -> Job:
-    """Both towers from nothing, a vocabulary of the captions, and the shuffled pairs."""
+    """Both towers from nothing, and the shuffled pairs."""
+    return build_with_words(config, inputs)[0]
+
+
+def build_with_words(config: Config, inputs: Inputs) -> tuple[Job, Tokenizer]:
+    """The same with the vocabulary of the captions, which is saved with the towers."""
     pictures = read_pictures(inputs.pictures, TRAIN)
     captions = CaptionIds(learn_vocabulary(pictures, config.model.vocab_size), config.model.n_tokens)
     torch.manual_seed(config.seed)
     shape = config.model.model_copy(update={"vocab_size": captions.tokenizer.vocab_size})
     steps = Shuffled(len(pictures), config.batch_size, config.seed, _collate(pictures, captions, config.seed))
-    return Job(Clip(shape), steps, loss, config.n_steps)
+    return Job(Clip(shape), steps, loss, config.n_steps), captions.tokenizer
 
 
 def learn_vocabulary(pictures: Pictures, vocab_size: int) -> Tokenizer:

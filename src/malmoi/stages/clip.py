@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from malmoi.algorithms import clip
 from malmoi.cost import Cost, Sizes
-from malmoi.data.pictures import HELDOUT, TRAIN, read_pictures
+from malmoi.data.pictures import HELDOUT, read_pictures
 from malmoi.evals.clip import measure_clip
 from malmoi.facts import Card, Facts, Section, Summary, figures
 from malmoi.files import read_json, write_json
@@ -36,12 +36,11 @@ def cost(settings: clip.Config, sizes: Sizes) -> Cost:
 def run(context: Context, settings: clip.Config) -> None:
     """Train both towers, and measure them on held-out pictures."""
     folder = context.reads("pictures").path
-    job = clip.build(settings, clip.Inputs(pictures=folder))
+    job, vocabulary = clip.build_with_words(settings, clip.Inputs(pictures=folder))
     trained = train_pictures(context, job, settings.loop)
     if trained is None:
         return
     assert isinstance(trained, Clip)
-    vocabulary = clip.learn_vocabulary(read_pictures(folder, TRAIN), settings.model.vocab_size)
     save_clip(context.out / "clip", trained, vocabulary)
     towers, captions = load_clip(context.out / "clip")
     found = measure_clip(towers, captions, read_pictures(folder, HELDOUT))
