@@ -53,7 +53,7 @@ def test_a_taught_answer_to_a_similar_question_is_offered_and_is_no_source(
     declined = say(quoted, chat, asked)[-1]["message"]
     assert declined["answer"]["declined"] and not declined["answer"]["nearest"]
     quoted.put(f"/api/messages/{declined['id']}/better", json={"text": "By post, within two weeks."})
-    similar = "How can I exchange shoes?"
+    similar = "How do I send back shoes that are too small?"
     here = new_chat(quoted, may_teach=True)
     offered = say(quoted, here, similar)[-1]["message"]
     assert offered["text"].startswith("I am not sure") and f"“{asked}”: “By post, within two weeks.”" in offered["text"]
