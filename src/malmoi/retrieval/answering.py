@@ -220,6 +220,7 @@ def _parts(word: str) -> set[str]:
 def best_answer(question: Question, passage: Passage, weights: Mapping[Concept, float]) -> Answer:
     """The sentence of a passage that answers best. weights: of what the question is about"""
     parts = sentences(passage.text)
+    weights = {c: weight for c, weight in weights.items() if not _NAMES_KIND.fullmatch(c.word)} or weights
     return max(
         (_answer(question, passage, parts, at, weights) for at in range(len(parts))),
         key=lambda answer: (round(answer.score, 6), -answer.sentence.start),
@@ -230,7 +231,6 @@ def _answer(
     question: Question, passage: Passage, parts: Sequence[Sentence], at: int, weights: Mapping[Concept, float]
 ) -> Answer:
     text = parts[at].read
-    weights = {c: weight for c, weight in weights.items() if not _NAMES_KIND.fullmatch(c.word)} or weights
     bag = _bag(text)
     title = _bag(_title(passage))
     is_reason = _REASON.search(text) is not None and "reason" in asked_in_notes(question.text)

@@ -41,12 +41,23 @@ def _words_and_beginnings(name: str) -> tuple[frozenset[str], tuple[str, ...]]:
 
 @cache
 def patterns(name: str) -> dict[str, re.Pattern[str]]:
-    """A file of two columns: a key, and a regular expression. Those of one key are joined by "or"; case is ignored."""
+    """A file of two columns: a key, and a regular expression. Those of one key are joined by "or"; case is ignored.
+
+    A key in capitals names a part, which later lines have as `<NAME>`.
+    """
     forms: dict[str, list[str]] = {}
+    parts: dict[str, str] = {}
     for line in _lines(name):
         key, form = line.split("\t")
-        forms.setdefault(key, []).append(form)
-    return {key: re.compile("|".join(parts), re.IGNORECASE) for key, parts in forms.items()}
+        form = _PART.sub(lambda found: parts[found[1]], form)
+        if key.isupper():
+            parts[key] = form
+        else:
+            forms.setdefault(key, []).append(form)
+    return {key: re.compile("|".join(found), re.IGNORECASE) for key, found in forms.items()}
+
+
+_PART = re.compile("<([A-Z_]+)>")
 
 
 def _lines(name: str) -> Iterator[str]:
