@@ -107,14 +107,20 @@ def remove_member(ledger: Ledger, person_id: str) -> None:
     Raises RefusedError if there is none, or for the last owner.
     """
     with writing(ledger.engine) as connection:
-        _check_other_owner(connection, person_id)
-        for table in (SignedIn, ApiKey):
-            connection.execute(delete(table).where(table.person_id == person_id))
-        # Nobody else may read them, and so nobody else could delete them.
-        delete_chats(connection, Chat.person_id == person_id)
-        pictures = delete_drawings(connection, Drawing.person_id == person_id)
-        connection.execute(delete(Account).where(Account.person_id == person_id))
+        pictures = delete_account(connection, person_id)
     remove_files(ledger, pictures)
+
+
+def delete_account(connection: Connection, person_id: str) -> list[str]:
+    """`remove_member` within a transaction; returns the paths of the person's pictures, for `remove_files`."""
+    _check_other_owner(connection, person_id)
+    for table in (SignedIn, ApiKey):
+        connection.execute(delete(table).where(table.person_id == person_id))
+    # Nobody else may read them, and so nobody else could delete them.
+    delete_chats(connection, Chat.person_id == person_id)
+    pictures = delete_drawings(connection, Drawing.person_id == person_id)
+    connection.execute(delete(Account).where(Account.person_id == person_id))
+    return pictures
 
 
 def set_role(ledger: Ledger, person_id: str, role: str) -> Member:

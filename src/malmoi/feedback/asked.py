@@ -17,6 +17,8 @@ from malmoi.workspace.schema import Answer
 from malmoi.workspace.service_schema import ChatMessage
 
 N_DROPPED = "n_dropped"
+IMPORTED = " (imported)"
+"""How the voice of an answer ends that was given elsewhere: only its question is recorded with it."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,14 @@ class Asked:
 
 def asked_of(ledger: Ledger, person_id: str, chat_id: str, message_id: str) -> Asked:
     """What an answer was asked. Raises RefusedError if it is no answer in a chat of this person."""
-    query = select(ChatMessage.parent_id, ChatMessage.figures, Answer.messages, Answer.documents)
+    query = select(ChatMessage.parent_id, ChatMessage.figures, Answer.messages, Answer.documents, Answer.voice)
     query = query.join(Answer, Answer.id == ChatMessage.answer_id, isouter=True)
     with ledger.engine.connect() as connection:
         row = connection.execute(query.where(ChatMessage.id == message_id, ChatMessage.chat_id == chat_id)).first()
     if row is None or row.parent_id is None:
         raise missing("message")
-    return _asked(conversation(ledger, person_id, chat_id, row.parent_id), row.messages, row.documents, row.figures)
+    said = None if (row.voice or "").endswith(IMPORTED) else row.messages
+    return _asked(conversation(ledger, person_id, chat_id, row.parent_id), said, row.documents, row.figures)
 
 
 def asked_in_comparison(

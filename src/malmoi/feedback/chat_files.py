@@ -1,5 +1,6 @@
 """Chats as files: everything that a person's chats hold, to keep or to bring into another workspace."""
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -9,14 +10,14 @@ from sqlalchemy import insert
 from malmoi.data.documents import documents_of
 from malmoi.errors import DataError
 from malmoi.feedback import chats
-from malmoi.feedback.asked import N_DROPPED
+from malmoi.feedback.asked import IMPORTED, N_DROPPED
 from malmoi.feedback.chats import NewMessage, insert_message
 from malmoi.feedback.open_webui import from_open_webui, is_open_webui
 from malmoi.feedback.refusals import invalid
 from malmoi.retrieval.prompt import MAX_DOCUMENTS
 from malmoi.tokenizer.documents import check_documents
 from malmoi.workspace.answers import NewAnswer
-from malmoi.workspace.base import now
+from malmoi.workspace.base import now, read_time
 from malmoi.workspace.database import writing
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.service_schema import Chat
@@ -81,9 +82,13 @@ def _read_chat(number: int, row: Any) -> tuple[dict[str, Any], list[tuple[NewMes
     messages = row.get("messages")
     if not isinstance(messages, list) or len(messages) > chats.MOST_MESSAGES:
         raise invalid(f"{where}.messages", f"expected a list of at most {chats.MOST_MESSAGES} messages")
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise invalid(where, "has half of a character") from None
     ids: dict[str, str] = {}
-    roles: dict[str, str] = {}
-    read = [_read_message(f"{where}.messages.{place}", one, ids, roles) for place, one in enumerate(messages)]
+    said: dict[str, tuple[str, str]] = {}
+    read = [_read_message(f"{where}.messages.{place}", one, ids, said) for place, one in enumerate(messages)]
     title, system, sampling = row.get("title"), row.get("system", ""), row.get("sampling", {})
     if not (title is None or isinstance(title, str)) or not isinstance(system, str) or not isinstance(sampling, dict):
         raise invalid(where, "title and system are texts, sampling is an object")
@@ -98,14 +103,16 @@ def _read_chat(number: int, row: Any) -> tuple[dict[str, Any], list[tuple[NewMes
     return made | {"created_at": _time(row.get("created_at")), "updated_at": _time(row.get("updated_at"))}, read
 
 
-def _read_message(where: str, row: Any, ids: dict[str, str], roles: dict[str, str]) -> tuple[NewMessage, datetime]:
-    """A message with a new id. ids, roles: of the messages before it, and then of it too"""
+def _read_message(
+    where: str, row: Any, ids: dict[str, str], said: dict[str, tuple[str, str]]
+) -> tuple[NewMessage, datetime]:
+    """A message with a new id. ids, said: of the messages before it, and then of it too; said: role and text"""
     if not isinstance(row, dict) or not isinstance(row.get("text"), str) or not isinstance(row.get("id"), str):
         raise invalid(where, "expected a message with id, role and text")
     role, parent = row.get("role"), row.get("parent")
     if role not in ("user", "assistant"):
         raise invalid(f"{where}.role", "expected user or assistant")
-    if parent is not None and (not isinstance(parent, str) or parent not in ids or roles[parent] == role):
+    if parent is not None and (not isinstance(parent, str) or parent not in ids or said[parent][0] == role):
         raise invalid(f"{where}.parent", "is no earlier message of the other role")
     if parent is None and role != "user":
         raise invalid(f"{where}.parent", "an answer follows a person's message")
@@ -113,15 +120,17 @@ def _read_message(where: str, row: Any, ids: dict[str, str], roles: dict[str, st
         raise invalid(where, "an unknown finish, or an id that an earlier message has")
     if role == "user":
         chats.checked_text(row["text"], f"{where}.text", may_be_empty=False)
-    ids[row["id"]], roles[row["id"]] = chats.new_id(), role
-    answer, figures = _read_answer(where, row) if role == "assistant" and row["text"] else (None, None)
+    ids[row["id"]], said[row["id"]] = chats.new_id(), (role, row["text"])
+    answer, figures = None, None
+    if role == "assistant" and row["text"]:
+        answer, figures = _read_answer(where, row, said[str(parent)][1])
     message = NewMessage(
         ids[row["id"]], parent and ids[parent], role, row["text"], row.get("finish"), None, figures, answer
     )
     return message, _time(row.get("created_at"))
 
 
-def _read_answer(where: str, row: Mapping[str, Any]) -> tuple[NewAnswer, dict[str, int] | None]:
+def _read_answer(where: str, row: Mapping[str, Any], question: str) -> tuple[NewAnswer, dict[str, int] | None]:
     """What the file says of an answer, and its figures. It was given elsewhere: no model of this workspace is held to
     have said it, and what it was asked is what the chat has before it."""
     about: Any = row.get("answer")
@@ -133,10 +142,10 @@ def _read_answer(where: str, row: Mapping[str, Any]) -> tuple[NewAnswer, dict[st
         for source in sources[:20]
         if isinstance(source, dict)
     ]
-    voice = about.get("voice") if isinstance(about.get("voice"), str) else ""
+    voice = str(about.get("voice") or "unknown").replace("\0", " ").removesuffix(IMPORTED)
     documents = _read_documents(f"{where}.answer.documents", about.get("documents"))
-    asked = [{"role": "user", "content": where}]
-    answer = NewAnswer(asked, row["text"], f"{voice or 'unknown'} (imported)", sources=kept, documents=documents)
+    asked = [{"role": "user", "content": question}]
+    answer = NewAnswer(asked, row["text"], f"{voice}{IMPORTED}", sources=kept, documents=documents)
     n_dropped = about.get(N_DROPPED)
     return answer, {N_DROPPED: n_dropped} if type(n_dropped) is int and 0 < n_dropped < chats.MOST_MESSAGES else None
 
@@ -156,8 +165,5 @@ def _read_documents(where: str, given: Any) -> list[dict[str, str]] | None:
 
 
 def _time(given: Any) -> datetime:
-    try:
-        found = datetime.fromisoformat(given)
-    except (TypeError, ValueError):
-        return now()
-    return found if found.tzinfo is not None else now()
+    """The time that a file tells; now, if it tells none."""
+    return read_time(given) or now()

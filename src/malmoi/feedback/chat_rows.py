@@ -1,12 +1,14 @@
 """Chats and messages as rows for a page, and the search in them."""
 
 import json
+import unicodedata
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Text, cast, func, select
+from sqlalchemy import ColumnElement, Connection, Select, Text, cast, func, or_, select
 
 from malmoi.feedback.refusals import invalid
+from malmoi.workspace.base import read_time
 from malmoi.workspace.schema import Answer
 from malmoi.workspace.service_schema import Chat, ChatMessage
 
@@ -61,13 +63,17 @@ def message_row(row: Any, *, whole: bool = False) -> dict[str, Any]:
 
 
 def contains(column: ColumnElement[Any] | Any, words: str) -> ColumnElement[bool]:
-    """Whether a text has these words in it, in any case."""
-    return column.ilike(f"%{_like(words)}%", escape="!")
+    """Whether a text has these words in it, in any case, and in either form in which keyboards write Korean."""
+    return or_(*(column.ilike(f"%{_like(form)}%", escape="!") for form in _forms(words)))
 
 
 def says(column: ColumnElement[Any] | Any, words: str) -> ColumnElement[bool]:
     """The same for a text that is stored as a JSON string."""
     return contains(cast(column, Text), json.dumps(words, ensure_ascii=False)[1:-1])
+
+
+def _forms(words: str) -> list[str]:
+    return sorted({unicodedata.normalize(form, words) for form in ("NFC", "NFD")})
 
 
 def _like(words: str) -> str:
@@ -82,7 +88,7 @@ def excerpt_of(connection: Connection, chat_id: str, words: str) -> str:
     text = connection.scalar(query.order_by(ChatMessage.number.desc()).limit(1))
     if text is None:
         return ""
-    at = max(0, text.lower().find(words.lower()))
+    at = max(0, *(text.lower().find(form.lower()) for form in _forms(words)))
     start = max(0, at - EXCERPT // 2)
     end = start + EXCERPT + len(words)
     return ("…" if start else "") + " ".join(text[start:end].split()) + ("…" if end < len(text) else "")
@@ -95,10 +101,7 @@ def cursor(row: dict[str, Any]) -> str:
 
 def read_cursor(given: str) -> tuple[datetime, str]:
     time, _, id = given.partition("~")
-    try:
-        found = datetime.fromisoformat(time)
-    except ValueError:
-        raise invalid("before", "is not where a list goes on") from None
-    if found.tzinfo is None or not id:
+    found = read_time(time)
+    if found is None or not id:
         raise invalid("before", "is not where a list goes on")
     return found, id

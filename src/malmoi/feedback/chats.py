@@ -28,7 +28,7 @@ from malmoi.feedback.refusals import RefusedError, invalid, missing
 from malmoi.text import nfc
 from malmoi.workspace.answers import NewAnswer, insert_answer
 from malmoi.workspace.base import now
-from malmoi.workspace.database import writing
+from malmoi.workspace.database import lock_table, writing
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.service_schema import Chat, ChatMessage
 
@@ -77,6 +77,7 @@ def create_chat(
     row |= {"title": checked_title(title), "system": checked_text(system, "system"), "sampling": dict(sampling or {})}
     row |= {"created_at": now(), "updated_at": now()}
     with writing(ledger.engine) as connection:
+        lock_table(connection, Chat)
         owner = connection.scalar(select(Chat.person_id).where(Chat.id == row["id"]))
         if owner is None:
             connection.execute(insert(Chat).values(row))
@@ -144,29 +145,38 @@ def add_message(ledger: Ledger, person_id: str, chat_id: str, message: NewMessag
     The branch that ends with it is shown from now on. Raises RefusedError if the chat is not this person's, has not
     the parent, or if the id is already another message's.
     """
+    with writing(ledger.engine) as connection:
+        return store_message(connection, person_id, chat_id, message)
+
+
+def store_message(
+    connection: Connection, person_id: str, chat_id: str, message: NewMessage
+) -> tuple[dict[str, Any], bool]:
+    """`add_message` within a transaction."""
     checked_id(message.id)
     text = checked_text(message.text, "text", may_be_empty=False) if message.role == "user" else message.text
-    with writing(ledger.engine) as connection:
-        chat = _chat(connection, person_id, chat_id)
-        if (stored := _stored(connection, chat_id, message.id)) is not None:
-            if (stored["parent"], stored["role"]) != (message.parent, message.role) or (
-                message.role == "user" and stored["text"] != text
-            ):
-                raise RefusedError("conflict", "another message has this id", "id")
-            return stored, False
-        if message.parent is not None:
-            _check_in(connection, chat_id, message.parent, "parent", not_of=message.role)
-        elif message.role != "user":
-            raise invalid("parent", "an answer follows a person's message")
-        if chat["n_messages"] >= MOST_MESSAGES:
-            raise invalid("chat", f"has {MOST_MESSAGES} messages; begin a new one", most=MOST_MESSAGES)
-        values: dict[str, Any] = {"head": message.id, "updated_at": now()}
-        if chat["title"] is None and message.role == "user":
-            values["title"] = title_of(text)
-        insert_message(connection, chat_id, message, text)
-        connection.execute(update(Chat).where(Chat.id == chat_id).values(values))
-        added = _stored(connection, chat_id, message.id)
-        assert added is not None
+    # Who sends the same message at the same time waits here, and then finds it stored.
+    connection.execute(select(Chat.id).where(Chat.id == chat_id).with_for_update())
+    chat = _chat(connection, person_id, chat_id)
+    if (stored := _stored(connection, chat_id, message.id)) is not None:
+        if (stored["parent"], stored["role"]) != (message.parent, message.role) or (
+            message.role == "user" and stored["text"] != text
+        ):
+            raise RefusedError("conflict", "another message has this id", "id")
+        return stored, False
+    if message.parent is not None:
+        _check_in(connection, chat_id, message.parent, "parent", not_of=message.role)
+    elif message.role != "user":
+        raise invalid("parent", "an answer follows a person's message")
+    if chat["n_messages"] >= MOST_MESSAGES:
+        raise invalid("chat", f"has {MOST_MESSAGES} messages; begin a new one", most=MOST_MESSAGES)
+    values: dict[str, Any] = {"head": message.id, "updated_at": now()}
+    if chat["title"] is None and message.role == "user":
+        values["title"] = title_of(text)
+    insert_message(connection, chat_id, message, text)
+    connection.execute(update(Chat).where(Chat.id == chat_id).values(values))
+    added = _stored(connection, chat_id, message.id)
+    assert added is not None
     return added, True
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from sqlalchemy import insert, select, update
 
-from malmoi.feedback.chats import NewMessage, add_message, checked_id, get_chat
+from malmoi.feedback.chats import NewMessage, checked_id, get_chat, store_message
 from malmoi.feedback.refusals import RefusedError, invalid, missing
 from malmoi.workspace.answers import NewAnswer
 from malmoi.workspace.base import now
-from malmoi.workspace.database import writing
+from malmoi.workspace.database import lock_table, writing
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.service_schema import Chat, Comparison
 
@@ -41,6 +41,7 @@ def add_comparison(
     shown = [as_stored(message) for message in random.sample(answers, 2)]
     row = {"id": checked_id(id), "chat_id": chat_id, "parent_id": parent, "answers": shown, "created_at": now()}
     with writing(ledger.engine) as connection:
+        lock_table(connection, Comparison)
         if connection.scalar(select(Comparison.id).where(Comparison.id == id)) is not None:
             raise RefusedError("conflict", "another comparison has this id", "id")
         connection.execute(insert(Comparison).values(row))
@@ -67,17 +68,20 @@ def judge(ledger: Ledger, person_id: str, id: str, verdict: str) -> dict[str, An
     """
     if verdict not in VERDICTS:
         raise invalid("verdict", f"expected one of {', '.join(VERDICTS)}")
-    before = get_comparison(ledger, person_id, id)
-    if before["verdict"] not in (None, verdict):
-        raise RefusedError("conflict", f"it was judged before: {before['verdict']}", "verdict")
-    with ledger.engine.connect() as connection:
-        answers = connection.scalar(select(Comparison.answers).where(Comparison.id == id)) or []
-    # The better one is stored last: the branch that ends with it is shown.
-    for row in reversed(answers) if verdict != "b" else answers:
-        add_message(ledger, person_id, before["chat"], _as_message(row))
+    own = select(Comparison.chat_id, Comparison.answers, Comparison.verdict)
+    own = own.join(Chat, Chat.id == Comparison.chat_id).where(Comparison.id == id, Chat.person_id == person_id)
     with writing(ledger.engine) as connection:
-        unjudged = (Comparison.id == id, Comparison.verdict.is_(None))
-        connection.execute(update(Comparison).where(*unjudged).values(verdict=verdict, judged_at=now()))
+        before = connection.execute(own.with_for_update(of=Comparison)).first()
+        if before is None:
+            raise missing("comparison")
+        if before.verdict not in (None, verdict):
+            raise RefusedError("conflict", f"it was judged before: {before.verdict}", "verdict")
+        if before.verdict is None:
+            # The better one is stored last: the branch that ends with it is shown.
+            for row in reversed(before.answers) if verdict != "b" else before.answers:
+                store_message(connection, person_id, before.chat_id, _as_message(row))
+            judged = update(Comparison).where(Comparison.id == id)
+            connection.execute(judged.values(verdict=verdict, judged_at=now()))
     return get_comparison(ledger, person_id, id)
 
 

@@ -11,8 +11,10 @@ from typing import Any
 from sqlalchemy import insert, select
 
 from malmoi.evals.best_of import RewardJudge, best_of
+from malmoi.feedback.asked import IMPORTED
 from malmoi.feedback.gate import Compared, verdict
-from malmoi.feedback.gate_comparisons import Spoken, compared_prompts, open_comparison, record_comparison
+from malmoi.feedback.gate_comparisons import Spoken, compared_prompts, record_comparison, waiting_comparisons
+from malmoi.feedback.learning import withheld_prompts
 from malmoi.feedback.pinned import messages_of, record_pinned, unasked
 from malmoi.inference.best import Words
 from malmoi.inference.chosen import sampling_of
@@ -70,7 +72,7 @@ class Match:
         Questions that both answer alike are recorded, and passed over.
         """
         candidate, against = self.candidate.version, self.against.version
-        if (waiting := open_comparison(self.ledger, candidate, against, person_id)) is not None:
+        if (waiting := self._waiting(person_id)) is not None:
             return waiting
         known = compared_prompts(self.ledger, candidate, against) | set((candidate.learned or {}).get(PROMPTS, []))
         for messages in self._asked():
@@ -82,6 +84,12 @@ class Match:
             if not row["alike"]:
                 return row
         return None
+
+    def _waiting(self, person_id: str) -> dict[str, Any] | None:
+        """What this person was shown and has not answered; not of a chat that may teach no more."""
+        waiting = waiting_comparisons(self.ledger, self.candidate.version, self.against.version, person_id)
+        allowed = {prompt_name(messages) for messages in self._asked()} if waiting else set()
+        return next((row for row in waiting if row["prompt"] in allowed), None)
 
     def check(self) -> None:
         """Ask both the pinned questions that they have not been asked, and the judge what it says of the candidate."""
@@ -132,18 +140,20 @@ class Match:
 def asked_here(ledger: Ledger) -> Iterator[Messages]:
     """Questions that people asked here, the latest first, then prompts that were held out, in a fixed random order.
 
-    None is of a chat that may not teach.
+    None is of a chat that may not teach, or was asked elsewhere.
     """
     is_withheld = (
         select(ChatMessage.id)
         .join(Chat, Chat.id == ChatMessage.chat_id)
         .where(ChatMessage.answer_id == Answer.id, Chat.may_teach.is_(False))
     )
-    asked = select(Answer.messages).where(~is_withheld.exists()).order_by(Answer.id.desc())
+    asked = select(Answer.messages).where(~is_withheld.exists(), Answer.voice.not_like(f"%{IMPORTED}"))
     held_out = select(Prompt.id, Prompt.messages).where(Prompt.split == "heldout")
+    withheld = withheld_prompts(ledger)
     with ledger.engine.connect() as connection:
-        conversations = list(connection.scalars(asked))
-        prompts = sorted(connection.execute(held_out).all(), key=lambda row: digest_of(row[0]))
+        conversations = list(connection.scalars(asked.order_by(Answer.id.desc())))
+        rows = [row for row in connection.execute(held_out) if row.id not in withheld]
+        prompts = sorted(rows, key=lambda row: digest_of(row.id))
     for messages in [*conversations, *(messages for _, messages in prompts)]:
         # What was looked up belongs to the answer of then: each version looks up by itself.
         yield [{"role": one["role"], "content": one["content"]} for one in messages]

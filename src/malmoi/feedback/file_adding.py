@@ -18,7 +18,7 @@ from malmoi.errors import DataError
 from malmoi.feedback.chat_files import import_chats
 from malmoi.feedback.exchange import from_pairs, is_answer, is_pair, is_ranked, is_whole, plain_row
 from malmoi.feedback.file_preview import CHATS, CONVERSATIONS, DOCUMENTS, PROMPTS, RANKINGS, named, preview
-from malmoi.feedback.judgements import NewJudgement, append_judgements, competition_ranks
+from malmoi.feedback.judgements import NewJudgement, append_judgements, competition_ranks, is_latest
 from malmoi.feedback.snapshots import answer_id
 from malmoi.feedback.teach_items import WRITE, add_question
 from malmoi.feedback.written_answers import WRITTEN
@@ -36,6 +36,7 @@ MOST_QUESTIONS = 1000
 ACCOUNT = "said by somebody who has an account here"
 OTHER = "the same id with other contents"
 MALFORMED = "not as a workspace writes it"
+OTHERWISE = "ranked otherwise before, by the same person"
 
 
 @dataclass
@@ -117,8 +118,12 @@ def _add_rankings(ledger: Ledger, path: Path, by_program: bool) -> Added:
         accounts = set(connection.scalars(select(Account.person_id)))
         kept = []
         for row in rows:
-            if (row["prompt_id"], row["person"], tuple(row["generation_ids"])) in known:
-                added.n_known += 1
+            key = row["prompt_id"], row["person"], tuple(row["generation_ids"])
+            if known.setdefault(key, row["ranks"]) is not row["ranks"]:
+                if known[key] == row["ranks"]:
+                    added.n_known += 1
+                else:
+                    added.left_out[OTHERWISE] += 1
             elif row["person"] in accounts:
                 added.left_out[ACCOUNT] += 1
             elif len({*row["generation_ids"]}) < len(row["answers"]):
@@ -174,12 +179,16 @@ def _judgement(row: Mapping[str, Any]) -> NewJudgement:
     )
 
 
-def _known_rankings(connection: Connection, prompt_ids: Iterable[str]) -> set[tuple[str, str, tuple[str, ...]]]:
-    columns = (Assignment.prompt_id, Assignment.person_id, Assignment.generation_ids)
+def _known_rankings(
+    connection: Connection, prompt_ids: Iterable[str]
+) -> dict[tuple[str, str, tuple[str, ...]], list[int]]:
+    """(prompt, person, answers) -> the ranks that count"""
+    columns = (Assignment.prompt_id, Assignment.person_id, Assignment.generation_ids, Judgement.ranks)
+    query = select(*columns).join(Judgement, Judgement.assignment_id == Assignment.id).where(is_latest())
     return {
-        (row.prompt_id, row.person_id, tuple(row.generation_ids))
+        (row.prompt_id, row.person_id, tuple(row.generation_ids)): row.ranks
         for part in chunks(prompt_ids)
-        for row in connection.execute(select(*columns).where(Assignment.prompt_id.in_(part)))
+        for row in connection.execute(query.where(Assignment.prompt_id.in_(part)))
     }
 
 

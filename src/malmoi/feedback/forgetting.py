@@ -13,8 +13,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, CompoundSelect, Connection, delete, func, select, update
 
-from malmoi.feedback.accounts import FORGOTTEN, remove_member
+from malmoi.feedback.accounts import FORGOTTEN, delete_account
 from malmoi.feedback.deleting import delete_items
+from malmoi.feedback.drawings import remove_files
 from malmoi.feedback.judgements import is_latest
 from malmoi.feedback.page_labels import latest_labels
 from malmoi.feedback.refusals import missing
@@ -206,15 +207,14 @@ def forget_person(ledger: Ledger, person_id: str) -> dict[str, Any]:
     Raises RefusedError if there is no such person, or for the last owner.
     """
     learned = learned_from_person(ledger, person_id)
-    with ledger.engine.connect() as connection:
-        name = connection.scalar(select(Person.name).where(Person.id == person_id)) or ""
-        has_account = connection.scalar(select(Account.person_id).where(Account.person_id == person_id)) is not None
-        if connection.scalar(select(Person.id).where(Person.id == person_id)) is None:
-            raise missing("person")
-    if has_account:
-        remove_member(ledger, person_id)
     with writing(ledger.engine) as connection:
+        lock_table(connection, Lease)  # first, as who saves a ranking does: no two wait for each other
         lock_table(connection, Judgement)
+        name = connection.scalar(select(Person.name).where(Person.id == person_id))
+        if name is None:
+            raise missing("person")
+        has_account = connection.scalar(select(Account.person_id).where(Account.person_id == person_id)) is not None
+        pictures = delete_account(connection, person_id) if has_account else []
         # What the person asked goes with what others said of it.
         delete_items(connection, TeachItem.author_id == person_id)
         written = set(connection.scalars(select(Generation.id).where(Generation.person_id == person_id)))
@@ -227,6 +227,7 @@ def forget_person(ledger: Ledger, person_id: str) -> dict[str, Any]:
         held = update(LabelPage).where(LabelPage.held_by == person_id)
         connection.execute(held.values(held_by=None, held_until=None))
         connection.execute(update(Person).where(Person.id == person_id).values(name=FORGOTTEN, description=""))
+    remove_files(ledger, pictures)
     return learned | {"files": still_named_in(ledger, person_id, name)}
 
 

@@ -126,19 +126,17 @@ def record_answer(ledger: Ledger, comparison_id: str, answer: str, person_id: st
     return pair.candidate, pair.against
 
 
-def open_comparison(ledger: Ledger, candidate: Version, against: Version, person_id: str) -> dict[str, Any] | None:
-    """The comparison that this person was shown and has not answered; None if there is none."""
+def waiting_comparisons(ledger: Ledger, candidate: Version, against: Version, person_id: str) -> list[dict[str, Any]]:
+    """The comparisons that this person was shown and has not answered, the oldest first."""
     query = (
         select(GateComparison.__table__)
         .outerjoin(GateJudgement, GateJudgement.comparison_id == GateComparison.id)
         .where(GateComparison.candidate == candidate.number, GateComparison.against == against.number)
         .where(GateComparison.person_id == person_id, GateComparison.alike.is_(False), GateJudgement.id.is_(None))
         .order_by(GateComparison.created_at)
-        .limit(1)
     )
     with ledger.engine.connect() as connection:
-        found = connection.execute(query).mappings().first()
-    return None if found is None else dict(found)
+        return [dict(row) for row in connection.execute(query).mappings()]
 
 
 def compared_prompts(ledger: Ledger, candidate: Version, against: Version) -> set[str]:

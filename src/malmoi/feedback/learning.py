@@ -94,7 +94,7 @@ class Lesson:
 
 def lesson(ledger: Ledger, whose: Whose, until: datetime) -> Lesson:
     """What these people, or simulated labelers, had said by then. Only people write, compare in chats, and vote."""
-    withheld = _withheld_prompts(ledger)
+    withheld = withheld_prompts(ledger)
     rows = [
         row | {"source": RANKED}
         for row in judged_rows(ledger, SnapshotFilter(simulated=SIMULATED[whose]), until)
@@ -141,8 +141,8 @@ def _demonstration(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**kept, "messages": said, "origin": "human"}
 
 
-def _withheld_prompts(ledger: Ledger) -> set[str]:
-    """Questions that come from chats which may not teach."""
+def withheld_prompts(ledger: Ledger) -> set[str]:
+    """Ids of questions that come from chats which may not teach."""
     query = select(TeachItem.prompt_id).join(Chat, Chat.id == TeachItem.chat_id).where(Chat.may_teach.is_(False))
     with ledger.engine.connect() as connection:
         return set(connection.scalars(query))

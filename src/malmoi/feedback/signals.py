@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
+from malmoi.feedback import chats
 from malmoi.feedback.chats import checked_text, get_chat, get_message
 from malmoi.feedback.refusals import RefusedError, invalid
 from malmoi.feedback.teach_items import add_disliked
@@ -90,6 +91,16 @@ def signalled(
             wrote |= {"withdrawn": False, "teaches": may_teach}
         found.append({**message, "vote": said, "better": wrote})
     return found
+
+
+def change_chat(ledger: Ledger, person_id: str, chat_id: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """As `chats.change_chat`; questions whose answers were disliked come to those who teach once the chat may teach."""
+    changed = chats.change_chat(ledger, person_id, chat_id, values)
+    if values.get("may_teach"):
+        for message in signalled(ledger, person_id, chat_id, chats.messages_of(ledger, person_id, chat_id)):
+            if message["vote"] is not None and message["vote"]["vote"] == DOWN:
+                add_disliked(ledger, person_id, chat_id, message)
+    return changed
 
 
 def _answer(ledger: Ledger, person_id: str, message_id: str) -> dict[str, Any]:

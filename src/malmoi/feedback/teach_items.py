@@ -50,6 +50,7 @@ def add_disliked(ledger: Ledger, person_id: str, chat_id: str, message: Mapping[
     how = {"temperature": 0.0, "top_p": 1.0, "max_tokens": 0, "seed": answer.get("seed")}
     disliked = Sampled(message["text"], [], message["finish"] or "stop", answer.get("hash"), how)
     with writing(ledger.engine) as connection:
+        lock_table(connection, TeachItem)
         if connection.scalar(select(Prompt.id).where(Prompt.id == prompt_id)) is not None:
             return
         _add_prompt(connection, prompt_id, said, "chat")

@@ -8,7 +8,7 @@ import json
 import random
 import secrets
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
@@ -18,7 +18,7 @@ from malmoi.feedback.chats import checked_text
 from malmoi.feedback.judgements import NewJudgement, append_judgements, check_ranks, withdraw_judgement
 from malmoi.feedback.refusals import RefusedError, invalid, missing
 from malmoi.feedback.teach_items import RANK, WRITE, add_written, allowed, answers_of
-from malmoi.workspace.base import now
+from malmoi.workspace.base import now, read_time
 from malmoi.workspace.database import lock_table, writing
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.schema import Prompt
@@ -59,7 +59,7 @@ def keep_draft(ledger: Ledger, person_id: str, lease_id: str, draft: Mapping[str
 
     Raises RefusedError then.
     """
-    if len(json.dumps(draft)) > LONGEST_DRAFT:
+    if len(checked_text(json.dumps(draft, ensure_ascii=False), "draft")) > LONGEST_DRAFT:
         raise invalid("draft", f"expected at most {LONGEST_DRAFT} characters", most=LONGEST_DRAFT)
     with writing(ledger.engine) as connection:
         lock_table(connection, Lease)
@@ -137,10 +137,9 @@ def mine(
     """What this person has saved, newest first, and where to go on."""
     query = _leases().where(Lease.person_id == person_id, Lease.status == "saved")
     if before is not None:
-        try:
-            query = query.where(Lease.saved_at < datetime.fromisoformat(before).astimezone(UTC))
-        except ValueError:
-            raise invalid("before", "is not where a list goes on") from None
+        if (time := read_time(before)) is None:
+            raise invalid("before", "is not where a list goes on")
+        query = query.where(Lease.saved_at < time)
     with ledger.engine.connect() as connection:
         rows = connection.execute(query.order_by(Lease.saved_at.desc()).limit(limit + 1)).all()
         items = [_item(connection, row) for row in rows[:limit]]

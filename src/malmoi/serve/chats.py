@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from malmoi.feedback import chat_files, chats
+from malmoi.feedback import chat_files, chats, signals
 from malmoi.feedback.chats import NewMessage
 from malmoi.feedback.comparing import open_comparisons
 from malmoi.feedback.forgetting import learned_from_chat
@@ -15,7 +15,6 @@ from malmoi.feedback.open_webui import is_open_webui
 from malmoi.feedback.refusals import RefusedError, invalid
 from malmoi.feedback.service import Turn
 from malmoi.feedback.settings import get_settings
-from malmoi.feedback.signals import signalled
 from malmoi.feedback.taught import taught_answers
 from malmoi.serve.answering import make
 from malmoi.serve.making import Making, events
@@ -121,7 +120,7 @@ def import_chats(body: ChatsFile | Exported, member: Chatting, state: Here) -> d
 @router.get("/{id}")
 def get_chat(id: str, member: Chatting, state: Here) -> dict[str, Any]:
     chat = chats.get_chat(state.ledger, member.id, id)
-    messages = signalled(state.ledger, member.id, id, chats.messages_of(state.ledger, member.id, id))
+    messages = signals.signalled(state.ledger, member.id, id, chats.messages_of(state.ledger, member.id, id))
     return {**chat, "messages": messages, "comparisons": open_comparisons(state.ledger, member.id, id)}
 
 
@@ -131,7 +130,7 @@ def change_chat(id: str, body: Change, member: Chatting, state: Here) -> dict[st
     if body.sampling is not None:
         values["sampling"] = _chosen(body.sampling)
     kept = {name: value for name, value in values.items() if value is not None or name == "title"}
-    return chats.change_chat(state.ledger, member.id, id, kept)
+    return signals.change_chat(state.ledger, member.id, id, kept)
 
 
 @router.delete("/{id}", status_code=204)

@@ -21,6 +21,8 @@ from malmoi.errors import (
 from malmoi.feedback.refusals import RefusedError
 from malmoi.files import is_disk_full
 from malmoi.inference.vllm.server import ServerError
+from malmoi.workspace.locks import InUseError
+from malmoi.workspace.versions import ChangedError
 
 log = logging.getLogger("malmoi.serve")
 
@@ -52,6 +54,10 @@ def refusal_of(error: Exception) -> RefusedError:
         return RefusedError("model_too_large", str(error), None, **gb)
     if isinstance(error, MemoryError):
         return RefusedError("model_failed", "the memory is full; a smaller model or a shorter conversation needs less")
+    if isinstance(error, ChangedError):
+        return RefusedError("conflict", str(error))
+    if isinstance(error, InUseError):
+        return RefusedError("busy", "somebody else changes this just now; try again soon")
     # The whole message goes to the log; `envelope` sends it without places of this machine.
     log.error("%s: %s", type(error).__name__, error, exc_info=None if isinstance(error, UserError) else error)
     if isinstance(error, CheckpointError | ServerError):

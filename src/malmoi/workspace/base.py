@@ -12,6 +12,15 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def read_time(given: object) -> datetime | None:
+    """A time in ISO 8601 with its time zone, in UTC; None for anything else."""
+    try:
+        found = datetime.fromisoformat(str(given))
+        return None if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):  # OverflowError: in UTC it is before the year 1, or after 9999
+        return None
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """A time with its time zone. It is stored in UTC, because SQLite stores no time zone."""
 

@@ -133,13 +133,23 @@ def report_job(ledger: Ledger, job: int, progress: dict[str, Any] | None = None)
     return asked
 
 
-def end_job(ledger: Ledger, job: int, status: str, error: str | None = None, version: int | None = None) -> None:
-    """Record how a job ended: stopped | failed | done | thrown_away."""
+def end_job(
+    ledger: Ledger, job: int, status: str, error: str | None = None, version: int | None = None,
+    n_begun: int | None = None,
+) -> bool:  # fmt: skip
+    """Record how a job ended: stopped | failed | done | thrown_away. Returns whether that is recorded.
+
+    n_begun: only if no process has begun or resumed it since
+    """
     values = {"status": status, "error": error, "version": version, "finished_at": now(), "asked": None, "pid": None}
+    ended = update(JobRow).where(JobRow.id == job)
+    if n_begun is not None:
+        ended = ended.where(JobRow.n_begun == n_begun)
     with writing(ledger.engine) as connection:
-        connection.execute(update(JobRow).where(JobRow.id == job).values(values))
-    if status in ("done", "thrown_away"):
+        is_recorded = connection.execute(ended.values(values)).rowcount == 1
+    if is_recorded and status in ("done", "thrown_away"):
         shutil.rmtree(arriving_of(Workspace(ledger.root), job), ignore_errors=True)
+    return is_recorded
 
 
 def ask(ledger: Ledger, job: int, what: Asked) -> dict[str, Any]:
@@ -148,13 +158,15 @@ def ask(ledger: Ledger, job: int, what: Asked) -> dict[str, Any]:
     Raises WorkspaceError if it has ended.
     """
     found = find_job(ledger, job)
-    if found["status"] == "running":
-        with writing(ledger.engine) as connection:
-            connection.execute(update(JobRow).where(JobRow.id == job).values(asked=what))
-    elif found["status"] in ("queued", "interrupted") or (what == "throw_away" and found["status"] in RESUMABLE):
-        end_job(ledger, job, "stopped" if what == "stop" else "thrown_away")
+    if found["status"] in ("queued", "interrupted") or (what == "throw_away" and found["status"] in RESUMABLE):
+        ended = end_job(ledger, job, "stopped" if what == "stop" else "thrown_away", n_begun=found["n_begun"])
     else:
-        raise WorkspaceError(f"job {job}: is {found['status']}; there is nothing to stop")
+        ended = False
+    if not ended:
+        running = (JobRow.id == job, JobRow.status == "running")
+        with writing(ledger.engine) as connection:
+            if not connection.execute(update(JobRow).where(*running).values(asked=what)).rowcount:
+                raise WorkspaceError(f"job {job}: is {found['status']}; there is nothing to stop")
     return find_job(ledger, job)
 
 

@@ -33,6 +33,10 @@ JUDGE_PROMPTS = "judge_prompts"
 NAME = re.compile(r"v([1-9][0-9]{0,8})")
 
 
+class ChangedError(WorkspaceError):
+    """Somebody else decided in the meantime."""
+
+
 def prompt_name(messages: Sequence[Mapping[str, Any]]) -> str:
     """One name for questions that are alike: case, spaces and punctuation do not count."""
     return digest_of([[one["role"], canonical_question(one["content"])] for one in messages])[:32]
@@ -169,7 +173,7 @@ def record_act(
 ) -> None:  # fmt: skip
     """Append a decision. instead_of: the version that serves, as the decision was made
 
-    Raises WorkspaceError if another version has been put in service meanwhile.
+    Raises ChangedError if another version has been put in service meanwhile.
     """
     row = {"act": act, "version": version, "instead_of": instead_of, "person_id": person_id}
     with writing(ledger.engine) as connection:
@@ -177,9 +181,7 @@ def record_act(
         now_serving = _serving(_acts(connection))
         if now_serving != instead_of:
             name = f"v{now_serving}" if now_serving else "none"
-            raise WorkspaceError(
-                f"v{version}: the version in service changed meanwhile ({name}); look again, and decide"
-            )
+            raise ChangedError(f"v{version}: the version in service changed meanwhile ({name}); look again, and decide")
         connection.execute(insert(DeploymentRow), row | {"knowingly": knowingly, "verdict": verdict})
 
 

@@ -1,5 +1,7 @@
 """Chats: trees of messages that nobody changes, and that only their person reads."""
 
+import unicodedata
+
 import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
@@ -199,7 +201,8 @@ def test_a_file_of_chats_comes_back_as_it_was(ledger: Ledger, mina: str, ann: st
      [{"id": "a", "role": "assistant", "text": "x"}], [{"id": "a", "role": "user", "text": ""}],
      [{"id": "a", "role": "user", "text": "x"}, {"id": "a", "role": "assistant", "text": "x", "parent": "a"}],
      [{"id": "a", "role": "user", "text": "x", "finish": "odd"}],
-     [{"id": "a", "role": "user", "text": "x", "parent": []}]],
+     [{"id": "a", "role": "user", "text": "x", "parent": []}],
+     [{"id": "a", "role": "user", "text": "x"}, {"id": "b", "role": "assistant", "text": "\ud800", "parent": "a"}]],
 )  # fmt: skip
 def test_a_file_that_cannot_be_read_adds_nothing(ledger: Ledger, mina: str, messages: object) -> None:
     good = {"title": "good", "messages": [{"id": "a", "role": "user", "text": "hello"}]}
@@ -256,3 +259,22 @@ def test_a_file_of_open_webui_that_cannot_be_read_adds_nothing(ledger: Ledger, m
     with pytest.raises(RefusedError, check=lambda error: str(error.param).startswith("chats.1.chat.history")):
         chat_files.import_chats(ledger, mina, [webui(q={"role": "user", "parentId": None}), {"chat": chat}])
     assert chats.list_chats(ledger, mina) == ([], None)
+
+
+def test_an_answer_of_a_file_is_known_with_its_question(ledger: Ledger, mina: str, ann: str, chat: str) -> None:
+    answer(ledger, mina, chat, "one", say(ledger, mina, chat, "하나"))
+    odd = {"created_at": "0001-01-01T00:00:00+14:00", "updated_at": "9999-12-31T23:59:59-14:00"}
+    for _ in range(2):  # out and in again: its voice is marked once
+        (row,) = chat_files.export_chats(ledger, mina)["chats"]
+        chats.delete_chat(ledger, mina, row["id"])
+        chat_files.import_chats(ledger, mina, [row | odd])
+    with ledger.engine.connect() as connection:
+        (known,) = connection.execute(select(Answer.voice, Answer.messages)).all()
+    assert tuple(known) == ("ppo (imported)", [{"role": "user", "content": "하나"}])
+
+
+def test_korean_is_found_however_it_was_typed(ledger: Ledger, mina: str, chat: str) -> None:
+    say(ledger, mina, chat, unicodedata.normalize("NFD", "우리 말모이 사전"))
+    for form in ("NFC", "NFD"):
+        (found,), _ = chats.list_chats(ledger, mina, unicodedata.normalize(form, "말모이"))
+        assert unicodedata.normalize("NFC", found["excerpt"]) == "우리 말모이 사전"

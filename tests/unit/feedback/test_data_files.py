@@ -13,7 +13,7 @@ from malmoi.feedback import chats
 from malmoi.feedback.accounts import FORGOTTEN, add_member
 from malmoi.feedback.chats import NewMessage, get_message
 from malmoi.feedback.exchange import write_exported
-from malmoi.feedback.file_adding import ACCOUNT, MALFORMED, OTHER, add_file
+from malmoi.feedback.file_adding import ACCOUNT, MALFORMED, OTHER, OTHERWISE, add_file
 from malmoi.feedback.file_preview import Text, preview
 from malmoi.feedback.forgetting import (
     READS,
@@ -158,6 +158,17 @@ def test_an_exported_ranking_that_was_changed_is_left_out(
         added = add_file(there, file_of(tmp_path, [kept, changed | change], "changed.jsonl"), "")
         assert (added.n, dict(added.left_out)) == (1, {MALFORMED: 1})
         assert export_rows(there, "ranked") == [kept]
+
+
+def test_another_ranking_of_the_same_answers_is_told_and_not_taken_for_the_known_one(
+    tmp_path: Path, ledger: Ledger
+) -> None:
+    add_file(ledger, file_of(tmp_path, RANKED[:1]), "")
+    turned = RANKED[0] | {"ranks": [3, 1, 1]}
+    added = add_file(ledger, file_of(tmp_path, [turned, RANKED[0]]), "")
+    assert (added.n, added.n_known, dict(added.left_out)) == (0, 1, {OTHERWISE: 1})
+    added = add_file(ledger, file_of(tmp_path, [turned, RANKED[0], turned], "other.jsonl"), "")
+    assert (added.n, added.n_known, dict(added.left_out)) == (1, 1, {OTHERWISE: 1})
 
 
 def test_rankings_and_pairs_of_one_file_are_both_read(tmp_path: Path, ledger: Ledger) -> None:

@@ -1,5 +1,6 @@
 """The gate's decisions: comparisons in, a verdict out, and what may be put in service then."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -8,19 +9,31 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
 from malmoi.feedback.accounts import FORGOTTEN, add_member
-from malmoi.feedback.chats import NewMessage, add_message, create_chat, delete_chat, new_id
+from malmoi.feedback.chat_files import export_chats, import_chats
+from malmoi.feedback.chats import (
+    NewMessage,
+    add_message,
+    change_chat,
+    create_chat,
+    delete_chat,
+    list_chats,
+    messages_of,
+    new_id,
+)
+from malmoi.feedback.contenders import Match, asked_here
 from malmoi.feedback.forgetting import forget_person
 from malmoi.feedback.gate_comparisons import (
     Spoken,
     compared_prompts,
-    open_comparison,
     record_answer,
     record_comparison,
     verdict_of,
+    waiting_comparisons,
 )
 from malmoi.feedback.pinned import Regression, pin, pinned_questions, record_pinned, regression, unpin
 from malmoi.feedback.promotion import promote, refuse, rollback
 from malmoi.feedback.refusals import RefusedError
+from malmoi.feedback.signals import vote
 from malmoi.feedback.terminal import person_at_terminal
 from malmoi.formats.folder import save_model
 from malmoi.model.config import ModelConfig
@@ -61,8 +74,8 @@ def says(
     """Somebody compares the answers to a question: the candidate wins, loses, or ties."""
     comparison = asked(ledger, candidate, serving, question, name=name)
     ann = person_at_terminal(ledger, name)
-    shown = open_comparison(ledger, candidate, serving, ann)
-    assert shown is not None and shown["id"] == comparison
+    (shown,) = waiting_comparisons(ledger, candidate, serving, ann)
+    assert shown["id"] == comparison
     place = 0 if shown["shown"][0]["version"] == candidate.number else 1
     record_answer(ledger, comparison, "tie" if wins is None else "ab"[place if wins else 1 - place], ann)
 
@@ -163,7 +176,7 @@ def test_questions_that_both_answer_alike_are_shown_to_nobody(pair: tuple[Ledger
     ledger, candidate, serving = pair
     asked(ledger, candidate, serving, "the same?", text="an old answer ")
     ann = person_at_terminal(ledger, "Ann")
-    assert open_comparison(ledger, candidate, serving, ann) is None
+    assert waiting_comparisons(ledger, candidate, serving, ann) == []
     assert verdict_of(ledger, candidate, serving).alike == 1 and len(compared_prompts(ledger, candidate, serving)) == 1
 
 
@@ -239,6 +252,26 @@ def test_what_was_asked_in_a_deleted_chat_is_in_no_comparison(pair: tuple[Ledger
         delete_chat(ledger, mina, chat)
     verdict = verdict_of(ledger, candidate, serving)
     assert [row["question"] for row in verdict.wins] == [shared] and verdict.verdict.n == 1
+
+
+def test_a_question_whose_chat_may_teach_no_more_is_asked_of_nobody(pair: tuple[Ledger, Version, Version]) -> None:
+    """Nor one that came in with a file: it was asked elsewhere."""
+    ledger, candidate, serving = pair
+    mina = add_member(ledger, "미나", "a long password", "owner").id
+    # One tenth of the questions under Teach is held out from training, for the gate.
+    secret = next(text for i in range(99) if hashlib.sha256((text := f"Secret {i}?").encode()).digest()[0] < 26)
+    chat = answered_chat(ledger, mina, secret)
+    vote(ledger, mina, messages_of(ledger, mina, chat)[-1]["id"], "down")
+    import_chats(ledger, mina, export_chats(ledger, mina, answered_chat(ledger, mina, "Elsewhere?"))["chats"])
+    for one in list_chats(ledger, mina)[0]:
+        change_chat(ledger, mina, one["id"], {"may_teach": True})
+    assert [said[-1]["content"] for said in asked_here(ledger)] == ["Elsewhere?", secret, secret]
+    asked(ledger, candidate, serving, secret)
+    match, ann = Match(ledger, candidate, serving), person_at_terminal(ledger, "Ann")
+    assert (waiting := match.next_pair(ann)) is not None and waiting["messages"][-1]["content"] == secret
+    change_chat(ledger, mina, chat, {"may_teach": False})
+    assert [said[-1]["content"] for said in asked_here(ledger)] == ["Elsewhere?"]
+    assert (row := match.next_pair(ann)) is None or row["messages"][-1]["content"] == "Elsewhere?"
 
 
 def answered_chat(ledger: Ledger, person: str, question: str) -> str:

@@ -9,6 +9,7 @@ from malmoi.feedback import chats, comparing, signals, teach_items, teaching
 from malmoi.feedback.accounts import add_member
 from malmoi.feedback.chats import NewMessage, new_id
 from malmoi.feedback.learning import is_held_out, lesson
+from malmoi.feedback.refusals import RefusedError
 from malmoi.feedback.said import COMPARED
 from malmoi.workspace.answers import NewAnswer
 from malmoi.workspace.ledger import Ledger
@@ -89,6 +90,19 @@ def test_a_comparison_in_a_chat_is_a_ranking(ledger: Ledger, mina: str, verdict:
         return
     assert (rows[0]["ranks"], rows[0]["source"], rows[0]["messages"]) == (ranks, COMPARED, prompt(QUESTIONS[1]))
     assert rows[0]["answers"] == [shown[pane]["text"] for pane in "ab"]
+
+
+def test_a_comparison_whose_answers_find_no_room_stays_as_it_was(
+    ledger: Ledger, mina: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat, question, _ = answered(ledger, mina, QUESTIONS[1])
+    id = new_id()
+    comparing.add_comparison(ledger, mina, chat, id, question, [said(question, text) for text in ("one", "two")])
+    monkeypatch.setattr(chats, "MOST_MESSAGES", 3)
+    with pytest.raises(RefusedError, match="begin a new one"):
+        comparing.judge(ledger, mina, id, "a")
+    assert len(chats.messages_of(ledger, mina, chat)) == 2
+    assert comparing.get_comparison(ledger, mina, id)["verdict"] is None
 
 
 def test_the_latest_vote_counts_and_a_dislike_waits_until_it_is_ranked(ledger: Ledger, mina: str) -> None:

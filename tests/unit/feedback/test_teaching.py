@@ -88,6 +88,24 @@ def test_without_consent_a_dislike_stays_with_its_person(ledger: Ledger, mina: s
     assert counted(ledger, TeachItem, Prompt) == [0, 0]
 
 
+def test_consent_that_comes_later_asks_others_about_earlier_dislikes(ledger: Ledger, mina: str) -> None:
+    chat, answer = answered(ledger, mina, may_teach=False)
+    signals.vote(ledger, mina, answer, "down")
+    for _ in range(2):
+        signals.change_chat(ledger, mina, chat, {"may_teach": True})
+    assert counted(ledger, TeachItem) == [1]
+
+
+def test_a_draft_may_be_as_long_in_korean(ledger: Ledger, mina: str, ann: str) -> None:
+    teach_items.add_question(ledger, mina, "왜?")
+    item = teaching.next_item(ledger, ann, "write")
+    assert item is not None
+    teaching.keep_draft(ledger, ann, item["id"], {"text": "가" * 19_000})
+    for text in ("가" * 20_001, "\ud800"):
+        with pytest.raises(RefusedError, match="draft"):
+            teaching.keep_draft(ledger, ann, item["id"], {"text": text})
+
+
 def test_consent_that_is_taken_back_takes_the_question_away(ledger: Ledger, mina: str, ann: str) -> None:
     chat, answer = answered(ledger, mina)
     signals.vote(ledger, mina, answer, "down")

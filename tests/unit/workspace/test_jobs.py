@@ -79,6 +79,20 @@ def test_a_job_of_the_queue_is_stopped_at_once(ledger: Ledger) -> None:
         find_job(ledger, 9)
 
 
+def test_a_job_that_begins_while_it_is_stopped_is_asked_to_stop(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job,) = queued(ledger, 1)
+    found = find_job(ledger, job)
+    with working(Workspace(ledger.root)):
+        take_next(ledger)
+        seen = iter([found])  # as it was a moment ago
+        with monkeypatch.context() as patched:
+            patched.setattr(jobs, "find_job", lambda *_: next(seen, None))
+            ask(ledger, job, "stop")
+        assert report_job(ledger, job) == "stop"
+
+
 def test_curves_are_of_the_stage_that_trained_last(ledger: Ledger) -> None:
     (job,) = queued(ledger, 1)
     stages = [{"name": "judgements", "run": "0001-judgements"}, {"name": "reward", "run": "0002-reward"}]
