@@ -102,7 +102,8 @@ class ImageTower(nn.Module):
         x = pixels
         for layer, norm in zip(self.layers, self.norms, strict=True):
             x = F.silu(norm(layer(x)))
-        return F.adaptive_avg_pool2d(x, GRID).flatten(1)
+        pooled = x if x.shape[-2:] == (GRID, GRID) else F.adaptive_avg_pool2d(x, GRID)
+        return pooled.flatten(1)
 
     def places(self, pixels: Tensor, side: int) -> Tensor:
         """The same features where they are, (B, C, side, side)."""
