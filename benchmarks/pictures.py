@@ -42,7 +42,7 @@ ROWS = (
     Row("generation", "bfloat16", "the same in bfloat16", 0.9),
     Row("tiny_1", "float32", "a tiny pipeline, 32 × 32 pixels, 20 steps: one picture", 0.5),
     Row("tiny_16", "float32", "the same, 16 pictures at once", 0.5, 16),
-    Row("training", "float32", "4 steps of 128 pictures, the recipe's denoiser; peer: a plain loop", 1 / 1.5, 512,
+    Row("training", "float32", "16 steps of 32 pictures, the recipe's denoiser; peer: a plain loop", 1 / 1.5, 512,
         False),
 )  # fmt: skip
 
