@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from malmoi.errors import ConfigError
+from malmoi.files import read_json, write_json
 from malmoi.formats.pictures import load_pictures, save_pictures
 from malmoi.image import samplers
 from malmoi.image.autoencoder import Autoencoder, AutoencoderConfig
@@ -310,6 +311,24 @@ def test_diffusers_reads_the_process_that_is_written(tmp_path: Path, name: Sampl
     theirs.set_timesteps(4)
     found = [level.t for level in levels(name, again.process, 4)[:-1]]
     assert found == pytest.approx(theirs.timesteps.tolist(), rel=1e-6, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["ddim", "euler", "dpmpp_2m"])
+def test_early_files_of_a_process_are_read_as_the_pipelines_of_diffusers_read_them(tmp_path: Path, name: Sampler) -> None:
+    model = tiny_model()
+    save_pictures(tmp_path / "tiny", replace(model, about={**model.about, "sampler": name}))
+    path = tmp_path / "tiny" / "scheduler" / "scheduler_config.json"
+    early = {key: value for key, value in read_json(path).items() if key not in ("clip_sample", "steps_offset")}
+    write_json(path, early)
+    theirs = diffusers.StableDiffusionPipeline.from_pretrained(tmp_path / "tiny")
+    theirs.set_progress_bar_config(disable=True)
+    wanted = theirs(
+        "a red circle", height=32, width=32, num_inference_steps=4, guidance_scale=3.0, output_type="np",
+        generator=torch.Generator().manual_seed(1),
+    ).images[0]  # fmt: skip
+    ours = load_pictures(tmp_path / "tiny", torch.float32)
+    [picture] = draw(ours, request_for(ours, "a red circle", steps=4, guidance=3.0, seed=1))
+    assert np.abs(picture.pixels / 255 - wanted).max() < 0.6 / 255
 
 
 @pytest.mark.parametrize("how", [{"variant": "fp16"}, {"max_shard_size": "20KB"}, {"variant": "fp16", "max_shard_size": "10KB"}], ids=str)  # fmt: skip # noqa: E501

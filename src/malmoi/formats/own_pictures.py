@@ -133,7 +133,9 @@ def load_own(folder: Path, dtype: torch.dtype | None = None) -> PictureModel:
         raise CheckpointError(f"{folder / PICTURES}: {error}") from None
     about = facts.model_dump(include={"en", "ko", "steps", "guidance", "sampler"})
     # Positions are learned: a picture of another size has no places for its patches.
-    return PictureModel(process, denoiser, text, None, drawn, config.n_channels, config.size, about, facts.few_steps)
+    return PictureModel(
+        process, denoiser, text, None, drawn, config.n_channels, config.size, about, facts.few_steps, has_one_size=True
+    )
 
 
 def _captions(folder: Path, config: ClipConfig) -> CaptionIds:

@@ -28,6 +28,9 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "DDPMScheduler": _LEADING, "DDIMScheduler": _LEADING, "LCMScheduler": _LCM,
     "PNDMScheduler": {**_LEADING, "clip_sample": None, "set_alpha_to_one": False},
 }  # fmt: skip
+# What diffusers' pipelines set, whatever the file says. Early files say otherwise, or nothing, and latents are not
+# between -1 and 1.
+_SET = {"steps_offset": 1, "clip_sample": False}
 _ONLY_OFF = ("thresholding", "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas", "use_flow_sigmas")
 
 
@@ -47,7 +50,8 @@ def read_process(folder: Path) -> tuple[Process, Sampler]:
     known = {key: settings[key] for key in Schedule.model_fields if settings.get(key) is not None}
     if known.get("variance_type") not in (None, "fixed_small", "fixed_large"):
         raise CheckpointError(f"{path}: variance_type {known['variance_type']!r:.60}: not supported")
-    schedule = parse(Schedule, {**_DEFAULTS.get(name, _LINSPACE), **known}, str(path))
+    stored = parse(Schedule, {**_DEFAULTS.get(name, _LINSPACE), **known}, str(path))
+    schedule = parse(Schedule, stored.model_dump() | _SET, str(path))
     samplers = {kind: sampler for sampler, kind in CLASSES.items()}
     return Process("ddpm", _PREDICTIONS[prediction], schedule), samplers.get(name, "dpmpp_2m")
 

@@ -72,6 +72,7 @@ class PictureModel:
     about: what it knows (`en`, `ko`), and defaults (`steps`, `guidance`, `sampler`)
     few_steps: whether it is a consistency model: few steps of sampler `lcm`, without guidance
     inpaints: whether the denoiser also sees where to draw (1 channel) and what is around it (n_channels)
+    has_one_size: whether it draws pictures of `size` and no others
     """
 
     process: Process
@@ -84,6 +85,7 @@ class PictureModel:
     about: dict[str, Any] = field(default_factory=dict)
     few_steps: bool = False
     inpaints: bool = False
+    has_one_size: bool = False
 
     @property
     def factor(self) -> int:

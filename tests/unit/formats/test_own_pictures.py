@@ -59,6 +59,8 @@ def test_it_comes_in_goes_out_and_draws(tmp_path: Path, float32: None) -> None:
     assert torch.equal(after.embed(["a red circle"]).states, known.states)
     run("draw", "a red circle", tmp_path / "out", "--out", tmp_path, *at)
     assert (tmp_path / "red-circle-1.png").is_file()
+    told = run("draw", "a red circle", tmp_path / "out", "--size", "32x32", "--out", tmp_path / "none", *at, code=2)
+    assert "size 32x32: this model draws pictures of 16x16 and no others" in told and not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize("lost", ["scheduler", "denoiser", "text_encoder", "tokenizer"])
