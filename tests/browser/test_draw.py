@@ -129,7 +129,20 @@ def test_a_picture_is_varied(open_drawing: OpenPage) -> None:
     n_before = page.locator("article").count()
     page.get_by_role("dialog").get_by_role("button", name="More like it").click()
     page.locator("article").nth(n_before).wait_for()
-    page.locator("article").first.get_by_text("from a picture").wait_for()
+    varied = page.locator("article").first
+    varied.get_by_text("from a picture").wait_for()
+    begun = page.get_by_role("img", name="The picture to begin with")
+    page.locator("article").nth(1).get_by_role("button", name="Use these settings").click()
+    begun.wait_for(state="detached")
+    page.get_by_label("How much to change").wait_for(state="detached")
+    varied.get_by_role("button", name="Use these settings").click()
+    begun.wait_for()
+    varied.get_by_role("button", name="circle, seed").first.click()
+    page.get_by_role("button", name="Where from?").click()
+    page.get_by_role("dialog").locator("li").filter(has_text="circle").filter(has_text="drawing-").wait_for()
+    page.keyboard.press("Escape")
+    page.get_by_role("dialog").wait_for(state="detached")
+    assert page.evaluate("document.activeElement.className") == "frame-of"
 
 
 @pytest.mark.parametrize("by", ["mouse", "keyboard"])

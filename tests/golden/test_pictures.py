@@ -89,6 +89,16 @@ def test_a_sampler_takes_the_steps_of_diffusers(
         torch.testing.assert_close(step.x, there * scale, rtol=limit, atol=limit)
 
 
+@pytest.mark.parametrize("beta_schedule", ["scaled_linear", "squaredcos_cap_v2"])
+def test_steps_by_karras_are_told_to_the_network_as_diffusers_tells_them(beta_schedule: Any) -> None:
+    theirs = diffusers.DPMSolverMultistepScheduler(beta_schedule=beta_schedule, use_karras_sigmas=True)
+    schedule = Schedule(beta_start=0.0001, beta_end=0.02, beta_schedule=beta_schedule, use_karras_sigmas=True, timestep_spacing="linspace")  # fmt: skip # noqa: E501
+    for n_steps in (1, 2, 5, 12, 30):
+        theirs.set_timesteps(n_steps)
+        found = levels("dpmpp_2m", Process("ddpm", "v", schedule), n_steps)[:-1]
+        assert [level.t for level in found] == theirs.timesteps.tolist()
+
+
 @pytest.mark.parametrize("name", CLASSES)
 @pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
 @pytest.mark.parametrize("offset", [0, 1])
@@ -314,7 +324,9 @@ def test_diffusers_reads_the_process_that_is_written(tmp_path: Path, name: Sampl
 
 
 @pytest.mark.parametrize("name", ["ddim", "euler", "dpmpp_2m"])
-def test_early_files_of_a_process_are_read_as_the_pipelines_of_diffusers_read_them(tmp_path: Path, name: Sampler) -> None:
+def test_early_files_of_a_process_are_read_as_the_pipelines_of_diffusers_read_them(
+    tmp_path: Path, name: Sampler
+) -> None:
     model = tiny_model()
     save_pictures(tmp_path / "tiny", replace(model, about={**model.about, "sampler": name}))
     path = tmp_path / "tiny" / "scheduler" / "scheduler_config.json"

@@ -127,9 +127,14 @@ def drawing_tree(found: DrawingLineage, ledger: Ledger) -> Tree:
         f"{key} {value}" for key, value in drawing.settings.items() if value not in ("", None) and key != "lora_sha256"
     )
     tree.add(f"[dim]settings:[/dim] {escape(printable(said))}")
-    for role, sha256 in (("began with", drawing.start_sha256), ("mask", drawing.mask_sha256)):
-        if sha256 is not None:
-            tree.add(f"[dim]{role}:[/dim] {sha256[:12]}")
+    began = tree
+    for one in found.began:
+        said = f"{one.name}, {escape(printable(one.prompt))}" if one.prompt else one.name
+        began = began.add(f"[dim]began with:[/dim] {said} [dim]{one.picture[:12]}[/dim]")
+    if drawing.start_sha256 is not None and not found.began:
+        tree.add(f"[dim]began with:[/dim] {drawing.start_sha256[:12]}, not drawn in this workspace")
+    if drawing.mask_sha256 is not None:
+        tree.add(f"[dim]mask:[/dim] {drawing.mask_sha256[:12]}")
     for one in [found.picture] if found.picture is not None else found.pictures:
         tree.add(f"[dim]picture:[/dim] {escape(printable(one.path))} [dim]{one.sha256[:12]}, seed {one.seed}[/dim]")
     if found.model is not None:

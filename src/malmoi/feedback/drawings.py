@@ -137,6 +137,7 @@ def drawn_from(ledger: Ledger, person_id: str, request_id: str) -> dict[str, Any
         "runs": _runs(ledger, [found.model] if found.model else []), "lora": found.drawing.settings.get("lora"),
         "lora_runs": _runs(ledger, found.loras),
         "start_sha256": found.drawing.start_sha256, "mask_sha256": found.drawing.mask_sha256,
+        "began": [{"drawing": one.name, "prompt": one.prompt, "picture": one.picture_id} for one in found.began],
     }  # fmt: skip
 
 
@@ -162,13 +163,35 @@ def _rows(ledger: Ledger, which: ColumnElement[bool], most: int) -> tuple[list[d
         columns = (DrawnPicture.id, DrawnPicture.drawing_id, DrawnPicture.seed)
         own = select(*columns).where(DrawnPicture.drawing_id.in_(ids)).order_by(DrawnPicture.seed)
         pictures = connection.execute(own).all()
-    rows = [_row(row, [one for one in pictures if one.drawing_id == row["id"]]) for row in drawings[:most]]
+        begun = _begun_with(connection, drawings[:most])
+    rows = [
+        _row(
+            row,
+            [one for one in pictures if one.drawing_id == row["id"]],
+            begun.get((row["person_id"], row["start_sha256"])),
+        )
+        for row in drawings[:most]
+    ]
     return rows, len(drawings) > most
 
 
-def _row(drawing: Mapping[Any, Any], pictures: Sequence[Any]) -> dict[str, Any]:
+def _begun_with(connection: Connection, drawings: Sequence[Mapping[Any, Any]]) -> dict[tuple[str, str], str]:
+    """(person, SHA-256 of a picture to begin with) -> id of that picture, if it is one of the person's own."""
+    hashes = {row["start_sha256"] for row in drawings} - {None}
+    query = select(Drawing.person_id, DrawnPicture.sha256, DrawnPicture.id).join(
+        Drawing, Drawing.id == DrawnPicture.drawing_id
+    )
+    found = (
+        connection.execute(query.where(DrawnPicture.sha256.in_(hashes), Drawing.person_id.is_not(None))).all()
+        if hashes
+        else ()
+    )
+    return {(one.person_id, one.sha256): one.id for one in found}
+
+
+def _row(drawing: Mapping[Any, Any], pictures: Sequence[Any], start_id: str | None) -> dict[str, Any]:
     return {
         "id": drawing["request_id"], "number": drawing["id"], "prompt": drawing["prompt"], **drawing["settings"],
         "model": drawing["model"], "hash": drawing["model_sha256"], "created_at": drawing["created_at"].isoformat(),
-        "pictures": [{"id": one.id, "seed": one.seed} for one in pictures],
+        "pictures": [{"id": one.id, "seed": one.seed} for one in pictures], "start_id": start_id,
     }  # fmt: skip

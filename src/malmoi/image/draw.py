@@ -278,7 +278,9 @@ def _check_numbers(request: Request) -> None:
 def _check_size(model: PictureModel, size: tuple[int, int]) -> None:
     if model.has_one_size:
         if size != model.size:
-            raise ConfigError(f"size {size_text(size)}: this model draws pictures of {size_text(model.size)} and no others")
+            raise ConfigError(
+                f"size {size_text(size)}: this model draws pictures of {size_text(model.size)} and no others"
+            )
         return
     nearest = tuple(min(max(1, round(side / model.multiple)), MOST_SIDE // model.multiple) for side in size)
     fitting = (nearest[0] * model.multiple, nearest[1] * model.multiple)

@@ -244,8 +244,8 @@ def _sigma_levels(name: Sampler, process: Process, n_steps: int) -> list[Level]:
         high, low = (float(end) ** (1 / 7) for end in ends)
         sigmas = (high + np.linspace(0, 1, n_steps) * (low - high)) ** 7
         times = np.interp(np.log(sigmas), np.log(known), np.arange(len(known)))
-        if name == "dpmpp_2m" and process.schedule.beta_schedule != "squaredcos_cap_v2":
-            times = times.round()
+        if name == "dpmpp_2m":
+            times = np.floor(times) if process.schedule.beta_schedule == "squaredcos_cap_v2" else times.round()
     pairs = zip([*times.tolist(), 0.0], [*sigmas.astype(np.float32).tolist(), 0.0], strict=True)
     return [Level(t, 1 / (s**2 + 1) ** 0.5, s / (s**2 + 1) ** 0.5) for t, s in pairs]
 

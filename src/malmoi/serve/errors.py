@@ -34,6 +34,7 @@ STATUS = {
     "stopped": 409, "name_taken": 409, "lease_lost": 409,
     "too_large": 413, "not_json": 415, "invalid": 422,
     "too_long": 422, "context_length_exceeded": 400, "too_many_logins": 429, "too_many_requests": 429,
+    "too_many_drawings": 429,
     "model_failed": 500, "model_too_large": 503, "internal": 500, "busy": 503, "no_model": 503, "storage": 503,
     "too_slow": 408, "disk_full": 507,
     "no_picture_model": 503, "cannot_draw": 422, "too_many_pictures": 409,
@@ -82,7 +83,8 @@ def envelope(error: RefusedError) -> dict[str, Any]:
 
 OPENAI = {"invalid": (400, None), "too_long": (400, "context_length_exceeded"), "not_json": (400, None),
           "cannot_draw": (400, None),
-          "not_signed_in": (401, "invalid_api_key"), "too_many_requests": (429, "rate_limit_exceeded")}  # fmt: skip
+          "not_signed_in": (401, "invalid_api_key"), "too_many_requests": (429, "rate_limit_exceeded"),
+          "too_many_drawings": (429, "rate_limit_exceeded")}  # fmt: skip
 """What OpenAI's API calls some refusals, and their status there."""
 
 

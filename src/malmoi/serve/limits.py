@@ -51,16 +51,18 @@ class Tries:
 
 @dataclass
 class AtOnce:
-    """At most `most` of something at once for each person."""
+    """At most `most` of something at once for each person. code, what: of the refusal, and what it calls them"""
 
     most: int
+    code: str = "too_many_requests"
+    what: str = "answers"
     _counts: Counter[str] = field(default_factory=Counter)
 
     def take(self, person_id: str, n: int = 1) -> None:
         """Raises RefusedError if that would be too many."""
         if self._counts[person_id] + n > self.most:
             raise RefusedError(
-                "too_many_requests", f"at most {self.most} answers at once; wait for one to end", most=self.most
+                self.code, f"at most {self.most} {self.what} at once; wait for one to end", most=self.most
             )
         self._counts[person_id] += n
 

@@ -79,7 +79,7 @@ class State:
     """Drawings in the making."""
     being_drawn: dict[tuple[str, str], Any] = field(default_factory=dict)
     """`drawing.Making` by person and the client's id, from the moment that it is asked for."""
-    drawing_at_once: AtOnce = field(default_factory=lambda: AtOnce(2))
+    drawing_at_once: AtOnce = field(default_factory=lambda: AtOnce(2, "too_many_drawings", "drawings"))
     opening_studio: asyncio.Lock = field(default_factory=asyncio.Lock)
     _opening: "asyncio.Task[Service] | None" = None
     _names: tuple[int, str | None] | None = None

@@ -85,10 +85,21 @@ def is_drawing(what: str) -> bool:
 
 
 @dataclass(frozen=True)
+class Beginning:
+    """A picture that a drawing began with, and the drawing that it is of. picture: SHA-256 of its file"""
+
+    name: str
+    picture: str
+    picture_id: str
+    prompt: str
+
+
+@dataclass(frozen=True)
 class DrawingLineage:
     """A drawing and what it came from.
 
     picture: the one that was asked for; None: all
+    began: the picture that it began with, the one with which that one began, …, as far as this workspace drew them
     model: its lineage; None if no run of this workspace made it
     loras: lineages of those that it was drawn with, as far as runs of this workspace made them
     """
@@ -99,6 +110,7 @@ class DrawingLineage:
     picture: DrawnPicture | None
     model: Lineage | None
     loras: Sequence[Lineage] = ()
+    began: Sequence[Beginning] = ()
 
 
 def trace_drawing(ledger: Ledger, what: str) -> DrawingLineage:
@@ -120,7 +132,27 @@ def trace_drawing(ledger: Ledger, what: str) -> DrawingLineage:
         pictures = list(session.scalars(own))
     model = _lineage(ledger, drawing.model_sha256)
     loras = [one for sha256 in drawing.settings.get("lora_sha256", ()) if (one := _lineage(ledger, sha256))]
-    return DrawingLineage(f"drawing-{drawing.id}", drawing, pictures, picture, model, loras)
+    began = beginnings(ledger, drawing)
+    return DrawingLineage(f"drawing-{drawing.id}", drawing, pictures, picture, model, loras, began)
+
+
+def beginnings(ledger: Ledger, drawing: Drawing) -> list[Beginning]:
+    """See `DrawingLineage`. A person's drawing leads to own ones only, since others' are not to be seen."""
+    found: list[Beginning] = []
+    id, sha256 = drawing.id, drawing.start_sha256
+    columns = (Drawing.id, Drawing.start_sha256, Drawing.prompt, DrawnPicture.id.label("picture_id"))
+    whose = [] if drawing.person_id is None else [Drawing.person_id == drawing.person_id]
+    with ledger.engine.connect() as connection:
+        while sha256 is not None:
+            # Earlier ones: a picture that is drawn from itself, and not changed, has its own hash.
+            which = (DrawnPicture.sha256 == sha256, Drawing.id < id, *whose)
+            query = select(*columns).join(DrawnPicture, DrawnPicture.drawing_id == Drawing.id).where(*which)
+            row = connection.execute(query.order_by(Drawing.id.desc()).limit(1)).first()
+            if row is None:
+                break
+            found.append(Beginning(f"drawing-{row.id}", sha256, row.picture_id, row.prompt))
+            id, sha256 = row.id, row.start_sha256
+    return found
 
 
 def drawing_rows(found: DrawingLineage, ledger: Ledger) -> dict[str, Any]:
@@ -132,6 +164,7 @@ def drawing_rows(found: DrawingLineage, ledger: Ledger) -> dict[str, Any]:
         "pictures": [{"path": one.path, "seed": one.seed, "sha256": one.sha256} for one in found.pictures],
         "picture": found.picture and found.picture.sha256,
         "start_sha256": drawing.start_sha256,
+        "began": [{"drawing": one.name, "prompt": one.prompt, "sha256": one.picture} for one in found.began],
         "mask_sha256": drawing.mask_sha256,
         "model": {
             "name": drawing.model, "sha256": drawing.model_sha256,

@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 from malmoi.cli import app
 from malmoi.cli.draw import free_name
 from malmoi.cli.sheet import sheet
-from malmoi.files import sha256_of
+from malmoi.files import sha256_of, write_bytes
 from malmoi.image.files import read_picture
+from malmoi.workspace.drawings import NewDrawing, NewPicture, record_drawing, trace_drawing
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.ledger import Ledger
 from tests.tiny_pictures import write_tiny_pictures
@@ -89,6 +90,22 @@ def test_variations_take_the_words_of_the_picture(place: Path, tmp_path: Path) -
     made = json.loads(run(place, *words).stdout)
     assert made["prompt"] == "circle" and made["kind"] == "image" and made["strength"] == 0.6
     assert [Path(one["path"]).name for one in made["pictures"]] == ["circle-2.png", "circle-3.png"]
+    run(place, "red", "--from", tmp_path / "circle-3.png", "--steps", 2, "--out", tmp_path)
+    words = ["lineage", str(tmp_path / "red-1.png"), "--workspace", str(place / "workspace")]
+    began = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)["began"]
+    assert [one["sha256"] for one in began] == [sha256_of(tmp_path / f"circle-{n}.png") for n in (3, 1)]
+    shown = CliRunner().invoke(app, words).stdout
+    assert all(f"{one['drawing']}, circle" in shown for one in began)
+
+
+def test_a_picture_that_is_drawn_from_itself_has_a_beginning(tmp_path: Path) -> None:
+    write_bytes(tmp_path / "same.png", b"as it was")
+    sha256 = sha256_of(tmp_path / "same.png")
+    picture = NewPicture(tmp_path / "same.png", 1)
+    with Ledger.open(Workspace.open(tmp_path / "workspace")) as ledger:
+        for start in (None, sha256, sha256):
+            name = record_drawing(ledger, NewDrawing("circle", {}, "tiny", None, [picture], start))
+        assert [one.name for one in trace_drawing(ledger, name).began] == ["drawing-2", "drawing-1"]
 
 
 def test_a_mask_says_where_to_draw(place: Path, tmp_path: Path) -> None:

@@ -201,6 +201,19 @@ def test_a_picture_is_changed_and_a_part_of_it_is_drawn_again(client: httpx.Clie
     assert painted["kind"] == "inpaint" and np.array_equal(before[:, 16:], after[:, 16:])
     varied = draw(client, start=base64.b64encode(photo()).decode(), prompt="", strength=0.5)[-1]["drawing"]
     assert varied["kind"] == "image" and varied["strength"] == 0.5
+    assert [first["start_id"], painted["start_id"], varied["start_id"]] == [None, first["pictures"][0]["id"], None]
+    again = draw(client, start_id=painted["pictures"][0]["id"])[-1]["drawing"]
+    began = client.get(f"/api/drawings/{again['id']}/lineage").json()["began"]
+    assert [one["picture"] for one in began] == [painted["pictures"][0]["id"], first["pictures"][0]["id"]]
+
+
+def test_nobody_is_led_to_another_ones_drawing(client: httpx.Client, drawing: Running) -> None:
+    mine = draw(client)[-1]["drawing"]["pictures"][0]["id"]
+    file = base64.b64encode(client.get(f"/api/drawings/pictures/{mine}").content).decode()
+    with person(drawing) as other:
+        theirs = draw(other, start=file)[-1]["drawing"]
+        assert theirs["start_id"] is None and other.get(f"/api/drawings/{theirs['id']}/lineage").json()["began"] == []
+    assert draw(client, start=file)[-1]["drawing"]["start_id"] == mine
 
 
 def painter(drawing: Running) -> Any:
@@ -291,7 +304,8 @@ def test_a_person_has_two_drawings_at_once_at_most(drawing: Running) -> None:
             with client.stream("POST", "/api/drawings", json=bodies[1]) as two:
                 waiting = read_events(two)
                 next(waiting)
-                assert client.post("/api/drawings", json=bodies[2]).status_code == 429
+                refused = client.post("/api/drawings", json=bodies[2])
+                assert refused.status_code == 429 and refused.json()["error"]["code"] == "too_many_drawings"
     until(lambda: painter(drawing).is_idle)
 
 

@@ -41,6 +41,8 @@ export interface Drawing {
   hash: string | null;
   created_at: string;
   pictures: DrawnPicture[];
+  /** The own picture that it began with; null: it began with words, or with another picture. */
+  start_id: string | null;
 }
 
 export interface NewDrawing {
@@ -85,6 +87,8 @@ export interface DrawOrigin {
   lora_runs: DrawRun[];
   start_sha256: string | null;
   mask_sha256: string | null;
+  /** The own picture that it began with, the one with which that one began, … */
+  began: { drawing: string; prompt: string; picture: string }[];
 }
 
 export const pictureUrl = (id: string) => `/api/drawings/pictures/${id}`;

@@ -95,9 +95,14 @@ function Studio({ about }: { about: DrawAbout }) {
       (error) => setFault(faultFrom(error)),
     );
   const again = (drawing: Drawing) => {
-    const { prompt, negative, n, size, steps, guidance, sampler, seed } = drawing;
+    const { prompt, negative, n, size, steps, guidance, sampler, seed, start_id: id } = drawing;
     const [lora, scale] = loraOf(drawing.lora);
+    // A file of the person's own, and what was painted, are not kept: where they may still be in the form, they stay.
+    const start = drawing.kind === "text" ? null : id ? { url: pictureUrl(id), id } : choice.start;
+    const isSame = start !== null && (!id || choice.start?.id === id);
     change({
+      start, mask: drawing.kind === "inpaint" && isSame ? choice.mask : null,
+      ...(drawing.kind === "image" && { strength: String(drawing.strength) }),
       prompt, negative, n, size, steps: String(steps), guidance: String(guidance), sampler, seed: String(seed), scale,
       lora: about.loras.includes(lora) ? lora : "",
     });

@@ -79,7 +79,14 @@ function WhereFrom({ drawing }: { drawing: Drawing }) {
           <>
             <dt>{t("draw.where.began")}</dt>
             <dd>
-              <code>{origin.start_sha256.slice(0, 12)}</code>
+              {origin.began.length === 0 && <code>{origin.start_sha256.slice(0, 12)}</code>}
+              <ol>
+                {origin.began.map(({ drawing: name, prompt, picture }) => (
+                  <li key={picture}>
+                    <img className="drawn few thumb" src={pictureUrl(picture)} alt="" /> {prompt} <code>{name}</code>
+                  </li>
+                ))}
+              </ol>
             </dd>
           </>
         )}

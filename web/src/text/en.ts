@@ -213,6 +213,7 @@ export const en = {
   "fault.storage": "The server cannot store anything right now. Please try again.",
   "fault.too_large": "This is too large: at most {mb} MB are accepted.",
   "fault.too_long": "The message has {n} tokens, and the model reads {most} at most. Please shorten it.",
+  "fault.too_many_drawings": "Two of your drawings are not finished yet. Please wait for one of them.",
   "fault.too_many_logins": "Too many wrong tries. Please wait a little.",
   "fault.too_many_pictures": "You keep {most} pictures, which is the most. Delete some first.",
   "fault.too_many_requests": "Your earlier answers are still being written. Please wait for them.",

@@ -212,6 +212,7 @@ export const ko: Record<keyof typeof en, string> = {
   "fault.storage": "지금은 저장할 수 없습니다. 다시 해 보세요.",
   "fault.too_large": "너무 큽니다. {mb}MB까지 받습니다.",
   "fault.too_long": "메시지가 {n}토큰인데 모델은 {most}토큰까지 읽습니다. 줄여서 보내 주세요.",
+  "fault.too_many_drawings": "앞서 시킨 그림 두 건이 아직 끝나지 않았습니다. 하나가 끝나면 다시 해 보세요.",
   "fault.too_many_logins": "여러 번 틀렸습니다. 잠시 뒤 다시 해 보세요.",
   "fault.too_many_pictures": "그림을 {most}장까지 보관할 수 있습니다. 먼저 몇 장을 지워 주세요.",
   "fault.too_many_requests": "앞선 답을 아직 쓰고 있습니다. 끝나면 다시 해 보세요.",

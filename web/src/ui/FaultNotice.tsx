@@ -25,6 +25,7 @@ const KNOWN: Record<string, Key> = {
   offline: "fault.offline",
   other_origin: "fault.other_origin",
   storage: "fault.storage",
+  too_many_drawings: "fault.too_many_drawings",
   too_many_logins: "fault.too_many_logins",
   too_many_requests: "fault.too_many_requests",
   worse: "fault.worse",
