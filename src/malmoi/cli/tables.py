@@ -128,9 +128,9 @@ def drawing_tree(found: DrawingLineage, ledger: Ledger) -> Tree:
     )
     tree.add(f"[dim]settings:[/dim] {escape(printable(said))}")
     began = tree
-    for one in found.began:
-        said = f"{one.name}, {escape(printable(one.prompt))}" if one.prompt else one.name
-        began = began.add(f"[dim]began with:[/dim] {said} [dim]{one.picture[:12]}[/dim]")
+    for begun in found.began:
+        said = f"{begun.name}, {escape(printable(begun.prompt))}" if begun.prompt else begun.name
+        began = began.add(f"[dim]began with:[/dim] {said} [dim]{begun.picture[:12]}[/dim]")
     if drawing.start_sha256 is not None and not found.began:
         tree.add(f"[dim]began with:[/dim] {drawing.start_sha256[:12]}, not drawn in this workspace")
     if drawing.mask_sha256 is not None:
