@@ -5,6 +5,7 @@ from typing import Any
 
 from tests.browser.conftest import NAME
 from tests.browser.test_access import fits, serious_faults
+from tests.browser.test_teach import INVITE
 
 OpenPage = Callable[..., Any]
 
@@ -55,3 +56,31 @@ def test_a_guest_gets_another_role_and_changes_the_password(open_page: OpenPage)
     page.locator(".people li", has_text="Bora").get_by_role("button", name="Remove").click()
     page.get_by_role("dialog").get_by_role("button", name="Remove").click()
     page.locator(".people li", has_text="Bora").wait_for(state="detached")
+
+
+def test_who_signs_in_next_sees_nothing_of_the_one_before(open_page: OpenPage) -> None:
+    codes = [open_page("/chat").evaluate(INVITE, ["user"]) for _ in range(2)]
+    for name, code in zip(("Second", "First"), codes, strict=True):
+        page = open_page(f"/join#{code}", signed_in=False)
+        page.get_by_label("Name").fill(name)
+        page.get_by_label("Password", exact=True).fill("eight or more")
+        page.get_by_role("button", name="Join").click()
+        page.get_by_role("textbox", name="Message").wait_for()
+    page.get_by_role("textbox", name="Message").fill("Is this seen by others?")
+    page.get_by_role("button", name="Send").click()
+    page.get_by_role("button", name="Not good").wait_for()
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_label("Name").fill("Second")
+    page.get_by_label("Password", exact=True).fill("eight or more")
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_text("This is not here, or no longer.").wait_for()
+    assert page.get_by_text("Is this seen by others?").count() == 0
+
+
+def test_the_focus_comes_back_from_a_sheet(open_page: OpenPage) -> None:
+    page = open_page("/chat")
+    page.get_by_role("button", name="Settings of this chat").click()
+    page.get_by_role("dialog").wait_for()
+    page.keyboard.press("Escape")
+    page.get_by_role("dialog").wait_for(state="detached")
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Settings of this chat"

@@ -2,8 +2,17 @@
 
 import re
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
+from sqlalchemy import select
+
+from malmoi.feedback.accounts import members
+from malmoi.feedback.teach_items import RANK, Sampled, add_answers, add_question
+from malmoi.workspace.folder import Workspace
+from malmoi.workspace.ledger import Ledger
+from malmoi.workspace.service_schema import TeachItem
+from tests.browser.conftest import Site
 from tests.browser.test_access import fits, serious_faults
 
 OpenPage = Callable[..., Any]
@@ -171,3 +180,24 @@ def test_an_answer_is_written_kept_as_draft_changed_and_withdrawn(open_page: Ope
     page.get_by_text("To grind spices and grain.").wait_for()
     page.get_by_role("button", name="Withdraw").click()
     page.get_by_text("Nothing yet.").wait_for()
+
+
+def test_answers_that_were_called_bad_can_be_ranked_after_all(open_page: OpenPage, site: Site) -> None:
+    with closing(Ledger.open(Workspace(site.workspace))) as ledger:
+        owner = next(member["id"] for member in members(ledger) if member["role"] == "owner")
+        prompt = add_question(ledger, owner, "What is a funnel for?")
+        with ledger.engine.connect() as connection:
+            item = connection.scalar(select(TeachItem.id).where(TeachItem.prompt_id == prompt, TeachItem.kind == RANK))
+        add_answers(ledger, str(item), [Sampled(text, [], "stop", None, {}) for text in ("To fill.", "To pour.")])
+    page = join(open_page, "Twice")
+    page.get_by_role("button", name="Start").click()
+    for n in (1, 2, 3):
+        page.get_by_text(f"Practice {n} of 3").wait_for()
+        page.get_by_role("button", name="All bad").click()
+        page.get_by_role("button", name="Next", exact=True).click()
+    page.get_by_text("Practice").wait_for(state="detached")
+    page.get_by_role("button", name="All bad").click()
+    page.get_by_text("Saved.").wait_for()
+    page.get_by_role("link", name="Mine").click()
+    page.get_by_role("button", name="Change").click()
+    page.locator(".rank > li").nth(1).wait_for()

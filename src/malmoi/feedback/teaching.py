@@ -147,19 +147,25 @@ def mine(
 
 
 def overview(ledger: Ledger, person_id: str) -> dict[str, int]:
-    """How much waits for this person, and how much they have done: {"waiting", "done_today", "n_saved"}."""
+    """How much waits for this person, and how much they have done.
+
+    {"waiting": rankings, "to_write": questions that wait for a written answer, "done_today", "n_saved"}
+    """
     today = now().replace(hour=0, minute=0, second=0, microsecond=0)
     saved = (Lease.person_id == person_id, Lease.status == "saved")
     with ledger.engine.connect() as connection:
         counts = select(func.count()).select_from(Lease)
-        held = (
-            select(func.count())
-            .select_from(Lease)
-            .where(Lease.person_id == person_id, Lease.status == "open", Lease.expires_at > now())
-        )
-        n_waiting = len(_waiting(connection, person_id, RANK)) + (connection.scalar(held) or 0)
+        held = counts.join(TeachItem, TeachItem.id == Lease.item_id)
+        held = held.join(Chat, Chat.id == TeachItem.chat_id, isouter=True).where(allowed())
+        held = held.where(Lease.person_id == person_id, Lease.status == "open", Lease.expires_at > now())
+        waiting = {
+            kind: len(_waiting(connection, person_id, kind))
+            + (connection.scalar(held.where(TeachItem.kind == kind)) or 0)
+            for kind in (RANK, WRITE)
+        }
         return {
-            "waiting": n_waiting,
+            "waiting": waiting[RANK],
+            "to_write": waiting[WRITE],
             "done_today": connection.scalar(counts.where(*saved, Lease.saved_at >= today)) or 0,
             "n_saved": connection.scalar(counts.where(*saved)) or 0,
         }

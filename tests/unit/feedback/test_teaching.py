@@ -115,7 +115,7 @@ def test_consent_that_is_taken_back_takes_the_question_away(ledger: Ledger, mina
     held = teaching.next_item(ledger, ann)
     assert held is not None
     chats.change_chat(ledger, mina, chat, {"may_teach": False})
-    assert teaching.next_item(ledger, ann) is None and teaching.overview(ledger, ann)["waiting"] == 1
+    assert teaching.next_item(ledger, ann) is None and teaching.overview(ledger, ann)["waiting"] == 0
     chats.change_chat(ledger, mina, chat, {"may_teach": True})
     assert teaching.next_item(ledger, ann) == held
 
@@ -163,7 +163,7 @@ def test_an_item_goes_to_as_many_people_as_it_needs_each_once(ledger: Ledger, mi
     assert teaching.next_item(ledger, mina) is None  # two people have it
     teaching.save_ranks(ledger, ann, first["id"], [1, 2, 2])
     assert teaching.next_item(ledger, ann) is None
-    assert teaching.overview(ledger, ann) == {"waiting": 0, "done_today": 1, "n_saved": 1}
+    assert teaching.overview(ledger, ann) == {"waiting": 0, "to_write": 1, "done_today": 1, "n_saved": 1}
 
 
 def test_ones_own_question_comes_last(ledger: Ledger, mina: str, ann: str) -> None:

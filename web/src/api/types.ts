@@ -126,7 +126,6 @@ export interface Vote {
   vote: "up" | "down";
   reasons: Reason[];
   comment: string;
-  goes_to?: "teach" | "nowhere";
 }
 
 export interface Message {
@@ -139,7 +138,7 @@ export interface Message {
   error: Fault | null;
   answer: Spoken | null;
   vote: Vote | null;
-  better: null | { text: string; created_at: string; withdrawn: boolean; teaches: boolean };
+  better: null | { text: string; created_at: string; withdrawn: boolean };
 }
 
 export interface FullChat extends Chat {
@@ -240,7 +239,10 @@ interface Share {
 }
 
 export interface TeachState {
+  /** Rankings that wait for this person. */
   waiting: number;
+  /** Questions that wait for an answer that somebody writes. */
+  to_write: number;
   done_today: number;
   goal_today: number;
   practice_left: number;

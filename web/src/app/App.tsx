@@ -2,6 +2,7 @@ import { lazy, Suspense, useCallback, useEffect, useMemo, useState } from "react
 import { faultFrom, get } from "../api/client";
 import type { Fault, Me, Role } from "../api/types";
 import { ChatPage } from "../chat/ChatPage";
+import { forgetChats } from "../chat/chats";
 import { JoinPage } from "../people/JoinPage";
 import { SetupPage } from "../people/SetupPage";
 import { SignInPage } from "../people/SignInPage";
@@ -34,6 +35,8 @@ export function App() {
   useEffect(load, [load]);
 
   const status = usePolledStatus(Boolean(me?.person));
+  const signedIn = me?.person?.id;
+  useEffect(() => forgetChats, [signedIn]);
   const session = useMemo(() => me?.person && { me, person: me.person, setMe }, [me]);
 
   if (!me) return fault && <FaultNotice fault={fault} onRetry={load} />;

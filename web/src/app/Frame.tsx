@@ -1,8 +1,10 @@
 import { useEffect, useState, type ReactNode } from "react";
-import { post } from "../api/client";
+import { faultFrom, post } from "../api/client";
+import type { Fault } from "../api/types";
 import { History } from "../chat/History";
 import { useText } from "../text";
 import { Button } from "../ui/Button";
+import { FaultNotice } from "../ui/FaultNotice";
 import { Icon, type IconName } from "../ui/Icon";
 import { LanguageButton, ThemeButton } from "./Looks";
 import { linkTo, useRoute } from "./route";
@@ -16,9 +18,15 @@ export function Frame({ children }: { children: ReactNode }) {
   const route = useRoute();
   const status = useStatus();
   const [open, setOpen] = useState(false);
+  const [fault, setFault] = useState<Fault | null>(null);
   const address = route.join("/");
   useEffect(() => setOpen(false), [address]);
   const chats = person.role !== "labeler";
+  const signOut = () =>
+    post("/api/logout").then(
+      () => setMe({ ...me, person: null }),
+      (error) => setFault(faultFrom(error)), // the browser is still signed in
+    );
   const place = chats ? (route[0] ?? "chat") : route[0] === "account" ? "account" : "teach";
 
   return (
@@ -70,13 +78,14 @@ export function Frame({ children }: { children: ReactNode }) {
             <Icon name="person" /> <span className="hidden">{t("place.account")}: </span>
             {person.name}
           </a>
-          <Button look="plain" onClick={() => void post("/api/logout").finally(() => setMe({ ...me, person: null }))}>
+          <Button look="plain" onClick={() => void signOut()}>
             {t("sign_out")}
           </Button>
         </div>
       </aside>
       <main id="main" tabIndex={-1}>
         {me.warning === "no_tls" && <p className="notice warn small">{t("frame.no_tls")}</p>}
+        {fault && <FaultNotice fault={fault} onClose={() => setFault(null)} />}
         {children}
       </main>
     </div>

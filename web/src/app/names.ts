@@ -60,7 +60,12 @@ const LEFT_OUT: Record<string, Key> = {
   "no ranking: one answer": "left_out.one_answer",
   "ranks are whole numbers, 1 for the best": "left_out.ranks",
   "roles do not alternate": "left_out.roles",
+  "a question within a conversation": "left_out.within",
+  "more than 1,000 questions": "left_out.too_many",
+  "not as a workspace writes it": "left_out.changed",
+  "ranked otherwise before, by the same person": "left_out.otherwise",
   "the same answer twice": "left_out.twice",
+  "the same id with other contents": "left_out.other",
   "messages without words": "left_out.wordless",
 };
 

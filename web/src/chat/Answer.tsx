@@ -59,7 +59,7 @@ export const Answer = memo(function Answer(props: Props) {
       {writing ? (
         <BetterEditor message={message} conversation={conversation} onClose={() => setWriting(false)} />
       ) : (
-        <BetterAnswer message={message} conversation={conversation} />
+        <BetterAnswer message={message} mayTeach={props.mayTeach} conversation={conversation} />
       )}
       {asking && <WhereFrom message={message} onClose={() => setAsking(false)} />}
     </article>

@@ -16,7 +16,7 @@ interface Props {
 const unchanged = () => ({});
 
 /** The better answer that this person wrote, and what it does. */
-export function BetterAnswer({ message, conversation }: Props) {
+export function BetterAnswer({ message, mayTeach, conversation }: Props & { mayTeach: boolean }) {
   const t = useText();
   const { better } = message;
   if (!better || better.withdrawn) return null;
@@ -34,7 +34,7 @@ export function BetterAnswer({ message, conversation }: Props) {
         </Button>
       </div>
       <Markdown text={better.text} />
-      <p className="small quiet">{better.teaches ? t("better.teaches") : t("better.kept")}</p>
+      <p className="small quiet">{mayTeach ? t("better.teaches") : t("better.kept")}</p>
     </section>
   );
 }

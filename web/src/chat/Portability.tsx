@@ -9,6 +9,7 @@ import { chatsChanged } from "./changes";
 interface Taken {
   n_chats: number;
   n_messages: number;
+  n_left_out: number;
 }
 
 /** All chats out into a file, and in again. */
@@ -34,7 +35,8 @@ export function Portability() {
       {fault && <FaultNotice fault={fault} onClose={() => setFault(null)} />}
       {taken && (
         <p className="small" role="status">
-          {t("history.imported", { chats: taken.n_chats, messages: taken.n_messages })}
+          {t("history.imported", { chats: taken.n_chats, messages: taken.n_messages })}{" "}
+          {taken.n_left_out > 0 && t("add.left_out", { n: taken.n_left_out, reason: t("left_out.wordless") })}
         </p>
       )}
       <a className="button plain" href="/api/chats/export" download>

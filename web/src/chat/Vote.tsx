@@ -74,7 +74,6 @@ export function VoteReasons({ message, mayTeach, conversation }: Props & { mayTe
   const t = useText();
   const { vote } = message;
   if (vote?.vote !== "down") return null;
-  const teaches = vote.goes_to ? vote.goes_to === "teach" : mayTeach;
   return (
     <div className="reasons">
       <div className="row" role="group" aria-label={t("vote.why")}>
@@ -94,7 +93,7 @@ export function VoteReasons({ message, mayTeach, conversation }: Props & { mayTe
         })}
       </div>
       <p className="small quiet" role="status">
-        {teaches ? t("vote.goes_to_teach") : t("vote.kept")}
+        {mayTeach ? t("vote.goes_to_teach") : t("vote.kept")}
       </p>
     </div>
   );

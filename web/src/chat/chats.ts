@@ -12,7 +12,7 @@ export function keep(conversation: Conversation): void {
   open.set(conversation.id, conversation);
 }
 
-/** Another person signs in: nothing of the one before stays in memory. */
+/** Somebody signs out: nothing of theirs stays in memory, for whoever signs in next. */
 export function forgetChats(): void {
   open.clear();
 }

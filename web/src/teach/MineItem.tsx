@@ -20,7 +20,7 @@ export function MineItem(props: { item: Item; busy: boolean; onChange: () => voi
       </div>
       {saved.unrankable && <p>{saved.unrankable === "all_bad" ? t("rank.all_bad") : t("rank.cant_tell")}</p>}
       {saved.text && <p className="said">{saved.text}</p>}
-      {saved.ranks && <Ranked item={item} ranks={saved.ranks} />}
+      {saved.ranks?.length ? <Ranked item={item} ranks={saved.ranks} /> : null}
       <div className="row">
         <Button disabled={props.busy} onClick={props.onChange}>{t("mine.change")}</Button>
         <Button look="plain" disabled={props.busy} onClick={props.onWithdraw}>

@@ -22,7 +22,7 @@ type Input = "mouse" | "keyboard" | "touch";
 
 function beginning(item: Item): { order: Order; touched: boolean } {
   if (item.draft?.order) return { order: item.draft.order, touched: true };
-  if (item.saved?.ranks) return { order: orderOf(item.saved.ranks), touched: true };
+  if (item.saved?.ranks?.length) return { order: orderOf(item.saved.ranks), touched: true };
   return { order: asShown(item.answers.length), touched: false };
 }
 

@@ -8,7 +8,7 @@ import { RankEditor } from "./RankEditor";
 import { Saving } from "./Saving";
 import { useItem } from "./useItem";
 
-export function RankPage({ onSaved, waiting }: { onSaved: () => void; waiting: number }) {
+export function RankPage({ onSaved, toWrite }: { onSaved: () => void; toWrite: number }) {
   const t = useText();
   const [language] = useLanguage();
   const work = useItem("rank", onSaved);
@@ -26,7 +26,7 @@ export function RankPage({ onSaved, waiting }: { onSaved: () => void; waiting: n
           <Button onClick={() => void work.next()}>{t("teach.next")}</Button>
         </div>
       )}
-      {item === null && <NothingWaits writing={waiting} />}
+      {item === null && <NothingWaits writing={toWrite} />}
       {item?.practice && (
         <p className="notice small">{t("practice.about", { n: item.practice.number, of: item.practice.of })}</p>
       )}

@@ -78,7 +78,7 @@ export function TeachPage() {
           </div>
         </>
       )}
-      {state && !newcomer && <Page key={tab} onSaved={load} waiting={state.waiting} />}
+      {state && !newcomer && <Page key={tab} onSaved={load} toWrite={state.to_write} />}
       {guide && (
         <Dialog title={t("guide.title")} onClose={() => setGuide(false)}>
           <Guideline own={state?.guideline ?? null} />
