@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import to_jsonable_python
 
 from malmoi.errors import RENAME, ConfigError, printable
 
@@ -31,7 +32,7 @@ class Settings(BaseModel):
         return {
             first.get(name, name): value
             for name, value in dumped.items()
-            if name not in cls.added or value != cls.model_fields[name].default
+            if name not in cls.added or value != to_jsonable_python(cls.model_fields[name].default)
         }
 
 

@@ -69,10 +69,15 @@ def refuse_unused(
     for key, switch, is_dead, why in rules:
         is_read = switch.startswith(READS)
         value = (reads or {}).get(switch.removeprefix(READS)) if is_read else _value(settings, switch)
-        given, turned = (any(f"{prefix}{name}.".startswith(f"{one}.") for one in changed) for name in (key, switch))
+        given, turned = (any(_overlap(f"{prefix}{name}", one) for one in changed) for name in (key, switch))
         turned = turned or (is_read and bool(changed))  # settings of other stages decide what is available to read
         if _is_in(table, key) and is_dead(value) and (given or not turned):
             raise ConfigError(f"{'--set' if given else where}: {prefix}{key}: does nothing here: {why}; leave it out")
+
+
+def _overlap(key: str, other: str) -> bool:
+    """Whether one of two keys is in the other: a table holds its settings."""
+    return f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.")
 
 
 def _is_in(table: Any, key: str) -> bool:

@@ -1,5 +1,6 @@
 """`malmoi corpus build|show|trace|remove`: the web's archives as text to train on."""
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +10,7 @@ from malmoi.cli.options import HELP, Json, On, WorkspaceOption, a_path
 
 if TYPE_CHECKING:
     from malmoi.workspace.ledger import Ledger
+    from malmoi.workspace.schema import Run
 
 app = typer.Typer(
     help="Build a corpus from archives of the web, and trace each page of it.", no_args_is_help=True,
@@ -119,7 +121,16 @@ def show(
 @app.command()
 def trace(
     page: Annotated[str, typer.Argument(metavar="ID|URL", help="Id or address of a page.", show_default=False)],
-    folder: Folder,
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="CORPUS",
+            help="Folder of a corpus; without it, those that the runs of the workspace have read.",
+            parser=a_path,
+            show_default=False,
+        ),
+    ] = None,
+    workspace: WorkspaceOption = Path("workspace"),
     as_json: Json = False,
 ) -> None:
     """Follow a page down to its record: archive, byte, date, licence, and what each step did to it.
@@ -128,11 +139,12 @@ def trace(
     Example:
       malmoi corpus trace 3fa92c41d7e0b518 web
       malmoi corpus trace https://example.org/tea web
+      malmoi corpus trace 3fa92c41d7e0b518 --workspace W
     """
     from malmoi.cli.printing import print_json, printable
     from malmoi.corpus.built import trace as find
 
-    found = find(folder, page)
+    found = find(folder, page) if folder else trace_in(workspace, page)
     if as_json:
         print_json(found)
         return
@@ -147,6 +159,7 @@ def trace(
         for name in ("title", "author", "date", "license", "origin", "language")
         if name in known
     ]
+    lines[:0] = [f"corpus: {found['corpus']}"] if "corpus" in found else []
     lines += [
         f"{one['step']}: {', '.join(f'{k} {v}' for k, v in one.items() if k != 'step')}" for one in known["steps"]
     ]
@@ -189,18 +202,53 @@ def remove(
                 print(printable(f"has read the earlier version: {name}"))
 
 
+def corpora_of(ledger: "Ledger", run: "Run") -> list[Path]:
+    """Folders in which a corpus that a run has read may be: the one that it built, and that of its text."""
+    from malmoi.corpus.form import WEB
+    from malmoi.workspace.folder import Workspace
+
+    text = str(run.settings.get("text") or "")
+    return [Workspace(ledger.root).runs / run.id / WEB, *([Path(text), Path(text).parent] if text else [])]
+
+
+def trace_in(workspace: Path, page: str) -> dict[str, Any]:
+    """A page of a corpus that a run of the workspace has read, the latest first. Raises DataError if none has it."""
+    from malmoi.corpus.built import trace as find
+    from malmoi.corpus.form import INDEX, PLAN
+    from malmoi.errors import DataError
+    from malmoi.workspace.folder import Workspace
+    from malmoi.workspace.ledger import Ledger
+
+    here, looked = Workspace(workspace), list[Path]()
+    if here.exists:
+        with Ledger.open(here, only_read=True) as ledger:
+            for run in reversed(ledger.runs()):
+                looked += corpora_of(ledger, run) if run.stage == "corpus" else ()
+    looked = [folder for folder in dict.fromkeys(looked) if (folder / INDEX).exists() and (folder / PLAN).exists()]
+    gone: dict[str, Any] | None = None
+    for folder in looked:
+        with contextlib.suppress(DataError):
+            if (found := find(folder, page))["kept"]:
+                return found | {"corpus": str(folder)}
+            gone = gone or found | {"corpus": str(folder)}
+    if gone is None:
+        said = ", ".join(map(str, looked)) or "none; give the folder of one"
+        raise DataError(f"{page}: in no corpus that a run of {workspace} has read ({said})")
+    return gone
+
+
 def readers(ledger: "Ledger", folder: Path) -> list[str]:
     """What runs made that have read a corpus: those of its corpus stages, and all that was made from them."""
     below = folder.resolve()
-    runs = [run for run in ledger.runs() if _is_below(run.settings.get("text") or "", below)]
+    runs = [run for run in ledger.runs() if any(_is_below(one, below) for one in corpora_of(ledger, run)[:2])]
     made = {one.sha256: one for run in runs for one in ledger.artefacts_of(run.id).values()}
     for sha256 in list(made):
         made |= {one.sha256: one for one in ledger.descendants(sha256)}
     return [f"{one.kind} of run {one.run_id}" for one in made.values() if one.kind != "documents"]
 
 
-def _is_below(text: str, folder: Path) -> bool:
-    return bool(text) and (Path(text).resolve() == folder or folder in Path(text).resolve().parents)
+def _is_below(path: Path, folder: Path) -> bool:
+    return path.resolve() == folder or folder in path.resolve().parents
 
 
 def told(found: dict[str, Any], folder: Path) -> list[str]:

@@ -10,6 +10,7 @@ import time
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -156,6 +157,8 @@ def _best(parts: _Parts, settings: Settings, counts: Counts, drop: _Drop) -> np.
 
 def _without_copies(parts: _Parts, kept: np.ndarray, settings: Settings, counts: Counts, drop: _Drop) -> np.ndarray:
     """Numbers of the pages that are no copy of an earlier one."""
+    if not settings.drop_copies:
+        return kept
     began = time.process_time()
     _, first, of_text = np.unique(parts.digests[kept], axis=0, return_index=True, return_inverse=True)
     original = kept[first[of_text.reshape(-1)]]
@@ -229,31 +232,26 @@ def write_shards(folder: Path, pages: Iterator[Page]) -> tuple[list[dict[str, An
     """Write the pages into a folder; returns the shards, where each page is, and what the report tells of them."""
     shards, where = list[dict[str, Any]](), array("Q")
     languages, licenses, domains = Counter[str](), Counter[str](), Counter[str]()
-    lengths, n_text, rows = array("I"), 0, list[bytes]()
-
-    def flush() -> None:
+    lengths, n_text = array("I"), 0
+    following = iter(pages)
+    while (first := next(following, None)) is not None:
         path = folder / f"{len(shards):05d}.jsonl.gz"
-        write_gzip(path, rows)
-        shards.append({"file": f"{DATA}/{path.name}", "rows": len(rows), "sha256": sha256_of(path)})
-        rows.clear()
-
-    held = 0
-    for page in pages:
-        row = to_json(page.to_row()).encode() + b"\n"
-        where.extend((int(page.id, 16), len(rows) << 32 | len(shards)))
-        rows.append(row)
-        held += len(row)
-        known = page.metadata
-        languages[known["language"]] += 1
-        licenses[known.get("license", "unknown")] += 1
-        domains[clean.family(known["url"]) if "://" in known["url"] else known["archive"]] += 1
-        lengths.append(len(page.text))
-        n_text += len(page.text.encode())
-        if held > SHARD_BYTES:
-            flush()
-            held = 0
-    if rows:
-        flush()
+        held = n_rows = 0
+        with _gzipped(path) as file:
+            for page in chain([first], following):
+                row = to_json(page.to_row()).encode() + b"\n"
+                file.write(row)
+                where.extend((int(page.id, 16), n_rows << 32 | len(shards)))
+                held, n_rows = held + len(row), n_rows + 1
+                known = page.metadata
+                languages[known["language"]] += 1
+                licenses[known.get("license", "unknown")] += 1
+                domains[clean.family(known["url"]) if "://" in known["url"] else known["archive"]] += 1
+                lengths.append(len(page.text))
+                n_text += len(page.text.encode())
+                if held > SHARD_BYTES:
+                    break
+        shards.append({"file": f"{DATA}/{path.name}", "rows": n_rows, "sha256": sha256_of(path)})
     told = {"n_text_bytes": n_text, "languages": dict(languages.most_common()),
             "licenses": dict(licenses.most_common()),
             "domains": dict(domains.most_common(30)), "n_domains": len(domains),

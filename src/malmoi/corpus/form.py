@@ -16,6 +16,8 @@ INDEX, PLAN, PARTS, DATA, DROPPED, IDS, TIMES, CLASSIFIER = (
 STEPS = (
     "read", "extract", "language", "quality", "share", "near", "lines", "contamination", "personal", "remove"
 )  # fmt: skip
+WEB = "web"
+"""Folder of the corpus that a recipe's run has built, in the folder of the run."""
 FORM = 3
 SAMPLE_CHARS, N_SAMPLES = 600, 20
 
@@ -25,6 +27,8 @@ class Settings(config.Settings):
 
     languages: tuple[str, ...] = ("ko", "en")
     """Languages to keep, as ISO 639 codes; empty: all."""
+    main_text: bool = True
+    """Keep the main text of a page; else all that is seen of it, menus too."""
     honour_reservations: bool = True
     """Leave out pages whose owner says noai, or reserves text and data mining (TDM)."""
     min_score: float = Field(0.45, ge=0, le=1)
@@ -36,6 +40,8 @@ class Settings(config.Settings):
     keep_share: float | None = Field(None, gt=0, le=1)
     """Share of the pages of each language that is kept, the best by the classifier, without labels by the score of
     prose. Without a share, the classifier keeps what it takes to be more likely a page to keep; without labels, all."""
+    drop_copies: bool = True
+    """Keep the first of several copies."""
     near_from: float = Field(0.5, gt=0, le=1)
     """Share of common 12-character pieces from which two texts are copies; 1 keeps all but exact copies."""
     repeated_lines: bool = True

@@ -88,7 +88,7 @@ def _built(folder: Path) -> Iterator[Page]:
 def _of_files(given: Path) -> Iterator[Page]:
     sources, _ = find_sources([str(given)])
     with tempfile.TemporaryDirectory() as scratch:
-        yield from islice(pages_in(sources, Path(scratch), EVERYTHING, None, Counts(), []), FROM_FIRST)
+        yield from islice(pages_in(sources, Path(scratch), EVERYTHING, None, Counts(), lambda one: None), FROM_FIRST)
 
 
 def label_row(id_: str, text: str, label: int | None, about: Mapping[str, Any]) -> dict[str, Any]:

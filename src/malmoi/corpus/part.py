@@ -2,7 +2,7 @@
 
 import io
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,31 +15,33 @@ from malmoi.corpus.steps import language, near, quality
 from malmoi.corpus.steps.archive import Record
 from malmoi.corpus.steps.learned import Classifier
 from malmoi.corpus.steps.page import Dropped, Page
-from malmoi.files import to_json, write_bytes, write_json, write_jsonl
+from malmoi.files import open_atomic, to_json, write_bytes, write_json
 from malmoi.text import text_digest
 
 
 def read_part(number: int, sources: Sequence[Source], folder: Path, settings: Settings) -> None:
     """Read, extract, tell the language and judge one part; its counts are written last."""
-    counts, dropped = Counts(), list[Dropped]()
+    counts, stem = Counts(), folder / f"{number:05d}"
     digests, starts, signed, texts = list[bytes](), [0], list[np.ndarray](), list[str]()
     scores, languages = list[float](), list[str]()
     path = folder.parent / CLASSIFIER
     classifier = Classifier.load(path) if settings.labels else None
-    rows = io.BytesIO()
-    for page in pages_in(sources, folder, settings, classifier, counts, dropped):
-        rows.write(to_json(page.to_row()).encode() + b"\n")
-        starts.append(rows.tell())
-        digests.append(text_digest(page.text))
-        scores.append(page.metadata["steps"][-1]["score"])
-        languages.append(page.metadata["language"])
-        texts.append(page.text)
-        if len(texts) == 500:
-            signed.append(_signed(texts, counts))
-    signed.append(_signed(texts, counts))
-    stem = folder / f"{number:05d}"
-    write_bytes(stem.with_suffix(".jsonl"), rows.getvalue())
-    write_jsonl(stem.with_suffix(".dropped"), (dropped_row(one) for one in dropped))
+    # Texts go to the disk one by one: an archive may be larger than memory.
+    with open_atomic(stem.with_suffix(".jsonl")) as rows, open_atomic(stem.with_suffix(".dropped")) as gone:
+
+        def drop(one: Dropped) -> None:
+            gone.write(to_json(dropped_row(one)).encode() + b"\n")
+
+        for page in pages_in(sources, folder, settings, classifier, counts, drop):
+            rows.write(to_json(page.to_row()).encode() + b"\n")
+            starts.append(rows.tell())
+            digests.append(text_digest(page.text))
+            scores.append(page.metadata["steps"][-1]["score"])
+            languages.append(page.metadata["language"])
+            texts.append(page.text)
+            if len(texts) == 500:
+                signed.append(_signed(texts, counts))
+        signed.append(_signed(texts, counts))
     _write_array(stem.with_suffix(".bands"), np.ascontiguousarray(np.concatenate(signed).T))
     buffer = io.BytesIO()
     np.savez(buffer, digests=np.frombuffer(b"".join(digests), np.uint64).reshape(-1, 2), scores=np.array(scores),
@@ -68,9 +70,9 @@ def dropped_row(one: Dropped) -> dict[str, str]:
 
 def pages_in(
     sources: Sequence[Source], folder: Path, settings: Settings, classifier: Classifier | None, counts: Counts,
-    dropped: list[Dropped],
+    drop: Callable[[Dropped], None],
 ) -> Iterator[Page]:  # fmt: skip
-    """The pages of files that are kept so far; the others are added to `dropped`. folder: for files that are fetched"""
+    """The pages of files that are kept so far; `drop` is called with the others. folder: for files that are fetched"""
     folder.mkdir(parents=True, exist_ok=True)
     for source in sources:
         stream = read_source(source, folder)
@@ -90,7 +92,7 @@ def pages_in(
                 yield made
             else:
                 counts.drop(made)
-                dropped.append(made)
+                drop(made)
 
 
 def _judged(
@@ -131,7 +133,7 @@ def _judged(
 
 
 def _extracted(record: Record, source: Source, settings: Settings) -> Page | Dropped:
-    found = extraction.extract(record, honour=settings.honour_reservations)
+    found = extraction.extract(record, honour=settings.honour_reservations, main=settings.main_text)
     page = Page.of("", source.name, record.offset, record.url)
     if isinstance(found, str):
         return drop(page, "extract", found)

@@ -1,10 +1,11 @@
 """What a corpus is built from: archives, folders, lists and addresses -> parts, each read by one worker."""
 
 import glob
+import hashlib
 import os
 import secrets
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 
 from malmoi.corpus.addresses import public
 from malmoi.corpus.folder import Errors, ReadReport, read_files
+from malmoi.corpus.form import Settings
 from malmoi.corpus.readers import reader_of
 from malmoi.corpus.remote import WEB, fetch, find_remote, is_remote
 from malmoi.corpus.steps.archive import GZIP, Passed, Record, is_archive, read_archive
@@ -48,6 +50,22 @@ def find_sources(given: Sequence[str]) -> tuple[list[Source], dict[str, int]]:
         for one in _files(source, passed):
             found.setdefault(one.path, one)
     return _named_apart(sorted(found.values(), key=lambda one: (one.name, one.path))), passed
+
+
+def identity(given: Sequence[str], settings: Settings, of_file: Callable[[Path], str]) -> str:
+    """SHA-256 over the files that a corpus is built of, with those that its settings name; of what is remote the size.
+
+    of_file: returns a file's SHA-256
+    """
+    digest = hashlib.sha256()
+    for one in find_sources(given)[0]:
+        known = str(one.n_bytes) if is_remote(one.path) else of_file(Path(one.path))
+        digest.update(f"{one.name}\0{known}\n".encode())
+    for path in (*settings.evaluation_sets, *settings.labels):
+        if not Path(path).is_file():
+            raise DataError(f"{path}: no such file; evaluation_sets and labels name files of JSON lines")
+        digest.update(f"{of_file(Path(path))}\n".encode())
+    return digest.hexdigest()
 
 
 def _named_apart(sources: list[Source]) -> list[Source]:

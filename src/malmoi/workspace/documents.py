@@ -121,6 +121,6 @@ def _made_from(workspace: Workspace, index: Path) -> tuple[str, Path] | None:
     with contextlib.suppress(UserError), Ledger.open(workspace, only_read=True) as ledger:
         for node in ledger.lineage(run.name).walk():
             if node.run.stage == CORPUS and (out := workspace.runs / node.run.id / OUT).is_dir():
-                text = str(node.run.settings.get("text") or "")
+                text = str(node.run.settings.get("text") or next(iter(node.run.settings.get("sources") or ()), ""))
                 return (Path(text).name if text else PYTHON), out
     return None

@@ -93,8 +93,11 @@ def _looks_like(body: bytes) -> str:
     return str(detect_encoding(body[: 1 << 16]) or "")
 
 
-def extract(record: Record, *, honour: bool = True) -> Extracted | str:
-    """The main text of a record, or why there is none: a reason that is counted. honour: see `reserved_by`"""
+def extract(record: Record, *, honour: bool = True, main: bool = True) -> Extracted | str:
+    """The main text of a record, or why there is none: a reason that is counted.
+
+    honour: see `reserved_by`; main: False gives all that is seen of a page, without what its readers know of it
+    """
     if len(record.body) > MAX_HTML_BYTES:
         return f"a page larger than {MAX_HTML_BYTES >> 20} MB"
     html, charset = decode(record.body, record.charset)
@@ -104,9 +107,13 @@ def extract(record: Record, *, honour: bool = True) -> Extracted | str:
         return f"reserved by its owner: {said}"
     if html.count("<a ") > MAX_LINKS:
         return f"more than {MAX_LINKS:,} links"
-    quick = _quick(html)
+    quick = _quick(html, main)
     if len(quick) < MIN_CHARS:
         return "too little text"
+    link = _LICENSE_LINK.search(html)
+    license_ = _license(link) if link else "unknown"
+    if not main:
+        return Extracted(normalise(quick), license=license_, reader="resiliparse", charset=charset)
     found = _trafilatura(html, record.url)
     text, reader = found.get("text") or "", "trafilatura"
     if len(text) < len(quick) / 2:
@@ -116,11 +123,8 @@ def extract(record: Record, *, honour: bool = True) -> Extracted | str:
     text = normalise(text)
     if not text:
         return "no main text"
-    link = _LICENSE_LINK.search(html)
-    return Extracted(
-        text, found.get("title") or "", found.get("date") or "", found.get("author") or "",
-        _license(link) if link else "unknown", found.get("language") or "", reader, charset,
-    )  # fmt: skip
+    title, date, author, language = (found.get(name) or "" for name in ("title", "date", "author", "language"))
+    return Extracted(text, title, date, author, license_, language, reader, charset)
 
 
 def _license(link: "re.Match[str]") -> str:
@@ -131,10 +135,10 @@ def _license(link: "re.Match[str]") -> str:
     return f"CC-{name.upper()}-{version}" if version else f"CC-{name.upper()}"
 
 
-def _quick(html: str) -> str:
+def _quick(html: str, main: bool = True) -> str:
     from resiliparse.extract.html2text import extract_plain_text
 
-    return str(extract_plain_text(html, main_content=True, alt_texts=False))
+    return str(extract_plain_text(html, main_content=main, alt_texts=False))
 
 
 def _trafilatura(html: str, url: str) -> dict[str, Any]:
