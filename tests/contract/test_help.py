@@ -20,9 +20,13 @@ from malmoi.cli import app
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
 INTRODUCTION = """# Command line
 
-Exit codes: 0; 2 for a mistake that you can mend, in one line on stderr; 130 when stopped, and the same command goes on
-where it was; 141 when whoever read the output has left
-(`| head`); 1 for a bug in Malmoi: please report it, with what `malmoi --debug …` or `MALMOI_DEBUG=1` shows.
+Exit codes:
+
+- 0: done.
+- 2: a mistake that you can mend, in one line on stderr.
+- 130: stopped; the same command continues from there.
+- 141: the program that read the output has ended (`| head`).
+- 1: a bug in Malmoi. Please report it, with what `malmoi --debug …` or `MALMOI_DEBUG=1` shows.
 
 `malmoi help COMMAND` is `malmoi COMMAND --help`; `malmoi quantize` is `malmoi quantise`. `malmoi --install-completion`
 lets bash, zsh and fish complete commands, options, and the names of models, runs, recipes, stages and workspaces;

@@ -102,7 +102,7 @@ def build(config: Config, inputs: Inputs) -> Job:
     rankings = read_rankings(inputs.data, tokenizer, template, policy.config.seq_len)
     rankings = [ranking for ranking in rankings if len(set(ranking.ranks)) > 1]
     if not rankings:
-        raise DataError(f"{inputs.data}: every ranking is a tie; DPO needs answers of which one is ranked higher")
+        raise DataError(f"{inputs.data}: every ranking is a tie; DPO needs two answers with different ranks")
     steps = ranking_steps(
         rankings, tokenizer.pad_id, config.batch_size, config.micro_batch_size, config.seed, n_repeated=1
     )

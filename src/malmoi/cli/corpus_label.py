@@ -41,7 +41,7 @@ def label(
     language: Annotated[str, typer.Option(metavar="CODE", help="Only pages in this language, such as ko.")] = "",
     n: Annotated[int, typer.Option("-n", min=1, max=100_000, help="Pages to ask about, at most.")] = 300,
 ) -> None:
-    """Say of pages whether they are worth keeping, and let a classifier of your own learn from it.
+    """Judge which pages are worth keeping, and let a classifier of your own learn from that.
 
     One key for each page; every answer is saved at once, and the same command goes on another time. The pages come in a
     random order. Files of several people go together into `malmoi corpus build --set labels=[...]`, which trains the

@@ -39,7 +39,7 @@ def data_add(
 
     Documents are copied into the workspace and looked up. Answers, rankings and questions may be in any form that
     `malmoi data show` reads, or as `malmoi data export` wrote them; the next `malmoi improve` learns from them. The
-    same file again adds nothing. A file of which nothing would be learned is refused.
+    same file again adds nothing. A file is refused if nothing would be learned from it.
 
     \b
     Example:
@@ -168,7 +168,7 @@ def data_remove(
 def data_freeze(whose: Whose = "people", workspace: WorkspaceOption = Path("workspace"), as_json: Json = False) -> None:
     """Freeze the rankings and answers that may be learned from now, each into a file that never changes.
 
-    The same selection gives the same bytes. What somebody withdrew, or keeps from teaching, is not in it.
+    The same selection gives the same bytes. It leaves out what people withdrew, and chats that may not teach.
 
     \b
     Example:
@@ -216,7 +216,7 @@ def data_export(
 ) -> None:
     """Write rankings or answers to a file, for other tools, or for `malmoi data add` in another workspace.
 
-    pairs has a row for each two answers of which one is better: prompt, chosen, rejected, and the group they are from.
+    pairs has a row for each two answers if one is better: prompt, chosen, rejected, and the group they are from.
     labels is what people said of pages, keep or drop: `malmoi corpus build --set labels=[...]` learns from it.
 
     \b
@@ -246,7 +246,7 @@ def data_export(
 @app.command("forget")
 def data_forget(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The person's name, or id.", show_default=False)],
-    yes: Annotated[bool, typer.Option("--yes", help="Do it; else it is only said what has learned from them.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; otherwise only list what has learned from them.")] = False,
     workspace: WorkspaceOption = Path("workspace"),
     as_json: Json = False,
 ) -> None:

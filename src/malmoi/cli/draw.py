@@ -22,7 +22,7 @@ Prompt = Annotated[
     str | None,
     typer.Argument(
         metavar="PROMPT",
-        help="What to draw. Left out with --from: what that picture says of itself.",
+        help="What to draw; with --from, by default the words of that picture.",
         show_default=False,
     ),
 ]
@@ -41,7 +41,7 @@ Steps = Annotated[int | None, typer.Option(metavar="N", help="Steps from noise t
 Guidance = Annotated[
     float | None, typer.Option(metavar="X", help="How closely to follow the prompt.", show_default=MODELS)
 ]
-Negative = Annotated[str, typer.Option(metavar="TEXT", help="What to lead away from.", show_default=False)]
+Negative = Annotated[str, typer.Option(metavar="TEXT", help="What should not be in the picture.", show_default=False)]
 Seed = Annotated[
     int | None,
     typer.Option(metavar="N", min=0, max=MOST_SEED, help="Seed of the first picture.", show_default="random"),
@@ -103,7 +103,7 @@ def draw(
 ) -> None:
     """Draw pictures of a sentence; with --from a picture is changed or varied, with --mask only a part of it.
 
-    Each picture is a PNG file that says how it was drawn. With the same model and seed it is drawn again. In a
+    Each picture is a PNG file that says how it was drawn. The same model and seed draw it again. In a
     workspace `malmoi lineage FILE` follows it to its model, and to what that was trained on.
 
     \b

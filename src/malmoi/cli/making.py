@@ -64,7 +64,7 @@ def demo(
     """Build a small assistant from scratch, in minutes, and report how good it is.
 
     Runs the recipe `nano`, or `nano-small` on a slower machine, and says which. After a stop or a crash, the same
-    command goes on where it was. With --text, it says first what will come of your text; five short notes are enough.
+    command goes on where it was. With --text, it first says what to expect from your text; five short notes are enough.
 
     \b
     Example:
@@ -265,7 +265,7 @@ def plan(
 ) -> None:
     """Estimate what a recipe needs on other machines: memory of each rank, steps, hours and cost.
 
-    The speed is what such a machine is rated for, of which training reaches about a third; nothing is tried there. The
+    Nothing is tried there: the speed is about a third of the rated speed, which training usually reaches. The
     table has a date: prices change.
 
     \b

@@ -65,7 +65,7 @@ def unpin(
     id: Annotated[str, typer.Argument(metavar="ID", help="Of a pinned question.", show_default=False)],
     workspace: WorkspaceOption = Path("workspace"),
 ) -> None:
-    """Take a question out: it is asked no more, and counts no more.
+    """Remove a pinned question: no version is asked it any more, and it no longer counts.
 
     \b
     Example:

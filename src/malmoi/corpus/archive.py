@@ -57,9 +57,9 @@ def _check_size(file: InputFile, entries: list[zipfile.ZipInfo]) -> None:
     ratio = unpacked / max(1, packed)
     what = ""
     if len(entries) > MAX_ENTRIES:
-        what = f"{len(entries):,} parts, of which {MAX_ENTRIES:,} are allowed"
+        what = f"{len(entries):,} parts; at most {MAX_ENTRIES:,} are allowed"
     elif unpacked > MAX_UNPACKED_BYTES:
-        what = f"{unpacked / 2**30:.1f} GB when unpacked, of which {MAX_UNPACKED_BYTES / 2**30:g} are allowed"
+        what = f"{unpacked / 2**30:.1f} GB when unpacked; at most {MAX_UNPACKED_BYTES / 2**30:g} are allowed"
     elif ratio > MAX_RATIO and unpacked > RATIO_COUNTS_FROM_BYTES:
         what = f"{unpacked / 2**20:,.0f} MB packed {ratio:,.0f} times smaller, as in a zip bomb"
     if what:
@@ -76,7 +76,7 @@ def read_part(file: InputFile, archive: zipfile.ZipFile, name: str) -> bytes:
         raise Unreadable("damaged", f"{file.path}: its part {name} is missing; save it again") from None
     if entry.file_size > MAX_PART_BYTES:
         what = (
-            f"its part {name} has {entry.file_size / 2**20:,.0f} MB of which {MAX_PART_BYTES / 2**20:.0f} are allowed"
+            f"its part {name} has {entry.file_size / 2**20:,.0f} MB; at most {MAX_PART_BYTES / 2**20:.0f} are allowed"
         )
         raise Unreadable("too large when unpacked", f"{file.path}: {what}; split it, or leave it out")
     return archive.read(entry)

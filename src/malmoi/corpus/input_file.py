@@ -77,7 +77,7 @@ class InputFile:
             n_read += len(data)
 
     def text_lines(self) -> Iterator[str]:
-        """The text in lines that end with \\n, whatever ended them. Raises Unreadable if it cannot be decoded.
+        """The text in lines that end with \\n, for any line ending. Raises Unreadable if it cannot be decoded.
 
         A line of more than MAX_LINE_CHARS comes in pieces, so that a file without lines takes no more memory.
         """

@@ -168,7 +168,7 @@ def name_of(path: Path) -> str:
 
 
 def tree_of(messages: Sequence[Mapping[str, Any]]) -> str:
-    """Conversations with the same first question, apart from case, Unicode form and white space, belong to one tree."""
+    """Conversations with the same first question, except for case, Unicode form and white space, belong to one tree."""
     first = next(message["content"] for message in messages if message["role"] == "user")
     return hashlib.sha256(canonical_question(first).encode()).hexdigest()[:16]
 

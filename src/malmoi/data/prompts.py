@@ -18,7 +18,7 @@ from malmoi.tokenizer.chat_template import ChatTemplate, Message
 class TokenizedPrompt:
     """One conversation that ends with the user's turn.
 
-    ids: (T,) int32; row: all columns of its line, for whoever scores the answer
+    ids: (T,) int32; row: all columns of its line, for the code that scores the answer
     """
 
     messages: Sequence[Message]

@@ -70,7 +70,7 @@ def without_marks(turns: Turns) -> Turns:
 
 
 def same_turns(a: Turns, b: Turns) -> bool:
-    """Whether two conversations say the same, apart from white space and invisible characters."""
+    """Whether two conversations say the same, except for white space and invisible characters."""
     return len(a) == len(b) and all(
         x["role"] == y["role"]
         and (x["content"] == y["content"] or _key(x) == _key(y))

@@ -212,7 +212,7 @@ def _by(scored: Sequence[Scored], key: Callable[[Scored], str]) -> dict[str, Any
 
 
 def second_turns(scored: Sequence[Scored], answer: Answer) -> dict[str, Any]:
-    """Every third question with one turn, asked alone and after the one before it and its answer.
+    """Every third question with one turn, asked first and after the one before it and its answer.
 
     first, second: share right; difference: paired, with its interval; kept: second over first, None if first is 0.
     """

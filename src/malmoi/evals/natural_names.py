@@ -38,7 +38,7 @@ def names_with_sentences(n: int) -> list[tuple[str, str]]:
 
 
 def says(answer: str, sentence: str, question: str) -> bool:
-    """Whether an answer has most of the words of a sentence, apart from those of the question."""
+    """Whether an answer has most of the words of a sentence, without those of the question."""
     asked = set(_words(question))
     wanted = set(_words(sentence)) - asked or set(_words(sentence))
     return len(wanted & set(_words(answer))) >= ENOUGH * len(wanted)

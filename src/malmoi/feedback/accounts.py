@@ -145,7 +145,7 @@ def _check_other_owner(connection: Connection, person_id: str) -> None:
 
 
 def id_of_name(ledger: Ledger, name: str) -> str:
-    """The id of whoever has this name. Raises RefusedError."""
+    """The id of the person with this name. Raises RefusedError."""
     with ledger.engine.connect() as connection:
         found = connection.scalar(select(Account.person_id).where(Account.name_key == name_key(name)))
     if found is None:

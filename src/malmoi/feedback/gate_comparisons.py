@@ -83,7 +83,7 @@ class GateVerdict:
         return {**self.verdict.to_row(), "outcome": self.outcome, **rest}
 
     def to_record(self) -> dict[str, Any]:
-        """What history keeps for ever: without the words of anybody, who may have them deleted."""
+        """What history always keeps: without the words of anybody, who may have them deleted."""
         return {name: value for name, value in self.to_row().items() if name not in ("wins", "losses", "people")}
 
 

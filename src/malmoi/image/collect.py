@@ -1,6 +1,6 @@
 """Pictures with captions from a folder or archive of one's own: whatever cannot be used is counted and named.
 
-Captions are in a text file beside the picture (`cat.png`, `cat.txt`; `cat.en.txt` and `cat.ko.txt` for both languages),
+Captions are in a text file of the same name (`cat.png`, `cat.txt`; `cat.en.txt` and `cat.ko.txt` for both languages),
 in a file `metadata.jsonl` (`file_name`, `text`, as Hugging Face's imagefolder), or in the tar files of WebDataset
 (https://github.com/webdataset/webdataset), where the members of a sample share a name. Archives are never unpacked.
 """
@@ -79,7 +79,7 @@ def find_files(root: Path, report: Report | None = None) -> list[Path]:
         raise DataError(f"{root}: no such file or folder; give shapes, emoji, or a folder of pictures with captions")
     if not root.is_dir():
         if not _is_archive(root.name):
-            raise DataError(f"{root}: not a folder nor a tar file; give the folder in which the pictures are")
+            raise DataError(f"{root}: neither a folder nor a tar file; give the folder in which the pictures are")
         return [root]
 
     def refused(error: OSError) -> None:
@@ -113,7 +113,7 @@ def identity(root: Path, of_file: Callable[[Path], str] = sha256_of) -> str:
 
 
 def collect(root: Path, report: Report, seed: int = 0) -> Iterator[Captioned]:
-    """Pictures with captions, in an order that depends on their names and the seed alone.
+    """Pictures with captions, in an order that depends on their names and the seed only.
 
     root: a folder, or a tar file; report: is told what is left out
     """
@@ -185,7 +185,7 @@ def _object(line: str) -> dict[str, Any] | None:
 
 
 def _beside(path: Path, texts: set[Path], name: str, report: Report) -> Mapping[str, Any]:
-    """The text files beside a picture, as a row."""
+    """The text files next to a picture, as a row."""
     row: dict[str, Any] = {}
     for key, file in _texts_of(path).items():
         if file in texts and (text := _text(file, name, report)) is not None:
@@ -355,5 +355,5 @@ def _member(archive: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> byt
 def nothing_left(root: Path, report: Report) -> DataError:
     """What to say if no picture is left."""
     said = ", ".join(f"{n:,} × {reason}" for reason, n in (report.left_out + report.notes).items()) or "it is empty"
-    how = f"put cat.txt beside cat.png, or write {METADATA} with file_name and text"
+    how = f"put cat.txt next to cat.png, or write {METADATA} with file_name and text"
     return DataError(f"{root}: no picture with a caption in it ({said}); pictures are {_FORMATS}; {how}")

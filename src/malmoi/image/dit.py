@@ -129,7 +129,7 @@ class Denoiser(nn.Module):
     def forward(self, x: Tensor, t: Tensor, states: Tensor, mask: Tensor | None = None) -> Tensor:
         """x: (B, C, H, W); t: (B,), 0 to n_times; states: (B, T, n_context); mask: (B, T), True where there is a token.
 
-        Returns (B, C, H, W). T is at most n_caption. The reader learns by `sketch` alone.
+        Returns (B, C, H, W). T is at most n_caption. The reader learns only by `sketch`.
         """
         words, seen = states.chunk(2, dim=-1)
         with torch.no_grad():  # what a noisy picture shows anyway makes a reader forget which word is about what

@@ -1,6 +1,6 @@
 """Draw pictures with a model: from a sentence, from another picture, or into a part of one.
 
-Each picture has a generator of its own: its seed gives the same picture alone and among others.
+Each picture has a generator of its own: its seed gives the same picture by itself and with others.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -62,7 +62,7 @@ def _names(archive: zipfile.ZipFile, member: str) -> dict[str, str]:
 
 
 def caption(characters: str, name: str, language: str) -> str:
-    """ ":waving_hand:" -> "waving hand". Flags are called so; their English names are those of countries alone."""
+    """ ":waving_hand:" -> "waving hand". Flags are called so; their English names are only those of countries."""
     said = name.strip(":").replace("_", " ")
     if not (len(characters) == 2 and all(ord(one) in LETTERS for one in characters)):
         return said

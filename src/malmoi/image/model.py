@@ -1,4 +1,4 @@
-"""What draws, whoever trained it: a process, a denoiser, what reads captions, and an autoencoder if there is one."""
+"""What draws, from any training: a process, a denoiser, what reads captions, and an autoencoder if there is one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -134,7 +134,7 @@ def guided(
 ) -> Predict:
     """The network's output, moved away from what it would be for `negative`.
 
-    guidance: how far; 1 is the caption alone. Source: Ho and Salimans 2022 (arXiv:2207.12598).
+    guidance: how far; 1 is only the caption. Source: Ho and Salimans 2022 (arXiv:2207.12598).
     around: further channels that the network sees, (B, 1 + C, h, w); for a model that `inpaints`
     """
 

@@ -53,7 +53,7 @@ class Painter:
         self._running: Sketch | None = None
         self._changed = threading.Condition()
         self._is_closed = False
-        # A step of a large model takes seconds: whoever stops is heard at every layer.
+        # A step of a large model takes seconds: a request to stop is seen at every layer.
         self._hooks = [
             layer.register_forward_pre_hook(self._check)
             for network in (model.denoiser, model.autoencoder, *vars(model.text).values())

@@ -3,7 +3,7 @@
 Each gives the numbers of diffusers' scheduler of that name, step by step, with the same noise. One difference is of
 form: x is always what the network is given, signal · x0 + spread · noise, also where diffusers keeps x / signal
 (Euler). In this form DDIM, Euler and Euler for flows are one step, on other times; what else a sampler does is a few
-lines. `flow_ancestral` alone has none to be equal to: diffusers renews all of a flow's noise or none of it.
+lines. Only `flow_ancestral` has none to be equal to: diffusers renews all of a flow's noise or none of it.
 """
 
 import math

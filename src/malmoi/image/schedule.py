@@ -34,7 +34,7 @@ class Schedule(Settings):
     trained_betas: tuple[float, ...] | None = None
     """Given one by one, in place of a rule."""
     rescale_betas_zero_snr: bool = False
-    """At the last index there is noise alone. Source: Lin et al. 2023 (arXiv:2305.08891)."""
+    """At the last index there is only noise. Source: Lin et al. 2023 (arXiv:2305.08891)."""
     steps_offset: int = Field(1, ge=0)
     """Added to the indices of "leading" spacing."""
     timestep_spacing: Spacing = "leading"

@@ -113,7 +113,7 @@ class MidBlock(Block):
 
 
 class UpBlock(Block):
-    """On the way up, with what went down beside it; the last one keeps the size."""
+    """On the way up, with the output of the way down at the same size; the last one keeps the size."""
 
     def __init__(self, config: UNetConfig, index: int, n_time: int) -> None:
         """index: counted from the lowest block"""

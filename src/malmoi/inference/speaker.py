@@ -21,7 +21,7 @@ PART_FLOPS = 1e10
 SHORTEST_PART = 32
 SHORT_STEP_FLOPS = 2e8
 """Arithmetic of a step in which several threads save less than they cost: they wait for each other at every operation,
-and meanwhile keep the processor from whoever reads requests and writes answers."""
+and meanwhile keep the processor from the threads that read requests and write answers."""
 
 
 @dataclass(eq=False)

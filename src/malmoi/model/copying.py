@@ -18,7 +18,7 @@ from malmoi.model.config import ModelConfig
 from malmoi.model.transformer import Attention, Block, LanguageModel
 
 FAST = 0.15
-"""Radians per position: rotations as fast as this tell neighbours apart."""
+"""Radians per position: rotations as fast as this distinguish neighbours."""
 SLOW = 0.8
 """Radians over the whole context: rotations as slow as this leave a match a match, however far it is."""
 CONSTANT = 4.0

@@ -63,7 +63,7 @@ def fused_linear(x: Tensor, *projections: nn.Linear) -> Tensor:
 
 
 class Branches(Protocol):
-    """Rows that hold one beginning and then several continuations of it, none of which sees another.
+    """Rows that hold one beginning and then several continuations of it; none sees another.
 
     positions: (B, T), position of each token in its own text; segments: (B, T), as in `segment_mask`
     """

@@ -148,7 +148,7 @@ def _short_read() -> float:
 
 
 class _RepeatedBatches:
-    """The same micro-batches for every step, until the time is up: at least two steps, of which the first warms up."""
+    """The same micro-batches for every step, until the time is up: at least two steps; the first warms up."""
 
     def __init__(self, micros: Sequence[Any]) -> None:
         self.micros = micros

@@ -85,7 +85,7 @@ class Lookup:
         question = cut(corrected(in_context(questions_of(messages))[0], self.index), self.index)
         if question.wanted == COMPARISON or len(question.concepts) < 2 or question.is_of_life:
             return question
-        # "What was sorted good for again?" asks for sorted alone.
+        # "What was sorted good for again?" asks only for sorted.
         told = [concept for concept in question.concepts if not only_asks(concept)]
         names = [concept for concept in told or question.concepts if self._names_something(concept)]
         is_alone = len(names) == 1 and len(told) < 2

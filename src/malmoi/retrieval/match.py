@@ -28,7 +28,7 @@ HEARD = 0.9
 """How well a Korean word fits that only sounds like the one asked for: 케익 and 케이크."""
 NO_TASK = Asked(0.0, {})
 KOREAN_SYNONYM = 0.85
-"""How well a Korean synonym fits, beside the word itself."""
+"""How well a Korean synonym fits, compared with the word itself."""
 
 
 class Fields:
@@ -120,7 +120,7 @@ class Fit:
 
     coverage: share of the question's weight that is found in the passage or its heading
     complete: its fourth power: near 0 unless almost everything is found
-    heading, first: the same for the heading alone, and for the first sentence of a section
+    heading, first: the same for only the heading, and for the first sentence of a section
     precise: share of that sentence's words that the question asks for
     named: how well a name in the question is the one in the heading
     told: how well the last part of the heading's name is one of the question's concepts
@@ -201,7 +201,7 @@ def _as_part_of(name: Name | None, concept: Concept) -> float:
 def likely(
     question: Question, passage: Passage, weights: Mapping[Concept, float], bm25: float, tasks: Mapping[str, Asked]
 ) -> float:
-    """A guess at the rank of a passage from its heading and BM25 alone, to choose which are read."""
+    """A guess at the rank of a passage from only its heading and BM25, to choose which are read."""
     fields = fields_of(passage)
     total = sum(weights.values()) or 1.0
     heading = sum(weight * fields.heading.fit(concept) for concept, weight in weights.items()) / total

@@ -1,4 +1,4 @@
-"""A question taken apart: the names in it, the concepts it is about, and what is wanted of them."""
+"""The parts of a question: the names in it, the concepts it is about, and what is wanted of them."""
 
 import re
 from dataclasses import dataclass, replace
@@ -22,12 +22,12 @@ from malmoi.retrieval.words import is_listed, patterns, word_list
 from malmoi.text import nfc
 
 SYNONYMS = (0.85, 0.75, 0.6)
-"""How well the first, the second and further synonyms fit, beside the word itself."""
+"""How well the first, the second and further synonyms fit, compared with the word itself."""
 TRANSLATION = 0.9
 COMPARISON = "comparison"
 """What is wanted where two names are compared."""
 GENERIC = 0.2
-"""Weight of a word for what is looked for ("function", "module") beside words for what it is about."""
+"""Weight of a word for what is looked for ("function", "module") compared with words for what it is about."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Concept:
 
     word: as asked
     forms: what it may be called in a passage, as terms that must all be there, and how well that fits, from 0 to 1
-    weight: how much it counts beside the others
+    weight: how much it counts compared with the others
     korean: what of a Korean word is looked for inside of words: with its particle, without, without an ending
     is_corrected: whether it was taken for a misspelt word
     also: Korean synonyms, as they begin
@@ -107,7 +107,7 @@ def _generic() -> frozenset[str]:
 
 
 def understand(text: str) -> Question:
-    """Take a question apart. If every word only asks ("what is it?"), there are no concepts."""
+    """Split a question into its parts. If every word only asks ("what is it?"), there are no concepts."""
     asked = text = what_is_read(text)
     wanted = next((kind for kind, form in patterns("wanted.tsv").items() if form.search(text)), "")
     names = tuple(name.lower() for name in typed_names(text))
@@ -140,7 +140,7 @@ _CLAUSE = re.compile(
 def focused(text: str, concepts: tuple[Concept, ...]) -> tuple[Concept, ...]:
     """The concepts of a message, those only told around what it asks with less weight.
 
-    "I have three lists. How do I sort them?" asks for sorting; that they are three is told beside it.
+    "I have three lists. How do I sort them?" asks for sorting; that they are three is extra.
     """
     parts = [part for part in _CLAUSE.split(text) if part.strip()]
     asking = [part for part in parts if patterns("asks.tsv")["asks"].search(part)]

@@ -75,7 +75,7 @@ IRREGULAR_PAST = frozenset(
 
 
 def _after_do(rest: list[str]) -> str:
-    """The verb after whoever does it: the first word that an article, a preposition or nothing follows."""
+    """The verb after the person who does it: the first word that an article, a preposition or nothing follows."""
     rest = _HAVE_TO.sub("", " ".join(word for word in rest if word not in _ADVERB)).split()
     if not rest:
         return ""

@@ -35,7 +35,7 @@ def corrected(question: Question, index: Vocabulary) -> Question:
 
 
 def cut(question: Question, index: Vocabulary) -> Question:
-    """The question with Korean words cut in two that the index has only apart: 승강기공사비 of 승강기 and 공사비."""
+    """The question, with Korean words cut in two if the index has only the parts: 승강기공사비 of 승강기 and 공사비."""
     found: list[Concept] = []
     for concept in question.concepts:
         apart = concepts_of(" ".join(_parts(concept, index)))

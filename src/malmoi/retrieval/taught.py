@@ -49,7 +49,7 @@ IN_ANSWER = 0.6
 MEANS_THE_SAME = 0.9
 """How well a word is found that everyday questions use for another one."""
 THING = "thing"
-"""Kind of what is asked for with "what" alone."""
+"""Kind of what is asked for with only "what"."""
 FRAMING = "framing"
 KIN = 5
 """Letters that two English words begin with alike, from which on they are kin: member, membership."""

@@ -1,7 +1,7 @@
 """What is indexed and what is searched: a text as a list of terms.
 
 Documents and questions go through the same function, so a term that is in both is found. English words are reduced to
-their stem. Identifiers are kept whole and also taken apart: `os.path.join` is also os, path and join, and `readFile`
+their stem. Identifiers are kept whole and also split: `os.path.join` is also os, path and join, and `readFile`
 is also read and file. Korean, Chinese and Japanese are taken as pairs of characters, which need no dictionary and match
 through particles and endings; a Korean noun of one character is also found without its particle.
 """
@@ -23,7 +23,7 @@ TOKEN = re.compile(
 )
 """Names (dotted or single words), numbers, runs of Korean, Chinese or Japanese, and operators of programs."""
 _TOKENS = re.compile(re.sub(r"\?P<\w+>", "?:", TOKEN.pattern))
-"""The same without names of its groups: of gigabytes, text alone is found faster than matches."""
+"""The same without names of its groups: of gigabytes, plain text is found faster than groups."""
 _IS_PAIRED = re.compile(f"[{_PAIRED}]")
 _PARTICLES = frozenset(PARTICLES)
 _PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\WA-Za-z\d_]+")

@@ -30,7 +30,7 @@ FREE_BYTES = 20_000_000
 
 
 def schema() -> tantivy.Schema:
-    """terms: of heading and text; heading: of the heading alone; key: of the file, to remove it; row: the passage."""
+    """terms: of heading and text; heading: of only the heading; key: of the file, to remove it; row: the passage."""
     fields = tantivy.SchemaBuilder()
     fields.add_text_field("terms", tokenizer_name="terms", index_option="freq")
     fields.add_text_field("heading", tokenizer_name="terms", index_option="freq")

@@ -19,7 +19,7 @@ WARNING = (
 
 
 def check_address(host: str, needs_owner: bool, public_url: str | None) -> str | None:
-    """A warning for whoever starts a server there, None if there is nothing to warn of.
+    """A warning for the person who starts a server there, None if there is nothing to warn of.
 
     needs_owner: nobody has an account yet; public_url: where a server that speaks TLS passes requests on
     Raises UserError if a server may not listen there.

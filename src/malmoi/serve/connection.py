@@ -1,4 +1,4 @@
-"""A connection that does not wait for ever, and sends together what is written together.
+"""A connection that does not wait without end, and sends together what is written together.
 
 uvicorn sets no time for the head of a request to arrive, and sends the head of a response, each piece of it and its end
 by themselves.

@@ -31,7 +31,7 @@ IMPORT, UPLOAD, DRAW = "/api/chats/import", "/api/data/uploads", "/api/drawings"
 FORMS = ("/v1/images/edits", "/v1/images/variations")
 """Where pictures come as the parts of a form, as OpenAI's clients send them."""
 READ_WITHIN_S, UPLOADED_WITHIN_S = 30, 300
-"""A body that takes longer to arrive is given up: it would hold a connection for ever."""
+"""A body that takes longer to arrive is given up: otherwise it would hold a connection without end."""
 
 
 @dataclass(frozen=True)

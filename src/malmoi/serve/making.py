@@ -1,7 +1,7 @@
 """An answer in the making: the steps of a `Turn`, made in the background, and what a reader is told of them.
 
 The maker keeps a state, and readers are told how it differs from what they know: nothing is queued for a reader that is
-slow, and whoever leaves takes the answer's place in the engine with it.
+slow, and when a reader leaves, the answer's place in the engine is free.
 """
 
 import asyncio

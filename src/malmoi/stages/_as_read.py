@@ -48,7 +48,7 @@ class _Reader:
             if not all(one.get("trained", True) for one in prompt):
                 self.text[1].training_rows(self.text[0], read["messages"])
             n_tokens = max(map(len, ranking_ids(*self.text, prompt, answers or [said[0]["content"]])))
-        except DataError:  # answers that are only read cannot be told apart in this template
+        except DataError:  # this template does not distinguish answers that are only read
             return None
         return read if n_tokens <= self.seq_len else None
 

@@ -94,7 +94,7 @@ def run(context: Context, settings: Settings) -> None:
         write_jsonl(context.out / "judge.jsonl", judged)
     n_long = sum(map(len, (found.rows, found.demonstrations, found.votes)))
     n_long -= sum(map(len, (train, heldout, written, votes)))
-    # Under their ids: a run stays for ever, and whoever is forgotten later is named in the database alone.
+    # Under their ids: a run is never deleted, and a person who is forgotten later is named only in the database.
     people = [one if one["simulated"] else one | {"name": one["id"]} for one in found.people]
     found = replace(found, people=people)
     write_json(context.out / FILE, found.to_row() | {"n_too_long": n_long})

@@ -26,7 +26,7 @@ from malmoi.tokenizer.bpe import Tokenizer
 
 OF_SECTIONS = ("section", "list")
 OVERHEAD = 60
-"""Tokens of a prompt apart from its documents, roughly."""
+"""Tokens of a prompt without its documents, roughly."""
 
 
 class Settings(config.Settings):
@@ -86,7 +86,7 @@ def run(context: Context, settings: Settings) -> None:
     for side, rows in made.items():
         write_jsonl(context.out / f"{side}.jsonl", rows)
     context.say(
-        f"{len(made['train']):,} demonstrations of reading, {n_declined:,} of which the documents do not answer; "
+        f"{len(made['train']):,} demonstrations of reading, {n_declined:,} of them not answered by the documents; "
         f"{len(made['heldout']):,} to measure on"
     )
     if (n_lost := len(sides["train"]) - len(made["train"])) > 0:

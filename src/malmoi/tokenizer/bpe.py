@@ -103,7 +103,7 @@ class Tokenizer:
         example = [{"role": "user", "content": "."}, {"role": "assistant", "content": _ANSWER}]
         try:
             _, mark, after = render(source, example, self.names).rpartition(_ANSWER)
-        except DataError:  # whoever uses the template gets the error
+        except DataError:  # the code that uses the template gets the error
             return None
         found = self.any_special.search(after) if mark else None
         return found and found[0]

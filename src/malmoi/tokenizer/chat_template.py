@@ -97,7 +97,7 @@ class ChatTemplate:
         try:
             prompt, _ = self.encode(tokenizer, [_ASKED], add_generation_prompt=True)
             whole, _ = self.encode(tokenizer, [_ASKED, _ANSWERED])
-        except DataError:  # whoever uses the template gets the error
+        except DataError:  # the code that uses the template gets the error
             return True
         return whole[: len(prompt)] == prompt
 

@@ -49,7 +49,7 @@ class ApiKey(Base):
     person_id: Mapped[str] = mapped_column(ForeignKey("account.person_id"), index=True)
     name: Mapped[str]
     prefix: Mapped[str]
-    """The first characters, to tell keys apart."""
+    """The first characters, to distinguish keys."""
     created_at: Mapped[datetime] = mapped_column(default=now)
     used_at: Mapped[datetime | None]
 

@@ -70,7 +70,7 @@ def _pages(file: InputFile, reader: "PdfReader") -> Iterator[Document | Unreadab
         yield Document(text, file.source, place=f"page {number}")
         heading = next((line for line in reversed(lines) if line.startswith("#")), heading)
     if n_pages > MAX_PAGES:
-        what = f"{n_pages:,} pages, of which {MAX_PAGES:,} are read; split it"
+        what = f"{n_pages:,} pages, but at most {MAX_PAGES:,} are read; split it"
         yield Unreadable("page too many", f"{file.path}: {what}")
     if n_empty == n_pages:
         what = f"no text in its {n_pages} page{'s' * (n_pages != 1)}; a scan needs OCR first"

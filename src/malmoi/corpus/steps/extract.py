@@ -64,7 +64,7 @@ def reserved_by(headers: Mapping[str, str], html: str = "") -> str:
 
 
 def decode(body: bytes, declared: str = "") -> tuple[str, str]:
-    """(text, encoding) of a page's bytes. What is valid UTF-8 is read as that, whatever is declared.
+    """(text, encoding) of a page's bytes. Valid UTF-8 is read as UTF-8, even if something else is declared.
 
     declared: the charset of the HTTP header. Then comes what the page declares, then what the bytes look like.
     """

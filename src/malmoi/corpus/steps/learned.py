@@ -214,7 +214,7 @@ def fit(rows: Rows, labels: np.ndarray, penalty: float) -> Classifier:
 def _of_score(score: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
     """(weight, bias) of a logistic regression of one feature, by Newton's method.
 
-    Its targets are a little off 0 and 1, as Platt (1999) has them: a score that tells all labels apart would be given a
+    Its targets are a little off 0 and 1, as Platt (1999) has them: a score that separates all labels would be given a
     weight without end.
     """
     n_keep = labels.sum()

@@ -20,7 +20,7 @@ _YEARS = re.compile(r"(1[5-9]|20)\d\d([-–/, .~]{1,3}(1[5-9]|20)\d\d)+")
 
 
 def digits_of(text: str) -> str:
-    """The digits of a text alone."""
+    """Only the digits of a text."""
     return re.sub(r"\D", "", text)
 
 
@@ -113,7 +113,7 @@ def is_dated(text: str) -> bool:
 
 
 def is_years(text: str) -> bool:
-    """Whether it is years alone, which short Korean numbers look like, too (1588-1661)."""
+    """Whether it is only years, which short Korean numbers look like, too (1588-1661)."""
     return bool(_YEARS.fullmatch(text.strip("()+ ")))
 
 

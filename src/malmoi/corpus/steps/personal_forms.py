@@ -19,8 +19,8 @@ class Kind:
 
     words: in lower case; a text without any of them has none; may: the same of a text in which this is not found
     may_be_numbered: none after a word that says it is the number of an order, a ware, a book
-    at_start: begins with a digit, + or (, and has six digits near each other: it is tried at `STARTS` alone
-    anchor: what is in each, two letters after its beginning: it is tried there alone
+    at_start: begins with a digit, + or (, and has six digits near each other: it is tried only at `STARTS`
+    anchor: what is in each, two letters after its beginning: it is tried only there
     """
 
     name: str

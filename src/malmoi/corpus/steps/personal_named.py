@@ -22,7 +22,7 @@ MOST_IN_A_ROW = 4
 @dataclass(frozen=True)
 class Named:
     """label: words, in lower case; value: what may come after them; is_one: whether it is really one; loose: other
-    words may come between them; gap: what alone may come between them
+    words may come between them; gap: the only thing that may come between them
     """
 
     name: str
@@ -199,7 +199,7 @@ def is_numbered(lower: str, start: int) -> bool:
 
 
 class Taken:
-    """What was found so far in a text of n letters, of which no two overlap."""
+    """What was found so far in a text of n letters; no two overlap."""
 
     def __init__(self, n: int) -> None:
         self.found: list[tuple[int, int, str]] = []

@@ -49,7 +49,7 @@ class Version:
 
     @property
     def probe(self) -> list[int]:
-        """Token ids whose log-probabilities tell weights apart."""
+        """Token ids whose log-probabilities distinguish weights."""
         size = min(N_PROBED, self.config.seq_len - 1)
         return [int(id) for id in np.random.default_rng(0).integers(self.config.vocab_size, size=size)]
 
