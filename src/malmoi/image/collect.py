@@ -79,7 +79,7 @@ def find_files(root: Path, report: Report | None = None) -> list[Path]:
         raise DataError(f"{root}: no such file or folder; give shapes, emoji, or a folder of pictures with captions")
     if not root.is_dir():
         if not _is_archive(root.name):
-            raise DataError(f"{root}: neither a folder nor a tar file; give the folder in which the pictures are")
+            raise DataError(f"{root}: not a folder and not a tar file; give the folder in which the pictures are")
         return [root]
 
     def refused(error: OSError) -> None:
