@@ -70,6 +70,7 @@ def fastest_way(model: LanguageModel, n_rows: int = 1) -> Way:
     for folder in folders:
         try:
             write_json(folder / name, {"weights": chosen.weights, "engine": "C" if chosen.in_c else "PyTorch"})
+            (folder / name).chmod(0o600)  # a note that others may write to is not read
         except (OSError, DataError):  # on a full or read-only disk the next process times again
             continue
         break

@@ -15,6 +15,8 @@ _NUMBERED_EN = re.compile(
     r"(?i)\b(?P<unit>room|week|grade|year|chapter|unit|lane|table|level|class|step|platform|gate|line|bay|plot|house|session"
     r"|round|part|floor|term) (?P<first>\d+)(?: ?[-–] ?(?P<last>\d+))?"
 )
+MONTHS, MOST = 12, 100
+"""Months of a year, and most numbers of a span besides its last one."""
 _WORD = re.compile(r"[가-힣]+")
 _ASKS = re.compile("무슨|며칠|언제|어디|얼마|누구|어떻|어느")
 _HANGUL = re.compile("[가-힣]{2,}")
@@ -72,8 +74,11 @@ def _numbers(text: str) -> dict[str, frozenset[int]]:
         for match in form.finditer(text):
             first, last = int(match["first"]), int(match["last"] or match["first"])
             unit = _of_noun(match["unit"].lower())
-            span = range(first, min(last, first + 100) + 1)
-            found[unit] = found.get(unit, frozenset()) | frozenset(span)
+            if last < first <= MONTHS and unit == "월":  # 12~2월
+                span = {(month - 1) % MONTHS + 1 for month in range(first, last + MONTHS + 1)}
+            else:
+                span = {first, last, *range(first, min(last, first + MOST) + 1)}
+            found[unit] = found.get(unit, frozenset()) | span
     for year, form in enumerate(_YEARS):
         if form.search(text):
             found["year"] = found.get("year", frozenset()) | {year}

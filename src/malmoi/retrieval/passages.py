@@ -126,7 +126,9 @@ def _headings(lines: list[str]) -> Iterator[tuple[int, int, str, int]]:
 def _heading(lines: list[str], at: int, line: str, drawn: list[str]) -> tuple[int, str, int] | None:
     """drawn: characters that underlined headings so far; as in reStructuredText, their order gives the level"""
     if (marked := _ATX.fullmatch(line)) is not None:
-        return len(marked[1]), marked[2].rstrip("#").rstrip(" \t") or "#", 1
+        words = marked[2].rstrip("#")
+        is_closed = not words or words[-1] in " \t"  # "C#" is a name
+        return len(marked[1]), words.rstrip(" \t") or "#" if is_closed else marked[2], 1
     below = lines[at + 1].strip() if at + 1 < len(lines) else ""
     is_short = len(line) <= MAX_HEADING_CHARS and re.search(r"\w", line) is not None and not _LIST.match(line)
     if is_short and (underline := _UNDERLINE.fullmatch(below)) is not None and _underlines(below, line):

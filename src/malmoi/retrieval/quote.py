@@ -136,11 +136,13 @@ def _as_called(name: Name, source: Source) -> str:
 
 
 def shortened(sentence: str) -> str:
-    """A sentence of at most MAX_CHARS characters, cut between words, without markup of the documentation."""
+    """The first MAX_CHARS characters of a sentence and " …" if it is longer, cut between words if it has any; without
+    markup of the documentation."""
     sentence = re.sub(r":[a-z:]+:`~?([^`]*)`", r"\1", sentence).replace("``", "")
     if len(sentence) <= MAX_CHARS:
         return sentence
-    return sentence[: sentence.rfind(" ", 0, MAX_CHARS)] + " …"
+    end = sentence.rfind(" ", 0, MAX_CHARS)
+    return sentence[: end if end > 0 else MAX_CHARS] + " …"
 
 
 def _decline(findings: Findings) -> str:

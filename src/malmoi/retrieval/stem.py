@@ -110,7 +110,7 @@ def _without_ed_and_ing(word: str) -> str:
         if base != word and _has_vowel(base) and len(base) > 1:
             if base.endswith(("at", "bl", "iz")):
                 return base + "e"
-            if len(base) > 1 and base[-1] == base[-2] and base[-1] not in "aeioulsz":
+            if base[-1] == base[-2] and base[-1] not in "aeioulsz":
                 return base[:-1]
             return base + "e" if _measure(base) == 1 and _ends_cvc(base) else base
     return word

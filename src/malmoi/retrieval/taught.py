@@ -308,7 +308,7 @@ class _Side:
             if self.called[concept] & other.groups.keys() - {FRAMING}:
                 fit = max(fit, MEANS_THE_SAME)
             word = concept.word.lower()
-            if any(a.startswith(b) or b.startswith(a) for a in (word,) for b in other.words if len(a) >= KIN):
+            if len(word) >= KIN and any(word.startswith(one) or one.startswith(word) for one in other.words):
                 fit = max(fit, STEM)
             for pair in (self.concepts[max(0, place - 1) : place + 1], self.concepts[place : place + 2]):
                 joined = "".join(one.word.lower() for one in pair)

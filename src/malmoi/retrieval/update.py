@@ -22,6 +22,8 @@ from malmoi.retrieval.writer import FACTS, FORMAT, SEARCH, Writer
 
 FILES = "files.jsonl"
 """What is known of each file: its size and time of change, what is in it, and what of it could not be read."""
+UNREAD: dict[str, Any] = {**Counted().to_row(), "skipped": {}, "examples": []}
+"""What is known of a file that was not read yet."""
 DAMAGED = "index that was damaged, and was made again"
 SETTLED_NS = 2_000_000_000
 """A file that changed less than this before it was read could change again without getting a later time."""
@@ -63,12 +65,13 @@ def update_index(source: Path, folder: Path, encoding: str | None = None) -> Upd
         gone = known.keys() - found.keys()
         done.n_read, done.n_unchanged, done.n_removed = len(changed), len(found) - len(changed), len(gone)
         if changed or gone or not (folder / FACTS).exists():
-            kept = {key: row for key, row in known.items() if key in found and key not in changed}
-            # A file that is not in the list is read again: the list may say less than the index has, never more.
-            _write_known(folder, kept)
+            # Whatever stops this: each file of which the index may then have passages is listed, and is read again or
+            # removed by the next update.
+            unread = {key: {**known.get(key, UNREAD), "changed_ns": None} for key in changed}
+            _write_known(folder, known | unread)
             for key in () if writer.is_new else (*changed, *sorted(gone)):
                 writer.remove(key)
-            rows = kept | _read(source, changed, writer, done, encoding)
+            rows = known | _read(source, changed, writer, done, encoding)
             known = {key: rows[key] for key in found}
             facts = facts_of(known.items())
             if not facts["passages"]:

@@ -30,6 +30,8 @@ NEXT = "\ue006"
 LONGEST_S, LONGEST, LOOK_EVERY = 10.0, 10_000_000, 1000
 """Most seconds that loops may take, and most characters or items of a product. Templates of published models take
 thousandths of a second."""
+MOST_BITS = 4096
+"""Most bits of a number that two numbers make."""
 TICK = "malmoi_tick"
 
 
@@ -99,6 +101,9 @@ class _Sandbox(ImmutableSandboxedEnvironment):
             for one, n in ((left, right), (right, left))
         )
         is_large = operator == "**" and not (isinstance(right, int | float) and abs(right) <= 64)
+        if isinstance(left, int) and isinstance(right, int) and not is_large:
+            n_bits = left.bit_length() * abs(right) if operator == "**" else left.bit_length() + right.bit_length()
+            is_large = n_bits > MOST_BITS
         if is_long or is_large:
             raise TemplateError(f"a result of {operator} is too large")
         return super().call_binop(context, operator, left, right)

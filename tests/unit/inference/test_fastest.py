@@ -75,6 +75,17 @@ def test_the_choice_is_remembered(cache: Path, n_rows: int) -> None:
 
 
 @pytest.mark.usefixtures("without_units")
+def test_the_choice_is_remembered_where_new_files_are_for_a_group(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = os.umask(0o002)
+    try:
+        chosen = fastest_way(drawn(is_rounded=True))
+    finally:
+        os.umask(before)
+    monkeypatch.setattr(fastest, "_timed", None)
+    assert fastest_way(drawn(is_rounded=True)) == chosen
+
+
+@pytest.mark.usefixtures("without_units")
 @pytest.mark.parametrize("other", [{"n_layer": 2}, {"n_ff": 128}, {"vocab_size": 97}])
 def test_another_network_or_another_number_of_rows_is_timed_by_itself(cache: Path, other: dict[str, int]) -> None:
     fastest_way(drawn(is_rounded=True))

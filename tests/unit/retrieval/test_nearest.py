@@ -8,7 +8,7 @@ from malmoi.corpus.documents import Document
 from malmoi.evals.natural import is_decline
 from malmoi.retrieval.index import Index, build_index
 from malmoi.retrieval.lookup import Lookup
-from malmoi.retrieval.quote import UNSURE, quote, without_additions
+from malmoi.retrieval.quote import MAX_CHARS, UNSURE, quote, shortened, without_additions
 from tests.unit.retrieval.test_answering import NOTES
 
 
@@ -56,3 +56,16 @@ def test_what_may_answer_is_offered_and_no_source(lookup: Lookup, question: str,
 )
 def test_nothing_is_offered_to_a_question_about_something_else(lookup: Lookup, question: str) -> None:
     assert not lookup.find([{"role": "user", "content": question}]).closest
+
+
+@pytest.mark.parametrize(
+    ("sentence", "kept"),
+    [
+        ("짧다.", "짧다."),
+        ("ab " * 200, "ab " * 132 + "ab"),
+        ("가" * 401, "가" * MAX_CHARS),
+        (" " + "a" * 401, " " + "a" * 399),
+    ],
+)
+def test_a_long_sentence_is_shortened_also_where_it_has_no_words(sentence: str, kept: str) -> None:
+    assert shortened(sentence) == kept + " …" * (sentence != kept)

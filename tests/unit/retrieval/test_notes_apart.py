@@ -59,6 +59,11 @@ def test_what_is_asked_for_is_known_by_more_words() -> None:
 def test_another_month_or_person_does_not_answer(ask: Ask) -> None:
     assert is_of_another("4월 회의는 언제야?", "회의는 3월 12일", "회의는 3월 12일")
     assert not is_of_another("4월 회의는 언제야?", "회의는 3~5월 첫 주", "회의는 3~5월 첫 주")
+    winter = "12~2월에는 아침 아홉 시에 연다."
+    assert is_of_another("5월에는 몇 시에 열어?", winter, winter)
+    assert not is_of_another("1월에는 몇 시에 열어?", winter, winter)
+    assert not is_of_another("12~2월에는 몇 시에 열어?", "1월에는 열 시에 연다.", "1월에는 열 시에 연다.")
+    assert is_of_another("5-3층 사이 계단은 어디?", "4층 안내", "4층 안내")
     told = "예린이 어머니는 목요일 저녁 6시로 상담을 잡았어요."
     assert modifies_otherwise("하준이 어머니 상담은 언제로 잡았지", told, told)
     assert not modifies_otherwise("예린이 어머니 상담은 언제로 잡았지", told, told)

@@ -200,3 +200,34 @@ def test_an_update_that_fails_leaves_nothing_on_the_disk(
         update_index(notes, folder)
     after = {path.name: path.stat().st_size for path in (folder / "search").iterdir() if path.name[0] != "."}
     assert after == before and found(folder, "barks") == [("pets.md", 7)]
+
+
+def test_what_is_removed_after_an_update_was_stopped_is_not_found_again(
+    notes: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update_index(notes, folder)
+    (notes / "pets.md").unlink()
+    write(notes / "rows.jsonl", '{"text": "Snow is white.", "source": "https://example.com/snow"}\n', age=5)
+    write(notes / "new.md", "A horse runs.\n")
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(update.Writer, "commit", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            update_index(notes, folder)
+    (notes / "rows.jsonl").unlink()
+    assert update_index(notes, folder).n_removed == 2
+    assert found(folder, "barks") == found(folder, "snow") == [] and found(folder, "horse") == [("new.md", 1)]
+
+    # Stopped right after the index has changed.
+    write(notes / "second.md", "A goat eats.\n")
+    with monkeypatch.context() as patch:
+        commit = update.Writer.commit
+        patch.setattr(update.Writer, "commit", lambda writer: (commit(writer), stopped()))
+        with pytest.raises(KeyboardInterrupt):
+            update_index(notes, folder)
+    (notes / "second.md").unlink()
+    update_index(notes, folder)
+    assert found(folder, "goat") == []

@@ -17,6 +17,8 @@ ASKED = [{"role": "user", "content": "가"}, {"role": "user", "content": "b"}]
          "{% generation %}{% endgeneration %}{% endfor %}", "loops"),
         ("{{ 'a' * 10 ** 10 }}", "too large"), ("{{ 10 ** 10 * 'a' }}", "too large"),
         ("{{ [0] * 10 ** 12 }}", "too large"), ("{{ 9 ** 99 }}", "too large"), ("{{ 2 ** 'a' }}", "too large"),
+        ("{{ ((9 ** 64) ** 64) ** 64 }}", "too large"), ("{{ (9 ** 64) ** 64 }}", "too large"),
+        ("{% set n = namespace(x=9) %}{% for a in range(40) %}{% set n.x = n.x * n.x %}{% endfor %}", "too large"),
         ("{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}", "RecursionError"),
         ("{% for a in range(10 ** 9) %}{% endfor %}", "OverflowError"),
     ],
@@ -33,6 +35,6 @@ def test_what_would_never_end_is_refused(
 def test_usual_sums_and_loops_stay() -> None:
     source = (
         "{% for m in messages %}{% if loop.first %}{% continue %}{% endif %}{{ m.content * 2 }}{% endfor %}"
-        "{{ 2 * 3.5 }} {{ 2 ** 8 }} {{ '-' * 3 }}"
+        "{{ 2 * 3.5 }} {{ 2 ** 8 }} {{ -2 ** -1 }} {{ '-' * 3 }}"
     )
-    assert render(source, ASKED, {}) == "bb7.0 256 ---"
+    assert render(source, ASKED, {}) == "bb7.0 256 -0.5 ---"
