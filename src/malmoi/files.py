@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import glob
+import gzip
 import hashlib
 import json
 import math
@@ -10,6 +11,7 @@ import os
 import shutil
 import socket
 import threading
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -231,9 +233,10 @@ def read_jsonl(path: Path) -> list[Any]:
 
 
 def iterate_jsonl(path: Path) -> Iterator[Any]:
-    """As `read_jsonl`, one row at a time."""
+    """As `read_jsonl`, one row at a time. A file whose name ends with .gz is unpacked."""
+    opened: Any = gzip.open if path.name.endswith(".gz") else open
     try:
-        with path.open("rb") as file:
+        with opened(path, "rb") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     try:
@@ -243,6 +246,8 @@ def iterate_jsonl(path: Path) -> Iterator[Any]:
                     yield row
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path}: cut short or damaged ({error}); copy or download it again") from None
 
 
 def sha256_of(path: Path, of_file: Callable[[Path], str] | None = None) -> str:

@@ -61,7 +61,8 @@ def loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """-log σ(beta (log-ratio of the better - of the worse)), summed over prompts, in nats.
 
-    Metrics, of pairs, per prompt: accuracy and margin of the implicit rewards; of all answers, their mean reward.
+    Metrics, per prompt, of its pairs: accuracy of the implicit rewards, where a tie counts half; and without ties the
+    margin, and the rewards of the better and the worse answer.
     """
     logps = answer_logps(model, batch)
     with torch.no_grad():

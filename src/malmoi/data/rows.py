@@ -188,7 +188,11 @@ def judgements(row: Row) -> Row:
 
 def _annotators(row: Row, n_answers: int) -> list[list[int]]:
     said = row["annotators"]
-    if not isinstance(said, list) or not all(isinstance(ranks, list) and len(ranks) == n_answers for ranks in said):
+    are_ranks = isinstance(said, list) and all(
+        isinstance(ranks, list) and len(ranks) == n_answers and all(type(rank) is int for rank in ranks)
+        for ranks in said
+    )
+    if not isinstance(said, list) or not are_ranks:
         raise BadRow(f'"annotators" needs a list of {n_answers} ranks for each person', f"; got {excerpt(said)}")
     return said
 
@@ -275,7 +279,8 @@ def pandalm(row: Row) -> Row:
     vote, n_votes = Counter(votes).most_common(1)[0]
     said = ranks_of[vote if n_votes > len(votes) / 2 else 0]
     annotators = [ranks_of[vote] for vote in votes]
-    return ranking(prompt_of(row), [row["response1"], row["response2"]], said, annotators=annotators)
+    prompt = prompt_of(row, ("instruction",))
+    return ranking(prompt, [row["response1"], row["response2"]], said, annotators=annotators)
 
 
 def fgrlhf(row: Row) -> Row:
@@ -292,7 +297,8 @@ def fgrlhf(row: Row) -> Row:
     for (i, j), better in zip(pairs, said, strict=True):
         won[i] += (1, 2, 0)[better]
         won[j] += (1, 0, 2)[better]
-    return ranking(prompt_of(row), [row[name] for name in names], [1 + sum(other > n for other in won) for n in won])
+    ranks = [1 + sum(other > n for other in won) for n in won]
+    return ranking(prompt_of(row, ("question",)), [row[name] for name in names], ranks)
 
 
 def completion(name: str, asks: str) -> Callable[[Row], Turns]:

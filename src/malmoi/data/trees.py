@@ -51,13 +51,19 @@ def _flat_roots(rows: Sequence[NumberedRow]) -> Iterator[tuple[int, "_Node | Bad
             nodes[name], parents[name] = _node(number, row), parent
         except BadRow as problem:
             yield number, problem
+    reached: list[_Node] = []
     for name, parent in parents.items():
-        if parent is None:
-            yield nodes[name].number, nodes[name]
-        elif parent in nodes:
+        if parent in nodes:
             nodes[parent].replies.append(nodes[name])
-        else:
-            yield nodes[name].number, BadRow("its parent is missing or deleted", harmless=True)
+            continue
+        reached.append(nodes[name])
+        lost = BadRow("its parent is missing or deleted", harmless=True)
+        yield nodes[name].number, nodes[name] if parent is None else lost
+    for node in reached:  # which grows meanwhile
+        reached += node.replies
+    numbers = {node.number for node in reached}
+    for number in (node.number for node in nodes.values() if node.number not in numbers):
+        yield number, BadRow("it answers itself, by way of the answers to it")
 
 
 def _nested_roots(rows: Sequence[NumberedRow]) -> Iterator[tuple[int, "_Node | BadRow"]]:
@@ -143,7 +149,7 @@ def acceptability_rankings(rows: Sequence[NumberedRow]) -> Iterator[tuple[int, A
                 raise BadRow('"acceptable?" is 0 or 1', f"; got {excerpt(labels)}")
             if len(set(ranks)) < 2:
                 raise BadRow("no ranking: one answer, or all have the same label", harmless=True)
-            yield number, ranking(prompt_of(first), [row["response"] for _, row in numbered], ranks)
+            yield number, ranking(prompt_of(first, ("question",)), [row["response"] for _, row in numbered], ranks)
         except BadRow as problem:
             yield number, problem
 

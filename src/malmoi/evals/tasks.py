@@ -137,9 +137,10 @@ def find_file(task: Task, folder: Path | None) -> Path:
 
     Raises DataError if there is no such file, or no folder is given.
     """
-    root = folder or Path(os.environ.get("MALMOI_DATA", ""))
-    if root == Path():
+    named = os.environ.get("MALMOI_DATA")
+    if folder is None and not named:
         raise DataError(f"{task.name}: no folder of tasks; give --data DIR or set MALMOI_DATA; {WHERE_FROM}")
+    root = folder or Path(named or "")
     stems = [place / (task.file or task.name) for place in (root, root / "eval", root / "pretrain")]
     found = next((path for stem in stems for suffix in SUFFIXES if (path := Path(f"{stem}{suffix}")).exists()), None)
     if found is None:

@@ -45,7 +45,7 @@ def read_emoji(
                 yield Captioned(
                     given.pixels, captions, f"{source}/{member.name}", concept, licence, attribution
                 )  # fmt: skip
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError, ValueError) as error:
         raise DataError(f"{pictures.name}, {names.name}: cannot be read ({error}); download them again") from None
 
 

@@ -68,7 +68,7 @@ class ClipText:
 class PictureModel:
     """denoiser: (x, t, states, mask) -> what the process predicts
     size: height and width in pixels by default; multiple: pixel sizes must divide by it
-    channels: of what is denoised; factor: pixels of its side, 1 without an autoencoder
+    n_channels: of what is denoised; factor: pixels of its side, 1 without an autoencoder
     about: what it knows (`en`, `ko`), and defaults (`steps`, `guidance`, `sampler`)
     few_steps: whether it is a consistency model: few steps of sampler `lcm`, without guidance
     inpaints: whether the denoiser also sees where to draw (1 channel) and what is around it (n_channels)

@@ -84,7 +84,7 @@ class TextBlock(nn.Module):
 
 
 class ImageTower(nn.Module):
-    """Pictures (B, 3, H, W) in -1..1 to features (B, C) and to one vector each (B, D)."""
+    """Pictures (B, 3, H, W) in -1..1 to features of GRID × GRID places, and to one vector each (B, D)."""
 
     def __init__(self, config: ClipConfig) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class ImageTower(nn.Module):
         self.out = nn.Linear(config.channels[-1] * GRID**2, config.n_embd)
 
     def features(self, pixels: Tensor) -> Tensor:
-        """(B, 16 C): the last layer, pooled to 4 × 4 places."""
+        """(B, C · GRID²): the last layer, pooled to GRID × GRID places."""
         x = pixels
         for layer, norm in zip(self.layers, self.norms, strict=True):
             x = F.silu(norm(layer(x)))

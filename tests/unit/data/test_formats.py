@@ -258,8 +258,31 @@ def test_a_tree_too_deep_or_in_a_circle_is_refused_not_followed(tmp_path: Path) 
     with pytest.raises(DataError, match="holds no ranking"):
         list(rankings(write(tmp_path, *chain)))
     circle = [node("a", "b", "prompter"), node("b", "a", "assistant")]
-    with pytest.raises(DataError, match="holds no conversation"):
+    with pytest.raises(DataError, match="it answers itself"):
         list(conversations(write(tmp_path, *circle)))
+    report = RowReport()
+    tree = [node("q", None, "prompter"), node("r", "q", "assistant")]
+    assert len(list(conversations(write(tmp_path, *circle, *tree), "skip", report))) == 1
+    assert list(report.skipped.values()) == [2]
+
+
+@pytest.mark.parametrize(
+    ("row", "named"),
+    [
+        ({"instruction": "What?", "input": "", "response1": "a", "response2": "b", "annotator1": 1}, "instruction"),
+        ({"question": "What?", "preference": [1], "prediction 1": "a", "prediction 2": "b"}, "question"),
+    ],
+)
+def test_the_column_that_a_format_names_is_the_prompt(tmp_path: Path, row: Row, named: str) -> None:
+    [(_, found)] = rankings(write(tmp_path, {**row, "prompt": "Another thing"}))
+    assert found["messages"] == [user(row[named])]
+
+
+@pytest.mark.parametrize("annotators", [[["a", "b"]], [[1.5, 2]], [[1]], [[True, 2]], "1 2"])
+def test_what_annotators_said_are_ranks(tmp_path: Path, annotators: Any) -> None:
+    row = {"messages": ASKED, "answers": ["a", "b"], "ranks": [1, 2], "annotators": annotators}
+    with pytest.raises(DataError, match="needs a list of 2 ranks for each person"):
+        list(rankings(write(tmp_path, row)))
 
 
 def test_labels_of_one_question_make_a_ranking(tmp_path: Path) -> None:

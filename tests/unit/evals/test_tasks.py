@@ -161,3 +161,12 @@ def test_every_row_of_the_real_files_is_asked(name: str) -> None:
 
 def test_the_default_tasks_are_there() -> None:
     assert set(DEFAULT_TASKS) < TASKS.keys()
+
+
+def test_the_folder_of_tasks_may_be_the_current_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_jsonl(tmp_path / "copa.jsonl", [{}])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MALMOI_DATA", raising=False)
+    assert find_file(TASKS["copa"], Path(".")).samefile(tmp_path / "copa.jsonl")
+    with pytest.raises(DataError, match="no folder of tasks"):
+        find_file(TASKS["copa"], None)

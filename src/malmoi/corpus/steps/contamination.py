@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from malmoi.files import iterate_jsonl
+from malmoi.text import nfc
 
 N_WORDS, N_CHARS = 13, 50
 _WORD = re.compile(r"\w+")
@@ -30,7 +31,7 @@ def _hashes(values: np.ndarray, n: int) -> np.ndarray:
 
 def runs(text: str) -> np.ndarray:
     """Hashes of all runs of 13 words and of 50 characters (only letters and digits) of a text."""
-    lower = text.lower()
+    lower = nfc(text.lower())
     words = _WORD.findall(lower)
     numbers = np.fromiter(map(_numbers.__getitem__, words), np.uint64, len(words))
     letters = np.frombuffer("".join(words).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
@@ -60,8 +61,14 @@ class EvaluationSets:
 
     @classmethod
     def read(cls, paths: Iterable[Path]) -> "EvaluationSets":
-        """JSON lines, plain or compressed; every text in a row counts."""
-        return cls({path.name: (text for row in iterate_jsonl(path) for text in _texts(row)) for path in paths})
+        """JSON lines, plain or gzipped; every text in a row counts. Files of one name are one set."""
+        named: dict[str, list[Path]] = {}
+        for path in paths:
+            named.setdefault(path.name, []).append(path)
+        return cls({
+            name: (text for path in files for row in iterate_jsonl(path) for text in _texts(row))
+            for name, files in named.items()
+        })  # fmt: skip
 
     def found_in(self, text: str) -> str:
         """The name of the first set of which a text holds a run; "" if it holds none."""
