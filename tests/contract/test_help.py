@@ -23,7 +23,7 @@ INTRODUCTION = """# Command line
 Exit codes:
 
 - 0: done.
-- 2: a mistake that you can mend, in one line on stderr.
+- 2: a mistake that you can correct, in one line on stderr.
 - 130: stopped; the same command continues from there.
 - 141: the program that read the output has ended (`| head`).
 - 1: a bug in Malmoi. Please report it, with what `malmoi --debug …` or `MALMOI_DEBUG=1` shows.

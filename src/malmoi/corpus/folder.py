@@ -206,4 +206,4 @@ def _plain_documents(
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         yield Unreadable("damaged gzip", f"{path}: cut short or damaged ({error}); copy or download it again")
     except OSError as error:
-        yield Unreadable("cannot be opened", f"{path}: cannot be read ({error.strerror}); mend or move it")
+        yield Unreadable("cannot be opened", f"{path}: cannot be read ({error.strerror}); repair or move it")

@@ -208,7 +208,7 @@ def read_guarded(path: Path, source: str, notes: Counter[str]) -> Iterator[Docum
     except ModuleNotFoundError as error:
         yield Unreadable("a package is missing", f"{path}: reading {kind} needs {error.name}: pip install {error.name}")
     except OSError as error:
-        yield Unreadable("cannot be opened", f"{path}: cannot be read ({error.strerror or error}); mend or move it")
+        yield Unreadable("cannot be opened", f"{path}: cannot be read ({error.strerror or error}); repair or move it")
     except MemoryError:
         size = f"{MEMORY_LIMIT_BYTES / 2**30:g} GB"
         yield Unreadable(

@@ -47,7 +47,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     try:
                         row = json.loads(line)
                     except ValueError as error:
-                        raise DataError(f"{path}:{number}: is not JSON ({error}); mend or remove the line") from None
+                        raise DataError(f"{path}:{number}: is not JSON ({error}); correct or remove the line") from None
                     if not isinstance(row, dict) or not isinstance(row.get("text"), str) or "label" not in row:
                         raise DataError(f'{path}:{number}: no label; each line needs "text" and "label" (1 or 0)')
                     said = row["label"]

@@ -57,7 +57,7 @@ def iterate_rows(path: Path) -> Iterator[tuple[int, Any]]:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: cut short or damaged ({error}); copy or download it again") from None
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}); mend or move it") from None
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); repair or move it") from None
 
 
 def _json_rows(given: Iterator[bytes], path: Path) -> Iterator[tuple[int, Any]]:

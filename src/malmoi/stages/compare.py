@@ -155,8 +155,8 @@ def _how_corrected(found: Mapping[str, Any]) -> str:
         return f"No verdict by the judge: {judge['alarm']}."
     return (
         f"As people would say: the judge orders {show(judge['accuracy'])} {show_interval(judge['accuracy'])} of "
-        "people’s held-out pairs as they did, and so sees only a part of a difference; the rest is computed, with its "
-        "error in the interval. It is assumed to err on these answers as often, and for no method in particular; where "
+        "people’s held-out pairs as they did, so it sees only a part of a difference. The rest is computed, with its "
+        "error in the interval. This assumes that the judge errs on these answers as often, and favours no method. If "
         "people ranked pairs of to_rank.jsonl, their rankings replace that assumption."
     )
 

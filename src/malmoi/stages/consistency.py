@@ -137,9 +137,9 @@ def facts(finished: Finished) -> Facts:
     else:
         blocks.append(Note(f"Distances are left out: they need {LEAST} held-out pictures."))
     lead = (
-        "A network that begins as the denoiser and learns to see, from any noise, the picture at the end of the "
-        "denoiser's way, guidance included. It draws in few steps and needs one pass in each; the denoiser needs two. "
-        f"{found['n']:,} held-out captions, drawn by both; distances as in the section on drawings."
+        "This network begins as the denoiser. From any noise, it learns to predict the picture at the end of the "
+        "denoiser's path, with guidance included. It draws in few steps of one pass; the denoiser needs two. "
+        f"Both drew {found['n']:,} held-out captions; distances are as in the section on drawings."
     )
     plots = loss_plots(finished, "Training loss: distance between pictures seen from two points", "ink")
     return Facts([Section("Few steps", lead, [*blocks, *plots])], summary=summary, json={finished.stage: found})

@@ -157,8 +157,8 @@ def facts(finished: Finished) -> Facts:
         found["pictures_per_s"] = speed
     lead = (
         f"A network of {found['parameters']:,} weights. First a part of it learns to read: to sketch what a caption "
-        "tells of. Then the rest learns to say what a noisy picture was without its noise. To draw, it begins with "
-        "nothing but noise and takes it away in steps; the caption says where to."
+        "describes. Then the rest learns to predict what a noisy picture was without its noise. To draw, it takes "
+        "pure noise and removes it in steps; the caption guides each step."
     )
     plots = loss_plots(finished, "Training loss: squared error, weighted by time", "ink")
     return Facts([Section("Denoiser", lead, [sheet, *plots])], summary=summary, json={finished.stage: found})

@@ -67,8 +67,8 @@ JUDGED = {
 
 
 NO_ORACLE = (
-    "No oracle: its rules are for coloured shapes drawn by code, and say nothing of these pictures. What follows "
-    "compares features of pictures; whether a drawing shows what its caption says, only eyes can tell."
+    "No oracle: its rules are for coloured shapes drawn by code, and do not apply to these pictures. The figures below "
+    "compare features of pictures. To know whether a drawing shows what its caption says, look at it."
 )
 
 

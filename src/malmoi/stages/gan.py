@@ -9,7 +9,7 @@ LABEL = "GAN"
 cost, run, facts = _samples.drawing_stage(
     gan, LABEL, 2.5e-3,
     "Draws pictures from numbers drawn at random, without captions; a second network tells them from real ones. Its "
-    "edges are sharp, but nothing makes it draw all that there is. Read the clusters together with "
-    "the quality: noise lands in every cluster. Real pictures in the last column are others than those that both are "
+    "edges are sharp, but nothing makes it draw all kinds of pictures. Read the clusters together with "
+    "the quality: noise lands in every cluster. The last column has other real pictures than those that both are "
     "compared with.",
 )  # fmt: skip

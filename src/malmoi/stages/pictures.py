@@ -66,9 +66,9 @@ class Settings(config.Settings):
 
 
 LEADS = {
-    "composition": "Pictures with captions. A composition that is held out is held out with all of its pictures, "
-    "whatever their sizes, backgrounds and wordings: what is drawn for it later was never seen.",
-    "caption": "Pictures with captions. A caption that is held out is held out with all of its pictures.",
+    "composition": "Pictures with captions. A held-out composition is held out with all of its pictures, in all "
+    "sizes, backgrounds and wordings. So training never sees what is drawn for it later.",
+    "caption": "Pictures with captions. A held-out caption is held out with all of its pictures.",
     "picture": "Pictures whose captions all say the same, split one by one: what is held out differs only in its "
     "pixels.",
 }

@@ -111,8 +111,8 @@ def facts(finished: Finished) -> Facts:
         answers = [(answer["rank"], answer["text"]) for answer in shown["answers"]]
         ranked = Ranked(answers, [answer["score"] for answer in shown["answers"]])
         lead = (
-            "The first with the most distinct ranks: rank, answer, and its score by the rule. The ranks come from the "
-            "scores with errors, so that they need not agree."
+            "The first ranking with the most distinct ranks: rank, answer, and its score by the rule. The ranks come "
+            "from the scores with errors, so ranks and scores may disagree."
         )
         sections.append(Section("One ranking", lead, [Chat(shown["messages"][-1:]), ranked]))
     return Facts(sections, alarms=[ALL_TIE] if pairs and all(pairs) else [])

@@ -9,6 +9,6 @@ LABEL = "Plain VAE"
 cost, run, facts = _samples.drawing_stage(
     vae, LABEL, 1.5e-3,
     "Draws pictures from numbers drawn at random, without captions. Many pictures fit the same numbers, and it learns "
-    "their mean: edges wash out. Sharpness does not show that by itself, since noise is sharp, too: read it "
-    "together with the distance. Real pictures in the last column are others than those that both are compared with.",
+    "their mean, so edges are blurred. Sharpness does not show that by itself, because noise is sharp too: read it "
+    "together with the distance. The last column has other real pictures than those that both are compared with.",
 )  # fmt: skip

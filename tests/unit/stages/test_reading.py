@@ -39,7 +39,7 @@ def test_equal_work_gives_equal_files_and_no_index_is_left(tmp_path: Path) -> No
     train, heldout = (read_jsonl(made.out / f"{side}.jsonl") for side in ("train", "heldout"))
     assert not {row["item"] for row in train} & {row["item"] for row in heldout}
     n_declined = sum(row["messages"][-1]["content"] in DECLINES.values() for row in train)
-    assert f"{len(train):,} demonstrations of reading, {n_declined:,} of which" in said[0]
+    assert f"{len(train):,} demonstrations of reading, {n_declined:,} of them" in said[0]
     (section,) = reading.facts(Finished("reading", "1", made.folder, reading.Settings(), made.reads)).sections
     assert section.blocks[0].messages == train[0]["messages"]  # type: ignore[union-attr]
 

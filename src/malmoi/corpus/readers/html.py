@@ -90,7 +90,7 @@ def readable_text(file: InputFile) -> str:
             page.feed(chunk)
         page.close()
     except AssertionError as error:  # html.parser raises it on malformed declarations
-        raise Unreadable("not HTML", f"{file.path}: not valid HTML ({error}); mend it or move it away") from None
+        raise Unreadable("not HTML", f"{file.path}: not valid HTML ({error}); repair it or move it away") from None
     page.end_block()
     blocks = [block for block in page.blocks if block.is_readable()] or page.blocks
     groups = groupby(blocks, key=lambda block: "\n" if block.tag == "li" else "\n\n")
