@@ -53,7 +53,7 @@ def stream(
         prompts.append(TokenizedPrompt(messages, compact_ids(ids), {}))
     texts = ppo.ptx_steps(config, ppo.Inputs(ptx_shards=ptx_shards), shape.seq_len)
     return ppo.PpoSteps(
-        ppo.PolicyAndValue(policy, value), ref, reward_model, prompts, tokenizer, config, score_std=score_std,
+        ppo.PolicyAndValue(policy, value), ref, reward_model, prompts, tokenizer, config, score_unit=score_std,
         texts=texts,
     )  # fmt: skip
 

@@ -83,16 +83,16 @@ class Batch:
 
 
 class GrpoSteps(RolloutSteps):
-    """GRPO's optimizer steps. score_std: standard deviation of the reward model's scores"""
+    """GRPO's optimizer steps. score_unit: standard deviation of the reward model's scores"""
 
     config: Config
 
     def __init__(
         self, policy: LanguageModel, ref: LanguageModel | WithoutAdapters, reward_model: ScalarModel,
-        prompts: Sequence[TokenizedPrompt], tokenizer: Tokenizer, config: Config, *, score_std: float = 1.0,
+        prompts: Sequence[TokenizedPrompt], tokenizer: Tokenizer, config: Config, *, score_unit: float = 1.0,
     ) -> None:  # fmt: skip
         super().__init__(
-            policy, ref, reward_model, prompts, tokenizer, config, group_size=config.group_size, score_std=score_std
+            policy, ref, reward_model, prompts, tokenizer, config, group_size=config.group_size, score_unit=score_unit
         )
 
     def __iter__(self) -> Iterator[list[Batch]]:
@@ -149,7 +149,7 @@ def build(config: Config, inputs: Inputs) -> Job:
     reward_model = load_reward_model(inputs.reward_model)
     tokenizer, template = load_text(inputs.policy)
     prompts = read_prompts(inputs.data, tokenizer, template, policy.config.seq_len - config.max_tokens)
-    steps = GrpoSteps(policy, ref, reward_model, prompts, tokenizer, config, score_std=score_std(inputs.reward_model))
+    steps = GrpoSteps(policy, ref, reward_model, prompts, tokenizer, config, score_unit=score_std(inputs.reward_model))
     return Job(
         policy, steps, partial(loss, config=config), config.n_iterations * config.n_epochs * config.n_minibatches
     )

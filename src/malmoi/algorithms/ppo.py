@@ -143,7 +143,7 @@ class Batch:
 class PpoSteps(RolloutSteps):
     """PPO's optimizer steps.
 
-    score_std: standard deviation of the reward model's scores
+    score_unit: standard deviation of the reward model's scores
     texts: steps of pretraining text that are mixed in, if any
     """
 
@@ -151,11 +151,11 @@ class PpoSteps(RolloutSteps):
 
     def __init__(
         self, networks: PolicyAndValue, ref: LanguageModel | WithoutAdapters, reward_model: ScalarModel,
-        prompts: Sequence[TokenizedPrompt], tokenizer: Tokenizer, config: Config, *, score_std: float = 1.0,
+        prompts: Sequence[TokenizedPrompt], tokenizer: Tokenizer, config: Config, *, score_unit: float = 1.0,
         texts: Shuffled | None = None,
     ) -> None:  # fmt: skip
         super().__init__(
-            networks.policy, ref, reward_model, prompts, tokenizer, config, value=networks.value, score_std=score_std
+            networks.policy, ref, reward_model, prompts, tokenizer, config, value=networks.value, score_unit=score_unit
         )
         self.texts = texts
 
@@ -241,7 +241,7 @@ def build(config: Config, inputs: Inputs) -> Job:
     tokenizer, template = load_text(inputs.policy)
     prompts = read_prompts(inputs.data, tokenizer, template, policy.config.seq_len - config.max_tokens)
     steps = PpoSteps(
-        networks, ref, reward_model, prompts, tokenizer, config, score_std=score_std(inputs.reward_model),
+        networks, ref, reward_model, prompts, tokenizer, config, score_unit=score_std(inputs.reward_model),
         texts=ptx_steps(config, inputs, policy.config.seq_len),
     )  # fmt: skip
     averaged = copy.deepcopy(networks).requires_grad_(False) if config.average_decay else None

@@ -8,7 +8,7 @@ import gzip
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,28 +159,25 @@ def auc(scores: np.ndarray, keep: np.ndarray) -> float:
 
 def auc_row(scores: np.ndarray, keep: np.ndarray) -> dict[str, float]:
     """The area with its 95 % interval, a bootstrap over the labels of each kind."""
-    rng = np.random.default_rng(1)
-    kept, dropped = np.flatnonzero(keep > 0), np.flatnonzero(keep == 0)
-    drawn = []
-    for _ in range(N_DRAWS):
-        at = np.concatenate([rng.choice(kept, len(kept)), rng.choice(dropped, len(dropped))])
-        drawn.append(auc(scores[at], keep[at]))
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return {"mean": round(auc(scores, keep), 4), "low": round(float(low), 4), "high": round(float(high), 4),
-            "n": len(keep)}  # fmt: skip
+    return _with_interval(lambda at: auc(scores[at], keep[at]), keep)
 
 
 def auc_difference(a: np.ndarray, b: np.ndarray, keep: np.ndarray) -> dict[str, float]:
     """By how much the area of `a` is larger than that of `b` on the same labels: a paired bootstrap, as `auc_row`."""
+    return _with_interval(lambda at: auc(a[at], keep[at]) - auc(b[at], keep[at]), keep)
+
+
+def _with_interval(measure: Callable[[np.ndarray], float], keep: np.ndarray) -> dict[str, float]:
+    """measure: of the labels with these numbers"""
     rng = np.random.default_rng(1)
     kept, dropped = np.flatnonzero(keep > 0), np.flatnonzero(keep == 0)
-    drawn = []
-    for _ in range(N_DRAWS):
-        at = np.concatenate([rng.choice(kept, len(kept)), rng.choice(dropped, len(dropped))])
-        drawn.append(auc(a[at], keep[at]) - auc(b[at], keep[at]))
+    drawn = [
+        measure(np.concatenate([rng.choice(kept, len(kept)), rng.choice(dropped, len(dropped))]))
+        for _ in range(N_DRAWS)
+    ]
     low, high = np.quantile(drawn, (0.025, 0.975))
-    return {"mean": round(auc(a, keep) - auc(b, keep), 4), "low": round(float(low), 4),
-            "high": round(float(high), 4), "n": len(keep)}  # fmt: skip
+    mean = measure(np.arange(len(keep)))
+    return {"mean": round(mean, 4), "low": round(float(low), 4), "high": round(float(high), 4), "n": len(keep)}
 
 
 def _loss(scores: np.ndarray, keep: np.ndarray) -> float:

@@ -14,7 +14,7 @@ from malmoi.errors import DataError
 from malmoi.evals.counted_words import CountedWords
 from malmoi.evals.interval import N_RESAMPLES, bootstrap
 from malmoi.evals.reward_accuracy import score_gaps
-from malmoi.evals.reward_baselines import Row, Scores, baseline_scores
+from malmoi.evals.reward_baselines import WORDS, Row, Scores, baseline_scores
 from malmoi.train.features import Features
 from malmoi.train.probe import fit_probe
 
@@ -25,7 +25,7 @@ N_SEEDS = 3
 N_MORE = 100
 FEWEST_SIZES = 3
 """Points that a line needs before it says anything about the next one."""
-PROBE, WORDS = "probe", "counted words"
+PROBE = "probe"
 
 
 class Known(NamedTuple):

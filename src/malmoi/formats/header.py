@@ -25,7 +25,7 @@ def tensor_names(path: Path) -> list[str]:
     """Names of the tensors of a safetensors file. Raises CheckpointError that says what is wrong with it."""
     if wrong := what_is_wrong(path):
         raise CheckpointError(f"{path}: {wrong}")
-    return [name for name in _read(path) if name != "__metadata__"]
+    return list(entries(path))
 
 
 def what_is_wrong(path: Path) -> str:
@@ -45,7 +45,7 @@ def what_is_wrong(path: Path) -> str:
                 return f"is no safetensors file: it begins with {first!r}{AGAIN}, or give another file"
             if size < LENGTH + n:
                 return f"ends within its header, which would end at byte {LENGTH + n:,}; it has {size:,}{AGAIN}"
-        tensors = {name: row for name, row in _read(path).items() if name != "__metadata__"}
+        tensors = entries(path)
     except OSError as error:
         return f"cannot be read ({error.strerror})"
     except (ValueError, RecursionError, AttributeError):
@@ -53,9 +53,16 @@ def what_is_wrong(path: Path) -> str:
     return _wrong_place(tensors, size - LENGTH - n)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def entries(path: Path) -> dict[str, Any]:
+    """Name -> what a safetensors file says of each of its tensors, unchecked: type, shape and place.
+
+    Raises OSError, and ValueError, RecursionError or AttributeError for what is no header.
+    """
     with path.open("rb") as file:
-        return dict(json.loads(file.read(int.from_bytes(file.read(LENGTH), "little"))).items())
+        length = int.from_bytes(file.read(LENGTH), "little")
+        if length > MOST:
+            raise ValueError(f"a header of {length:,} bytes")
+        return {name: row for name, row in json.loads(file.read(length)).items() if name != "__metadata__"}
 
 
 def _wrong_place(tensors: dict[str, Any], size: int) -> str:

@@ -1,11 +1,11 @@
 """What a model folder holds, read from its small files and the headers of its weights: no weights are loaded."""
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from malmoi.formats.header import entries
 from malmoi.formats.locate import CONFIG, PICTURES
 from malmoi.tokenizer.chat_template import ChatTemplate
 from malmoi.tokenizer.jinja import find_template, read_settings
@@ -102,10 +102,6 @@ def scores_answers(config: Mapping[str, Any]) -> bool:
 def _tensors(path: Path) -> list[dict[str, Any]]:
     """The entries of a safetensors file's header; an empty list if the file is broken."""
     try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length)) if length < 1 << 26 else {}
-        header.pop("__metadata__", None)
-        return [{"shape": [*entry["shape"]], "dtype": str(entry["dtype"])} for entry in header.values()]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return [{"shape": [*entry["shape"]], "dtype": str(entry["dtype"])} for entry in entries(path).values()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return []

@@ -110,13 +110,15 @@ def _header(path: Path) -> bytes:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def pickled(path: Path) -> CheckpointError:
-    is_picture = path.suffix == ".ckpt"
-    how = (
-        "diffusers.StableDiffusionPipeline.from_single_file(FILE)"
-        if is_picture
-        else "transformers.AutoModelForCausalLM.from_pretrained(FOLDER)"
-    )
+def pickled(path: Path, how: str = "") -> CheckpointError:
+    """What to say of a file of pickled weights. how: to load it; "": as one that such a file usually is"""
+    if not how:
+        is_picture = path.suffix == ".ckpt"
+        how = (
+            "diffusers.StableDiffusionPipeline.from_single_file(FILE)"
+            if is_picture
+            else "transformers.AutoModelForCausalLM.from_pretrained(FOLDER)"
+        )
     return CheckpointError(
         f"{path}: pickled weights can run code when they are read; only safetensors is read; if you trust the file, "
         f"convert it: {how}.save_pretrained(NEW_FOLDER)"

@@ -17,7 +17,7 @@ from malmoi.files import folder_atomic, write_json
 from malmoi.formats.folder import read_object, read_shards, read_weights, write_weights
 from malmoi.formats.huggingface import Dtype
 from malmoi.formats.inspect import ABOUT, PICTURE_MODEL
-from malmoi.formats.locate import CONFIG, PICKLES, PICTURES, check_pointer
+from malmoi.formats.locate import CONFIG, PICKLES, PICTURES, check_pointer, pickled
 from malmoi.formats.own_pictures import OWN, load_own, own_files, save_own, with_weights
 from malmoi.formats.picture_schedule import VERSION, read_process, write_schedule
 from malmoi.image.autoencoder import Autoencoder, AutoencoderConfig
@@ -200,7 +200,7 @@ def find_weights(folder: Path, stem: str) -> Path:
         raise CheckpointError(f"{folder}: holds several variants ({names}); leave one of them there")
     for other in sorted(folder.iterdir()):
         if other.suffix in PICKLES:
-            raise pickled(other)
+            raise pickled(other, "diffusers.StableDiffusionPipeline.from_pretrained(FOLDER)")
     raise CheckpointError(f"{folder / stem}.safetensors: no such file")
 
 
@@ -216,13 +216,6 @@ def files_of(folder: Path) -> list[Path]:
         shards = set(read_object(weights)["weight_map"].values()) if weights.suffix == ".json" else {weights.name}
         found += [folder / part / name for name in sorted(shards)]
     return sorted({path.relative_to(folder) for path in found if path.is_file()})
-
-
-def pickled(path: Path) -> CheckpointError:
-    return CheckpointError(
-        f"{path}: pickled weights can run code when they are read; only safetensors is read; if you trust the file, "
-        "convert it: diffusers.StableDiffusionPipeline.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)"
-    )
 
 
 def new_attention(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -17,16 +17,6 @@ from malmoi.retrieval.others import is_of_another
 from malmoi.retrieval.words import word_table
 from malmoi.text import nfc
 
-_DENIES = re.compile(
-    r"(?i)\b(?:not|never|without|forbidden|prohibited|except|nobody)\b|n['’]t\b"
-    r"|(?<![가-힣])[안못] (?!에|쪽|된 사)"
-    r"|지 (?:않|마|말|못)|(?:면|서는) 안 ?[되돼된됩]|금지|말고|아닌|제외|못[하해한할]"
-)
-
-
-def denies(text: str) -> bool:
-    return _DENIES.search(nfc(text)) is not None
-
 
 def are_siblings(one: str, other: str) -> bool:
     """Whether two questions name different things of one kind and none in common: a cat and a dog."""

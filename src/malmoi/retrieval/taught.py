@@ -16,6 +16,7 @@ from typing import Any
 from malmoi.retrieval import apart
 from malmoi.retrieval.answering import STRICT, emphasis
 from malmoi.retrieval.apart import are_initials, common, is_misspelt, is_short_for
+from malmoi.retrieval.check import denies
 from malmoi.retrieval.findings import Source
 from malmoi.retrieval.follow_up import in_context, questions_of
 from malmoi.retrieval.match import Bag
@@ -180,7 +181,7 @@ def _apart(
     lacking = [concept for concept, fit in said.items() if fit < FOUND]
     unknown = [concept for concept, fit in known.items() if fit < FOUND]
     weighty = any(here.weights[c] > SLIGHT for c in lacking) or any(there.weights[c] > SLIGHT for c in unknown)
-    denied = not lacking and not unknown and apart.denies(here.text) != apart.denies(there.text)
+    denied = not lacking and not unknown and denies(here.text) != denies(there.text)
     ours, theirs = ([concept.word for concept in concepts] for concepts in (lacking, unknown))
     return {
         "sibling": float(apart.are_siblings(here.text, there.text)),

@@ -226,7 +226,8 @@ class RolloutSteps(ABC):
 
     value: the value network; None for algorithms without one
     group_size: answers to each prompt; answers to one prompt are consecutive
-    score_std: standard deviation of the reward model's scores, the unit of `missing_eos_penalty`
+    score_unit: that of `missing_eos_penalty`, the standard deviation of the reward model's scores
+    score_mean, score_std: of the reference, by which scores are normalised; 0 if they are not
     beta: the KL coefficient for the next iteration
     n_taken: optimizer steps yielded so far
     rollouts: the answers of the current iteration, with advantages
@@ -237,12 +238,12 @@ class RolloutSteps(ABC):
     def __init__(
         self, policy: LanguageModel, ref: LanguageModel | WithoutAdapters, reward_model: ScalarModel,
         prompts: Sequence[TokenizedPrompt], tokenizer: Tokenizer, config: RolloutConfig, *,
-        value: ScalarModel | None = None, group_size: int = 1, score_std: float = 1.0,
+        value: ScalarModel | None = None, group_size: int = 1, score_unit: float = 1.0,
     ) -> None:  # fmt: skip
         self.policy, self.value, self.ref, self.reward_model = policy, value, ref, reward_model
         self.prompts, self.tokenizer, self.config, self.group_size = prompts, tokenizer, config, group_size
         self.beta, self.n_taken, self.is_over_budget = config.beta, 0, False
-        self.missing_eos_price = config.missing_eos_penalty * score_std
+        self.missing_eos_price = config.missing_eos_penalty * score_unit
         self.score_mean, self.score_std = 0.0, 0.0
         self.rollouts: Rollouts | None = None
         self.info: dict[str, float] = {}
