@@ -13,13 +13,13 @@ from malmoi.cli.options import MOST_SEED, a_path
 from malmoi.errors import ConfigError
 
 if TYPE_CHECKING:
-    from malmoi.inference.best import BestOf
     from malmoi.inference.session import ChatSession
     from malmoi.retrieval.findings import Source
     from malmoi.retrieval.lookup import Lookup
     from malmoi.workspace.answers import Recorder
     from malmoi.workspace.choice import Choice
     from malmoi.workspace.folder import Workspace
+    from malmoi.workspace.versions import Version
 
 OWN = "default: the model's generation_config.json, else"
 Temperature = Annotated[
@@ -52,16 +52,6 @@ SHOWN = 100
 
 def remark(text: str) -> None:
     typer.secho(text, err=True, dim=True)
-
-
-def best_in(chosen: "Choice | None") -> "BestOf | None":
-    """How a version picks the best of n answers; None if it does not, or if a model was named."""
-    version = None if chosen is None else chosen.version
-    if version is None or version.reward_model is None or version.n is None:
-        return None
-    from malmoi.evals.best_of import best_of
-
-    return best_of(version.n, version.temperature or 0.0, version.name, version.reward_model)
 
 
 def index_for(workspace: "Workspace", documents: Path | None, no_documents: bool) -> Path | None:
@@ -142,15 +132,17 @@ class Answering:
                     said = option.replace("_", "-")
                     raise ConfigError(f"--{said}: does nothing, since no model answers here; leave it out")
             return ChatSession(name, None, None, seed, lookup=self.lookup)
+        from malmoi.feedback.service import best_in
         from malmoi.inference.chosen import sampling_of  # with torch, which takes seconds
         from malmoi.inference.weights import weights_named
 
         sampling = sampling_of(folder, given, command)
-        best = best_in(chosen)
+        best = best_in(self._version)
         return ChatSession(name, folder, sampling, seed, weights_named(weights), self.lookup, best)
 
     def follow(self, session: "ChatSession", model: str | None, given: Mapping[str, Any]) -> None:
         """Go on with another model, which samples as it says itself; None: with the version that is in service now."""
+        from malmoi.feedback.service import best_in
         from malmoi.inference.chosen import sampling_of  # with torch, which takes seconds
         from malmoi.inference.grounded import NO_VOICE
 
@@ -158,7 +150,7 @@ class Answering:
         if chosen is None:
             session.use(NO_VOICE, None, None)
         else:
-            session.use(chosen.name, chosen.folder, sampling_of(chosen.folder, given, "chat"), best_in(chosen))
+            session.use(chosen.name, chosen.folder, sampling_of(chosen.folder, given, "chat"), best_in(self._version))
         self.begin_again()
 
     def choose(self, model: str | None) -> "Choice | None":
@@ -249,13 +241,14 @@ class Answering:
         self._told.add(key)
         return is_first
 
+    @property
+    def _version(self) -> "Version | None":
+        return None if self.chosen is None else self.chosen.version
+
     def _index_place(self) -> str | None:
-        """The folder that the index is of; of an index that a run made, its path in the workspace."""
-        if self.lookup is None or self.index is None:
-            return None
-        made = self.index.resolve()
-        here = self.workspace.path.resolve()
-        return str(self.lookup.index.facts.get("source") or (made.relative_to(here) if here in made.parents else made))
+        from malmoi.feedback.service import place_of
+
+        return None if self.lookup is None or self.index is None else place_of(self.workspace, self.lookup, self.index)
 
     def how(self, session: "ChatSession") -> dict[str, Any]:
         """What it takes to make the last answer again; empty if no model was asked."""

@@ -105,8 +105,11 @@ def list_(workspace: WorkspaceOption = Path("workspace"), as_json: Json = False)
     if not rows:
         print("no job yet; malmoi improve begins one")
         return
-    shown = [(row["id"], row["how"], _status(row), row["version"] or "", row["created_at"][:19]) for row in rows]
-    show(table(["job", "how", "status", "version", "asked for"], shown))
+    shown = [
+        (row["id"], row["how"] or row["kind"], _status(row), row["version"] or "", row["created_at"][:19])
+        for row in rows
+    ]
+    show(table(["job", "what", "status", "version", "asked for"], shown))
 
 
 @jobs.command("show")

@@ -10,12 +10,13 @@ from typing import Any
 
 from sqlalchemy import insert, select
 
-from malmoi.evals.best_of import RewardJudge, best_of
+from malmoi.evals.best_of import RewardJudge
 from malmoi.feedback.asked import IMPORTED
 from malmoi.feedback.gate import Compared, verdict
 from malmoi.feedback.gate_comparisons import Spoken, compared_prompts, record_comparison, waiting_comparisons
 from malmoi.feedback.learning import withheld_prompts
 from malmoi.feedback.pinned import messages_of, record_pinned, unasked
+from malmoi.feedback.service import best_in
 from malmoi.inference.best import Words
 from malmoi.inference.chosen import sampling_of
 from malmoi.inference.grounded import answer_all
@@ -43,9 +44,7 @@ class Contender:
         self.version, self.lookup = version, lookup
         self.voice = Voice.load(version.name, version.policy)
         self.sampling = sampling_of(version.policy, {}, "chat")
-        self.best = None
-        if version.reward_model is not None and version.n is not None:
-            self.best = best_of(version.n, version.temperature or 0.0, version.name, version.reward_model)
+        self.best = best_in(version)
 
     def answer(self, messages: Messages) -> Spoken:
         """As chat answers. The seed is the question's: the same question is answered alike again."""

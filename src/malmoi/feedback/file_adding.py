@@ -3,7 +3,6 @@
 Nothing that a person with an account here said is added to or changed by a file: nobody speaks in another's name.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from malmoi.feedback.exchange import from_pairs, is_answer, is_pair, is_ranked, 
 from malmoi.feedback.file_preview import CHATS, CONVERSATIONS, DOCUMENTS, PROMPTS, RANKINGS, named, preview
 from malmoi.feedback.judgements import NewJudgement, append_judgements, competition_ranks, is_latest
 from malmoi.feedback.snapshots import answer_id
-from malmoi.feedback.teach_items import WRITE, add_question
+from malmoi.feedback.teach_items import WRITE, add_question, split_of
 from malmoi.feedback.written_answers import WRITTEN
 from malmoi.files import read_json
 from malmoi.retrieval.question import language_of
@@ -156,7 +155,7 @@ def _ranking(row: Mapping[str, Any], path: Path, by_program: bool) -> dict[str, 
     prompt_id = f"file-{digest_of(row['messages'])[:24]}"
     return {
         **_by(path, by_program), "prompt_id": prompt_id, "messages": row["messages"], "answers": row["answers"],
-        "ranks": competition_ranks(row["ranks"]), "split": _split(row["messages"]),
+        "ranks": competition_ranks(row["ranks"]), "split": split_of(str(row["messages"][-1]["content"])),
         "generation_ids": [answer_id(prompt_id, answer) for answer in row["answers"]],
     }  # fmt: skip
 
@@ -167,10 +166,6 @@ def _by(path: Path, by_program: bool) -> dict[str, Any]:
     return {
         "person": f"f-{digest_of([path.name, kind])[:16]}", "person_name": path.name, "simulated": by_program
     }  # fmt: skip
-
-
-def _split(messages: Sequence[Mapping[str, Any]]) -> str:
-    return "heldout" if hashlib.sha256(str(messages[-1]["content"]).encode()).digest()[0] < 26 else "train"
 
 
 def _judgement(row: Mapping[str, Any]) -> NewJudgement:
@@ -292,7 +287,7 @@ def _add_answer(connection: Connection, row: Mapping[str, Any], source: str) -> 
     id = digest_of([prompt_id, row["person"], row["kind"], row["instead_of"], answer["content"]])[:24]
     if connection.scalar(select(TeachItem.id).where(TeachItem.id == f"t-{id}")) is not None:
         return False
-    insert_missing(connection, Prompt, [_prompt(prompt_id, asked, _split(asked), source)])
+    insert_missing(connection, Prompt, [_prompt(prompt_id, asked, split_of(str(asked[-1]["content"])), source)])
     insert_missing(connection, Generation, [_generation(id, prompt_id, answer["content"], row["person"])])
     item = {"id": f"t-{id}", "kind": WRITE, "prompt_id": prompt_id, "generation_ids": [], "status": "ready"}
     connection.execute(insert(TeachItem).values(**item, n_people=1, author_id=row["person"], created_at=now()))

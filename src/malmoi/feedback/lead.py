@@ -15,7 +15,7 @@ from malmoi.workspace.service_schema import Lease, TeachItem
 def people_agree(ledger: Ledger) -> dict[str, Any] | None:
     """The share of pairs of answers that two people order alike, with its interval over prompts; None without pairs.
 
-    A tie agrees with a tie only. {"pairs", "share", "low", "high", "people", "reward_model"}
+    A tie agrees with a tie only. {"pairs", "share", "low", "high", "people"}
     """
     query = select(Lease.item_id, Lease.person_id, Lease.shown, Lease.said).join(
         TeachItem, TeachItem.id == Lease.item_id
@@ -41,4 +41,4 @@ def people_agree(ledger: Ledger) -> dict[str, Any] | None:
         return None
     interval = bootstrap(shares, groups, weights=weights)
     figures = {"share": interval.mean, "low": interval.low, "high": interval.high}
-    return {"pairs": int(sum(weights)), **figures, "people": len(people), "reward_model": None}
+    return {"pairs": int(sum(weights)), **figures, "people": len(people)}

@@ -34,6 +34,8 @@ SIMULATED: dict[Whose, bool | None] = {"people": False, "simulated": True, "all"
 HELD_OUT = 0.2
 """Share of the prompts whose rankings measure the reward model."""
 LEAST_CAP = 20
+USUAL_RANKINGS = 50
+"""Rankings that usually make a difference."""
 GATE = "gate"
 """Split of prompts that only the gate may use."""
 

@@ -118,11 +118,7 @@ def open_service(workspace: Workspace, model: str | None = None, remote: "Remote
             raise RefusedError("no_model", "there is no model here yet, and nothing to look up in; build or fetch one")
         return quoting
     chosen = choose(workspace, model)
-    name, folder, version, best = chosen.name, chosen.folder, chosen.version, None
-    if version is not None and version.reward_model is not None and version.n is not None:
-        from malmoi.evals.best_of import best_of
-
-        best = best_of(version.n, version.temperature or 0.0, version.name, version.reward_model)
+    name, folder, version, best = chosen.name, chosen.folder, chosen.version, best_in(chosen.version)
     from malmoi.inference.speaker import Speaker
     from malmoi.inference.voice import Voice
 
@@ -130,6 +126,15 @@ def open_service(workspace: Workspace, model: str | None = None, remote: "Remote
     speaker = Speaker.of(voice)
     sha256 = sha256_in(workspace, folder)
     return renewed(Service(name, folder, sha256, voice, speaker, version=version, best=best), workspace)
+
+
+def best_in(version: Version | None) -> "BestOf | None":
+    """How a version picks the best of n answers; None if it does not, or if a model was named."""
+    if version is None or version.reward_model is None or version.n is None:
+        return None
+    from malmoi.evals.best_of import best_of
+
+    return best_of(version.n, version.temperature or 0.0, version.name, version.reward_model)
 
 
 def renewed(service: Service, workspace: Workspace) -> Service:

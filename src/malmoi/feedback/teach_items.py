@@ -153,12 +153,15 @@ def add_written(connection: Connection, prompt_id: str, person_id: str, text: st
     return str(row["id"])
 
 
+def split_of(asked: str) -> str:
+    """heldout | train. One tenth is held out, by a hash of what was asked: the same question is always on one side."""
+    return "heldout" if hashlib.sha256(asked.encode()).digest()[0] < 26 else "train"
+
+
 def _add_prompt(connection: Connection, id: str, messages: Sequence[Mapping[str, Any]], source: str) -> None:
-    # One tenth is held out, by a hash of what was asked: the same question is always on the same side.
     asked = str(messages[-1]["content"])
-    is_heldout = hashlib.sha256(asked.encode()).digest()[0] < 26
     row: dict[str, Any] = {"id": id, "messages": [*map(dict, messages)], "lang": language_of(asked), "source": source}
-    row |= {"split": "heldout" if is_heldout else "train", "item": "", "kind": ""}
+    row |= {"split": split_of(asked), "item": "", "kind": ""}
     connection.execute(insert(Prompt).values(row))
 
 

@@ -18,7 +18,7 @@ from malmoi.errors import ConfigError, UserError, WorkspaceError
 from malmoi.evals.reward_accuracy import SourcedRanking, measure_scores
 from malmoi.evals.reward_baselines import baseline_scores, compare_with_baselines
 from malmoi.evals.reward_scores import mean_scores
-from malmoi.feedback.learning import Lesson, Whose, lesson
+from malmoi.feedback.learning import USUAL_RANKINGS, Lesson, Whose, lesson
 from malmoi.feedback.pinned import messages_of, pinned_questions
 from malmoi.feedback.refusals import RefusedError
 from malmoi.files import read_json, read_jsonl
@@ -52,8 +52,6 @@ from malmoi.workspace.versions import (
 
 How = Literal["best-of-n", "train"]
 Algorithm = Literal["dpo", "ppo", "kto"]
-USUAL_RANKINGS = 50
-"""Rankings that usually make a difference."""
 FEWEST = 5
 EPOCHS, FEWEST_STEPS = 3, 20
 SLOWER = 0.1

@@ -57,7 +57,7 @@ def overview(member: SignedIn, state: Here) -> dict[str, Any]:
     found = teaching.overview(state.ledger, member.id)
     agreement = people_agree(state.ledger) if member.leads else None
     left = practice.n_left(state.ledger, member.id) if member.role == LABELER else 0
-    return {**found, "goal_today": GOAL_TODAY, "practice_left": left, "guideline": None, "agreement": agreement}
+    return {**found, "goal_today": GOAL_TODAY, "practice_left": left, "agreement": agreement}
 
 
 @router.get("/mine")

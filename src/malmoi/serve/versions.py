@@ -11,6 +11,7 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from malmoi.errors import WorkspaceError, without_folders
 from malmoi.feedback.accounts import OWNER, Member
 from malmoi.feedback.gate_comparisons import record_answer, verdict_of
+from malmoi.feedback.learning import USUAL_RANKINGS, n_rankings
 from malmoi.feedback.pinned import LONGEST, MARGIN, MOST_WORDS, pin, pinned_questions, unpin
 from malmoi.feedback.promotion import promote, refuse, rollback
 from malmoi.feedback.refusals import RefusedError, missing
@@ -26,7 +27,6 @@ if TYPE_CHECKING:  # torch takes seconds
     from malmoi.feedback.contenders import Match
 
 router = APIRouter(prefix="/api")
-USUAL_RANKINGS = 50
 
 
 class Body(BaseModel):
@@ -73,7 +73,7 @@ def versions(_: Leading, state: Here) -> dict[str, Any]:
     return {
         "versions": [_row(state.ledger, one, serving) for one in reversed(found)],
         "in_service": serving and serving.name, "fallback": {"model": names[-1]} if names else None,
-        "n_rankings": _n_rankings(state.ledger), "n_usual": USUAL_RANKINGS, "command": "malmoi versions list",
+        "n_rankings": n_rankings(state.ledger), "n_usual": USUAL_RANKINGS, "command": "malmoi versions list",
     }  # fmt: skip
 
 
@@ -255,12 +255,6 @@ def _row(ledger: Ledger, version: Version, serving: Version | None) -> dict[str,
     verdict = verdict_of(ledger, version, serving).to_row() if serving is not None and is_other else None
     gone = version.missing and without_folders(version.missing, ledger.root)
     return version.to_row() | {"missing": gone, "verdict": verdict}
-
-
-def _n_rankings(ledger: Ledger) -> int:
-    from malmoi.feedback.learning import n_rankings
-
-    return n_rankings(ledger)
 
 
 def _job(state: State, number: int, member: Member) -> dict[str, Any]:

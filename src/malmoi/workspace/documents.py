@@ -43,12 +43,24 @@ def add_documents(workspace: Workspace, files: Sequence[Path]) -> Indexed:
 
 
 def remove_document(workspace: Workspace, name: str) -> None:
-    """Take a document out of the look-up. Raises DataError if it is not one that was added here."""
+    """Take a document out of the look-up. Raises DataError if it is not one that was added here; where the index cannot
+    be made again now, the document stays.
+    """
     folder = workspace.path / NAME
     path = folder / safe_name(name)
     if not path.is_file():
         raise DataError(f"{name}: is no document that was added here")
-    path.unlink()
+    aside = workspace.path / f".{NAME}.removed"
+    path.replace(aside)
+    try:
+        _index_what_is_left(workspace, folder)
+    except BaseException:
+        aside.replace(path)
+        raise
+    aside.unlink()
+
+
+def _index_what_is_left(workspace: Workspace, folder: Path) -> None:
     try:
         index_folder(workspace, folder, NAME)
     except DataError:  # nothing is left: what was looked up before counts again

@@ -9,6 +9,8 @@ from malmoi.errors import UserError, WorkspaceError
 from malmoi.files import write_json, write_text
 from malmoi.retrieval.index import Index
 from malmoi.retrieval.writer import FACTS
+from malmoi.workspace.documents import NAME as DOCUMENTS
+from malmoi.workspace.documents import add_documents, list_documents, remove_document
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.indexes import find_index, index_folder
 from malmoi.workspace.locks import LOCK, InUseError, holding
@@ -65,3 +67,15 @@ def test_two_do_not_write_one_index_and_readers_go_on(workspace: Workspace, tmp_
         with pytest.raises(InUseError, match=r"index notes: is in use by process \d+"):
             index_folder(workspace, tmp_path / "notes")
         assert Index.open(made.folder).candidates(["cat"], 1)[0][0].file == "a.txt"
+
+
+def test_a_document_stays_where_the_index_cannot_be_made_again(workspace: Workspace, tmp_path: Path) -> None:
+    for name in ("a.txt", "b.txt"):
+        write_text(tmp_path / name, f"What {name} says.")
+    add_documents(workspace, [tmp_path / name for name in ("a.txt", "b.txt")])
+    with holding(workspace.indexes / f".{DOCUMENTS}{LOCK}", "index"), pytest.raises(InUseError):
+        remove_document(workspace, "a.txt")
+    listed = [(one["file"], one["added"]) for one in list_documents(workspace)["documents"]]
+    assert listed == [("a.txt", True), ("b.txt", True)]
+    remove_document(workspace, "a.txt")
+    assert [one["file"] for one in list_documents(workspace)["documents"]] == ["b.txt"]

@@ -231,13 +231,6 @@ export interface Saved {
   practice: null | { right: boolean; explanation: { en: string; ko: string } };
 }
 
-interface Share {
-  share: number;
-  low: number;
-  high: number;
-  pairs: number;
-}
-
 export interface TeachState {
   /** Rankings that wait for this person. */
   waiting: number;
@@ -247,8 +240,7 @@ export interface TeachState {
   goal_today: number;
   practice_left: number;
   n_saved: number;
-  guideline: string | null;
-  agreement: null | (Share & { people: number; reward_model: Share | null });
+  agreement: null | { share: number; low: number; high: number; pairs: number; people: number };
 }
 
 export type PageLabel = "keep" | "drop" | "unsure";

@@ -3,10 +3,9 @@ import { useText } from "../text";
 
 const percent = (share: number) => Math.round(100 * share);
 
-/** How far people agree, beside the reward model: for those who lead. */
+/** How far people agree: for those who lead. */
 export function Agreement({ agreement }: { agreement: NonNullable<TeachState["agreement"]> }) {
   const t = useText();
-  const { reward_model: model } = agreement;
   return (
     <details className="small">
       <summary>
@@ -17,11 +16,6 @@ export function Agreement({ agreement }: { agreement: NonNullable<TeachState["ag
         })}
       </summary>
       <p className="quiet">{t("agreement.pairs", { pairs: agreement.pairs, people: agreement.people })}</p>
-      {model && (
-        <p className="quiet">
-          {t("agreement.model", { share: percent(model.share), low: percent(model.low), high: percent(model.high) })}
-        </p>
-      )}
     </details>
   );
 }

@@ -1,10 +1,8 @@
-import { Markdown } from "../chat/Markdown";
 import { useText } from "../text";
 
-/** How to judge: the team's own words, or ours. */
-export function Guideline({ own }: { own: string | null }) {
+/** How to judge. */
+export function Guideline() {
   const t = useText();
-  if (own) return <Markdown text={own} />;
   return (
     <section className="guide card stack">
       <p>{t("guide.lead")}</p>

@@ -70,7 +70,7 @@ export function TeachPage() {
       {state?.agreement && tab === "rank" && <Agreement agreement={state.agreement} />}
       {newcomer && (
         <>
-          <Guideline own={state.guideline} />
+          <Guideline />
           <div className="row">
             <Button look="main" onClick={() => setBegun(true)}>
               {t("guide.start")}
@@ -81,7 +81,7 @@ export function TeachPage() {
       {state && !newcomer && <Page key={tab} onSaved={load} toWrite={state.to_write} />}
       {guide && (
         <Dialog title={t("guide.title")} onClose={() => setGuide(false)}>
-          <Guideline own={state?.guideline ?? null} />
+          <Guideline />
         </Dialog>
       )}
     </div>

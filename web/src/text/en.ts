@@ -30,7 +30,6 @@ export const en = {
   "add.rankings.about": "Rankings to learn from, 1 is best:",
   "add.title": "Add files",
   again: "Again",
-  "agreement.model": "The reward model agrees with people on {share} % of pairs [{low}–{high}].",
   "agreement.pairs": "Counted over {pairs} pairs of answers that several of {people} people judged.",
   "agreement.people": "People agree on {share} % of pairs [{low}–{high}]",
   "answers.by": "by {person}",

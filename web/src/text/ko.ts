@@ -32,7 +32,6 @@ export const ko: Record<keyof typeof en, string> = {
   "add.rankings.about": "배울 순위, 1이 가장 좋음:",
   "add.title": "파일 넣기",
   again: "다시 답하기",
-  "agreement.model": "보상 모델이 사람과 같은 판단을 한 쌍: {share}% [{low}–{high}]",
   "agreement.pairs": "{people}명 중 둘 이상이 함께 판단한 답 {pairs}쌍으로 계산했습니다.",
   "agreement.people": "사람끼리 판단이 같은 쌍: {share}% [{low}–{high}]",
   "answers.by": "쓴 사람: {person}",
