@@ -10,7 +10,8 @@ from malmoi.cli import app
 from malmoi.corpus.build import build
 from malmoi.corpus.built import trace
 from malmoi.corpus.form import Settings
-from tests.unit.corpus.test_web import page_of, prose, record_of, records, zipped
+from malmoi.corpus.steps.extract import decode
+from tests.unit.corpus.test_web import KOREAN, page_of, prose, record_of, records, zipped
 
 pytest.importorskip("fastwarc", reason="pip install 'malmoi[corpus]'")
 
@@ -24,6 +25,31 @@ def crawl(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "one.warc.gz").write_bytes(zipped([*records(8), twice, reserved]))
     (folder / "note.md").write_text(f"{prose(50)}\nWrite to me: ann@example.org\n")
     return folder
+
+
+@pytest.mark.parametrize("declared", ["", "utf-8", "iso-8859-1", "euc-kr"])
+def test_korean_pages_are_read_whatever_their_server_declares(declared: str) -> None:
+    page = f"<html><meta charset='{declared}'><p>{KOREAN} (安東)</p></html>"
+    assert decode(page.encode("cp949"), declared) == (page, "cp949")
+    text, charset = decode(page.encode("cp949") + b"\xff\xff</html>", declared)
+    assert text.startswith(page) and charset == "cp949 with damage"
+
+
+CHINESE = "日本的首都是东京。我每天去学校。天气很好，所以我们去散步吧。写电脑程序非常有趣。"
+JAPANESE = (
+    "日本の首都は東京です。私は毎日学校へ行きます。天気がいいから散歩しましょう。コンピュータはとても楽しいです。"
+)
+RUSSIAN = "Столица Японии называется Токио. Я каждый день хожу в школу. Погода хорошая, поэтому мы пойдём гулять."
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [(CHINESE, "gb18030"), (JAPANESE, "cp932"), (JAPANESE, "euc-jp"), (RUSSIAN, "cp1251"), (RUSSIAN, "big5")],
+    ids=["gb18030", "cp932", "euc-jp", "cp1251", "big5"],
+)
+def test_other_languages_do_not_become_korean(text: str, encoding: str) -> None:
+    assert "cp949" not in decode((text * 3).encode(encoding, "ignore"))[1]
+    assert decode((text * 3).encode(encoding, "ignore"), encoding)[1] == encoding
 
 
 def test_each_step_can_be_switched_off(crawl: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ rule rescues the few pages on which it fails). resiliparse is also the quick loo
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +28,12 @@ WINDOWS = {"euc-kr": "cp949", "ks_c_5601-1987": "cp949", "ksc5601": "cp949", "x-
            "iso-8859-1": "cp1252", "latin-1": "cp1252", "us-ascii": "cp1252", "ascii": "cp1252",
            "shift_jis": "cp932", "gb2312": "gb18030", "gbk": "gb18030"}  # fmt: skip
 """As browsers do: the encodings that pages mean by these names."""
+SAYS_NOTHING = ("", "utf8", "cp1252", "cp949")
+"""Encodings that servers and templates declare for pages that are in others; UTF-8 was tried before."""
+LEAST_SYLLABLES = 20
+USUAL = "이다는의에가을하고지사은로기를한도서인어"
+"""A third of all syllables of Korean texts."""
+_OF_OTHERS = re.compile("[\u3041-\u30ff\u3131-\u318e\u4e00-\u9fff\uf900-\ufaff\ufffd]")
 
 
 @dataclass(frozen=True)
@@ -76,15 +83,31 @@ def decode(body: bytes, declared: str = "") -> tuple[str, str]:
     except UnicodeDecodeError:
         pass
     said = _META_CHARSET.search(body[:4096])
-    given = [declared, said[1].decode("ascii", "replace") if said else ""]
+    given = [name.lower().strip() for name in (declared, said[1].decode("ascii", "replace") if said else "")]
+    given = [WINDOWS.get(name, name) for name in given]
+    if all(name.replace("-", "") in SAYS_NOTHING for name in given) and _is_korean(body):
+        damaged = " with damage" if "\ufffd" in (text := body.decode("cp949", "replace")) else ""
+        return text, f"cp949{damaged}"
     for name in (*given, _looks_like(body)):
         try:
-            name = WINDOWS.get(name.lower().strip(), name.lower().strip())
+            name = WINDOWS.get(name.lower(), name.lower())
             if name and name.replace("-", "") != "utf8":
                 return body.decode(name), name
         except (LookupError, UnicodeError, ValueError):
             continue
     return body.decode("utf-8", "replace"), "utf-8 with damage"
+
+
+def _is_korean(body: bytes) -> bool:
+    """Whether bytes are Korean text as CP949: most that is not ASCII are syllables, and many of them the usual ones.
+
+    Chinese and Japanese bytes give Chinese characters and syllables that nobody uses, European ones give damage.
+    """
+    letters = Counter(letter for letter in body[: 1 << 16].decode("cp949", "replace") if letter > "\xff")
+    syllables = sum(n for letter, n in letters.items() if "가" <= letter <= "힣")
+    others = sum(n for letter, n in letters.items() if _OF_OTHERS.match(letter))
+    usual = sum(letters[letter] for letter in USUAL)
+    return syllables >= LEAST_SYLLABLES and others <= 0.3 * syllables and usual >= 0.15 * syllables
 
 
 def _looks_like(body: bytes) -> str:
