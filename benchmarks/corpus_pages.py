@@ -67,9 +67,10 @@ def main_text(pages: Sequence[tuple[bytes, str]], title: str) -> None:
     """pages: (HTML, its main text)"""
     import trafilatura
 
-    ours, theirs, quick, n_bytes = list[float](), list[float](), 0.0, 0
+    ours, theirs, taken, quick, n_bytes = list[float](), list[float](), list[bool](), 0.0, 0
     for html, right in pages:
         found = extract.extract(Record("", 0, html))
+        taken.append(isinstance(found, extract.Extracted))
         ours.append(f1(found.text if isinstance(found, extract.Extracted) else "", right))
         theirs.append(f1(trafilatura.extract(html, include_comments=False) or "", right))
         text, _ = extract.decode(html)
@@ -79,8 +80,12 @@ def main_text(pages: Sequence[tuple[bytes, str]], title: str) -> None:
         n_bytes += len(html)
     print(f"{title}, {len(pages)} pages")
     paired = [a - b for a, b in zip(ours, theirs, strict=True)]
-    for name, values in (("malmoi", ours), ("trafilatura, default", theirs), ("difference", paired)):
+    rows = {"malmoi": ours, "trafilatura, default": theirs, "difference": paired}
+    for name, values in rows.items():
         print("  {:<22} {:.3f} [{:.3f}, {:.3f}]".format(name, *interval(values)))
+    for name, values in rows.items():
+        mean, low, high = interval([value for value, is_read in zip(values, taken, strict=True) if is_read])
+        print(f"  {name:<22} {mean:.3f} [{low:.3f}, {high:.3f}], of the {sum(taken)} that are read")
     print(f"  below .1: {sum(value < 0.1 for value in ours)}; quick pass {n_bytes / 1e6 / quick:.1f} MB/s")
 
 
