@@ -23,6 +23,7 @@ from malmoi.errors import ConfigError
 from malmoi.formats.own_pictures import load_own
 from malmoi.image.dit import Denoiser
 from malmoi.image.model import Context, PictureModel, guided
+from malmoi.image.samplers import levels
 from malmoi.image.schedule import Process
 from malmoi.train.job import Job
 from malmoi.train.loop import LoopConfig
@@ -84,9 +85,9 @@ def loss(
     model: Denoiser, batch: Captioned, teacher: PictureModel, target: Denoiser, nothing: Context, config: Config
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Pseudo-Huber distance between the pictures seen from both points, summed over pictures."""
-    process, n = teacher.process, len(batch.x0)
+    process, n, times = teacher.process, len(batch.x0), points(teacher.process, config.n_levels).to(batch.x0.device)
     noise, level = torch.randn_like(batch.x0), torch.randint(1, config.n_levels + 1, (n,), device=batch.x0.device)
-    t, s = level / config.n_levels, (level - 1) / config.n_levels
+    t, s = times[level], times[level - 1]
     x_t = process.add_noise(batch.x0, noise, t)
     with torch.no_grad():
         context = Context(batch.states, batch.mask)
@@ -98,6 +99,11 @@ def loss(
     error = ((seen(model, process, x_t, t, context) - wanted) ** 2).mean((1, 2, 3))
     distance = (error + config.huber**2).sqrt() - config.huber
     return distance.sum(), {"error": error.sum().detach()}
+
+
+def points(process: Process, n_levels: int) -> Tensor:
+    """The times of a way, (n_levels + 1,) from 0, the picture, to 1: where the denoiser steps when it draws."""
+    return torch.tensor([level.t for level in reversed(levels("flow_euler", process, n_levels))])
 
 
 def seen(network: Denoiser, process: Process, x: Tensor, t: Tensor, context: Context) -> Tensor:

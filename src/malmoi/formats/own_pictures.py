@@ -25,7 +25,7 @@ from malmoi.image.dit import Denoiser, DenoiserConfig
 from malmoi.image.draw import MOST_GUIDANCE
 from malmoi.image.model import PictureModel
 from malmoi.image.samplers import Sampler, check_sampler
-from malmoi.image.schedule import Kind, Prediction, Process
+from malmoi.image.schedule import Kind, Prediction, Process, Schedule
 from malmoi.image.towers import CaptionIds, Clip, ClipConfig, TextTower, TowerText
 from malmoi.tokenizer.bpe import Tokenizer
 
@@ -54,6 +54,8 @@ class _Scheduler(Settings):
 
     kind: Kind
     prediction: Prediction
+    shift: float = Field(1.0, gt=0)
+    """Of a flow: how its steps are spaced. A folder that does not say it has even steps."""
 
 
 def save_clip(folder: Path, clip: Clip, tokenizer: Tokenizer) -> None:
@@ -98,7 +100,8 @@ def save_own(
     with folder_atomic(folder) as partial:
         facts = {**model.about, "sampler": model.sampler, "size": list(model.size), "few_steps": model.few_steps}
         write_json(partial / PICTURES, {"_class_name": OWN, **facts})
-        scheduler = {"kind": model.process.kind, "prediction": model.process.prediction}
+        process = model.process
+        scheduler = {"kind": process.kind, "prediction": process.prediction, "shift": process.schedule.shift}
         write_json(partial / "scheduler" / FILE, scheduler)
         write_json(partial / "denoiser" / CONFIG, denoiser.config.model_dump(mode="json"))
         write_weights(partial / "denoiser" / DENOISER_WEIGHTS, denoiser.state_dict(), dtype)
@@ -118,7 +121,7 @@ def load_own(folder: Path, dtype: torch.dtype | None = None) -> PictureModel:
     facts = parse(_Index, index, str(folder / PICTURES))
     where = folder / "scheduler" / FILE
     scheduler = parse(_Scheduler, read_object(where), str(where))
-    process = Process(scheduler.kind, scheduler.prediction)
+    process = Process(scheduler.kind, scheduler.prediction, Schedule(shift=scheduler.shift))
     tower_config, config = _config(folder / "text_encoder", ClipConfig), _config(folder / "denoiser", DenoiserConfig)
     tower = _network(folder / "text_encoder" / TEXT_WEIGHTS, lambda: TextTower(tower_config), torch.float32)
     text = TowerText(_captions(folder, tower_config), tower)

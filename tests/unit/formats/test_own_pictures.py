@@ -14,7 +14,7 @@ from malmoi.formats.own_pictures import save_own
 from malmoi.formats.pictures import load_pictures
 from malmoi.image.dit import Denoiser, DenoiserConfig
 from malmoi.image.model import PictureModel
-from malmoi.image.schedule import Process
+from malmoi.image.schedule import Process, Schedule
 from malmoi.image.towers import CaptionIds, ClipConfig, TextTower, TowerText
 from malmoi.tokenizer.bpe import train_bpe
 from malmoi.workspace.transfer import import_model
@@ -33,8 +33,8 @@ def write_own(folder: Path) -> PictureModel:
     )  # fmt: skip
     for index, one in enumerate((tower, network)):
         randomise(one, index)
-    text = TowerText(CaptionIds(tokenizer, 40), tower)
-    model = PictureModel(Process("flow", "sample"), network, text, None, (16, 16), 3, 16, ABOUT)
+    text, process = TowerText(CaptionIds(tokenizer, 40), tower), Process("flow", "sample", Schedule(shift=3.0))
+    model = PictureModel(process, network, text, None, (16, 16), 3, 16, ABOUT)
     save_own(folder, model, {"run": "0001-denoiser", "parents": {}})
     return model
 
@@ -51,7 +51,7 @@ def test_it_comes_in_goes_out_and_draws(tmp_path: Path, float32: None) -> None:
     assert "shapes  MalmoiPicturePipeline" in told and 'next    malmoi draw "…" shapes' in told
     run("models", "export", "shapes", "--dtype", "bfloat16", "--out", tmp_path / "out", *at)
     after = load_pictures(tmp_path / "out", torch.float32)
-    assert after.size == (16, 16) and after.about == ABOUT
+    assert after.size == (16, 16) and after.about == ABOUT and after.process == model.process
     for name, weight in after.denoiser.state_dict().items():
         assert torch.equal(weight, model.denoiser.state_dict()[name].bfloat16().float())
     known = model.embed(["a red circle"])
