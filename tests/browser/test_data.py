@@ -87,12 +87,14 @@ def test_a_document_answers_from_the_next_message_on(
     assert "seventeen" in page.locator(".answer .markdown").first.inner_text()
 
 
-def test_rankings_are_frozen_exported_and_forgotten(open_page: OpenPage, given: Path) -> None:
+def test_rankings_are_frozen_exported_and_forgotten(open_page: OpenPage, given: Path, site: Site) -> None:
     page = open_page("/data/snapshots")
     choose(page, given / "ranks.jsonl")
     card(page, "ranks.jsonl").get_by_role("button", name="Add").click()
     page.get_by_text("ranks.jsonl is added").wait_for()
     page.get_by_role("button", name="Freeze").click()
+    copy = site.workspace / "malmoi.db.bak-0001"
+    copy.write_bytes(b"nobody can say who is in it")
     frozen = page.locator("article", has_text="1 rankings")
     with page.expect_download() as download:
         frozen.get_by_role("link", name="JSONL").last.click()
@@ -106,6 +108,8 @@ def test_rankings_are_frozen_exported_and_forgotten(open_page: OpenPage, given: 
     assert serious_faults(page) == []
     sheet.get_by_role("button", name="Delete for good").click()
     sheet.get_by_text("ranks.jsonl's data is deleted.").wait_for()
+    sheet.get_by_text(copy.name).wait_for()
+    copy.unlink()
     sheet.get_by_role("button", name="Close").last.click()
     page.get_by_role("link", name="Rankings").first.click()
     page.get_by_text("Nobody has ranked anything yet.").wait_for()

@@ -31,6 +31,7 @@ from malmoi.cli import (
     quantise,
     runs,
     serve,
+    settings,
     stages,
     users,
 )
@@ -51,7 +52,7 @@ commands: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     },
     "Improve": {"improve": improve.improve, "versions": pinned.app, "jobs": improve.jobs},
     "Models": {"models": models.app, "quantise": quantise.quantise},
-    "People": {"users": users.users, "keys": users.keys},
+    "People": {"users": users.users, "keys": users.keys, "settings": settings.settings},
 }  # fmt: skip
 """Group of the help page -> its commands, in the order in which they are shown."""
 for group, inside in commands.items():

@@ -276,7 +276,7 @@ class Answering:
             from malmoi.workspace.documents import titles_of
 
             facts = self.lookup.index.facts
-            size = f"{facts['files']:,} files, {facts['passages']:,} passages"
+            size = f"{facts['files']:,} documents, {facts['passages']:,} passages"
             texts = facts.get("source") or ", ".join(titles_of(self.workspace, self.index))
             parts.append(f"looks up in {texts} ({size})")
             without.append("--no-documents")

@@ -130,7 +130,7 @@ def data_list(workspace: WorkspaceOption = Path("workspace"), as_json: Json = Fa
         print_json(found | {"look_up": texts})
         return
     lines = [
-        f"documents   {texts['files']:,} files, {texts['passages']:,} passages",
+        f"documents   {texts['files']:,}, {texts['passages']:,} passages",
         *(f"  {title}" for title in texts["titles"]),
         f"answers     {found['answers']:,} that people wrote",
         f"rankings    {found['rankings']:,} by people",

@@ -70,7 +70,7 @@ def _show(made: "Indexed", workspace: Path) -> None:
     done, facts = made.updated, made.updated.facts
     endings = ", ".join(f"{n:,} {ending or 'without ending'}" for ending, n in facts["endings"].items())
     lines = [
-        f"{made.name}: {facts['passages']:,} passages of {facts['files']:,} files ({endings})",
+        f"{made.name}: {facts['passages']:,} passages of {facts['files']:,} documents ({endings})",
         f"{done.n_read:,} files read, {done.n_unchanged:,} unchanged, {done.n_removed:,} gone",
     ]
     lines += [f"passed over: {n:,} × {reason}" for reason, n in done.report.skipped.items()]

@@ -96,12 +96,17 @@ def list_users(workspace: WorkspaceOption = Path("workspace"), as_json: Json = F
 
 
 @users.command("remove")
-def remove_user(name: Name, workspace: WorkspaceOption = Path("workspace")) -> None:
-    """Remove an account with its chats and keys. What the person ranked stays.
+def remove_user(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it without asking.")] = False,
+    workspace: WorkspaceOption = Path("workspace"),
+) -> None:
+    """Remove an account with its chats and keys, after a question. What the person ranked stays.
 
     \b
     Example:
       malmoi users remove Mina --workspace demo
+      malmoi users remove Mina --yes --workspace demo
     """
     from malmoi.cli.options import open_workspace
     from malmoi.feedback.accounts import id_of_name, remove_member
@@ -110,6 +115,8 @@ def remove_user(name: Name, workspace: WorkspaceOption = Path("workspace")) -> N
 
     with Ledger.open(open_workspace(workspace)) as ledger:
         id = id_of_name(ledger, name)
+        if not (yes or _confirmed(name)):
+            return
         remove_member(ledger, id)
         files = backups_with(ledger, id)
     print(f"{name} is removed; what {name} ranked stays, with the name: malmoi data forget {name} deletes both")
@@ -174,6 +181,15 @@ def revoke_key_(
     with Ledger.open(open_workspace(workspace)) as ledger:
         revoke_key(ledger, id)
     print(f"{id} is revoked")
+
+
+def _confirmed(name: str) -> bool:
+    """Whether the person at the terminal wants it. Raises ConfigError where nobody can be asked."""
+    if not sys.stdin.isatty():
+        from malmoi.errors import ConfigError
+
+        raise ConfigError(f"{name}: nobody can be asked here; --yes removes the account, its chats and its keys")
+    return typer.confirm(f"remove {name}, with all chats and keys?")
 
 
 def _password() -> str:

@@ -19,7 +19,7 @@ from malmoi.feedback.exchange import from_pairs, is_answer, is_pair, is_ranked, 
 from malmoi.feedback.file_preview import CHATS, CONVERSATIONS, DOCUMENTS, PROMPTS, RANKINGS, named, preview
 from malmoi.feedback.judgements import NewJudgement, append_judgements, competition_ranks, is_latest
 from malmoi.feedback.snapshots import answer_id
-from malmoi.feedback.teach_items import WRITE, add_question, split_of
+from malmoi.feedback.teach_items import add_question, split_of
 from malmoi.feedback.written_answers import WRITTEN
 from malmoi.files import read_json
 from malmoi.retrieval.question import language_of
@@ -29,7 +29,7 @@ from malmoi.workspace.documents import add_documents
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.ledger import Ledger, digest_of
 from malmoi.workspace.schema import Assignment, Generation, Judgement, Person, Prompt
-from malmoi.workspace.service_schema import Account, Lease, TeachItem
+from malmoi.workspace.service_schema import WRITE, Account, Lease, TeachItem
 
 MOST_QUESTIONS = 1000
 ACCOUNT = "said by somebody who has an account here"

@@ -21,13 +21,21 @@ from malmoi.feedback.page_labels import latest_labels
 from malmoi.feedback.refusals import missing
 from malmoi.feedback.said import BETTER_AS, COMPARED_AS, VOTED_AS
 from malmoi.feedback.snapshots import list_snapshots
-from malmoi.feedback.teach_items import WRITE
 from malmoi.files import iterate_jsonl, read_json
 from malmoi.workspace.database import chunks, lock_table, writing
 from malmoi.workspace.label_schema import LabelPage, PageLabel
 from malmoi.workspace.ledger import OUT, Ledger, stage_of
 from malmoi.workspace.schema import Assignment, Generation, Judgement, Person
-from malmoi.workspace.service_schema import Account, BetterAnswer, ChatMessage, Comparison, Lease, Practised, TeachItem
+from malmoi.workspace.service_schema import (
+    WRITE,
+    Account,
+    BetterAnswer,
+    ChatMessage,
+    Comparison,
+    Lease,
+    Practised,
+    TeachItem,
+)
 from malmoi.workspace.versions import list_versions
 
 BACKUPS = "malmoi.db.bak-*"

@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from malmoi.data.comparisons import EDITED
 from malmoi.data.formats import tree_of
 from malmoi.feedback.asked import N_DROPPED
-from malmoi.feedback.judgements import SnapshotFilter, answer_pairs, is_latest, judged_rows
+from malmoi.feedback.judgements import SnapshotFilter, answer_pairs, judged_rows
 from malmoi.feedback.said import (
     COMPARED,
     better_rows,
@@ -24,8 +24,8 @@ from malmoi.feedback.said import (
     voted_rows,
     written_rows,
 )
+from malmoi.workspace.base import now
 from malmoi.workspace.ledger import Ledger, digest_of
-from malmoi.workspace.schema import Assignment, Judgement, Person
 from malmoi.workspace.service_schema import Chat, TeachItem
 from malmoi.workspace.versions import people_names
 
@@ -157,15 +157,8 @@ def n_withheld_chats(ledger: Ledger) -> int:
 
 
 def n_rankings(ledger: Ledger) -> int:
-    """How many rankings people have made, without those that they took back."""
-    query = (
-        select(func.count(Judgement.assignment_id))
-        .join(Assignment, Assignment.id == Judgement.assignment_id)
-        .join(Person, Person.id == Assignment.person_id)
-        .where(Person.kind == "human", is_latest(), Judgement.unrankable.is_(False))
-    )
-    with ledger.engine.connect() as connection:
-        return connection.scalar(query) or 0
+    """How many rankings of people there are to learn from now: what Improve would learn from, and says."""
+    return len(lesson(ledger, "people", now()).rows)
 
 
 def cap_of(counts: Mapping[str, int]) -> int | None:

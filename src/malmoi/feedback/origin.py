@@ -1,5 +1,6 @@
 """Where an answer of a chat comes from: its sources, the model with its runs, the people whose judgements shaped it."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -59,16 +60,18 @@ def _made(lineage: Lineage | None) -> dict[str, Any] | None:
 
 
 def people_behind(*lineages: Lineage | None) -> dict[str, int] | None:
-    """How many judgements by how many people models learned from, and how many by programs in people's place."""
+    """How many judgements by how many people models learned from, and how many by programs in people's place.
+
+    Of each person those of the largest snapshot count: what each version learned from holds what an earlier one did.
+    """
     nodes = [node for lineage in lineages if lineage is not None for node in lineage.walk()]
-    # What two of them learned from counts once, as does a snapshot that came with its folder.
-    judged = {node.artefact: node.judged for node in nodes if node.artefact is not None and node.judged is not None}
-    whole = [one for made, one in judged.items() if not any(made != other and made.is_in(other) for other in judged)]
-    if not whole:
+    said = [one for node in nodes if node.judged is not None for one in node.judged.people]
+    if not said:
         return None
-    said = [(person, n) for one in whole for person, n in one.people]
-    by_people = [(person.id, n) for person, n in said if person.kind != "simulated"]
-    return {
-        "n_judgements": sum(n for _, n in by_people), "n_people": len({id for id, _ in by_people}),
-        "n_simulated": sum(n for person, n in said if person.kind == "simulated"),
-    }  # fmt: skip
+    most: Counter[str] = Counter()
+    for person, n in said:
+        most[person.id] = max(most[person.id], n)
+    simulated = {person.id for person, _ in said if person.kind == "simulated"}
+    by_people = [n for id, n in most.items() if id not in simulated]
+    n_simulated = sum(most[id] for id in simulated)
+    return {"n_judgements": sum(by_people), "n_people": len(by_people), "n_simulated": n_simulated}

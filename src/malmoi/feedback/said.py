@@ -11,11 +11,21 @@ from sqlalchemy import func, select
 
 from malmoi.data.comparisons import EDITED
 from malmoi.feedback.asked import N_DROPPED, Asked, asked_in_comparison, asked_of
-from malmoi.feedback.teach_items import RANK, WRITE, allowed
+from malmoi.feedback.teach_items import allowed
 from malmoi.text import canonical
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.schema import Prompt
-from malmoi.workspace.service_schema import BetterAnswer, Chat, ChatMessage, Comparison, Lease, TeachItem, Vote
+from malmoi.workspace.service_schema import (
+    RANK,
+    WRITE,
+    BetterAnswer,
+    Chat,
+    ChatMessage,
+    Comparison,
+    Lease,
+    TeachItem,
+    Vote,
+)
 
 Row = dict[str, Any]
 COMPARED = "comparisons in chats"

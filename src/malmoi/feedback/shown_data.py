@@ -6,10 +6,11 @@ from typing import Any
 
 from malmoi.errors import ConfigError
 from malmoi.feedback.exchange import LABELS, exported, what_of
-from malmoi.feedback.learning import cap_of, n_withheld_chats
+from malmoi.feedback.learning import cap_of, lesson, n_withheld_chats
 from malmoi.feedback.page_labels import label_rows, n_labels
 from malmoi.feedback.snapshots import list_snapshots, ranking_rows, rows_now, snapshot_rows
 from malmoi.feedback.written_answers import written_answers
+from malmoi.workspace.base import now
 from malmoi.workspace.documents import list_documents
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.ledger import Ledger
@@ -40,7 +41,8 @@ def shown_answers(ledger: Ledger) -> dict[str, Any]:
 
 
 def shown_rankings(ledger: Ledger) -> dict[str, Any]:
-    """{"n", "cap", "people": [{"name", "n", "simulated"}], "rankings": [{"question", "answers": [{"rank", "text"}],
+    """{"n", "n_better": better answers that count as rankings too, "cap", "people": [{"name", "n",
+    "simulated"}], "rankings": [{"question", "answers": [{"rank", "text"}],
     "person", "simulated", "heldout"}]}, the first of them; those of programs only where people have ranked nothing."""
     rows, names = ranking_rows(ledger) or ranking_rows(ledger, "simulated"), _names(ledger)
     counts = Counter(row["person"] for row in rows)
@@ -55,7 +57,8 @@ def shown_rankings(ledger: Ledger) -> dict[str, Any]:
                                                                                strict=True))]}
         for row in rows[:N_SHOWN]
     ]  # fmt: skip
-    return {"n": len(rows), "cap": cap_of(counts), "people": people, "rankings": shown}
+    n_better = lesson(ledger, "people", now()).to_row()["n_better"]
+    return {"n": len(rows), "n_better": n_better, "cap": cap_of(counts), "people": people, "rankings": shown}
 
 
 def export_rows(ledger: Ledger, form: str, snapshot: str | None = None, whose: str = "people") -> list[dict[str, Any]]:

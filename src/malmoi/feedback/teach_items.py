@@ -15,6 +15,7 @@ from sqlalchemy import Connection, and_, insert, or_, select, update
 from malmoi.feedback.asked import asked_of
 from malmoi.feedback.chats import checked_text
 from malmoi.feedback.refusals import RefusedError
+from malmoi.feedback.settings import PEOPLE, settings_in
 from malmoi.inference.grounded import with_documents
 from malmoi.retrieval.question import language_of
 from malmoi.text import canonical_question
@@ -22,11 +23,10 @@ from malmoi.workspace.base import now
 from malmoi.workspace.database import insert_missing, lock_table, writing
 from malmoi.workspace.ledger import Ledger, digest_of
 from malmoi.workspace.schema import Generation, Prompt, RunOutput
-from malmoi.workspace.service_schema import Chat, TeachItem
+from malmoi.workspace.service_schema import RANK, WRITE, Chat, TeachItem
 
-RANK, WRITE = "rank", "write"
-N_ANSWERS, N_PEOPLE = 4, 2
-"""Answers of an item, and people who are asked to rank them."""
+N_ANSWERS = 4
+"""Answers of an item."""
 AGAIN_WITHIN = timedelta(minutes=1)
 LONGEST_QUESTION = 4000
 
@@ -174,7 +174,8 @@ def _add_item(
         "prompt_id": prompt_id,
         "generation_ids": answers,
     }
-    row |= {"status": "making" if kind == RANK else "ready", "n_people": N_PEOPLE if kind == RANK else 1}
+    row["status"] = "making" if kind == RANK else "ready"
+    row["n_people"] = settings_in(connection)[PEOPLE] if kind == RANK else 1
     row |= {"author_id": author_id, "chat_id": chat_id, "created_at": now()}
     connection.execute(insert(TeachItem).values(row))
 

@@ -17,12 +17,12 @@ from malmoi.errors import DataError
 from malmoi.feedback.chats import checked_text
 from malmoi.feedback.judgements import NewJudgement, append_judgements, check_ranks, withdraw_judgement
 from malmoi.feedback.refusals import RefusedError, invalid, missing
-from malmoi.feedback.teach_items import RANK, WRITE, add_written, allowed, answers_of
+from malmoi.feedback.teach_items import add_written, allowed, answers_of
 from malmoi.workspace.base import now, read_time
 from malmoi.workspace.database import lock_table, writing
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.schema import Prompt
-from malmoi.workspace.service_schema import Chat, Lease, TeachItem
+from malmoi.workspace.service_schema import RANK, WRITE, Chat, Lease, TeachItem
 
 LEASE = timedelta(minutes=30)
 LONGEST_DRAFT, LONGEST_NOTE = 20_000, 2000

@@ -16,14 +16,19 @@ def workspace_option(workspace: Path, *, tell_place: bool) -> str:
 
     tell_place: a workspace elsewhere is given by its whole path; without it by its name, which tells nobody where it is
     """
-    here, place = Path.cwd(), Path(os.path.abspath(workspace))
-    if place == here / "workspace" and "MALMOI_WORKSPACE" not in os.environ:
+    if Path(os.path.abspath(workspace)) == Path.cwd() / "workspace" and "MALMOI_WORKSPACE" not in os.environ:
         return ""
+    return " " + shlex.join(["--workspace", place_at_terminal(workspace, tell_place=tell_place)])
+
+
+def place_at_terminal(workspace: Path, *, tell_place: bool) -> str:
+    """How a command calls a workspace from the folder in which this process runs; tell_place: see `workspace_option`"""
+    here, place = Path.cwd(), Path(os.path.abspath(workspace))
     if place.is_relative_to(here) and place != here:
         shown = str(place.relative_to(here))
     else:
         shown = str(place) if tell_place else place.name
-    return " " + shlex.join(["--workspace", f"./{shown}" if shown.startswith("-") else shown])
+    return f"./{shown}" if shown.startswith("-") else shown
 
 
 def person_at_terminal(ledger: Ledger, name: str) -> str:

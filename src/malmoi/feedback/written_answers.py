@@ -11,10 +11,10 @@ from typing import Any
 from sqlalchemy import select
 
 from malmoi.feedback.said import better_rows
-from malmoi.feedback.teach_items import WRITE, allowed
+from malmoi.feedback.teach_items import allowed
 from malmoi.workspace.ledger import Ledger, canonical_json
 from malmoi.workspace.schema import Prompt, now
-from malmoi.workspace.service_schema import Chat, Lease, TeachItem
+from malmoi.workspace.service_schema import WRITE, Chat, Lease, TeachItem
 
 BETTER, WRITTEN = "better", "written"
 

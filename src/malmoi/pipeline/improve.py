@@ -110,7 +110,7 @@ def prepare(ledger: Ledger, wanted: Wanted) -> Prepared:
     wanted.check()
     start, until = next_to_improve(ledger), now()
     learned = lesson(ledger, wanted.whose, until)
-    problems, remarks = _problems(ledger, wanted, learned), _remarks(learned)
+    problems, remarks = _problems(ledger, wanted, learned), _remarks(wanted, learned)
     settings: dict[str, Any] = {
         **vars(wanted),
         "until": until.isoformat(),
@@ -289,7 +289,7 @@ def _by_votes(wanted: Wanted) -> bool:
     return wanted.how == "train" and wanted.algorithm == "kto"
 
 
-def _remarks(learned: Lesson) -> list[dict[str, Any]]:
+def _remarks(wanted: Wanted, learned: Lesson) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     if any(one["simulated"] for one in learned.people):
         names = ", ".join(one["name"] for one in learned.people if one["simulated"])
@@ -297,7 +297,7 @@ def _remarks(learned: Lesson) -> list[dict[str, Any]]:
     if len(learned.people) == 1:
         said = f"all rankings are by {(name := learned.people[0]['name'])}: nothing says whether others agree"
         found.append({"code": "one_person", "message": said, "name": name})
-    if 0 < len(learned.rows) < USUAL_RANKINGS:
+    if 0 < len(learned.rows) < USUAL_RANKINGS and not _by_votes(wanted):
         said = f"{len(learned.rows)} rankings are few; about {USUAL_RANKINGS} usually make a difference"
         found.append({"code": "few", "message": said, "n": len(learned.rows), "usual": USUAL_RANKINGS})
     if n_over := sum(one["n_left_out"] for one in learned.people):

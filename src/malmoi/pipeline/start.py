@@ -4,12 +4,14 @@ Each has its cost on this machine, and is a job in a process of its own, as impr
 """
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 from malmoi.errors import UserError, without_folders
 from malmoi.feedback.refusals import RefusedError
+from malmoi.feedback.terminal import place_at_terminal
 from malmoi.pipeline.demo_size import RECIPES, choose_size
 from malmoi.pipeline.doctor import inspect_machine
 from malmoi.pipeline.estimate import estimate_remaining
@@ -40,24 +42,26 @@ QUESTIONS = ("What does os.path.join do?", "What does json.loads return?", "Hell
 """Asked again at every checkpoint of the building: the same three, so that one sees the answers change."""
 
 
-def start_options(ledger: Ledger, *, estimate: bool = True) -> dict[str, Any]:
+def start_options(ledger: Ledger, *, estimate: bool = True, tell_place: bool = False) -> dict[str, Any]:
     """The three ways to begin, each with its cost on this machine and its command.
 
     {"build", "fetch", "text"}: {"cost": null | {"seconds", "memory_bytes", "free_memory_bytes", "fits", "smaller"},
-    "n_bytes" to fetch, "is_here", "n_files" of own text, "problem", "command"}; estimate: try some steps, for seconds
+    "n_bytes" to fetch, "is_here", "n_files" of own text, "problem", "command"}; estimate: try some steps, for seconds;
+    tell_place: commands may say where the workspace is
     """
     workspace = Workspace(ledger.root)
-    name = workspace.path.name
+    # `malmoi demo` has another workspace by default than other commands, so that it always names one.
+    place = place_at_terminal(workspace.path, tell_place=tell_place)
     free = inspect_machine(workspace.path).free_memory_bytes
     fetched = {"seconds": None, "memory_bytes": FETCHED_MEMORY, "free_memory_bytes": free}
     return {
         BUILD: {"cost": _cost(workspace, _recipe_of(workspace, BUILD)) if estimate else None,
-                "command": f"malmoi demo --workspace {name}"},
+                "command": shlex.join(["malmoi", "demo", "--workspace", place])},
         FETCH: {"cost": {**fetched, "fits": free >= FETCHED_MEMORY, "smaller": None}, "n_bytes": HUB_BYTES,
                 "is_here": not is_to_be_pulled(workspace, SMALL_MODEL),
-                "command": f"malmoi models pull {SMALL_MODEL} --workspace {name}"},
+                "command": f"malmoi models pull {SMALL_MODEL}"},
         TEXT: text_option(workspace, estimate=estimate)
-        | {"command": f"malmoi demo --text {name}/{DOCUMENTS} --workspace {name}"},
+        | {"command": shlex.join(["malmoi", "demo", "--text", f"{place}/{DOCUMENTS}", "--workspace", place])},
     }  # fmt: skip
 
 

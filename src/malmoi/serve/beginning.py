@@ -5,6 +5,7 @@ from typing import Any, Literal
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 
+from malmoi.feedback.accounts import OWNER
 from malmoi.serve.versions import show_job
 from malmoi.serve.who import Here, Leading
 
@@ -18,10 +19,10 @@ class Begin(BaseModel):
 
 
 @router.get("")
-def options(_: Leading, state: Here, estimate: bool = True) -> dict[str, Any]:
+def options(member: Leading, state: Here, estimate: bool = True) -> dict[str, Any]:
     from malmoi.pipeline.start import start_options  # with torch, which takes seconds
 
-    return start_options(state.ledger, estimate=estimate)
+    return start_options(state.ledger, estimate=estimate, tell_place=member.role == OWNER)
 
 
 @router.post("", status_code=201)

@@ -62,6 +62,7 @@ class NewKey(Body):
 class Settings(Body):
     may_teach_default: bool | None = None
     taught_answers: bool | None = None
+    people_per_question: int | None = None
 
 
 def me(state: State, member: Member | None) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from malmoi.feedback.document_questions import MOST, ask_from_documents
 from malmoi.feedback.lead import people_agree
 from malmoi.feedback.refusals import RefusedError, invalid
 from malmoi.serve.who import Here, Leading, SignedIn
+from malmoi.workspace.service_schema import RANK
 
 router = APIRouter(prefix="/api/teach")
 GOAL_TODAY = 20
@@ -23,7 +24,7 @@ class Body(BaseModel):
 
 
 class Next(Body):
-    kind: str = teach_items.RANK
+    kind: str = RANK
     lang: str | None = Field(None, max_length=20)
 
 
@@ -68,7 +69,7 @@ def mine(member: SignedIn, state: Here, before: str | None = None) -> dict[str, 
 
 @router.post("/next")
 def next_item(body: Next, member: SignedIn, state: Here, request: Request) -> dict[str, Any]:
-    if member.role == LABELER and body.kind == teach_items.RANK:
+    if member.role == LABELER and body.kind == RANK:
         item = practice.next_practice(state.ledger, member.id, body.lang or _language(request))
         if item is not None:
             return {"item": item}

@@ -6,6 +6,7 @@ What was looked up before stays looked up: the folder of the index before is lin
 import contextlib
 import os
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from malmoi.workspace.uploads import safe_name
 NAME = "documents"
 PYTHON = "Python's documentation"
 CORPUS = "corpus"
+PARTS = ("train", "heldout")
+"""Files of a recipe's text."""
 
 
 def add_documents(workspace: Workspace, files: Sequence[Path]) -> Indexed:
@@ -71,23 +74,33 @@ def _index_what_is_left(workspace: Workspace, folder: Path) -> None:
 def list_documents(workspace: Workspace) -> dict[str, Any]:
     """What is looked up now.
 
-    {"titles": names of the texts, "files", "passages": counts, "languages", "documents": [{"file", "passages",
-    "n_bytes", "added": whether it can be taken out here}]}; without documents where a recipe made the index
+    {"titles": names of the texts, "files": how many documents, "passages": how many, "languages",
+    "documents": [{"file", "passages", "n_bytes", "added": whether it can be taken out here}]};
+    without documents where a recipe made the index
     """
     index = find_index(workspace)
     if index is None:
         return {"titles": [], "files": 0, "passages": 0, "languages": {}, "documents": []}
     facts = read_json(index / FACTS)
     own = {path.name for path in (workspace.path / NAME).glob("*") if path.is_file()} if index.name == NAME else set()
-    rows: list[dict[str, Any]] = []
-    if (index / FILES).exists():
-        for row in iterate_jsonl(index / FILES):
-            rows.append({
-                "file": row["file"], "passages": row["passages"], "n_bytes": row.get("bytes"),
-                "added": row["file"] in own, "skipped": row["skipped"],
-            })  # fmt: skip
+    rows: dict[str, dict[str, Any]] = {}
+    for row in iterate_jsonl(index / FILES) if (index / FILES).exists() else ():
+        file, whole = row["file"], _recipe_text(workspace, row["file"])
+        shown = rows.setdefault(whole or file, {
+            "file": whole or file, "passages": 0, "n_bytes": None if whole else row.get("bytes"),
+            "added": file in own, "skipped": {},
+        })  # fmt: skip
+        shown["passages"] += row["passages"]
+        shown["skipped"] = dict(Counter(shown["skipped"]) + Counter(row["skipped"]))
     counts = {name: facts[name] for name in ("files", "passages", "languages")}
-    return {"titles": titles_of(workspace, index), **counts, "documents": rows}
+    return {"titles": titles_of(workspace, index), **counts, "documents": [*rows.values()]}
+
+
+def _recipe_text(workspace: Workspace, file: str) -> str | None:
+    """The name of a recipe's text, of which this is one of the two linked files, which nobody but us calls so."""
+    path = workspace.path / NAME / file
+    linked = path.name in (f"{part}.jsonl" for part in PARTS) and path.is_symlink()
+    return path.parent.name if linked else None
 
 
 def titles_of(workspace: Workspace, index: Path) -> list[str]:
@@ -113,7 +126,7 @@ def _link_what_is_looked_up(workspace: Workspace, folder: Path) -> None:
     elif (made := _made_from(workspace, before)) is not None:
         title, out = made
         (folder / title).mkdir(exist_ok=True)
-        for part in ("train", "heldout"):
+        for part in PARTS:
             # Relative: the workspace may be moved.
             _link(folder / title / f"{part}.jsonl", Path(os.path.relpath(out / f"{part}.jsonl", folder / title)))
 

@@ -165,6 +165,10 @@ class Comparison(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
+RANK, WRITE = "rank", "write"
+"""What a `TeachItem` asks for."""
+
+
 class TeachItem(Base):
     """A question that people are asked to answer, or whose answers they are asked to rank."""
 

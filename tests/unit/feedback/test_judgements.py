@@ -303,6 +303,13 @@ def test_a_snapshot_is_registered_and_its_people_are_in_the_lineage(study: Study
     made = study.ledger.add_artefact(reward, "model", "model", study.ledger.root / "reward")
     (with_sim,) = study.ledger.snapshots_with("sim")
     assert [one.sha256 for one in study.ledger.descendants(with_sim)] == [made]
+    again = study.ledger.start_run(stage="rank", recipe="nano", fingerprint="g", settings={}, seed=1, inputs={})
+    record_judgements(study.ledger, [study.said("bob", 0, [1, 2, 3])])
+    freeze(study.ledger, SnapshotFilter(splits=("train",)), study.ledger.root / "later" / "train.jsonl", run_id=again)
+    later = study.ledger.lineage(study.ledger.add_artefact(again, "out", "rank", study.ledger.root / "later"))
+    # What an earlier version learned from is in it, and is not counted twice.
+    both = {"n_judgements": 4, "n_people": 2, "n_simulated": 2}
+    assert people_behind(study.ledger.lineage(folder), later) == both
 
 
 def test_thousands_of_rows_take_few_statements(study: Study) -> None:

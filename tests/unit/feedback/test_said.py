@@ -8,7 +8,7 @@ from malmoi.data.comparisons import EDITED
 from malmoi.feedback import chats, comparing, signals, teach_items, teaching
 from malmoi.feedback.accounts import add_member
 from malmoi.feedback.chats import NewMessage, new_id
-from malmoi.feedback.learning import is_held_out, lesson
+from malmoi.feedback.learning import is_held_out, lesson, n_rankings
 from malmoi.feedback.refusals import RefusedError
 from malmoi.feedback.said import COMPARED
 from malmoi.workspace.answers import NewAnswer
@@ -51,6 +51,7 @@ def test_a_better_answer_is_imitated_and_compared(ledger: Ledger, mina: str) -> 
     assert pair["messages"] == prompt(QUESTIONS[0]) and found.people[0]["name"] == "Mina"
     row = found.to_row()
     assert (row["n_rankings"], row["n_better"], row["n_demonstrations"]) == (1, 1, 1)
+    assert n_rankings(ledger) == 1  # Versions says what Improve says
     assert not lesson(ledger, "simulated", moment).rows
 
     signals.withdraw_better(ledger, mina, answer)

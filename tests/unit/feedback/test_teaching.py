@@ -16,6 +16,7 @@ from malmoi.feedback.judgements import SnapshotFilter, freeze
 from malmoi.feedback.lead import people_agree
 from malmoi.feedback.learning import n_rankings
 from malmoi.feedback.refusals import RefusedError
+from malmoi.feedback.settings import change_settings, get_settings
 from malmoi.feedback.taught import taught_answers
 from malmoi.feedback.teach_items import Sampled
 from malmoi.files import read_jsonl
@@ -164,6 +165,20 @@ def test_an_item_goes_to_as_many_people_as_it_needs_each_once(ledger: Ledger, mi
     teaching.save_ranks(ledger, ann, first["id"], [1, 2, 2])
     assert teaching.next_item(ledger, ann) is None
     assert teaching.overview(ledger, ann) == {"waiting": 0, "to_write": 1, "done_today": 1, "n_saved": 1}
+
+
+def test_how_many_people_rank_a_question_is_a_setting(ledger: Ledger, mina: str, ann: str, bob: str) -> None:
+    change_settings(ledger, {"people_per_question": 1})
+    ready(ledger, mina)
+    item = teaching.next_item(ledger, ann)
+    assert item is not None and teaching.next_item(ledger, bob) is None
+    teaching.save_ranks(ledger, ann, item["id"], [1, 2, 3])
+    change_settings(ledger, {"people_per_question": 2})  # also of a question that had enough before
+    assert teaching.next_item(ledger, bob) is not None and teaching.next_item(ledger, ann) is None
+    for wrong in (0, 10, True, "2"):
+        with pytest.raises(RefusedError, check=lambda error: error.param == "people_per_question"):
+            change_settings(ledger, {"people_per_question": wrong})
+    assert get_settings(ledger)["people_per_question"] == 2
 
 
 def test_ones_own_question_comes_last(ledger: Ledger, mina: str, ann: str) -> None:

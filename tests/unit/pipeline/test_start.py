@@ -22,6 +22,9 @@ def test_each_way_has_its_cost_and_its_command(ledger: Ledger) -> None:
     found = start_options(ledger, estimate=False)
     name = Workspace(ledger.root).path.name
     assert found["build"]["command"] == f"malmoi demo --workspace {name}"
+    assert found["text"]["command"] == f"malmoi demo --text {name}/documents --workspace {name}"
+    told = start_options(ledger, estimate=False, tell_place=True)
+    assert told["build"]["command"] == f"malmoi demo --workspace {ledger.root}"
     assert found["fetch"]["n_bytes"] > 2e8 and not found["fetch"]["is_here"]
     assert (found["text"]["n_files"], found["text"]["cost"]) == (0, None)
     assert str(ledger.root.parent) not in str(found)

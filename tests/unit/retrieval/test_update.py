@@ -1,5 +1,6 @@
 """An index of a folder follows the folder, reads only what has changed, and is never half made."""
 
+import json
 import os
 import signal
 import subprocess
@@ -10,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from malmoi.corpus.documents import Document
 from malmoi.errors import DataError
 from malmoi.files import read_json, write_json
 from malmoi.retrieval import update
-from malmoi.retrieval.index import Index
+from malmoi.retrieval.index import Index, build_index
 from malmoi.retrieval.terms import terms
 from malmoi.retrieval.update import FILES, Updated, update_index
 
@@ -67,6 +69,16 @@ def test_only_what_has_changed_is_read_again(notes: Path, folder: Path) -> None:
     assert found(folder, "horse") == [("new.md", 1)] and found(folder, "부산") == [("일/회의.txt", 3)]
     assert done.facts["files"] == 3 and done.facts["passages"] == Index.open(folder).n_passages == 3
     assert done.facts["endings"] == {".md": 2, ".txt": 1} and done.facts["languages"] == {"en": 2, "ko": 1}
+
+
+def test_rows_that_name_their_documents_count_as_documents(tmp_path: Path) -> None:
+    """A recipe's text counts the same before and after it is linked into a folder: one meaning of "documents"."""
+    texts = [Document("A cat sleeps.", "a"), Document("A dog barks.", "b"), Document("It bites.", "b")]
+    rows = "".join(json.dumps({"text": one.text, "source": one.source}) + "\n" for one in texts)
+    write(tmp_path / "notes" / "rows.jsonl", rows)
+    write(tmp_path / "notes" / "new.md", "A horse runs.\n")
+    assert build_index(texts, tmp_path / "built")["files"] == 2
+    assert update_index(tmp_path / "notes", tmp_path / "index").facts["files"] == 3
 
 
 def test_a_file_that_was_just_written_is_read_again(notes: Path, folder: Path) -> None:

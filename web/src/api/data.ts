@@ -51,6 +51,7 @@ export interface Answers {
 
 export interface Rankings {
   n: number;
+  n_better: number;
   cap: number | null;
   people: { name: string; n: number; simulated: boolean }[];
   rankings: {
@@ -85,6 +86,8 @@ export interface Learning {
   snapshots: string[];
   artefacts: { kind: string; run: string; hash: string }[];
   versions: string[];
+  /** After a person is forgotten: files that still hold what they said, or their name. */
+  files?: string[];
 }
 
 /** Send a file to be looked at; nothing is added yet. */

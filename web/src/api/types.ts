@@ -29,6 +29,7 @@ export interface ApiKey {
 export interface Settings {
   may_teach_default: boolean;
   taught_answers: boolean;
+  people_per_question: number;
 }
 
 export interface Me {

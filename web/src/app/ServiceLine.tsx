@@ -1,6 +1,7 @@
 import type { Status } from "../api/types";
 import { useText } from "../text";
 import { linkTo } from "./route";
+import { duration } from "../versions/words";
 import { leads, useSession, useStatus } from "./session";
 
 /** Which version answers, and what the machine is busy with. */
@@ -31,8 +32,8 @@ function JobChip({ job }: { job: NonNullable<Status["job"]> }) {
       : job.kind !== "improve"
         ? t("job.building", { percent })
         : job.eta_s === null
-      ? t("job.running", { percent })
-      : t("job.running_eta", { percent, minutes: Math.max(1, Math.round(job.eta_s / 60)) });
+          ? t("job.running", { percent })
+          : t("job.running_eta", { percent, time: duration(job.eta_s, t) });
   if (!leads(person.role)) return <span className="chip">{text}</span>;
   return (
     <a className="chip" {...linkTo(`/versions/job/${job.id}`)}>

@@ -88,6 +88,12 @@ export const personName = (name: string, t: Translate) => {
   return name === FORGOTTEN ? t("people.forgotten") : name;
 };
 
+/** Who said something; a program in a person's place is named as one, once. */
+export const sayerName = (name: string, simulated: boolean, t: Translate) => {
+  const shown = personName(name, t);
+  return simulated && shown === name ? t("learned.simulated", { name }) : shown;
+};
+
 /** Of a curve. */
 export const measureName = (name: string, t: Translate) => wordFor(MEASURES, name, t);
 

@@ -83,11 +83,13 @@ function Ending({ message }: { message: Message }) {
 function Figures({ message: { answer } }: { message: Message }) {
   const t = useText();
   if (!answer) return null;
-  const speed = answer.seconds > 0 && answer.n_tokens > 1 ? Math.round(answer.n_tokens / answer.seconds) : null;
+  // What was quoted, or declined, was not written by the network: the tokens are of a draft that nobody sees.
+  const n_tokens = answer.quoted || answer.declined ? 0 : answer.n_tokens;
+  const speed = answer.seconds > 0 && n_tokens > 1 ? Math.round(n_tokens / answer.seconds) : null;
   const figures = [
     // A greeting comes from no document, though it is not the network's either.
     answer.declined ? t("figures.declined") : answer.quoted && answer.sources.length ? t("figures.quoted") : "",
-    answer.n_tokens > 0 ? t("figures.tokens", { n: answer.n_tokens }) : "",
+    n_tokens > 0 ? t("figures.tokens", { n: n_tokens }) : "",
     speed ? t("figures.speed", { n: speed }) : "",
     answer.n_dropped > 0 ? t("figures.dropped", { n: answer.n_dropped }) : "",
   ].filter(Boolean);

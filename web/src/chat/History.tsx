@@ -2,6 +2,7 @@ import { useCallback, useEffect, useRef, useState } from "react";
 import { faultFrom, get } from "../api/client";
 import type { Chat, Fault } from "../api/types";
 import { linkTo, useRoute } from "../app/route";
+import { useStatus } from "../app/session";
 import { useText } from "../text";
 import { Button } from "../ui/Button";
 import { FaultNotice } from "../ui/FaultNotice";
@@ -51,6 +52,14 @@ export function History() {
       leave();
     };
   }, [load, search]);
+
+  // The server answers again: so does the list, without a click.
+  const status = useStatus();
+  const seen = useRef(status);
+  useEffect(() => {
+    if (fault && status !== seen.current) void load();
+    seen.current = status;
+  }, [fault, status, load]);
 
   useEffect(() => {
     const onKey = (event: KeyboardEvent) => {

@@ -1,6 +1,7 @@
 import { useEffect, useState } from "react";
 import { faultFrom, get, remove } from "../api/client";
 import type { Learning, WithData } from "../api/data";
+import { sayerName } from "../app/names";
 import { useText } from "../text";
 import { Button } from "../ui/Button";
 import { Command } from "../ui/Command";
@@ -55,7 +56,7 @@ export function Forget({ onClose }: { onClose: (done: boolean) => void }) {
             <option value="">{t("forget.choose")}</option>
             {value?.people.map((one) => (
               <option key={one.id} value={one.id}>
-                {one.simulated ? t("learned.simulated", { name: one.name }) : one.name} (
+                {sayerName(one.name, one.simulated, t)} (
                 {t("forget.has", { rankings: one.n_rankings, answers: one.n_answers })})
               </option>
             ))}
@@ -64,6 +65,18 @@ export function Forget({ onClose }: { onClose: (done: boolean) => void }) {
       )}
       {done && chosen && <p role="status">{t("forget.done", { name: chosen.name })}</p>}
       {learning && <LearnedList learning={learning} />}
+      {Boolean(learning?.files?.length) && (
+        <div className="notice warn">
+          <p>{t("forget.files")}</p>
+          <ul className="plain-list">
+            {learning!.files!.map((file) => (
+              <li key={file}>
+                <code className="whole">{file}</code>
+              </li>
+            ))}
+          </ul>
+        </div>
+      )}
       <div className="row">
         {!done && (
           <Button look="danger" disabled={!learning || busy} onClick={() => void forget()}>

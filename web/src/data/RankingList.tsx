@@ -1,5 +1,5 @@
 import type { Rankings } from "../api/data";
-import { personName } from "../app/names";
+import { sayerName } from "../app/names";
 import { linkTo } from "../app/route";
 import { useText } from "../text";
 import { FaultNotice } from "../ui/FaultNotice";
@@ -17,13 +17,14 @@ export function RankingList() {
         {t("rankings.none")} <a {...linkTo("/teach")}>{t("place.teach")}</a>
       </p>
     );
-  const who = (name: string, simulated: boolean) => (simulated ? t("learned.simulated", { name }) : personName(name, t));
+  const who = (name: string, simulated: boolean) => sayerName(name, simulated, t);
   return (
     <section className="stack">
       <p>
         {value.people.map((one) => t("rankings.by_n", { name: who(one.name, one.simulated), n: one.n })).join(", ")}
         {value.cap !== null && <span className="quiet small"> {t("learned.cap", { n: value.cap })}</span>}
       </p>
+      {value.n_better > 0 && <p className="quiet small">{t("rankings.better", { n: value.n_better })}</p>}
       <Export forms={["ranked", "pairs"]} />
       {value.rankings.map((one, number) => (
         <details key={number} className="card">

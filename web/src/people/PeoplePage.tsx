@@ -79,6 +79,21 @@ export function PeoplePage() {
             on={settings.value.taught_answers}
             onChange={(taught_answers) => set({ taught_answers })}
           />
+          <label className="field">
+            <span className="label">{t("people.per_question")}</span>
+            <select
+              value={settings.value.people_per_question}
+              onChange={(event) => set({ people_per_question: Number(event.target.value) })}
+            >
+              {Array.from({ length: 9 }, (_, at) => at + 1).map((n) => (
+                <option key={n} value={n}>
+                  {n}
+                </option>
+              ))}
+            </select>
+            <span className="small quiet">{t("people.per_question_about")}</span>
+          </label>
+          <Command text={`malmoi settings people_per_question=${settings.value.people_per_question}`} />
         </section>
       )}
       <section className="stack">

@@ -13,7 +13,8 @@ export function LabelPage() {
   const [corpus, setCorpus] = useState("");
   const work = useLabels(corpus);
   const { page, state, fault } = work;
-  if (!state) return fault && <FaultNotice fault={fault} onRetry={() => void work.look()} />;
+  if (!state && fault) return <FaultNotice fault={fault} onRetry={() => void work.look()} />;
+  if (!state) return <p className="quiet" role="status">{t("label.loading")}</p>;
   if (!state.corpora.length) return <NoCorpus />;
   return (
     <div className="stack">

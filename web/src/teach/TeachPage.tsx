@@ -57,7 +57,13 @@ export function TeachPage() {
             </Button>
           )}
         </span>
-        {state && tab !== "label" && <span className="quiet">{t("teach.today", { done: state.done_today, goal: state.goal_today })}</span>}
+        {state && tab !== "label" && (
+          <span className="quiet">
+            {state.done_today > state.goal_today
+              ? t("teach.today_more", { done: state.done_today })
+              : t("teach.today", { done: state.done_today, goal: state.goal_today })}
+          </span>
+        )}
       </div>
       <nav className="tabs" aria-label={t("place.teach")}>
         {tabs.map((name) => (

@@ -63,6 +63,7 @@ export function ComparePage({ name }: { name: string }) {
       {busy && (
         <p className="quiet" role="status">
           {t("compare.writing")}
+          {Boolean(turn?.verdict.alike) && ` ${t("gate.passed", { n: turn!.verdict.alike })}`}
         </p>
       )}
       {turn && !busy && !turn.pair && <p className="notice">{t("gate.nothing")}</p>}

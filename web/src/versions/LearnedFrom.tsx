@@ -1,5 +1,5 @@
 import type { Learned } from "../api/versions";
-import { personName } from "../app/names";
+import { sayerName } from "../app/names";
 import { useText } from "../text";
 
 /** What there was, or is, to learn from, and by whom. */
@@ -27,7 +27,7 @@ export function LearnedFrom({ learned, title }: { learned: Learned; title: strin
         <p className="small quiet">
           {people
             .map(({ name, n, n_left_out, simulated }) => {
-              const who = simulated ? t("learned.simulated", { name }) : personName(name, t);
+              const who = sayerName(name, simulated, t);
               return n_left_out
                 ? t("learned.person_capped", { name: who, n, left: n_left_out })
                 : t("verdict.person", { name: who, n });

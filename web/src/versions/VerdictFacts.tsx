@@ -7,12 +7,11 @@ import { percent } from "./words";
 /** How often people found the candidate better, and what they compared. */
 export function VerdictFacts({ verdict }: { verdict: VersionVerdict }) {
   const t = useText();
+  if (!saysSomething(verdict)) return null;
   return (
     <section className="stack">
       <h2>{t("verdict.title")}</h2>
-      {verdict.win_rate === null ? (
-        <p className="quiet">{t("verdict.none")}</p>
-      ) : (
+      {verdict.win_rate !== null && (
         <>
           <p>
             {t("verdict.rate", {
@@ -33,7 +32,7 @@ export function VerdictFacts({ verdict }: { verdict: VersionVerdict }) {
             {verdict.people
               .map(({ name: known, n, taught }) => {
                 const name = personName(known, t);
-                return taught ? t("verdict.person_taught", { name, n }) : t("verdict.person", { name, n });
+                return taught ? t("verdict.person_taught", { name, n }) : t("verdict.person_compared", { name, n });
               })
               .join(", ")}
           </dd>
@@ -68,6 +67,12 @@ export function VerdictFacts({ verdict }: { verdict: VersionVerdict }) {
       <Examples title={t("verdict.losses")} shown={verdict.losses} against={verdict.against} />
     </section>
   );
+}
+
+/** Whether there is more to say than the verdict in words. */
+function saysSomething({ win_rate, people, regression, judge, wins, losses }: VersionVerdict): boolean {
+  const pinned = regression ? regression.n + regression.unasked : 0;
+  return win_rate !== null || people.length + pinned + wins.length + losses.length > 0 || judge !== null;
 }
 
 /** The pinned questions, of which a candidate may lose no more than a margin. */

@@ -12,11 +12,13 @@ export function stateWord(state: Version["state"], t: Translate): string {
   }[state];
 }
 
+const ALGORITHMS = new Set(["dpo", "ppo", "kto", "grpo"]);
+
 /** How a version was made, in a sentence. */
 export function madeHow(version: Version, t: Translate): string {
   const how = {
     "best-of-n": t("version.best_of_n", { n: version.n ?? 0 }),
-    train: t("version.trained"),
+    train: ALGORITHMS.has(version.model) ? t("version.trained_by", { algorithm: version.model.toUpperCase() }) : t("version.trained"),
     first: t("version.first"),
     added: t("version.added"),
   }[version.how];
