@@ -11,7 +11,7 @@ from malmoi.corpus.build import build
 from malmoi.corpus.built import trace
 from malmoi.corpus.form import Settings
 from malmoi.corpus.steps.extract import decode
-from tests.unit.corpus.test_web import KOREAN, page_of, prose, record_of, records, zipped
+from tests.unit.corpus.test_web import KOREAN, page_of, prose, record_of, records, urls_in, zipped
 
 pytest.importorskip("fastwarc", reason="pip install 'malmoi[corpus]'")
 
@@ -25,6 +25,19 @@ def crawl(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "one.warc.gz").write_bytes(zipped([*records(8), twice, reserved]))
     (folder / "note.md").write_text(f"{prose(50)}\nWrite to me: ann@example.org\n")
     return folder
+
+
+def test_an_archive_in_zstandard_is_read_and_a_damage_costs_only_what_is_damaged(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    frames = []
+    for record in records(6):
+        with pa.CompressedOutputStream(str(tmp_path / "one.zst"), "zstd") as file:
+            file.write(record)
+        frames.append((tmp_path / "one.zst").read_bytes())
+    frames[2] = bytes(byte ^ 0x5A if at > 40 else byte for at, byte in enumerate(frames[2]))
+    (tmp_path / "a.warc.zst").write_bytes(b"".join(frames))
+    urls = [f"https://example.org/{at}" for at in (0, 1, 3, 4, 5)]
+    assert urls_in(tmp_path / "a.warc.zst") == urls
 
 
 @pytest.mark.parametrize("declared", ["", "utf-8", "iso-8859-1", "euc-kr"])
