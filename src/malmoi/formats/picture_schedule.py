@@ -42,7 +42,7 @@ def read_process(folder: Path) -> tuple[Process, Sampler]:
     path = folder / FILE
     settings = read_object(path)
     name, prediction = str(settings.get("_class_name")), settings.get("prediction_type", "epsilon")
-    if "flow" in name.lower() or prediction not in _PREDICTIONS:
+    if "flow" in name.lower() or "EDM" in name or prediction not in _PREDICTIONS:
         raise CheckpointError(f"{path}: {name} that predicts {prediction!r}: not supported")
     for key in _ONLY_OFF:
         if settings.get(key):

@@ -120,17 +120,20 @@ def collect(root: Path, report: Report, seed: int = 0) -> Iterator[Captioned]:
     files = find_files(root, report)
     pictures = [path for path in files if path.suffix.lower() in SUFFIXES]
     rows = _metadata([path for path in files if path.name == METADATA], root, pictures, report)
-    texts = {path for path in files if path.suffix.lower() == ".txt"}
+    texts = {_called(path): path for path in files if path.suffix.lower() == ".txt"}
 
     for path in shuffled([*pictures, *(path for path in files if _is_archive(path.name))], root, seed):
         name = _below(path, root)
         if _is_archive(path.name):
             yield from _archived(path, name, report)
             continue
-        row = rows[path] if path in rows else _beside(path, texts, name, report)
+        row = rows.get(path, {})
+        if not captions_of(row, name, Report()):
+            row = {**row, **_beside(path, texts, name, report)}
         if (found := _captioned(_Picture(name, str(path), partial(read_picture, path)), row, report)) is not None:
             yield found
-    for path in sorted(texts - {text for picture in pictures for text in _texts_of(picture).values()}):
+    used = {text for picture in pictures for text in _texts_of(picture).values()}
+    for path in sorted(path for called, path in texts.items() if called not in used):
         report.leave_out(_below(path, root), "text without a picture of its name")
 
 
@@ -153,7 +156,7 @@ def _metadata(
     files: list[Path], root: Path, pictures: list[Path], report: Report
 ) -> dict[Path, Mapping[str, Any]]:  # fmt: skip
     """Picture -> its row. A row only names pictures that the folder was found to have, so none leads out of it."""
-    known = set(pictures)
+    known = {_called(path): path for path in pictures}
     rows: dict[Path, Mapping[str, Any]] = {}
     for file in files:
         try:
@@ -168,8 +171,8 @@ def _metadata(
             if row is None or not isinstance(row.get("file_name"), str):
                 report.leave_out(where, "row of metadata without a file_name")
                 continue
-            path = Path(os.path.normpath(file.parent / row["file_name"]))
-            if path in known:
+            path = known.get(_called(Path(os.path.normpath(file.parent / row["file_name"]))))
+            if path is not None:
                 rows[path] = row
             else:
                 report.leave_out(where, "row of metadata whose picture is not in the folder")
@@ -184,19 +187,26 @@ def _object(line: str) -> dict[str, Any] | None:
     return row if isinstance(row, dict) else None
 
 
-def _beside(path: Path, texts: set[Path], name: str, report: Report) -> Mapping[str, Any]:
+def _called(path: Path) -> str:
+    """One name for files whose names mean the same: macOS takes Korean letters apart, and endings may be capitals."""
+    stem, dot, ending = str(path).rpartition(".")
+    return nfc(f"{stem}{dot}{ending.lower()}")
+
+
+def _beside(path: Path, texts: Mapping[str, Path], name: str, report: Report) -> Mapping[str, Any]:
     """The text files next to a picture, as a row."""
     row: dict[str, Any] = {}
-    for key, file in _texts_of(path).items():
-        if file in texts and (text := _text(file, name, report)) is not None:
+    for key, called in _texts_of(path).items():
+        file = texts.get(called)
+        if file is not None and (text := _text(file, name, report)) is not None:
             row[key] = text
     return row
 
 
-def _texts_of(path: Path) -> dict[str, Path]:
-    """Key of a row -> the text file that gives it, for a picture."""
+def _texts_of(path: Path) -> dict[str, str]:
+    """Key of a row -> the text file that gives it, for a picture, as it is `_called`."""
     named = {language: path.with_name(f"{path.stem}.{language}.txt") for language in LANGUAGES}
-    return {"text": path.with_suffix(".txt"), **named}
+    return {key: _called(text) for key, text in {"text": path.with_suffix(".txt"), **named}.items()}
 
 
 def _text(file: Path, name: str, report: Report) -> str | None:
@@ -315,7 +325,7 @@ def _add_member(
     else:
         stem, _, suffix = base.partition(".")
         key = member.name.removesuffix(base) + stem
-        samples.setdefault(printable(key), {})[suffix.lower()] = member
+        samples.setdefault(printable(nfc(key)), {})[suffix.lower()] = member
 
 
 def _row_of(

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import tarfile
+import unicodedata
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -80,6 +81,25 @@ def test_captions_are_beside_the_pictures_or_in_metadata(tmp_path: Path) -> None
     boat = found["in/b.jpg"]
     assert (boat.licence, boat.attribution, boat.concept) == ("CC0", "Kim", "boat")
     assert not report.left_out and not report.notes
+
+
+def test_names_that_systems_write_differently_are_one_name(tmp_path: Path) -> None:
+    apart, whole = unicodedata.normalize("NFD", "고양이"), "고양이"
+    rows = [{"file_name": f"{whole}.png", "text": "가"}, {"file_name": "e.png"}, {"file_name": "/", "text": "b"}]
+    members: dict[str, bytes | str] = {f"{apart}.png": saved(picture(5)), f"{whole}.txt": "마"}
+    write(tmp_path, {
+        f"{apart}.png": saved(picture(1)), f"{whole}.txt": "나", "CAT.PNG": saved(picture(2)), "CAT.TXT": "a cat",
+        f"in/{apart}.png": saved(picture(3)), "in/metadata.jsonl": "\n".join(map(json.dumps, rows)),
+        "in/e.png": saved(picture(4)), "in/e.txt": "beside",
+    })  # fmt: skip
+    write_tar(tmp_path / "in.tar", members)
+    found, report = read(tmp_path)
+    captions = {unicodedata.normalize("NFC", name): [*one.captions.values()] for name, one in found.items()}
+    assert captions == {
+        f"{whole}.png": ["나"], "CAT.PNG": ["a cat"], f"in/{whole}.png": ["가"], "in/e.png": ["beside"],
+        f"in.tar/{whole}": ["마"],
+    }  # fmt: skip
+    assert report.left_out == {"row of metadata whose picture is not in the folder": 1}
 
 
 def odd_pictures() -> dict[str, bytes]:
