@@ -28,6 +28,8 @@ Id = Annotated[str, Field(pattern=r"^[0-9a-f-]{32,36}$")]
 Base64 = Annotated[str, Field(max_length=20 * 2**20)]
 LoraName = Annotated[str, Field(min_length=1, max_length=140)]
 """NAME, or NAME:SCALE."""
+MOST_SEED = 2**53 - 1
+"""Of those that pages read as they are: numbers in JavaScript are no larger."""
 Words = Annotated[str, Field(max_length=20_000)]
 
 
@@ -46,7 +48,7 @@ class NewDrawing(Body):
     steps: int | None = Field(None, ge=1)
     guidance: float | None = Field(None, ge=0, le=50)
     sampler: Annotated[str, Field(max_length=40)] | None = None
-    seed: int | None = Field(None, ge=0, lt=2**63)
+    seed: int | None = Field(None, ge=0, le=MOST_SEED)
     size: Annotated[str, Field(max_length=20)] | None = None
     start: Base64 | None = None
     start_id: Id | None = None

@@ -18,7 +18,7 @@ from malmoi.feedback.chats import new_id
 from malmoi.feedback.drawings import picture_file
 from malmoi.feedback.refusals import RefusedError, invalid
 from malmoi.feedback.studio import MOST_PICTURES, Asked
-from malmoi.serve.drawing import LoraName, Making
+from malmoi.serve.drawing import MOST_SEED, LoraName, Making
 from malmoi.serve.multipart import Form, parse_form
 from malmoi.serve.openai_api import OURS
 from malmoi.serve.state import State
@@ -42,7 +42,7 @@ class Drawn(BaseModel):
     quality: Literal["auto", "standard"] | None = None
     stream: Literal[False] | None = None
     user: Annotated[str, Field(max_length=1000)] | None = None
-    seed: int | None = Field(None, ge=0, lt=2**63)
+    seed: int | None = Field(None, ge=0, le=MOST_SEED)
     steps: int | None = Field(None, ge=1)
     guidance: float | None = Field(None, ge=0, le=50)
     negative: Annotated[str, Field(max_length=20_000)] = ""

@@ -380,6 +380,7 @@ def test_the_official_client_is_refused_in_its_own_form(official: openai.OpenAI)
         (lambda: official.images.generate(prompt="a", n=99), "n: "),
         (lambda: official.images.generate(prompt="a", response_format="url"), "response_format"),
         (lambda: official.images.generate(prompt=""), "prompt: is empty"),
+        (lambda: official.images.generate(prompt="a", extra_body={"seed": 2**53}), "seed: "),
         (lambda: official.images.edit(image=b"nothing", prompt="a"), "not a picture"),
         (lambda: official.images.edit(image=[photo(), photo()], prompt="a"), "expected one picture, not several"),
         (lambda: variation_of(official, photo(), extra_body={"odd": 1}), "unknown parameter"),
