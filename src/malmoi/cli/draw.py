@@ -142,14 +142,16 @@ def draw(
     rows = _draw(network, request, out, about)
     drawing = _record(here, request, about, of_here, rows, start, mask)
     _remark(network, request, start, given)
-    _tell(rows, drawing, request, as_json, workspace)
+    _tell(rows, drawing, request, as_json, workspace, model)
 
 
 def _words(prompt: str | None, given: "Given | None") -> str:
     """What is to be drawn: without words, what the picture to begin with says of itself. Raises ConfigError."""
-    if given is None and not (prompt or "").strip():  # known before a large model is loaded
+    if prompt is not None and prompt.strip():
+        return prompt
+    if given is None:  # known before a large model is loaded
         raise ConfigError("prompt: is empty; say what to draw")
-    return prompt if prompt is not None else given.about.get("prompt", "") if given is not None else ""
+    return given.about.get("prompt", "")
 
 
 def _check_out(out: Path) -> None:
@@ -233,7 +235,11 @@ def _remark(network: "PictureModel", request: "Request", start: Path | None, giv
         remark(f"({line})")
 
 
-def _tell(rows: list[dict[str, Any]], drawing: str | None, request: "Request", as_json: bool, workspace: Path) -> None:
+def _tell(
+    rows: list[dict[str, Any]], drawing: str | None, request: "Request", as_json: bool, workspace: Path,
+    model: str | None,
+) -> None:  # fmt: skip
+    """model: as the person named it"""
     from malmoi.cli.answers import remark
     from malmoi.cli.next_commands import after_drawing
     from malmoi.cli.printing import print_json
@@ -243,5 +249,5 @@ def _tell(rows: list[dict[str, Any]], drawing: str | None, request: "Request", a
         return
     for row in rows:
         print(f"{row['path']}  (seed {row['seed']})")
-    for command in after_drawing(rows[0]["path"], drawing is not None, workspace):
+    for command in after_drawing(rows[0]["path"], drawing is not None, workspace, model):
         remark(command)

@@ -75,9 +75,10 @@ def after_labels(given: Path, labels: Path) -> str:
     return shlex.join(["malmoi", "corpus", "build", typed(given), "--out", "CORPUS", "--set", f'labels=["{labels}"]'])
 
 
-def after_drawing(picture: str, is_recorded: bool, workspace: Path) -> list[str]:
-    """Where a picture comes from, and others like it."""
-    commands = [["malmoi", "draw", "--from", typed(picture), "--n", "4", *_place(workspace)]]
+def after_drawing(picture: str, is_recorded: bool, workspace: Path, model: str | None) -> list[str]:
+    """Where a picture comes from, and others like it. model: None: the newest"""
+    named = [] if model is None else ["", typed(model)]  # without words of one's own, in the place of the prompt
+    commands = [["malmoi", "draw", *named, "--from", typed(picture), "--n", "4", *_place(workspace)]]
     if is_recorded:
         commands.insert(0, ["malmoi", "lineage", typed(picture), *_place(workspace)])
     return [shlex.join(words) for words in commands]

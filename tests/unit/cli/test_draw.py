@@ -90,6 +90,10 @@ def test_variations_take_the_words_of_the_picture(place: Path, tmp_path: Path) -
     made = json.loads(run(place, *words).stdout)
     assert made["prompt"] == "circle" and made["kind"] == "image" and made["strength"] == 0.6
     assert [Path(one["path"]).name for one in made["pictures"]] == ["circle-2.png", "circle-3.png"]
+    done = run(
+        place, "", place / "other", "--from", tmp_path / "circle-1.png", "--steps", 2, "--out", tmp_path, "--n", 2
+    )
+    assert f"malmoi draw '' {place / 'other'} --from {tmp_path}/circle-4.png --n 4" in done.stderr
     run(place, "red", "--from", tmp_path / "circle-3.png", "--steps", 2, "--out", tmp_path)
     words = ["lineage", str(tmp_path / "red-1.png"), "--workspace", str(place / "workspace")]
     began = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)["began"]
