@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from malmoi.corpus.addresses import public
+from malmoi.corpus.documents import OF_PAGE
 from malmoi.corpus.folder import Errors, ReadReport, read_files
 from malmoi.corpus.form import Settings
 from malmoi.corpus.readers import reader_of
@@ -195,7 +196,7 @@ def _documents(path: Path, name: str, errors: Errors) -> Iterator[Found]:
     report = ReadReport()
     number = 0
     for number, document in enumerate(read_files(path.parent, [path], errors, report), start=1):
-        said = {"license": document.license, "origin": document.origin, "place": document.place}
+        said = {name: getattr(document, name) for name in ("license", "origin", "place", *OF_PAGE)}
         url = document.source if is_remote(document.source) else ""
         yield Page.of(document.text, name, document.line or number, url, **said)
     for reason, n in report.skipped.items():

@@ -434,7 +434,8 @@ def test_a_domain_is_removed_in_the_next_version(crawl: Path, tmp_path: Path) ->
 
 
 def test_sets_and_rows_of_other_tools_are_read(tmp_path: Path) -> None:
-    rows = [{"text": prose(n), "id": f"{n:016x}", "metadata": {"url": f"https://example.org/{n}", "license": "CC0-1.0"}}
+    said = {"license": "CC0-1.0", "date": "2026-01-02", "title": "Tea", "author": "Kim"}
+    rows = [{"text": prose(n), "id": f"{n:016x}", "metadata": {"url": f"https://example.org/{n}", **said}}
             for n in range(3)]  # fmt: skip
     buffer = io.BytesIO()
     with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as file:
@@ -444,3 +445,5 @@ def test_sets_and_rows_of_other_tools_are_read(tmp_path: Path) -> None:
     how = Settings(evaluation_sets=(str(tmp_path / "quiz.jsonl"),), near_from=1.0)
     made = build([str(tmp_path / "rows.jsonl.gz")], tmp_path / "out", how, say=lambda line: None)
     assert made["dropped"] == {"contamination": {"text of quiz.jsonl": 1}} and made["licenses"] == {"CC0-1.0": 2}
+    for page in pages_of(tmp_path / "out"):
+        assert {name: page.metadata[name] for name in said} == said

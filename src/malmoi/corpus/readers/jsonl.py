@@ -54,6 +54,7 @@ def _of_page(row: dict[str, Any], source: str) -> Document:
     return Document(
         text=_text(row), source=known.get("url") or known.get("source") or known.get("archive") or source,
         license=known.get("license", "unknown"), origin=known.get("origin", "unknown"), id=page_id or "",
+        date=known.get("date", ""), title=known.get("title", ""), author=known.get("author", ""),
     )  # fmt: skip
 
 

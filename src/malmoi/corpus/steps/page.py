@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from malmoi.corpus.addresses import public
-from malmoi.corpus.documents import Document
+from malmoi.corpus.documents import OF_PAGE, Document
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,11 @@ class Page:
         """What the stages of a recipe read."""
         known = self.metadata
         source = known["url"] or f"{known['archive']}@{known['offset']}"
-        return Document(self.text, source, known.get("license", "unknown"), known.get("origin", "unknown"), id=self.id)
+        date, title, author = (str(known.get(name) or "") for name in OF_PAGE)
+        return Document(
+            self.text, source, known.get("license", "unknown"), known.get("origin", "unknown"), id=self.id,
+            date=date, title=title, author=author,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
