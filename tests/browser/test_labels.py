@@ -76,7 +76,7 @@ def test_pages_are_judged_by_key_and_mouse_taken_back_and_counted(
     labeler.get_by_role("button", name="Drop").click()
     so_far(labeler, "1 keep, 1 drop")
     labeler.get_by_role("button", name="Can't tell").click()
-    labeler.get_by_role("heading", name="Nothing waits").wait_for()
+    labeler.get_by_role("heading", name="Nothing is waiting").wait_for()
     assert labeler.get_by_role("link", name="Download the labels").count() == 0
 
     page.reload()  # what one could not tell goes to the next person

@@ -54,7 +54,7 @@ def test_what_may_answer_is_offered_as_the_nearest_and_begins_a_better_answer(op
     page = teaching_chat(open_page, True, "How long may a film be kept?")
     answer = page.locator(".answer").last
     assert "not sure" in answer.locator(".markdown").inner_text()
-    nearest = answer.get_by_role("region", name="Nearest, but perhaps no answer")
+    nearest = answer.get_by_role("region", name="Nearest, but perhaps not the answer")
     nearest.get_by_role("button", name="library.md").click()
     assert nearest.locator("mark").inner_text() == "A book may be kept for three weeks."
     assert answer.get_by_role("region", name="From", exact=True).count() == 0

@@ -281,7 +281,7 @@ def _short(verdict: "GateVerdict") -> str:
     if verdict.outcome != "not known yet":
         return f"{verdict.outcome}: {rate}"
     if found.outcome == "better":
-        return f"not known yet: only those find it better from whom it learned ({rate})"
+        return f"not known yet: only people who taught it find it better ({rate})"
     more = f"about {found.n_more:,} more comparisons would settle it" if found.n_more else "they seem alike"
     return f"not known yet: {more} ({rate})"
 
