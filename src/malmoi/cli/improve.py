@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from malmoi.cli.next_commands import placed
 from malmoi.cli.options import HELP, Json, On, Ranks, WorkspaceOption, open_ledger, open_workspace
 from malmoi.errors import ConfigError, UserError
 
@@ -83,7 +84,7 @@ def improve(
     elif wait and row["status"] not in ("running", "queued"):
         _tell_end(row)
     else:
-        print(f"job {number} is {row['status']}; malmoi jobs show {number}")
+        print(placed(f"job {number} is {row['status']}; malmoi jobs show {number}"))
 
 
 @jobs.command("list")
@@ -103,7 +104,7 @@ def list_(workspace: WorkspaceOption = Path("workspace"), as_json: Json = False)
         print_json(rows)
         return
     if not rows:
-        print("no job yet; malmoi improve begins one")
+        print(placed("no job yet; malmoi improve begins one"))
         return
     shown = [
         (row["id"], row["how"] or row["kind"], _status(row), row["version"] or "", row["created_at"][:19])
@@ -132,7 +133,7 @@ def show_(job: Number, workspace: WorkspaceOption = Path("workspace"), as_json: 
     print(f"job {job}: {_status(row)}{'; made ' + row['version'] if row['version'] else ''}")
     for stage in row["stages"]:
         print(f"  {stage['name']:<12}{stage['status'].replace('_', ' ')}")
-    print(printable("\n".join(row["log"])))
+    print(printable(placed("\n".join(row["log"]))))
 
 
 @jobs.command()
@@ -174,7 +175,7 @@ def resume(job: Number, workspace: WorkspaceOption = Path("workspace")) -> None:
 
     with Ledger.open(open_workspace(workspace)) as ledger:
         row = go_on(ledger, job)
-    print(f"job {job} is {_status(row)}; malmoi jobs show {job}")
+    print(placed(f"job {job} is {_status(row)}; malmoi jobs show {job}"))
 
 
 @jobs.command(hidden=True)
@@ -212,7 +213,7 @@ def _show_preview(shown: dict[str, Any]) -> None:
             f"{shown['how']} from {shown['start']}: {', '.join(shown['stages'])}; about {minutes}, "
             f"{size(cost['memory_bytes'])} of {size(cost['free_memory_bytes'])} free memory{fits}"
         )
-        lines.append(f"the same again: {shown['command']}")
+        lines.append(placed(f"the same again: {shown['command']}"))
     print(printable("\n".join(lines)), flush=True)
 
 
@@ -242,7 +243,7 @@ def _follow(ledger: "Ledger", number: int, *, quiet: bool) -> None:
             row = _found(ledger, number)
             text = path.read_text("utf-8", "replace") if path.exists() else ""
             if not quiet and (new := text[n_read:].rstrip("\n")):
-                print(printable(new), flush=True)
+                print(printable(placed(new)), flush=True)
             n_read = len(text)
             # A process that has just begun holds no lock yet.
             if row["status"] in ENDED and not (row["status"] == "interrupted" and time.monotonic() - began < 5):
@@ -265,13 +266,13 @@ def _status(row: dict[str, Any]) -> str:
     if row["status"] == "running":
         return f"running, {row['percent'] or 0} %{', ' + row['stage'] if row['stage'] else ''}"
     if row["status"] == "interrupted":
-        return "interrupted (its process was killed); malmoi jobs resume goes on"
+        return placed("interrupted (its process was killed); malmoi jobs resume goes on")
     return f"{status}: {row['error']}" if row["error"] else status
 
 
 def _tell_end(row: dict[str, Any]) -> None:
     if row["status"] == "done":
-        print(f"{row['version']} is a candidate; next: malmoi versions compare {row['version']}")
+        print(placed(f"{row['version']} is a candidate; next: malmoi versions compare {row['version']}"))
         return
     if row["status"] == "failed":
         raise UserError(f"job {row['id']}: {row['error']}")

@@ -1,6 +1,7 @@
 """The commands that a command suggests as the next step, quoted so that a shell accepts them."""
 
 import os
+import re
 import shlex
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -11,6 +12,24 @@ if TYPE_CHECKING:
 
 PULL = "beta"
 """The setting that keeps a policy close to the model that it started from."""
+
+
+typed_workspace: Path | None = None
+"""The workspace of the command that runs; None before it is read."""
+_SUGGESTED = re.compile(
+    r"\bmalmoi (?:improve|(?:versions|jobs|users|keys|runs|models) [a-z]+|data (?!show\b)[a-z]+)\b(?! --help)"
+)
+
+
+def placed(text: str) -> str:
+    """A sentence in which the commands that it suggests name the workspace of this one, where it is not the default.
+
+    Such sentences come from everywhere, and only what was typed says which workspace is meant.
+    """
+    place = shlex.join(_place(typed_workspace)) if typed_workspace is not None else ""
+    if not place or " --workspace" in text:
+        return text
+    return _SUGGESTED.sub(lambda found: f"{found[0]} {place}", text)
 
 
 def typed(path: Path | str) -> str:

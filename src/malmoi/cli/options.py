@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from malmoi.cli import completion
+from malmoi.cli import completion, next_commands
 from malmoi.errors import RENAME, printable, shell_quoted
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def a_workspace(given: str | Path) -> Path:
     with contextlib.suppress(OSError):  # a place that may not be read says so when it is opened
         if path.is_file():
             raise typer.BadParameter(f"{path} is a file; a workspace is a folder, choose another path")
+    next_commands.typed_workspace = path
     return path
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from malmoi.cli import versions
+from malmoi.cli.next_commands import placed
 from malmoi.cli.options import Json, WorkspaceOption, a_path, open_ledger, open_workspace
 from malmoi.cli.versions import By, Name, verdict_lines, who
 
@@ -54,7 +55,7 @@ def pinned(workspace: WorkspaceOption = Path("workspace"), as_json: Json = False
     if as_json:
         print_json(rows)
     elif not rows:
-        print("no question is pinned; malmoi versions pin QUESTION --must WORDS")
+        print(placed("no question is pinned; malmoi versions pin QUESTION --must WORDS"))
     else:
         shown = [(row["id"], row["text"], ", ".join(row["must"]) or "(only shown)") for row in rows]
         show(table(["id", "question", "a right answer holds"], shown))

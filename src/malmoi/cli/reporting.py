@@ -12,6 +12,8 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from malmoi.cli import next_commands
+from malmoi.cli.next_commands import placed
 from malmoi.errors import UserError
 from malmoi.files import DISK_FULL, is_disk_full
 
@@ -36,6 +38,7 @@ class Reporting(TyperGroup):
         return super().get_command(ctx, ALIASES.get(cmd_name, cmd_name))
 
     def make_context(self, *args: Any, **extra: Any) -> Any:
+        next_commands.typed_workspace = None
         with reported():
             return super().make_context(*args, **extra)
 
@@ -59,7 +62,7 @@ def reported() -> Iterator[None]:
     except KeyboardInterrupt:
         _leave("stopped; run the same command again to go on", 130)
     except UserError as error:
-        _leave(f"error: {error}", 2)
+        _leave(f"error: {placed(str(error))}", 2)
     except Exception as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             raise

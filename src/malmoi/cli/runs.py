@@ -83,7 +83,8 @@ def lineage(
     what: Annotated[
         str,
         typer.Argument(
-            help="A run, an answer (answer-12), a drawing (drawing-3), a path, or the first digits of a SHA-256.",
+            help="A run, an answer (answer-12), a drawing (drawing-3), a version (v2), a path, or the first digits of "
+            "a SHA-256.",
             autocompletion=completion.run_ids,
         ),
     ],
@@ -105,14 +106,16 @@ def lineage(
       malmoi lineage models/ppo --workspace demo
       malmoi lineage 0001-corpus --down --workspace demo
       malmoi lineage answer-1 --workspace demo
+      malmoi lineage v2 --workspace demo
       malmoi lineage circle-1.png --workspace picture
     """
     from malmoi.cli.printing import print_json, show
-    from malmoi.cli.tables import answer_tree, drawing_tree, lineage_tree, made_table
+    from malmoi.cli.tables import answer_tree, drawing_tree, lineage_tree, made_table, version_tree
     from malmoi.workspace.answer_lineage import answer_rows, trace_answer
     from malmoi.workspace.answers import is_answer
     from malmoi.workspace.drawings import drawing_rows, is_drawing, trace_drawing
     from malmoi.workspace.runs import descend, lineage_rows, made_row, trace
+    from malmoi.workspace.version_lineage import trace_version, version_called, version_rows
 
     if down and (is_answer(what) or is_drawing(what)):
         kind = "an answer" if is_answer(what) else "a picture"
@@ -126,8 +129,13 @@ def lineage(
             drawing = trace_drawing(ledger, what)
             print_json(drawing_rows(drawing, ledger)) if as_json else show(drawing_tree(drawing, ledger))
             return
+        version = version_called(ledger, what)
+        if version is not None and not down:
+            traced = trace_version(ledger, version)
+            print_json(version_rows(traced, ledger)) if as_json else show(version_tree(traced, ledger))
+            return
         if down:
-            found = descend(ledger, what)
+            found = descend(ledger, what if version is None else version.policy_sha256)
             print_json([made_row(made) for made in found]) if as_json else show(made_table(found))
         else:
             tree = trace(ledger, what)

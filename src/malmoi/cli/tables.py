@@ -17,6 +17,7 @@ from malmoi.workspace.drawings import DrawingLineage
 from malmoi.workspace.ledger import Ledger, Lineage, Made
 from malmoi.workspace.models import IMPORT
 from malmoi.workspace.runs import flatten, people_rows, status_of
+from malmoi.workspace.version_lineage import VersionLineage
 
 NATURAL_ROWS = {
     "declined, of unknown and off topic": ("declined", "to_decline"),
@@ -115,6 +116,21 @@ def answer_tree(found: AnswerLineage, ledger: Ledger) -> Tree:
             lineage_tree(lineage, ledger, tree, role)
         elif sha256 is not None:
             tree.add(f"[dim]{role}:[/dim] {sha256[:12]}{escape(place)}, made by no run of this workspace")
+    return tree
+
+
+def version_tree(found: VersionLineage, ledger: Ledger) -> Tree:
+    """A version: what it is, its policy, the reward model that picks its answers."""
+    row = found.version.to_row()
+    tree = Tree(f"[bold]{found.version.name}[/bold] [dim]{row['created_at'][:19]}[/dim]")
+    if row["from"] is not None:
+        tree.add(f"[dim]{escape(row['how'])} from {row['from']}[/dim]")
+    parts = (("model", "hash", found.model), ("picked by reward model", "reward_hash", found.reward))
+    for role, key, lineage in parts:
+        if lineage is not None:
+            lineage_tree(lineage, ledger, tree, role)
+        elif row[key]:
+            tree.add(f"[dim]{role}:[/dim] {row[key][:12]}, made by no run of this workspace")
     return tree
 
 

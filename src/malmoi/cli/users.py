@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from malmoi.cli.next_commands import placed
 from malmoi.cli.options import HELP, Json, WorkspaceOption
 
 users = typer.Typer(no_args_is_help=True, context_settings=HELP, help="People who may use `malmoi serve`.")
@@ -119,7 +120,7 @@ def remove_user(
             return
         remove_member(ledger, id)
         files = backups_with(ledger, id)
-    print(f"{name} is removed; what {name} ranked stays, with the name: malmoi data forget {name} deletes both")
+    print(placed(f"{name} is removed; what {name} ranked stays, with the name: malmoi data forget {name} deletes both"))
     if files:
         print(f"copies of the database that keep the account and its chats until you delete them: {', '.join(files)}")
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from malmoi.cli.next_commands import placed
 from malmoi.cli.options import HELP, Json, WorkspaceOption, a_path, open_ledger, open_workspace
 from malmoi.errors import ConfigError
 
@@ -45,7 +46,7 @@ def list_(workspace: WorkspaceOption = Path("workspace"), as_json: Json = False)
         print_json(rows)
         return
     if not rows:
-        print("no version yet: the newest policy answers; malmoi improve makes a candidate")
+        print(placed("no version yet: the newest policy answers; malmoi improve makes a candidate"))
         return
     shown = [(row["name"], row["state"].replace("_", " "), _how(row), row["hash"][:12], row["created_at"][:19])
              for row in reversed(rows)]  # fmt: skip
@@ -109,7 +110,7 @@ def add(
     if as_json:
         print_json(made.to_row())
     else:
-        print(f"{made.name} is a candidate; next: malmoi versions compare {made.name}")
+        print(placed(f"{made.name} is a candidate; next: malmoi versions compare {made.name}"))
 
 
 @app.command()
@@ -261,7 +262,7 @@ def gate_lines(verdict: "GateVerdict") -> list[str]:
         lines += [f"  lost: {one['question']} ({', '.join(one['must'])})\n    candidate:  {_line(one['candidate'])}"
                   for one in pinned["lost"]]  # fmt: skip
     if pinned["unasked"]:
-        lines.append(f"  {pinned['unasked']} pinned questions were not asked; malmoi versions check")
+        lines.append(placed(f"  {pinned['unasked']} pinned questions were not asked; malmoi versions check"))
     if (judge := verdict.judge) is not None and judge["n"]:
         agrees = judge["accuracy"]
         counts = "" if judge["counts"] else f"; that counts for nothing: {judge['alarm']}"
@@ -383,4 +384,4 @@ def who(by: str | None) -> str:
 def _told(row: dict[str, Any], line: str, as_json: bool) -> None:
     from malmoi.cli.printing import print_json
 
-    print_json(row) if as_json else print(line)
+    print_json(row) if as_json else print(placed(line))

@@ -20,11 +20,12 @@ def summary_rows(report: Report) -> list[tuple[str, str, str]]:
 
 
 def summary_table(report: Report) -> "Table":
-    """The summary as a table for rich, with alarms as its caption."""
+    """The summary as a table for rich, with alarms as its caption; its columns are named if they hold figures."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", caption_justify="left")
+    table.show_header = bool(report["summary"])
     table.add_column("held out")
     table.add_column("figure", no_wrap=True)
     table.add_column("95 % interval", no_wrap=True)

@@ -1,6 +1,8 @@
 """Errors as HTTP: one envelope, that of OpenAI's API, with the kind as `code` and the figures of the sentence."""
 
 import logging
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -21,6 +23,7 @@ from malmoi.errors import (
 from malmoi.feedback.refusals import RefusedError
 from malmoi.files import is_disk_full
 from malmoi.inference.vllm.server import ServerError
+from malmoi.serve.pages import is_for_programs, page
 from malmoi.workspace.locks import InUseError
 from malmoi.workspace.versions import ChangedError
 
@@ -104,6 +107,20 @@ def response_of(error: RefusedError, path: str = "") -> JSONResponse:
     return JSONResponse(openai_envelope(error) if is_openai else envelope(error), status, headers=waits)
 
 
+def _invalid(errors: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    """Where a body is wrong, and what is wrong there. Of a value that may have several forms, pydantic tells what each
+    form lacks, with the form's name in the place: what goes furthest into the value is of the form that was meant."""
+    first = list(errors[0]["loc"])
+    same = [error for error in errors if error["loc"][: len(first) - 1] == tuple(first[:-1])]
+    found = max(same, key=lambda error: len(error["loc"]))
+    parts = [str(part) for part in found["loc"][1:] if not (isinstance(part, str) and _FORM.fullmatch(part))]
+    return ".".join(parts), "unknown parameter" if found["type"] == "extra_forbidden" else str(found["msg"])
+
+
+_FORM = re.compile(r"(constrained-)?(str|int|float|bool)|\w+\[.*\]")
+"""What pydantic calls a form of a value."""
+
+
 def add_handlers(app: FastAPI) -> None:
     """Answer every exception with the envelope."""
 
@@ -112,14 +129,15 @@ def add_handlers(app: FastAPI) -> None:
 
     async def handle_validation(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
-        said = "unknown parameter" if first["type"] == "extra_forbidden" else first["msg"]
+        where, said = _invalid(error.errors())
         return response_of(RefusedError("invalid", f"{where or 'body'}: {said}", where or None), request.url.path)
 
     async def handle_http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         code = {404: "not_found", 405: "not_this_method"}.get(error.status_code, "invalid")
+        # Pages are at every address that nothing else has, and only to be read.
+        if code == "not_this_method" and request.scope.get("endpoint") is page and is_for_programs(request.url.path):
+            code = "not_found"
         said = {"not_found": "there is no such address", "not_this_method": "the address does not take this method"}
         return response_of(RefusedError(code, said.get(code, "the request cannot be read")), request.url.path)
 

@@ -312,7 +312,12 @@ async def _all(state: State) -> dict[str, str]:
 
 
 def _names(service: Service) -> list[str]:
-    return [OURS] if service.voice is None else [OURS, service.name]
+    """Ours, and what the network is called: its version, and its model's own name. A first *Improve* calls the same
+    network v1, and programs that named the model go on."""
+    names = [OURS] if service.voice is None else [OURS, service.name]
+    if service.version is not None and service.version.model is not None:
+        names.append(service.version.model)
+    return [*dict.fromkeys(names)]
 
 
 def _check_name(service: Service, name: str) -> None:

@@ -23,7 +23,7 @@ def health() -> dict[str, str]:
 
 @router.get("/{path:path}")
 def page(path: str) -> Response:
-    if path.split("/")[0] in ("api", "v1"):
+    if is_for_programs(path):
         raise missing("address")
     found = file_of(path)
     if found is not None:
@@ -34,6 +34,11 @@ def page(path: str) -> Response:
     if not index.is_file():
         return Response(NOT_BUILT, media_type="text/plain")
     return FileResponse(index, headers={"Cache-Control": "no-cache"})
+
+
+def is_for_programs(path: str) -> bool:
+    """Whether an address is one of the API, where no page is."""
+    return path.lstrip("/").split("/")[0] in ("api", "v1")
 
 
 def file_of(path: str) -> Path | None:

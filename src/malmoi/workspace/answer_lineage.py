@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from malmoi.errors import WorkspaceError
 from malmoi.workspace.answers import find_answer
 from malmoi.workspace.ledger import Ledger, Lineage
-from malmoi.workspace.runs import lineage_rows
+from malmoi.workspace.runs import lineage_of, lineage_rows
 from malmoi.workspace.schema import Answer
 
 ROW = ("id", "source", "license", "origin")
@@ -48,7 +47,7 @@ def trace_answer(ledger: Ledger, name: str) -> AnswerLineage:
     """The lineage of a recorded answer. Raises WorkspaceError if there is no such answer."""
     answer = find_answer(ledger, name)
     hashes = (answer.index_sha256, answer.model_sha256, reward_of(answer))
-    index, model, reward = (_lineage(ledger, sha256) for sha256 in hashes)
+    index, model, reward = (lineage_of(ledger, sha256) for sha256 in hashes)
     wanted = {str(source["document"]) for source in answer.sources if source.get("document")}
     return AnswerLineage(name, answer, _corpus_rows(ledger, index, wanted), index, model, reward)
 
@@ -69,13 +68,6 @@ def answer_rows(found: AnswerLineage, ledger: Ledger) -> dict[str, Any]:
 
 def _part(sha256: str, lineage: Lineage | None, ledger: Ledger) -> dict[str, Any]:
     return {"sha256": sha256, "lineage": lineage and lineage_rows(lineage, ledger)}
-
-
-def _lineage(ledger: Ledger, sha256: str | None) -> Lineage | None:
-    try:
-        return ledger.lineage(sha256) if sha256 else None
-    except WorkspaceError:  # it is from elsewhere, or was never recorded
-        return None
 
 
 def _corpus_rows(ledger: Ledger, index: Lineage | None, wanted: Collection[str]) -> dict[str, dict[str, Any]]:

@@ -18,7 +18,7 @@ from malmoi.workspace.database import lock_table, writing
 from malmoi.workspace.drawing_schema import Drawing, DrawnPicture
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.ledger import Ledger, Lineage
-from malmoi.workspace.runs import lineage_rows
+from malmoi.workspace.runs import lineage_of, lineage_rows
 
 NAMED = re.compile(r"drawing-([1-9][0-9]{0,17})")
 FOLDER = "drawings"
@@ -130,8 +130,8 @@ def trace_drawing(ledger: Ledger, what: str) -> DrawingLineage:
             raise WorkspaceError(f"{what}: no such drawing in this workspace")
         own = select(DrawnPicture).where(DrawnPicture.drawing_id == drawing.id).order_by(DrawnPicture.seed)
         pictures = list(session.scalars(own))
-    model = _lineage(ledger, drawing.model_sha256)
-    loras = [one for sha256 in drawing.settings.get("lora_sha256", ()) if (one := _lineage(ledger, sha256))]
+    model = lineage_of(ledger, drawing.model_sha256)
+    loras = [one for sha256 in drawing.settings.get("lora_sha256", ()) if (one := lineage_of(ledger, sha256))]
     began = beginnings(ledger, drawing)
     return DrawingLineage(f"drawing-{drawing.id}", drawing, pictures, picture, model, loras, began)
 
@@ -172,13 +172,6 @@ def drawing_rows(found: DrawingLineage, ledger: Ledger) -> dict[str, Any]:
         },
         "loras": [lineage_rows(one, ledger) for one in found.loras],
     }  # fmt: skip
-
-
-def _lineage(ledger: Ledger, sha256: str | None) -> Lineage | None:
-    try:
-        return ledger.lineage(sha256) if sha256 else None
-    except WorkspaceError:  # it is from elsewhere, or was never recorded
-        return None
 
 
 def record_in(workspace: Workspace, drawing: NewDrawing) -> tuple[str | None, str]:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from malmoi.errors import WorkspaceError
 from malmoi.workspace.advisory import is_at_work
 from malmoi.workspace.folder import LOG, Workspace
 from malmoi.workspace.ledger import Judged, Ledger, Lineage, Made
@@ -53,6 +54,14 @@ def find_run(ledger: Ledger, name: str) -> Run:
 def trace(ledger: Ledger, what: str) -> Lineage:
     """The lineage of a run (by id or number), an artefact, or a path."""
     return ledger.lineage(find_run(ledger, what).id if what.isdecimal() and len(what) <= 4 else what)
+
+
+def lineage_of(ledger: Ledger, sha256: str | None) -> Lineage | None:
+    """The lineage of contents; None if no run of this workspace made or read them, or if there are none."""
+    try:
+        return ledger.lineage(sha256) if sha256 else None
+    except WorkspaceError:  # it is from elsewhere, or was never recorded
+        return None
 
 
 def descend(ledger: Ledger, what: str) -> list[Made]:

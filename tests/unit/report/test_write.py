@@ -103,7 +103,10 @@ def test_summary_fits_a_terminal_and_carries_alarms(whole: Workspace) -> None:
         console.print(summary_table(report))
     lines = capture.get().splitlines()
     assert len(lines) == 2 + len(summary_rows(report))
-    assert "alarm: PPO, step 9: KL [over] the budget" in lines[-1]
+    assert "held out" in lines[0] and "alarm: PPO, step 9: KL [over] the budget" in lines[-1]
+    with console.capture() as capture:  # the recipe `answers` has no figures of what it learned
+        console.print(summary_table(report | {"summary": [], "alarms": []}))
+    assert [line.split()[0] for line in capture.get().splitlines()] == ["time", "peak"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """OpenAI's form of the API, through its official client."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -8,8 +9,10 @@ import pytest
 
 from malmoi.feedback.accounts import add_member
 from malmoi.feedback.sessions import make_key
+from malmoi.serve.start import Options
 from malmoi.workspace.answers import find_answer
-from tests.unit.serve.conftest import LONG, PASSWORD, Running, new_id, until
+from malmoi.workspace.versions import begin_versions
+from tests.unit.serve.conftest import LONG, PASSWORD, Running, new_id, running, until
 
 ASKED: list[Any] = [{"role": "user", "content": "the cat sat"}]
 
@@ -99,7 +102,8 @@ def test_the_assistant_names_its_sources_and_the_answer_is_recorded(quoting: Run
      ({"messages": [{"role": "pirate", "content": "x"}]}, "messages.0.role"),
      ({"messages": [{"role": "assistant", "content": "x"}]}, "messages"), ({"logit_bias": {"999999": 1}}, None),
      ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://169.254.1.1"}}]}]},
-      None), ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"), ({"seed": 2**64}, "seed"),
+      "messages.0.content.0.type"), ({"stop": [5]}, "stop.0"), ({"stop": 5}, "stop"),
+     ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"), ({"seed": 2**64}, "seed"),
      ({"response_format": {"type": "json_object"}}, "response_format.type"), ({"logit_bias": {"5": 1e9}}, None)],
 )  # fmt: skip
 def test_what_cannot_be_done_is_refused_in_openais_envelope(
@@ -116,6 +120,25 @@ def test_what_cannot_be_done_is_refused_in_openais_envelope(
     assert found.status_code == 400 and error["type"] == "invalid_request_error" and error["message"]
     assert {"message", "type", "param", "code"} <= error.keys()
     assert param is None or error["param"] == param
+
+
+@pytest.mark.parametrize("path", ["embeddings", "responses", "x/y"])
+def test_what_there_is_no_route_for_is_not_found(client: openai.OpenAI, path: str) -> None:
+    with pytest.raises(openai.NotFoundError, match="no such address"):
+        client.post(f"/{path}", cast_to=object, body={"model": "tiny"})
+    with pytest.raises(openai.APIStatusError) as caught:
+        client.delete("/models", cast_to=object)
+    assert caught.value.status_code == 405
+
+
+def test_a_program_that_names_the_network_goes_on_when_it_becomes_a_version(spoken: Path) -> None:
+    with running(Options(spoken, port=0)) as server, client_of(server) as client:
+        before = client.chat.completions.create(model="tiny", messages=ASKED, seed=3, max_tokens=4)
+        begin_versions(server.ledger)
+        for name in ("tiny", "v1"):
+            after = client.chat.completions.create(model=name, messages=ASKED, seed=3, max_tokens=4)
+            assert after.choices[0].message.content == before.choices[0].message.content
+        assert [model.id for model in client.models.list()] == ["malmoi", "v1", "tiny"]
 
 
 def test_a_chat_template_of_the_request_is_refused(client: openai.OpenAI) -> None:

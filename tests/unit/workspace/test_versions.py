@@ -29,6 +29,7 @@ from malmoi.workspace.versions import (
     record_act,
     serving_number,
 )
+from malmoi.workspace.version_lineage import trace_version, version_called, version_rows
 
 
 @pytest.fixture
@@ -48,6 +49,22 @@ def test_the_newest_policy_becomes_the_first_version_once(ledger: Ledger, policy
     first, again = begin_versions(ledger), begin_versions(ledger)
     assert first == again and first.name == "v1" and first.model == "sft" and first.state == "in_service"
     assert [act["act"] for act in first.history] == ["promote"] and serving_number(ledger) == 1
+
+
+def test_a_version_is_traced_to_what_made_it(ledger: Ledger, policy_in: Path) -> None:
+    assert version_called(ledger, "v1") is None
+    first = begin_versions(ledger)
+    found = version_called(ledger, "v1")
+    assert found == first and version_called(ledger, "sft") is None
+    row = version_rows(trace_version(ledger, found), ledger)
+    assert row["from"] is None and row["lineage"] == {"model": None, "reward_model": None}  # no run made them
+    run_id = ledger.start_run(stage="sft", recipe="nano", fingerprint="x", settings={}, seed=1, inputs={})
+    ledger.add_artefact(run_id, "model", "model", policy_in)
+    row = version_rows(trace_version(ledger, found), ledger)
+    assert row["lineage"]["model"][0]["run"]["id"] == run_id
+    assert row["lineage"]["reward_model"] is None
+    (ledger.root / first.name).mkdir()  # what is called so is meant
+    assert version_called(ledger, first.name) is None
 
 
 def test_without_a_policy_no_version_begins(ledger: Ledger) -> None:
