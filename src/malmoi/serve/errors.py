@@ -110,6 +110,8 @@ def response_of(error: RefusedError, path: str = "") -> JSONResponse:
 def _invalid(errors: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     """Where a body is wrong, and what is wrong there. Of a value that may have several forms, pydantic tells what each
     form lacks, with the form's name in the place: what goes furthest into the value is of the form that was meant."""
+    if errors[0]["type"] == "json_invalid":  # its place is a number of a character
+        return "", f"is not JSON ({errors[0].get('ctx', {}).get('error', 'it cannot be read')})"
     first = list(errors[0]["loc"])
     same = [error for error in errors if error["loc"][: len(first) - 1] == tuple(first[:-1])]
     found = max(same, key=lambda error: len(error["loc"]))

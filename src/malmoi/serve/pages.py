@@ -13,15 +13,18 @@ FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 """For files whose name changes with their contents."""
 NOT_BUILT = "The web app is not built: make web. The API is at /api and /v1.\n"
 
+READ = ["GET", "HEAD"]
+"""Programs that look whether a server is there ask for the head alone."""
+
 router = APIRouter()
 
 
-@router.get("/health")
+@router.api_route("/health", methods=READ)
 def health() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/{path:path}")
+@router.api_route("/{path:path}", methods=READ)
 def page(path: str) -> Response:
     if is_for_programs(path):
         raise missing("address")

@@ -66,6 +66,12 @@ def test_a_page_loads_nothing_from_elsewhere(quoted: httpx.Client, path: str) ->
     assert "access-control-allow-origin" not in headers and "server" not in headers
 
 
+@pytest.mark.parametrize("path", ["/", "/health", "/teach"])
+def test_the_head_of_a_page_is_given_alone(quoted: httpx.Client, path: str) -> None:
+    found = quoted.head(path)
+    assert found.status_code == 200 and not found.content and "default-src" in found.headers["content-security-policy"]
+
+
 def test_an_address_for_the_api_alone_is_not_a_page(quoted: httpx.Client) -> None:
     for path in ("/api/nowhere", "/v1/nowhere", "/docs/../api", "/openapi.json", "/docs"):
         found = quoted.get(path)
@@ -101,6 +107,9 @@ def test_a_body_that_is_none_is_said_to_be(quoted: httpx.Client, body: bytes) ->
     found = quoted.post("/api/chats", content=body, headers={"Content-Type": "application/json"})
     assert found.status_code == 422, found.text
     assert found.json()["error"]["code"] == "invalid" and "Traceback" not in found.text
+    if body == b"{":  # its place is no field
+        assert found.json()["error"]["message"].startswith("body: is not JSON")
+        assert found.json()["error"]["param"] is None
 
 
 def test_a_body_that_is_too_large_is_refused_before_it_is_read(quoted: httpx.Client) -> None:

@@ -18,6 +18,7 @@ from malmoi.workspace.database import writing
 from malmoi.workspace.folder import Workspace
 from malmoi.workspace.ledger import Ledger
 from malmoi.workspace.ring_schema import DeploymentRow
+from malmoi.workspace.version_lineage import trace_version, version_called, version_rows
 from malmoi.workspace.versions import (
     NewVersion,
     add_version,
@@ -29,7 +30,6 @@ from malmoi.workspace.versions import (
     record_act,
     serving_number,
 )
-from malmoi.workspace.version_lineage import trace_version, version_called, version_rows
 
 
 @pytest.fixture
