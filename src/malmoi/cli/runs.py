@@ -1,13 +1,17 @@
 """`malmoi runs` and `malmoi lineage`: what is in the ledger of a workspace."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from malmoi.cli import completion
 from malmoi.cli.options import HELP, Json, WorkspaceOption, open_ledger
 from malmoi.errors import ConfigError
+
+if TYPE_CHECKING:
+    from malmoi.workspace.ledger import Ledger
+    from malmoi.workspace.versions import Version
 
 app = typer.Typer(no_args_is_help=True, help="What was run in a workspace: list, show, compare.", context_settings=HELP)  # fmt: skip # noqa: E501
 
@@ -110,12 +114,12 @@ def lineage(
       malmoi lineage circle-1.png --workspace picture
     """
     from malmoi.cli.printing import print_json, show
-    from malmoi.cli.tables import answer_tree, drawing_tree, lineage_tree, made_table, version_tree
+    from malmoi.cli.tables import answer_tree, drawing_tree, lineage_tree, made_table
     from malmoi.workspace.answer_lineage import answer_rows, trace_answer
     from malmoi.workspace.answers import is_answer
     from malmoi.workspace.drawings import drawing_rows, is_drawing, trace_drawing
     from malmoi.workspace.runs import descend, lineage_rows, made_row, trace
-    from malmoi.workspace.version_lineage import trace_version, version_called, version_rows
+    from malmoi.workspace.version_lineage import version_called
 
     if down and (is_answer(what) or is_drawing(what)):
         kind = "an answer" if is_answer(what) else "a picture"
@@ -131,8 +135,7 @@ def lineage(
             return
         version = version_called(ledger, what)
         if version is not None and not down:
-            traced = trace_version(ledger, version)
-            print_json(version_rows(traced, ledger)) if as_json else show(version_tree(traced, ledger))
+            _show_version(ledger, version, as_json)
             return
         if down:
             found = descend(ledger, what if version is None else version.policy_sha256)
@@ -140,3 +143,12 @@ def lineage(
         else:
             tree = trace(ledger, what)
             print_json(lineage_rows(tree, ledger)) if as_json else show(lineage_tree(tree, ledger))
+
+
+def _show_version(ledger: "Ledger", version: "Version", as_json: bool) -> None:
+    from malmoi.cli.printing import print_json, show
+    from malmoi.cli.tables import version_tree
+    from malmoi.workspace.version_lineage import trace_version, version_rows
+
+    traced = trace_version(ledger, version)
+    print_json(version_rows(traced, ledger)) if as_json else show(version_tree(traced, ledger))
