@@ -42,7 +42,7 @@ def test_improve_compare_put_in_service_and_back(open_page: OpenPage, site: Site
     page = open_page("/versions")
     page.get_by_text("Pinned questions: 0").click()
     page.get_by_label("Question").fill("what is a list?")
-    page.get_by_label("Words that a right answer holds").fill("no network says this")
+    page.get_by_label("Words that a right answer must contain, separated by commas").fill("no network says this")
     page.get_by_role("button", name="Pin", exact=True).click()
     page.get_by_text("Pinned questions: 1").wait_for()
 

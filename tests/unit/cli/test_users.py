@@ -60,7 +60,7 @@ def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
         assert member is not None and member.name == "Mina"
         assert run(place, "keys", "revoke", row["id"]).exit_code == 0
         assert member_of_key(ledger, key) is None
-    assert "no such key; malmoi keys list shows" in run(place, "keys", "revoke", row["id"]).stderr
+    assert f"no such key; malmoi keys list --workspace {place} shows" in run(place, "keys", "revoke", row["id"]).stderr
 
 
 def test_settings_are_shown_and_changed(tmp_path: Path) -> None:
