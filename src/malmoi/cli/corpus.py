@@ -1,16 +1,11 @@
 """`malmoi corpus build|show|trace|remove`: the web's archives as text to train on."""
 
-import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from malmoi.cli.options import HELP, Json, On, WorkspaceOption, a_path
-
-if TYPE_CHECKING:
-    from malmoi.workspace.ledger import Ledger
-    from malmoi.workspace.schema import Run
 
 app = typer.Typer(
     help="Build a corpus from archives of the web, and trace each page of it.", no_args_is_help=True,
@@ -143,8 +138,10 @@ def trace(
     """
     from malmoi.cli.printing import print_json, printable
     from malmoi.corpus.built import trace as find
+    from malmoi.workspace.corpora import trace_in
+    from malmoi.workspace.folder import Workspace
 
-    found = find(folder, page) if folder else trace_in(workspace, page)
+    found = find(folder, page) if folder else trace_in(Workspace(workspace), page)
     if as_json:
         print_json(found)
         return
@@ -187,6 +184,7 @@ def remove(
     from malmoi.cli.printing import printable
     from malmoi.corpus.built import remove as write
     from malmoi.errors import ConfigError
+    from malmoi.workspace.corpora import readers
     from malmoi.workspace.folder import Workspace
     from malmoi.workspace.ledger import Ledger
 
@@ -200,55 +198,6 @@ def remove(
         with Ledger.open(here, only_read=True) as ledger:
             for name in readers(ledger, folder):
                 print(printable(f"has read the earlier version: {name}"))
-
-
-def corpora_of(ledger: "Ledger", run: "Run") -> list[Path]:
-    """Folders in which a corpus that a run has read may be: the one that it built, and that of its text."""
-    from malmoi.corpus.form import WEB
-    from malmoi.workspace.folder import Workspace
-
-    text = str(run.settings.get("text") or "")
-    return [Workspace(ledger.root).runs / run.id / WEB, *([Path(text), Path(text).parent] if text else [])]
-
-
-def trace_in(workspace: Path, page: str) -> dict[str, Any]:
-    """A page of a corpus that a run of the workspace has read, the latest first. Raises DataError if none has it."""
-    from malmoi.corpus.built import trace as find
-    from malmoi.corpus.form import INDEX, PLAN
-    from malmoi.errors import DataError
-    from malmoi.workspace.folder import Workspace
-    from malmoi.workspace.ledger import Ledger
-
-    here, looked = Workspace(workspace), list[Path]()
-    if here.exists:
-        with Ledger.open(here, only_read=True) as ledger:
-            for run in reversed(ledger.runs()):
-                looked += corpora_of(ledger, run) if run.stage == "corpus" else ()
-    looked = [folder for folder in dict.fromkeys(looked) if (folder / INDEX).exists() and (folder / PLAN).exists()]
-    gone: dict[str, Any] | None = None
-    for folder in looked:
-        with contextlib.suppress(DataError):
-            if (found := find(folder, page))["kept"]:
-                return found | {"corpus": str(folder)}
-            gone = gone or found | {"corpus": str(folder)}
-    if gone is None:
-        said = ", ".join(map(str, looked)) or "none; give the folder of one"
-        raise DataError(f"{page}: in no corpus that a run of {workspace} has read ({said})")
-    return gone
-
-
-def readers(ledger: "Ledger", folder: Path) -> list[str]:
-    """What runs made that have read a corpus: those of its corpus stages, and all that was made from them."""
-    below = folder.resolve()
-    runs = [run for run in ledger.runs() if any(_is_below(one, below) for one in corpora_of(ledger, run)[:2])]
-    made = {one.sha256: one for run in runs for one in ledger.artefacts_of(run.id).values()}
-    for sha256 in list(made):
-        made |= {one.sha256: one for one in ledger.descendants(sha256)}
-    return [f"{one.kind} of run {one.run_id}" for one in made.values() if one.kind != "documents"]
-
-
-def _is_below(path: Path, folder: Path) -> bool:
-    return path.resolve() == folder or folder in path.resolve().parents
 
 
 def told(found: dict[str, Any], folder: Path) -> list[str]:
